@@ -1,0 +1,1 @@
+"""Time, chance and identity as inputs, and the small asyncio parts everything else is made of."""

@@ -1,0 +1,65 @@
+"""Time as an input: who needs the time is given a `Clock`, so a simulation can give it another.
+
+- `wall()` is for what people and certificates see; it may jump.
+- `monotonic()` is for intervals, leases, timeouts and back-off; it never goes back.
+- `sleep()` waits on the running event loop, whose own clock may be virtual.
+"""
+
+import asyncio
+import time
+from datetime import UTC, datetime
+from typing import Protocol
+
+
+class Clock(Protocol):
+    def wall(self) -> float:
+        """Seconds since 1970, UTC."""
+
+    def monotonic(self) -> float:
+        """Seconds since an arbitrary moment."""
+
+    async def sleep(self, seconds: float) -> None: ...
+
+
+class SystemClock:
+    """The machine's own clocks."""
+
+    def wall(self) -> float:
+        return time.time()
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
+class LoopClock:
+    """The event loop's clock, started at a given moment: under a virtual-time loop, a virtual clock."""
+
+    def __init__(self, start: float = 1_767_225_600.0) -> None:
+        self.start = start  # 2026-01-01T00:00:00Z
+
+    def wall(self) -> float:
+        return self.start + self.monotonic()
+
+    def monotonic(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
+def rfc3339(seconds: float) -> str:
+    """The moment as the API writes a Time: UTC, whole seconds."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def rfc3339_micro(seconds: float) -> str:
+    """The moment as the API writes a MicroTime: UTC, six decimals."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def from_rfc3339(text: str) -> float:
+    """Seconds since 1970 of a Time or MicroTime; ValueError where it is neither."""
+    return datetime.fromisoformat(text).timestamp()

@@ -1,0 +1,1 @@
+"""The generic machine that serves any Resource: authenticate → limit → authorize → admit → registry → store."""

@@ -1,0 +1,131 @@
+"""A request to the API, understood: who asks, for what, and the seams between the layers.
+
+Every layer has one signature, `async (ApiRequest) -> Response`; each is given the next one and calls it or not.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
+
+from kybern.registry.resource import Resource, Subresource
+from kybern.web.http import Request, Response
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    name: str
+    groups: tuple[str, ...] = ()
+    uid: str = ""
+    extra: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+ANONYMOUS = User("system:anonymous", ("system:unauthenticated",))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attributes:
+    """What authorization decides on; upstream's attributes."""
+
+    user: User
+    verb: str
+    """get list watch create update patch delete deletecollection, or the lower-case HTTP method for other paths."""
+    path: str = ""
+    """Only for requests that are not for a resource."""
+    group: str = ""
+    version: str = ""
+    resource: str = ""
+    subresource: str = ""
+    namespace: str = ""
+    name: str = ""
+
+    @property
+    def is_resource(self) -> bool:
+        return bool(self.resource)
+
+
+@dataclass(slots=True, kw_only=True)
+class ApiRequest:
+    http: Request
+    user: User = ANONYMOUS
+    attributes: Attributes
+    params: Mapping[str, list[str]]
+    resource: Resource | None = None
+    subresource: Subresource | None = None
+    warnings: list[str] = field(default_factory=list)
+    """Each becomes a `Warning: 299` header."""
+    audit: dict[str, str] = field(default_factory=dict)
+
+
+Layer = Callable[[ApiRequest], Awaitable[Response]]
+
+
+class Authenticator(Protocol):
+    async def __call__(self, request: Request) -> User | None:
+        """Who sent it; None when it carries no credentials of this sort. Unauthorized when they are wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    allowed: bool
+    reason: str = ""
+
+
+class Authorizer(Protocol):
+    def decide(self, attributes: Attributes) -> Decision:
+        """From memory, in microseconds."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Admission:
+    """What an admission plugin sees. Mutating plugins replace `object`."""
+
+    user: User
+    operation: str
+    """CREATE, UPDATE, DELETE or CONNECT."""
+    resource: Resource
+    subresource: str
+    namespace: str
+    name: str
+    object: Any
+    """Typed; None for DELETE."""
+    old: Any
+    """Typed; None for CREATE."""
+    dry_run: bool
+    options: Any = None
+    warnings: list[str] = field(default_factory=list)
+
+
+class AdmissionPlugin(Protocol):
+    """One of upstream's admission plugins. Both calls raise Forbidden (or another ApiError) to refuse."""
+
+    name: str
+
+    async def admit(self, admission: Admission) -> None:
+        """May replace `admission.object`."""
+
+    async def validate(self, admission: Admission) -> None: ...
+
+
+class Objects(Protocol):
+    """The cluster as the API server's own parts see it: typed, from memory, never older than any answered write.
+
+    Writes go through the registry's rules but not through authorization or webhooks.
+    """
+
+    def get(self, type: type[T], name: str, namespace: str = "") -> T | None: ...
+
+    def list(self, type: type[T], namespace: str | None = None) -> Sequence[T]: ...
+
+    async def create(self, obj: T) -> T: ...
+
+    async def update(self, obj: T) -> T: ...
+
+    async def delete(self, type: type[Any], name: str, namespace: str = "", *, uid: str = "") -> None: ...
+
+    def resources(self) -> Iterable[Resource]:
+        """Everything that is served now, custom resources included."""
+
+    def on_change(self, type: type[Any], call: Callable[[Any, Any], None]) -> None:
+        """`call(old, new)` for every committed change of this kind, in order; either is None."""

@@ -1,0 +1,1 @@
+"""Typed client, reflector, View, leases, events, kubeconfig. Transports: HTTPS and in memory."""

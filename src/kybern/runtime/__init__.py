@@ -1,0 +1,1 @@
+"""Sandboxes, containers and images behind one interface shaped like CRI. It does not know what a Pod is."""

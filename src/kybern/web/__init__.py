@@ -1,0 +1,1 @@
+"""HTTP without Kubernetes: server, client, upgraded streams, TLS and certificates."""

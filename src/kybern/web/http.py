@@ -1,0 +1,109 @@
+"""A request and a response, the same two values on both sides of a connection and without any connection at all.
+
+- A server is a function: `Handler = async (Request) -> Response`.
+- A client is the same function pointing the other way, so a handler can stand in for a network in tests.
+- A response body is bytes, several pieces that are written as one, or an async iterator that streams.
+- An `Upgrade` is a response that takes the connection over (RFC 9110 section 7.8).
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+from urllib.parse import parse_qsl
+
+BODY_BYTES_MAX = 3 * 1024 * 1024  # upstream's limit for one request body
+
+Body = bytes | Sequence[bytes] | AsyncIterator[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Who is at the other end."""
+
+    address: str = ""
+    """`IP:port`, or a path for a unix socket; empty in memory."""
+    certificate: bytes | None = None
+    """The client's verified certificate (DER), leaf only."""
+
+
+class BodyTooLarge(Exception):
+    """The body is longer than the reader allows."""
+
+
+async def no_body() -> AsyncIterator[bytes]:
+    return
+    yield b""
+
+
+@dataclass(slots=True)
+class Request:
+    method: str
+    path: str
+    """Percent-encoded, as it came, without the query."""
+    query: str = ""
+    """As it came, without the question mark."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Lower-case names; a repeated header is joined with `, `."""
+    body: bytes | AsyncIterator[bytes] = b""
+    peer: Peer = field(default_factory=Peer)
+
+    async def read(self, bytes_max: int = BODY_BYTES_MAX) -> bytes:
+        """The whole body. BodyTooLarge as soon as it is known to be longer than `bytes_max`."""
+        if not isinstance(self.body, bytes):
+            pieces, size = [], 0
+            async for piece in self.body:
+                size += len(piece)
+                if size > bytes_max:
+                    raise BodyTooLarge
+                pieces.append(piece)
+            self.body = b"".join(pieces)
+        if len(self.body) > bytes_max:
+            raise BodyTooLarge
+        return self.body
+
+    def params(self) -> dict[str, list[str]]:
+        """The query, decoded: every name with its values in order."""
+        found: dict[str, list[str]] = {}
+        for name, value in parse_qsl(self.query, keep_blank_values=True):
+            found.setdefault(name, []).append(value)
+        return found
+
+
+@dataclass(slots=True)
+class Response:
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: Body = b""
+
+    async def read(self) -> bytes:
+        """The whole body, however it is held."""
+        if isinstance(self.body, bytes):
+            return self.body
+        if isinstance(self.body, AsyncIterator):
+            return b"".join([piece async for piece in self.body])
+        return b"".join(self.body)
+
+
+class Connection(Protocol):
+    """A taken-over connection: bytes both ways."""
+
+    async def receive(self) -> bytes:
+        """The next bytes, as they come; `b""` when the other side will send no more."""
+
+    async def send(self, data: bytes) -> None:
+        """Returns when the bytes are buffered and the buffer is below its limit. ConnectionError when it is gone."""
+
+    async def send_eof(self) -> None:
+        """Half-close where the transport can (TCP, not TLS); otherwise nothing."""
+
+    def close(self) -> None: ...
+
+
+@dataclass(slots=True)
+class Upgrade(Response):
+    """101: once it is written, `takeover` owns the connection until it returns."""
+
+    takeover: Callable[[Connection], Awaitable[None]] | None = None
+
+
+Handler = Callable[[Request], Awaitable[Response]]
