@@ -5,7 +5,7 @@ Every layer has one signature, `async (ApiRequest) -> Response`; each is given t
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from kybern.registry.resource import Resource, Subresource
 from kybern.web.http import Request, Response
@@ -106,6 +106,22 @@ class AdmissionPlugin(Protocol):
         """May replace `admission.object`."""
 
     async def validate(self, admission: Admission) -> None: ...
+
+
+@runtime_checkable
+class ReservingPlugin(AdmissionPlugin, Protocol):
+    """An admission plugin whose `admit` or `validate` sets something scarce aside: an address, a port, a quota's rest.
+
+    After any call of them the machine calls exactly one of these, once for that Admission value, also when the two
+    calls themselves raised. A write that is tried again after a conflict is admitted as a new Admission value, once the
+    former one is settled.
+    """
+
+    def committed(self, admission: Admission) -> None:
+        """The write is in the store, and `Objects.on_change` has told of it."""
+
+    def abandoned(self, admission: Admission) -> None:
+        """Nothing was written: refused, in conflict, failed, or a dry run."""
 
 
 class Objects(Protocol):
