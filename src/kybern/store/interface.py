@@ -6,7 +6,7 @@
 - `compact(r)` forgets what was overwritten or deleted before `r`; reading or watching before it raises Compacted.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -65,7 +65,7 @@ class Unavailable(StoreError):
 
 
 class Store(Protocol):
-    """Eight methods. A key is text that begins with `/`; a prefix ends with `/`."""
+    """A key is text that begins with `/`; a prefix ends with `/`."""
 
     @property
     def revision(self) -> int:
@@ -96,6 +96,17 @@ class Store(Protocol):
         Compacted when `after` lies before `oldest`. A reader that falls behind the store's bound is ended with
         Compacted too, and lists again.
         """
+
+    def subscribe(self, prefix: str, call: Callable[[Sequence[Change]], None]) -> Callable[[], None]:
+        """`call` every batch of changes below `prefix` from now on, before its writers are answered; what is returned
+        ends it. A subscriber must be quick and must not raise."""
+
+    def head(self, key: str) -> Entry | None:
+        """What the next write of a key would replace. It may not be durable yet, so it serves to compute that write and
+        nothing else: a caller that answers from it without writing calls `settle` first."""
+
+    async def settle(self) -> None:
+        """Returns when every write that was begun before is durable. Unavailable where one is not going to be."""
 
     async def compact(self, before: int) -> None:
         """Forget versions superseded before this revision."""
