@@ -1,0 +1,159 @@
+"""The DNS server of a node: UDP and TCP on one address, answers from a `Zone` that follows a View.
+
+- A query for the cluster's zone is answered at once, in the callback that received it: no task, no await.
+- Everything else is forwarded; at most FORWARDED_MAX at a time, further ones are refused rather than queued.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable
+
+from kybern.api.core_v1 import Service
+from kybern.api.discovery_v1 import EndpointSlice
+from kybern.network.dns.forward import forward
+from kybern.network.dns.message import Code, Malformed, Question, Record, Type, answer, failure, parse
+from kybern.network.dns.records import Zone, service_records
+from kybern.network.follow import EndpointSlices, Followed
+
+FORWARDED_MAX = 500
+TCP_CONNECTIONS_MAX = 200
+TCP_IDLE_SECONDS = 10.0
+
+
+class ZoneFollower:
+    """Keeps a Zone equal to what a View holds, one service at a time."""
+
+    def __init__(self, view: Followed, zone: Zone) -> None:
+        self.view, self.zone = view, zone
+        self.slices = EndpointSlices()
+        view.on_change(Service, self._service_changed)
+        view.on_change(EndpointSlice, self._slice_changed)
+        for piece in view.list(EndpointSlice):
+            self.slices.replace(None, piece)
+        for service in view.list(Service):
+            self._service_changed(None, service)
+
+    def _service_changed(self, old: Service | None, new: Service | None) -> None:
+        about = new or old
+        assert about is not None
+        self._refresh(about.metadata.namespace or "", about.metadata.name or "")
+
+    def _slice_changed(self, old: EndpointSlice | None, new: EndpointSlice | None) -> None:
+        for namespace, service in self.slices.replace(old, new):
+            self._refresh(namespace, service)
+
+    def _refresh(self, namespace: str, name: str) -> None:
+        service = self.view.get(Service, name, namespace)
+        slices = self.slices.of_service.get((namespace, name), [])
+        records = tuple(service_records(service, slices, self.zone.name)) if service else ()
+        if records != self.zone.of_service.get((namespace, name), ()):
+            self.zone.replace(namespace, name, records)
+
+
+class Resolver:
+    """Query bytes to answer bytes, without sockets."""
+
+    def __init__(self, zone: Zone, servers: tuple[str, ...], rng: random.Random) -> None:
+        self.zone, self.servers, self.rng = zone, servers, rng
+        self.forwarded = 0
+
+    def at_once(self, packet: bytes, *, tcp: bool) -> bytes | None:
+        """The answer where it needs nobody else; None for a name that has to be forwarded."""
+        try:
+            question = parse(packet)
+        except Malformed:
+            return failure(packet, Code.FORMERR)
+        if question.flags & 0x7800:
+            return answer(question, code=Code.NOTIMP, authoritative=False)
+        if not self.zone.holds(question.name):
+            return None
+        found = self.zone.find(question.name, question.type)
+        limit = 65535 if tcp else question.bytes_max
+        if found is None:
+            return answer(question, (), (self.zone.authority(),), Code.NXDOMAIN, bytes_max=limit)
+        if not found:
+            return answer(question, (), (self.zone.authority(),), bytes_max=limit)
+        return answer(question, self._shuffled(found), bytes_max=limit)
+
+    def _shuffled(self, records: list[Record]) -> list[Record]:
+        """Addresses in a random order, so that clients which take the first spread out; an alias stays first."""
+        if len(records) < 2 or records[0].type == Type.CNAME:
+            return records
+        return self.rng.sample(records, len(records))
+
+    async def elsewhere(self, packet: bytes, *, tcp: bool) -> bytes:
+        question = parse(packet)
+        if self.forwarded >= FORWARDED_MAX:
+            return answer(question, code=Code.REFUSED, authoritative=False)
+        self.forwarded += 1
+        try:
+            found = await forward(packet, self.servers, tcp=tcp)
+        finally:
+            self.forwarded -= 1
+        return found or self._no_answer(question)
+
+    def _no_answer(self, question: Question) -> bytes:
+        return answer(question, code=Code.SERVFAIL, authoritative=False)
+
+
+class _Datagrams(asyncio.DatagramProtocol):
+    def __init__(self, resolver: Resolver, tasks: asyncio.TaskGroup) -> None:
+        self.resolver, self.tasks = resolver, tasks
+        self.transport: asyncio.DatagramTransport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.DatagramTransport)
+        self.transport = transport
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        ready = self.resolver.at_once(data, tcp=False)
+        if ready is None:
+            self.tasks.create_task(self._forwarded(data, addr))
+        elif ready:
+            self._send(ready, addr)
+
+    async def _forwarded(self, data: bytes, addr: tuple[str, int]) -> None:
+        self._send(await self.resolver.elsewhere(data, tcp=False), addr)
+
+    def _send(self, data: bytes, addr: tuple[str, int]) -> None:
+        if self.transport is not None and not self.transport.is_closing():
+            self.transport.sendto(data, addr)
+
+
+async def serve(resolver: Resolver, address: str, port: int, ready: Callable[[], None] = lambda: None) -> None:
+    """Answer on one address until cancelled; `ready` is called once both sockets are bound."""
+    loop = asyncio.get_running_loop()
+    places = asyncio.Semaphore(TCP_CONNECTIONS_MAX)
+    async with asyncio.TaskGroup() as tasks:
+        transport, _ = await loop.create_datagram_endpoint(
+            lambda: _Datagrams(resolver, tasks), local_addr=(address, port)
+        )
+
+        async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            async with places:
+                await answer_stream(resolver, reader, writer)
+
+        try:
+            server = await asyncio.start_server(connected, address, port)
+            async with server:
+                ready()
+                await server.serve_forever()
+        finally:
+            transport.close()
+
+
+async def answer_stream(resolver: Resolver, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Queries over TCP, one after the other (RFC 7766), until the client is idle or gone."""
+    try:
+        while True:
+            async with asyncio.timeout(TCP_IDLE_SECONDS):
+                query = await reader.readexactly(int.from_bytes(await reader.readexactly(2)))
+            reply = resolver.at_once(query, tcp=True)
+            if reply is None:
+                reply = await resolver.elsewhere(query, tcp=True)
+            writer.write(len(reply).to_bytes(2) + reply)
+            await writer.drain()
+    except (asyncio.IncompleteReadError, OSError, TimeoutError):
+        pass  # the client went away or had nothing more to ask
+    finally:
+        writer.close()

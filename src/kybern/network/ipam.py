@@ -1,0 +1,58 @@
+"""Addresses for sandboxes out of a node's pod CIDR, remembered on disk: one file per address, named after it.
+
+A file is created exclusively, so two takers never get one address; it holds the taker's id, so a restart finds its own.
+Addresses are handed out in a circle: one that was just given back is the last to be used again, since others may still
+send to it.
+"""
+
+import os
+from collections.abc import Iterator
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+
+
+class Exhausted(OSError):
+    """Every address of the range is taken."""
+
+
+class Addresses:
+    def __init__(self, directory: Path, cidr: IPv4Network) -> None:
+        """The range's first two addresses (network, gateway) and its last (broadcast) are never handed out."""
+        self.directory, self.cidr = directory, cidr
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.by_owner = {path.read_text(): IPv4Address(path.name) for path in directory.iterdir()}
+        self.last = max(self.by_owner.values(), default=cidr.network_address + 1)
+
+    @property
+    def gateway(self) -> IPv4Address:
+        return self.cidr.network_address + 1
+
+    def take(self, owner: str) -> IPv4Address:
+        """The owner's address, the same one when asked again. Exhausted when there is none left."""
+        if owner in self.by_owner:
+            return self.by_owner[owner]
+        for address in self._in_circle():
+            if self._write(address, owner):
+                self.by_owner[owner] = self.last = address
+                return address
+        raise Exhausted(f"no addresses available in range {self.cidr}")
+
+    def give_back(self, owner: str) -> None:
+        address = self.by_owner.pop(owner, None)
+        if address is not None:
+            (self.directory / str(address)).unlink(missing_ok=True)
+
+    def _in_circle(self) -> Iterator[IPv4Address]:
+        first, count = int(self.cidr.network_address) + 2, self.cidr.num_addresses - 3
+        start = int(self.last) + 1 - first
+        for step in range(count):
+            yield IPv4Address(first + (start + step) % count)
+
+    def _write(self, address: IPv4Address, owner: str) -> bool:
+        try:
+            handle = os.open(self.directory / str(address), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError:
+            return False
+        with os.fdopen(handle, "w") as file:
+            file.write(owner)
+        return True
