@@ -1,0 +1,110 @@
+"""The copy of one kind that a View holds, with its indexes. A reflector fills it; everybody else only reads.
+
+- Objects are frozen and shared, so nothing is ever copied.
+- `revision` never goes back, and everything up to it has been seen.
+- Whoever wants to know of changes is told after the copy has changed, with the object before and after.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Generic, TypeVar
+
+from kybern.api.meta_v1 import ObjectMeta
+from kybern.client.client import WatchEvent, revision_of
+
+T = TypeVar("T")
+
+Key = tuple[str, str]
+"""Namespace and name."""
+
+OnChange = Callable[[T | None, T | None], None]
+IndexBy = Callable[[T], Iterable[str]]
+
+ORPHANS = "without a controller in "
+
+
+def key_of(obj: Any) -> Key:
+    meta: ObjectMeta = obj.metadata
+    return (meta.namespace or "", meta.name or "")
+
+
+def controller_uid(obj: Any) -> str:
+    """The uid of the owner that controls the object; empty when nobody does."""
+    for owner in obj.metadata.owner_references or ():
+        if owner.controller:
+            return str(owner.uid)
+    return ""
+
+
+def by_namespace(obj: Any) -> Iterable[str]:
+    return (obj.metadata.namespace or "",)
+
+
+def by_controller(obj: Any) -> Iterable[str]:
+    return (controller_uid(obj) or ORPHANS + (obj.metadata.namespace or ""),)
+
+
+class Cache(Generic[T]):
+    def __init__(self, after_change: Callable[[], None]) -> None:
+        self.objects: dict[Key, T] = {}
+        self.revision = 0
+        self.listed = False
+        self.listeners: list[OnChange[T]] = []
+        self._after_change = after_change
+        self._index_by: dict[str, IndexBy[T]] = {}
+        self._indexes: dict[str, dict[str, dict[Key, T]]] = {}
+        self.add_index("namespace", by_namespace)
+        self.add_index("controller", by_controller)
+
+    def add_index(self, name: str, by: IndexBy[T]) -> None:
+        self._index_by[name] = by
+        self._indexes[name] = {}
+        for key, obj in self.objects.items():
+            for value in by(obj):
+                self._indexes[name].setdefault(value, {})[key] = obj
+
+    def by_index(self, name: str, value: str) -> list[T]:
+        return list(self._indexes[name].get(value, {}).values())
+
+    # The reflector's side (`reflector.Sink`).
+
+    def replace(self, objects: Sequence[T], revision: int) -> None:
+        listed = {key_of(obj): obj for obj in objects}
+        changes: list[tuple[T | None, T | None]] = [
+            (self._put(key, None), None) for key in [key for key in self.objects if key not in listed]
+        ]
+        changes += [(self._put(key, obj), obj) for key, obj in listed.items() if self.objects.get(key) != obj]
+        self.revision = max(self.revision, revision)
+        self.listed = True
+        self._tell(changes)
+
+    def apply(self, events: Sequence[WatchEvent[T]]) -> None:
+        changes: list[tuple[T | None, T | None]] = []
+        for event in events:
+            if event.type != "BOOKMARK":
+                new = None if event.type == "DELETED" else event.object
+                changes.append((self._put(key_of(event.object), new), new))
+        for event in events:
+            meta: ObjectMeta = event.object.metadata  # type: ignore[attr-defined]
+            self.revision = max(self.revision, revision_of(meta))
+        self._tell(changes)
+
+    def _put(self, key: Key, new: T | None) -> T | None:
+        """Store, or forget when `new` is None. Returns what was there."""
+        old = self.objects.pop(key, None)
+        if new is not None:
+            self.objects[key] = new
+        for name, by in self._index_by.items():
+            index = self._indexes[name]
+            for value in by(old) if old is not None else ():
+                index[value].pop(key, None)
+                if not index[value]:
+                    del index[value]
+            for value in by(new) if new is not None else ():
+                index.setdefault(value, {})[key] = new  # type: ignore[assignment]
+        return old
+
+    def _tell(self, changes: Sequence[tuple[T | None, T | None]]) -> None:
+        for old, new in changes:
+            for listener in self.listeners:
+                listener(old, new)
+        self._after_change()

@@ -1,0 +1,109 @@
+"""Recorder: tell what happened to an object, as a core/v1 Event that `kubectl describe` shows.
+
+- `event()` never waits and never fails: an event is news, and losing one must not stop a loop.
+- Events wait in a bounded queue; `run()` writes them one after the other, in order.
+"""
+
+import asyncio
+import logging
+from typing import Any
+
+from kybern.aio.clock import Clock, rfc3339
+from kybern.aio.ids import Ids
+from kybern.api.core_v1 import Event, EventSource, ObjectReference
+from kybern.api.errors import ApiError, InternalError, NotFound, ServiceUnavailable, TooManyRequests
+from kybern.api.meta_v1 import ObjectMeta
+from kybern.client.client import Client
+from kybern.client.correlate import COMBINED, Correlator, Occurrence, Series
+
+QUEUED_EVENTS_MAX = 1000
+TRIES_MAX = 12
+RETRY_SECONDS = 10.0
+MESSAGE_BYTES_MAX = 1024
+WORTH_A_RETRY = (InternalError, ServiceUnavailable, TooManyRequests)
+
+log = logging.getLogger(__name__)
+
+
+class Recorder:
+    def __init__(self, client: Client, component: str, host: str, clock: Clock, ids: Ids) -> None:
+        self.client, self.component, self.host, self.clock, self.ids = client, component, host, clock, ids
+        self.correlator = Correlator()
+        self.queue: asyncio.Queue[Occurrence] = asyncio.Queue(QUEUED_EVENTS_MAX)
+
+    def event(self, obj: Any, type: str, reason: str, message: str, *, field_path: str = "") -> None:
+        """`type` is Normal or Warning; `field_path` names a container: `spec.containers{web}`."""
+        about = obj if isinstance(obj, ObjectReference) else reference_to(obj, field_path)
+        text = message[:MESSAGE_BYTES_MAX]
+        try:
+            self.queue.put_nowait(Occurrence(about, type, reason, text, self.clock.wall()))
+        except asyncio.QueueFull:
+            log.warning("too many events wait to be written: dropped %s about %s", reason, about.name)
+
+    async def run(self) -> None:
+        """Write events until cancelled."""
+        while True:
+            seen = await self.queue.get()
+            await self._record(seen)
+            self.queue.task_done()
+
+    async def flush(self) -> None:
+        """Returns when everything told so far has been written."""
+        await self.queue.join()
+
+    async def _record(self, seen: Occurrence) -> None:
+        found = self.correlator.correlate(seen)
+        if found is None:
+            return
+        series, message = found
+        if message == COMBINED:
+            message += seen.message
+        for _ in range(TRIES_MAX):
+            try:
+                await self._write(seen, series, message)
+                return
+            except WORTH_A_RETRY:
+                await self.clock.sleep(RETRY_SECONDS)
+            except ApiError as error:
+                log.info("event %s about %s was refused: %s", seen.reason, seen.about.name, error.message)
+                return
+
+    async def _write(self, seen: Occurrence, series: Series, message: str) -> None:
+        if series.name:
+            again = {"count": series.count, "lastTimestamp": rfc3339(series.last), "message": message}
+            try:
+                await self.client.patch(Event, series.name, series.namespace, again)
+                return
+            except NotFound:  # It has expired meanwhile: this is a new event.
+                series.count, series.first = 1, seen.at
+        written = await self.client.create(self._event(seen, series, message))
+        series.name, series.namespace = written.metadata.name or "", written.metadata.namespace or ""
+
+    def _event(self, seen: Occurrence, series: Series, message: str) -> Event:
+        unique = self.ids.rng.getrandbits(64)
+        return Event(
+            metadata=ObjectMeta(name=f"{seen.about.name}.{unique:016x}", namespace=seen.about.namespace or "default"),
+            involved_object=seen.about,
+            type=seen.type,
+            reason=seen.reason,
+            message=message,
+            source=EventSource(component=self.component, host=self.host or None),
+            reporting_component=self.component,
+            reporting_instance=self.host or "",
+            first_timestamp=rfc3339(series.first),
+            last_timestamp=rfc3339(series.last),
+            count=series.count,
+        )
+
+
+def reference_to(obj: Any, field_path: str = "") -> ObjectReference:
+    meta: ObjectMeta = obj.metadata
+    return ObjectReference(
+        kind=obj.kind,
+        api_version=obj.api_version,
+        namespace=meta.namespace,
+        name=meta.name,
+        uid=meta.uid,
+        resource_version=meta.resource_version,
+        field_path=field_path or None,
+    )

@@ -1,0 +1,149 @@
+"""Reflector: keep a copy of one kind, by listing it once and watching from there.
+
+    Empty ──► Listing ──► Listed ──► Watching ──┐
+      ▲          │          ▲            │      │ events
+      └──────────┴──────────┼────────────┤◄─────┘
+          failed            └── ended ───┤
+      ▲                                  │
+      └────────── too old (410) ─────────┘
+
+- A lost connection is a state: `Listed` knows from where to go on, and nothing that happened meanwhile is missed.
+- The sink never sees half a list, and sees changes in the order in which the server made them.
+"""
+
+import logging
+import random
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import msgspec
+
+from kybern.aio.backoff import Backoff
+from kybern.aio.clock import Clock
+from kybern.api.codec import decode
+from kybern.api.errors import ApiError, Expired
+from kybern.api.kind import Kind
+from kybern.client.calls import JSON
+from kybern.client.client import Client, WatchEvent, revision_of
+from kybern.client.paths import query_of
+
+BACKOFF = Backoff(first_seconds=0.2, max_seconds=15.0, jitter=0.5)
+MOVED_ON_ENDS = (ApiError, msgspec.MsgspecError)
+
+log = logging.getLogger(__name__)
+
+Events = AsyncGenerator[Sequence[WatchEvent[Any]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Empty:
+    failures: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    failures: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    revision: str
+    failures: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Watching:
+    revision: str
+    events: Events
+    failures: int = 0
+    """Since the last event: a watch that only ever breaks is retried ever more slowly."""
+
+
+State = Empty | Listing | Listed | Watching
+
+
+class Sink(Protocol):
+    def replace(self, objects: Sequence[Any], revision: int) -> None:
+        """Everything there is, at a revision."""
+
+    def apply(self, events: Sequence[WatchEvent[Any]]) -> None:
+        """What changed since, bookmarks included."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What is reflected: a kind, or a part of it."""
+
+    kind: Kind
+    namespace: str = ""
+    labels: str = ""
+    fields: str = ""
+    accept: str = JSON
+
+    @property
+    def filtered(self) -> bool:
+        return bool(self.namespace or self.labels or self.fields)
+
+
+class Reflector:
+    def __init__(self, client: Client, source: Source, sink: Sink, clock: Clock, rng: random.Random) -> None:
+        self.client, self.source, self.sink, self.clock, self.rng = client, source, sink, clock, rng
+        self.state: State = Empty()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        try:
+            while True:
+                self.state = await self.step(self.state)
+        finally:
+            if isinstance(self.state, Watching):
+                await self.state.events.aclose()
+
+    async def step(self, state: State) -> State:
+        try:
+            return await self._advance(state)
+        except MOVED_ON_ENDS as error:
+            log.debug("%s: %s", self.source.kind.plural, error)
+            if isinstance(state, Watching):
+                await state.events.aclose()
+            return after_failure(state, error)
+
+    async def _advance(self, state: State) -> State:
+        match state:
+            case Empty(failures):
+                await self._pause(failures)
+                return Listing(failures)
+            case Listing():
+                return await self._list()
+            case Listed(revision, failures):
+                await self._pause(failures)
+                query = self._query(revision)
+                events = self.client.watch_batches(self.source.kind, self.source.namespace, query, self.source.accept)
+                return Watching(revision, events, failures)
+            case Watching(revision, events, failures):
+                batch = await anext(events, None)
+                if batch is None:
+                    return Listed(revision, failures + 1)
+                self.sink.apply(batch)
+                return Watching(batch[-1].object.metadata.resource_version or revision, events)
+
+    async def _list(self) -> Listed:
+        source = self.source
+        page = await self.client.page(source.kind, source.namespace, self._query(), source.accept)
+        self.sink.replace([decode(source.kind.type, item) for item in page.items or ()], revision_of(page.metadata))
+        return Listed(page.metadata.resource_version or "")
+
+    async def _pause(self, failures: int) -> None:
+        if failures:
+            await self.clock.sleep(BACKOFF.delay(failures, self.rng))
+
+    def _query(self, revision: str = "") -> str:
+        return query_of(labelSelector=self.source.labels, fieldSelector=self.source.fields, resourceVersion=revision)
+
+
+def after_failure(state: State, error: Exception) -> State:
+    """Where to go on: from the last revision seen while it is still known, else from nothing."""
+    if isinstance(state, Empty | Listing) or isinstance(error, Expired):
+        return Empty(state.failures + 1)
+    return Listed(state.revision, state.failures + 1)

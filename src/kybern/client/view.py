@@ -1,0 +1,139 @@
+"""View: what a process knows of the cluster, in memory and kept current. All loops of a process share one.
+
+- Reading is synchronous and free of effects; what is read is frozen.
+- A kind is followed once it was declared with `watch_kind`; reading a kind that is not followed is a KeyError.
+- `caught_up(writes)` waits until the View is no older than these writes: a loop that waits for its own writes never
+  acts on a state from before them.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
+
+from kybern.aio.clock import Clock, SystemClock
+from kybern.client.cache import ORPHANS, Cache, IndexBy, OnChange
+from kybern.client.client import Client, Write
+from kybern.client.paths import kind_of
+from kybern.client.reflector import Reflector, Source
+
+T = TypeVar("T")
+
+Found = list  # inside the class, `list` is a way to read
+
+
+class View:
+    def __init__(self, client: Client, *, clock: Clock | None = None, rng: random.Random | None = None) -> None:
+        self.client = client
+        self.clock = clock or SystemClock()
+        self.rng = rng or random.Random()
+        self._caches: dict[type[Any], Cache[Any]] = {}
+        self._sources: dict[type[Any], Source] = {}
+        self._waiting: set[asyncio.Future[None]] = set()
+        self._tasks: asyncio.TaskGroup | None = None
+
+    def watch_kind(self, of: type[Any], *, namespace: str = "", labels: str = "", fields: str = "") -> None:
+        """Follow a kind, or a part of it. Declared twice with different parts, before `run`, it is followed whole."""
+        source = Source(kind_of(of), namespace, labels, fields)
+        known = self._sources.get(of)
+        if known is not None and known != source and self._tasks is None:
+            source = Source(kind_of(of))
+        elif known is not None:
+            return
+        self._sources[of] = source
+        self._caches.setdefault(of, Cache(self._wake))
+        if self._tasks is not None:
+            self._tasks.create_task(self._follow(of))
+
+    async def run(self) -> None:
+        """Follow everything that is declared, now or later, until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
+            for of in self._sources:
+                tasks.create_task(self._follow(of))
+            await asyncio.Event().wait()
+
+    async def _follow(self, of: type[Any]) -> None:
+        await Reflector(self.client, self._sources[of], self._caches[of], self.clock, self.rng).run()
+
+    # Reading.
+
+    def get(self, of: type[T], name: str, namespace: str = "") -> T | None:
+        found: T | None = self._caches[of].objects.get((namespace, name))
+        return found
+
+    def list(self, of: type[T], namespace: str | None = None) -> Sequence[T]:
+        """All objects, of one namespace or of all."""
+        cache = self._caches[of]
+        return cache.by_index("namespace", namespace) if namespace is not None else Found(cache.objects.values())
+
+    def owned_by(self, owner: Any, of: type[T]) -> Found[T]:
+        """The objects that `owner` controls."""
+        return self._caches[of].by_index("controller", owner.metadata.uid or "")
+
+    def orphans(self, of: type[T], namespace: str) -> Found[T]:
+        """The objects that nobody controls."""
+        return self._caches[of].by_index("controller", ORPHANS + namespace)
+
+    def add_index(self, of: type[T], name: str, by: IndexBy[T]) -> None:
+        self._caches[of].add_index(name, by)
+
+    def by_index(self, of: type[T], name: str, value: str) -> Found[T]:
+        return self._caches[of].by_index(name, value)
+
+    def revision(self, of: type[Any]) -> int:
+        """Everything up to this resource version has been seen, of this kind."""
+        return self._caches[of].revision
+
+    def follows(self, of: type[Any]) -> bool:
+        return of in self._caches
+
+    # Knowing when.
+
+    def on_change(self, of: type[T], call: OnChange[T]) -> None:
+        """`call(old, new)` after each change; None stands for an object that is not there. What exists already is
+        told of at once."""
+        cache = self._caches[of]
+        cache.listeners.append(call)
+        for obj in cache.objects.values():
+            call(None, obj)
+
+    async def synced(self) -> None:
+        """Everything that is declared has been listed once."""
+        await self.wait_until(lambda: all(cache.listed for cache in self._caches.values()))
+
+    async def caught_up(self, writes: Iterable[Write]) -> None:
+        """Everything that these writes did has been seen, as far as it is followed."""
+        unseen = [write for write in writes if not self._saw(write)]
+        while unseen:
+            await self._changed()
+            unseen = [write for write in unseen if not self._saw(write)]
+
+    def _saw(self, write: Write) -> bool:
+        cache = self._caches.get(write.type)
+        if cache is None or self._sources[write.type].filtered:
+            return True
+        if cache.revision < write.revision:
+            return False
+        if not write.deleted or write.revision or not write.uid:
+            return True
+        left = cache.objects.get((write.namespace, write.name))
+        return left is None or left.metadata.uid != write.uid or left.metadata.deletion_timestamp is not None
+
+    async def wait_until(self, holds: Callable[[], bool]) -> None:
+        """`holds` is asked again after each change of the View."""
+        while not holds():
+            await self._changed()
+
+    async def _changed(self) -> None:
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.add(waiter)
+        try:
+            await waiter
+        finally:
+            self._waiting.discard(waiter)
+
+    def _wake(self) -> None:
+        for waiter in self._waiting:
+            if not waiter.done():
+                waiter.set_result(None)
