@@ -44,7 +44,7 @@ BINDING = BY_TYPE[Binding]
 def connect(name: str, options_kind: str = "", verbs: tuple[str, ...] = ("get", "post")) -> Subresource:
     """Handled by the API server itself; the kind of its options is only ever named in discovery."""
     kind = body_kind(dict, "", "v1", options_kind) if options_kind else None
-    return Subresource(name, kind, verbs)
+    return Subresource(name=name, kind=kind, verbs=verbs)
 
 
 PROXY_VERBS = ("delete", "get", "patch", "post", "put")
@@ -78,7 +78,7 @@ KEEPING: dict[Kept, Callable[[Obj, Obj], Obj]] = {
 
 def status(metadata_kept: Kept = "none", validate: Callable[[Obj, Obj], Any] = nothing_wrong) -> Subresource:
     """The status of an object; `metadata_kept` says what of the metadata a status write may not change."""
-    return Subresource("status", read=whole, write=KEEPING[metadata_kept], validate=validate)
+    return Subresource(name="status", read=whole, write=KEEPING[metadata_kept], validate=validate)
 
 
 def whole(obj: Obj) -> Obj:
@@ -114,7 +114,7 @@ def scale(selector_text: Callable[[Obj], str]) -> Subresource:
             status=ScaleStatus(replicas=obj.status.replicas or 0, selector=selector_text(obj) or None),
         )
 
-    return Subresource("scale", SCALE, read=read, write=rescaled, validate=validate_scale)
+    return Subresource(name="scale", kind=SCALE, read=read, write=rescaled, validate=validate_scale)
 
 
 def rescaled(stored: Obj, sent: Scale) -> Obj:

@@ -73,17 +73,17 @@ CREATE_ON_UPDATE = {
 }  # fmt: skip
 EXTRA: dict[Any, tuple[Subresource, ...]] = {
     core_v1.Pod: (
-        connect("attach", "PodAttachOptions"), Subresource("binding", BINDING, ("post",)),
-        Subresource("ephemeralcontainers"), Subresource("eviction", EVICTION, ("post",)),
-        connect("exec", "PodExecOptions"), Subresource("log", verbs=("get",)),
+        connect("attach", "PodAttachOptions"), Subresource(name="binding", kind=BINDING, verbs=("post",)),
+        Subresource(name="ephemeralcontainers"), Subresource(name="eviction", kind=EVICTION, verbs=("post",)),
+        connect("exec", "PodExecOptions"), Subresource(name="log", verbs=("get",)),
         connect("portforward", "PodPortForwardOptions"), connect("proxy", "PodProxyOptions", PROXY_VERBS),
-        Subresource("resize"),
+        Subresource(name="resize"),
     ),
     core_v1.Service: (connect("proxy", "ServiceProxyOptions", PROXY_VERBS),),
     core_v1.Node: (connect("proxy", "NodeProxyOptions", PROXY_VERBS),),
-    core_v1.ServiceAccount: (Subresource("token", TOKEN_REQUEST, ("post",)),),
-    core_v1.Namespace: (Subresource("finalize", verbs=("put",)),),
-    certificates_v1.CertificateSigningRequest: (Subresource("approval"),),
+    core_v1.ServiceAccount: (Subresource(name="token", kind=TOKEN_REQUEST, verbs=("post",)),),
+    core_v1.Namespace: (Subresource(name="finalize", verbs=("put",)),),
+    certificates_v1.CertificateSigningRequest: (Subresource(name="approval"),),
 }  # fmt: skip
 
 
