@@ -249,6 +249,9 @@ class Module:
             value = source.get(f"x-kubernetes-{key}")
             if value is not None:
                 parts.append(f"{name}={tuple(value) if isinstance(value, list) else value!r}")
+        item = self.reference(prop.get("items", {}))
+        if item and self.defs[item].get("x-kubernetes-map-type") == "atomic":
+            parts.append("items_atomic=True")
         return f"Shape({', '.join(parts)})" if parts else ""
 
 

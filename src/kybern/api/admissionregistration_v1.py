@@ -41,11 +41,15 @@ class MatchCondition(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=F
 
 
 class MatchResources(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False, rename="camel"):
-    exclude_resource_rules: Annotated[tuple[NamedRuleWithOperations, ...] | None, Shape(list_type="atomic")] = None
+    exclude_resource_rules: Annotated[
+        tuple[NamedRuleWithOperations, ...] | None, Shape(list_type="atomic", items_atomic=True)
+    ] = None
     match_policy: str | None = None
     namespace_selector: Annotated[LabelSelector | None, Shape(map_type="atomic")] = None
     object_selector: Annotated[LabelSelector | None, Shape(map_type="atomic")] = None
-    resource_rules: Annotated[tuple[NamedRuleWithOperations, ...] | None, Shape(list_type="atomic")] = None
+    resource_rules: Annotated[
+        tuple[NamedRuleWithOperations, ...] | None, Shape(list_type="atomic", items_atomic=True)
+    ] = None
 
 
 class MutatingAdmissionPolicySpec(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False, rename="camel"):
@@ -58,7 +62,7 @@ class MutatingAdmissionPolicySpec(Struct, frozen=True, kw_only=True, omit_defaul
     mutations: Annotated[tuple[Mutation, ...] | None, Shape(list_type="atomic")] = None
     param_kind: Annotated[ParamKind | None, Shape(map_type="atomic")] = None
     reinvocation_policy: str | None = None
-    variables: Annotated[tuple[Variable, ...] | None, Shape(list_type="atomic")] = None
+    variables: Annotated[tuple[Variable, ...] | None, Shape(list_type="atomic", items_atomic=True)] = None
 
 
 class MutatingAdmissionPolicy(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False, rename="camel"):
@@ -200,7 +204,7 @@ class ValidatingAdmissionPolicySpec(Struct, frozen=True, kw_only=True, omit_defa
     validations: Annotated[tuple[Validation, ...] | None, Shape(list_type="atomic")] = None
     variables: Annotated[
         tuple[Variable, ...] | None,
-        Shape(list_type="map", map_keys=("name",), patch_strategy="merge", merge_key="name"),
+        Shape(list_type="map", map_keys=("name",), patch_strategy="merge", merge_key="name", items_atomic=True),
     ] = None
 
 

@@ -55,7 +55,7 @@ class CronJobSpec(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fals
 
 
 class CronJobStatus(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False, rename="camel"):
-    active: Annotated[tuple[ObjectReference, ...] | None, Shape(list_type="atomic")] = None
+    active: Annotated[tuple[ObjectReference, ...] | None, Shape(list_type="atomic", items_atomic=True)] = None
     last_schedule_time: Time | None = None
     last_successful_time: Time | None = None
 

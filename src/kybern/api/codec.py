@@ -4,7 +4,6 @@ Unknown fields are dropped here; `api.strict` reports them. Quantities become ca
 absent, as it does upstream.
 """
 
-from functools import cache
 from typing import Any, TypeVar
 
 import msgspec
@@ -24,9 +23,14 @@ def _from_json(wanted: type[Any], value: Any) -> Any:
 _encoder = msgspec.json.Encoder(enc_hook=str)  # Quantity is the one type that msgspec does not know
 
 
-@cache
+_decoders: dict[type[Any], msgspec.json.Decoder[Any]] = {}
+
+
 def _decoder(wanted: type[T]) -> msgspec.json.Decoder[T]:
-    return msgspec.json.Decoder(wanted, dec_hook=_from_json)
+    found = _decoders.get(wanted)
+    if found is None:
+        found = _decoders[wanted] = msgspec.json.Decoder(wanted, dec_hook=_from_json)
+    return found
 
 
 def encode(obj: Any) -> bytes:

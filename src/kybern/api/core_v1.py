@@ -402,9 +402,11 @@ class EndpointPort(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fal
 
 
 class EndpointSubset(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False, rename="camel"):
-    addresses: Annotated[tuple[EndpointAddress, ...] | None, Shape(list_type="atomic")] = None
-    not_ready_addresses: Annotated[tuple[EndpointAddress, ...] | None, Shape(list_type="atomic")] = None
-    ports: Annotated[tuple[EndpointPort, ...] | None, Shape(list_type="atomic")] = None
+    addresses: Annotated[tuple[EndpointAddress, ...] | None, Shape(list_type="atomic", items_atomic=True)] = None
+    not_ready_addresses: Annotated[tuple[EndpointAddress, ...] | None, Shape(list_type="atomic", items_atomic=True)] = (
+        None
+    )
+    ports: Annotated[tuple[EndpointPort, ...] | None, Shape(list_type="atomic", items_atomic=True)] = None
 
 
 class Endpoints(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False, rename="camel"):
@@ -921,9 +923,9 @@ class NodeRuntimeHandlerFeatures(Struct, frozen=True, kw_only=True, omit_default
 
 
 class NodeSelector(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False, rename="camel"):
-    node_selector_terms: Annotated[tuple[NodeSelectorTerm, ...], Shape(required=True, list_type="atomic")] = field(
-        default_factory=no_items
-    )
+    node_selector_terms: Annotated[
+        tuple[NodeSelectorTerm, ...], Shape(required=True, list_type="atomic", items_atomic=True)
+    ] = field(default_factory=no_items)
 
 
 class NodeSelectorRequirement(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False, rename="camel"):
@@ -1102,7 +1104,7 @@ class PodSpec(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False, r
     ] = None
     eviction_responders: Annotated[
         tuple[EvictionResponder, ...] | None,
-        Shape(list_type="map", map_keys=("name",), patch_strategy="merge", merge_key="name"),
+        Shape(list_type="map", map_keys=("name",), patch_strategy="merge", merge_key="name", items_atomic=True),
     ] = None
     host_aliases: Annotated[
         tuple[HostAlias, ...] | None, Shape(list_type="map", map_keys=("ip",), patch_strategy="merge", merge_key="ip")
@@ -1115,7 +1117,7 @@ class PodSpec(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False, r
     hostname_override: str | None = None
     image_pull_secrets: Annotated[
         tuple[LocalObjectReference, ...] | None,
-        Shape(list_type="map", map_keys=("name",), patch_strategy="merge", merge_key="name"),
+        Shape(list_type="map", map_keys=("name",), patch_strategy="merge", merge_key="name", items_atomic=True),
     ] = None
     init_containers: Annotated[
         tuple[Container, ...] | None,
@@ -1687,10 +1689,12 @@ class ServiceAccount(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=F
     api_version: str = field(default_factory=lambda: "v1")
     metadata: ObjectMeta = field(default_factory=ObjectMeta)
     automount_service_account_token: bool | None = None
-    image_pull_secrets: Annotated[tuple[LocalObjectReference, ...] | None, Shape(list_type="atomic")] = None
+    image_pull_secrets: Annotated[
+        tuple[LocalObjectReference, ...] | None, Shape(list_type="atomic", items_atomic=True)
+    ] = None
     secrets: Annotated[
         tuple[ObjectReference, ...] | None,
-        Shape(list_type="map", map_keys=("name",), patch_strategy="merge", merge_key="name"),
+        Shape(list_type="map", map_keys=("name",), patch_strategy="merge", merge_key="name", items_atomic=True),
     ] = None
 
 

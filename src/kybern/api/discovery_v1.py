@@ -52,7 +52,7 @@ class EndpointSlice(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fa
     metadata: ObjectMeta = field(default_factory=ObjectMeta)
     address_type: Annotated[str, Shape(required=True)] = field(default_factory=zero_text)
     endpoints: Annotated[tuple[Endpoint, ...] | None, Shape(list_type="atomic")] = None
-    ports: Annotated[tuple[EndpointPort, ...] | None, Shape(list_type="atomic")] = None
+    ports: Annotated[tuple[EndpointPort, ...] | None, Shape(list_type="atomic", items_atomic=True)] = None
 
 
 class EndpointSliceList(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False, rename="camel"):

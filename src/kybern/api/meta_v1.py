@@ -147,7 +147,7 @@ class ObjectMeta(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False
     managed_fields: Annotated[tuple[ManagedFieldsEntry, ...] | None, Shape(list_type="atomic")] = None
     owner_references: Annotated[
         tuple[OwnerReference, ...] | None,
-        Shape(list_type="map", map_keys=("uid",), patch_strategy="merge", merge_key="uid"),
+        Shape(list_type="map", map_keys=("uid",), patch_strategy="merge", merge_key="uid", items_atomic=True),
     ] = None
     resource_version: str | None = None
     self_link: str | None = None

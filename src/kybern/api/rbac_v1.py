@@ -15,7 +15,9 @@ from kybern.api.shape import (
 
 
 class AggregationRule(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False, rename="camel"):
-    cluster_role_selectors: Annotated[tuple[LabelSelector, ...] | None, Shape(list_type="atomic")] = None
+    cluster_role_selectors: Annotated[
+        tuple[LabelSelector, ...] | None, Shape(list_type="atomic", items_atomic=True)
+    ] = None
 
 
 class ClusterRole(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False, rename="camel"):
@@ -37,7 +39,7 @@ class ClusterRoleBinding(Struct, frozen=True, kw_only=True, omit_defaults=True, 
     api_version: str = field(default_factory=lambda: "rbac.authorization.k8s.io/v1")
     metadata: ObjectMeta = field(default_factory=ObjectMeta)
     role_ref: Annotated[RoleRef, Shape(required=True, map_type="atomic")] = field(default_factory=RoleRef)
-    subjects: Annotated[tuple[Subject, ...] | None, Shape(list_type="atomic")] = None
+    subjects: Annotated[tuple[Subject, ...] | None, Shape(list_type="atomic", items_atomic=True)] = None
 
 
 class ClusterRoleBindingList(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False, rename="camel"):
@@ -76,7 +78,7 @@ class RoleBinding(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fals
     api_version: str = field(default_factory=lambda: "rbac.authorization.k8s.io/v1")
     metadata: ObjectMeta = field(default_factory=ObjectMeta)
     role_ref: Annotated[RoleRef, Shape(required=True, map_type="atomic")] = field(default_factory=RoleRef)
-    subjects: Annotated[tuple[Subject, ...] | None, Shape(list_type="atomic")] = None
+    subjects: Annotated[tuple[Subject, ...] | None, Shape(list_type="atomic", items_atomic=True)] = None
 
 
 class RoleBindingList(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False, rename="camel"):

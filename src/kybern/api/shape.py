@@ -4,7 +4,7 @@ Every generated field that upstream marks with `x-kubernetes-*` carries one `Sha
 Strategic merge patch, server-side apply and OpenAPI read it from there; nothing else stores it.
 
 - `required`: the field is always written, even when it has its zero value.
-- `list_type` with `map_keys`, `map_type`: who owns what under server-side apply (KEP-555).
+- `list_type` with `map_keys`, `map_type`, `items_atomic`: who owns what under server-side apply (KEP-555).
 - `patch_strategy` with `merge_key`: how strategic merge patch combines lists and maps.
 """
 
@@ -20,6 +20,8 @@ class Shape:
     list_type: Literal["atomic", "set", "map"] | None = None
     map_keys: tuple[str, ...] = ()
     map_type: Literal["atomic", "granular"] | None = None
+    items_atomic: bool = False
+    """Each item of the list has one owner as a whole."""
     patch_strategy: str | None = None
     merge_key: str | None = None
 

@@ -107,7 +107,9 @@ class StorageClass(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fal
     api_version: str = field(default_factory=lambda: "storage.k8s.io/v1")
     metadata: ObjectMeta = field(default_factory=ObjectMeta)
     allow_volume_expansion: bool | None = None
-    allowed_topologies: Annotated[tuple[TopologySelectorTerm, ...] | None, Shape(list_type="atomic")] = None
+    allowed_topologies: Annotated[
+        tuple[TopologySelectorTerm, ...] | None, Shape(list_type="atomic", items_atomic=True)
+    ] = None
     mount_options: Annotated[tuple[str, ...] | None, Shape(list_type="atomic")] = None
     parameters: Mapping[str, str] | None = None
     provisioner: Annotated[str, Shape(required=True)] = field(default_factory=zero_text)

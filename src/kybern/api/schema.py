@@ -1,0 +1,163 @@
+"""The schema of a kind as a tree: what a decoded JSON object of it may hold, and how each part merges.
+
+Strict decoding, strategic merge patch, server-side apply and OpenAPI walk dicts and lists with a `Node` beside them.
+`of(Struct)` builds one from a generated type, each struct's fields only when somebody asks for them; a custom
+resource's tree comes from its OpenAPI schema through the same constructor.
+"""
+
+import types
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import msgspec
+
+from kybern.api.shape import NO_SHAPE, Quantity, Shape
+
+Form = Literal["struct", "map", "list", "scalar", "any"]
+
+
+class Node:
+    """One place in an object. `fields` is what a struct has there, `items` what a list or a map holds."""
+
+    __slots__ = ("_fields", "_make_fields", "atomic", "form", "items", "keys", "replaces", "scalar", "shape", "struct")
+
+    def __init__(
+        self,
+        form: Form,
+        *,
+        shape: Shape = NO_SHAPE,
+        items: "Node | None" = None,
+        fields: Callable[[], Mapping[str, "Node"]] | None = None,
+        struct: type[Any] | None = None,
+        scalar: Any = None,
+    ) -> None:
+        self.form: Form = form
+        self.shape = shape
+        self.items = items
+        self.struct = struct
+        """The Struct, where there is one."""
+        self.scalar = scalar
+        """The annotation of a scalar: `str`, `Annotated[int, ...]`."""
+        self.atomic = _is_atomic(form, shape)
+        """Under server-side apply it has one owner, as a whole."""
+        self.keys = shape.map_keys
+        self.replaces = "replace" in (shape.patch_strategy or "").split(",")
+        self._make_fields = fields
+        self._fields: Mapping[str, Node] | None = None
+
+    @property
+    def fields(self) -> Mapping[str, "Node"]:
+        found = self._fields
+        if found is None:
+            found = self._fields = self._make_fields() if self._make_fields else {}
+        return found
+
+    def child(self, key: str) -> "Node":
+        """What stands under a key of a struct or map; `ANY` where nothing is known."""
+        if self.form == "struct":
+            return self.fields.get(key, ANY)
+        return self.items or ANY
+
+    @property
+    def item(self) -> "Node":
+        return self.items or ANY
+
+    @property
+    def retains_keys(self) -> bool:
+        """Strategic merge patch: the patch lists the keys that stay."""
+        return "retainKeys" in (self.shape.patch_strategy or "")
+
+    @property
+    def merges_list(self) -> bool:
+        """Strategic merge patch: a list that merges instead of being replaced."""
+        return "merge" in (self.shape.patch_strategy or "").split(",")
+
+
+def _is_atomic(form: Form, shape: Shape) -> bool:
+    if form == "list":
+        return shape.list_type not in ("set", "map")
+    return form in ("scalar", "any") or shape.map_type == "atomic"
+
+
+ANY = Node("any")
+_ATOMIC_ITEM = Shape(map_type="atomic")
+
+
+SCALAR_TYPES = (str, int, float, bool, Quantity)
+
+_roots: dict[type[Any], Node] = {}
+_fields_of: dict[type[Any], Mapping[str, Node]] = {}
+
+
+def of(struct: type[Any]) -> Node:
+    """The schema of a generated type."""
+    found = _roots.get(struct)
+    if found is None:
+        found = _roots[struct] = _struct(struct, NO_SHAPE)
+    return found
+
+
+def _struct(struct: type[Any], shape: Shape) -> Node:
+    return Node("struct", shape=shape, fields=lambda: _fields(struct), struct=struct)
+
+
+def _fields(struct: type[Any]) -> Mapping[str, Node]:
+    found = _fields_of.get(struct)
+    if found is None:
+        found = {field.encode_name: _node(field.type) for field in msgspec.structs.fields(struct)}
+        _fields_of[struct] = found
+    return found
+
+
+def _node(annotation: Any, shape: Shape = NO_SHAPE) -> Node:
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        inner, *notes = get_args(annotation)
+        found = next((note for note in notes if isinstance(note, Shape)), None)
+        if inner in SCALAR_TYPES:
+            return Node("scalar", shape=found or shape, scalar=annotation)
+        return _node(inner, found or shape)
+    if origin in (Union, types.UnionType):
+        options = [option for option in get_args(annotation) if option is not types.NoneType]
+        return _node(options[0], shape) if len(options) == 1 else Node("scalar", shape=shape, scalar=annotation)
+    if origin is tuple:
+        return Node("list", shape=shape, items=_node(get_args(annotation)[0], _of_items(shape)))
+    if origin is not None:
+        return Node("map", shape=shape, items=_node(get_args(annotation)[1]))
+    if isinstance(annotation, type) and issubclass(annotation, msgspec.Struct):
+        return _struct(annotation, shape)
+    if annotation in SCALAR_TYPES:
+        return Node("scalar", shape=shape, scalar=annotation)
+    return Node("any", shape=shape)
+
+
+def _of_items(shape: Shape) -> Shape:
+    return _ATOMIC_ITEM if shape.items_atomic else NO_SHAPE
+
+
+# --- from OpenAPI -----------------------------------------------------------------------------------------------------
+
+SCALARS: Mapping[str, type[Any]] = {"string": str, "integer": int, "number": float, "boolean": bool}
+
+
+def of_openapi(schema: Mapping[str, Any]) -> Node:
+    """The schema of a custom resource: a structural OpenAPI v3 schema, as JSON."""
+    shape = Shape(
+        list_type=schema.get("x-kubernetes-list-type"),
+        map_keys=tuple(schema.get("x-kubernetes-list-map-keys", ())),
+        map_type=schema.get("x-kubernetes-map-type"),
+    )
+    kind = str(schema.get("type", ""))
+    if schema.get("x-kubernetes-int-or-string"):
+        return Node("scalar", shape=shape, scalar=int | str)
+    if kind == "array":
+        return Node("list", shape=shape, items=of_openapi(schema.get("items", {})))
+    if kind == "object" and "properties" in schema:
+        properties: Mapping[str, Any] = schema["properties"]
+        return Node("struct", shape=shape, fields=lambda: {key: of_openapi(value) for key, value in properties.items()})
+    if kind == "object":
+        values = schema.get("additionalProperties")
+        return Node("map", shape=shape, items=of_openapi(values) if isinstance(values, Mapping) else ANY)
+    if kind in SCALARS:
+        return Node("scalar", shape=shape, scalar=SCALARS[kind])
+    return Node("any", shape=shape)
