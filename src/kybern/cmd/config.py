@@ -1,0 +1,165 @@
+"""What a cluster on this machine is made of: its directories, addresses and names, chosen once and then kept.
+
+The choice is written to `<data>/cluster.json` by the first `kybern up`; later ones read it, so a cluster keeps its
+addresses. A second cluster on the machine takes the next free pair of ranges: 10.245.0.0/16 and 10.97.0.0/16, say.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+
+import msgspec
+
+CLUSTER_DOMAIN = "cluster.local"
+API_PORT = 6443
+KUBELET_PORT = 10250
+CLUSTERS_MAX = 10  # pairs of address ranges: 10.244-10.253 for pods, 10.96-10.105 for services
+FIRST_POD_RANGE, FIRST_SERVICE_RANGE = 244, 96
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cluster:
+    """One cluster's settings. `id` tells its kernel objects (links, tables, cgroups) from those of others."""
+
+    id: str
+    name: str
+    data_dir: str
+    run_dir: str
+    index: int = 0
+    port: int = API_PORT
+    bind_address: str = "127.0.0.1"
+    node_name: str = "kybern"
+    simulated: bool = False
+    """Containers cannot run here: nodes are simulated."""
+    verbose: bool = False
+
+    @property
+    def data(self) -> Path:
+        return Path(self.data_dir)
+
+    @property
+    def run(self) -> Path:
+        return Path(self.run_dir)
+
+    @property
+    def pki(self) -> Path:
+        return self.data / "pki"
+
+    @property
+    def logs(self) -> Path:
+        return self.data / "logs"
+
+    @property
+    def control_socket(self) -> Path:
+        return self.run / "supervisor.sock"
+
+    @property
+    def pod_cidr(self) -> IPv4Network:
+        return IPv4Network(f"10.{FIRST_POD_RANGE + self.index}.0.0/16")
+
+    @property
+    def node_pod_cidr(self) -> IPv4Network:
+        return next(self.pod_cidr.subnets(new_prefix=24))
+
+    @property
+    def node_address(self) -> IPv4Address:
+        """The bridge's address: this machine and its pods reach it, nobody else does."""
+        return self.node_pod_cidr.network_address + 1
+
+    @property
+    def service_cidr(self) -> IPv4Network:
+        return IPv4Network(f"10.{FIRST_SERVICE_RANGE + self.index}.0.0/16")
+
+    @property
+    def api_service_address(self) -> IPv4Address:
+        return self.service_cidr.network_address + 1
+
+    @property
+    def dns_address(self) -> IPv4Address:
+        return self.service_cidr.network_address + 10
+
+    @property
+    def bridge(self) -> str:
+        return f"kyb-{self.id}"
+
+    @property
+    def table(self) -> str:
+        return f"kybern-{self.id}"
+
+    @property
+    def cgroup(self) -> str:
+        return f"/kybern-{self.id}"
+
+    @property
+    def server_url(self) -> str:
+        """What people use."""
+        host = "127.0.0.1" if self.bind_address in ("0.0.0.0", "127.0.0.1") else self.bind_address
+        return f"https://{host}:{self.port}"
+
+
+def default_data_dir() -> Path:
+    if os.geteuid() == 0:
+        return Path("/var/lib/kybern")
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share") / "kybern"
+
+
+def run_root() -> Path:
+    """Where running clusters keep their sockets and pins: gone after a reboot, as they are."""
+    if os.geteuid() == 0:
+        return Path("/run/kybern")
+    return Path(os.environ.get("XDG_RUNTIME_DIR") or f"/tmp/kybern-{os.geteuid()}") / "kybern"
+
+
+def cluster_id(data_dir: Path) -> str:
+    """Six hex digits: short enough for a network link's name (15 bytes at most)."""
+    return hashlib.sha256(str(data_dir).encode()).hexdigest()[:6]
+
+
+def saved(data_dir: Path) -> Cluster | None:
+    """The cluster of this data directory, if there has been one."""
+    try:
+        return msgspec.json.decode((data_dir / "cluster.json").read_bytes(), type=Cluster)
+    except FileNotFoundError:
+        return None
+
+
+def save(cluster: Cluster) -> None:
+    path = cluster.data / "cluster.json"
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(asdict(cluster)), indent=2))
+    path.chmod(0o600)
+
+
+def choose(data_dir: Path, used: Iterable[int], **settings: object) -> Cluster:
+    """The saved cluster with these settings changed, or a new one in the first free range. ValueError when all are used."""
+    given = {name: value for name, value in settings.items() if value is not None}
+    known = saved(data_dir)
+    if known is not None:
+        return replace(known, **given)  # type: ignore[arg-type]
+    taken = set(used)
+    free = [index for index in range(CLUSTERS_MAX) if index not in taken]
+    if not free:
+        raise ValueError(f"{CLUSTERS_MAX} clusters run on this machine already; stop one with `kybern down`")
+    ident = cluster_id(data_dir)
+    name = "kybern" if data_dir == default_data_dir() else f"kybern-{data_dir.name}"
+    return Cluster(
+        id=ident,
+        name=name,
+        data_dir=str(data_dir),
+        run_dir=str(run_root() / ident),
+        index=free[0],
+        **given,  # type: ignore[arg-type]
+    )
+
+
+def indices_in_use(root: Path) -> set[int]:
+    """The ranges of the clusters that are on this machine now, up or not yet reset, by their notes in the run root."""
+    found = set()
+    for note in root.glob("*/index"):
+        try:
+            found.add(int(note.read_text()))
+        except (OSError, ValueError):
+            continue  # being written or removed right now: not a cluster that runs
+    return found

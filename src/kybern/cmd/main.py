@@ -1,0 +1,59 @@
+"""The `kybern` command: a table of commands, each imported only when it is the one asked for."""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "up": ("kybern.cmd.up", "start the cluster of this machine, or see that it is up"),
+    "down": ("kybern.cmd.down", "stop it and leave nothing running; its data stays"),
+    "status": ("kybern.cmd.status", "say what runs and whether it is well"),
+    "reset": ("kybern.cmd.reset", "stop it and delete its data"),
+    "image": ("kybern.cmd.image", "load, pull, list and remove the node's images"),
+    "kubectl": ("kybern.cli.kubectl.main", "a small kubectl, for machines that have none"),
+    "bench": ("kybern.cli.bench", "measure an API server and print the figures beside upstream's"),
+}
+"""Name → (module, help). A module has `add_arguments(parser)` and `run(args) -> exit code`."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = list(sys.argv[1:] if argv is None else argv)
+    chosen = next((arg for arg in args if not arg.startswith("-")), "")
+    try:
+        parser = build_parser(chosen)
+        parsed = parser.parse_args(args)
+        run: Callable[[argparse.Namespace], int] | None = getattr(parsed, "run", None)
+        if run is None:
+            parser.print_help()
+            return 2
+        return run(parsed)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()  # whoever read our output has gone; there is nobody to tell
+        return 141
+
+
+def build_parser(chosen: str) -> argparse.ArgumentParser:
+    """The parser of all names, with the arguments of the chosen command only: the others need not be imported."""
+    parser = argparse.ArgumentParser(prog="kybern", description="Kubernetes on this machine, in about a second.")
+    parser.add_argument("--version", action="version", version=version())
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    for name, (module, text) in COMMANDS.items():
+        sub = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+        if name == chosen:
+            found = import_module(module)
+            found.add_arguments(sub)
+            sub.set_defaults(run=found.run)
+    return parser
+
+
+def version() -> str:
+    from importlib.metadata import version as installed
+
+    return f"kybern {installed('kybern')}"
+
+
+def run_and_exit() -> None:
+    sys.exit(main())

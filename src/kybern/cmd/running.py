@@ -1,0 +1,57 @@
+"""Is the cluster up? Asks the supervisor's socket, the one place that knows."""
+
+import json
+import os
+import select
+import signal
+import socket
+import struct
+from pathlib import Path
+from typing import Any
+
+ANSWER_BYTES_MAX = 1 << 20
+STOP_SECONDS = 60.0
+
+
+def status(control_socket: Path) -> dict[str, Any] | None:
+    """What the supervisor says; None when there is none."""
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(5.0)
+            connection.connect(str(control_socket))
+            pieces = []
+            while piece := connection.recv(65536):
+                pieces.append(piece)
+            found: dict[str, Any] = json.loads(b"".join(pieces))
+            found["pid"] = peer_pid(connection)
+            return found
+    except (FileNotFoundError, ConnectionRefusedError, json.JSONDecodeError):
+        return None
+
+
+def peer_pid(connection: socket.socket) -> int:
+    """The process at the other end, by the kernel's word (unix(7), SO_PEERCRED)."""
+    pid, _, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    return int(pid)
+
+
+def stop(control_socket: Path) -> bool:
+    """Tell the supervisor to stop and wait until it has. False when none runs. TimeoutError when it does not end."""
+    known = status(control_socket)
+    if known is None:
+        return False
+    pid = known["pid"]
+    watched = os.pidfd_open(pid)
+    try:
+        signal.pidfd_send_signal(watched, signal.SIGTERM)
+        wait_for_end(watched, pid)
+    finally:
+        os.close(watched)
+    return True
+
+
+def wait_for_end(pidfd: int, pid: int) -> None:
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    if not poll.poll(STOP_SECONDS * 1000):
+        raise TimeoutError(f"the supervisor (process {pid}) did not stop in {STOP_SECONDS:.0f} s")

@@ -1,0 +1,254 @@
+"""The supervisor: starts the processes of a cluster by forking, and starts again what dies.
+
+It imports everything once, and every process is a fork of that warm image: starting one takes milliseconds, and they
+share the memory of what was imported. So it stays single-threaded and runs no event loop: a fork copies one thread.
+
+- A process that dies is started again after a back-off that grows while it keeps dying.
+- Containers outlive all of them: the supervisor keeps their streams open (the warden's fd store) and, being their
+  subreaper, learns how they ended while no warden runs.
+- A unix socket answers with the state as JSON (`kybern status`). TERM stops everything in reverse order.
+"""
+
+import json
+import logging
+import os
+import selectors
+import signal
+import socket
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from kybern.aio.backoff import Backoff
+
+RESTART = Backoff(first_seconds=0.1, max_seconds=10.0)
+STEADY_SECONDS = 30.0  # a process that ran this long starts afresh: its next death is its first
+STOP_SECONDS = 10.0
+
+log = logging.getLogger(__name__)
+
+
+class Keeper(Protocol):
+    """What the supervisor keeps for the warden: see runtime.warden.fdstore."""
+
+    def fileno(self) -> int: ...
+
+    def ready(self) -> None:
+        """The file descriptor is readable."""
+
+    def exited(self, pid: int, status: int) -> None:
+        """A process that is none of the supervisor's own has ended."""
+
+    def close(self) -> None: ...
+
+
+@dataclass(slots=True)
+class Program:
+    """One process: what it runs and how it has fared."""
+
+    name: str
+    main: Callable[[], None]
+    stops_with_cluster: bool = True
+    pid: int = 0
+    started: float = 0.0
+    failures: int = 0
+    restart_at: float = 0.0
+    last_exit: str = ""
+    restarts: int = 0
+
+
+@dataclass(slots=True)
+class Supervisor:
+    programs: list[Program]
+    socket_path: Path
+    log_directory: Path
+    keeper: Keeper | None = None
+    about: dict[str, object] = field(default_factory=dict)
+    """Goes into the status as it is."""
+    stopping: bool = False
+    selector: selectors.BaseSelector = field(default_factory=selectors.DefaultSelector)
+    listener: socket.socket | None = None
+    wakeup: socket.socket | None = None
+    """Written to by the interpreter on every signal; kept, since its end is the signals' only way in."""
+
+    def run(self) -> None:
+        """Until a signal says stop."""
+        self._listen()
+        wakeup = self._signals()
+        if self.keeper is not None:
+            self.selector.register(self.keeper.fileno(), selectors.EVENT_READ, self.keeper.ready)
+        for program in self.programs:
+            self.start(program)
+        while not self.stopping:
+            for key, _ in self.selector.select(self._until_next_restart()):
+                key.data()
+            self._reap()
+            self._restart_due()
+        wakeup.close()
+        self._stop_all()
+
+    def _listen(self) -> None:
+        self.socket_path.unlink(missing_ok=True)
+        self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        previous = os.umask(0o177)
+        self.listener.bind(str(self.socket_path))
+        os.umask(previous)
+        self.listener.listen(16)
+        self.selector.register(self.listener, selectors.EVENT_READ, self._answer_status)
+
+    def _signals(self) -> socket.socket:
+        """Signals only wake the loop; TERM and INT also tell it to end."""
+        reader, writer = socket.socketpair()
+        writer.setblocking(False)
+        reader.setblocking(False)
+        signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._told_to_stop)
+        self.selector.register(reader, selectors.EVENT_READ, lambda: reader.recv(4096))
+        self.wakeup = writer
+        return reader
+
+    def _told_to_stop(self, *_: object) -> None:
+        self.stopping = True
+
+    def start(self, program: Program) -> None:
+        program.restart_at = 0.0
+        program.started = time.monotonic()
+        pid = os.fork()
+        if pid == 0:
+            self._become(program)
+        program.pid = pid
+        log.info("started %s as process %d", program.name, pid)
+
+    def _become(self, program: Program) -> None:
+        """In the child: let go of what is the supervisor's, run, exit. Never returns."""
+        code = 1
+        try:
+            signal.set_wakeup_fd(-1)
+            for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, signal.SIG_DFL)
+            self.selector.close()
+            if self.listener is not None:
+                self.listener.close()
+            if self.keeper is not None:
+                self.keeper.close()
+            redirect_output(self.log_directory / f"{program.name}.out")
+            program.main()
+            code = 0
+        except KeyboardInterrupt:
+            code = 130
+        except SystemExit as leave:
+            code = leave.code if isinstance(leave.code, int) else 1
+        except BaseException:  # noqa: BLE001 - the last frame of a process: written down, and the exit code tells the rest
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            program = next((p for p in self.programs if p.pid == pid), None)
+            if program is not None:
+                self._died(program, status)
+            elif self.keeper is not None:
+                self.keeper.exited(pid, status)
+
+    def _died(self, program: Program, status: int) -> None:
+        now = time.monotonic()
+        program.pid = 0
+        program.last_exit = describe_exit(status)
+        if now - program.started > STEADY_SECONDS:
+            program.failures = 0
+        program.failures += 1
+        program.restarts += 1
+        program.restart_at = now + RESTART.delay(program.failures)
+        log.warning("%s ended (%s), starts again in %.1f s", program.name, program.last_exit, program.restart_at - now)
+
+    def _restart_due(self) -> None:
+        now = time.monotonic()
+        for program in self.programs:
+            if program.pid == 0 and not self.stopping and program.restart_at <= now:
+                self.start(program)
+
+    def _until_next_restart(self) -> float | None:
+        waiting = [program.restart_at for program in self.programs if program.pid == 0]
+        return max(0.0, min(waiting) - time.monotonic()) if waiting else None
+
+    def _answer_status(self) -> None:
+        assert self.listener is not None
+        connection, _ = self.listener.accept()
+        with connection:
+            connection.settimeout(1.0)
+            try:
+                connection.sendall(json.dumps(self.status()).encode())
+            except OSError:
+                pass  # who asked did not wait for the answer
+
+    def status(self) -> dict[str, object]:
+        now = time.monotonic()
+        programs = [
+            {
+                "name": p.name,
+                "pid": p.pid,
+                "restarts": p.restarts,
+                "seconds": round(now - p.started, 1) if p.pid else 0,
+                "last_exit": p.last_exit,
+            }
+            for p in self.programs
+        ]
+        return {**self.about, "pid": os.getpid(), "programs": programs}
+
+    def _stop_all(self) -> None:
+        """One after the other, the last started first: a node can still say goodbye to its server."""
+        for program in reversed(self.programs):
+            if program.pid and program.stops_with_cluster:
+                stop_process(program.pid)
+                program.pid = 0
+        if self.keeper is not None:
+            self.keeper.close()
+        if self.listener is not None:
+            self.listener.close()
+        self.socket_path.unlink(missing_ok=True)
+
+
+def stop_process(pid: int) -> None:
+    """TERM, and KILL when that is not enough in time."""
+    os.kill(pid, signal.SIGTERM)
+    deadline = time.monotonic() + STOP_SECONDS
+    while time.monotonic() < deadline:
+        done, _ = os.waitpid(pid, os.WNOHANG)
+        if done:
+            return
+        time.sleep(0.01)
+    log.warning("process %d did not stop in %.0f s and is killed", pid, STOP_SECONDS)
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+
+
+def describe_exit(status: int) -> str:
+    if os.WIFSIGNALED(status):
+        return f"signal {signal.Signals(os.WTERMSIG(status)).name}"
+    return f"exit code {os.WEXITSTATUS(status)}"
+
+
+def redirect_output(path: Path) -> None:
+    """Standard output and error into a file, standard input from nowhere."""
+    target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    nothing = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+    os.dup2(nothing, 0)
+    os.dup2(target, 1)
+    os.dup2(target, 2)
+    os.close(target)
+    os.close(nothing)
