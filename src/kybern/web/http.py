@@ -30,6 +30,14 @@ class BodyTooLarge(Exception):
     """The body is longer than the reader allows."""
 
 
+class BadRequest(Exception):
+    """What arrived is not HTTP as RFC 9112 has it; `status` says which refusal fits."""
+
+    def __init__(self, message: str, status: int = 400) -> None:
+        super().__init__(message)
+        self.status = status
+
+
 async def no_body() -> AsyncIterator[bytes]:
     return
     yield b""

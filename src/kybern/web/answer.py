@@ -1,0 +1,64 @@
+"""A response as bytes on a connection: framing by length, or chunked, or by the end of the connection (HTTP/1.0)."""
+
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
+
+from kybern.web.http import Response
+from kybern.web.incoming import Incoming
+
+if TYPE_CHECKING:
+    from kybern.web.http1 import ServerProtocol
+
+JOINED_BYTES_MAX = 16 * 1024  # Up to here copying the body behind the head is cheaper than a second write.
+KEEP_ALIVE = {
+    (True, False): "",
+    (False, False): "Connection: close\r\n",
+    (True, True): "Connection: keep-alive\r\n",
+    (False, True): "",
+}
+
+
+async def write_answer(to: "ServerProtocol", response: Response, incoming: Incoming, keep_alive: bool) -> None:
+    extra = KEEP_ALIVE[keep_alive, incoming.http10]
+    body, head_only = response.body, incoming.request.method == "HEAD"
+    if isinstance(body, AsyncIterator):
+        await write_stream(to, response, body, extra, incoming.http10, head_only)
+        return
+    pieces = (body,) if isinstance(body, bytes) else body
+    length = sum(map(len, pieces))
+    bodyless = response.status in (204, 304) or response.status < 200
+    if not bodyless:
+        extra += f"Content-Length: {length}\r\n"
+    head = to.server.head(response, extra)
+    if head_only or bodyless or not length:
+        to.transport.write(head)
+    elif length <= JOINED_BYTES_MAX:
+        to.transport.write(b"".join((head, *pieces)))
+    else:
+        to.transport.writelines((head, *pieces))
+
+
+async def write_stream(
+    to: "ServerProtocol", response: Response, body: AsyncIterator[bytes], extra: str, http10: bool, head_only: bool
+) -> None:
+    """A stream that fails midway ends without its last chunk, so nobody takes it for whole."""
+    chunked = not http10
+    if chunked:
+        extra += "Transfer-Encoding: chunked\r\n"
+    try:
+        to.transport.write(to.server.head(response, extra))
+        if head_only:
+            return
+        to.streaming = True
+        async for piece in body:
+            if piece:
+                to.transport.write(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
+                if to.outflow.paused:
+                    await to.outflow.drain()
+        if chunked:
+            to.transport.write(b"0\r\n\r\n")
+    finally:
+        to.streaming = False
+        close = getattr(body, "aclose", None)
+        if close is not None:
+            await close()

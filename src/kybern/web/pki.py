@@ -1,0 +1,201 @@
+"""Certificates: an authority, what it issues, and who a certificate says its holder is.
+
+Keys are EC P-256; what signs service-account tokens is RSA-2048, because upstream's issuers are. All of it is PEM bytes.
+Time is passed in. Key files are only ever readable by their owner and appear whole, by rename.
+"""
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from ipaddress import ip_address
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+CA_DAYS = 3650
+LEAF_DAYS = 365
+BACKDATED = timedelta(minutes=5)  # For peers whose clock is a little behind.
+SUBJECTS_CACHED_MAX = 4096
+
+SERVER = "server"
+CLIENT = "client"
+USAGES = {SERVER: ExtendedKeyUsageOID.SERVER_AUTH, CLIENT: ExtendedKeyUsageOID.CLIENT_AUTH}
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A certificate and its private key, PEM."""
+
+    certificate: bytes
+    key: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    common_name: str
+    organizations: tuple[str, ...] = ()
+
+
+def create_ca(name: str, now: float, *, days: int = CA_DAYS) -> Pair:
+    """A new authority; it may sign leaves only."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    builder = starting(subject, subject, key.public_key(), now, days)
+    builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+    builder = builder.add_extension(key_usage(signs_certificates=True), critical=True)
+    return Pair(pem(builder.sign(key, hashes.SHA256())), key_pem(key))
+
+
+def issue(
+    ca: Pair,
+    common_name: str,
+    *,
+    now: float,
+    organizations: Iterable[str] = (),
+    dns_names: Iterable[str] = (),
+    ips: Iterable[str] = (),
+    usages: Iterable[str] = (SERVER, CLIENT),
+    days: int = LEAF_DAYS,
+) -> Pair:
+    """A new key and its certificate, signed by `ca`."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    public = key.public_key()
+    subject = Subject(common_name, tuple(organizations))
+    certificate = certify(ca, subject, public, now=now, dns_names=dns_names, ips=ips, usages=usages, days=days)
+    return Pair(certificate, key_pem(key))
+
+
+def certify(
+    ca: Pair,
+    subject: Subject,
+    public_key: ec.EllipticCurvePublicKey | rsa.RSAPublicKey,
+    *,
+    now: float,
+    dns_names: Iterable[str] = (),
+    ips: Iterable[str] = (),
+    usages: Iterable[str] = (CLIENT,),
+    days: int = LEAF_DAYS,
+) -> bytes:
+    """A certificate for a key that somebody else holds."""
+    authority, authority_key = parsed(ca)
+    builder = starting(name_of(subject), authority.subject, public_key, now, days)
+    builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+    builder = builder.add_extension(key_usage(signs_certificates=False), critical=True)
+    builder = builder.add_extension(x509.ExtendedKeyUsage([USAGES[usage] for usage in usages]), critical=False)
+    issuer = authority.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    identifier = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(issuer)
+    builder = builder.add_extension(identifier, critical=False)
+    names: list[x509.GeneralName] = [x509.DNSName(name) for name in dns_names]
+    names += [x509.IPAddress(ip_address(ip)) for ip in ips]
+    if names:
+        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+    return pem(builder.sign(authority_key, hashes.SHA256()))
+
+
+def starting(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey | rsa.RSAPublicKey, now: float, days: int
+) -> x509.CertificateBuilder:
+    moment = datetime.fromtimestamp(now, UTC)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(moment - BACKDATED)
+        .not_valid_after(moment + timedelta(days=days))
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
+    )
+
+
+def key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=True,
+        content_commitment=False,
+        key_encipherment=not signs_certificates,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=signs_certificates,
+        crl_sign=signs_certificates,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def name_of(subject: Subject) -> x509.Name:
+    parts = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, each) for each in subject.organizations]
+    return x509.Name([*parts, x509.NameAttribute(NameOID.COMMON_NAME, subject.common_name)])
+
+
+@lru_cache(maxsize=8)
+def parsed(pair: Pair) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+    key = serialization.load_pem_private_key(pair.key, None)
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise ValueError("the authority's key is not an EC key")
+    return x509.load_pem_x509_certificate(pair.certificate), key
+
+
+@lru_cache(maxsize=SUBJECTS_CACHED_MAX)
+def subject_of(der: bytes) -> Subject:
+    """Who a certificate (DER) names. It says nothing about whether the certificate is genuine: TLS has checked that."""
+    name = x509.load_der_x509_certificate(der).subject
+    common_names = [str(part.value) for part in name.get_attributes_for_oid(NameOID.COMMON_NAME)]
+    organizations = tuple(str(part.value) for part in name.get_attributes_for_oid(NameOID.ORGANIZATION_NAME))
+    return Subject(common_names[0] if common_names else "", organizations)
+
+
+def expires_at(certificate: bytes) -> float:
+    """The end of a certificate's (PEM) validity, seconds since 1970."""
+    return x509.load_pem_x509_certificate(certificate).not_valid_after_utc.timestamp()
+
+
+def create_signing_key() -> bytes:
+    """A private key (PEM) for RS256 signatures."""
+    return key_pem(rsa.generate_private_key(public_exponent=65537, key_size=2048))
+
+
+def public_key_of(key: bytes) -> bytes:
+    """The public half (PEM) of a private key."""
+    public = serialization.load_pem_private_key(key, None).public_key()
+    return public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+
+
+def pem(certificate: x509.Certificate) -> bytes:
+    return certificate.public_bytes(serialization.Encoding.PEM)
+
+
+def key_pem(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+
+def write_pair(directory: Path, name: str, pair: Pair) -> None:
+    """As `name.key` and `name.crt`, the key first: a certificate on disk always has its key."""
+    write_private(directory / f"{name}.key", pair.key)
+    write_private(directory / f"{name}.crt", pair.certificate)
+
+
+def read_pair(directory: Path, name: str) -> Pair | None:
+    try:
+        return Pair((directory / f"{name}.crt").read_bytes(), (directory / f"{name}.key").read_bytes())
+    except FileNotFoundError:
+        return None
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Readable by the owner only, on disk when this returns, and whole or not there at all."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    new = path.with_name(f".{path.name}.new")
+    new.unlink(missing_ok=True)
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(new, path)
