@@ -1,0 +1,111 @@
+"""A cluster's certificates: one authority, and a certificate for each process, issued when missing or soon to expire.
+
+    <data>/pki/ca                       trusted by everybody
+    <data>/pki/apiserver                what the API server shows
+    <data>/pki/apiserver-kubelet-client what it shows to kubelets
+    <data>/pki/kubelet-server           what the kubelet shows to the API server
+    <data>/pki/<identity>               who a process is to the API server
+    <data>/pki/sa.key                   signs service-account tokens
+
+Each process is its own user with its own rights, as upstream's are; none is an administrator.
+"""
+
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from kybern.cmd.config import CLUSTER_DOMAIN, Cluster
+from kybern.web.pki import (  # fmt: skip
+    CLIENT,
+    SERVER,
+    Pair,
+    create_ca,
+    create_signing_key,
+    expires_at,
+    issue,
+    read_pair,
+    write_pair,
+    write_private,
+)
+
+RENEW_SECONDS = 30 * 86400.0  # a year's certificate is replaced by the first start in its last month
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A client of the API: the file its certificate is in, and the user it names."""
+
+    file: str
+    user: str
+    groups: tuple[str, ...] = ()
+
+
+ADMIN = Identity("admin", "kubernetes-admin", ("system:masters",))
+CONTROLLERS = Identity("controller-manager", "system:kube-controller-manager")
+SCHEDULER = Identity("scheduler", "system:kube-scheduler")
+PROXY = Identity("proxy", "system:kube-proxy")
+KUBELET_CLIENT = Identity("apiserver-kubelet-client", "kube-apiserver-kubelet-client", ("system:masters",))
+
+
+def node(name: str) -> Identity:
+    return Identity(f"node-{name}", f"system:node:{name}", ("system:nodes",))
+
+
+def prepare(cluster: Cluster, now: float) -> None:
+    """Makes whatever is missing. Safe to repeat; what is there and still good is kept."""
+    ca = read_pair(cluster.pki, "ca")
+    if ca is None:
+        ca = create_ca(f"kybern-{cluster.id}-ca", now)
+        write_pair(cluster.pki, "ca", ca)
+    for identity in (ADMIN, CONTROLLERS, SCHEDULER, PROXY, KUBELET_CLIENT, node(cluster.node_name)):
+        if expired(cluster.pki, identity.file, now):
+            pair = issue(ca, identity.user, now=now, organizations=identity.groups, usages=(CLIENT,))
+            write_pair(cluster.pki, identity.file, pair)
+    prepare_servers(cluster, ca, now)
+    if not (cluster.pki / "sa.key").exists():
+        write_private(cluster.pki / "sa.key", create_signing_key())
+
+
+def prepare_servers(cluster: Cluster, ca: Pair, now: float) -> None:
+    """The server's certificate names its addresses, so it is issued again when they change."""
+    names, addresses = list(server_names(cluster)), list(server_addresses(cluster))
+    note = cluster.pki / "apiserver.names"
+    listed = "\n".join([*names, *addresses])
+    if expired(cluster.pki, "apiserver", now) or not note.exists() or note.read_text() != listed:
+        pair = issue(ca, "kube-apiserver", now=now, dns_names=names, ips=addresses, usages=(SERVER,))
+        write_pair(cluster.pki, "apiserver", pair)
+        write_private(note, listed.encode())
+    if expired(cluster.pki, "kubelet-server", now):
+        ips = (str(cluster.node_address), "127.0.0.1")
+        names = [cluster.node_name]
+        pair = issue(ca, f"system:node:{cluster.node_name}", now=now, dns_names=names, ips=ips, usages=(SERVER,))
+        write_pair(cluster.pki, "kubelet-server", pair)
+
+
+def expired(directory: Path, name: str, now: float) -> bool:
+    pair = read_pair(directory, name)
+    return pair is None or expires_at(pair.certificate) - now < RENEW_SECONDS
+
+
+def server_names(cluster: Cluster) -> Iterator[str]:
+    service = "kubernetes.default"
+    yield from ("localhost", "kubernetes", service, f"{service}.svc", f"{service}.svc.{CLUSTER_DOMAIN}")
+    yield from dict.fromkeys(name for name in (cluster.node_name, socket.gethostname()) if name.isascii())
+
+
+def server_addresses(cluster: Cluster) -> Iterator[str]:
+    found = ["127.0.0.1", "::1", str(cluster.api_service_address), str(cluster.node_address)]
+    if cluster.bind_address not in ("0.0.0.0", "::"):
+        found.append(cluster.bind_address)
+    else:
+        found += addresses_of_host()
+    yield from dict.fromkeys(found)
+
+
+def addresses_of_host() -> list[str]:
+    """What the machine's name resolves to; enough for a server that was told to listen everywhere."""
+    try:
+        return sorted({str(info[4][0]) for info in socket.getaddrinfo(socket.gethostname(), None)})
+    except OSError:
+        return []
