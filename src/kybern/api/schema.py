@@ -19,7 +19,19 @@ Form = Literal["struct", "map", "list", "scalar", "any"]
 class Node:
     """One place in an object. `fields` is what a struct has there, `items` what a list or a map holds."""
 
-    __slots__ = ("_fields", "_make_fields", "atomic", "form", "items", "keys", "replaces", "scalar", "shape", "struct")
+    __slots__ = (
+        "_fields",
+        "_make_fields",
+        "atomic",
+        "form",
+        "items",
+        "keys",
+        "replaces",
+        "scalar",
+        "shape",
+        "struct",
+        "time",
+    )
 
     def __init__(
         self,
@@ -38,6 +50,8 @@ class Node:
         """The Struct, where there is one."""
         self.scalar = scalar
         """The annotation of a scalar: `str`, `Annotated[int, ...]`."""
+        self.time = _time(scalar)
+        """`second` or `micro` where it holds a time."""
         self.atomic = _is_atomic(form, shape)
         """Under server-side apply it has one owner, as a whole."""
         self.keys = shape.map_keys
@@ -77,6 +91,13 @@ def _is_atomic(form: Form, shape: Shape) -> bool:
     if form == "list":
         return shape.list_type not in ("set", "map")
     return form in ("scalar", "any") or shape.map_type == "atomic"
+
+
+def _time(scalar: Any) -> Literal["", "second", "micro"]:
+    for note in get_args(scalar)[1:] if get_origin(scalar) is Annotated else ():
+        if isinstance(note, msgspec.Meta) and (note.extra or {}).get("format") == "date-time":
+            return "micro" if (note.extra or {}).get("micro") else "second"
+    return ""
 
 
 ANY = Node("any")
