@@ -97,6 +97,9 @@ class Store(Protocol):
         Compacted too, and lists again.
         """
 
+    async def changes(self, prefix: str, *, after: int) -> Sequence[Change]:
+        """The changes below `prefix` after a revision, up to now. Compacted when `after` lies before `oldest`."""
+
     def subscribe(self, prefix: str, call: Callable[[Sequence[Change]], None]) -> Callable[[], None]:
         """`call` every batch of changes below `prefix` from now on, before its writers are answered; what is returned
         ends it. A subscriber must be quick and must not raise."""

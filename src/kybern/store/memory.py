@@ -57,6 +57,9 @@ class MemoryStore:
         self._watches.add(watch)
         return watch
 
+    async def changes(self, prefix: str, *, after: int) -> Sequence[Change]:
+        return self._log.since(prefix, after)
+
     def subscribe(self, prefix: str, call: Subscriber) -> Callable[[], None]:
         return self._log.subscribe(prefix, call)
 

@@ -1,0 +1,186 @@
+"""The watch cache of a resource: everything that clients read, in memory and ready to be sent.
+
+- It follows the store synchronously, so it has seen a write before the writer is answered: reads need no revision check.
+- `page` lists in key order, now or at a revision since the last compaction, by undoing what happened after it.
+- `watch` replays the events after a revision, then follows; before the last compaction it is Expired.
+"""
+
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from operator import attrgetter
+
+from kybern.api.errors import Expired
+from kybern.apiserver.frames import Event, Form
+from kybern.apiserver.item import Item
+from kybern.apiserver.selection import Selection
+from kybern.apiserver.watcher import Watcher
+from kybern.registry.resource import Resource
+from kybern.store.interface import Change, Entry, Store
+from kybern.store.log import AFTER_SLASH
+
+SNAPSHOTS_MAX = 4  # kept for lists that are read in pages; each is a sorted tuple of references
+
+Convert = Callable[[bytes], bytes]
+revision_of = attrgetter("revision")
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    items: Sequence[Item]
+    revision: int
+    next: str
+    """The key to go on with; empty at the end."""
+    remaining: int | None
+    """How many there are after this page; None where a selector would have to look at each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    keys: Sequence[str]
+    items: dict[str, Item]
+
+
+class Cache:
+    def __init__(self, resource: Resource, store: Store, convert: Convert | None = None) -> None:
+        """`convert`: stored bytes to this version's, where several versions share one storage."""
+        self.resource = resource
+        self.store = store
+        self.prefix = resource.prefix + "/"
+        self.items: dict[str, Item] = {}
+        self.keys: list[str] = []
+        self.events: list[Event] = []
+        self.oldest = 0
+        """Events after this revision are known."""
+        self.changed = 0
+        """The revision of the last change here."""
+        self.on_event: list[Callable[[Event], None]] = []
+        self._convert = convert
+        self._watchers: set[Watcher] = set()
+        self._snapshots: dict[int, Snapshot] = {}
+
+    def load(self, entries: Sequence[Entry], history: Sequence[Change], oldest: int) -> None:
+        """Take over the state, and the changes after `oldest` that led to it; then follow."""
+        self.items = {entry.key: self._item(entry.key, entry.value, entry.created, entry.revision) for entry in entries}
+        self.keys = sorted(self.items)
+        self.events = [self._event_of_the_past(change) for change in history]
+        self.oldest = oldest
+        self.changed = max((entry.revision for entry in entries), default=0)
+        self.changed = max(self.changed, self.events[-1].revision if self.events else 0)
+        self.store.subscribe(self.prefix, self._take)
+
+    def _event_of_the_past(self, change: Change) -> Event:
+        old = change.previous
+        return Event(
+            change.revision,
+            self._item(old.key, old.value, old.created, old.revision) if old else None,
+            None if change.value is None else self._item(change.key, change.value, 0, change.revision),
+        )
+
+    def _item(self, key: str, value: bytes, created: int, revision: int) -> Item:
+        namespace, _, name = key[len(self.prefix) :].rpartition("/")
+        return Item(key, namespace, name, self._convert(value) if self._convert else value, created, revision)
+
+    def _take(self, changes: Sequence[Change]) -> None:
+        for change in changes:
+            event = self._apply(change)
+            self.events.append(event)
+            for watcher in tuple(self._watchers):
+                watcher.take(event)
+            event.forget_frames()
+            for call in self.on_event:
+                call(event)
+        self.changed = changes[-1].revision
+
+    def _apply(self, change: Change) -> Event:
+        key = change.key
+        old = self.items.get(key)
+        if change.value is None:
+            self.items.pop(key, None)
+            at = bisect_left(self.keys, key)
+            if at < len(self.keys) and self.keys[at] == key:
+                del self.keys[at]
+            return Event(change.revision, old, None)
+        created = old.created if old else change.revision
+        new = self.items[key] = self._item(key, change.value, created, change.revision)
+        if old is None:
+            insort(self.keys, key)
+        else:
+            old.forget_derived()
+        return Event(change.revision, old, new)
+
+    def forget(self, before: int) -> None:
+        """Drop the events up to a revision, as the store has."""
+        del self.events[: bisect_right(self.events, before, key=revision_of)]
+        self.oldest = max(self.oldest, before)
+        self._snapshots = {revision: kept for revision, kept in self._snapshots.items() if revision >= before}
+
+    # --- reading ------------------------------------------------------------------------------------------------------
+
+    def get(self, namespace: str, name: str) -> Item | None:
+        return self.items.get(self.resource.key(namespace, name))
+
+    def page(self, selection: Selection, *, at: int = 0, after: str = "", limit: int = 0) -> Page:
+        """A part of the list; `at` a revision or 0 for now, `after` the key the former page ended with."""
+        now = self.store.revision
+        shown = self._snapshot(at) if at and at < self.changed else Snapshot(self.keys, self.items)
+        keys = self._range(shown.keys, selection, after)
+        if selection.everything and not limit:
+            return Page([shown.items[key] for key in keys], at or now, "", None)
+        found: list[Item] = []
+        for position, key in enumerate(keys):
+            item = shown.items[key]
+            if not selection.takes(item):
+                continue
+            if limit and len(found) == limit:
+                remaining = len(keys) - position if selection.everything else None
+                return Page(found, at or now, found[-1].key, remaining)
+            found.append(item)
+        return Page(found, at or now, "", None)
+
+    def _range(self, keys: Sequence[str], selection: Selection, after: str) -> Sequence[str]:
+        first, last = 0, len(keys)
+        if selection.namespace:
+            start = f"{self.prefix}{selection.namespace}/"
+            first, last = bisect_left(keys, start), bisect_left(keys, start[:-1] + AFTER_SLASH)
+            if selection.name:
+                first = bisect_left(keys, start + selection.name)
+                last = bisect_right(keys, start + selection.name)
+        if after:
+            first = max(first, bisect_right(keys, after))
+        return keys[first:last]
+
+    def _snapshot(self, at: int) -> Snapshot:
+        """The state at a revision: the present without what came later."""
+        if at < self.oldest:
+            raise Expired(f"The resourceVersion for the provided list is too old: {at} ({self.oldest})")
+        kept = self._snapshots.get(at)
+        if kept is None:
+            items = dict(self.items)
+            for event in reversed(self.events[bisect_right(self.events, at, key=revision_of) :]):
+                undo(items, event)
+            kept = Snapshot(sorted(items), items)
+            if len(self._snapshots) >= SNAPSHOTS_MAX:
+                del self._snapshots[next(iter(self._snapshots))]
+            self._snapshots[at] = kept
+        return kept
+
+    # --- watching -----------------------------------------------------------------------------------------------------
+
+    def watch(self, selection: Selection, form: Form, *, after: int) -> Watcher:
+        """A watcher that has everything after a revision in its buffer, and gets what comes."""
+        if after < self.oldest:
+            raise Expired(f"too old resource version: {after} ({self.oldest})")
+        watcher = Watcher(selection, form, after, self._watchers.discard)
+        for event in self.events[bisect_right(self.events, after, key=revision_of) :]:
+            watcher.take(event)
+            event.forget_frames()
+        self._watchers.add(watcher)
+        return watcher
+
+
+def undo(items: dict[str, Item], event: Event) -> None:
+    if event.old is not None:
+        items[event.old.key] = event.old
+    elif event.new is not None:
+        items.pop(event.new.key, None)

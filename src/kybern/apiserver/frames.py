@@ -1,0 +1,47 @@
+"""Watch events as they travel: one JSON object a line. A frame is built once and shared by all who want that form."""
+
+from collections.abc import Callable
+
+from kybern.apiserver.item import Item
+
+Form = Callable[[bytes], bytes]
+"""Served bytes to what this client wants to see of them: itself, its metadata, a table."""
+
+
+def as_served(served: bytes) -> bytes:
+    return served
+
+
+def frame(type_: str, obj: bytes) -> bytes:
+    return b'{"type":"%b","object":%b}\n' % (type_.encode(), obj)
+
+
+def bookmark(api_version: str, kind: str, revision: int, *, initial_events_end: bool = False) -> bytes:
+    """Says that everything up to a revision has been sent."""
+    marks = ',"annotations":{"k8s.io/initial-events-end":"true"}' if initial_events_end else ""
+    return frame(
+        "BOOKMARK",
+        f'{{"kind":"{kind}","apiVersion":"{api_version}","metadata":{{"resourceVersion":"{revision}"{marks}}}}}'.encode(),
+    )
+
+
+class Event:
+    """One change of one object, as the cache keeps it for watches that start in the past."""
+
+    __slots__ = ("_frames", "new", "old", "revision")
+
+    def __init__(self, revision: int, old: Item | None, new: Item | None) -> None:
+        self.revision = revision
+        self.old = old
+        self.new = new
+        self._frames: dict[tuple[str, Form], bytes] = {}
+
+    def frame(self, type_: str, form: Form, served: Callable[[], bytes]) -> bytes:
+        key = (type_, form)
+        found = self._frames.get(key)
+        if found is None:
+            found = self._frames[key] = frame(type_, form(served()))
+        return found
+
+    def forget_frames(self) -> None:
+        self._frames.clear()

@@ -1,0 +1,82 @@
+"""An object in the watch cache: the bytes that are in the store, and what was ever derived from them.
+
+What a client gets is the stored JSON with the resource version put into its metadata; it is encoded at most once per
+revision, when somebody first asks. Labels and fields for selectors are read when the first selector looks at them.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+METADATA = b'"metadata":{'
+
+NO_LABELS: Mapping[str, str] = {}
+
+
+class LabelsOnly(msgspec.Struct, frozen=True, gc=False):
+    labels: dict[str, str] | None = None
+
+
+class HeadOnly(msgspec.Struct, frozen=True, gc=False):
+    metadata: LabelsOnly = LabelsOnly()
+
+
+class MetadataOnly(msgspec.Struct, frozen=True, gc=False):
+    metadata: msgspec.Raw = msgspec.Raw(b"{}")
+
+
+_labels = msgspec.json.Decoder(HeadOnly)
+_metadata = msgspec.json.Decoder(MetadataOnly)
+
+
+class Item:
+    """One revision of one object."""
+
+    __slots__ = ("_labels", "_served", "created", "fields", "key", "name", "namespace", "revision", "value")
+
+    def __init__(self, key: str, namespace: str, name: str, value: bytes, created: int, revision: int) -> None:
+        self.key = key
+        self.namespace = namespace
+        self.name = name
+        self.value = value
+        self.created = created
+        self.revision = revision
+        self.fields: Mapping[str, str] | None = None
+        """Values of the resource's own selectable fields, once a field selector has asked for them."""
+        self._served: bytes | None = None
+        self._labels: Mapping[str, str] | None = None
+
+    @property
+    def served(self) -> bytes:
+        if self._served is None:
+            self._served = with_revision(self.value, self.revision)
+        return self._served
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        if self._labels is None:
+            has_labels = b'"labels":' in self.value
+            self._labels = (_labels.decode(self.value).metadata.labels or NO_LABELS) if has_labels else NO_LABELS
+        return self._labels
+
+    def forget_derived(self) -> None:
+        """For an item that only the history still holds."""
+        self._served = None
+
+
+def with_revision(value: bytes, revision: int) -> bytes:
+    """Stored bytes as they are served. The first `"metadata":{` is the object's own: only kind and apiVersion precede."""
+    at = value.index(METADATA) + len(METADATA)
+    comma = b"" if value[at : at + 1] == b"}" else b","
+    return b'%b"resourceVersion":"%d"%b%b' % (value[:at], revision, comma, value[at:])
+
+
+def metadata_of(served: bytes) -> bytes:
+    """The metadata of an object, as JSON."""
+    return bytes(_metadata.decode(served).metadata)
+
+
+def raw(served: bytes) -> Any:
+    """Encoded JSON to be put into a larger value as it is."""
+    return msgspec.Raw(served)
