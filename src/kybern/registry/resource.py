@@ -37,6 +37,10 @@ def no_warnings(*_: Obj) -> Iterable[str]:
     return ()
 
 
+def not_held(obj: Obj) -> bool:
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class Column:
     """A column of `kubectl get`, as the server prints it (meta/v1 Table)."""
@@ -99,6 +103,10 @@ class Resource:
     """Empty: Name and Created At."""
     grace_seconds: Callable[[Obj, int | None], int] | None = None
     """(object, seconds asked for or None) -> seconds; None: deletion is immediate. Pods only, upstream."""
+    on_delete: Callable[[Obj], Obj] = same
+    """What being deleted changes while something still holds the object, besides its metadata: a namespace's phase."""
+    held: Callable[[Obj], bool] = not_held
+    """Whether something besides metadata.finalizers keeps a deleted object: a namespace's own finalizers."""
     create_on_update: bool = False
     """PUT of a name that does not exist creates it."""
     to_storage: Callable[[Obj], Obj] = same
