@@ -1,0 +1,139 @@
+"""What a controller is: a value that says what it reconciles, what wakes it, and the one coroutine that acts.
+
+`by(obj, view, client, context)` compares what is wanted with what exists and makes the difference smaller. It returns
+
+    None            sleep until something changes
+    After(seconds)  and look again then, whatever happens
+
+and raises to be called again after a back-off. A spec that can never work is a condition in the status, not an exception.
+"""
+
+import random
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+
+from kybern.aio.clock import Clock
+from kybern.aio.ids import Ids
+from kybern.api.meta_v1 import LabelSelector
+from kybern.api.selectors import Selector
+from kybern.client import Client, View
+
+T = TypeVar("T")
+
+WORKERS = 5  # keys of one controller that are worked on at once: upstream's
+
+
+class Key(NamedTuple):
+    namespace: str
+    name: str
+
+    @classmethod
+    def of(cls, obj: Any) -> "Key":
+        return cls(obj.metadata.namespace or "", obj.metadata.name or "")
+
+
+@dataclass(frozen=True, slots=True)
+class After:
+    seconds: float
+
+
+class Events(Protocol):
+    """`client.events.Recorder`."""
+
+    def event(self, obj: Any, type: str, reason: str, message: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """Time, chance and a voice, for one pass."""
+
+    now: float
+    """Seconds since 1970, the same through the whole pass."""
+    ids: Ids
+    events: Events
+
+    @property
+    def rng(self) -> random.Random:
+        return self.ids.rng
+
+
+Reconcile = Callable[[T, View, Client, Context], Awaitable[After | None]]
+ReconcileGone = Callable[[Key, View, Client, Context], Awaitable[After | None]]
+
+
+def nothing_selected(_: Any) -> LabelSelector | Selector | None:
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """A change of an object of `type` wakes the keys that `keys(object, view)` names; both the old and the new object
+    are asked."""
+
+    type: type[Any]
+    keys: Callable[[Any, View], Iterable[Key]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Controller(Generic[T]):
+    name: str
+    """Its events come from `<name>-controller`."""
+    reconciles: type[T]
+    by: Reconcile[T]
+    owns: tuple[type[Any], ...] = ()
+    """A change of such an object wakes the one that controls it."""
+    selects: Callable[[T], LabelSelector | Selector | None] = nothing_selected
+    """An owned kind's object that nobody controls wakes whoever selects it."""
+    watches: tuple[Watch, ...] = ()
+    reads: tuple[type[Any], ...] = ()
+    """Followed, without waking anybody."""
+    gone: ReconcileGone | None = None
+    """For a key whose object does not exist any more."""
+    resync_seconds: float = 0.0
+    """Look at every object this often, for what no event tells; 0: never."""
+    workers: int = WORKERS
+    component: str = ""
+    """What its events come from, where upstream does not say `<name>-controller`."""
+
+    @property
+    def kinds(self) -> tuple[type[Any], ...]:
+        """Everything that has to be followed."""
+        return (self.reconciles, *self.owns, *(watch.type for watch in self.watches), *self.reads)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Periodic:
+    """A loop that no key wakes: it looks at everything, every so often."""
+
+    name: str
+    every_seconds: float
+    by: Callable[[View, Client, Context], Awaitable[None]]
+    reads: tuple[type[Any], ...] = ()
+
+    @property
+    def kinds(self) -> tuple[type[Any], ...]:
+        return self.reads
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a loop of its own making is given."""
+
+    client: Client
+    view: View
+    clock: Clock
+    ids: Ids
+    events: Events
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """A loop that is neither: the garbage collector, which follows kinds that are not known beforehand."""
+
+    name: str
+    by: Callable[[Surroundings], Awaitable[None]]
+    kinds: tuple[type[Any], ...] = field(default=())
+
+
+Loop = Controller[Any] | Periodic | Running

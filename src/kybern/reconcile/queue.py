@@ -1,0 +1,96 @@
+"""The queue between what happens and what is done about it. Its contract:
+
+- Fair: keys come out in the order in which they went in.
+- Stingy: a key that waits already is not queued a second time.
+- One at a time: a key that is being worked on is given out again only after `done`.
+- A key that fails waits longer each time, until `forget`.
+
+It holds at most one entry for each object that exists, which is its bound.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Hashable
+from typing import Generic, TypeVar
+
+from kybern.aio.backoff import Backoff
+
+K = TypeVar("K", bound=Hashable)
+
+RETRY = Backoff(first_seconds=0.005, max_seconds=1000.0)  # upstream's
+
+
+class Queue(Generic[K]):
+    def __init__(self, retry: Backoff = RETRY) -> None:
+        self._retry = retry
+        self._ready: deque[K] = deque()
+        self._waiting: set[K] = set()
+        self._working: set[K] = set()
+        self._failures: dict[K, int] = {}
+        self._timers: dict[K, asyncio.TimerHandle] = {}
+        self._takers: deque[asyncio.Future[None]] = deque()
+
+    def __len__(self) -> int:
+        return len(self._ready)
+
+    def add(self, key: K) -> None:
+        if key in self._waiting:
+            return
+        self._waiting.add(key)
+        if key not in self._working:
+            self._ready.append(key)
+            self._wake_one()
+
+    def add_after(self, key: K, seconds: float) -> None:
+        """Add it later; of several such wishes the earliest counts."""
+        loop = asyncio.get_running_loop()
+        timer = self._timers.get(key)
+        if timer is not None and timer.when() <= loop.time() + seconds:
+            return
+        if timer is not None:
+            timer.cancel()
+        self._timers[key] = loop.call_later(max(seconds, 0.0), self._due, key)
+
+    def retry(self, key: K) -> None:
+        """Add it again after its back-off."""
+        self._failures[key] = self._failures.get(key, 0) + 1
+        self.add_after(key, self._retry.delay(self._failures[key]))
+
+    def failures(self, key: K) -> int:
+        return self._failures.get(key, 0)
+
+    def forget(self, key: K) -> None:
+        """It went well: its next failure is a first one."""
+        self._failures.pop(key, None)
+
+    async def get(self) -> K:
+        while not self._ready:
+            taker: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._takers.append(taker)
+            try:
+                await taker
+            except asyncio.CancelledError:
+                if taker.done() and not taker.cancelled():
+                    self._wake_one()
+                raise
+        key = self._ready.popleft()
+        self._waiting.discard(key)
+        self._working.add(key)
+        return key
+
+    def done(self, key: K) -> None:
+        self._working.discard(key)
+        if key in self._waiting:
+            self._ready.append(key)
+            self._wake_one()
+
+    def _due(self, key: K) -> None:
+        self._timers.pop(key, None)
+        self.add(key)
+
+    def _wake_one(self) -> None:
+        while self._takers:
+            taker = self._takers.popleft()
+            if not taker.done():
+                taker.set_result(None)
+                return
