@@ -1,0 +1,1 @@
+"""Who asks (authenticators, in a chain) and whether they may (authorizers)."""

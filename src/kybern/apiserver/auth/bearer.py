@@ -1,0 +1,54 @@
+"""Bearer tokens: where a request carries one, and who is asked about it.
+
+- `Authorization: Bearer TOKEN`; a browser's WebSocket has no such header, so there it is an offered subprotocol.
+- Several sources of tokens are asked in turn; a token that none of them knows is wrong, which is not the same as none.
+"""
+
+import base64
+import binascii
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from kybern.api.errors import Unauthorized
+from kybern.apiserver.request import User
+from kybern.web.http import Request
+
+SUBPROTOCOL_PREFIX = "base64url.bearer.authorization.k8s.io."
+TOKEN_BYTES_MAX = 64 * 1024
+
+TokenSource = Callable[[str], User | None]
+"""Whose token it is; None where it is not one of this source's, or no longer good."""
+
+
+def token_in(request: Request) -> str:
+    """The token a request carries; empty where it carries none."""
+    scheme, _, rest = request.headers.get("authorization", "").strip().partition(" ")
+    if scheme.lower() == "bearer":
+        return rest.split(" ")[0]
+    for offered in request.headers.get("sec-websocket-protocol", "").split(","):
+        if offered.strip().startswith(SUBPROTOCOL_PREFIX):
+            return decoded(offered.strip().removeprefix(SUBPROTOCOL_PREFIX))
+    return ""
+
+
+def decoded(text: str) -> str:
+    try:
+        return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode()
+    except (binascii.Error, UnicodeDecodeError):
+        raise Unauthorized("Unauthorized") from None
+
+
+@dataclass(frozen=True, slots=True)
+class BearerAuthenticator:
+    sources: Sequence[TokenSource]
+
+    async def __call__(self, request: Request) -> User | None:
+        token = token_in(request)
+        if not token:
+            return None
+        if len(token) <= TOKEN_BYTES_MAX:
+            for source in self.sources:
+                user = source(token)
+                if user is not None:
+                    return user
+        raise Unauthorized("Unauthorized")

@@ -1,0 +1,55 @@
+"""Client certificates: the common name is the user, every organization a group.
+
+TLS has verified the chain, the purpose and the dates at the handshake. A connection can outlive its certificate, so the
+dates are looked at again for every request.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from cryptography import x509
+from cryptography.x509.oid import NameOID
+
+from kybern.aio.clock import Clock
+from kybern.api.errors import Unauthorized
+from kybern.apiserver.request import User
+from kybern.web.http import Request
+
+PARSED_MAX = 4096  # certificates kept as parsed: one for each client that is connected, and some
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    user: User
+    not_before: float
+    not_after: float
+
+
+@lru_cache(PARSED_MAX)
+def identity_of(certificate: bytes) -> Identity | None:
+    """None where it names nobody: upstream asks for a common name."""
+    parsed = x509.load_der_x509_certificate(certificate)
+    names = [str(item.value) for item in parsed.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+    if not names or not names[-1]:
+        return None
+    groups = tuple(str(item.value) for item in parsed.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME))
+    return Identity(
+        User(names[-1], groups),
+        parsed.not_valid_before_utc.timestamp(),
+        parsed.not_valid_after_utc.timestamp(),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateAuthenticator:
+    clock: Clock
+
+    async def __call__(self, request: Request) -> User | None:
+        if request.peer.certificate is None:
+            return None
+        identity = identity_of(request.peer.certificate)
+        if identity is None:
+            return None
+        if not identity.not_before <= self.clock.wall() <= identity.not_after:
+            raise Unauthorized("Unauthorized")
+        return identity.user

@@ -1,0 +1,32 @@
+"""Authentication: the first authenticator that knows the sender answers; without credentials one is anonymous.
+
+Wrong credentials are refused at once, whatever else the request carries: one answer, 401 `Unauthorized`, that does not
+say what was wrong.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from kybern.apiserver.request import ANONYMOUS, Authenticator, User
+from kybern.web.http import Request
+
+AUTHENTICATED = "system:authenticated"
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    authenticators: Sequence[Authenticator]
+
+    async def __call__(self, request: Request) -> User:
+        for authenticator in self.authenticators:
+            user = await authenticator(request)
+            if user is not None:
+                return as_authenticated(user)
+        return ANONYMOUS
+
+
+def as_authenticated(user: User) -> User:
+    """With the group that everybody is in who is somebody."""
+    if user.name == ANONYMOUS.name or AUTHENTICATED in user.groups:
+        return user
+    return replace(user, groups=(*user.groups, AUTHENTICATED))

@@ -1,0 +1,114 @@
+"""Tokens kept in Secrets: the service-account tokens of old, and the tokens that nodes join with.
+
+- `kubernetes.io/service-account-token` Secrets hold a token that never expires; it is good as long as the Secret
+  holds exactly it.
+- `bootstrap.kubernetes.io/token` Secrets in kube-system are named after the token's id: `ID.SECRET`.
+"""
+
+import base64
+import binascii
+import hmac
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import jwt
+
+from kybern.aio.clock import Clock, from_rfc3339
+from kybern.api.core_v1 import Secret, ServiceAccount
+from kybern.apiserver.auth.issuer import TokenIssuer, group_names, user_name
+from kybern.apiserver.auth.keys import Keys
+from kybern.apiserver.request import Objects, User
+
+ISSUER = "kubernetes/serviceaccount"
+CLAIM = "kubernetes.io/serviceaccount/"
+ACCOUNT_NAME = "kubernetes.io/service-account.name"
+BOOTSTRAP_TOKEN = re.compile(r"([a-z0-9]{6})\.([a-z0-9]{16})", re.ASCII)
+BOOTSTRAP_TYPE = "bootstrap.kubernetes.io/token"
+BOOTSTRAP_GROUP = "system:bootstrappers"
+
+
+def secret_claims(secret: Secret, account: ServiceAccount) -> dict[str, Any]:
+    """What the token in a service-account Secret says."""
+    namespace, name = account.metadata.namespace or "", account.metadata.name or ""
+    return {
+        "iss": ISSUER,
+        "sub": user_name(namespace, name),
+        f"{CLAIM}namespace": namespace,
+        f"{CLAIM}secret.name": secret.metadata.name,
+        f"{CLAIM}service-account.name": name,
+        f"{CLAIM}service-account.uid": account.metadata.uid,
+    }
+
+
+def secret_token(secret: Secret, account: ServiceAccount, issuer: TokenIssuer) -> str:
+    return issuer.signed(secret_claims(secret, account))
+
+
+@dataclass(frozen=True, slots=True)
+class SecretTokens:
+    keys: Keys
+    objects: Objects
+
+    def __call__(self, token: str) -> User | None:
+        claims = self.claims(token)
+        if claims is None:
+            return None
+        namespace, name, uid, kept = (
+            str(claims.get(f"{CLAIM}{part}", ""))
+            for part in ("namespace", "service-account.name", "service-account.uid", "secret.name")
+        )
+        secret = self.objects.get(Secret, kept, namespace)
+        account = self.objects.get(ServiceAccount, name, namespace)
+        if secret is None or account is None or account.metadata.uid != uid or not uid:
+            return None
+        if secret.metadata.deletion_timestamp or not hmac.compare_digest(entry(secret, "token"), token):
+            return None
+        return User(user_name(namespace, name), group_names(namespace), uid)
+
+    def claims(self, token: str) -> dict[str, Any] | None:
+        try:
+            header = jwt.get_unverified_header(token)
+            key = self.keys.verifying.get(header.get("kid", ""))
+            if key is None:
+                return None
+            options: Any = {"verify_aud": False, "require": ["iss", "sub"]}
+            return jwt.decode(token, key, algorithms=["RS256"], issuer=ISSUER, options=options)
+        except (jwt.PyJWTError, ValueError, TypeError, RecursionError):
+            return None
+
+
+@dataclass(frozen=True, slots=True)
+class BootstrapTokens:
+    objects: Objects
+    clock: Clock
+
+    def __call__(self, token: str) -> User | None:
+        matched = BOOTSTRAP_TOKEN.fullmatch(token)
+        if matched is None:
+            return None
+        secret = self.objects.get(Secret, f"bootstrap-token-{matched[1]}", "kube-system")
+        if secret is None or secret.type != BOOTSTRAP_TYPE or secret.metadata.deletion_timestamp:
+            return None
+        if entry(secret, "token-id") != matched[1] or not hmac.compare_digest(
+            entry(secret, "token-secret"), matched[2]
+        ):
+            return None
+        if entry(secret, "usage-bootstrap-authentication") != "true" or self.is_expired(entry(secret, "expiration")):
+            return None
+        more = [name for name in entry(secret, "auth-extra-groups").split(",") if name.startswith(BOOTSTRAP_GROUP)]
+        return User(f"system:bootstrap:{matched[1]}", (BOOTSTRAP_GROUP, *more))
+
+    def is_expired(self, expiration: str) -> bool:
+        try:
+            return bool(expiration) and from_rfc3339(expiration) <= self.clock.wall()
+        except ValueError:
+            return True
+
+
+def entry(secret: Secret, key: str) -> str:
+    """An entry of a Secret as text; empty where it is absent or no text."""
+    try:
+        return base64.b64decode((secret.data or {}).get(key, ""), validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError):
+        return ""

@@ -1,0 +1,106 @@
+"""What a pod makes its node need to read: the objects that its spec names, and nothing else."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from kybern.api.core_v1 import (
+    Container,
+    EphemeralContainer,
+    PersistentVolume,
+    PersistentVolumeClaim,
+    Pod,
+    PodSpec,
+    Volume,
+)
+from kybern.apiserver.request import Objects
+
+Reference = tuple[str, str, str]
+"""(plural, namespace, name)."""
+
+
+def references(pod: Pod) -> Iterator[Reference]:
+    namespace, spec = pod.metadata.namespace or "", pod.spec
+    for plural, name in names_in(spec):
+        if name:
+            yield plural, namespace, name
+    for volume in spec.volumes or ():
+        if volume.ephemeral:
+            yield "persistentvolumeclaims", namespace, f"{pod.metadata.name}-{volume.name}"
+
+
+def names_in(spec: PodSpec) -> Iterator[tuple[str, str | None]]:
+    yield "serviceaccounts", spec.service_account_name
+    for secret in spec.image_pull_secrets or ():
+        yield "secrets", secret.name
+    containers: list[Container | EphemeralContainer] = [*(spec.init_containers or ()), *spec.containers]
+    for container in (*containers, *(spec.ephemeral_containers or ())):
+        yield from names_in_environment(container)
+    for volume in spec.volumes or ():
+        yield from names_in_volume(volume)
+
+
+def names_in_environment(container: Container | EphemeralContainer) -> Iterator[tuple[str, str | None]]:
+    for source in container.env_from or ():
+        if source.config_map_ref:
+            yield "configmaps", source.config_map_ref.name
+        if source.secret_ref:
+            yield "secrets", source.secret_ref.name
+    for variable in container.env or ():
+        if variable.value_from and variable.value_from.config_map_key_ref:
+            yield "configmaps", variable.value_from.config_map_key_ref.name
+        if variable.value_from and variable.value_from.secret_key_ref:
+            yield "secrets", variable.value_from.secret_key_ref.name
+
+
+def names_in_volume(volume: Volume) -> Iterator[tuple[str, str | None]]:
+    if volume.config_map:
+        yield "configmaps", volume.config_map.name
+    if volume.secret:
+        yield "secrets", volume.secret.secret_name
+    if volume.persistent_volume_claim:
+        yield "persistentvolumeclaims", volume.persistent_volume_claim.claim_name
+    if volume.csi and volume.csi.node_publish_secret_ref:
+        yield "secrets", volume.csi.node_publish_secret_ref.name
+    for source in (volume.projected.sources if volume.projected else None) or ():
+        if source.config_map:
+            yield "configmaps", source.config_map.name
+        if source.secret:
+            yield "secrets", source.secret.name
+
+
+@dataclass(slots=True)
+class NodeReferences:
+    """Which objects the pods of each node name, kept current."""
+
+    counts: dict[str, Counter[Reference]] = field(default_factory=dict)
+
+    def pod_changed(self, old: Pod | None, new: Pod | None) -> None:
+        if old and new and old.spec == new.spec:
+            return
+        if new and new.spec.node_name:
+            self.counts.setdefault(new.spec.node_name, Counter()).update(references(new))
+        if old and old.spec.node_name:
+            counts = self.counts.setdefault(old.spec.node_name, Counter())
+            counts.subtract(references(old))
+            self.counts[old.spec.node_name] = +counts
+
+    def holds(self, node: str, reference: Reference) -> bool:
+        return self.counts.get(node, Counter())[reference] > 0
+
+
+def following_pods(objects: Objects) -> NodeReferences:
+    found = NodeReferences()
+    objects.on_change(Pod, found.pod_changed)
+    for pod in objects.list(Pod):
+        found.pod_changed(None, pod)
+    return found
+
+
+def claims_of_volume(objects: Objects, name: str) -> Reference | None:
+    """The claim that a PersistentVolume is bound to."""
+    volume = objects.get(PersistentVolume, name)
+    claim = volume.spec.claim_ref if volume else None
+    if claim is None or objects.get(PersistentVolumeClaim, claim.name or "", claim.namespace or "") is None:
+        return None
+    return ("persistentvolumeclaims", claim.namespace or "", claim.name or "")
