@@ -52,10 +52,15 @@ def check_lines(text: str, lines: int) -> None:
         raise BadHeader("a header contains a line break")
 
 
-def add_header(headers: dict[str, str], name: bytes, value: bytes) -> None:
-    """A repeated header is joined with a comma (RFC 9110 section 5.2), a repeated cookie with a semicolon."""
+def add_header(headers: dict[str, str], name: bytes, value: bytes) -> str | None:
+    """A repeated header is joined with a comma (RFC 9110 section 5.2), a repeated cookie with a semicolon.
+
+    Returns the name where the header is a repeated one.
+    """
     key = name.lower().decode("latin-1")
     text = value.decode("latin-1")
-    if key in headers:
-        text = f"{headers[key]}{'; ' if key == 'cookie' else ', '}{text}"
-    headers[key] = text
+    if key not in headers:
+        headers[key] = text
+        return None
+    headers[key] = f"{headers[key]}{'; ' if key == 'cookie' else ', '}{text}"
+    return key

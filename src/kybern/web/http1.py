@@ -142,9 +142,8 @@ class ServerProtocol(asyncio.Protocol):
             raise BadRequest("too many request header fields", 431)
         if not self.in_head:
             return  # A trailer: nobody asked for it.
-        if name in SINGLE and name.lower().decode() in self.headers:
+        if add_header(self.headers, name, value) in SINGLE:
             raise BadRequest(f"more than one {name.decode()} header")
-        add_header(self.headers, name, value)
 
     def on_headers_complete(self) -> None:
         self.in_head = False
@@ -160,6 +159,8 @@ class ServerProtocol(asyncio.Protocol):
         self.incoming = incoming
         self.body = None
         length = int(headers.get("content-length", 0))
+        if incoming.upgrade and (length or "transfer-encoding" in headers):
+            raise BadRequest("an upgrade request with a body")  # The parser would take the body for the new protocol.
         expects = "expect" in headers and headers["expect"].lower() == "100-continue"
         if length > self.limits.small_body_bytes_max or "transfer-encoding" in headers or (expects and length):
             self.body = incoming.inflow = Inflow(self.pace)
@@ -277,7 +278,8 @@ class ServerProtocol(asyncio.Protocol):
             await self.hand_over(response)
             return False
         body = incoming.inflow
-        more = incoming.keep_alive and not incoming.upgrade and not self.server.closing and (body is None or body.ended)
+        more = incoming.keep_alive and not incoming.upgrade and not self.server.closing
+        more = more and (body is None or (body.ended and body.error is None))
         try:
             await write_answer(self, response, incoming, more)
         except BadHeader as error:
