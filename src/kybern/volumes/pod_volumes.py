@@ -1,0 +1,143 @@
+"""The volumes of the pods of this node: set up before a pod starts, refreshed while it runs, taken down after it ended.
+
+- `set_up` may be called again at any time; it changes only what differs.
+- A volume that cannot be set up raises `VolumeFault` with upstream's words; the others are set up nevertheless.
+- `tear_down` leaves no mount and no file; it never deletes through a mount that it could not take away.
+"""
+
+import os
+import shutil
+from collections.abc import Sequence
+from contextlib import suppress
+
+from kybern.aio.clock import Clock
+from kybern.aio.ids import Ids
+from kybern.api.core_v1 import Pod, Volume
+from kybern.api.errors import ApiError
+from kybern.api.quantity import value
+from kybern.volumes import atomic, host_path
+from kybern.volumes.downward import Facts
+from kybern.volumes.mounts import Mounts, mounted_beneath
+from kybern.volumes.objects import Objects
+from kybern.volumes.paths import pod_directory, source_of, sub_path_target, volume_directory
+from kybern.volumes.payload import Contents, Payload, VolumeFault
+
+IN_MEMORY = frozenset({"secret", "downward_api", "projected"})
+CONTENT = frozenset({"config_map", "secret", "downward_api", "projected"})
+OPEN_TO_ALL = 0o777  # the containers of a pod may run as anybody
+
+
+class PodVolumes:
+    def __init__(self, pods_directory: str, objects: Objects, mounts: Mounts, clock: Clock, ids: Ids) -> None:
+        self.pods, self.objects, self.mounts, self.clock, self.ids = pods_directory, objects, mounts, clock, ids
+
+    async def set_up(self, pod: Pod, facts: Facts, not_before: float | None = None) -> None:
+        """VolumeFault, about the first that failed, once all have been tried."""
+        self._make_directory(pod_directory(self.pods, pod.metadata.uid or ""), 0o750)
+        contents = Contents(self.objects, pod, facts, not_before)
+        faults: list[VolumeFault] = []
+        for volume in pod.spec.volumes or ():
+            try:
+                await self._set_up(pod, volume, contents)
+            except (VolumeFault, ApiError, OSError, ValueError) as error:
+                faults.append(VolumeFault(f'MountVolume.SetUp failed for volume "{volume.name}" : {error}'))
+        if faults:
+            raise faults[0]
+
+    async def refresh(self, pod: Pod, facts: Facts) -> None:
+        await self.set_up(pod, facts)
+
+    def is_refreshed(self, pod: Pod) -> bool:
+        """Whether any volume of the pod can change while it runs."""
+        return any(source_of(volume) in CONTENT for volume in pod.spec.volumes or ())
+
+    async def _set_up(self, pod: Pod, volume: Volume, contents: Contents) -> None:
+        source = source_of(volume)
+        if volume.host_path:
+            host_path.prepare(volume.host_path.path, volume.host_path.type or "")
+        elif volume.empty_dir:
+            self._set_up_empty_dir(pod, volume)
+        elif source in CONTENT:
+            await self._set_up_content(pod, volume, source, contents)
+        elif source != "image":
+            raise VolumeFault("no volume plugin matched")
+
+    def _set_up_empty_dir(self, pod: Pod, volume: Volume) -> None:
+        source = volume.empty_dir
+        assert source is not None
+        directory = volume_directory(self.pods, pod.metadata.uid or "", volume)
+        if os.path.isdir(directory) and (source.medium != "Memory" or os.path.ismount(directory)):
+            return
+        self._make_directory(directory, OPEN_TO_ALL)
+        if source.medium == "Memory":
+            self.mounts.tmpfs(directory, value(source.size_limit) if source.size_limit else 0)
+        elif source.medium:
+            raise VolumeFault(f"unsupported emptyDir medium {source.medium}")
+        os.chmod(directory, OPEN_TO_ALL if source.mode is None else source.mode)
+        group = _fs_group(pod)
+        if group is not None:
+            os.chown(directory, -1, group)
+            os.chmod(directory, os.stat(directory).st_mode | 0o2770)
+
+    async def _set_up_content(self, pod: Pod, volume: Volume, source: str, contents: Contents) -> None:
+        self._write(pod, volume, source, await contents.of(volume))
+
+    def _write(self, pod: Pod, volume: Volume, source: str, payload: Payload) -> None:
+        directory = volume_directory(self.pods, pod.metadata.uid or "", volume)
+        if not os.path.isdir(directory):
+            self._make_directory(directory, OPEN_TO_ALL)
+        if source in IN_MEMORY and not os.path.ismount(directory):
+            self.mounts.tmpfs(directory, 0)
+            os.chmod(directory, OPEN_TO_ALL)
+        group = _fs_group(pod)
+        if group is not None and os.stat(directory).st_gid != group:
+            os.chown(directory, -1, group)
+            os.chmod(directory, 0o2777)
+        atomic.write(directory, payload, self._stamp(), group)
+
+    def _stamp(self) -> str:
+        """A name for a new generation of files."""
+        seconds = int(self.clock.wall())
+        return f"{seconds}.{self.ids.suffix(10)}"
+
+    def _make_directory(self, directory: str, mode: int) -> None:
+        os.makedirs(directory, 0o750, exist_ok=True)
+        os.chmod(directory, mode)
+
+    def host_path(self, pod: Pod, name: str) -> str:
+        """The directory (or file) on this machine that is the pod's volume of that name."""
+        for volume in pod.spec.volumes or ():
+            if volume.name == name and volume.host_path:
+                return volume.host_path.path
+            if volume.name == name and source_of(volume):
+                return volume_directory(self.pods, pod.metadata.uid or "", volume)
+        raise VolumeFault(f'volume "{name}" not found')
+
+    def sub_path(self, pod: Pod, name: str, container: str, index: int, path: str) -> str:
+        """A mount of one path inside the volume, which no link in it can lead out of."""
+        target = sub_path_target(self.pods, pod.metadata.uid or "", name, container, index)
+        for stale in mounted_beneath(target):
+            self.mounts.unmount(stale)
+        os.makedirs(os.path.dirname(target), 0o750, exist_ok=True)
+        self.mounts.bind_beneath(self.host_path(pod, name), path, target)
+        return target
+
+    def known_pods(self) -> Sequence[str]:
+        """The uids of the pods that have something on this machine's disk."""
+        with suppress(FileNotFoundError):
+            return sorted(entry.name for entry in os.scandir(self.pods) if entry.is_dir(follow_symlinks=False))
+        return ()
+
+    def tear_down(self, uid: str) -> None:
+        """Everything of one pod. OSError when a mount cannot be taken away: then nothing is deleted."""
+        directory = pod_directory(self.pods, uid)
+        for point in mounted_beneath(directory):
+            self.mounts.unmount(point)
+        self.objects.forget_pod(uid)
+        if mounted_beneath(directory):
+            raise OSError(f"something is still mounted beneath {directory}")
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _fs_group(pod: Pod) -> int | None:
+    return pod.spec.security_context.fs_group if pod.spec.security_context else None
