@@ -26,8 +26,8 @@ from kybern.web.pki import (  # fmt: skip
     issue,
     read_pair,
     write_pair,
-    write_private,
 )
+from kybern.web.private_file import write_private
 
 RENEW_SECONDS = 30 * 86400.0  # a year's certificate is replaced by the first start in its last month
 

@@ -4,7 +4,6 @@ Keys are EC P-256; what signs service-account tokens is RSA-2048, because upstre
 Time is passed in. Key files are only ever readable by their owner and appear whole, by rename.
 """
 
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -16,6 +15,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from kybern.web.private_file import write_private
 
 CA_DAYS = 3650
 LEAF_DAYS = 365
@@ -186,16 +187,3 @@ def read_pair(directory: Path, name: str) -> Pair | None:
         return Pair((directory / f"{name}.crt").read_bytes(), (directory / f"{name}.key").read_bytes())
     except FileNotFoundError:
         return None
-
-
-def write_private(path: Path, content: bytes) -> None:
-    """Readable by the owner only, on disk when this returns, and whole or not there at all."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    new = path.with_name(f".{path.name}.new")
-    new.unlink(missing_ok=True)
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(new, path)
