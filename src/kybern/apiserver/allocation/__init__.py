@@ -1,0 +1,1 @@
+"""Scarce numbers that the API server hands out: Service addresses and node ports."""

@@ -1,0 +1,188 @@
+"""Service addresses and node ports are handed out exactly once, and come back."""
+
+from ipaddress import IPv4Network
+from random import Random
+
+import pytest
+from msgspec.structs import replace
+
+from kybern.api.core_v1 import Service, ServicePort, ServiceSpec
+from kybern.api.errors import InternalError, Invalid
+from kybern.api.kinds import KINDS
+from kybern.api.meta_v1 import ObjectMeta
+from kybern.apiserver.allocation.services import ServiceAllocation
+from kybern.apiserver.request import Admission, ReservingPlugin, User
+from kybern.registry.resource import Resource
+from kybern.testing.memory_objects import MemoryObjects
+
+SERVICES = Resource(kind=next(kind for kind in KINDS if kind.type is Service))
+
+
+def admission(service: Service, old: Service | None = None, resource: Resource = SERVICES) -> Admission:
+    return Admission(
+        user=User("jane"), operation="UPDATE" if old else "CREATE", resource=resource, subresource="",
+        namespace=service.metadata.namespace or "", name=service.metadata.name or "", object=service, old=old,
+        dry_run=False,
+    )  # fmt: skip
+
+
+def service(name: str = "web", kind: str = "ClusterIP", *ports: ServicePort, **more: object) -> Service:
+    default = (ServicePort(port=80, protocol="TCP"),)
+    spec = ServiceSpec(type=kind, ports=ports or default, **more)
+    return Service(metadata=ObjectMeta(name=name, namespace="x"), spec=spec)
+
+
+class World:
+    def __init__(self, network: str = "10.96.0.0/24", ports: range = range(30000, 30010)) -> None:
+        self.objects = MemoryObjects()
+        self.plugin = ServiceAllocation(self.objects, IPv4Network(network), Random(1), ports)
+
+    async def write(self, new: Service, old: Service | None = None) -> Service:
+        asked = admission(new, old)
+        try:
+            await self.plugin.admit(asked)
+        except Exception:
+            self.plugin.abandoned(asked)
+            raise
+        stored: Service = self.objects.put(asked.object)
+        self.plugin.committed(asked)
+        return stored
+
+    async def refused(self, new: Service, old: Service | None = None) -> str:
+        with pytest.raises(Invalid) as refused:
+            await self.write(new, old)
+        return refused.value.message
+
+    def used(self) -> tuple[int, int]:
+        assert not self.plugin.addresses.set_aside and not self.plugin.node_ports.set_aside
+        return len(self.plugin.addresses.held), len(self.plugin.node_ports.held)
+
+
+def test_it_is_told_how_a_write_ended() -> None:
+    assert isinstance(World().plugin, ReservingPlugin)
+
+
+async def test_a_service_gets_an_address_of_the_upper_part() -> None:
+    stored = await World().write(service())
+    assert stored.spec.cluster_ips == (stored.spec.cluster_ip,)
+    assert int(stored.spec.cluster_ip.split(".")[3]) > 16
+    assert (stored.spec.ip_families, stored.spec.ip_family_policy) == (("IPv4",), "SingleStack")
+
+
+async def test_headless_and_external_name_need_no_address() -> None:
+    world = World()
+    stored = await world.write(service(cluster_ip="None"))
+    assert stored.spec.cluster_ips == ("None",)
+    stored = await world.write(service("other", "ExternalName", external_name="example.com"))
+    assert stored.spec.cluster_ip is None and stored.spec.ip_families is None
+    assert world.used() == (0, 0)
+
+
+async def test_an_address_is_given_once() -> None:
+    world = World()
+    await world.write(service("a", cluster_ip="10.96.0.10"))
+    message = await world.refused(service("b", cluster_ip="10.96.0.10"))
+    assert message == (
+        'Service "b" is invalid: spec.clusterIPs: Invalid value: ["10.96.0.10"]: '
+        "failed to allocate IP 10.96.0.10: provided IP is already allocated"
+    )
+    assert world.used() == (1, 0)
+
+
+@pytest.mark.parametrize("address", ["10.96.1.1", "10.96.0.0", "10.96.0.255", "1.2.3.4"])
+async def test_an_address_outside_the_range_is_refused(address: str) -> None:
+    message = await World().refused(service(cluster_ip=address))
+    assert f"the provided IP ({address}) is not in the valid range. The range of valid IPs is 10.96.0.0/24" in message
+
+
+async def test_every_address_is_used_before_the_range_is_full() -> None:
+    world = World("10.96.0.0/28")
+    for number in range(14):
+        await world.write(service(f"s{number}"))
+    assert world.used() == (14, 0)
+    with pytest.raises(InternalError, match="range is full"):
+        await world.write(service("more"))
+    world.objects.remove(world.objects.get(Service, "s3", "x"))
+    assert (await world.write(service("more"))).spec.cluster_ip
+
+
+async def test_writes_under_way_at_once_never_share_a_value() -> None:
+    world = World("10.96.0.0/28")
+    asked = [admission(service(f"s{number}", "NodePort")) for number in range(10)]
+    for one in asked:
+        await world.plugin.admit(one)
+    assert len({one.object.spec.cluster_ip for one in asked}) == 10
+    assert len({one.object.spec.ports[0].node_port for one in asked}) == 10
+    for one in asked:
+        world.plugin.abandoned(one)
+    assert world.used() == (0, 0)
+
+
+async def test_a_refused_write_gives_everything_back() -> None:
+    world = World()
+    ports = (ServicePort(port=80, protocol="TCP"), ServicePort(port=81, protocol="TCP", node_port=29999))
+    message = await world.refused(service("a", "NodePort", *ports))
+    assert message == (
+        'Service "a" is invalid: spec.ports[1].nodePort: Invalid value: 29999: provided port is not in the valid '
+        "range. The range of valid ports is 30000-30009"
+    )
+    assert world.used() == (0, 0)
+
+
+async def test_a_node_port_is_given_once() -> None:
+    world = World()
+    await world.write(service("a", "NodePort", ServicePort(port=80, protocol="TCP", node_port=30005)))
+    message = await world.refused(service("b", "NodePort", ServicePort(port=80, protocol="TCP", node_port=30005)))
+    assert "spec.ports[0].nodePort: Invalid value: 30005: provided port is already allocated" in message
+
+
+async def test_one_port_under_two_protocols_is_one_node_port() -> None:
+    ports = (ServicePort(port=53, protocol="TCP"), ServicePort(port=53, protocol="UDP"))
+    stored = await World().write(service("dns", "NodePort", *ports))
+    assert stored.spec.ports[0].node_port == stored.spec.ports[1].node_port
+
+
+async def test_two_ports_of_one_number_and_protocol_never_share_a_node_port() -> None:
+    ports = tuple(ServicePort(port=53, protocol=protocol, name=name) for protocol, name in (("TCP", "a"), ("TCP", "b")))
+    stored = await World().write(service("dns", "NodePort", *ports))
+    assert stored.spec.ports[0].node_port != stored.spec.ports[1].node_port
+
+
+async def test_an_update_that_leaves_them_out_keeps_address_and_node_port() -> None:
+    world = World()
+    old = await world.write(service("web", "NodePort"))
+    new = await world.write(service("web", "NodePort"), old)
+    assert new.spec.cluster_ip == old.spec.cluster_ip
+    assert new.spec.ports == old.spec.ports
+
+
+async def test_a_change_of_type_takes_and_gives_back() -> None:
+    world = World()
+    plain = await world.write(service())
+    open_ = await world.write(replace(plain, spec=replace(plain.spec, type="NodePort")), plain)
+    assert world.used() == (1, 1)
+    again = await world.write(replace(open_, spec=replace(open_.spec, type="ClusterIP")), open_)
+    assert again.spec.ports[0].node_port is None
+    assert world.used() == (1, 0)
+    named = replace(again.spec, type="ExternalName", external_name="example.com")
+    stored = await world.write(replace(again, spec=named), again)
+    assert stored.spec.cluster_ip is None
+    assert world.used() == (0, 0)
+    assert (await world.write(replace(stored, spec=replace(stored.spec, type="ClusterIP")), stored)).spec.cluster_ip
+
+
+async def test_a_restart_knows_what_is_taken() -> None:
+    world = World()
+    await world.write(service("a", "NodePort", cluster_ip="10.96.0.7"))
+    again = World()
+    again.objects = world.objects
+    again.plugin = ServiceAllocation(world.objects, IPv4Network("10.96.0.0/24"), Random(2), range(30000, 30010))
+    assert again.used() == (1, 1)
+    assert "already allocated" in await again.refused(service("b", cluster_ip="10.96.0.7"))
+
+
+async def test_a_second_family_is_refused_in_a_cluster_of_one() -> None:
+    message = await World().refused(service(ip_family_policy="RequireDualStack", ip_families=("IPv4", "IPv6")))
+    assert 'spec.ipFamilyPolicy: Invalid value: "RequireDualStack"' in message
+    assert 'spec.ipFamilies[1]: Invalid value: "IPv6": not configured on this cluster' in message
+    assert (await World().write(service(ip_family_policy="PreferDualStack"))).spec.cluster_ip
