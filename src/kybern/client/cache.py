@@ -43,6 +43,10 @@ def by_controller(obj: Any) -> Iterable[str]:
     return (controller_uid(obj) or ORPHANS + (obj.metadata.namespace or ""),)
 
 
+def by_uid(obj: Any) -> Iterable[str]:
+    return (obj.metadata.uid or "",)
+
+
 class Cache(Generic[T]):
     def __init__(self, after_change: Callable[[], None]) -> None:
         self.objects: dict[Key, T] = {}
@@ -54,6 +58,7 @@ class Cache(Generic[T]):
         self._indexes: dict[str, dict[str, dict[Key, T]]] = {}
         self.add_index("namespace", by_namespace)
         self.add_index("controller", by_controller)
+        self.add_index("uid", by_uid)
 
     def add_index(self, name: str, by: IndexBy[T]) -> None:
         self._index_by[name] = by

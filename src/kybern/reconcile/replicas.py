@@ -1,0 +1,142 @@
+"""Keep a number of like pods: what ReplicaSet and ReplicationController do, whatever the owner's type.
+
+Which pod goes first when there are too many: the one whose loss costs least, in upstream's order.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kybern.aio.clock import from_rfc3339
+from kybern.api.core_v1 import Pod, PodTemplateSpec
+from kybern.api.errors import ApiError, NotFound
+from kybern.client import Client
+from kybern.reconcile.bursts import at_once, slow_start
+from kybern.reconcile.controller import Context
+from kybern.reconcile.pods import (
+    is_available,
+    is_namespace_terminating,
+    is_ready,
+    is_terminating,
+    pod_from,
+    ready_since,
+)
+
+BURST_PODS_MAX = 500  # Per pass: a broken template should fail 500 times, not 50 000 times.
+PHASES = {"Pending": 0, "Unknown": 1, "Running": 2}
+DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    create: int = 0
+    delete: tuple[Pod, ...] = ()
+
+
+def plan(replicas: int, active: Sequence[Pod], neighbours: Iterable[Pod] = (), now: float = 0.0) -> Plan:
+    """What leaves `replicas` pods. `neighbours` are the active pods of the same kind of work: a node that has many of
+    them loses one first."""
+    surplus = len(active) - replicas
+    if surplus <= 0:
+        return Plan(create=min(-surplus, BURST_PODS_MAX))
+    crowd = Counter(pod.spec.node_name for pod in neighbours)
+    cheapest_first = sorted(active, key=lambda pod: cost_of_losing(pod, crowd, now))
+    return Plan(delete=tuple(cheapest_first[: min(surplus, BURST_PODS_MAX)]))
+
+
+def cost_of_losing(pod: Pod, crowd: Counter[str | None], now: float) -> tuple[float, ...]:
+    """Cheapest first: without a node, not running, not ready, marked as cheap, one of many on its node, ready for a
+    short time, restarted often, young."""
+    since = ready_since(pod)
+    created = from_rfc3339(pod.metadata.creation_timestamp) if pod.metadata.creation_timestamp else math.inf
+    return (
+        bool(pod.spec.node_name),
+        PHASES.get(pod.status.phase or "Pending", 0),
+        is_ready(pod),
+        deletion_cost(pod),
+        -crowd[pod.spec.node_name],
+        magnitude(now - since) if since is not None else 0,
+        -restarts(pod),
+        -created,
+    )
+
+
+def deletion_cost(pod: Pod) -> int:
+    try:
+        return int((pod.metadata.annotations or {}).get(DELETION_COST, "0"))
+    except ValueError:
+        return 0
+
+
+def magnitude(seconds: float) -> float:
+    """Ages count by their order of magnitude, so that it is not always the very youngest."""
+    return math.floor(math.log2(seconds)) + 1 if seconds >= 1 else 0
+
+
+def restarts(pod: Pod) -> int:
+    return max((status.restart_count for status in pod.status.container_statuses or ()), default=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a plan could not be carried out, as its owner's condition tells."""
+
+    reason: str
+    error: Exception
+
+
+async def carry_out(
+    wanted: Plan, owner: Any, template: PodTemplateSpec, client: Client, context: Context
+) -> Failure | None:
+    pod = pod_from(template, owner)
+
+    async def create(_: int) -> None:
+        made = await client.create(pod)
+        context.events.event(owner, "Normal", "SuccessfulCreate", f"Created pod: {made.metadata.name}")
+
+    async def delete(doomed: Pod) -> None:
+        meta = doomed.metadata
+        try:
+            await client.delete(Pod, meta.name or "", meta.namespace or "", uid=meta.uid or "")
+        except NotFound:
+            return
+        context.events.event(owner, "Normal", "SuccessfulDelete", f"Deleted pod: {meta.name}")
+
+    _, refused = await slow_start(range(wanted.create), create)
+    if refused is not None:
+        return told(owner, "FailedCreate", "Error creating", refused, context)
+    _, stuck = await at_once(wanted.delete, delete)
+    return None if stuck is None else told(owner, "FailedDelete", "Error deleting", stuck, context)
+
+
+def told(owner: Any, reason: str, doing: str, error: Exception, context: Context) -> Failure | None:
+    if not isinstance(error, ApiError):
+        raise error
+    if is_namespace_terminating(error):
+        return None
+    context.events.event(owner, "Warning", reason, f"{doing}: {error.message}")
+    return Failure(reason, error)
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What a status tells of the pods."""
+
+    replicas: int
+    fully_labeled: int
+    ready: int
+    available: int
+    terminating: int
+
+
+def count(pods: Sequence[Pod], active: Sequence[Pod], template: PodTemplateSpec, min_ready: int, now: float) -> Counts:
+    wanted = (template.metadata.labels or {}).items()
+    return Counts(
+        replicas=len(active),
+        fully_labeled=sum(wanted <= (pod.metadata.labels or {}).items() for pod in active),
+        ready=sum(map(is_ready, active)),
+        available=sum(is_available(pod, min_ready, now) for pod in active),
+        terminating=sum(map(is_terminating, pods)),
+    )
