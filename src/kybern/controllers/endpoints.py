@@ -1,0 +1,144 @@
+"""Endpoints: the addresses behind each Service, in one object of its name. EndpointSlices tell more; this is what older
+clients read."""
+
+from collections import defaultdict
+
+from msgspec.structs import replace
+
+from kybern.aio.clock import rfc3339
+from kybern.api.core_v1 import EndpointAddress, EndpointPort, Endpoints, EndpointSubset, Pod, Service
+from kybern.api.errors import NotFound
+from kybern.api.meta_v1 import ObjectMeta
+from kybern.client import Client, View
+from kybern.controllers.serving import (
+    can_serve,
+    has_selected_pods,
+    hostname_of,
+    labels_of,
+    pods_of,
+    reference_to,
+    services_of_pod,
+    target_port,
+)
+from kybern.reconcile import Context, Controller, Key
+from kybern.reconcile.controller import Watch
+from kybern.reconcile.pods import is_ready
+
+ADDRESSES_MAX = 1000
+OVER_CAPACITY = "endpoints.kubernetes.io/over-capacity"
+CHANGED_AT = "endpoints.kubernetes.io/last-change-trigger-time"
+MANAGED_BY = "endpoints.kubernetes.io/managed-by"
+
+Ports = tuple[EndpointPort, ...]
+
+
+async def reconcile(service: Service, view: View, client: Client, context: Context) -> None:
+    if not has_selected_pods(service) or service.metadata.deletion_timestamp is not None:
+        return
+    meta = service.metadata
+    known = view.get(Endpoints, meta.name or "", meta.namespace or "")
+    wanted = endpoints_of(service, pods_of(service, view), known, rfc3339(context.now))
+    if known is None:
+        await client.create(wanted)
+    elif wanted != known:
+        await client.update(wanted)
+
+
+async def gone(key: Key, view: View, client: Client, context: Context) -> None:
+    known = view.get(Endpoints, key.name, key.namespace)
+    if known is not None and MANAGED_BY in (known.metadata.labels or {}):
+        try:
+            await client.delete(Endpoints, key.name, key.namespace, uid=known.metadata.uid or "")
+        except NotFound:
+            pass
+
+
+def endpoints_of(service: Service, pods: list[Pod], known: Endpoints | None, now: str) -> Endpoints:
+    """What the object should be: itself when nothing changed."""
+    subsets, complete = bounded(subsets_of(service, pods))
+    labels = {**labels_of(service), MANAGED_BY: "endpoint-controller"}
+    if known is None:
+        meta = ObjectMeta(name=service.metadata.name, namespace=service.metadata.namespace, labels=labels)
+        known = Endpoints(metadata=meta)
+    elif (known.subsets or ()) == subsets and known.metadata.labels == labels:
+        return known
+    annotations = {**(known.metadata.annotations or {}), CHANGED_AT: now}
+    annotations.pop(OVER_CAPACITY, None)
+    if not complete:
+        annotations[OVER_CAPACITY] = "truncated"
+    meta = replace(known.metadata, labels=labels, annotations=annotations)
+    return replace(known, metadata=meta, subsets=subsets or None)
+
+
+def subsets_of(service: Service, pods: list[Pod]) -> tuple[EndpointSubset, ...]:
+    """Addresses grouped by the ports they serve, in a fixed order."""
+    ready: dict[Ports, list[EndpointAddress]] = defaultdict(list)
+    not_ready: dict[Ports, list[EndpointAddress]] = defaultdict(list)
+    always = bool(service.spec.publish_not_ready_addresses)
+    for pod in pods:
+        if can_serve(pod, while_terminating=always):
+            ports = ports_of(service, pod)
+            if ports or not service.spec.ports:
+                (ready if always or is_ready(pod) else not_ready)[ports].append(address_of(service, pod))
+    groups = sorted({*ready, *not_ready}, key=repr)
+    return tuple(
+        EndpointSubset(
+            addresses=tuple(sorted(ready[ports], key=by_address)) or None,
+            not_ready_addresses=tuple(sorted(not_ready[ports], key=by_address)) or None,
+            ports=ports or None,
+        )
+        for ports in groups
+    )
+
+
+def ports_of(service: Service, pod: Pod) -> Ports:
+    found = []
+    for port in service.spec.ports or ():
+        number = target_port(pod, port)
+        if number is not None:
+            found.append(
+                EndpointPort(
+                    name=port.name, port=number, protocol=port.protocol or "TCP", app_protocol=port.app_protocol
+                )
+            )
+    return tuple(sorted(found, key=repr))
+
+
+def address_of(service: Service, pod: Pod) -> EndpointAddress:
+    return EndpointAddress(
+        ip=pod.status.pod_ip or "",
+        node_name=pod.spec.node_name,
+        hostname=hostname_of(pod, service),
+        target_ref=reference_to(pod),
+    )
+
+
+def by_address(address: EndpointAddress) -> tuple[str, str]:
+    return (address.ip, (address.target_ref and address.target_ref.uid) or "")
+
+
+def bounded(subsets: tuple[EndpointSubset, ...]) -> tuple[tuple[EndpointSubset, ...], bool]:
+    """The first addresses, ready ones before others, and whether these are all."""
+    left = ADDRESSES_MAX
+    kept, total = [], 0
+    for subset in subsets:
+        ready, other = subset.addresses or (), subset.not_ready_addresses or ()
+        total += len(ready) + len(other)
+        ready = ready[:left]
+        other = other[: left - len(ready)]
+        left -= len(ready) + len(other)
+        if ready or other:
+            kept.append(replace(subset, addresses=ready or None, not_ready_addresses=other or None))
+    return tuple(kept), total <= ADDRESSES_MAX
+
+
+ENDPOINTS = Controller(
+    name="endpoint",
+    reconciles=Service,
+    watches=(
+        Watch(Pod, services_of_pod),
+        Watch(Endpoints, lambda endpoints, view: (Key.of(endpoints),)),
+    ),
+    by=reconcile,
+    gone=gone,
+)

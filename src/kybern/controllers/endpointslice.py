@@ -1,0 +1,215 @@
+"""EndpointSlice: the addresses behind each Service, at most 100 in a slice, with what may be sent to each of them.
+
+- `ready`: send it new connections; `serving`: it answers; `terminating`: it is going away.
+- Pods that serve the same ports share slices; a change touches as few slices as it can, since every change is sent to
+  every node.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+
+from msgspec.structs import replace
+
+from kybern.api.core_v1 import Node, Pod, Service
+from kybern.api.discovery_v1 import Endpoint, EndpointConditions, EndpointPort, EndpointSlice
+from kybern.api.errors import NotFound
+from kybern.api.meta_v1 import ObjectMeta
+from kybern.client import Client, View
+from kybern.controllers.serving import (
+    can_serve,
+    has_selected_pods,
+    hostname_of,
+    labels_of,
+    pods_of,
+    reference_to,
+    services_of_pod,
+    target_port,
+)
+from kybern.reconcile import Context, Controller, controller_ref
+from kybern.reconcile.controller import Watch
+from kybern.reconcile.pods import is_ready
+
+ENDPOINTS_MAX = 100  # in one slice
+SERVICE_NAME = "kubernetes.io/service-name"
+MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
+MANAGER = "endpointslice-controller.k8s.io"
+ZONE = "topology.kubernetes.io/zone"
+
+Ports = tuple[EndpointPort, ...]
+
+
+async def reconcile(service: Service, view: View, client: Client, context: Context) -> None:
+    if not has_selected_pods(service) or service.metadata.deletion_timestamp is not None:
+        return
+    existing = [found for found in slices_of(service, view) if found.metadata.deletion_timestamp is None]
+    wanted = plan(service, pods_of(service, view), existing, zones(view))
+    for found in wanted.delete:
+        try:
+            await client.delete(EndpointSlice, found.metadata.name or "", found.metadata.namespace or "")
+        except NotFound:
+            pass
+    for found in wanted.update:
+        await client.update(found)
+    for found in wanted.create:
+        await client.create(found)
+
+
+def slices_of(service: Service, view: View) -> list[EndpointSlice]:
+    """Ours: others may describe the same Service, and those are left alone."""
+    wanted = {SERVICE_NAME: service.metadata.name, MANAGED_BY: MANAGER}.items()
+    slices = view.list(EndpointSlice, service.metadata.namespace)
+    return [found for found in slices if wanted <= (found.metadata.labels or {}).items()]
+
+
+def zones(view: View) -> Mapping[str, str]:
+    return {node.metadata.name or "": (node.metadata.labels or {}).get(ZONE, "") for node in view.list(Node)}
+
+
+@dataclass(slots=True)
+class Plan:
+    create: list[EndpointSlice] = field(default_factory=list)
+    update: list[EndpointSlice] = field(default_factory=list)
+    delete: list[EndpointSlice] = field(default_factory=list)
+
+
+def plan(service: Service, pods: Sequence[Pod], existing: Sequence[EndpointSlice], zone_of: Mapping[str, str]) -> Plan:
+    wanted = Plan()
+    families = families_of(service)
+    for address_type in families:
+        known = [found for found in existing if found.address_type == address_type]
+        groups = grouped(service, pods, address_type, zone_of)
+        plan_family(service, address_type, groups or {(): []}, known, wanted)
+    wanted.delete += [found for found in existing if found.address_type not in families]
+    return wanted
+
+
+def families_of(service: Service) -> tuple[str, ...]:
+    return service.spec.ip_families or ("IPv4",)
+
+
+def grouped(
+    service: Service, pods: Sequence[Pod], address_type: str, zone_of: Mapping[str, str]
+) -> dict[Ports, list[Endpoint]]:
+    groups: dict[Ports, list[Endpoint]] = defaultdict(list)
+    for pod in pods:
+        addresses = addresses_of(pod, address_type)
+        if addresses and can_serve(pod, while_terminating=True):
+            ports = ports_of(service, pod)
+            if ports or not service.spec.ports:
+                groups[ports].append(endpoint_of(service, pod, addresses, zone_of))
+    return groups
+
+
+def addresses_of(pod: Pod, address_type: str) -> tuple[str, ...]:
+    found = [ip.ip or "" for ip in pod.status.pod_ips or ()] or [pod.status.pod_ip or ""]
+    version = 6 if address_type == "IPv6" else 4
+    return tuple(ip for ip in found if ip and ip_address(ip).version == version)
+
+
+def ports_of(service: Service, pod: Pod) -> Ports:
+    found = []
+    for port in service.spec.ports or ():
+        number = target_port(pod, port)
+        if number is not None:
+            found.append(
+                EndpointPort(
+                    name=port.name or "",
+                    port=number,
+                    protocol=port.protocol or "TCP",
+                    app_protocol=port.app_protocol,
+                )
+            )
+    return tuple(found)
+
+
+def endpoint_of(service: Service, pod: Pod, addresses: tuple[str, ...], zone_of: Mapping[str, str]) -> Endpoint:
+    serving, terminating = is_ready(pod), pod.metadata.deletion_timestamp is not None
+    ready = bool(service.spec.publish_not_ready_addresses) or (serving and not terminating)
+    return Endpoint(
+        addresses=addresses,
+        conditions=EndpointConditions(ready=ready, serving=serving, terminating=terminating),
+        hostname=hostname_of(pod, service),
+        node_name=pod.spec.node_name,
+        zone=zone_of.get(pod.spec.node_name or "") or None,
+        target_ref=reference_to(pod),
+    )
+
+
+def plan_family(
+    service: Service,
+    address_type: str,
+    groups: Mapping[Ports, list[Endpoint]],
+    existing: Sequence[EndpointSlice],
+    wanted: Plan,
+) -> None:
+    """Keep endpoints where they are, fill what has room, make new slices for the rest, drop what is empty."""
+    slices: dict[Ports, list[EndpointSlice]] = defaultdict(list)
+    for found in existing:
+        slices[found.ports or ()].append(found)
+    for ports, endpoints in groups.items():
+        plan_group(service, address_type, ports, endpoints, slices.pop(ports, []), wanted)
+    wanted.delete += [found for group in slices.values() for found in group]
+
+
+def plan_group(
+    service: Service,
+    address_type: str,
+    ports: Ports,
+    endpoints: Sequence[Endpoint],
+    existing: Sequence[EndpointSlice],
+    wanted: Plan,
+) -> None:
+    new = {identity(endpoint): endpoint for endpoint in endpoints}
+    kept = [[new.pop(key) for key in map(identity, found.endpoints or ()) if key in new] for found in existing]
+    rest = list(new.values())
+    for members in sorted(kept, key=len, reverse=True):
+        room = ENDPOINTS_MAX - len(members)
+        members += rest[:room]
+        del rest[:room]
+    spare = 1 if not endpoints else 0  # a Service without pods keeps one empty slice, which says so
+    labels = slice_labels(service)
+    for found, members in zip(existing, kept, strict=True):
+        if not members and not spare:
+            wanted.delete.append(found)
+            continue
+        spare -= not members
+        full = replace(found, endpoints=tuple(members) or None, metadata=replace(found.metadata, labels=labels))
+        if full != found:
+            wanted.update.append(full)
+    for start in range(0, max(len(rest), spare), ENDPOINTS_MAX):
+        wanted.create.append(new_slice(service, address_type, ports, rest[start : start + ENDPOINTS_MAX]))
+
+
+def identity(endpoint: Endpoint) -> tuple[str, tuple[str, ...]]:
+    return ((endpoint.target_ref and endpoint.target_ref.uid) or "", endpoint.addresses)
+
+
+def slice_labels(service: Service) -> Mapping[str, str]:
+    return {**labels_of(service), SERVICE_NAME: service.metadata.name or "", MANAGED_BY: MANAGER}
+
+
+def new_slice(service: Service, address_type: str, ports: Ports, endpoints: Sequence[Endpoint]) -> EndpointSlice:
+    return EndpointSlice(
+        metadata=ObjectMeta(
+            generate_name=f"{service.metadata.name}-",
+            namespace=service.metadata.namespace,
+            labels=slice_labels(service),
+            owner_references=(controller_ref(service),),
+        ),
+        address_type=address_type,
+        ports=ports or None,
+        endpoints=tuple(endpoints) or None,
+    )
+
+
+ENDPOINTSLICE = Controller(
+    name="endpointslice",
+    component="endpoint-slice-controller",
+    reconciles=Service,
+    owns=(EndpointSlice,),
+    watches=(Watch(Pod, services_of_pod),),
+    reads=(Node,),
+    by=reconcile,
+)
