@@ -61,6 +61,10 @@ class Meta(msgspec.Struct, frozen=True, gc=False):
     metadata: ObjectMeta = ObjectMeta()
 
 
+METADATA_LIST = f"{JSON};as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,{JSON}"
+METADATA = f"{JSON};as=PartialObjectMetadata;g=meta.k8s.io;v=v1,{JSON}"
+
+
 class Page(msgspec.Struct, frozen=True, gc=False):
     """A list whose items are decoded later, as their own type."""
 
@@ -231,6 +235,11 @@ class Client:
             preconditions=guarded if uid or resource_version else None,
         )
         return await self.request("DELETE", path_of(kind, namespace, name), "", encode(options))
+
+    async def delete_collection(self, kind: Kind, namespace: str, *, propagation: str = "Background") -> None:
+        """Everything of a kind in a namespace."""
+        options = DeleteOptions(kind="DeleteOptions", api_version="v1", propagation_policy=propagation)
+        await self.request("DELETE", path_of(kind, namespace), "", encode(options))
 
     def _request(
         self, method: str, path: str, query: str, body: bytes = b"", content_type: str = JSON, accept: str = JSON

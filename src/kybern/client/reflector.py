@@ -25,7 +25,7 @@ from kybern.api.codec import decode
 from kybern.api.errors import ApiError, Expired
 from kybern.api.kind import Kind
 from kybern.client.calls import JSON
-from kybern.client.client import Client, WatchEvent, revision_of
+from kybern.client.client import METADATA, METADATA_LIST, Client, WatchEvent, revision_of
 from kybern.client.paths import query_of
 
 BACKOFF = Backoff(first_seconds=0.2, max_seconds=15.0, jitter=0.5)
@@ -79,7 +79,7 @@ class Source:
     namespace: str = ""
     labels: str = ""
     fields: str = ""
-    accept: str = JSON
+    metadata_only: bool = False
 
     @property
     def filtered(self) -> bool:
@@ -119,7 +119,7 @@ class Reflector:
             case Listed(revision, failures):
                 await self._pause(failures)
                 query = self._query(revision)
-                events = self.client.watch_batches(self.source.kind, self.source.namespace, query, self.source.accept)
+                events = self._watch(query)
                 return Watching(revision, events, failures)
             case Watching(revision, events, failures):
                 batch = await anext(events, None)
@@ -130,9 +130,16 @@ class Reflector:
 
     async def _list(self) -> Listed:
         source = self.source
-        page = await self.client.page(source.kind, source.namespace, self._query(), source.accept)
+        page = await self.client.page(
+            source.kind, source.namespace, self._query(), METADATA_LIST if source.metadata_only else JSON
+        )
         self.sink.replace([decode(source.kind.type, item) for item in page.items or ()], revision_of(page.metadata))
         return Listed(page.metadata.resource_version or "")
+
+    def _watch(self, query: str) -> Events:
+        source = self.source
+        accept = METADATA if source.metadata_only else JSON
+        return self.client.watch_batches(source.kind, source.namespace, query, accept)
 
     async def _pause(self, failures: int) -> None:
         if failures:

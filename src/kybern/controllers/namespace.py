@@ -1,0 +1,174 @@
+"""namespace: delete everything in a namespace that is being deleted, then let it go.
+
+Pods go first, and nothing else before they are gone: what they use is there to their end. What is left, and what holds
+it, is told in the namespace's conditions.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from msgspec.structs import replace
+
+from kybern.aio.clock import rfc3339
+from kybern.api.codec import decode
+from kybern.api.core_v1 import Namespace, NamespaceCondition, NamespaceSpec
+from kybern.api.errors import ApiError, Conflict, MethodNotAllowed, NotFound
+from kybern.api.kind import Kind
+from kybern.api.meta_v1 import ObjectMeta
+from kybern.client import Client, View
+from kybern.client.client import METADATA_LIST, Meta
+from kybern.client.discovery import discover
+from kybern.reconcile import After, Context, Controller
+
+FINALIZER = "kubernetes"
+LOOK_AGAIN_SECONDS = 1.0
+NEEDED_VERBS = {"delete", "list"}
+
+
+@dataclass(slots=True)
+class Content:
+    """What a namespace still holds, by resource."""
+
+    remaining: dict[str, list[ObjectMeta]] = field(default_factory=dict)
+    errors: list[str] = field(default_factory=list)
+    undiscovered: list[str] = field(default_factory=list)
+
+    @property
+    def is_gone(self) -> bool:
+        return not (self.remaining or self.errors or self.undiscovered)
+
+
+async def reconcile(namespace: Namespace, view: View, client: Client, context: Context) -> After | None:
+    if namespace.metadata.deletion_timestamp is None or FINALIZER not in (namespace.spec.finalizers or ()):
+        return None
+    content = await delete_content(namespace.metadata.name or "", client)
+    namespace = await tell(namespace, content, client, context.now)
+    if not content.is_gone:
+        return After(LOOK_AGAIN_SECONDS)
+    left = tuple(name for name in namespace.spec.finalizers or () if name != FINALIZER)
+    try:
+        await client.update(replace(namespace, spec=NamespaceSpec(finalizers=left or None)), subresource="finalize")
+    except NotFound:
+        pass
+    return None
+
+
+async def delete_content(namespace: str, client: Client) -> Content:
+    """Ask for the deletion of everything; what is there after that."""
+    kinds, undiscovered = await discover(client)
+    deletable = [kind for kind in kinds if kind.namespaced and set(kind.verbs) >= NEEDED_VERBS]
+    content = Content(undiscovered=undiscovered)
+    for group in pods_first(deletable):
+        await asyncio.gather(*(delete_kind(kind, namespace, client, content) for kind in group))
+        if content.remaining or content.errors:
+            break
+    return content
+
+
+def pods_first(kinds: Sequence[Kind]) -> tuple[list[Kind], list[Kind]]:
+    pods = [kind for kind in kinds if kind.group_resource == "pods"]
+    return pods, [kind for kind in kinds if kind not in pods]
+
+
+async def delete_kind(kind: Kind, namespace: str, client: Client, content: Content) -> None:
+    try:
+        if not await left_of(kind, namespace, client):
+            return
+        if "deletecollection" in kind.verbs:
+            await client.delete_collection(kind, namespace)
+        else:
+            for meta in await left_of(kind, namespace, client):
+                await client.delete_kind(kind, meta.name or "", namespace, propagation="Background")
+        remaining = await left_of(kind, namespace, client)
+    except (NotFound, MethodNotAllowed):
+        return  # the kind itself has gone meanwhile, or does not allow it
+    except ApiError as error:
+        content.errors.append(f"{kind.group_resource}: {error.message}")
+        return
+    if remaining:
+        content.remaining[f"{kind.plural}.{kind.group}"] = remaining
+
+
+async def left_of(kind: Kind, namespace: str, client: Client) -> list[ObjectMeta]:
+    page = await client.page(kind, namespace, "", METADATA_LIST)
+    return [decode(Meta, item).metadata for item in page.items or ()]
+
+
+async def tell(namespace: Namespace, content: Content, client: Client, now: float) -> Namespace:
+    known = {condition.type: condition for condition in namespace.status.conditions or ()}
+    told = conditions_of(content)
+    if content.is_gone and not known:
+        return namespace  # gone at once: there was nothing to wait for, and nobody reads it any more
+    for type, (status, reason, message) in told.items():
+        before = known.get(type)
+        if before is None or (before.status, before.message) != (status, message):
+            same = before is not None and before.status == status
+            since = before.last_transition_time if before is not None and same else rfc3339(now)
+            known[type] = NamespaceCondition(
+                type=type, status=status, reason=reason, message=message, last_transition_time=since
+            )
+    status_now = replace(namespace.status, conditions=tuple(known.values()))
+    if status_now == namespace.status:
+        return namespace
+    try:
+        return await client.update_status(replace(namespace, status=status_now))
+    except Conflict:
+        return await client.get(Namespace, namespace.metadata.name or "")
+
+
+def conditions_of(content: Content) -> dict[str, tuple[str, str, str]]:
+    """Type -> status, reason and message, in upstream's words."""
+    finalizers = Counter(
+        name for found in content.remaining.values() for meta in found for name in meta.finalizers or ()
+    )
+    return {
+        "NamespaceDeletionDiscoveryFailure": said(
+            bool(content.undiscovered),
+            ("DiscoveryFailed", f"Discovery failed for some groups: {', '.join(content.undiscovered)}"),
+            ("ResourcesDiscovered", "All resources successfully discovered"),
+        ),
+        "NamespaceDeletionGroupVersionParsingFailure": (
+            "False",
+            "ParsedGroupVersions",
+            "All legacy kube types successfully parsed",
+        ),
+        "NamespaceDeletionContentFailure": said(
+            bool(content.errors),
+            ("ContentDeletionFailed", f"Failed to delete all resource types: {'; '.join(content.errors)}"),
+            ("ContentDeleted", "All content successfully deleted, may be waiting on finalization"),
+        ),
+        "NamespaceContentRemaining": said(
+            bool(content.remaining),
+            ("SomeResourcesRemain", f"Some resources are remaining: {listed(remaining_counts(content))}"),
+            ("ContentRemoved", "All content successfully removed"),
+        ),
+        "NamespaceFinalizersRemaining": said(
+            bool(finalizers),
+            (
+                "SomeFinalizersRemain",
+                f"Some content in the namespace has finalizers remaining: {in_counts(finalizers)}",
+            ),
+            ("ContentHasNoFinalizers", "All content-preserving finalizers finished"),
+        ),
+    }
+
+
+def said(holds: bool, yes: tuple[str, str], no: tuple[str, str]) -> tuple[str, str, str]:
+    return ("True", *yes) if holds else ("False", *no)
+
+
+def remaining_counts(content: Content) -> Iterable[str]:
+    return (f"{resource} has {len(found)} resource instances" for resource, found in content.remaining.items())
+
+
+def in_counts(finalizers: Counter[str]) -> str:
+    return listed(f"{name} in {number} resource instances" for name, number in finalizers.items())
+
+
+def listed(texts: Iterable[str]) -> str:
+    return ", ".join(sorted(texts))
+
+
+NAMESPACE = Controller(name="namespace", reconciles=Namespace, by=reconcile, workers=10)
