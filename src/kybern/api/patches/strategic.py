@@ -1,0 +1,198 @@
+"""Strategic merge patch: a merge patch that knows the schema, so that lists merge by key instead of being replaced.
+
+Maps merge, null deletes. A list merges where the schema says so: maps in it are matched by their merge key, scalars are
+united. Directives inside the patch say what its shape cannot:
+
+    $patch: replace | delete | merge      this map, or this item of a list
+    $retainKeys: [...]                    only these keys of the map stay
+    $setElementOrder/<list>: [...]        the order of the merged list
+    $deleteFromPrimitiveList/<list>: [..] scalars to take out of a list
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+from kybern.api.errors import BadRequest
+from kybern.api.schema import Node
+
+PATCH = "$patch"
+RETAIN_KEYS = "$retainKeys"
+ORDER = "$setElementOrder/"
+DELETE_FROM = "$deleteFromPrimitiveList/"
+
+Map = dict[str, Any]
+
+
+def apply_strategic_patch(document: Map, patch: Any, schema: Node) -> Map:
+    """The patched document. BadRequest where the patch is malformed."""
+    if not isinstance(patch, dict):
+        raise BadRequest("json: cannot unmarshal array into Go value of type map[string]interface {}")
+    return _merged_map(document, patch, schema)
+
+
+def _merged_map(original: Map, patch: Map, node: Node) -> Map:
+    directive = patch.get(PATCH)
+    if directive == "delete":
+        return {}
+    if directive == "replace":
+        return _merged_map({}, {key: value for key, value in patch.items() if key != PATCH}, node)
+    if directive not in (None, "merge"):
+        raise BadRequest(f"unknown patch type {directive} in map")
+    found = _retained(original, patch)
+    for key, value in patch.items():
+        if key.startswith(DELETE_FROM):
+            _delete_scalars(found, key.removeprefix(DELETE_FROM), value)
+    for key, value in patch.items():
+        if key in (PATCH, RETAIN_KEYS) or key.startswith((ORDER, DELETE_FROM)):
+            continue
+        if value is None:
+            found.pop(key, None)
+        else:
+            found[key] = _merged(found.get(key), value, node.child(key))
+    for key, value in patch.items():
+        if key.startswith(ORDER):
+            _set_order(found, original, key.removeprefix(ORDER), value, node, patch)
+    return found
+
+
+def _retained(original: Map, patch: Map) -> Map:
+    """The original without the keys that `$retainKeys` leaves out."""
+    kept = patch.get(RETAIN_KEYS)
+    if kept is None:
+        return dict(original)
+    given = (key for key, value in patch.items() if value is not None and not key.startswith("$"))
+    if not isinstance(kept, list) or not set(given) <= set(_scalars(kept)):
+        raise BadRequest("invalid patch format of retainKeys")
+    return {key: value for key, value in original.items() if key in kept}
+
+
+def _scalars(items: Iterable[Any]) -> list[Any]:
+    found = list(items)
+    if any(isinstance(item, dict | list) for item in found):
+        raise BadRequest("invalid patch format of primitive list")
+    return found
+
+
+def _merged(original: Any, patch: Any, node: Node) -> Any:
+    if isinstance(patch, dict):
+        keep = isinstance(original, dict) and not node.replaces
+        return _merged_map(original if keep else {}, patch, node)
+    if isinstance(patch, list):
+        keep = isinstance(original, list) and node.merges_list
+        return _merged_list(original if keep else [], patch, node)
+    return patch
+
+
+# --- lists ------------------------------------------------------------------------------------------------------------
+
+
+def _merged_list(original: list[Any], patch: list[Any], node: Node) -> list[Any]:
+    key = node.shape.merge_key
+    if not node.merges_list:
+        return [_merged(None, item, node.item) for item in patch if not _is_directive(item)]
+    if key is None or not any(isinstance(item, dict) for item in patch):
+        united = list(dict.fromkeys(_scalars([*original, *patch])))
+        return _ordered(united, patch, original, None)
+    kept, wanted = _without_special_items(original, patch, key)
+    found = list(kept)
+    places = _places(found, key)
+    for item in wanted:
+        at = places.get(_identity(item, key))
+        if at is None:
+            places[_identity(item, key)] = len(found)
+            found.append(_merged_map({}, item, node.item))
+        else:
+            found[at] = _merged_map(found[at], item, node.item)
+    return _ordered(found, wanted, original, key)
+
+
+def _is_directive(item: Any) -> bool:
+    """An item that says only how the list merges."""
+    return isinstance(item, dict) and (item.get(PATCH) == "delete" or item.keys() == {PATCH})
+
+
+def _without_special_items(original: list[Any], patch: list[Any], key: str) -> tuple[list[Any], list[Map]]:
+    """What of the original stays, and what of the patch is to be merged into it."""
+    wanted: list[Map] = []
+    gone, replace = set(), False
+    for item in patch:
+        if not isinstance(item, dict):
+            raise BadRequest("invalid patch format of list: items of different types")
+        directive = item.get(PATCH)
+        if directive not in (None, "merge", "replace", "delete"):
+            raise BadRequest(f"unknown patch type {directive} in list")
+        replace = replace or directive == "replace"
+        if directive == "replace" and len(item) == 1:
+            continue
+        if item.get(key) is None:
+            raise BadRequest(f"map: {item} does not contain declared merge key: {key}")
+        if directive == "delete":
+            gone.add(_identity(item, key))
+        else:
+            wanted.append({name: value for name, value in item.items() if name != PATCH})
+    return [] if replace else [item for item in original if _identity(item, key) not in gone], wanted
+
+
+def _identity(item: Any, key: str | None) -> Any:
+    """What tells the items of a merging list apart; hashable."""
+    value = item.get(key) if isinstance(item, dict) and key is not None else item
+    return repr(value) if isinstance(value, dict | list) else value
+
+
+def _places(items: list[Any], key: str | None) -> dict[Any, int]:
+    """The first place of each item."""
+    return {_identity(item, key): at for at, item in reversed(list(enumerate(items)))}
+
+
+def _delete_scalars(found: Map, name: str, gone: Any) -> None:
+    if not isinstance(gone, list):
+        raise BadRequest("invalid patch format of deleteFromPrimitiveList")
+    if isinstance(found.get(name), list):
+        taken = {_identity(item, None) for item in gone}
+        found[name] = [item for item in found[name] if _identity(item, None) not in taken]
+
+
+# --- order ------------------------------------------------------------------------------------------------------------
+
+
+def _set_order(found: Map, original: Map, name: str, order: Any, node: Node, patch: Map) -> None:
+    if not isinstance(order, list):
+        raise BadRequest("invalid patch format of setElementOrder list")
+    key = node.child(name).shape.merge_key
+    if key is not None and not all(isinstance(item, dict) and key in item for item in order):
+        raise BadRequest("invalid patch format of setElementOrder list")
+    _check_order(patch.get(name), order, key)
+    before = original.get(name)
+    if isinstance(found.get(name), list):
+        found[name] = _ordered(found[name], order, before if isinstance(before, list) else [], key)
+
+
+def _check_order(patch: Any, order: list[Any], key: str | None) -> None:
+    """Everything that the patch adds or changes has a place in the order."""
+    if not isinstance(patch, list):
+        return
+    places = _places(order, key)
+    given = [item for item in patch if not (isinstance(item, dict) and PATCH in item)]
+    if any(_identity(item, key) not in places for item in given):
+        raise BadRequest("The order in patch list doesn't match the $setElementOrder list")
+
+
+def _ordered(items: list[Any], patch_order: list[Any], server_order: list[Any], key: str | None) -> list[Any]:
+    """Items that the patch names in its order; the server's own between them where it had them.
+
+    As upstream: two items that the server does not both know are not comparable, and then the patch's comes first.
+    """
+    wanted, before = _places(patch_order, key), _places(server_order, key)
+    named = [item for item in items if _identity(item, key) in wanted]
+    named.sort(key=lambda item: wanted[_identity(item, key)])
+    own = [item for item in items if _identity(item, key) not in wanted]
+    own.sort(key=lambda item: before.get(_identity(item, key), len(server_order)))
+    found: list[Any] = []
+    at = 0
+    for item in named:
+        right = before.get(_identity(item, key))
+        while at < len(own) and right is not None and before.get(_identity(own[at], key), right) < right:
+            found.append(own[at])
+            at += 1
+        found.append(item)
+    return found + own[at:]
