@@ -61,6 +61,9 @@ class Cache(Generic[T]):
         self.add_index("uid", by_uid)
 
     def add_index(self, name: str, by: IndexBy[T]) -> None:
+        """Nothing happens when there is one of that name."""
+        if name in self._index_by:
+            return
         self._index_by[name] = by
         self._indexes[name] = {}
         for key, obj in self.objects.items():

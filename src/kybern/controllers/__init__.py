@@ -1,0 +1,1 @@
+"""The controllers, one file of decisions for each loop; `table` lists them all."""

@@ -13,6 +13,7 @@ from kybern.api.codec import to_builtins
 from kybern.api.core_v1 import Pod, PodCondition, PodStatus, PodTemplateSpec
 from kybern.api.errors import ApiError
 from kybern.api.meta_v1 import ObjectMeta
+from kybern.client import View
 from kybern.reconcile.ownership import controller_ref
 
 FINISHED = ("Succeeded", "Failed")
@@ -63,6 +64,15 @@ def next_available(pods: Sequence[Pod], min_ready_seconds: int, now: float) -> f
     """Seconds until the next of the ready pods becomes available; None when none is on its way."""
     waits = (seconds_until_available(pod, min_ready_seconds, now) for pod in pods)
     return min((wait for wait in waits if wait), default=None)
+
+
+def by_node(pod: Pod) -> tuple[str, ...]:
+    return (pod.spec.node_name,) if pod.spec.node_name else ()
+
+
+def pods_on(node: str, view: View) -> list[Pod]:
+    view.add_index(Pod, "node", by_node)
+    return view.by_index(Pod, "node", node)
 
 
 def pod_from(template: PodTemplateSpec, owner: Any, **meta: Any) -> Pod:

@@ -1,0 +1,148 @@
+"""node lifecycle: a node that gives no sign of life is Unknown, its taints say so, and its pods are not ready.
+
+- A sign of life is a change of the node's lease or of its Ready heartbeat, as this process sees it: clocks of nodes are
+  not trusted.
+- While no node at all is ready the fault is more likely here than there: nobody is evicted.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from msgspec.structs import replace
+
+from kybern.aio.clock import rfc3339
+from kybern.api.coordination_v1 import Lease
+from kybern.api.core_v1 import Node, NodeCondition, Pod
+from kybern.api.errors import Conflict, NotFound
+from kybern.client import Client, View
+from kybern.client.leases import NODE_LEASES
+from kybern.controllers.taints import taints_for
+from kybern.reconcile import After, Context, Controller, Key
+from kybern.reconcile.controller import Watch
+from kybern.reconcile.pods import is_ready, pods_on
+
+GRACE_SECONDS = 50.0
+WATCHED = ("Ready", "MemoryPressure", "DiskPressure", "PIDPressure")
+
+
+@dataclass(frozen=True, slots=True)
+class SignOfLife:
+    uid: str
+    heartbeat: str
+    renewed: str
+    seen_at: float
+
+
+def node_lifecycle(grace_seconds: float = GRACE_SECONDS) -> Controller[Node]:
+    seen: dict[str, SignOfLife] = {}
+
+    async def reconcile(node: Node, view: View, client: Client, context: Context) -> After | None:
+        name = node.metadata.name or ""
+        sign = sign_of(node, view.get(Lease, name, NODE_LEASES), seen.get(name), context.now)
+        if name not in seen:
+            said = f"Node {name} event: Registered Node {name} in Controller"
+            context.events.event(node, "Normal", "RegisteredNode", said)
+        seen[name] = sign
+        silent = context.now - sign.seen_at
+
+        if silent >= grace_seconds and not is_unknown(node):
+            said = f"Node {name} status is now: NodeNotReady"
+            context.events.event(node, "Normal", "NodeNotReady", said)
+            node = await client.update_status(unknown(node, rfc3339(context.now)))
+        await set_taints(node, view, client, context)
+        if not node_is_ready(node):
+            await mark_pods(node, view, client, context)
+        return After(grace_seconds - silent) if silent < grace_seconds else After(grace_seconds)
+
+    async def gone(key: Key, view: View, client: Client, context: Context) -> After | None:
+        seen.pop(key.name, None)
+        return None
+
+    return Controller(
+        name="node",
+        reconciles=Node,
+        reads=(Pod,),
+        watches=(Watch(Lease, node_of_lease),),
+        by=reconcile,
+        gone=gone,
+    )
+
+
+def node_of_lease(lease: Lease, view: View) -> Iterable[Key]:
+    return (Key("", lease.metadata.name or ""),) if lease.metadata.namespace == NODE_LEASES else ()
+
+
+def sign_of(node: Node, lease: Lease | None, before: SignOfLife | None, now: float) -> SignOfLife:
+    """The last sign of life: the one before, unless something moved."""
+    ready = condition(node, "Ready")
+    heartbeat = (ready.last_heartbeat_time if ready is not None and ready.status != "Unknown" else "") or ""
+    if before is not None and not heartbeat:
+        heartbeat = before.heartbeat  # that we wrote Unknown is no sign of its life
+    renewed = (lease.spec.renew_time if lease is not None else "") or ""
+    same = before is not None and (before.uid, before.heartbeat, before.renewed) == (
+        node.metadata.uid,
+        heartbeat,
+        renewed,
+    )
+    return before if before is not None and same else SignOfLife(node.metadata.uid or "", heartbeat, renewed, now)
+
+
+def condition(node: Node, type: str) -> NodeCondition | None:
+    return next((found for found in node.status.conditions or () if found.type == type), None)
+
+
+def node_is_ready(node: Node) -> bool:
+    ready = condition(node, "Ready")
+    return ready is not None and ready.status == "True"
+
+
+def is_unknown(node: Node) -> bool:
+    found = [condition(node, type) for type in WATCHED]
+    return all(one is not None and one.status == "Unknown" for one in found)
+
+
+def unknown(node: Node, now: str) -> Node:
+    """The node, of which nothing is known any more."""
+    known = {found.type: found for found in node.status.conditions or ()}
+    for type in WATCHED:
+        before = known.get(type)
+        known[type] = NodeCondition(
+            type=type,
+            status="Unknown",
+            reason="NodeStatusUnknown" if before is not None else "NodeStatusNeverUpdated",
+            message="Kubelet stopped posting node status."
+            if before is not None
+            else "Kubelet never posted node status.",
+            last_heartbeat_time=before.last_heartbeat_time if before is not None else node.metadata.creation_timestamp,
+            last_transition_time=before.last_transition_time
+            if before is not None and before.status == "Unknown"
+            else now,
+        )
+    return replace(node, status=replace(node.status, conditions=tuple(known.values())))
+
+
+async def set_taints(node: Node, view: View, client: Client, context: Context) -> None:
+    evict = any(node_is_ready(other) for other in view.list(Node))
+    taints = taints_for(node, rfc3339(context.now), evict=evict)
+    if taints != (node.spec.taints or ()):
+        await client.update(replace(node, spec=replace(node.spec, taints=taints or None)))
+
+
+async def mark_pods(node: Node, view: View, client: Client, context: Context) -> None:
+    """Nobody else will: their kubelet is the one that is silent."""
+    for pod in pods_on(node.metadata.name or "", view):
+        if not is_ready(pod):
+            continue
+        context.events.event(pod, "Warning", "NodeNotReady", "Node is not ready")
+        try:
+            await client.update_status(not_ready(pod, rfc3339(context.now)))
+        except (NotFound, Conflict):
+            pass
+
+
+def not_ready(pod: Pod, now: str) -> Pod:
+    conditions = tuple(
+        replace(found, status="False", last_transition_time=now) if found.type == "Ready" else found
+        for found in pod.status.conditions or ()
+    )
+    return replace(pod, status=replace(pod.status, conditions=conditions))

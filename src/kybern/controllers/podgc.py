@@ -1,0 +1,89 @@
+"""pod GC: pods that nobody else will ever delete.
+
+- finished pods, when there are too many of them, oldest first;
+- pods of a node that does not exist any more: no kubelet is left to stop them;
+- pods that were deleted before they had a node.
+"""
+
+from collections.abc import Sequence
+
+from msgspec.structs import replace
+
+from kybern.aio.clock import rfc3339
+from kybern.api.core_v1 import Node, Pod
+from kybern.api.errors import Conflict, NotFound
+from kybern.client import Client, View
+from kybern.controllers.tainteviction import disrupted
+from kybern.reconcile import Context, Periodic
+from kybern.reconcile.pods import is_finished
+
+EVERY_SECONDS = 20.0
+QUARANTINE_SECONDS = 40.0  # a node that has gone may be about to come back under its name
+FINISHED_MAX = 12_500
+OUT_OF_SERVICE = "node.kubernetes.io/out-of-service"
+MESSAGE = "PodGC: node no longer exists"
+
+
+def pod_gc(finished_max: int = FINISHED_MAX) -> Periodic:
+    missing_since: dict[str, float] = {}
+
+    async def collect(view: View, client: Client, context: Context) -> None:
+        pods = view.list(Pod)
+        for pod in [*surplus(pods, finished_max), *never_placed(pods), *out_of_service(pods, view)]:
+            await force_delete(pod, client, context)
+        note_missing(pods, view, missing_since, context.now)
+        due = [node for node, since in missing_since.items() if context.now - since >= QUARANTINE_SECONDS]
+        for node in [node for node in due if await is_absent(node, client)]:
+            for pod in [pod for pod in pods if pod.spec.node_name == node]:
+                await force_delete(pod, client, context)
+
+    return Periodic(name="pod-garbage-collector", every_seconds=EVERY_SECONDS, reads=(Pod, Node), by=collect)
+
+
+def surplus(pods: Sequence[Pod], finished_max: int) -> list[Pod]:
+    finished = sorted((pod for pod in pods if is_finished(pod)), key=lambda pod: pod.metadata.creation_timestamp or "")
+    return finished[: max(len(finished) - finished_max, 0)]
+
+
+def never_placed(pods: Sequence[Pod]) -> list[Pod]:
+    return [pod for pod in pods if pod.metadata.deletion_timestamp is not None and not pod.spec.node_name]
+
+
+def out_of_service(pods: Sequence[Pod], view: View) -> list[Pod]:
+    """Terminating pods of a node that its operator has given up."""
+    given_up = {
+        node.metadata.name
+        for node in view.list(Node)
+        if any(taint.key == OUT_OF_SERVICE for taint in node.spec.taints or ())
+    }
+    return [pod for pod in pods if pod.metadata.deletion_timestamp is not None and pod.spec.node_name in given_up]
+
+
+def note_missing(pods: Sequence[Pod], view: View, missing_since: dict[str, float], now: float) -> None:
+    """Since when each node that has pods does not exist."""
+    existing = {node.metadata.name for node in view.list(Node)}
+    missing = {pod.spec.node_name for pod in pods if pod.spec.node_name} - existing
+    for node in missing_since.keys() - missing:
+        del missing_since[node]
+    for node in sorted(node for node in missing if node):
+        missing_since.setdefault(node, now)
+
+
+async def is_absent(node: str, client: Client) -> bool:
+    """Asked of the server: a View may be late, and a forced deletion cannot be taken back."""
+    try:
+        await client.get(Node, node)
+    except NotFound:
+        return True
+    return False
+
+
+async def force_delete(pod: Pod, client: Client, context: Context) -> None:
+    meta = pod.metadata
+    try:
+        if not is_finished(pod):
+            lost = disrupted(pod, "DeletionByPodGC", MESSAGE, rfc3339(context.now))
+            await client.update_status(replace(lost, status=replace(lost.status, phase="Failed")))
+        await client.delete(Pod, meta.name or "", meta.namespace or "", uid=meta.uid or "", grace_seconds=0)
+    except (NotFound, Conflict):
+        pass

@@ -1,0 +1,48 @@
+"""Every control loop, as plain values. A process runs `controllers(...)`, or any other tuple of loops."""
+
+from kybern.controllers.deployment import DEPLOYMENT
+from kybern.controllers.endpoints import ENDPOINTS
+from kybern.controllers.endpointslice import ENDPOINTSLICE
+from kybern.controllers.garbagecollector import GARBAGECOLLECTOR
+from kybern.controllers.namespace import NAMESPACE
+from kybern.controllers.nodeipam import node_ipam
+from kybern.controllers.nodelifecycle import GRACE_SECONDS, node_lifecycle
+from kybern.controllers.podgc import FINISHED_MAX, pod_gc
+from kybern.controllers.replicaset import REPLICASET
+from kybern.controllers.replicationcontroller import REPLICATIONCONTROLLER
+from kybern.controllers.rootca import root_ca
+from kybern.controllers.serviceaccount import SERVICEACCOUNT
+from kybern.controllers.tainteviction import TAINTEVICTION
+from kybern.controllers.ttlafterfinished import TTLAFTERFINISHED
+from kybern.reconcile.controller import Loop
+
+CONTROLLERS: tuple[Loop, ...] = (
+    DEPLOYMENT,
+    ENDPOINTS,
+    ENDPOINTSLICE,
+    GARBAGECOLLECTOR,
+    NAMESPACE,
+    REPLICASET,
+    REPLICATIONCONTROLLER,
+    SERVICEACCOUNT,
+    TAINTEVICTION,
+    TTLAFTERFINISHED,
+)
+
+
+def controllers(
+    *,
+    root_certificate: str = "",
+    cluster_cidr: str = "",
+    node_prefix: int = 24,
+    node_grace_seconds: float = GRACE_SECONDS,
+    finished_pods_max: int = FINISHED_MAX,
+) -> tuple[Loop, ...]:
+    """All loops of a cluster. Without a root certificate none is published, without a CIDR nodes get no pod network."""
+    return (
+        *CONTROLLERS,
+        node_lifecycle(node_grace_seconds),
+        pod_gc(finished_pods_max),
+        *((root_ca(root_certificate),) if root_certificate else ()),
+        *((node_ipam(cluster_cidr, node_prefix),) if cluster_cidr else ()),
+    )

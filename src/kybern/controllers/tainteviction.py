@@ -1,0 +1,74 @@
+"""taint eviction: pods leave a node with a NoExecute taint, at once or after the time for which they tolerate it."""
+
+from collections.abc import Iterable
+
+from msgspec.structs import replace
+
+from kybern.aio.clock import from_rfc3339, rfc3339
+from kybern.api.core_v1 import Node, Pod, PodCondition
+from kybern.api.errors import Conflict, NotFound
+from kybern.client import Client, View
+from kybern.controllers.taints import evicting, seconds_tolerated
+from kybern.reconcile import After, Context, Controller, Key
+from kybern.reconcile.controller import Watch
+from kybern.reconcile.pods import is_finished, pods_on
+
+REASON = "DeletionByTaintManager"
+MESSAGE = "Taint manager: deleting due to NoExecute taint"
+
+
+async def reconcile(pod: Pod, view: View, client: Client, context: Context) -> After | None:
+    wait = seconds_left(pod, view.get(Node, pod.spec.node_name or ""), context.now)
+    if wait is None:
+        return None
+    if wait > 0:
+        return After(wait)
+    meta = pod.metadata
+    context.events.event(
+        pod, "Normal", "TaintManagerEviction", f"Marking for deletion Pod {meta.namespace}/{meta.name}"
+    )
+    try:
+        await client.update_status(disrupted(pod, REASON, MESSAGE, rfc3339(context.now)))
+        await client.delete(Pod, meta.name or "", meta.namespace or "", uid=meta.uid or "")
+    except NotFound:
+        pass
+    except Conflict:
+        return After(0.1)
+    return None
+
+
+def seconds_left(pod: Pod, node: Node | None, now: float) -> float | None:
+    """Until the pod has to leave; None when it may stay."""
+    taints = evicting(node.spec.taints) if node is not None else []
+    if not taints or pod.metadata.deletion_timestamp is not None or is_finished(pod):
+        return None
+    tolerated = seconds_tolerated(pod.spec.tolerations or (), taints)
+    if tolerated is None or tolerated == 0:
+        return tolerated
+    since = min((from_rfc3339(taint.time_added) for taint in taints if taint.time_added), default=now)
+    return max(since + tolerated - now, 0.0)
+
+
+def disrupted(pod: Pod, reason: str, message: str, now: str) -> Pod:
+    """The pod, marked as the victim of a disruption, so that a Job may not count it as its own failure."""
+    others = [found for found in pod.status.conditions or () if found.type != "DisruptionTarget"]
+    mark = PodCondition(
+        type="DisruptionTarget", status="True", reason=reason, message=message, last_transition_time=now
+    )
+    return replace(pod, status=replace(pod.status, conditions=(*others, mark)))
+
+
+def pods_of_node(node: Node, view: View) -> Iterable[Key]:
+    if evicting(node.spec.taints):
+        for pod in pods_on(node.metadata.name or "", view):
+            yield Key.of(pod)
+
+
+TAINTEVICTION = Controller(
+    name="taint-eviction",
+    component="taint-eviction-controller",
+    reconciles=Pod,
+    watches=(Watch(Node, pods_of_node),),
+    by=reconcile,
+    workers=8,
+)

@@ -1,0 +1,103 @@
+from typing import Any
+
+from kybern.api.core_v1 import Pod, Service, ServicePort, ServiceSpec
+from kybern.api.discovery_v1 import EndpointSlice
+from kybern.api.meta_v1 import ObjectMeta
+from kybern.controllers.endpoints import bounded, endpoints_of, subsets_of
+from kybern.controllers.endpointslice import plan
+from kybern.testing.builders import APP, pod
+
+NOW = "2026-01-01T00:00:00Z"
+LATER = "2026-01-02T00:00:00Z"
+
+
+def service(**spec: Any) -> Service:
+    given = {"selector": APP, "ports": (ServicePort(port=80, target_port=8080),), "ip_families": ("IPv4",)} | spec
+    return Service(metadata=ObjectMeta(name="web", namespace="default", uid="svc"), spec=ServiceSpec(**given))
+
+
+def pods(count: int, **more: Any) -> list[Pod]:
+    return [pod(f"p{i}", ip=f"10.0.{i // 250}.{i % 250 + 1}", ready=True, **more) for i in range(count)]
+
+
+def planned(wanted: Service, found: list[Pod], *existing: EndpointSlice) -> list[list[EndpointSlice]]:
+    made = plan(wanted, found, existing, {"n1": "z1"})
+    return [made.create, made.update, made.delete]
+
+
+def test_ready_and_other_addresses_are_kept_apart() -> None:
+    waiting = pod("b", ip="10.0.0.2", phase="Running")
+    (subset,) = subsets_of(service(), [pod("a", ip="10.0.0.1", ready=True), waiting])
+    assert [address.ip for address in subset.addresses or ()] == ["10.0.0.1"]
+    assert [address.ip for address in subset.not_ready_addresses or ()] == ["10.0.0.2"]
+    assert [port.port for port in subset.ports or ()] == [8080]
+
+
+def test_a_pod_without_an_address_or_at_its_end_is_left_out() -> None:
+    found = [pod("a"), pod("b", ip="10.0.0.1", phase="Succeeded"), pod("c", ip="10.0.0.2", deletion_timestamp=NOW)]
+    assert subsets_of(service(), found) == ()
+
+
+def test_not_ready_addresses_can_be_published() -> None:
+    (subset,) = subsets_of(service(publish_not_ready_addresses=True), [pod("b", ip="10.0.0.2", phase="Running")])
+    assert subset.not_ready_addresses is None
+
+
+def test_nothing_is_written_when_nothing_changed() -> None:
+    first = endpoints_of(service(), pods(2), None, NOW)
+    assert endpoints_of(service(), pods(2), first, LATER) is first
+
+
+def test_endpoints_are_cut_at_a_thousand() -> None:
+    kept, complete = bounded(subsets_of(service(), pods(1001)))
+    assert (sum(len(subset.addresses or ()) for subset in kept), complete) == (1000, False)
+
+
+def test_a_slice_holds_a_hundred() -> None:
+    created, updated, deleted = planned(service(), pods(250))
+    assert [len(found.endpoints or ()) for found in created] == [100, 100, 50]
+    assert not updated and not deleted
+
+
+def test_a_change_of_one_pod_changes_one_slice() -> None:
+    found = pods(150)
+    created, _, _ = planned(service(), found)
+    assert planned(service(), found, *created) == [[], [], []]
+    found[120] = pod("p120", ip="10.0.0.121", phase="Running")
+    _, updated, _ = planned(service(), found, *created)
+    assert len(updated) == 1
+
+
+def test_what_an_endpoint_is_good_for() -> None:
+    leaving = pod("a", ip="10.0.0.1", ready=True, node="n1", deletion_timestamp=NOW)
+    (made,), _, _ = planned(service(), [leaving])
+    (endpoint,) = made.endpoints or ()
+    conditions = endpoint.conditions
+    assert conditions is not None
+    assert (conditions.ready, conditions.serving, conditions.terminating) == (False, True, True)
+    assert (endpoint.zone, endpoint.node_name) == ("z1", "n1")
+
+
+def test_a_service_without_pods_has_one_empty_slice() -> None:
+    (made,), _, _ = planned(service(), [])
+    assert (made.endpoints, made.ports) == (None, None)
+    assert planned(service(), [], made) == [[], [], []]
+
+
+def test_the_empty_slice_goes_when_pods_come() -> None:
+    (empty,), _, _ = planned(service(), [])
+    created, updated, deleted = planned(service(), pods(1), empty)
+    assert (len(created), updated, deleted) == (1, [], [empty])
+
+
+def test_a_slice_names_its_service_and_its_manager() -> None:
+    (made,), _, _ = planned(service(), pods(1))
+    labels = made.metadata.labels or {}
+    assert labels["kubernetes.io/service-name"] == "web"
+    assert labels["endpointslice.kubernetes.io/managed-by"] == "endpointslice-controller.k8s.io"
+    assert made.metadata.generate_name == "web-"
+
+
+def test_the_slices_of_a_headless_service_say_so() -> None:
+    (made,), _, _ = planned(service(cluster_ip="None"), pods(1))
+    assert (made.metadata.labels or {})["service.kubernetes.io/headless"] == ""

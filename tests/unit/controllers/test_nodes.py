@@ -1,0 +1,92 @@
+from ipaddress import ip_network
+from typing import Any
+
+from msgspec.structs import replace
+
+from kybern.api.core_v1 import Node, NodeCondition, NodeSpec, NodeStatus, Taint, Toleration
+from kybern.controllers.nodeipam import first_free
+from kybern.controllers.nodelifecycle import SignOfLife, sign_of, unknown
+from kybern.controllers.tainteviction import seconds_left
+from kybern.controllers.taints import seconds_tolerated, taints_for, tolerates
+from kybern.testing.builders import node, pod
+
+NOW = "2026-01-01T00:00:00Z"
+NOW_SECONDS = 1767225600.0
+UNREACHABLE = Taint(key="node.kubernetes.io/unreachable", effect="NoExecute", time_added=NOW)
+
+
+def with_ready(status: str, heartbeat: str = NOW, **spec: Any) -> Node:
+    ready = NodeCondition(type="Ready", status=status, last_heartbeat_time=heartbeat)
+    return replace(node("n1"), status=NodeStatus(conditions=(ready,)), spec=NodeSpec(**spec))
+
+
+def keys(taints: tuple[Taint, ...]) -> list[tuple[str, str]]:
+    return [(taint.key, taint.effect) for taint in taints]
+
+
+def test_a_ready_node_has_no_taints_of_ours_and_keeps_foreign_ones() -> None:
+    mine = Taint(key="gpu", effect="NoSchedule")
+    tainted = with_ready("True", taints=(UNREACHABLE, mine))
+    assert taints_for(tainted, NOW, evict=True) == (mine,)
+
+
+def test_an_unknown_node_is_unreachable() -> None:
+    assert keys(taints_for(with_ready("Unknown"), NOW, evict=True)) == [
+        ("node.kubernetes.io/unreachable", "NoSchedule"),
+        ("node.kubernetes.io/unreachable", "NoExecute"),
+    ]
+
+
+def test_nobody_is_evicted_while_no_node_is_ready() -> None:
+    assert keys(taints_for(with_ready("False"), NOW, evict=False)) == [("node.kubernetes.io/not-ready", "NoSchedule")]
+
+
+def test_a_cordoned_node_is_tainted() -> None:
+    found = taints_for(with_ready("True", unschedulable=True), NOW, evict=True)
+    assert keys(found) == [("node.kubernetes.io/unschedulable", "NoSchedule")]
+
+
+def test_the_time_of_a_taint_stays() -> None:
+    found = taints_for(with_ready("Unknown", taints=(UNREACHABLE,)), "2027-01-01T00:00:00Z", evict=True)
+    assert found[0] == UNREACHABLE
+
+
+def test_an_empty_key_with_exists_tolerates_everything() -> None:
+    assert tolerates(Toleration(operator="Exists"), UNREACHABLE)
+    assert not tolerates(Toleration(operator="Exists", effect="NoSchedule"), UNREACHABLE)
+    assert not tolerates(Toleration(key=UNREACHABLE.key, value="x"), UNREACHABLE)
+
+
+def test_the_shortest_toleration_counts() -> None:
+    tolerations = [Toleration(operator="Exists", toleration_seconds=300), Toleration(operator="Exists")]
+    assert seconds_tolerated(tolerations, [UNREACHABLE]) == 300
+    assert seconds_tolerated([Toleration(operator="Exists")], [UNREACHABLE]) is None
+    assert seconds_tolerated([], [UNREACHABLE]) == 0
+
+
+def test_a_pod_leaves_when_the_time_it_tolerates_is_over() -> None:
+    lost = with_ready("Unknown", taints=(UNREACHABLE,))
+    placed = pod("a", node="n1")
+    tolerant = replace(
+        placed, spec=replace(placed.spec, tolerations=(Toleration(operator="Exists", toleration_seconds=300),))
+    )
+    assert seconds_left(tolerant, lost, NOW_SECONDS + 100) == 200
+    assert seconds_left(placed, lost, NOW_SECONDS) == 0
+    assert seconds_left(placed, with_ready("True"), NOW_SECONDS) is None
+
+
+def test_only_a_change_is_a_sign_of_life() -> None:
+    first = sign_of(with_ready("True"), None, None, 10.0)
+    assert sign_of(with_ready("True"), None, first, 60.0).seen_at == 10.0
+    assert sign_of(with_ready("True", heartbeat="2026-01-01T00:01:00Z"), None, first, 60.0).seen_at == 60.0
+
+
+def test_writing_unknown_is_no_sign_of_life() -> None:
+    before = SignOfLife("uid-n1", NOW, "", 10.0)
+    assert sign_of(unknown(with_ready("True"), NOW), None, before, 99.0) == before
+
+
+def test_a_node_gets_the_first_free_part_of_the_network() -> None:
+    network = ip_network("10.244.0.0/16")
+    assert first_free(network, 24, {"10.244.0.0/24"}) == "10.244.1.0/24"
+    assert first_free(ip_network("10.0.0.0/24"), 24, {"10.0.0.0/24"}) is None
