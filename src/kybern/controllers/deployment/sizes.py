@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from msgspec.structs import replace
 
 from kybern.api.apps_v1 import Deployment, ReplicaSet, RollingUpdateDeployment
+from kybern.reconcile.rounding import scaled
 
 REVISION = "deployment.kubernetes.io/revision"
 DESIRED = "deployment.kubernetes.io/desired-replicas"
@@ -55,14 +56,6 @@ def fenceposts(deployment: Deployment) -> Fenceposts:
     surge = scaled("25%" if limits.max_surge is None else limits.max_surge, replicas, up=True)
     down = scaled("25%" if limits.max_unavailable is None else limits.max_unavailable, replicas, up=False)
     return Fenceposts(surge, 1 if surge == 0 and down == 0 else min(down, replicas))
-
-
-def scaled(value: int | str, total: int, *, up: bool) -> int:
-    """A number, or a percentage of `total`."""
-    if isinstance(value, int):
-        return value
-    share = int(value.removesuffix("%")) * total / 100
-    return math.ceil(share) if up else math.floor(share)
 
 
 def surge_size(deployment: Deployment) -> int:
