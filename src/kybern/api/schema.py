@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import msgspec
 
+from kybern.api.meta_v1 import ObjectMeta
 from kybern.api.shape import NO_SHAPE, Quantity, Shape
 
 Form = Literal["struct", "map", "list", "scalar", "any"]
@@ -22,6 +23,7 @@ class Node:
     __slots__ = (
         "_fields",
         "_make_fields",
+        "always",
         "atomic",
         "form",
         "items",
@@ -54,6 +56,8 @@ class Node:
         """`second` or `micro` where it holds a time."""
         self.atomic = _is_atomic(form, shape)
         """Under server-side apply it has one owner, as a whole."""
+        self.always = True
+        """Every object of this kind has it, be it empty: a root, a spec, a required list."""
         self.keys = shape.map_keys
         self.replaces = "replace" in (shape.patch_strategy or "").split(",")
         self._make_fields = fields
@@ -90,7 +94,7 @@ class Node:
 def _is_atomic(form: Form, shape: Shape) -> bool:
     if form == "list":
         return shape.list_type not in ("set", "map")
-    return form in ("scalar", "any") or shape.map_type == "atomic"
+    return form == "scalar" or shape.map_type == "atomic"
 
 
 def _time(scalar: Any) -> Literal["", "second", "micro"]:
@@ -101,6 +105,7 @@ def _time(scalar: Any) -> Literal["", "second", "micro"]:
 
 
 ANY = Node("any")
+ANY.always = False
 _ATOMIC_ITEM = Shape(map_type="atomic")
 
 
@@ -125,9 +130,14 @@ def _struct(struct: type[Any], shape: Shape) -> Node:
 def _fields(struct: type[Any]) -> Mapping[str, Node]:
     found = _fields_of.get(struct)
     if found is None:
-        found = {field.encode_name: _node(field.type) for field in msgspec.structs.fields(struct)}
-        _fields_of[struct] = found
+        found = _fields_of[struct] = {field.encode_name: _field(field) for field in msgspec.structs.fields(struct)}
     return found
+
+
+def _field(field: msgspec.structs.FieldInfo) -> Node:
+    node = _node(field.type)
+    node.always = field.default is not None
+    return node
 
 
 def _node(annotation: Any, shape: Shape = NO_SHAPE) -> Node:
@@ -158,6 +168,15 @@ def _of_items(shape: Shape) -> Shape:
 
 # --- from OpenAPI -----------------------------------------------------------------------------------------------------
 
+
+class PartialObjectMetadata(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """What every object has."""
+
+    kind: str = ""
+    api_version: str = ""
+    metadata: ObjectMeta = msgspec.field(default_factory=ObjectMeta)
+
+
 SCALARS: Mapping[str, type[Any]] = {"string": str, "integer": int, "number": float, "boolean": bool}
 
 
@@ -175,10 +194,24 @@ def of_openapi(schema: Mapping[str, Any]) -> Node:
         return Node("list", shape=shape, items=of_openapi(schema.get("items", {})))
     if kind == "object" and "properties" in schema:
         properties: Mapping[str, Any] = schema["properties"]
-        return Node("struct", shape=shape, fields=lambda: {key: of_openapi(value) for key, value in properties.items()})
+        return Node("struct", shape=shape, fields=lambda: _openapi_fields(properties))
     if kind == "object":
         values = schema.get("additionalProperties")
         return Node("map", shape=shape, items=of_openapi(values) if isinstance(values, Mapping) else ANY)
     if kind in SCALARS:
         return Node("scalar", shape=shape, scalar=SCALARS[kind])
     return Node("any", shape=shape)
+
+
+def _openapi_fields(properties: Mapping[str, Any]) -> Mapping[str, Node]:
+    found = {key: of_openapi(value) for key, value in properties.items()}
+    for node in found.values():
+        node.always = False
+    return found
+
+
+def of_custom_resource(schema: Mapping[str, Any]) -> Node:
+    """The whole of a custom resource: its own schema, and the metadata that every object has."""
+    own = of_openapi({"type": "object", "properties": {}, **schema})
+    common = of(PartialObjectMetadata).fields
+    return Node("struct", fields=lambda: {**own.fields, **common})

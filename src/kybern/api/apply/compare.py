@@ -1,0 +1,177 @@
+"""Values to sets of fields: what a write added, changed and removed, and what a configuration wants to own.
+
+`changes` runs with every write, so it looks only at what differs and never builds a path.
+What upstream keeps out of managedFields (names, versions, what the server alone sets) is kept out here.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from kybern.api.apply.fields import LEAF, SELF, Fields, key_step, value_step
+from kybern.api.schema import ANY, Node
+
+UNOWNED_METADATA = frozenset(
+    ("name", "namespace", "creationTimestamp", "selfLink", "uid", "clusterName", "generation", "managedFields",
+     "resourceVersion")
+)  # fmt: skip
+
+
+class Unownable(ValueError):
+    """An applied list has items that cannot be told apart."""
+
+
+def owned_part(document: Mapping[str, Any], ignored: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The object without what nobody owns, and without the top-level fields that are ignored here."""
+    found = {key: value for key, value in document.items() if key not in ("apiVersion", "kind", *ignored)}
+    metadata = {key: value for key, value in (found.get("metadata") or {}).items() if key not in UNOWNED_METADATA}
+    found["metadata"] = metadata
+    if not metadata:
+        del found["metadata"]
+    return found
+
+
+# --- what is new ------------------------------------------------------------------------------------------------------
+
+
+def added(node: Node, value: Any) -> Fields:
+    """The set of a value that was not there before: everything in it, and itself."""
+    kind = type(value)
+    if not value or node.atomic:
+        return LEAF
+    if kind is dict:
+        found: Fields = {} if node.always else {SELF: LEAF}
+        if node.form == "struct":
+            fields = node.fields
+            for key, item in value.items():
+                inner = type(item)
+                if inner is dict or inner is list:
+                    found["f:" + key] = added(fields.get(key, ANY), item)
+                else:
+                    found["f:" + key] = LEAF
+        else:
+            items = node.items or ANY
+            for key, item in value.items():
+                found["f:" + key] = LEAF if items.form == "scalar" else _added_item(items, item)
+        return found
+    if kind is list and node.form == "list":
+        found = {} if node.always else {SELF: LEAF}
+        items, keys = node.items or ANY, node.keys
+        for item in value:
+            if keys:
+                found[key_step(item, keys)] = _added_item(items, item)
+            else:
+                found[value_step(item)] = LEAF
+        return found
+    return LEAF
+
+
+def _added_item(node: Node, item: Any) -> Fields:
+    """An item of a list or map owns itself, whatever its type says."""
+    found = added(node, item)
+    return {SELF: LEAF, **found} if found and SELF not in found else found
+
+
+# --- what differs -----------------------------------------------------------------------------------------------------
+
+
+def changes(node: Node, old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[Fields, Fields]:
+    """The set of what was added or changed, and the branches that were removed."""
+    changed: Fields = {}
+    removed: Fields = {}
+    for key, item in new.items():
+        if key not in old:
+            child = node.child(key)
+            changed["f:" + key] = added(child, item) if node.form == "struct" else _added_item(child, item)
+        elif old[key] != item:
+            _differ(node.child(key), old[key], item, "f:" + key, changed, removed)
+    for key in old:
+        if key not in new:
+            removed["f:" + key] = LEAF
+    return changed, removed
+
+
+def _differ(node: Node, old: Any, new: Any, step: str, changed: Fields, removed: Fields) -> None:
+    """Two values at one step are not the same: what of them is changed, what removed?"""
+    if not node.atomic and isinstance(old, dict) and isinstance(new, dict):
+        below, gone = changes(node, old, new)
+    elif not node.atomic and node.form == "list" and isinstance(old, list) and isinstance(new, list):
+        below, gone = _list_changes(node, old, new)
+    else:
+        changed[step] = LEAF
+        return
+    if below:
+        changed[step] = below
+    if gone:
+        removed[step] = gone
+
+
+def _list_changes(node: Node, old: list[Any], new: list[Any]) -> tuple[Fields, Fields]:
+    before, after = by_step(node, old), by_step(node, new)
+    changed: Fields = {}
+    removed: Fields = {}
+    for step, item in after.items():
+        if step not in before:
+            changed[step] = _added_item(node.item, item)
+        elif before[step] != item:
+            _differ(node.item, before[step], item, step, changed, removed)
+    for step in before:
+        if step not in after:
+            removed[step] = LEAF
+    return changed, removed
+
+
+def by_step(node: Node, items: list[Any]) -> dict[str, Any]:
+    """The items of a keyed list or set by their steps; the last of those that cannot be told apart."""
+    keys = node.keys
+    return {key_step(item, keys) if keys else value_step(item): item for item in items}
+
+
+# --- what a configuration owns ----------------------------------------------------------------------------------------
+
+
+def configured(node: Node, value: Any, at: str = "") -> Fields | None:
+    """The set that an applied configuration owns; None for a list without items, which owns nothing.
+
+    Unlike `added` it leaves out the maps and structs around the fields: only what is said is owned.
+    """
+    if isinstance(value, dict) and value and not node.atomic:
+        found: Fields = {}
+        for key, item in value.items():
+            below = configured(node.child(key), item, f"{at}.{key}")
+            if below is not None:
+                found["f:" + key] = below if node.form == "struct" or not below else {SELF: LEAF, **below}
+        return found
+    if isinstance(value, list) and node.form == "list" and not node.atomic:
+        return _configured_list(node, value, at) or None
+    return LEAF
+
+
+def _configured_list(node: Node, items: list[Any], at: str) -> Fields:
+    found: Fields = {}
+    for item in items:
+        if node.keys:
+            _check_keys(node.keys, item, at)
+        step = key_step(item, node.keys) if node.keys else value_step(item)
+        if step in found:
+            raise Unownable(f"{at}: duplicate entries for key {_named(node.keys, item)}")
+        below = configured(node.item, item, at) if node.keys else LEAF
+        found[step] = {SELF: LEAF, **below} if below else LEAF
+    return found
+
+
+def _check_keys(keys: tuple[str, ...], item: Any, at: str) -> None:
+    if not isinstance(item, dict):
+        raise Unownable(f"{at}: element 0: associative list with keys may not have non-map elements")
+    for name in keys:
+        if name not in item and name != "protocol":
+            raise Unownable(
+                f'{at}: element 0: associative list with keys has an element that omits key field "{name}" '
+                "(and doesn't have default value)"
+            )
+
+
+def _named(keys: tuple[str, ...], item: Any) -> str:
+    if not keys:
+        return f"[={json.dumps(item)}]"
+    return "[" + ",".join(f"{name}={json.dumps(item.get(name, 'TCP'))}" for name in sorted(keys)) + "]"
