@@ -246,10 +246,9 @@ class ServerProtocol(asyncio.Protocol):
             while await self.answer(await self.next_request()):
                 pass
             await self.finish()
-        except ConnectionError:
-            pass  # The peer is gone, and `connection_lost` has said so.
         except Exception as error:
-            log.error("a response was cut off", exc_info=error)
+            if not is_disconnect(error):
+                log.error("a response was cut off", exc_info=error)
             self.transport.abort()
         finally:
             self.ended = self.reading = True
@@ -309,3 +308,10 @@ class ServerProtocol(asyncio.Protocol):
             if self.transport.can_write_eof():
                 self.transport.write_eof()
             await asyncio.sleep(self.limits.linger_seconds)
+
+
+def is_disconnect(error: BaseException) -> bool:
+    """Whether it says no more than that the peer is gone, which `connection_lost` has said already."""
+    if isinstance(error, BaseExceptionGroup):
+        return all(map(is_disconnect, error.exceptions))
+    return isinstance(error, ConnectionError)

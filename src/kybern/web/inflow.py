@@ -44,6 +44,8 @@ class Inflow:
                 raise self.error
             if self.ended:
                 return b""
+            if self.waiter is not None and not self.waiter.done():
+                raise RuntimeError("two tasks read the same bytes")
             self.waiter = asyncio.get_running_loop().create_future()
             await self.waiter
         piece = self.pieces.popleft()
