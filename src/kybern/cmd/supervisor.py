@@ -20,7 +20,9 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Protocol
 
 from kybern.aio.backoff import Backoff
@@ -51,7 +53,10 @@ class Program:
     """One process: what it runs and how it has fared."""
 
     name: str
-    main: Callable[[], None]
+    module: str
+    """Imported before the fork, so that every start after the first finds it warm."""
+    main: Callable[[ModuleType], None]
+    """Given the module; runs in the child until the process is to end."""
     stops_with_cluster: bool = True
     pid: int = 0
     started: float = 0.0
@@ -119,13 +124,14 @@ class Supervisor:
     def start(self, program: Program) -> None:
         program.restart_at = 0.0
         program.started = time.monotonic()
+        module = import_module(program.module)
         pid = os.fork()
         if pid == 0:
-            self._become(program)
+            self._become(program, module)
         program.pid = pid
         log.info("started %s as process %d", program.name, pid)
 
-    def _become(self, program: Program) -> None:
+    def _become(self, program: Program, module: ModuleType) -> None:
         """In the child: let go of what is the supervisor's, run, exit. Never returns."""
         code = 1
         try:
@@ -138,7 +144,7 @@ class Supervisor:
             if self.keeper is not None:
                 self.keeper.close()
             redirect_output(self.log_directory / f"{program.name}.out")
-            program.main()
+            program.main(module)
             code = 0
         except KeyboardInterrupt:
             code = 130

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from kybern.aio.clock import Clock
 from kybern.api.core_v1 import Service
 from kybern.api.discovery_v1 import EndpointSlice
+from kybern.linux.nft import RulesRefused
 from kybern.network.follow import EndpointSlices, Followed
 from kybern.network.rules import NodeNetwork, Ruleset, frame, ruleset, transaction
 from kybern.network.services import service_ports
@@ -20,7 +21,7 @@ RETRY_SECONDS = 5.0
 log = logging.getLogger(__name__)
 
 Apply = Callable[[str], Awaitable[None]]
-"""Hands a transaction to the kernel; raises OSError with nft's words when it is refused."""
+"""Hands a transaction to the kernel; RulesRefused when it says no."""
 
 
 class ServiceProxy:
@@ -48,7 +49,7 @@ class ServiceProxy:
             self.changed.clear()
             try:
                 await self.sync()
-            except OSError as error:
+            except RulesRefused as error:
                 log.error(
                     "service rules were refused, all of them are written again in %.0f s: %s", RETRY_SECONDS, error
                 )

@@ -150,6 +150,11 @@ def write_name(name: bytes) -> bytes:
     return b"".join(bytes((len(label),)) + label for label in name.split(b".") if label) + b"\0"
 
 
+def query(name: bytes, ident: int, kind: Type = Type.A) -> bytes:
+    """A question to ask somebody else."""
+    return HEADER.pack(ident, RECURSION_DESIRED, 1, 0, 0, 0) + write_name(name) + struct.pack("!HH", kind, CLASS_IN)
+
+
 def failure(packet: bytes, code: Code) -> bytes:
     """An answer to bytes that could not be parsed: their id and opcode, nothing else. Empty when even that is missing."""
     if len(packet) < HEADER.size:

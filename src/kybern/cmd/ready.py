@@ -1,0 +1,84 @@
+"""Waiting until a cluster can be used: the API answers, the node is Ready, names resolve. Each is looked at, not assumed."""
+
+import asyncio
+import random
+import ssl
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from kybern.api.core_v1 import Node
+from kybern.api.errors import ApiError
+from kybern.client import Client
+from kybern.cmd.config import CLUSTER_DOMAIN, Cluster
+from kybern.cmd.credentials import ADMIN, Identity
+from kybern.network.dns.forward import over_udp
+from kybern.network.dns.message import query
+from kybern.web import client as web_client
+from kybern.web.http import Request
+from kybern.web.pki import read_pair
+from kybern.web.tls import client_context
+
+LOOK_AGAIN_SECONDS = 0.02
+DNS_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    name: str
+    reached: Callable[[], Awaitable[bool]]
+
+
+def trusted(cluster: Cluster, identity: Identity) -> ssl.SSLContext:
+    """TLS to the cluster's own servers, as this identity."""
+    ca, pair = read_pair(cluster.pki, "ca"), read_pair(cluster.pki, identity.file)
+    if ca is None or pair is None:
+        raise FileNotFoundError(f"{cluster.pki} has no certificate for {identity.user}")
+    return client_context(ca=ca.certificate, certificate=pair.certificate, key=pair.key)
+
+
+def transport(cluster: Cluster, identity: Identity) -> web_client.Client:
+    """Connections to the API server of this machine."""
+    return web_client.Client(f"https://127.0.0.1:{cluster.port}", trusted(cluster, identity))
+
+
+def steps(cluster: Cluster, connections: web_client.Client) -> list[Step]:
+    async def api_answers() -> bool:
+        answer = await connections.send(Request("GET", "/readyz"))
+        return answer.status == 200
+
+    async def node_is_ready() -> bool:
+        node = await Client(connections).get(Node, cluster.node_name)
+        return any(c.type == "Ready" and c.status == "True" for c in node.status.conditions or ())
+
+    async def dns_answers() -> bool:
+        name = f"kubernetes.default.svc.{CLUSTER_DOMAIN}".encode()
+        async with asyncio.timeout(DNS_SECONDS):
+            reply = await over_udp(query(name, random.SystemRandom().getrandbits(16)), str(cluster.dns_address))
+        return reply[6:8] != b"\0\0"  # it holds at least one answer
+
+    first = [Step("API server answers", api_answers), Step("node is Ready", node_is_ready)]
+    return first if cluster.simulated else [*first, Step("DNS answers", dns_answers)]
+
+
+async def wait(cluster: Cluster, seconds: float, reached: Callable[[str, float], None]) -> str:
+    """Tells `reached` of every step with the seconds it took from now. Returns the step that was not reached, or ""."""
+    started = time.monotonic()
+    connections = transport(cluster, ADMIN)
+    try:
+        for step in steps(cluster, connections):
+            while not await holds(step):
+                if time.monotonic() - started > seconds:
+                    return step.name
+                await asyncio.sleep(LOOK_AGAIN_SECONDS)
+            reached(step.name, time.monotonic() - started)
+        return ""
+    finally:
+        await connections.close()
+
+
+async def holds(step: Step) -> bool:
+    try:
+        return await step.reached()
+    except (OSError, ApiError, TimeoutError):
+        return False  # not yet: what is being waited for includes whatever failed here

@@ -1,0 +1,29 @@
+"""`kybern reset`: stops the cluster and deletes its data, and its context from the kubeconfig."""
+
+import argparse
+import shutil
+import sys
+
+from kybern.cmd import config, kubeconfig
+from kybern.cmd.down import stop
+from kybern.cmd.progress import Progress
+from kybern.cmd.up import add_data_dir
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_data_dir(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    progress = Progress(sys.stderr)
+    cluster = config.saved(args.data_dir)
+    if cluster is None:
+        progress.note(f"there is no cluster in {args.data_dir}")
+        return 0
+    code = stop(cluster, progress)
+    if code:
+        return code
+    kubeconfig.forget(cluster)
+    shutil.rmtree(cluster.data)
+    progress.done(f"deleted {cluster.data}")
+    return 0

@@ -1,0 +1,144 @@
+"""`kybern up`: from nothing to a cluster that can be used, or to the one that already runs.
+
+Preflight, certificates, the supervisor in the background, then wait until the API answers, the node is Ready and names
+resolve. Only then is the context written into the kubeconfig and the command over.
+"""
+
+import argparse
+import asyncio
+import os
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from kybern.cmd import config, running
+from kybern.cmd.config import Cluster
+from kybern.cmd.preflight import Problem, look, problems
+from kybern.cmd.progress import Progress
+
+READY_SECONDS = 60.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_data_dir(parser)
+    parser.add_argument("--port", type=port_number, help=f"of the API server (default {config.API_PORT})")
+    parser.add_argument("--bind-address", help="where the API server listens besides the cluster (default 127.0.0.1)")
+    parser.add_argument("--node-name", type=node_name, help="default: this machine's name")
+    parser.add_argument("--simulated", action="store_true", help="simulated nodes, no containers, no privileges")
+    parser.add_argument("--foreground", action="store_true", help="stay here until Ctrl-C, then stop the cluster")
+    parser.add_argument("--verbose", action="store_true", help="write more into the logs, and them to the terminal")
+
+
+def add_data_dir(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--data-dir", type=lambda text: Path(text).expanduser().absolute(), default=config.default_data_dir(),
+        help="where the cluster's state lives; each directory is a cluster of its own (default %(default)s)",
+    )  # fmt: skip
+
+
+def port_number(text: str) -> int:
+    number = int(text) if text.isdecimal() else 0
+    if not 0 < number < 65536:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port number (1-65535)")
+    return number
+
+
+def node_name(text: str) -> str:
+    from kybern.api.names import dns_subdomain
+
+    for wrong in dns_subdomain(text):
+        raise argparse.ArgumentTypeError(wrong)
+    return text
+
+
+def run(args: argparse.Namespace) -> int:
+    progress = Progress(sys.stderr)
+    known = config.saved(args.data_dir)
+    if known is not None and running.status(known.control_socket) is not None:
+        return already_up(known, args, progress)
+    try:
+        cluster = chosen(args)
+    except ValueError as error:
+        return progress.failed(str(error))
+    found = list(problems(look(cluster.data, cluster.bind_address, cluster.port)))
+    fatal = [problem for problem in found if not problem.containers_only]
+    if fatal:
+        return explain(fatal, progress)
+    if not cluster.simulated and found:
+        explain(found, progress)
+        progress.note("containers cannot run here: the cluster starts with a simulated node")
+        cluster = replace(cluster, simulated=True)
+    return start(cluster, progress, foreground=args.foreground)
+
+
+def chosen(args: argparse.Namespace) -> Cluster:
+    used = config.indices_in_use(config.run_root())
+    name = args.node_name or os.uname().nodename.lower()
+    return config.choose(
+        args.data_dir, used, port=args.port, bind_address=args.bind_address, verbose=args.verbose,
+        simulated=args.simulated, node_name=args.node_name or (None if config.saved(args.data_dir) else name),
+    )  # fmt: skip
+
+
+def already_up(cluster: Cluster, args: argparse.Namespace, progress: Progress) -> int:
+    asked = [(args.port, cluster.port, "--port"), (args.bind_address, cluster.bind_address, "--bind-address")]
+    for wanted, has, flag in asked:
+        if wanted is not None and wanted != has:
+            return progress.failed(
+                f"the cluster is up with {flag} {has}", "kybern down, then kybern up with the new one"
+            )
+    progress.note(f"{cluster.name} is up already")
+    return wait_and_tell(cluster, progress)
+
+
+def explain(found: list[Problem], progress: Progress) -> int:
+    for problem in found:
+        progress.failed(problem.what, problem.fix)
+    return 1
+
+
+def start(cluster: Cluster, progress: Progress, *, foreground: bool) -> int:
+    """Forks the supervisor. In the foreground it is this process, and a child of it reports."""
+    from kybern.cmd.cluster import supervise
+    from kybern.cmd.credentials import prepare
+
+    for directory in (cluster.data, cluster.run, cluster.pki, cluster.logs):
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        directory.chmod(0o700)
+    (cluster.run / "index").write_text(str(cluster.index))
+    config.save(cluster)
+    prepare(cluster, time.time())
+    progress.reached("checked this machine and the certificates")
+    if foreground:
+        if os.fork() == 0:
+            os._exit(wait_and_tell(cluster, progress))
+        supervise(cluster, foreground=True)
+        return 0
+    pid = os.fork()
+    if pid == 0:
+        detach()
+        supervise(cluster, foreground=False)
+        os._exit(0)
+    os.waitpid(pid, 0)
+    return wait_and_tell(cluster, progress)
+
+
+def detach() -> None:
+    """A session and a parent of its own (daemon(7)): what the terminal does no longer concerns it."""
+    os.setsid()
+    if os.fork() != 0:
+        os._exit(0)
+    os.chdir("/")
+
+
+def wait_and_tell(cluster: Cluster, progress: Progress) -> int:
+    from kybern.cmd.kubeconfig import write
+    from kybern.cmd.ready import wait
+
+    missing = asyncio.run(wait(cluster, READY_SECONDS, lambda step, _: progress.reached(step)))
+    if missing:
+        return progress.failed(f"after {READY_SECONDS:.0f} s still waiting: {missing}", f"look into {cluster.logs}")
+    path = write(cluster)
+    progress.done(f"{cluster.name} is up at {cluster.server_url}, context `{cluster.name}` is in {path}")
+    return 0
