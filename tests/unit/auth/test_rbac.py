@@ -193,17 +193,17 @@ def model_is_meant(subject: Subject, user: User, namespace: str) -> bool:
 def model_allows(objects: MemoryObjects, a: Attributes) -> bool:
     for binding in objects.list(ClusterRoleBinding):
         role = objects.get(ClusterRole, binding.role_ref.name)
-        if role and any(model_is_meant(s, a.user, "") for s in binding.subjects):
-            if any(model_rule_allows(r, a) for r in role.rules):
-                return True
+        meant = any(model_is_meant(s, a.user, "") for s in binding.subjects)
+        if role and meant and any(model_rule_allows(r, a) for r in role.rules):
+            return True
     if not a.is_resource or not a.namespace:
         return False
     for binding in objects.list(RoleBinding, a.namespace):
         at = a.namespace if binding.role_ref.kind == "Role" else ""
         role = objects.get(Role if at else ClusterRole, binding.role_ref.name, at)
-        if role and any(model_is_meant(s, a.user, a.namespace) for s in binding.subjects):
-            if any(model_rule_allows(r, a) for r in role.rules):
-                return True
+        meant = any(model_is_meant(s, a.user, a.namespace) for s in binding.subjects)
+        if role and meant and any(model_rule_allows(r, a) for r in role.rules):
+            return True
     return False
 
 

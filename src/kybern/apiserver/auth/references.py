@@ -71,19 +71,24 @@ def names_in_volume(volume: Volume) -> Iterator[tuple[str, str | None]]:
 
 @dataclass(slots=True)
 class NodeReferences:
-    """Which objects the pods of each node name, kept current."""
+    """Which objects the pods of each node name, kept current. Being told of a pod twice does no harm."""
 
+    pods: dict[tuple[str, str], tuple[str, tuple[Reference, ...]]] = field(default_factory=dict)
+    """Namespace and name of a pod → its node, and what it names."""
     counts: dict[str, Counter[Reference]] = field(default_factory=dict)
 
     def pod_changed(self, old: Pod | None, new: Pod | None) -> None:
-        if old and new and old.spec == new.spec:
+        pod = new or old
+        if pod is None or (old and new and old.spec is new.spec):
             return
+        key = (pod.metadata.namespace or "", pod.metadata.name or "")
+        node, named = self.pods.pop(key, ("", ()))
+        if node:
+            self.counts[node].subtract(named)
+            self.counts[node] = +self.counts[node]
         if new and new.spec.node_name:
-            self.counts.setdefault(new.spec.node_name, Counter()).update(references(new))
-        if old and old.spec.node_name:
-            counts = self.counts.setdefault(old.spec.node_name, Counter())
-            counts.subtract(references(old))
-            self.counts[old.spec.node_name] = +counts
+            self.pods[key] = (new.spec.node_name, tuple(references(new)))
+            self.counts.setdefault(new.spec.node_name, Counter()).update(self.pods[key][1])
 
     def holds(self, node: str, reference: Reference) -> bool:
         return self.counts.get(node, Counter())[reference] > 0

@@ -1,0 +1,132 @@
+"""A node's agent reads what its pods need, and no other node's."""
+
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from kybern.api.codec import from_builtins
+from kybern.api.core_v1 import PersistentVolume, PersistentVolumeClaim, Pod
+from kybern.apiserver.auth.node import NodeAuthorizer, node_authorizer, node_of
+from kybern.apiserver.bootstrap.rbac import node_rules
+from kybern.apiserver.request import Attributes, User
+from kybern.testing.memory_objects import MemoryObjects
+
+ONE = User("system:node:n1", ("system:nodes",))
+CONTAINER = {
+    "name": "c",
+    "image": "i",
+    "env": [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "key", "key": "k"}}}],
+    "envFrom": [{"configMapRef": {"name": "all"}}],
+}
+VOLUMES = [
+    {"name": "a", "secret": {"secretName": "mounted"}},
+    {"name": "b", "projected": {"sources": [{"configMap": {"name": "projected"}}]}},
+    {"name": "c", "persistentVolumeClaim": {"claimName": "claim"}},
+]
+
+
+def build(kind: type[Any], body: dict[str, Any]) -> Any:
+    return from_builtins(kind, body)
+
+
+POD = build(
+    Pod,
+    {
+        "metadata": {"name": "p", "namespace": "x"},
+        "spec": {
+            "nodeName": "n1", "serviceAccountName": "robot", "imagePullSecrets": [{"name": "pull"}],
+            "containers": [CONTAINER], "volumes": VOLUMES,
+        },
+    },
+)  # fmt: skip
+
+
+def authorizer(*objects: Any) -> tuple[MemoryObjects, NodeAuthorizer]:
+    held = MemoryObjects(*objects)
+    return held, node_authorizer(held, node_rules())
+
+
+def asks(verb: str, resource: str, name: str = "", user: User = ONE, **more: str) -> Attributes:
+    resource, _, subresource = resource.partition("/")
+    given = {"namespace": "x", "version": "v1", **more}
+    return Attributes(user=user, verb=verb, resource=resource, subresource=subresource, name=name, **given)
+
+
+@pytest.mark.parametrize(
+    ("resource", "name"),
+    [
+        ("secrets", "key"), ("secrets", "mounted"), ("secrets", "pull"), ("configmaps", "all"),
+        ("configmaps", "projected"), ("persistentvolumeclaims", "claim"),
+    ],
+)  # fmt: skip
+def test_a_node_reads_what_its_pods_name_until_they_are_gone(resource: str, name: str) -> None:
+    objects, nodes = authorizer(POD)
+    assert nodes.decide(asks("get", resource, name)).allowed
+    assert not nodes.decide(asks("get", resource, name, namespace="y")).allowed
+    assert not nodes.decide(asks("get", resource, name, user=User("system:node:n2", ("system:nodes",)))).allowed
+    assert not nodes.decide(asks("get", resource, "other")).allowed
+    objects.remove(objects.get(Pod, "p", "x"))
+    refused = nodes.decide(asks("get", resource, name))
+    assert refused.reason == "no relationship found between node 'n1' and this object"
+
+
+def test_secrets_are_read_one_by_one_and_never_written() -> None:
+    _, nodes = authorizer(POD)
+    assert nodes.decide(asks("watch", "secrets", "key")).allowed
+    for verb, name in (("list", ""), ("watch", ""), ("update", "key"), ("delete", "key"), ("create", "")):
+        assert not nodes.decide(asks(verb, "secrets", name)).allowed
+
+
+def test_being_told_of_a_pod_twice_does_no_harm() -> None:
+    objects, nodes = authorizer(POD)
+    nodes.references.pod_changed(None, POD)
+    objects.put(replace(objects.get(Pod, "p", "x"), spec=replace(POD.spec, volumes=None)))
+    assert not nodes.decide(asks("get", "secrets", "mounted")).allowed
+    objects.remove(objects.get(Pod, "p", "x"))
+    assert not nodes.decide(asks("get", "secrets", "key")).allowed
+
+
+def test_tokens_are_for_the_accounts_of_its_pods() -> None:
+    _, nodes = authorizer(POD)
+    assert nodes.decide(asks("create", "serviceaccounts/token", "robot")).allowed
+    assert not nodes.decide(asks("create", "serviceaccounts/token", "admin")).allowed
+    assert not nodes.decide(asks("get", "serviceaccounts", "robot")).allowed
+
+
+def test_a_volume_is_readable_through_its_claim() -> None:
+    claim = build(PersistentVolumeClaim, {"metadata": {"name": "claim", "namespace": "x"}, "spec": {}})
+    reference = {"claimRef": {"name": "claim", "namespace": "x"}}
+    volume = build(PersistentVolume, {"metadata": {"name": "pv"}, "spec": reference})
+    _, nodes = authorizer(POD, claim, volume)
+    assert nodes.decide(asks("get", "persistentvolumes", "pv", namespace="")).allowed
+    assert not nodes.decide(asks("get", "persistentvolumes", "other", namespace="")).allowed
+    assert not nodes.decide(asks("list", "persistentvolumes", namespace="")).allowed
+
+
+def test_leases_are_its_own() -> None:
+    _, nodes = authorizer()
+    lease = {"group": "coordination.k8s.io", "namespace": "kube-node-lease"}
+    assert nodes.decide(asks("update", "leases", "n1", **lease)).allowed
+    assert nodes.decide(asks("create", "leases", **lease)).allowed
+    assert not nodes.decide(asks("update", "leases", "n2", **lease)).allowed
+    assert not nodes.decide(asks("get", "leases", "n1", **{**lease, "namespace": "kube-system"})).allowed
+    assert not nodes.decide(asks("list", "leases", **lease)).allowed
+
+
+def test_the_rest_is_a_fixed_list() -> None:
+    _, nodes = authorizer()
+    assert nodes.decide(asks("patch", "nodes/status", "n1", namespace="")).allowed
+    assert nodes.decide(asks("create", "events")).allowed
+    assert not nodes.decide(asks("delete", "nodes", "n1", namespace="")).allowed
+    assert not nodes.decide(asks("create", "deployments", group="apps")).allowed
+
+
+@pytest.mark.parametrize(
+    "user",
+    [User("system:node:n1"), User("jane", ("system:nodes",)), User("system:node:", ("system:nodes",))],
+)
+def test_name_and_group_are_both_needed(user: User) -> None:
+    _, nodes = authorizer(POD)
+    assert node_of(user) == ""
+    assert not nodes.decide(asks("get", "services", user=user)).allowed
