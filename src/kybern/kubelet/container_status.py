@@ -85,7 +85,7 @@ def _from_runtime(seen: Seen, container: AnyContainer, found: cri.ContainerStatu
         last = _terminated_part(before) or last
     return ContainerStatus(
         name=container.name,
-        state=state_of(found),
+        state=_with_last_words(state_of(found), before),
         last_state=last or ContainerState(),
         restart_count=restart_count(found),
         image=found.image or container.image or "",
@@ -103,6 +103,15 @@ def _terminated_part(before: ContainerStatus) -> ContainerState | None:
     if before.state and before.state.terminated:
         return ContainerState(terminated=before.state.terminated)
     return None
+
+
+def _with_last_words(state: ContainerState, before: ContainerStatus | None) -> ContainerState:
+    """The termination message outlives its file in the API."""
+    told = before.state.terminated if before and before.state else None
+    now = state.terminated
+    if now is None or told is None or now.message or now.container_id != told.container_id:
+        return state
+    return ContainerState(terminated=replace(now, message=told.message))
 
 
 def identity(container_id: str) -> str:

@@ -17,7 +17,7 @@ CONTAINER_HASH = "io.kubernetes.container.hash"
 GRACE_PERIOD = "io.kubernetes.pod.terminationGracePeriod"
 MESSAGE_PATH = "io.kubernetes.container.terminationMessagePath"
 MESSAGE_POLICY = "io.kubernetes.container.terminationMessagePolicy"
-CONFIG_SOURCE = "kubernetes.io/config.source"
+MESSAGE_FILE = "kybern.io/termination-message-file"
 
 
 @dataclass(frozen=True, slots=True)

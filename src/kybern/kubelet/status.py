@@ -1,6 +1,6 @@
 """The status of a pod: what the API shows of it, a function of the pod, what was observed, and what is remembered.
 
-A terminal phase is never left. A condition keeps the time of its last transition until its status changes.
+A terminal phase is never left, and not entered before everything has stopped. A condition keeps the time of its last transition until its status changes.
 """
 
 from collections.abc import Mapping
@@ -51,10 +51,11 @@ def pod_status(pod: Pod, observed: Observed, now: float, around: Circumstances) 
     apps, init = container_statuses(seen), init_container_statuses(seen)
     statuses = {status.name: status for status in (*init, *apps)}
     phase = _phase(pod, statuses, around)
+    held = phase in TERMINAL and not around.terminal and old.phase not in TERMINAL
     ips = _pod_ips(pod, observed, around)
     return replace(
         old,
-        phase=phase,
+        phase=(old.phase or "Pending") if held else phase,
         conditions=_conditions(pod, observed, statuses, phase, now),
         container_statuses=apps or None,
         init_container_statuses=init or None,
@@ -66,8 +67,8 @@ def pod_status(pod: Pod, observed: Observed, now: float, around: Circumstances) 
         qos_class=qos_class(pod),
         start_time=old.start_time or rfc3339(now),
         observed_generation=pod.metadata.generation,
-        reason=around.verdict.reason if around.verdict else old.reason,
-        message=around.verdict.message if around.verdict else old.message,
+        reason=around.verdict.reason if around.verdict and not held else old.reason,
+        message=around.verdict.message if around.verdict and not held else old.message,
     )
 
 

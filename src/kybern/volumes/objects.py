@@ -54,7 +54,7 @@ class Objects:
     async def get(self, of: type[T], namespace: str, name: str, not_before: float | None = None) -> T | None:
         """None where there is no such object."""
         key = (of, namespace, name)
-        oldest = self.now() - FRESH_SECONDS if not_before is None else not_before
+        oldest = max(self.now() - FRESH_SECONDS, not_before or 0.0)
         async with self._locks.setdefault(key, asyncio.Lock()):
             known = self._answers.get(key)
             if known is not None and known.asked_at >= oldest:

@@ -5,6 +5,7 @@
 - `tear_down` leaves no mount and no file; it never deletes through a mount that it could not take away.
 """
 
+import asyncio
 import os
 import shutil
 from collections.abc import Sequence
@@ -128,7 +129,7 @@ class PodVolumes:
             return sorted(entry.name for entry in os.scandir(self.pods) if entry.is_dir(follow_symlinks=False))
         return ()
 
-    def tear_down(self, uid: str) -> None:
+    async def tear_down(self, uid: str) -> None:
         """Everything of one pod. OSError when a mount cannot be taken away: then nothing is deleted."""
         directory = pod_directory(self.pods, uid)
         for point in mounted_beneath(directory):
@@ -136,7 +137,7 @@ class PodVolumes:
         self.objects.forget_pod(uid)
         if mounted_beneath(directory):
             raise OSError(f"something is still mounted beneath {directory}")
-        shutil.rmtree(directory, ignore_errors=True)
+        await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
 
 
 def _fs_group(pod: Pod) -> int | None:

@@ -1,0 +1,119 @@
+"""Admission at the node: the last word on whether a pod that was bound here can run here.
+
+The scheduler may have been wrong, or somebody bound the pod by hand. What is refused is Failed, with upstream's reasons.
+"""
+
+from collections.abc import Iterable, Mapping
+
+from kybern.api.core_v1 import Node, NodeSelectorRequirement, NodeSelectorTerm, Pod
+from kybern.api.quantity import milli
+from kybern.kubelet.phase import TERMINAL
+from kybern.kubelet.resources import pod_requests
+from kybern.kubelet.status import Verdict
+
+PREDICATE = "Predicate {} failed: {}"
+NODE_AFFINITY = Verdict(
+    "NodeAffinity", PREDICATE.format("NodeAffinity", "node(s) didn't match Pod's node affinity/selector")
+)
+NODE_PORTS = Verdict(
+    "NodePorts", PREDICATE.format("NodePorts", "node(s) didn't have free ports for the requested pod ports")
+)
+
+
+def refuse(pod: Pod, node: Node, others: Iterable[Pod]) -> Verdict | None:
+    """Why the node will not run the pod beside the others; None where it will."""
+    active = [other for other in others if (other.status.phase or "") not in TERMINAL]
+    if not matches_node(pod, node):
+        return NODE_AFFINITY
+    if _ports(pod) and any(_conflict(_ports(pod), _ports(other)) for other in active):
+        return NODE_PORTS
+    return _lacks(pod, node.status.allocatable or {}, active)
+
+
+def _lacks(pod: Pod, allocatable: Mapping[str, str], active: list[Pod]) -> Verdict | None:
+    pods_max = int(allocatable.get("pods", "0") or 0)
+    if pods_max and len(active) + 1 > pods_max:
+        return _out_of("pods", 1, len(active), pods_max)
+    used: dict[str, int] = {}
+    for other in active:
+        for name, amount in pod_requests(other).items():
+            used[name] = used.get(name, 0) + amount
+    for name, amount in sorted(pod_requests(pod).items()):
+        if name not in allocatable or not amount:
+            continue  # extended resources that the node does not know are not its to refuse
+        capacity = milli(allocatable[name])
+        if used.get(name, 0) + amount > capacity:
+            unit = 1 if name == "cpu" else 1000
+            return _out_of(name, amount // unit, used.get(name, 0) // unit, capacity // unit)
+    return None
+
+
+def _out_of(resource: str, requested: int, used: int, capacity: int) -> Verdict:
+    text = f"Node didn't have enough resource: {resource}, requested: {requested}, used: {used}, capacity: {capacity}"
+    return Verdict(f"OutOf{resource}", text)
+
+
+HostPort = tuple[str, str, int]
+
+
+def _ports(pod: Pod) -> set[HostPort]:
+    """Protocol, address and number of each port of the node that the pod takes."""
+    return {
+        (port.protocol or "TCP", port.host_ip or "0.0.0.0", port.host_port)
+        for container in (*pod.spec.containers, *(pod.spec.init_containers or ()))
+        for port in container.ports or ()
+        if port.host_port
+    }
+
+
+def _conflict(wanted: set[HostPort], taken: set[HostPort]) -> bool:
+    return any(
+        one[0] == other[0] and one[2] == other[2] and (one[1] == other[1] or "0.0.0.0" in (one[1], other[1]))
+        for one in wanted
+        for other in taken
+    )
+
+
+def matches_node(pod: Pod, node: Node) -> bool:
+    labels = node.metadata.labels or {}
+    if any(labels.get(key) != value for key, value in (pod.spec.node_selector or {}).items()):
+        return False
+    affinity = pod.spec.affinity.node_affinity if pod.spec.affinity else None
+    required = affinity.required_during_scheduling_ignored_during_execution if affinity else None
+    if required is None:
+        return True
+    return any(_matches_term(term, labels, node.metadata.name or "") for term in required.node_selector_terms)
+
+
+def _matches_term(term: NodeSelectorTerm, labels: Mapping[str, str], name: str) -> bool:
+    if not term.match_expressions and not term.match_fields:
+        return False
+    fields = {"metadata.name": name}
+    return all(_matches(rule, labels) for rule in term.match_expressions or ()) and all(
+        _matches(rule, fields) for rule in term.match_fields or ()
+    )
+
+
+def _matches(rule: NodeSelectorRequirement, labels: Mapping[str, str]) -> bool:
+    value = labels.get(rule.key)
+    values = rule.values or ()
+    match rule.operator:
+        case "In":
+            return value in values
+        case "NotIn":
+            return value not in values
+        case "Exists":
+            return value is not None
+        case "DoesNotExist":
+            return value is None
+        case "Gt" | "Lt":
+            return _compares(rule.operator, value, values)
+    return False
+
+
+def _compares(operator: str, value: str | None, values: tuple[str, ...]) -> bool:
+    try:
+        have, bound = int(value or ""), int(values[0])
+    except (ValueError, IndexError):
+        return False
+    return have > bound if operator == "Gt" else have < bound

@@ -1,0 +1,37 @@
+"""What a kubelet is told when it starts."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KubeletConfig:
+    node_name: str
+    node_ips: tuple[str, ...] = ("10.244.0.1",)
+    data_directory: str = "/var/lib/kybern"
+    logs_directory: str = "/var/log/pods"
+    cgroup_root: str = "/kybern/pods"
+    cluster_dns: tuple[str, ...] = ("10.96.0.10",)
+    cluster_domain: str = "cluster.local"
+    port: int = 10250
+    pods_max: int = 110
+    pids_max: int = 0
+    """Of each pod; 0 for no limit."""
+    node_labels: Mapping[str, str] = field(default_factory=dict)
+    capacity: Mapping[str, str] | None = None
+    """Said instead of measured: a simulated node."""
+    provider_id: str = ""
+    heartbeat_seconds: float = 10.0
+    status_report_seconds: float = 300.0
+    image_disk_high_percent: int = 85
+    image_disk_low_percent: int = 80
+    resolv_conf: str = "/etc/resolv.conf"
+    hosts_file: str = "/etc/hosts"
+
+    @property
+    def pods_directory(self) -> str:
+        return f"{self.data_directory}/pods"
+
+    @property
+    def seccomp_directory(self) -> str:
+        return f"{self.data_directory}/seccomp"

@@ -1,0 +1,66 @@
+"""Which registry credentials in a pod's imagePullSecrets are for a given image."""
+
+import json
+from base64 import b64decode
+from binascii import Error as NotBase64
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+from typing import Any
+from urllib.parse import urlsplit
+
+from kybern.api.core_v1 import Secret
+from kybern.runtime.cri import AuthConfig
+
+DOCKER_HUB = ("docker.io", "index.docker.io", "registry-1.docker.io")
+FORMATS = {".dockerconfigjson": True, ".dockercfg": False}
+
+
+def credentials_for(image: str, secrets: Iterable[Secret]) -> list[AuthConfig]:
+    """The most specific first; empty when none is meant for the image's registry."""
+    found = [(len(where), auth) for secret in secrets for where, auth in _entries(secret) if _matches(where, image)]
+    return [auth for _, auth in sorted(found, key=lambda pair: -pair[0])]
+
+
+def _entries(secret: Secret) -> list[tuple[str, AuthConfig]]:
+    entries: list[tuple[str, AuthConfig]] = []
+    for key, wrapped in FORMATS.items():
+        text = (secret.data or {}).get(key)
+        if text is None:
+            continue
+        try:
+            parsed: Any = json.loads(b64decode(text))
+            registries = parsed.get("auths", {}) if wrapped else parsed
+            entries += [(_place(where), _auth(entry)) for where, entry in registries.items()]
+        except (ValueError, AttributeError, NotBase64):
+            continue  # what cannot be read grants nothing
+    return entries
+
+
+def _auth(entry: dict[str, str]) -> AuthConfig:
+    username, password = entry.get("username", ""), entry.get("password", "")
+    if entry.get("auth") and not username:
+        username, _, password = b64decode(entry["auth"]).decode().partition(":")
+    return AuthConfig(username=username, password=password, identity_token=entry.get("identitytoken", ""))
+
+
+def _place(where: str) -> str:
+    """`https://index.docker.io/v1/` and `registry.example:5000/team` as `host[:port][/path]`."""
+    url = urlsplit(where if "//" in where else f"//{where}")
+    path = url.path.strip("/")
+    path = "" if path in ("v1", "v2") else path
+    host = "docker.io" if url.netloc in DOCKER_HUB else url.netloc
+    return f"{host}/{path}" if path else host
+
+
+def repository_of(image: str) -> str:
+    """`nginx` is `docker.io/library/nginx`."""
+    first, slash, rest = image.partition("/")
+    if slash and ("." in first or ":" in first or first == "localhost"):
+        return f"docker.io/{rest}" if first in DOCKER_HUB else image
+    return f"docker.io/{image}" if slash else f"docker.io/library/{image}"
+
+
+def _matches(where: str, image: str) -> bool:
+    host, _, path = where.partition("/")
+    image_host, _, image_path = repository_of(image).partition("/")
+    return fnmatchcase(image_host, host) and (not path or f"{image_path}/".startswith(f"{path}/"))

@@ -1,0 +1,199 @@
+"""The kubelet: a worker for every pod that is bound to this node or still runs on it.
+
+    kubelet = Kubelet(client=..., view=..., runtime=..., volumes=..., recorder=..., clock=..., ids=..., config=...)
+    await kubelet.run()
+
+- `view` must follow Pods of this node (`fields="spec.nodeName=<node>"`), Services, and run.
+- Nothing is kept but in the API and in the runtime: a kubelet that starts finds its pods' containers running and leaves
+  them so. What the runtime holds of pods that the API does not know is stopped and removed.
+"""
+
+import asyncio
+import logging
+
+from msgspec.structs import replace
+
+from kybern.aio.backoff import Backoff
+from kybern.aio.clock import Clock
+from kybern.aio.ids import Ids
+from kybern.api.core_v1 import Container, Pod, PodSpec
+from kybern.api.meta_v1 import ObjectMeta
+from kybern.client import Client, View
+from kybern.client.events import Recorder
+from kybern.kubelet.admission import refuse
+from kybern.kubelet.config import KubeletConfig
+from kybern.kubelet.files import read_text
+from kybern.kubelet.image_collection import collect_images
+from kybern.kubelet.images import Images
+from kybern.kubelet.lifecycle import Stage
+from kybern.kubelet.names import parse_resolv_conf
+from kybern.kubelet.node import NodeReporter
+from kybern.kubelet.observed import GRACE_PERIOD, Observed
+from kybern.kubelet.parts import NoCgroups, NodeFacts, Parts, PodCgroups, Volumes
+from kybern.kubelet.phase import TERMINAL
+from kybern.kubelet.pleg import Pleg
+from kybern.kubelet.status import Verdict
+from kybern.kubelet.worker import PodWorker
+from kybern.runtime.cri import Runtime
+from kybern.volumes.objects import Objects
+
+SURPRISE_BACKOFF = Backoff(first_seconds=1.0, max_seconds=60.0)
+
+log = logging.getLogger(__name__)
+
+
+class Kubelet:
+    def __init__(
+        self,
+        *,
+        client: Client,
+        view: View,
+        runtime: Runtime,
+        volumes: Volumes,
+        recorder: Recorder,
+        clock: Clock,
+        ids: Ids,
+        config: KubeletConfig,
+        objects: Objects | None = None,
+        cgroups: PodCgroups | None = None,
+        simulated: bool = False,
+    ) -> None:
+        """`simulated`: pods have no files on this machine."""
+        self.config, self.view, self.clock = config, view, clock
+        self.workers: dict[str, PodWorker] = {}
+        self.new: asyncio.Queue[PodWorker] = asyncio.Queue()
+        self.parts = Parts(
+            client=client,
+            view=view,
+            runtime=runtime,
+            volumes=volumes,
+            objects=objects or Objects(client, clock),
+            cgroups=cgroups or NoCgroups(),
+            images=Images(runtime, recorder, clock, self.notify),
+            pleg=Pleg(runtime, clock, self.notify),
+            recorder=recorder,
+            clock=clock,
+            ids=ids,
+            config=config,
+            node=NodeFacts(
+                dns=parse_resolv_conf(read_text(config.resolv_conf)),
+                hosts=read_text(config.hosts_file),
+                on_disk=not simulated,
+            ),
+        )
+        self.node = NodeReporter(self.parts, self.active_pods)
+        self.ready = asyncio.Event()
+        """The pods of this node are known, and each has its worker."""
+
+    async def run(self) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.node.run())
+            tasks.create_task(self.parts.images.run())
+            following = tasks.create_task(self.parts.pleg.run())
+            await asyncio.sleep(0)  # the events are listened to before everything is listed
+            await self.parts.pleg.relist()
+            await self.view.synced()
+            self.view.on_change(Pod, self._pod_changed)
+            self._adopt_orphans()
+            self.ready.set()
+            tasks.create_task(collect_images(self.parts))
+            while not following.done():
+                worker = await self.new.get()
+                tasks.create_task(self._keep(worker))
+
+    async def _keep(self, worker: PodWorker) -> None:
+        """A worker until its pod is gone. A fault nobody thought of costs one pod some time, never the node."""
+        failures = 0
+        while True:
+            try:
+                await worker.run()
+                break
+            except Exception:
+                failures += 1
+                log.exception("the worker of pod %s failed", worker.uid)
+                await self.clock.sleep(SURPRISE_BACKOFF.delay(failures))
+                worker = self.workers[worker.uid] = self._successor(worker)
+        if self.workers.get(worker.uid) is worker:
+            del self.workers[worker.uid]
+
+    def _successor(self, worker: PodWorker) -> PodWorker:
+        pod = replace(worker.pod, status=worker.writer.written)
+        return PodWorker(self.parts, pod, worker.refused, worker.gone)
+
+    # News.
+
+    def notify(self, uid: str) -> None:
+        """Something of this pod changed in the runtime."""
+        worker = self.workers.get(uid)
+        if worker is not None:
+            worker.notify()
+        elif self.parts.pleg.of(uid).containers and self.ready.is_set():
+            self._adopt(uid, self.parts.pleg.of(uid))
+
+    def _pod_changed(self, old: Pod | None, new: Pod | None) -> None:
+        if old is not None and (new is None or new.metadata.uid != old.metadata.uid):
+            worker = self.workers.get(old.metadata.uid or "")
+            if worker is not None:
+                worker.remove()
+        if new is None or new.spec.node_name != self.config.node_name:
+            return
+        worker = self.workers.get(new.metadata.uid or "")
+        if worker is None:
+            self._add(PodWorker(self.parts, new, self._refuse(new)))
+        else:
+            worker.update(new)
+
+    def _add(self, worker: PodWorker) -> None:
+        self.workers[worker.uid] = worker
+        self.new.put_nowait(worker)
+
+    def _refuse(self, pod: Pod) -> Verdict | None:
+        """A pod that has been here before is not judged again."""
+        known = self.parts.pleg.of(pod.metadata.uid or "")
+        node = self.node.node
+        if known.sandboxes or pod.status.start_time or pod.metadata.deletion_timestamp or node is None:
+            return None
+        verdict = refuse(pod, node, self.active_pods())
+        if verdict is not None:
+            self.parts.recorder.event(pod, "Warning", verdict.reason, verdict.message)
+        return verdict
+
+    def active_pods(self) -> list[Pod]:
+        """The pods that use something of the node."""
+        return [
+            worker.pod
+            for worker in self.workers.values()
+            if worker.stage in (Stage.SYNCING, Stage.TERMINATING)
+            and worker.refused is None
+            and (worker.pod.status.phase or "") not in TERMINAL
+        ]
+
+    # What nobody asks for any more.
+
+    def _adopt_orphans(self) -> None:
+        """What the runtime or the disk holds of pods that are not in the API."""
+        observed = self.parts.pleg.every()
+        for uid in observed.keys() | set(self.parts.volumes.known_pods()):
+            if uid not in self.workers:
+                self._adopt(uid, observed.get(uid, Observed()))
+
+    def _adopt(self, uid: str, observed: Observed) -> None:
+        self._add(PodWorker(self.parts, stand_in(uid, observed), orphaned=True))
+
+
+def stand_in(uid: str, observed: Observed) -> Pod:
+    """As much of a pod as its sandbox and containers tell, enough to stop it gracefully."""
+    sandbox = observed.sandbox
+    annotations = observed.containers[0].annotations if observed.containers else {}
+    grace = annotations.get(GRACE_PERIOD, "")
+    names = dict.fromkeys(status.metadata.name for status in observed.containers)
+    meta = sandbox.config.metadata if sandbox else None
+    return Pod(
+        metadata=ObjectMeta(
+            name=meta.name if meta else "unknown", namespace=meta.namespace if meta else "unknown", uid=uid
+        ),
+        spec=PodSpec(
+            containers=tuple(Container(name=name) for name in names),
+            termination_grace_period_seconds=int(grace) if grace.isdecimal() else None,
+        ),
+    )

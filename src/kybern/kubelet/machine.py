@@ -1,0 +1,71 @@
+"""What this machine is and has, read from the files in which the kernel says so."""
+
+import os
+import platform
+from collections.abc import Mapping
+
+from kybern.api.core_v1 import NodeSystemInfo
+from kybern.api.quantity import of_value
+from kybern.kubelet.files import read_text
+
+ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}
+VERSION = "v1.37.0"
+HUGEPAGES = "/sys/kernel/mm/hugepages"
+
+
+def architecture() -> str:
+    machine = platform.machine()
+    return ARCHITECTURES.get(machine, machine)
+
+
+def system_info(runtime_name: str, runtime_version: str) -> NodeSystemInfo:
+    machine_id = read_text("/etc/machine-id").strip()
+    return NodeSystemInfo(
+        architecture=architecture(),
+        boot_id=read_text("/proc/sys/kernel/random/boot_id").strip(),
+        container_runtime_version=f"{runtime_name}://{runtime_version}",
+        kernel_version=platform.release(),
+        kube_proxy_version="",
+        kubelet_version=VERSION,
+        machine_id=machine_id,
+        operating_system="linux",
+        os_image=_os_name(read_text("/etc/os-release")),
+        system_uuid=read_text("/sys/class/dmi/id/product_uuid").strip() or machine_id,
+    )
+
+
+def _os_name(release: str) -> str:
+    for line in release.splitlines():
+        if line.startswith("PRETTY_NAME="):
+            return line.partition("=")[2].strip().strip('"')
+    return "Linux"
+
+
+def memory_bytes() -> int:
+    for line in read_text("/proc/meminfo").splitlines():
+        if line.startswith("MemTotal:"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
+def measure(directory: str, pods_max: int) -> Mapping[str, str]:
+    """The machine's capacity. `directory`: where pods keep what they write."""
+    found = os.statvfs(directory if os.path.isdir(directory) else "/")
+    capacity = {
+        "cpu": str(os.cpu_count() or 1),
+        "memory": f"{memory_bytes() // 1024}Ki",
+        "pods": str(pods_max),
+        "ephemeral-storage": str(of_value(found.f_blocks * found.f_frsize // 1024 * 1024, "binary")),
+    }
+    return capacity | _hugepages()
+
+
+def _hugepages() -> dict[str, str]:
+    found: dict[str, str] = {}
+    for entry in os.listdir(HUGEPAGES) if os.path.isdir(HUGEPAGES) else ():
+        size_kib = entry.removeprefix("hugepages-").removesuffix("kB")
+        count = read_text(f"{HUGEPAGES}/{entry}/nr_hugepages").strip()
+        if size_kib.isdecimal() and count.isdecimal():
+            size = of_value(int(size_kib) * 1024, "binary")
+            found[f"hugepages-{size}"] = str(of_value(int(size_kib) * 1024 * int(count), "binary"))
+    return found

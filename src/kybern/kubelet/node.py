@@ -1,0 +1,130 @@
+"""The node's own place in the API: registered at the start, reported on as it changes, its lease renewed as a sign of life."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+
+from msgspec.structs import replace
+
+from kybern.aio.backoff import Backoff
+from kybern.api.core_v1 import Node, NodeSpec, NodeStatus, NodeSystemInfo, Pod
+from kybern.api.errors import AlreadyExists, ApiError, NotFound
+from kybern.api.meta_v1 import ObjectMeta
+from kybern.api.quantity import value
+from kybern.client.leases import keep_node_lease
+from kybern.kubelet.machine import architecture, measure, system_info
+from kybern.kubelet.node_status import has_news, node_status, node_status_patch
+from kybern.kubelet.parts import Parts
+from kybern.runtime.cri import Image, RuntimeFault
+
+RETRY = Backoff(first_seconds=0.05, max_seconds=7.0)
+
+log = logging.getLogger(__name__)
+
+
+class NodeReporter:
+    def __init__(self, parts: Parts, active_pods: Callable[[], Sequence[Pod]]) -> None:
+        self.parts, self.active_pods = parts, active_pods
+        self.node: Node | None = None
+        self.capacity = parts.config.capacity or measure(parts.config.data_directory, parts.config.pods_max)
+        self.registered = asyncio.Event()
+        self.reported_at = 0.0
+        parts.node.allocatable = self.capacity
+        parts.node.memory_bytes = value(self.capacity.get("memory", "0"))
+
+    async def run(self) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._report_forever())
+            await self.registered.wait()
+            config = self.parts.config
+            tasks.create_task(keep_node_lease(self.parts.client, config.node_name, self._uid, self.parts.clock))
+
+    def _uid(self) -> str:
+        return (self.node.metadata.uid if self.node else None) or ""
+
+    async def _report_forever(self) -> None:
+        failures = 0
+        while True:
+            try:
+                await self.report()
+                failures = 0
+                await self.parts.clock.sleep(self.parts.config.heartbeat_seconds)
+            except ApiError as error:
+                failures += 1
+                log.info("the node's status could not be reported: %s", error.message)
+                await self.parts.clock.sleep(RETRY.delay(failures))
+
+    async def report(self) -> None:
+        """Register where there is no such Node; write the status where it has news, or none was written for long."""
+        try:
+            found = await self.parts.client.get(Node, self.parts.config.node_name)
+        except NotFound:
+            found = await self._register()
+        found = await self._with_labels(found)
+        status = await self._status(found.status)
+        self.node = replace(found, status=status)
+        self.parts.node.allocatable = status.allocatable or {}
+        now = self.parts.clock.monotonic()
+        due = not self.registered.is_set() or now - self.reported_at >= self.parts.config.status_report_seconds
+        if due or has_news(found.status, status):
+            patch = node_status_patch(found.status, status)
+            name = self.parts.config.node_name
+            self.node = await self.parts.client.patch(Node, name, "", patch, how="strategic", subresource="status")
+            self.reported_at = now
+        self.registered.set()
+
+    async def _register(self) -> Node:
+        config = self.parts.config
+        node = Node(
+            metadata=ObjectMeta(name=config.node_name, labels=self._labels()),
+            spec=NodeSpec(provider_id=config.provider_id or None),
+            status=await self._status(NodeStatus()),
+        )
+        try:
+            return await self.parts.client.create(node)
+        except AlreadyExists:
+            return await self.parts.client.get(Node, config.node_name)
+
+    def _labels(self) -> dict[str, str]:
+        config = self.parts.config
+        return {
+            "kubernetes.io/hostname": config.node_name,
+            "kubernetes.io/os": "linux",
+            "kubernetes.io/arch": architecture(),
+            "beta.kubernetes.io/os": "linux",
+            "beta.kubernetes.io/arch": architecture(),
+            **config.node_labels,
+        }
+
+    async def _with_labels(self, node: Node) -> Node:
+        """A Node that somebody else made, or an older kubelet, may lack some."""
+        lacking = {k: v for k, v in self._labels().items() if (node.metadata.labels or {}).get(k) != v}
+        if not lacking:
+            return node
+        return await self.parts.client.patch(
+            Node, self.parts.config.node_name, "", {"metadata": {"labels": lacking}}, how="strategic"
+        )
+
+    async def _status(self, old: NodeStatus) -> NodeStatus:
+        config = self.parts.config
+        info, images, fault = await self._ask_runtime(old)
+        return node_status(
+            old,
+            capacity=self.capacity,
+            info=info,
+            addresses=config.node_ips,
+            hostname=config.node_name,
+            port=config.port,
+            images=images,
+            fault=fault,
+            now=self.parts.clock.wall(),
+        )
+
+    async def _ask_runtime(self, old: NodeStatus) -> tuple[NodeSystemInfo, Sequence[Image], str]:
+        """Who it is, what it has, and what is wrong with it."""
+        try:
+            name, version = await self.parts.runtime.version()
+            return system_info(name, version), await self.parts.runtime.list_images(), ""
+        except (RuntimeFault, OSError) as error:
+            log.warning("the container runtime does not answer: %s", error)
+            return old.node_info or system_info("kybern", "unknown"), (), "container runtime is down"

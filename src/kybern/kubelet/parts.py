@@ -1,0 +1,107 @@
+"""What the workers of a kubelet share: the doors to the API, the runtime and the volumes, and what is known of the node."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from kybern.aio.clock import Clock
+from kybern.aio.ids import Ids
+from kybern.api.core_v1 import Pod
+from kybern.client import Client, View
+from kybern.client.events import Recorder
+from kybern.kubelet.config import KubeletConfig
+from kybern.kubelet.images import Images
+from kybern.kubelet.pleg import Pleg
+from kybern.runtime.cri import DNSConfig, LinuxResources, Runtime
+from kybern.volumes.downward import Facts
+from kybern.volumes.objects import Objects
+
+
+class Volumes(Protocol):
+    """As `volumes.pod_volumes.PodVolumes`; a simulated node has none."""
+
+    async def set_up(self, pod: Pod, facts: Facts, not_before: float | None = None) -> None: ...
+
+    async def refresh(self, pod: Pod, facts: Facts) -> None: ...
+
+    def is_refreshed(self, pod: Pod) -> bool: ...
+
+    def host_path(self, pod: Pod, name: str) -> str: ...
+
+    def sub_path(self, pod: Pod, name: str, container: str, index: int, path: str) -> str: ...
+
+    def known_pods(self) -> Sequence[str]: ...
+
+    async def tear_down(self, uid: str) -> None: ...
+
+
+class PodCgroups(Protocol):
+    """The cgroup of a pod, around those of its containers. Calls are idempotent."""
+
+    def ensure(self, path: str, resources: LinuxResources) -> None: ...
+
+    def remove(self, path: str) -> None: ...
+
+
+class NoCgroups:
+    """For simulated nodes."""
+
+    def ensure(self, path: str, resources: LinuxResources) -> None:
+        return
+
+    def remove(self, path: str) -> None:
+        return
+
+
+class NoVolumes:
+    """For simulated nodes: every volume is there, and nowhere."""
+
+    async def set_up(self, pod: Pod, facts: Facts, not_before: float | None = None) -> None:
+        return
+
+    async def refresh(self, pod: Pod, facts: Facts) -> None:
+        return
+
+    def is_refreshed(self, pod: Pod) -> bool:
+        return False
+
+    def host_path(self, pod: Pod, name: str) -> str:
+        return f"/nowhere/{name}"
+
+    def sub_path(self, pod: Pod, name: str, container: str, index: int, path: str) -> str:
+        return f"/nowhere/{name}/{index}"
+
+    def known_pods(self) -> Sequence[str]:
+        return ()
+
+    async def tear_down(self, uid: str) -> None:
+        return
+
+
+@dataclass(slots=True)
+class NodeFacts:
+    """What the workers need to know of the node; `node.py` keeps it current."""
+
+    allocatable: Mapping[str, str] = field(default_factory=dict)
+    memory_bytes: int = 0
+    dns: DNSConfig = field(default_factory=DNSConfig)
+    hosts: str = ""
+    on_disk: bool = True
+    """False for a simulated node, whose pods have no files."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    client: Client
+    view: View
+    runtime: Runtime
+    volumes: Volumes
+    objects: Objects
+    cgroups: PodCgroups
+    images: Images
+    pleg: Pleg
+    recorder: Recorder
+    clock: Clock
+    ids: Ids
+    config: KubeletConfig
+    node: NodeFacts

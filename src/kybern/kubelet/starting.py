@@ -1,0 +1,251 @@
+"""Starting: a pod's sandbox, and its containers one by one.
+
+A step that fails raises `NotStarted` with what the pod then shows; nothing half-made is left in the runtime.
+"""
+
+from kybern.api.core_v1 import ConfigMap, EphemeralContainer, Pod, Secret, Service
+from kybern.api.errors import ApiError
+from kybern.api.node_v1 import RuntimeClass
+from kybern.kubelet.containers import (
+    HOSTS,
+    AnyContainer,
+    Prepared,
+    container_config,
+    field_path,
+    find,
+    mounts_own_hosts,
+    sub_path_of,
+    volume_mount,
+)
+from kybern.kubelet.credentials import credentials_for
+from kybern.kubelet.env import ConfigFault, References, environment, referenced
+from kybern.kubelet.files import create_message_file, make_log_directory, write_hosts
+from kybern.kubelet.hooks import HookFailed, run_hook
+from kybern.kubelet.images import NotYet
+from kybern.kubelet.names import hosts_file
+from kybern.kubelet.observed import Observed, restart_count
+from kybern.kubelet.parts import Parts
+from kybern.kubelet.plan import Waiting
+from kybern.kubelet.resources import pod_cgroup, pod_resources
+from kybern.kubelet.sandbox_config import sandbox_config
+from kybern.kubelet.service_env import service_variables
+from kybern.runtime import cri
+from kybern.runtime.cri import AuthConfig, ContainerState, Image, RuntimeFault
+from kybern.volumes.downward import Facts
+from kybern.volumes.payload import VolumeFault
+
+RETRY_SECONDS = 10.0
+
+
+class NotStarted(Exception):
+    """The container was not started; `waiting` is None while its image is being pulled."""
+
+    def __init__(self, waiting: Waiting | None) -> None:
+        super().__init__(waiting.message if waiting else "")
+        self.waiting = waiting
+
+
+class SandboxFailed(Exception):
+    """The message is what the event says."""
+
+
+class Starting:
+    def __init__(self, parts: Parts) -> None:
+        self.parts = parts
+
+    def facts(self, observed: Observed) -> Facts:
+        """What the downward API may tell."""
+        config = self.parts.config
+        return Facts(
+            pod_ips=observed.ips,
+            host_ips=config.node_ips,
+            node_name=config.node_name,
+            allocatable=self.parts.node.allocatable,
+        )
+
+    async def create_sandbox(self, pod: Pod, attempt: int) -> str:
+        parts, config = self.parts, self.parts.config
+        try:
+            handler = await self._runtime_handler(pod)
+            wanted = sandbox_config(pod, attempt, config, parts.node.dns, handler)
+            if parts.node.on_disk:
+                make_log_directory(wanted.log_directory)
+            parts.cgroups.ensure(pod_cgroup(pod, config.cgroup_root), pod_resources(pod))
+            made = await parts.runtime.run_pod_sandbox(wanted)
+        except (RuntimeFault, ApiError, OSError, ValueError) as error:
+            raise SandboxFailed(f"Failed to create pod sandbox: {error}") from error
+        await parts.pleg.note_sandboxes()
+        return made
+
+    async def _runtime_handler(self, pod: Pod) -> str:
+        name = pod.spec.runtime_class_name
+        if not name:
+            return ""
+        found = await self.parts.objects.get(RuntimeClass, "", name)
+        if found is None:
+            raise SandboxFailed(f'Failed to create pod sandbox: RuntimeClass "{name}" not found')
+        return found.handler
+
+    async def start(self, pod: Pod, name: str, observed: Observed, not_before: float) -> None:
+        """Image, configuration, container, process, postStart. What it refers to is not read from before then."""
+        container = find(pod, name)
+        sandbox = observed.ready_sandbox
+        if container is None or sandbox is None:
+            return
+        image = await self._image(pod, container)
+        await self._discard_unstarted(observed, name)
+        attempt = attempt_of(pod, observed, name)
+        try:
+            wanted = await self._config(pod, container, observed, attempt, image, not_before)
+        except (ConfigFault, VolumeFault, ApiError, OSError, ValueError) as error:
+            raise self._failed(pod, name, "CreateContainerConfigError", str(error)) from error
+        made = await self._create(pod, name, sandbox.id, wanted)
+        await self._start(pod, name, made)
+        await self._post_start(pod, container, made, sandbox.ips[0] if sandbox.ips else "")
+
+    async def _image(self, pod: Pod, container: AnyContainer) -> Image:
+        try:
+            auths = await self._auths(pod, container.image or "")
+            return await self.parts.images.ensure(pod, container, auths)
+        except NotYet as not_yet:
+            raise NotStarted(not_yet.waiting) from not_yet
+
+    async def _auths(self, pod: Pod, image: str) -> list[AuthConfig]:
+        secrets: list[Secret] = []
+        for reference in pod.spec.image_pull_secrets or ():
+            try:
+                found = await self.parts.objects.get(Secret, pod.metadata.namespace or "", reference.name or "")
+            except ApiError:
+                continue  # as upstream: the pull is tried without, and its failure says enough
+            if found is not None:
+                secrets.append(found)
+        return credentials_for(image, secrets)
+
+    async def _discard_unstarted(self, observed: Observed, name: str) -> None:
+        """A container that was made but not started before this kubelet was."""
+        known = observed.latest(name)
+        if known is not None and known.state is ContainerState.CREATED:
+            await self.parts.runtime.remove_container(known.id)
+            await self.parts.pleg.note(known.id)
+
+    async def _config(
+        self, pod: Pod, container: AnyContainer, observed: Observed, attempt: int, image: Image, not_before: float
+    ) -> cri.ContainerConfig:
+        parts, config = self.parts, self.parts.config
+        variables = await self._environment(pod, container, observed, not_before)
+        uid = pod.metadata.uid or ""
+        message_file = ""
+        if container.termination_message_path and parts.node.on_disk:
+            message_file = create_message_file(config.pods_directory, uid, container.name, attempt)
+        prepared = Prepared(
+            attempt=attempt,
+            image=image,
+            environment=variables,
+            mounts=(*await self._mounts(pod, container, variables), *self._hosts(pod, container, observed)),
+            message_file=message_file,
+            target_id=_target(container, observed),
+            memory_capacity_bytes=parts.node.memory_bytes,
+            pids_max=config.pids_max,
+            seccomp_directory=config.seccomp_directory,
+        )
+        return container_config(pod, container, prepared)
+
+    async def _environment(
+        self, pod: Pod, container: AnyContainer, observed: Observed, not_before: float
+    ) -> dict[str, str]:
+        namespace = pod.metadata.namespace or ""
+        config_maps, secrets = referenced(container)
+        get = self.parts.objects.get
+        found_maps = {name: await get(ConfigMap, namespace, name, not_before) for name in sorted(config_maps)}
+        found_secrets = {name: await get(Secret, namespace, name, not_before) for name in sorted(secrets)}
+        references = References(
+            {name: found for name, found in found_maps.items() if found is not None},
+            {name: found for name, found in found_secrets.items() if found is not None},
+        )
+        links = pod.spec.enable_service_links is not False
+        services = service_variables(self.parts.view.list(Service), namespace, links)
+        return environment(pod, container, references, self.facts(observed), services)
+
+    async def _mounts(self, pod: Pod, container: AnyContainer, variables: dict[str, str]) -> list[cri.Mount]:
+        mounts: list[cri.Mount] = []
+        images = {volume.name: volume.image for volume in pod.spec.volumes or () if volume.image}
+        for index, mount in enumerate(container.volume_mounts or ()):
+            image = images.get(mount.name)
+            if image is not None:
+                mounts.append(cri.Mount(container_path=mount.mount_path, image=image.reference or "", readonly=True))
+                continue
+            path = sub_path_of(mount, variables)
+            volumes = self.parts.volumes
+            host_path = (
+                volumes.sub_path(pod, mount.name, container.name, index, path)
+                if path
+                else volumes.host_path(pod, mount.name)
+            )
+            mounts.append(volume_mount(mount, host_path))
+        return mounts
+
+    def _hosts(self, pod: Pod, container: AnyContainer, observed: Observed) -> tuple[cri.Mount, ...]:
+        """The managed /etc/hosts, unless the container brings its own."""
+        parts = self.parts
+        if mounts_own_hosts(container) or not parts.node.on_disk:
+            return ()
+        content = hosts_file(pod, observed.ips, parts.config.cluster_domain, parts.node.hosts)
+        path = write_hosts(parts.config.pods_directory, pod.metadata.uid or "", content)
+        return (cri.Mount(container_path=HOSTS, host_path=path),)
+
+    async def _create(self, pod: Pod, name: str, sandbox_id: str, wanted: cri.ContainerConfig) -> str:
+        try:
+            made = await self.parts.runtime.create_container(sandbox_id, wanted)
+        except (RuntimeFault, OSError) as error:
+            raise self._failed(pod, name, "CreateContainerError", str(error)) from error
+        self._tell(pod, name, "Normal", "Created", "Container created")
+        return made
+
+    async def _start(self, pod: Pod, name: str, container_id: str) -> None:
+        try:
+            await self.parts.runtime.start_container(container_id)
+        except (RuntimeFault, OSError) as error:
+            reason = error.reason if isinstance(error, RuntimeFault) else "RunContainerError"
+            reason = reason if reason in ("RunContainerError", "CreateContainerError") else "RunContainerError"
+            raise self._failed(pod, name, reason, str(error), retry=0.0) from error
+        finally:
+            await self.parts.pleg.note(container_id)
+        self._tell(pod, name, "Normal", "Started", "Container started")
+
+    async def _post_start(self, pod: Pod, container: AnyContainer, container_id: str, pod_ip: str) -> None:
+        hook = container.lifecycle.post_start if container.lifecycle else None
+        if hook is None:
+            return
+        parts = self.parts
+        try:
+            await run_hook(hook, parts.runtime, parts.clock, container, container_id, pod_ip)
+        except HookFailed as failed:
+            self._tell(pod, container.name, "Warning", "FailedPostStartHook", f"PostStartHook failed: {failed}")
+            self._tell(pod, container.name, "Normal", "Killing", "FailedPostStartHook")
+            await parts.runtime.stop_container(container_id, 2.0)
+            await parts.pleg.note(container_id)
+            raise NotStarted(Waiting("PostStartHookError", str(failed))) from failed
+
+    def _failed(self, pod: Pod, name: str, reason: str, message: str, retry: float = RETRY_SECONDS) -> NotStarted:
+        self._tell(pod, name, "Warning", "Failed", f"Error: {message}")
+        return NotStarted(Waiting(reason, message, self.parts.clock.wall() + retry))
+
+    def _tell(self, pod: Pod, name: str, kind: str, reason: str, text: str) -> None:
+        self.parts.recorder.event(pod, kind, reason, text, field_path=field_path(pod, name))
+
+
+def attempt_of(pod: Pod, observed: Observed, name: str) -> int:
+    """One more than the last; the API remembers where the runtime was lost."""
+    known = observed.latest(name)
+    if known is not None:
+        return restart_count(known) + (known.state is not ContainerState.CREATED)
+    groups = (pod.status.container_statuses, pod.status.init_container_statuses)
+    told = next((s for group in groups for s in group or () if s.name == name), None)
+    return told.restart_count + 1 if told is not None and told.container_id else 0
+
+
+def _target(container: AnyContainer, observed: Observed) -> str:
+    """The container whose processes an ephemeral one shall see."""
+    name = container.target_container_name if isinstance(container, EphemeralContainer) else None
+    known = observed.latest(name) if name else None
+    return known.id if known else ""

@@ -1,0 +1,87 @@
+"""Writing a pod's status: only what changed, only the latest, one write at a time.
+
+What is wanted may change faster than it can be written; whatever lies between is never sent. Conditions that others own
+are theirs: they are neither written nor noticed.
+"""
+
+import asyncio
+import logging
+
+from msgspec.structs import replace
+
+from kybern.aio.backoff import Backoff
+from kybern.aio.clock import Clock
+from kybern.api.core_v1 import Pod, PodCondition, PodStatus
+from kybern.api.errors import ApiError, Conflict, Invalid, NotFound
+from kybern.client import Client
+from kybern.kubelet.conditions import OWNED
+from kybern.kubelet.status import status_patch
+
+BACKOFF = Backoff(first_seconds=0.2, max_seconds=10.0)
+
+log = logging.getLogger(__name__)
+
+
+class StatusWriter:
+    def __init__(self, client: Client, clock: Clock, pod: Pod) -> None:
+        self.client, self.clock, self.pod = client, clock, pod
+        self.written: PodStatus = pod.status
+        self.wanted: PodStatus = pod.status
+        self.gone = False
+        """The API has no such pod any more."""
+        self._change = asyncio.Event()
+        self._settled = asyncio.Event()
+        self._settled.set()
+
+    def want(self, status: PodStatus) -> None:
+        if status != self.wanted:
+            self.wanted = status
+            self._settled.clear()
+            self._change.set()
+
+    def rebase(self, pod: Pod) -> None:
+        """The pod changed in the API: others may have written conditions of their own."""
+        self.pod = pod
+        theirs = tuple(known for known in pod.status.conditions or () if known.type not in OWNED)
+        self.written = _with_conditions(self.written, theirs)
+        self.wanted = _with_conditions(self.wanted, theirs)
+
+    async def run(self) -> None:
+        while True:
+            await self._change.wait()
+            self._change.clear()
+            await self._write()
+            if not self._change.is_set():
+                self._settled.set()
+
+    async def flush(self) -> None:
+        """What is wanted has been written, or cannot be."""
+        await self._settled.wait()
+
+    async def _write(self) -> None:
+        failures = 0
+        while not self.gone:
+            wanted = self.wanted
+            meta = self.pod.metadata
+            patch = status_patch(meta.uid or "", self.written, wanted)
+            if patch is None:
+                return
+            try:
+                await self.client.patch(
+                    Pod, meta.name or "", meta.namespace or "", patch, how="strategic", subresource="status"
+                )
+                self.written = wanted
+            except (NotFound, Conflict):
+                self.gone = True
+            except Invalid as error:
+                log.error("the status of pod %s/%s was refused: %s", meta.namespace, meta.name, error.message)
+                return
+            except ApiError as error:
+                failures += 1
+                log.info("the status of pod %s/%s could not be written: %s", meta.namespace, meta.name, error.message)
+                await self.clock.sleep(BACKOFF.delay(failures))
+
+
+def _with_conditions(status: PodStatus, theirs: tuple[PodCondition, ...]) -> PodStatus:
+    ours = tuple(known for known in status.conditions or () if known.type in OWNED)
+    return replace(status, conditions=(*ours, *theirs) or None)

@@ -1,0 +1,380 @@
+"""One worker for each pod: it compares what the pod asks for with what was observed, acts, and looks again.
+
+It is woken by a changed pod, a runtime event, a probe's decision, a finished pull or a timer, never told which. What it
+remembers may be lost at any moment: everything else is in the API and in the runtime. Its life is `lifecycle.TRANSITIONS`.
+"""
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from dataclasses import replace as changed
+from typing import Any
+
+from msgspec.structs import replace
+
+from kybern.aio.backoff import Backoff
+from kybern.aio.clock import from_rfc3339
+from kybern.api.core_v1 import Pod
+from kybern.api.errors import ApiError, Conflict, NotFound
+from kybern.kubelet.container_status import identity
+from kybern.kubelet.files import remove_tree
+from kybern.kubelet.lifecycle import Fact, Stage, step
+from kybern.kubelet.observed import Observed
+from kybern.kubelet.parts import Parts
+from kybern.kubelet.phase import TERMINAL
+from kybern.kubelet.plan import CreateSandbox, KillContainer, Memory, Plan, StartContainer, StopPod, Waiting, plan
+from kybern.kubelet.probes.prober import Inherited, Prober
+from kybern.kubelet.resources import pod_cgroup
+from kybern.kubelet.restarts import after_restart
+from kybern.kubelet.sandbox_config import grace_of, log_directory
+from kybern.kubelet.starting import NotStarted, SandboxFailed, Starting
+from kybern.kubelet.status import Circumstances, Verdict, pod_status, rejected
+from kybern.kubelet.status_writer import StatusWriter
+from kybern.kubelet.stopping import Stopping
+from kybern.runtime.cri import RuntimeFault
+from kybern.volumes.payload import VolumeFault
+
+FAULT_BACKOFF = Backoff(first_seconds=0.5, max_seconds=30.0)
+REFRESH_SECONDS = 10.0
+DEADLINE_MESSAGE = "Pod was active on the node longer than the specified deadline"
+
+FAULTS = (RuntimeFault, ApiError, OSError, SandboxFailed, VolumeFault)
+RECHECK_SECONDS = 1.0
+
+log = logging.getLogger(__name__)
+
+
+class PodWorker:
+    def __init__(self, parts: Parts, pod: Pod, refused: Verdict | None = None, orphaned: bool = False) -> None:
+        """`refused`: the node will not run it. `orphaned`: the API has no such pod, only the runtime does."""
+        self.parts = parts
+        self.pod = pod
+        self.seen_at = parts.objects.now()
+        self.stage = Stage.SYNCING
+        self.refused = refused
+        self.verdict: Verdict | None = None
+        self.gone = orphaned
+        self.memory = Memory()
+        self.waiting: dict[str, Waiting] = {}
+        self.faults = 0
+        self.volumes_ready = False
+        self.wake = asyncio.Event()
+        self.ending = asyncio.Event()
+        self.scope: asyncio.Timeout | None = None
+        self.writer = StatusWriter(parts.client, parts.clock, pod)
+        self.writer.gone = orphaned
+        self.prober = Prober(parts.runtime, parts.recorder, parts.clock, parts.ids, self.notify)
+        self.starting, self.stopping = Starting(parts), Stopping(parts)
+        self.inherited = _inherited(pod, self.observed)
+
+    # What others tell the worker.
+
+    @property
+    def uid(self) -> str:
+        return self.pod.metadata.uid or ""
+
+    @property
+    def observed(self) -> Observed:
+        return self.parts.pleg.of(self.uid)
+
+    def update(self, pod: Pod) -> None:
+        """The pod changed in the API."""
+        grace_before = self._grace()
+        self.pod = pod
+        self.writer.rebase(pod)
+        if pod.metadata.deletion_timestamp is not None and (
+            self.stage is Stage.SYNCING or self._grace() < grace_before
+        ):
+            self._end()
+        self.notify()
+
+    def remove(self) -> None:
+        """The API has no such pod any more."""
+        self.gone = self.writer.gone = True
+        if self.stage is Stage.SYNCING:
+            self._end()
+        self.notify()
+
+    def notify(self) -> None:
+        """Something may have changed: look again."""
+        if self.stage is not Stage.SYNCING:
+            self._show()
+        self.wake.set()
+
+    # Its life.
+
+    async def run(self) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            writing = tasks.create_task(self.writer.run())
+            refreshing = tasks.create_task(self._refresh_volumes())
+            while self.stage is not Stage.FINISHED:
+                await self._pass(tasks)
+            self.prober.stop()
+            refreshing.cancel()
+            writing.cancel()
+
+    async def _pass(self, tasks: asyncio.TaskGroup) -> None:
+        self.wake.clear()
+        try:
+            match self.stage:
+                case Stage.SYNCING:
+                    await self._sync(tasks)
+                case Stage.TERMINATING:
+                    await self._terminate()
+                case Stage.TERMINATED:
+                    await self._clean_up()
+                case Stage.FINISHED:
+                    return
+            self.faults = 0
+        except FAULTS as fault:
+            await self._after_fault(fault)
+        except ExceptionGroup as faults:
+            expected, surprising = faults.split(FAULTS)
+            if expected is None or surprising is not None:
+                raise
+            await self._after_fault(expected)
+
+    async def _after_fault(self, fault: Exception) -> None:
+        """Tell, and wait a little longer each time; news cuts the waiting short only where the pod is to end."""
+        self.faults += 1
+        self.seen_at = self.parts.objects.now()  # answers from before count no more
+        reason = {SandboxFailed: "FailedCreatePodSandBox", VolumeFault: "FailedMount"}.get(type(fault), "FailedSync")
+        meta = self.pod.metadata
+        log.info("pod %s/%s: %s: %s", meta.namespace, meta.name, reason, fault)
+        if not self.gone:
+            self.parts.recorder.event(self.pod, "Warning", reason, str(fault))
+        await self._wait(FAULT_BACKOFF.delay(self.faults), self.ending if self.stage is Stage.SYNCING else None)
+
+    def _enter(self, fact: Fact) -> None:
+        self.stage = step(self.stage, fact)
+        self.wake.set()
+
+    # SYNCING
+
+    async def _sync(self, tasks: asyncio.TaskGroup) -> None:
+        now = self.parts.clock.wall()
+        if self._is_over(now):
+            self._enter(Fact.ENDED)
+            return
+        observed = self.observed
+        self.prober.follow(tasks, self.pod, observed, self.inherited)
+        self.memory = changed(self.memory, probes=dict(self.prober.results))
+        planned = plan(self.pod, observed, now, self.memory)
+        self._forget_waiting(now, planned)
+        self.waiting = dict(planned.waiting)
+        self._show()
+        if planned.finished:
+            self._enter(Fact.ENDED)
+        elif not await self._carry_out(planned, observed):
+            await self._wait(self._until_next(planned, now))
+
+    def _is_over(self, now: float) -> bool:
+        if self.gone or self.refused or self.pod.metadata.deletion_timestamp is not None:
+            return True
+        if self.pod.status.phase in TERMINAL:
+            return True
+        if self._deadline() <= now:
+            self.verdict = Verdict("DeadlineExceeded", DEADLINE_MESSAGE)
+            self.parts.recorder.event(self.pod, "Normal", "DeadlineExceeded", DEADLINE_MESSAGE)
+        return self.verdict is not None
+
+    def _deadline(self) -> float:
+        seconds = self.pod.spec.active_deadline_seconds
+        started = self.writer.wanted.start_time
+        return from_rfc3339(started) + seconds if seconds is not None and started else float("inf")
+
+    def _until_next(self, planned: Plan, now: float) -> float | None:
+        moments = [self._deadline(), planned.wakes_at or float("inf")]
+        soonest = min(moments)
+        return None if soonest == float("inf") else max(soonest - now, 0.0)
+
+    def _forget_waiting(self, now: float, planned: Plan) -> None:
+        """A reason to wait that is over is shown until the next attempt, and no longer than its container is wanted."""
+        wanted = {action.name for action in planned.actions if isinstance(action, StartContainer)}
+        kept = {name: why for name, why in self.memory.waiting.items() if why.until > now or name in wanted}
+        self.memory = changed(self.memory, waiting=kept)
+
+    async def _carry_out(self, planned: Plan, observed: Observed) -> bool:
+        """Whether anything was done that makes a new look worth it."""
+        done = False
+        for action in planned.actions:
+            if self.ending.is_set():
+                return True
+            match action:
+                case KillContainer():
+                    await self._unless_ending(self.stopping.kill(self.pod, observed, action))
+                    done = True
+                case StopPod():
+                    await self.stopping.stop_pod(self.pod, observed, float(grace_of(self.pod)))
+                    done = True
+                case CreateSandbox():
+                    await self._prepare_volumes()
+                    await self.starting.create_sandbox(self.pod, action.attempt)
+                    self._show()
+                    done = True
+                case StartContainer():
+                    done |= await self._start(action.name)
+        return done
+
+    async def _prepare_volumes(self) -> None:
+        if not self.volumes_ready:
+            facts = self.starting.facts(self.observed)
+            await self._unless_ending(self.parts.volumes.set_up(self.pod, facts, self.seen_at))
+            self.volumes_ready = not self.ending.is_set()
+
+    async def _start(self, name: str) -> bool:
+        """Whether the container was started, or the attempt came far enough to change what is observed."""
+        await self._prepare_volumes()
+        if self.ending.is_set():
+            return True
+        ended = self.observed.latest(name)
+        try:
+            await self._unless_ending(self.starting.start(self.pod, name, self.observed, self.seen_at))
+        except NotStarted as not_started:
+            if not_started.waiting is not None:
+                self._note_not_started(name, not_started.waiting)
+            started = self.observed.latest(name) != ended
+        else:
+            self._note_started(name)
+            started = True
+        if started and ended is not None:
+            self._note_restart(name, ended.finished_at)
+        self._show()
+        return started
+
+    def _note_not_started(self, name: str, waiting: Waiting) -> None:
+        self.memory = changed(self.memory, waiting={**self.memory.waiting, name: waiting})
+        self.wake.set()
+
+    def _note_started(self, name: str) -> None:
+        self.waiting.pop(name, None)
+        known = {other: why for other, why in self.memory.waiting.items() if other != name}
+        self.memory = changed(self.memory, waiting=known)
+
+    def _note_restart(self, name: str, ended_at: float) -> None:
+        delay = after_restart(self.memory.delays.get(name), ended_at, self.parts.clock.wall())
+        self.memory = changed(self.memory, delays={**self.memory.delays, name: delay})
+
+    # TERMINATING
+
+    async def _terminate(self) -> None:
+        self.ending.clear()
+        self.prober.stop_killing()
+        self._show()
+        observed = self.observed
+        alive = bool(observed.running) or observed.ready_sandbox is not None
+        if alive and not await self._unless_ending(self.stopping.stop_pod(self.pod, observed, self._grace())):
+            return  # the grace period has become shorter
+        if self.observed.running:
+            await self._wait(RECHECK_SECONDS)
+        else:
+            self._enter(Fact.STOPPED)
+
+    def _grace(self) -> float:
+        """What deletion says, else what the pod says."""
+        asked = self.pod.metadata.deletion_grace_period_seconds
+        return float(grace_of(self.pod) if asked is None else asked)
+
+    # TERMINATED
+
+    async def _clean_up(self) -> None:
+        """Volumes and cgroup go at once; containers and logs stay until the pod is deleted."""
+        parts = self.parts
+        self.prober.stop()
+        self._show()
+        await parts.volumes.tear_down(self.uid)
+        parts.cgroups.remove(pod_cgroup(self.pod, parts.config.cgroup_root))
+        parts.images.forget_pod(self.uid)
+        if not self.gone and self.pod.metadata.deletion_timestamp is None:
+            await self._wait(None)
+            return
+        await self.writer.flush()
+        await self._remove_from_runtime()
+        await self._remove_from_api()
+        self._enter(Fact.REMOVED)
+
+    async def _remove_from_runtime(self) -> None:
+        observed = self.observed
+        for container in observed.containers:
+            await self.parts.runtime.remove_container(container.id)
+        for sandbox in observed.sandboxes:
+            await self.parts.runtime.remove_pod_sandbox(sandbox.id)
+        self.parts.pleg.forget(self.uid)
+        if self.parts.node.on_disk:
+            remove_tree(log_directory(self.pod, self.parts.config.logs_directory))
+
+    async def _remove_from_api(self) -> None:
+        if self.gone:
+            return
+        meta = self.pod.metadata
+        try:
+            await self.parts.client.delete(Pod, meta.name or "", meta.namespace or "", uid=self.uid, grace_seconds=0)
+        except (NotFound, Conflict):
+            pass  # it is gone already, or has a successor of the same name
+
+    # What every stage needs.
+
+    def _show(self) -> None:
+        """Make the status what is known now."""
+        base = replace(self.pod, status=self.writer.wanted)
+        now = self.parts.clock.wall()
+        if self.refused is not None:
+            self.writer.want(rejected(base, self.refused, now))
+            return
+        around = Circumstances(
+            host_ips=self.parts.config.node_ips,
+            memory=changed(self.memory, probes=dict(self.prober.results)),
+            waiting=self.waiting,
+            verdict=self.verdict,
+            terminal=self.stage is Stage.TERMINATED,
+        )
+        self.writer.want(pod_status(base, self.observed, now, around))
+
+    async def _unless_ending(self, work: Coroutine[Any, Any, None]) -> bool:
+        """Whether the work was done before the pod was told to end (or to end sooner)."""
+        try:
+            async with asyncio.timeout(0 if self.ending.is_set() else None) as scope:
+                self.scope = scope
+                await work
+        except TimeoutError:
+            if not scope.expired():
+                raise
+            return False
+        finally:
+            self.scope = None
+        return True
+
+    def _end(self) -> None:
+        """Break off whatever an ending pod need not wait for."""
+        self.ending.set()
+        if self.scope is not None and self.scope.when() is None:
+            self.scope.reschedule(0)
+
+    async def _wait(self, seconds: float | None, event: asyncio.Event | None = None) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await (event or self.wake).wait()
+        except TimeoutError:
+            pass
+
+    async def _refresh_volumes(self) -> None:
+        """Bring what changed in the API to the pod's files."""
+        while True:
+            await self.parts.clock.sleep(REFRESH_SECONDS * (1 + self.parts.ids.rng.random() / 10))
+            if self.stage is not Stage.SYNCING or not self.parts.volumes.is_refreshed(self.pod):
+                continue
+            if not self.volumes_ready and not self.observed.running:
+                continue
+            try:
+                await self.parts.volumes.refresh(self.pod, self.starting.facts(self.observed))
+                self.volumes_ready = True
+            except (VolumeFault, ApiError, OSError) as fault:
+                self.parts.recorder.event(self.pod, "Warning", "FailedMount", str(fault))
+
+
+def _inherited(pod: Pod, observed: Observed) -> dict[str, Inherited]:
+    """Containers that ran before this worker, and what the API knows of them."""
+    groups = (pod.status.container_statuses, pod.status.init_container_statuses)
+    known = {status.container_id: status for group in groups for status in group or ()}
+    found = {status.id: known.get(identity(status.id)) for status in observed.running}
+    return {key: Inherited(bool(s and s.started), bool(s and s.ready)) for key, s in found.items()}
