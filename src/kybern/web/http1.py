@@ -8,7 +8,6 @@
 
 import asyncio
 import logging
-import ssl
 from collections import deque
 from math import inf
 from typing import TYPE_CHECKING, cast
@@ -79,7 +78,7 @@ class ServerProtocol(asyncio.Protocol):
         if self.taken is None:
             return False
         self.taken.end()
-        return not isinstance(self.transport.get_extra_info("ssl_object"), ssl.SSLObject)
+        return self.transport.get_extra_info("ssl_object") is None
 
     def pause_writing(self) -> None:
         self.outflow.pause()
