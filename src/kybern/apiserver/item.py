@@ -33,7 +33,7 @@ _metadata = msgspec.json.Decoder(MetadataOnly)
 class Item:
     """One revision of one object."""
 
-    __slots__ = ("_labels", "_served", "created", "fields", "key", "name", "namespace", "revision", "value")
+    __slots__ = ("_labels", "_served", "created", "fields", "key", "name", "namespace", "obj", "revision", "value")
 
     def __init__(self, key: str, namespace: str, name: str, value: bytes, created: int, revision: int) -> None:
         self.key = key
@@ -44,6 +44,8 @@ class Item:
         self.revision = revision
         self.fields: Mapping[str, str] | None = None
         """Values of the resource's own selectable fields, once a field selector has asked for them."""
+        self.obj: Any = None
+        """The object itself, once the server's own parts have asked for it."""
         self._served: bytes | None = None
         self._labels: Mapping[str, str] | None = None
 
@@ -63,6 +65,7 @@ class Item:
     def forget_derived(self) -> None:
         """For an item that only the history still holds."""
         self._served = None
+        self.obj = None
 
 
 def with_revision(value: bytes, revision: int) -> bytes:
@@ -76,7 +79,3 @@ def metadata_of(served: bytes) -> bytes:
     """The metadata of an object, as JSON."""
     return bytes(_metadata.decode(served).metadata)
 
-
-def raw(served: bytes) -> Any:
-    """Encoded JSON to be put into a larger value as it is."""
-    return msgspec.Raw(served)

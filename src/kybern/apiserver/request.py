@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
+from kybern.apiserver.paths import Address
 from kybern.registry.resource import Resource, Subresource
 from kybern.web.http import Request, Response
 
@@ -51,6 +52,8 @@ class ApiRequest:
     user: User = ANONYMOUS
     attributes: Attributes
     params: Mapping[str, list[str]]
+    address: Address | None = None
+    """None for paths that are not for a resource."""
     resource: Resource | None = None
     subresource: Subresource | None = None
     warnings: list[str] = field(default_factory=list)

@@ -62,7 +62,7 @@ def values(item: Item, resource: Resource) -> Callable[[str], str]:
 
 
 def read_fields(item: Item, resource: Resource) -> Mapping[str, str]:
-    obj: Any = resource.from_storage(decode(resource.kind.type, item.value))
+    obj: Any = decode(resource.kind.type, item.value)
     return {path: read(obj) for path, read in resource.selectable.items()}
 
 

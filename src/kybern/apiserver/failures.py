@@ -1,0 +1,38 @@
+"""The one place where what went wrong becomes an answer: a Status, with the code and headers that belong to it."""
+
+import logging
+
+from kybern.api.codec import encode
+from kybern.api.errors import ApiError, InternalError, RequestEntityTooLarge, ServiceUnavailable
+from kybern.apiserver.formats import JSON, Format, answer
+from kybern.store.interface import StoreError
+from kybern.web.http import BodyTooLarge, Response
+
+log = logging.getLogger(__name__)
+
+
+def status_body(error: ApiError) -> bytes:
+    return encode(error.status())
+
+
+def as_api_error(error: Exception) -> ApiError:
+    """What a client is told of any exception: nothing of the server's inside."""
+    if isinstance(error, ApiError):
+        return error
+    if isinstance(error, BodyTooLarge):
+        return RequestEntityTooLarge("Request entity too large: limit is 3145728")
+    if isinstance(error, StoreError):
+        log.error("the store refused: %s", error)
+        return ServiceUnavailable("the store cannot be written now, please try again later", retry_after_seconds=5)
+    log.error("a request failed inside the server", exc_info=error)
+    return InternalError("an internal error occurred; the server's log says more")
+
+
+def failure(error: Exception, format_: Format) -> Response:
+    told = as_api_error(error)
+    response = answer(status_body(told), Format(format_.media) if format_.media != JSON else Format(), told.code)
+    if told.retry_after_seconds is not None:
+        response.headers = {**response.headers, "Retry-After": str(told.retry_after_seconds)}
+    return response
+
+

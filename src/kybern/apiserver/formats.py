@@ -1,0 +1,92 @@
+"""The forms in which answers can be asked for: `Accept`, negotiated once for each header text that occurs.
+
+    application/json;as=Table;v=v1;g=meta.k8s.io,application/json
+
+A wish that cannot be met is passed over for the next; when none is left, 406 names what there is.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+import msgspec
+
+from kybern.api.errors import NotAcceptable
+from kybern.api.yaml_text import dump
+from kybern.web.http import Body, Response
+
+JSON = "application/json"
+YAML = "application/yaml"
+MEDIA = (JSON, YAML)
+TRANSFORMS = ("Table", "PartialObjectMetadata", "PartialObjectMetadataList")
+HEADERS_REMEMBERED = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    media: str = JSON
+    transform: str = ""
+    """Table, PartialObjectMetadata or PartialObjectMetadataList; empty: the object itself."""
+    version: str = "v1"
+    """Of the transform."""
+    streams: bool = False
+    """`;stream=watch` was asked for, as clients of protobuf do."""
+
+
+PLAIN = Format()
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """One clause of an Accept header."""
+
+    media: str
+    params: Mapping[str, str]
+    weight: float
+
+
+@lru_cache(HEADERS_REMEMBERED)
+def wishes(accept: str) -> tuple[Wish, ...]:
+    found = []
+    for clause in accept.split(","):
+        media, *settings = (part.strip() for part in clause.split(";"))
+        params = dict(setting.partition("=")[::2] for setting in settings)
+        try:
+            weight = float(params.get("q", "1"))
+        except ValueError:
+            weight = 0.0
+        if media:
+            found.append(Wish(media.lower(), params, weight))
+    return tuple(sorted(found, key=lambda wish: -wish.weight))
+
+
+@lru_cache(HEADERS_REMEMBERED)
+def negotiate(accept: str, transforms: tuple[str, ...] = TRANSFORMS) -> Format:
+    """The first wish that can be met, of those that allow these transforms."""
+    if not accept:
+        return PLAIN
+    for wish in wishes(accept):
+        media = JSON if wish.media in ("*/*", "application/*") else wish.media
+        transform = wish.params.get("as", "")
+        known = not transform or (transform in transforms and wish.params.get("g", "") == "meta.k8s.io")
+        if media in MEDIA and known and wish.params.get("v", "v1") in ("v1", "v1beta1"):
+            return Format(media, transform, wish.params.get("v", "v1"), "stream" in wish.params)
+    raise NotAcceptable(f"only the following media types are accepted: {', '.join(MEDIA)}")
+
+
+JSON_HEADERS = {"Content-Type": JSON, "Cache-Control": "no-cache, private"}
+YAML_HEADERS = {"Content-Type": YAML, "Cache-Control": "no-cache, private"}
+
+
+def answer(body: Body, format_: Format = PLAIN, status: int = 200, *, pretty: bool = False) -> Response:
+    """JSON bytes, in the form that was asked for."""
+    if format_.media == JSON and not pretty:
+        return Response(status, JSON_HEADERS, body)
+    whole = body if isinstance(body, bytes) else b"".join(body)  # type: ignore[arg-type]
+    if format_.media == YAML:
+        return Response(status, YAML_HEADERS, as_yaml(whole))
+    return Response(status, JSON_HEADERS, msgspec.json.format(whole, indent=2) + b"\n")
+
+
+def as_yaml(body: bytes) -> bytes:
+    return dump(msgspec.json.decode(body)).encode()

@@ -1,0 +1,19 @@
+"""Whether they may: decided from memory, on the same attributes that the router goes by."""
+
+from dataclasses import dataclass
+
+from kybern.apiserver.auth.denial import forbidden_request
+from kybern.apiserver.request import ApiRequest, Authorizer, Layer
+from kybern.web.http import Response
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorizeLayer:
+    authorizer: Authorizer
+    next: Layer
+
+    async def __call__(self, request: ApiRequest) -> Response:
+        decision = self.authorizer.decide(request.attributes)
+        if not decision.allowed:
+            raise forbidden_request(request.attributes, decision.reason)
+        return await self.next(request)

@@ -1,0 +1,40 @@
+"""An object's metadata, whichever form the object has: a Struct's attribute, or a part of a custom resource's dict."""
+
+from typing import Any
+
+from msgspec import structs
+
+from kybern.api.codec import from_builtins, to_builtins
+from kybern.api.errors import About
+from kybern.api.meta_v1 import ObjectMeta
+from kybern.registry.resource import Obj, Resource
+
+replace = structs.replace
+
+
+def meta_of(obj: Obj) -> ObjectMeta:
+    if isinstance(obj, dict):
+        return from_builtins(ObjectMeta, obj.get("metadata") or {})
+    meta: ObjectMeta = obj.metadata
+    return meta
+
+
+def with_meta(obj: Obj, meta: ObjectMeta) -> Obj:
+    if isinstance(obj, dict):
+        head = {"kind": obj.get("kind"), "apiVersion": obj.get("apiVersion"), "metadata": to_builtins(meta)}
+        return head | {key: value for key, value in obj.items() if key not in head}
+    return obj if obj.metadata is meta else replace(obj, metadata=meta)
+
+
+def changed_meta(obj: Obj, **changes: Any) -> Obj:
+    return with_meta(obj, replace(meta_of(obj), **changes))
+
+
+def at_revision(obj: Obj, revision: int) -> Obj:
+    return changed_meta(obj, resource_version=str(revision))
+
+
+def about(resource: Resource, name: str = "") -> About:
+    """What errors about an object of this resource name."""
+    kind = resource.kind
+    return About(resource=kind.plural, group=kind.group, name=name, kind=kind.kind)

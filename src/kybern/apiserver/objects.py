@@ -1,0 +1,87 @@
+"""The cluster as the API server's own parts see it: admission, authorization, bootstrap.
+
+Reads are the caches' objects, decoded; writes go through the same rules and admission as everybody's.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
+
+from kybern.api.codec import decode
+from kybern.api.meta_v1 import DeleteOptions, Preconditions
+from kybern.apiserver.deletion import delete
+from kybern.apiserver.frames import Event
+from kybern.apiserver.item import Item
+from kybern.apiserver.machine import Machine
+from kybern.apiserver.meta import meta_of
+from kybern.apiserver.options import Writing
+from kybern.apiserver.request import User
+from kybern.apiserver.selection import Selection
+from kybern.apiserver.storage import Storage
+from kybern.apiserver.verbs.update import check_preconditions
+from kybern.apiserver.writes import create, rewrite
+from kybern.registry.resource import Obj, Resource
+
+T = TypeVar("T")
+
+SELF = User("system:apiserver", ("system:masters", "system:authenticated"))
+MANAGER = "kube-apiserver"
+
+
+class ClusterObjects:
+    def __init__(self, machine: Machine, resources: Callable[[], Iterable[Resource]]) -> None:
+        self.machine = machine
+        self._resources = resources
+        self._by_type: dict[type[Any], Storage] = {}
+        for storage in machine.storages.values():
+            self._by_type.setdefault(storage.resource.kind.type, storage)
+
+    def get(self, type: type[T], name: str, namespace: str = "") -> T | None:
+        item = self._by_type[type].cache.get(namespace, name)
+        return None if item is None else object_of(type, item)
+
+    def list(self, type: type[T], namespace: str | None = None) -> Sequence[T]:
+        storage = self._by_type[type]
+        page = storage.cache.page(Selection(storage.resource, namespace or ""))
+        return [decode(type, item.served) for item in page.items]
+
+    async def create(self, obj: T) -> T:
+        storage = self._by_type[type(obj)]
+        written = await create(self.machine, storage, obj, meta_of(obj).namespace or "", writing())
+        return decode(type(obj), written.served)
+
+    async def update(self, obj: T) -> T:
+        storage, meta = self._by_type[type(obj)], meta_of(obj)
+        name = meta.name or ""
+
+        def change(old: Obj) -> Obj:
+            check_preconditions(storage, name, meta, old)
+            return obj
+
+        written = await rewrite(self.machine, storage, meta.namespace or "", name, change, writing())
+        return decode(type(obj), written.served)
+
+    async def delete(self, type: type[Any], name: str, namespace: str = "", *, uid: str = "") -> None:
+        options = DeleteOptions(preconditions=Preconditions(uid=uid or None))
+        await delete(self.machine, self._by_type[type], namespace, name, options, writing())
+
+    def resources(self) -> Iterable[Resource]:
+        return self._resources()
+
+    def on_change(self, type: type[Any], call: Callable[[Any, Any], None]) -> None:
+        def told(event: Event) -> None:
+            old, new = event.old, event.new
+            call(old and object_of(type, old), new and object_of(type, new))
+
+        self._by_type[type].cache.on_event.append(told)
+
+
+def object_of(type_: type[T], item: Item) -> T:
+    """An item as its Struct; kept on the item, for these parts look at the same few objects all the time."""
+    if item.obj is None:
+        item.obj = decode(type_, item.served)
+    found: T = item.obj
+    return found
+
+
+def writing() -> Writing:
+    return Writing(user=SELF, manager=MANAGER)

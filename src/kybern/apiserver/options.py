@@ -1,0 +1,84 @@
+"""The query parameters of a request, checked: what `metav1.CreateOptions` and its relatives say."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from kybern.api.errors import About, BadRequest, invalid
+from kybern.api.invalid import FieldError, invalid_value, not_supported, too_long
+from kybern.apiserver.request import User
+
+MANAGER_BYTES_MAX = 128
+DEFAULT_MANAGER = "unknown"
+
+Params = Mapping[str, Sequence[str]]
+
+
+@dataclass(slots=True, kw_only=True)
+class Writing:
+    """Who writes, and how."""
+
+    user: User
+    manager: str = DEFAULT_MANAGER
+    dry_run: bool = False
+    validation: str = "Warn"
+    """Of unknown and repeated fields: Strict, Warn or Ignore."""
+    force: bool = False
+    """Server-side apply takes fields over from other managers."""
+    subresource: str = ""
+    operation: str = "Update"
+    """For managedFields: Update or Apply."""
+    warnings: list[str] = field(default_factory=list)
+    options: Any = None
+
+
+def one(params: Params, name: str) -> str:
+    values = params.get(name)
+    return values[0] if values else ""
+
+
+def flag(params: Params, name: str) -> bool:
+    """As upstream reads a boolean: anything but false and 0 is yes, also an empty value."""
+    values = params.get(name)
+    return values is not None and values[0].lower() not in ("false", "0")
+
+
+def whole_number(params: Params, name: str) -> int | None:
+    text = one(params, name)
+    if not text:
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        raise BadRequest(f'strconv.ParseInt: parsing "{text}": invalid syntax') from None
+
+
+def writing_of(params: Params, user: User, user_agent: str, kind: str, warnings: list[str]) -> Writing:
+    """`kind` names the options in errors: CreateOptions, UpdateOptions, PatchOptions."""
+    manager = one(params, "fieldManager")
+    validation = one(params, "fieldValidation") or "Warn"
+    dry_run = params.get("dryRun", ())
+    wrong: list[FieldError] = []
+    wrong += [not_supported("dryRun", value, ["All"]) for value in dry_run if value != "All"]
+    if validation not in ("Ignore", "Strict", "Warn"):
+        wrong.append(not_supported("fieldValidation", validation, ["Ignore", "Strict", "Warn"]))
+    if len(manager.encode()) > MANAGER_BYTES_MAX:
+        wrong.append(too_long("fieldManager", manager, MANAGER_BYTES_MAX))
+    if not manager.isprintable():
+        wrong.append(invalid_value("fieldManager", manager, "should only contain printable characters"))
+    if wrong:
+        raise invalid(About(kind=kind, group="meta.k8s.io"), wrong)
+    return Writing(
+        user=user,
+        manager=manager or manager_of(user_agent),
+        dry_run=bool(dry_run),
+        validation=validation,
+        force=flag(params, "force"),
+        warnings=warnings,
+    )
+
+
+def manager_of(user_agent: str) -> str:
+    """The program's name: what stands before the first slash of its User-Agent."""
+    name = user_agent.partition("/")[0]
+    return name.encode()[:MANAGER_BYTES_MAX].decode(errors="ignore") if name.isprintable() and name else DEFAULT_MANAGER

@@ -1,0 +1,110 @@
+"""The API server, put together: one handler for web requests.
+
+    machine = await open_machine(store, RESOURCES, clock, ids)
+    objects = ClusterObjects(machine, lambda: RESOURCES)
+    server = ApiServer(machine, authenticate=..., authorizer=..., plugins=..., creators=..., connections=..., documents=...)
+    await serve(server, ...)            # kybern.web
+    await server.run()                  # beside it: forgets old revisions, until cancelled
+
+The layers, from the outside: understand → authenticate → limit → authorize → dispatch (→ admit → store). What any of them
+raises becomes a Status here, and nowhere else.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from kybern.aio.clock import Clock
+from kybern.aio.ids import Ids
+from kybern.apiserver.auth.impersonation import Impersonation
+from kybern.apiserver.compaction import Compaction
+from kybern.apiserver.connect import Connections, Creators
+from kybern.apiserver.dispatch import Dispatch
+from kybern.apiserver.failures import failure
+from kybern.apiserver.formats import PLAIN, Format, negotiate
+from kybern.apiserver.health import Check, Health, well
+from kybern.apiserver.layers.authenticate import Authenticate, AuthenticateLayer
+from kybern.apiserver.layers.authorize import AuthorizeLayer
+from kybern.apiserver.layers.limit import LimitLayer
+from kybern.apiserver.layers.understand import Understand
+from kybern.apiserver.machine import Machine
+from kybern.apiserver.metrics import Metrics
+from kybern.apiserver.request import AdmissionPlugin, Authorizer, Layer
+from kybern.apiserver.storage import GroupVersionResource, key_of, load_caches, storages_for
+from kybern.apiserver.warning import warned
+from kybern.registry.resource import Resource
+from kybern.store.interface import Store
+from kybern.web.http import Request, Response
+
+
+async def open_machine(store: Store, resources: Iterable[Resource], clock: Clock, ids: Ids) -> Machine:
+    """Everything in memory that is in the store, for these resources."""
+    storages = storages_for(resources, store)
+    await load_caches(list(storages.values()), store)
+    return Machine(store, storages, clock, ids)
+
+
+class ApiServer:
+    def __init__(
+        self,
+        machine: Machine,
+        resources: Iterable[Resource],
+        *,
+        authenticate: Authenticate,
+        authorizer: Authorizer,
+        impersonation: Impersonation | None = None,
+        plugins: Sequence[AdmissionPlugin] = (),
+        creators: Creators | None = None,
+        connections: Connections | None = None,
+        paths: Mapping[str, Layer] | None = None,
+        documents: Sequence[Layer] = (),
+        checks: Mapping[str, Check] | None = None,
+    ) -> None:
+        """`paths` are answered by their handlers; `documents` are asked about every other path (discovery, OpenAPI)."""
+        machine.plugins = plugins
+        self.machine = machine
+        self.metrics = Metrics()
+        self.served: dict[GroupVersionResource, Resource] = {key_of(resource): resource for resource in resources}
+        self.understand = Understand(self.served.get)
+        self.compaction = Compaction(machine)
+        health = Health({"ping": well, "store": self._store_is_well, **(checks or {})})
+        dispatch = Dispatch(
+            machine,
+            creators=creators or {},
+            connections=connections or {},
+            paths={**dict(health.paths()), "/metrics": self.metrics.answer, **(paths or {})},
+            documents=documents,
+        )
+        limited = LimitLayer(AuthorizeLayer(authorizer, dispatch))
+        self.first: Layer = AuthenticateLayer(authenticate, impersonation, limited)
+
+    async def __call__(self, http: Request) -> Response:
+        clock = self.machine.clock
+        began = clock.monotonic()
+        request = self.understand(http)
+        try:
+            response = await self.first(request)
+        except Exception as error:  # noqa: BLE001 - the one place where whatever went wrong becomes an answer
+            response = failure(error, format_for_errors(http))
+        if request.warnings:
+            response = warned(response, request.warnings)
+        if http.method == "HEAD":
+            response.body = b""
+        self.metrics.count(request, response.status, clock.monotonic() - began)
+        return response
+
+    async def run(self) -> None:
+        """The server's own housekeeping, for as long as it serves."""
+        await self.compaction.run()
+
+    async def _store_is_well(self) -> str:
+        await self.machine.store.settle()
+        return ""
+
+
+def format_for_errors(http: Request) -> Format:
+    """An error is told in whatever form; a wish that cannot be met is no reason not to."""
+    try:
+        return negotiate(http.headers.get("accept", ""))
+    except Exception:  # noqa: BLE001 - see above
+        return PLAIN
+
+

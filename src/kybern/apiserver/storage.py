@@ -1,0 +1,79 @@
+"""What the machine needs to serve one resource: its rules, its place in the store, its cache.
+
+Several versions of a kind may share one place. One of them is how objects are stored; the others convert on the way,
+and have a cache of their own, in their own version.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from kybern.api.codec import decode, encode
+from kybern.api.errors import About
+from kybern.apiserver.cache import Cache
+from kybern.apiserver.meta import at_revision, changed_meta, meta_of
+from kybern.registry.resource import Obj, Resource, same
+from kybern.store.interface import Entry, Store
+
+GroupVersionResource = tuple[str, str, str]
+
+
+class Storage:
+    __slots__ = ("cache", "resource", "stored_type")
+
+    def __init__(self, resource: Resource, stored_type: type[Any], store: Store) -> None:
+        self.resource = resource
+        self.stored_type = stored_type
+        convert = None if resource.from_storage is same else self._converted
+        self.cache = Cache(resource, store, convert)
+
+    def _converted(self, value: bytes) -> bytes:
+        return encode(self.resource.from_storage(decode(self.stored_type, value)))
+
+    def load(self, entry: Entry) -> Obj:
+        """A stored entry as the object that it was, at its resource version."""
+        return at_revision(self.resource.from_storage(decode(self.stored_type, entry.value)), entry.revision)
+
+    def dump(self, obj: Obj) -> bytes:
+        """What the store keeps: without the resource version, which is the store's own."""
+        if meta_of(obj).resource_version is not None:
+            obj = changed_meta(obj, resource_version=None)
+        return encode(self.resource.to_storage(obj))
+
+    def encode(self, obj: Obj) -> bytes:
+        """The object as this version has it, without a resource version: to be spliced and sent."""
+        return encode(obj if meta_of(obj).resource_version is None else changed_meta(obj, resource_version=None))
+
+    def about(self, name: str = "") -> About:
+        kind = self.resource.kind
+        return About(resource=kind.plural, group=kind.group, name=name, kind=kind.kind)
+
+
+def storages_for(resources: Iterable[Resource], store: Store) -> dict[GroupVersionResource, Storage]:
+    """A storage for each resource that has objects."""
+    stored = [resource for resource in resources if "get" in resource.kind.verbs]
+    types = stored_types(stored)
+    return {key_of(resource): Storage(resource, types[resource.prefix], store) for resource in stored}
+
+
+def stored_types(resources: Iterable[Resource]) -> Mapping[str, type[Any]]:
+    """For each place in the store the type of what lies there: the version that needs no conversion."""
+    found: dict[str, type[Any]] = {}
+    for resource in resources:
+        if resource.to_storage is same:
+            found.setdefault(resource.prefix, resource.kind.type)
+    return found
+
+
+def key_of(resource: Resource) -> GroupVersionResource:
+    kind = resource.kind
+    return kind.group, kind.version, kind.plural
+
+
+async def load_caches(storages: Sequence[Storage], store: Store) -> None:
+    """Fill every cache with the store's present and its history; they follow it from then on."""
+    history = await store.changes("/", after=store.oldest)
+    for storage in storages:
+        cache = storage.cache
+        entries, _ = await store.list(cache.prefix)
+        mine = [change for change in history if change.key.startswith(cache.prefix)]
+        cache.load(entries, mine, store.oldest)

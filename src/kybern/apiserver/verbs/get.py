@@ -1,0 +1,31 @@
+"""GET of one object: bytes that are there already."""
+
+from kybern.api.errors import not_found
+from kybern.apiserver.formats import PLAIN, answer, negotiate
+from kybern.apiserver.machine import Machine
+from kybern.apiserver.options import one
+from kybern.apiserver.request import ApiRequest
+from kybern.apiserver.storage import Storage
+from kybern.apiserver.verbs.listing import include_of
+from kybern.apiserver.verbs.shown import shown
+from kybern.apiserver.verbs.versions import check_not_future, version_number
+from kybern.web.http import Response
+
+
+async def get(machine: Machine, storage: Storage, request: ApiRequest) -> Response:
+    at = request.attributes
+    item = storage.cache.get(at.namespace, at.name)
+    if request.params:
+        await check_not_future(machine, version_number(one(request.params, "resourceVersion")))
+    if item is None:
+        raise not_found(storage.about(at.name))
+    format_ = negotiate(request.http.headers.get("accept", ""))
+    if format_ is PLAIN or not format_.transform:
+        return answer(item.served, format_, pretty=bool(request.params) and pretty(request))
+    return answer(shown(storage, item.served, format_, machine.clock, include_of(request.params)), format_)
+
+
+def pretty(request: ApiRequest) -> bool:
+    return one(request.params, "pretty").lower() in ("true", "1")
+
+

@@ -1,0 +1,107 @@
+"""GET of a collection: the cache's bytes, joined."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from kybern.api.errors import BadRequest, Expired
+from kybern.apiserver.cache import Page
+from kybern.apiserver.formats import Format, answer, negotiate
+from kybern.apiserver.machine import Machine
+from kybern.apiserver.options import Params, one, whole_number
+from kybern.apiserver.request import ApiRequest
+from kybern.apiserver.selection import Selection, selection_of
+from kybern.apiserver.storage import Storage
+from kybern.apiserver.tables import INCLUDES, table_of
+from kybern.apiserver.verbs.continuing import INCONSISTENT, ContinueExpired, read_token, token_for
+from kybern.apiserver.verbs.shown import partial
+from kybern.apiserver.verbs.versions import NEWEST, check_not_future, wanted_version
+from kybern.web.http import Response
+
+
+async def list_objects(machine: Machine, storage: Storage, request: ApiRequest) -> Response:
+    params = request.params
+    format_ = negotiate(request.http.headers.get("accept", ""))
+    selection = selected(storage, request)
+    if not params:
+        page = storage.cache.page(selection)
+    else:
+        page = await page_for(machine, storage, selection, params)
+    token = token_for(page.revision, storage.cache.prefix, page.next) if page.next else ""
+    if format_.transform:
+        return answer(transformed(machine, storage, page, token, format_, include_of(params)), format_)
+    pretty = bool(params) and one(params, "pretty") in ("true", "1")
+    return answer(joined(storage, page, token), format_, pretty=pretty)
+
+
+def selected(storage: Storage, request: ApiRequest) -> Selection:
+    params, namespace = request.params, request.attributes.namespace
+    if not params:
+        return Selection(storage.resource, namespace)
+    labels, fields = one(params, "labelSelector"), one(params, "fieldSelector")
+    return selection_of(storage.resource, namespace, labels, fields)
+
+
+async def page_for(machine: Machine, storage: Storage, selection: Selection, params: Params) -> Page:
+    limit = whole_number(params, "limit") or 0
+    token = one(params, "continue")
+    wanted = wanted_version(params, limit, bool(token))
+    if limit < 0:
+        raise BadRequest("limit must not be negative")
+    if token:
+        return next_page(machine, storage, selection, token, limit)
+    if wanted != NEWEST:
+        await check_not_future(machine, wanted.at or wanted.not_older_than)
+    return storage.cache.page(selection, at=wanted.at, limit=limit)
+
+
+def next_page(machine: Machine, storage: Storage, selection: Selection, token: str, limit: int) -> Page:
+    revision, after = read_token(token, storage.cache.prefix)
+    if revision == INCONSISTENT:
+        return storage.cache.page(selection, after=after, limit=limit)
+    if revision < storage.cache.oldest:
+        raise ContinueExpired(token_for(INCONSISTENT, storage.cache.prefix, after))
+    try:
+        return storage.cache.page(selection, at=revision, after=after, limit=limit)
+    except Expired:
+        raise ContinueExpired(token_for(INCONSISTENT, storage.cache.prefix, after)) from None
+
+
+def joined(storage: Storage, page: Page, token: str) -> Sequence[bytes]:
+    kind = storage.resource.kind
+    more = f',"continue":"{token}"' if token else ""
+    if page.remaining is not None:
+        more += f',"remainingItemCount":{page.remaining}'
+    head = (
+        f'{{"kind":"{kind.kind}List","apiVersion":"{kind.api_version}",'
+        f'"metadata":{{"resourceVersion":"{page.revision}"{more}}},"items":['
+    )
+    return head.encode(), b",".join([item.served for item in page.items]), b"]}\n"
+
+
+def transformed(machine: Machine, storage: Storage, page: Page, token: str, format_: Format, include: str) -> bytes:
+    meta: dict[str, Any] = {"resourceVersion": str(page.revision)}
+    if token:
+        meta["continue"] = token
+    if page.remaining is not None:
+        meta["remainingItemCount"] = page.remaining
+    served = [item.served for item in page.items]
+    if format_.transform == "Table":
+        now = machine.clock.wall()
+        return table_of(storage.resource, served, format_.version, now, include, list_meta=meta)
+    items = b",".join(partial(one, format_.version) for one in served)
+    more = f',"continue":"{token}"' if token else ""
+    if page.remaining is not None:
+        more += f',"remainingItemCount":{page.remaining}'
+    head = (
+        f'{{"kind":"PartialObjectMetadataList","apiVersion":"meta.k8s.io/{format_.version}",'
+        f'"metadata":{{"resourceVersion":"{page.revision}"{more}}},"items":['
+    )
+    return head.encode() + items + b"]}"
+
+
+def include_of(params: Params) -> str:
+    """How much of each object a table's rows carry."""
+    include = one(params, "includeObject") or "Metadata"
+    if include not in INCLUDES:
+        raise BadRequest(f'Invalid value: "{include}": must be one of None, Metadata, Object')
+    return include

@@ -1,0 +1,122 @@
+"""A part of an object with its own address: read, replaced and patched through the object's rules for that part."""
+
+from kybern.api.codec import decode, encode
+from kybern.api.errors import MethodNotAllowed, not_found
+from kybern.api.kind import Kind
+from kybern.api.meta_v1 import Status
+from kybern.apiserver.body import body_of, media_type, object_in
+from kybern.apiserver.connect import Creator
+from kybern.apiserver.formats import Format, answer, negotiate
+from kybern.apiserver.machine import Machine
+from kybern.apiserver.meta import changed_meta, meta_of
+from kybern.apiserver.options import writing_of
+from kybern.apiserver.request import ApiRequest
+from kybern.apiserver.storage import Storage
+from kybern.apiserver.verbs.apply import APPLY_TYPES, apply
+from kybern.apiserver.verbs.create import in_namespace
+from kybern.apiserver.verbs.patch import check_version, patched, patcher
+from kybern.apiserver.verbs.shown import shown
+from kybern.apiserver.verbs.update import check_name, check_preconditions
+from kybern.apiserver.writes import Written, rewrite
+from kybern.registry.resource import Obj, Subresource
+from kybern.store.interface import Entry
+from kybern.web.http import Response
+
+NOT_ALLOWED = "the server does not allow this method on the requested resource"
+
+
+async def read(machine: Machine, storage: Storage, sub: Subresource, request: ApiRequest) -> Response:
+    at = request.attributes
+    item = storage.cache.get(at.namespace, at.name)
+    if item is None:
+        raise not_found(storage.about(at.name))
+    format_ = negotiate(request.http.headers.get("accept", ""))
+    if sub.kind is None:
+        return answer(shown(storage, item.served, format_, machine.clock), format_)
+    entry = Entry(item.key, item.value, item.created, item.revision)
+    return part_answer(sub, storage.load(entry), format_, 200)
+
+
+async def replace(machine: Machine, storage: Storage, sub: Subresource, request: ApiRequest) -> Response:
+    http, at = request.http, request.attributes
+    format_ = negotiate(http.headers.get("accept", ""))
+    agent = http.headers.get("user-agent", "")
+    writing = writing_of(request.params, request.user, agent, "UpdateOptions", request.warnings)
+    writing.subresource = sub.name
+    sent = object_in(await body_of(http), media_type(http), kind_of(storage, sub), writing)
+    check_name(sent, at.name, at.namespace)
+
+    def change(old: Obj) -> Obj:
+        check_preconditions(storage, at.name, meta_of(sent), old)
+        return put_back(sub, old, sent)
+
+    written = await rewrite(machine, storage, at.namespace, at.name, change, writing, check=sub.validate)
+    return written_answer(machine, storage, sub, written, format_)
+
+
+async def patch(machine: Machine, storage: Storage, sub: Subresource, request: ApiRequest) -> Response:
+    http, at = request.http, request.attributes
+    media = media_type(http)
+    if media in APPLY_TYPES:
+        return await apply(machine, storage, request)
+    format_ = negotiate(http.headers.get("accept", ""))
+    agent = http.headers.get("user-agent", "")
+    writing = writing_of(request.params, request.user, agent, "PatchOptions", request.warnings)
+    writing.subresource = sub.name
+    kind = kind_of(storage, sub)
+    applied = patcher(await body_of(http), media, kind)
+
+    def change(old: Obj) -> Obj:
+        part = sub.read(old) if sub.read else old
+        sent = patched(part, applied, kind, writing)
+        check_version(storage, at.name, sent, old)
+        return put_back(sub, old, sent)
+
+    written = await rewrite(machine, storage, at.namespace, at.name, change, writing, check=sub.validate)
+    return written_answer(machine, storage, sub, written, format_)
+
+
+async def post(
+    machine: Machine, storage: Storage, sub: Subresource, request: ApiRequest, creator: Creator | None
+) -> Response:
+    """A body that does something to the object: a creator's business, or the resource's own rule."""
+    http, at = request.http, request.attributes
+    format_ = negotiate(http.headers.get("accept", ""), ())
+    agent = http.headers.get("user-agent", "")
+    writing = writing_of(request.params, request.user, agent, "CreateOptions", request.warnings)
+    writing.subresource = sub.name
+    sent = object_in(await body_of(http), media_type(http), kind_of(storage, sub), writing)
+    if meta_of(sent).name:
+        check_name(sent, at.name, at.namespace)
+    sent = changed_meta(in_namespace(sent, at.namespace), name=at.name)
+    if creator is not None:
+        return answer(encode(await creator(sent, request)), format_, 201)
+    await rewrite(
+        machine, storage, at.namespace, at.name, lambda old: put_back(sub, old, sent), writing, check=sub.validate
+    )
+    return answer(encode(Status(status="Success", code=201)), format_, 201)
+
+
+def kind_of(storage: Storage, sub: Subresource) -> Kind:
+    return sub.kind or storage.resource.kind
+
+
+def put_back(sub: Subresource, old: Obj, sent: Obj) -> Obj:
+    if sub.write is None:
+        raise MethodNotAllowed(NOT_ALLOWED)
+    return sub.write(old, sent)
+
+
+def written_answer(
+    machine: Machine, storage: Storage, sub: Subresource, written: Written, format_: Format
+) -> Response:
+    if sub.kind is None:
+        return answer(shown(storage, written.served, format_, machine.clock), format_)
+    return part_answer(sub, decode(storage.resource.kind.type, written.served), format_, 200)
+
+
+def part_answer(sub: Subresource, obj: Obj, format_: Format, status: int) -> Response:
+    if sub.read is None:
+        raise MethodNotAllowed(NOT_ALLOWED)
+    return answer(encode(sub.read(obj)), format_, status)
+

@@ -1,0 +1,79 @@
+"""resourceVersion and its relatives in a query: which state of the world a reader wants.
+
+    none            the newest
+    0               any; here that is the newest too
+    N               not older than N; with a limit and no match rule, exactly N
+    Exact / NotOlderThan say so
+
+A version that is yet to come is waited for, a little.
+"""
+
+from dataclasses import dataclass
+
+from kybern.api.errors import About, BadRequest, Timeout, invalid
+from kybern.api.invalid import forbidden_field, not_supported
+from kybern.api.meta_v1 import StatusCause
+from kybern.apiserver.machine import Machine
+from kybern.apiserver.options import Params, one
+
+FUTURE_WAIT_SECONDS = 3.0  # upstream's patience with a version it has not seen
+FUTURE_LOOK_SECONDS = 0.05
+MATCHES = ("Exact", "NotOlderThan")
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which state a list shows: `at` exactly that revision, or the newest when it is 0."""
+
+    at: int = 0
+    not_older_than: int = 0
+
+
+NEWEST = Wanted()
+
+
+def version_number(text: str) -> int:
+    if not text:
+        return 0
+    if not text.isdecimal() or len(text) > 20:
+        raise BadRequest(f'Invalid value: "{text}": strconv.ParseUint: parsing "{text}": invalid syntax')
+    return int(text)
+
+
+def wanted_version(params: Params, limit: int, continued: bool) -> Wanted:
+    version, match = one(params, "resourceVersion"), one(params, "resourceVersionMatch")
+    wrong = []
+    if match:
+        if continued:
+            wrong.append(forbidden_field("resourceVersionMatch", "resourceVersionMatch is forbidden for continue"))
+        elif not version:
+            why = "resourceVersionMatch is forbidden unless resourceVersion is provided"
+            wrong.append(forbidden_field("resourceVersionMatch", why))
+        if match not in MATCHES:
+            wrong.append(not_supported("resourceVersionMatch", match, MATCHES))
+        elif match == "Exact" and version == "0":
+            why = 'resourceVersionMatch "exact" is forbidden for resourceVersion "0"'
+            wrong.append(forbidden_field("resourceVersionMatch", why))
+    if wrong:
+        raise invalid(About(kind="ListOptions", group="meta.k8s.io"), wrong)
+    if continued and version not in ("", "0"):
+        raise BadRequest("specifying resource version is not allowed when using continue")
+    number = version_number(version)
+    exact = match == "Exact" or (not match and limit > 0)
+    return Wanted(at=number) if number and exact else Wanted(not_older_than=number)
+
+
+async def check_not_future(machine: Machine, number: int) -> None:
+    """Returns once the store has reached a revision; a Timeout that tells clients to try again where it does not."""
+    if number <= machine.store.revision:
+        return
+    until = machine.clock.monotonic() + FUTURE_WAIT_SECONDS
+    while machine.clock.monotonic() < until:
+        await machine.clock.sleep(FUTURE_LOOK_SECONDS)
+        if number <= machine.store.revision:
+            return
+    message = f"Too large resource version: {number}, current: {machine.store.revision}"
+    cause = StatusCause(reason="ResourceVersionTooLarge", message="Too large resource version")
+    raise Timeout(message, causes=[cause], retry_after_seconds=1)
+
+

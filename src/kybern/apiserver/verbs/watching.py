@@ -1,0 +1,172 @@
+"""GET of a collection with `watch=true`: its changes, as a stream that lasts until somebody ends it.
+
+- From a revision: what happened after it, then what happens. Without one, or from 0: first what there is.
+- `sendInitialEvents`: what there is, then a bookmark that says so, then what happens.
+- Bookmarks tell a quiet watcher how far it has come, about once a minute and when its time is up.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from kybern.api.errors import About, Expired, invalid
+from kybern.api.invalid import forbidden_field
+from kybern.api.selectors import FieldRequirement, FieldSelector
+from kybern.apiserver.failures import status_body
+from kybern.apiserver.formats import Format, negotiate
+from kybern.apiserver.frames import as_served, bookmark, frame
+from kybern.apiserver.machine import Machine
+from kybern.apiserver.options import Params, flag, one, whole_number
+from kybern.apiserver.request import ApiRequest
+from kybern.apiserver.selection import Selection
+from kybern.apiserver.storage import Storage
+from kybern.apiserver.verbs.listing import include_of, selected
+from kybern.apiserver.verbs.shown import form_for
+from kybern.apiserver.verbs.versions import check_not_future, version_number
+from kybern.apiserver.watcher import Watcher
+from kybern.web.http import Response
+
+TIMEOUT_SECONDS_MIN = 1800  # upstream ends a watch that names no end after half an hour to an hour
+BOOKMARK_SECONDS = 60.0
+INITIAL_BYTES = 64 * 1024  # of a long first list, how much goes out at a time
+
+HEADERS = {"Content-Type": "application/json", "Cache-Control": "no-cache, private"}
+STREAM_HEADERS = {"Content-Type": "application/json;stream=watch", "Cache-Control": "no-cache, private"}
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    after: int
+    initial: bool
+    bookmarks: bool
+    marks_end: bool
+    """A bookmark says when the initial events are through."""
+    seconds: float
+
+
+async def watch(machine: Machine, storage: Storage, request: ApiRequest) -> Response:
+    params = request.params
+    format_ = negotiate(request.http.headers.get("accept", ""))
+    selection = selected(storage, request)
+    if request.attributes.name and not selection.name:
+        selection = named(selection, request.attributes.name)
+    wishes = wishes_of(machine, params)
+    await check_not_future(machine, wishes.after)
+    stream = WatchStream(machine, storage, selection, format_, include_of(params), wishes)
+    return Response(200, STREAM_HEADERS if format_.streams else HEADERS, stream.frames())
+
+
+def named(selection: Selection, name: str) -> Selection:
+    fields = FieldSelector((*selection.fields.requirements, FieldRequirement("metadata.name", True, name)))
+    return Selection(selection.resource, selection.namespace, selection.labels, fields)
+
+
+def wishes_of(machine: Machine, params: Params) -> Wishes:
+    after = version_number(one(params, "resourceVersion"))
+    bookmarks = flag(params, "allowWatchBookmarks")
+    asked = "sendInitialEvents" in params
+    initial = flag(params, "sendInitialEvents")
+    match = one(params, "resourceVersionMatch")
+    wrong = []
+    if asked and match != "NotOlderThan":
+        why = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
+        wrong.append(forbidden_field("resourceVersionMatch", why))
+    if not asked and match:
+        why = "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"
+        wrong.append(forbidden_field("resourceVersionMatch", why))
+    if initial and not bookmarks:
+        why = "sendInitialEvents requires allowWatchBookmarks to be true"
+        wrong.append(forbidden_field("sendInitialEvents", why))
+    if wrong:
+        raise invalid(About(kind="ListOptions", group="meta.k8s.io"), wrong)
+    seconds = whole_number(params, "timeoutSeconds") or TIMEOUT_SECONDS_MIN * (1 + machine.ids.rng.random())
+    return Wishes(
+        after=after,
+        initial=initial if asked else after == 0,
+        bookmarks=bookmarks,
+        marks_end=initial and bookmarks,
+        seconds=seconds,
+    )
+
+
+class WatchStream:
+    def __init__(
+        self, machine: Machine, storage: Storage, selection: Selection, format_: Format, include: str, wishes: Wishes
+    ) -> None:
+        self.machine = machine
+        self.storage = storage
+        self.selection = selection
+        self.wishes = wishes
+        self.form = form_for(storage, format_, machine.clock, include) or as_served
+        self.bookmark_due = False
+        self.over = False
+
+    async def frames(self) -> AsyncIterator[bytes]:
+        wishes, cache = self.wishes, self.storage.cache
+        revision = self.machine.store.revision
+        try:
+            watcher = cache.watch(self.selection, self.form, after=revision if wishes.initial else wishes.after)
+        except Expired as error:
+            yield frame("ERROR", status_body(error))
+            return
+        timers = self._timers(watcher)
+        try:
+            if wishes.initial:
+                for piece in self._initial():
+                    yield piece
+                if wishes.marks_end:
+                    yield self._bookmark(revision, initial_events_end=True)
+            while not watcher.cut:
+                if data := watcher.drain():
+                    yield data
+                elif self.bookmark_due or self.over:
+                    self.bookmark_due = False
+                    watcher.woken.clear()
+                    if wishes.bookmarks:
+                        yield self._bookmark(self.machine.store.revision)
+                    if self.over:
+                        return
+                else:
+                    await watcher.woken.wait()
+        finally:
+            watcher.close()
+            for timer in timers:
+                timer.cancel()
+
+    def _timers(self, watcher: Watcher) -> list[asyncio.TimerHandle]:
+        loop = asyncio.get_running_loop()
+        timers: list[asyncio.TimerHandle] = []
+
+        def end() -> None:
+            self.over = True
+            watcher.woken.set()
+
+        def remind() -> None:
+            self.bookmark_due = True
+            watcher.woken.set()
+            timers[-1] = loop.call_later(BOOKMARK_SECONDS, remind)
+
+        timers.append(loop.call_later(self.wishes.seconds, end))
+        if self.wishes.bookmarks:
+            timers.append(loop.call_later(BOOKMARK_SECONDS, remind))
+        return timers
+
+    def _initial(self) -> list[bytes]:
+        """What there is now, as ADDED events in pieces of a bounded size."""
+        pieces: list[bytes] = []
+        waiting: list[bytes] = []
+        size = 0
+        for item in self.storage.cache.page(self.selection).items:
+            waiting.append(frame("ADDED", self.form(item.served)))
+            size += len(waiting[-1])
+            if size > INITIAL_BYTES:
+                pieces.append(b"".join(waiting))
+                waiting, size = [], 0
+        if waiting:
+            pieces.append(b"".join(waiting))
+        return pieces
+
+    def _bookmark(self, revision: int, *, initial_events_end: bool = False) -> bytes:
+        kind = self.storage.resource.kind
+        return bookmark(kind.api_version, kind.kind, revision, initial_events_end=initial_events_end)
+

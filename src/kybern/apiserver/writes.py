@@ -1,0 +1,264 @@
+"""Creating and changing one object: rules, admission, and the one write to the store, in upstream's order.
+
+- A change is computed from the head of its key, which may not be durable yet; the store takes it only if that still is
+  the head. So concurrent writers of one key share a commit instead of waiting for each other.
+- Whatever is refused on account of such a head is answered when the head is durable: nobody learns of a state that a
+  crash could take back.
+- A dry run goes all the way, up to the store.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from kybern.api.errors import MODIFIED, AlreadyExists, ApiError, already_exists, conflict, invalid, not_found
+from kybern.apiserver.item import with_revision
+from kybern.apiserver.machine import Machine, admit, reserved, validate
+from kybern.apiserver.meta import changed_meta, meta_of, replace, with_meta
+from kybern.apiserver.options import Writing
+from kybern.apiserver.request import Admission
+from kybern.apiserver.storage import Storage
+from kybern.apiserver.tracking import track
+from kybern.registry.metadata import validate_metadata, validate_metadata_update
+from kybern.registry.resource import Obj
+from kybern.store import interface as store
+from kybern.store.interface import Entry
+
+NAMES_TRIED_MAX = 8  # generated names that turn out to exist
+REWRITES_MAX = 100  # against writers that never let one in
+NAME_BYTES_MAX = 63  # of generated names: upstream's
+SUFFIX_LETTERS_COUNT = 5
+
+Change = Callable[[Obj], Obj]
+"""(the object as it is) -> what is asked for. Raises ApiError where that cannot be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    served: bytes
+    created: bool = False
+    deleted: bool = False
+
+
+# --- create -----------------------------------------------------------------------------------------------------------
+
+
+async def create(machine: Machine, storage: Storage, sent: Obj, namespace: str, writing: Writing) -> Written:
+    meta = meta_of(sent)
+    prefix = meta.generate_name if not meta.name else None
+    for attempt in range(NAMES_TRIED_MAX):
+        named = with_name(sent, generated(machine, prefix)) if prefix else sent
+        try:
+            return await create_once(machine, storage, named, namespace, writing)
+        except AlreadyExists:
+            if not prefix or attempt == NAMES_TRIED_MAX - 1:
+                raise
+    raise AssertionError("the loop returns or raises")
+
+
+def generated(machine: Machine, prefix: str) -> str:
+    return prefix[: NAME_BYTES_MAX - SUFFIX_LETTERS_COUNT] + machine.ids.suffix(SUFFIX_LETTERS_COUNT)
+
+
+def with_name(obj: Obj, name: str) -> Obj:
+    return changed_meta(obj, name=name)
+
+
+async def create_once(machine: Machine, storage: Storage, sent: Obj, namespace: str, writing: Writing) -> Written:
+    resource = storage.resource
+    obj = with_meta(resource.default(sent), new_meta(machine, storage, sent, namespace))
+    name = meta_of(obj).name or ""
+    if name and machine.store.head(resource.key(namespace, name)) is not None:
+        await machine.store.settle()
+        raise already_exists(storage.about(name))
+    admission = admission_for(storage, writing, "CREATE", namespace, name, obj, None)
+    async with reserved(machine, admission) as outcome:
+        await admit(machine, admission)
+        obj = resource.on_create(admission.object)
+        wrong = [*validate_metadata(meta_of(obj), resource.kind.namespaced, resource.validate_name)]
+        wrong += resource.validate(obj)
+        if wrong:
+            raise invalid(storage.about(name), wrong)
+        writing.warnings += resource.warnings(obj)
+        admission.object = obj
+        await validate(machine, admission)
+        obj = track(storage, obj, None, writing, machine.now())
+        if writing.dry_run:
+            return Written(storage.encode(obj), created=True)
+        try:
+            revision = await machine.store.put(resource.key(namespace, name), storage.dump(obj), expected=0)
+        except store.Conflict:
+            raise already_exists(storage.about(name)) from None
+        outcome.written = True
+    return Written(served_at(storage, namespace, name, revision, obj), created=True)
+
+
+def new_meta(machine: Machine, storage: Storage, sent: Obj, namespace: str) -> Any:
+    """A new object's metadata: identity and time are the server's, whatever was sent."""
+    return replace(
+        meta_of(sent),
+        namespace=(namespace or None) if storage.resource.kind.namespaced else None,
+        uid=machine.ids.uid(),
+        creation_timestamp=machine.now(),
+        deletion_timestamp=None,
+        deletion_grace_period_seconds=None,
+        resource_version=None,
+        self_link=None,
+        generation=1 if storage.resource.generation else None,
+    )
+
+
+def admission_for(
+    storage: Storage, writing: Writing, operation: str, namespace: str, name: str, obj: Obj, old: Obj
+) -> Admission:
+    return Admission(
+        user=writing.user,
+        operation=operation,
+        resource=storage.resource,
+        subresource=writing.subresource,
+        namespace=namespace,
+        name=name,
+        object=obj,
+        old=old,
+        dry_run=writing.dry_run,
+        options=writing.options,
+        warnings=writing.warnings,
+    )
+
+
+def served_at(storage: Storage, namespace: str, name: str, revision: int, obj: Obj) -> bytes:
+    """The answer to a write: what the cache serves, if nobody has written since."""
+    item = storage.cache.get(namespace, name)
+    if item is not None and item.revision == revision:
+        return item.served
+    return with_revision(storage.encode(obj), revision)
+
+
+# --- change -----------------------------------------------------------------------------------------------------------
+
+
+async def rewrite(
+    machine: Machine,
+    storage: Storage,
+    namespace: str,
+    name: str,
+    change: Change,
+    writing: Writing,
+    absent: Callable[[], Awaitable[Written]] | None = None,
+    check: Callable[[Obj, Obj], Any] | None = None,
+) -> Written:
+    """Change an object, however often it takes. `absent` says what to do when there is none; `check(new, old)` stands
+    in for the resource's own validation where a part of it is written."""
+    key = storage.resource.key(namespace, name)
+    for _ in range(REWRITES_MAX):
+        head = machine.store.head(key)
+        try:
+            if head is None:
+                if absent is None:
+                    raise not_found(storage.about(name))
+                return await absent()
+            return await rewrite_once(machine, storage, namespace, name, head, change, writing, check)
+        except store.Conflict:
+            continue
+        except ApiError:
+            if head is None or head.revision > machine.store.revision:
+                await machine.store.settle()
+            raise
+    raise conflict(storage.about(name), MODIFIED)
+
+
+async def rewrite_once(
+    machine: Machine,
+    storage: Storage,
+    namespace: str,
+    name: str,
+    head: Entry,
+    change: Change,
+    writing: Writing,
+    check: Callable[[Obj, Obj], Any] | None,
+) -> Written:
+    resource = storage.resource
+    old = storage.load(head)
+    new = kept_meta(change(old), old)
+    admission = admission_for(storage, writing, "UPDATE", namespace, name, resource.default(new), old)
+    async with reserved(machine, admission) as outcome:
+        await admit(machine, admission)
+        new = admission.object if writing.subresource else resource.on_update(admission.object, old)
+        new = with_generation(resource.generation, new, old)
+        wrong = [*validate_metadata_update(meta_of(new), meta_of(old))]
+        if check is not None:
+            wrong += check(new, old)
+        else:
+            wrong += resource.validate_update(new, old) if resource.validate_update else resource.validate(new)
+        if wrong:
+            raise invalid(storage.about(name), wrong)
+        writing.warnings += resource.warnings(new)
+        admission.object = new
+        await validate(machine, admission)
+        new = track(storage, new, old, writing, machine.now())
+        if is_finished(storage, new, old):
+            return await finish(machine, storage, namespace, name, head, new, writing, outcome)
+        value = storage.dump(new)
+        if writing.dry_run:
+            return Written(with_revision(storage.encode(new), head.revision))
+        if value == head.value:
+            await machine.store.settle()
+            return Written(with_revision(storage.encode(new), head.revision))
+        revision = await machine.store.put(head.key, value, expected=head.revision)
+        outcome.written = True
+    return Written(served_at(storage, namespace, name, revision, new))
+
+
+def kept_meta(new: Obj, old: Obj) -> Obj:
+    """What an update may leave out, and what only deletion changes."""
+    meta, before = meta_of(new), meta_of(old)
+    marked = before.deletion_timestamp is not None
+    return with_meta(
+        new,
+        replace(
+            meta,
+            name=meta.name or before.name,
+            namespace=meta.namespace or before.namespace,
+            uid=meta.uid or before.uid,
+            creation_timestamp=meta.creation_timestamp or before.creation_timestamp,
+            deletion_timestamp=before.deletion_timestamp if marked else meta.deletion_timestamp,
+            deletion_grace_period_seconds=before.deletion_grace_period_seconds
+            if meta.deletion_grace_period_seconds is None
+            else meta.deletion_grace_period_seconds,
+            generation=before.generation,
+            generate_name=before.generate_name if meta.generate_name is None else meta.generate_name,
+            self_link=None,
+            resource_version=before.resource_version,
+        ),
+    )
+
+
+def with_generation(part: Callable[[Obj], Obj] | None, new: Obj, old: Obj) -> Obj:
+    """One more, when the part of the object that its controller acts upon has changed."""
+    if part is None:
+        return new
+    before = meta_of(old).generation or 0
+    wanted = before + 1 if part(new) != part(old) else before
+    return new if meta_of(new).generation == wanted else changed_meta(new, generation=wanted or None)
+
+
+# --- the end of an object that waited for its finalizers --------------------------------------------------------------
+
+
+def is_finished(storage: Storage, new: Obj, old: Obj) -> bool:
+    """Whether an object that is being deleted has nothing left that holds it."""
+    before = meta_of(old)
+    if before.deletion_timestamp is None or before.deletion_grace_period_seconds:
+        return False
+    return not meta_of(new).finalizers and not storage.resource.held(new)
+
+
+async def finish(
+    machine: Machine, storage: Storage, namespace: str, name: str, head: Entry, new: Obj, writing: Writing, outcome: Any
+) -> Written:
+    served = storage.encode(new)
+    if writing.dry_run:
+        return Written(with_revision(served, head.revision), deleted=True)
+    revision = await machine.store.delete(head.key, expected=head.revision)
+    outcome.written = True
+    return Written(with_revision(served, revision or head.revision), deleted=True)
