@@ -1,5 +1,6 @@
 """Every control loop, as plain values. A process runs `controllers(...)`, or any other tuple of loops."""
 
+from kybern.controllers.daemonset import DAEMONSET
 from kybern.controllers.deployment import DEPLOYMENT
 from kybern.controllers.endpoints import ENDPOINTS
 from kybern.controllers.endpointslice import ENDPOINTSLICE
@@ -12,11 +13,13 @@ from kybern.controllers.replicaset import REPLICASET
 from kybern.controllers.replicationcontroller import REPLICATIONCONTROLLER
 from kybern.controllers.rootca import root_ca
 from kybern.controllers.serviceaccount import SERVICEACCOUNT
+from kybern.controllers.statefulset import STATEFULSET
 from kybern.controllers.tainteviction import TAINTEVICTION
 from kybern.controllers.ttlafterfinished import TTLAFTERFINISHED
 from kybern.reconcile.controller import Loop
 
 CONTROLLERS: tuple[Loop, ...] = (
+    DAEMONSET,
     DEPLOYMENT,
     ENDPOINTS,
     ENDPOINTSLICE,
@@ -25,6 +28,7 @@ CONTROLLERS: tuple[Loop, ...] = (
     REPLICASET,
     REPLICATIONCONTROLLER,
     SERVICEACCOUNT,
+    STATEFULSET,
     TAINTEVICTION,
     TTLAFTERFINISHED,
 )

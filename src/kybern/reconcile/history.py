@@ -7,10 +7,11 @@ the next number. `kubectl rollout history` and `undo` read the data, which is a 
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import msgspec
 from msgspec.structs import replace
 
 from kybern.api.apps_v1 import ControllerRevision
-from kybern.api.codec import to_builtins
+from kybern.api.codec import encode
 from kybern.api.core_v1 import PodTemplateSpec
 from kybern.api.errors import AlreadyExists, NotFound
 from kybern.api.meta_v1 import ObjectMeta
@@ -24,7 +25,8 @@ COLLISIONS_MAX = 100
 
 
 def data_of(template: PodTemplateSpec) -> Any:
-    return {"spec": {"template": {"$patch": "replace", **to_builtins(template)}}}
+    """As it will come back from the server: lists, no tuples."""
+    return {"spec": {"template": {"$patch": "replace", **msgspec.json.decode(encode(template))}}}
 
 
 def number(revision: ControllerRevision) -> int:

@@ -1,0 +1,104 @@
+from typing import Any
+
+from msgspec.structs import replace
+
+from kybern.api.apps_v1 import (
+    RollingUpdateStatefulSetStrategy,
+    StatefulSet,
+    StatefulSetSpec,
+    StatefulSetStatus,
+    StatefulSetUpdateStrategy,
+)
+from kybern.api.core_v1 import PersistentVolumeClaim, Pod
+from kybern.api.meta_v1 import LabelSelector, ObjectMeta
+from kybern.controllers.statefulset.identity import claims, new_pod, ordinal_of
+from kybern.controllers.statefulset.plan import Ensemble, Plan, ensemble, plan, status_of
+from kybern.reconcile.history import HASH, new_revision
+from kybern.testing.builders import APP, pod, template
+
+NOW = 1767226000.0
+
+
+def statefulset(replicas: int, **spec: Any) -> StatefulSet:
+    rolling = spec.pop("rolling", None)
+    strategy = StatefulSetUpdateStrategy(type="RollingUpdate", rolling_update=rolling)
+    given = {"update_strategy": strategy, "service_name": "db"} | spec
+    return StatefulSet(
+        metadata=ObjectMeta(name="db", namespace="default", uid="u"),
+        spec=StatefulSetSpec(replicas=replicas, selector=LabelSelector(match_labels=APP), template=template(), **given),
+    )
+
+
+def member(ordinal: int, version: str = "new", *, up: bool = True, **more: Any) -> Pod:
+    labels = {**APP, HASH: version}
+    return pod(f"db-{ordinal}", ready=up, phase="Pending", labels=labels, **more)
+
+
+def of(found: StatefulSet, *pods: Pod, current: str = "new") -> Ensemble:
+    return ensemble(found, pods, current, "new", NOW)
+
+
+def test_pods_come_one_after_the_other() -> None:
+    assert plan(of(statefulset(3))) == Plan(create=[0])
+    assert plan(of(statefulset(3), member(0, up=False))) == Plan()
+    assert plan(of(statefulset(3), member(0))) == Plan(create=[1])
+
+
+def test_in_parallel_pods_come_together() -> None:
+    assert plan(of(statefulset(3, pod_management_policy="Parallel"))) == Plan(create=[0, 1, 2])
+
+
+def test_the_last_pod_goes_first_and_alone() -> None:
+    pods = [member(i) for i in range(4)]
+    assert plan(of(statefulset(2), *pods)) == Plan(delete=[pods[3]])
+
+
+def test_pods_are_replaced_from_the_last_one() -> None:
+    pods = [member(i, "old") for i in range(3)]
+    assert plan(of(statefulset(3), *pods, current="old")) == Plan(delete=[pods[2]])
+
+
+def test_the_next_pod_is_replaced_when_the_last_one_is_up() -> None:
+    waiting = [member(0, "old"), member(1, "old"), member(2, up=False)]
+    assert plan(of(statefulset(3), *waiting, current="old")) == Plan()
+    done = [member(0, "old"), member(1, "old"), member(2)]
+    assert plan(of(statefulset(3), *done, current="old")) == Plan(delete=[done[1]])
+
+
+def test_below_the_partition_nothing_is_replaced() -> None:
+    rolling = RollingUpdateStatefulSetStrategy(partition=2)
+    pods = [member(0, "old"), member(1, "old"), member(2)]
+    assert plan(of(statefulset(3, rolling=rolling), *pods, current="old")) == Plan()
+
+
+def test_a_pod_below_the_partition_comes_back_as_it_was() -> None:
+    found = of(statefulset(3, rolling=RollingUpdateStatefulSetStrategy(partition=2)), current="old")
+    assert [found.revision_for(ordinal) for ordinal in range(3)] == ["old", "old", "new"]
+
+
+def test_on_delete_replaces_nothing() -> None:
+    strategy = StatefulSetUpdateStrategy(type="OnDelete")
+    assert plan(of(statefulset(1, update_strategy=strategy), member(0, "old"), current="old")) == Plan()
+
+
+def test_a_failed_pod_is_replaced() -> None:
+    failed = replace(member(0, up=False), status=replace(member(0).status, phase="Failed"))
+    assert plan(of(statefulset(1), failed)) == Plan(delete=[failed])
+
+
+def test_a_rollout_that_is_complete_makes_its_revision_the_current_one() -> None:
+    found = replace(statefulset(1), status=StatefulSetStatus(current_revision="db-old"))
+    status = status_of(of(found, member(0), current="old"), "db-old", "db-new")
+    assert (status.current_revision, status.current_replicas) == ("db-new", 1)
+
+
+def test_a_pod_has_a_name_a_host_and_its_own_claim() -> None:
+    data = PersistentVolumeClaim(metadata=ObjectMeta(name="data"))
+    owner = statefulset(1, volume_claim_templates=(data,))
+    made = new_pod(owner, 3, new_revision(owner, template(), 1, 0))
+    assert (made.metadata.name, made.spec.hostname, made.spec.subdomain) == ("db-3", "db-3", "db")
+    assert (made.metadata.labels or {})["apps.kubernetes.io/pod-index"] == "3"
+    assert [claim.metadata.name for claim in claims(owner, 3)] == ["data-db-3"]
+    source = (made.spec.volumes or ())[0].persistent_volume_claim
+    assert source is not None and source.claim_name == "data-db-3"
+    assert ordinal_of(made) == 3
