@@ -21,6 +21,14 @@ from kybern.api.apiextensions_v1 import CustomResourceDefinition
 from kybern.api.coordination_v1 import Lease
 from kybern.api.kinds import KINDS
 from kybern.api.scheduling_v1 import PriorityClass
+from kybern.registry.configmaps import CONFIG_MAPS, SECRETS
+from kybern.registry.daemonsets import DAEMONSETS
+from kybern.registry.deployments import DEPLOYMENTS
+from kybern.registry.endpoints import ENDPOINT_SLICES, ENDPOINTS
+from kybern.registry.events import EVENTS, NEW_EVENTS
+from kybern.registry.leases import LEASES
+from kybern.registry.namespaces import NAMESPACES
+from kybern.registry.nodes import NODES
 from kybern.registry.parts import (
     BINDING,
     EVICTION,
@@ -33,7 +41,16 @@ from kybern.registry.parts import (
     spec_of,
     status,
 )
+from kybern.registry.persistentvolumeclaims import PERSISTENT_VOLUME_CLAIMS
+from kybern.registry.persistentvolumes import PERSISTENT_VOLUMES
+from kybern.registry.pods import PODS
+from kybern.registry.rbac import CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, ROLE_BINDINGS, ROLES
+from kybern.registry.replicasets import REPLICASETS
 from kybern.registry.resource import Resource, Subresource
+from kybern.registry.serviceaccounts import SERVICE_ACCOUNTS
+from kybern.registry.services import SERVICES
+from kybern.registry.statefulsets import STATEFULSETS
+from kybern.registry.templates import CONTROLLER_REVISIONS, POD_TEMPLATES, REPLICATION_CONTROLLERS
 
 SHORT = {
     core_v1.ConfigMap: ("cm",), core_v1.Endpoints: ("ep",), core_v1.Event: ("ev",), events_v1.Event: ("ev",),
@@ -107,4 +124,11 @@ def _plain(kind: Any) -> Resource:
     )
 
 
-RESOURCES: tuple[Resource, ...] = tuple(_plain(kind) for kind in KINDS)
+DONE = {resource.kind.type: resource for resource in (
+    PODS, DEPLOYMENTS, REPLICASETS, STATEFULSETS, DAEMONSETS, PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, SERVICES,
+    CONFIG_MAPS, SECRETS, NAMESPACES, NODES, SERVICE_ACCOUNTS, ENDPOINTS, ENDPOINT_SLICES, ROLES, CLUSTER_ROLES,
+    ROLE_BINDINGS, CLUSTER_ROLE_BINDINGS, EVENTS, NEW_EVENTS, LEASES, POD_TEMPLATES, REPLICATION_CONTROLLERS,
+    CONTROLLER_REVISIONS,
+)}  # fmt: skip
+
+RESOURCES: tuple[Resource, ...] = tuple(DONE.get(kind.type) or _plain(kind) for kind in KINDS)

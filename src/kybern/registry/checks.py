@@ -1,0 +1,140 @@
+"""Checks that many kinds share: numbers, ports, choices, references, selectors, paths. Each yields what is wrong."""
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from kybern.api import names, quantity
+from kybern.api.invalid import FieldError, forbidden_field, invalid_value, not_supported, required
+from kybern.api.meta_v1 import LabelSelector
+from kybern.api.shape import Quantity
+
+NOT_NEGATIVE = "must be greater than or equal to 0"
+IMMUTABLE = "field is immutable"
+INT32_MAX = 2**31 - 1
+
+
+def between(low: int, high: int) -> str:
+    return f"must be between {low} and {high}, inclusive"
+
+
+def named(at: str, value: str | None, rule: object) -> Iterator[FieldError]:
+    """A required text that a rule of `api.names` accepts."""
+    if not value:
+        yield required(at)
+        return
+    for wrong in rule(value):  # type: ignore[operator]
+        yield invalid_value(at, value, wrong)
+
+
+def judged(at: str, value: str | None, rule: object) -> Iterator[FieldError]:
+    """An optional text that a rule of `api.names` accepts."""
+    if value:
+        for wrong in rule(value):  # type: ignore[operator]
+            yield invalid_value(at, value, wrong)
+
+
+def present(at: str, value: object) -> Iterator[FieldError]:
+    if not value:
+        yield required(at)
+
+
+def not_negative(at: str, value: int | None) -> Iterator[FieldError]:
+    if value is not None and value < 0:
+        yield invalid_value(at, value, NOT_NEGATIVE)
+
+
+def one_of(at: str, value: str | None, choices: Iterable[str]) -> Iterator[FieldError]:
+    """A required choice."""
+    if not value:
+        yield required(at)
+    elif value not in choices:
+        yield not_supported(at, value, choices)
+
+
+def port_or_name(at: str, value: int | str) -> Iterator[FieldError]:
+    for wrong in names.port_number(value) if isinstance(value, int) else names.port_name(value):
+        yield invalid_value(at, value, wrong)
+
+
+def int_or_percent(at: str, value: int | str | None) -> Iterator[FieldError]:
+    """A count, or a share of one: 3, 25%."""
+    if isinstance(value, str):
+        for wrong in names.percent(value):
+            yield invalid_value(at, value, wrong)
+    else:
+        yield from not_negative(at, value)
+
+
+def not_above_all(at: str, value: int | str | None) -> Iterator[FieldError]:
+    if isinstance(value, str) and value.endswith("%") and value[:-1].isdecimal() and int(value[:-1]) > 100:
+        yield invalid_value(at, value, "must not be greater than 100%")
+
+
+def immutable(at: str, new: object, old: object) -> Iterator[FieldError]:
+    if new is not old and new != old:
+        yield invalid_value(at, new, IMMUTABLE)
+
+
+def relative_path(at: str, path: str) -> Iterator[FieldError]:
+    """Beneath the folder that it is joined to."""
+    if path.startswith("/"):
+        yield invalid_value(at, path, "must be a relative path")
+    yield from no_backsteps(at, path)
+
+
+def no_backsteps(at: str, path: str) -> Iterator[FieldError]:
+    if ".." in path and ".." in path.split("/"):
+        yield invalid_value(at, path, "must not contain '..'")
+
+
+def projected_path(at: str, path: str) -> Iterator[FieldError]:
+    """A file name that the atomic writer of volumes keeps for itself is refused as well."""
+    yield from relative_path(at, path)
+    if path.startswith("..") and not path.startswith("../") and path != "..":
+        yield invalid_value(at, path, "must not start with '..'")
+
+
+# --- selectors --------------------------------------------------------------------------------------------------------
+
+
+def label_selector(selector: LabelSelector | None, at: str) -> Iterator[FieldError]:
+    if selector is None:
+        return
+    if selector.match_labels:
+        yield from labels(selector.match_labels.items(), f"{at}.matchLabels")
+    for index, expression in enumerate(selector.match_expressions or ()):
+        here = f"{at}.matchExpressions[{index}]"
+        yield from operator_values(expression.operator, expression.values, here)
+        for wrong in names.qualified_name(expression.key):
+            yield invalid_value(f"{here}.key", expression.key, wrong)
+        for place, value in enumerate(expression.values or ()):
+            for wrong in names.label_value(value):
+                yield invalid_value(f"{here}.values[{place}]", value, wrong)
+
+
+def labels(pairs: Iterable[tuple[str, str]], at: str) -> Iterator[FieldError]:
+    for key, value in pairs:
+        for wrong in names.qualified_name(key):
+            yield invalid_value(at, key, wrong)
+        for wrong in names.label_value(value):
+            yield invalid_value(at, value, wrong)
+
+
+def operator_values(operator: str, values: tuple[str, ...] | None, at: str) -> Iterator[FieldError]:
+    if operator in ("In", "NotIn"):
+        if not values:
+            yield required(f"{at}.values", "must be specified when `operator` is 'In' or 'NotIn'")
+    elif operator in ("Exists", "DoesNotExist"):
+        if values:
+            yield forbidden_field(f"{at}.values", "may not be specified when `operator` is 'Exists' or 'DoesNotExist'")
+    else:
+        yield invalid_value(f"{at}.operator", operator, "not a valid selector operator")
+
+
+# --- amounts ----------------------------------------------------------------------------------------------------------
+
+
+def validate_amounts(amounts: Mapping[str, Quantity] | None, at: str) -> Iterator[FieldError]:
+    """A list of resources, none of them less than nothing."""
+    for name, amount in (amounts or {}).items():
+        if quantity.parse(amount).nano < 0:
+            yield invalid_value(f"{at}[{name}]", amount, NOT_NEGATIVE)

@@ -1,0 +1,126 @@
+"""daemonsets: one pod on every node that fits."""
+
+from collections.abc import Iterator
+
+from kybern.api.apps_v1 import DaemonSet, DaemonSetSpec, DaemonSetUpdateStrategy, RollingUpdateDaemonSet
+from kybern.api.invalid import FieldError, invalid_value, not_supported, required
+from kybern.registry.checks import immutable, int_or_percent, not_above_all
+from kybern.registry.columns import AGE, NAME, SELECTOR, TEMPLATE_COLUMNS, labels_text
+from kybern.registry.defaulting import filled, part
+from kybern.registry.parts import changed, clear_status, keep_status, kind_of, spec_of, status
+from kybern.registry.podspec.defaults import default_template
+from kybern.registry.resource import Column, Resource
+from kybern.registry.workloads import (
+    REVISION_HISTORY_DEFAULT,
+    validate_counts,
+    validate_lasting_template,
+    validate_selected,
+)
+
+TEMPLATE_GENERATION = "deprecated.daemonset.template.generation"
+ROLLING = DaemonSetUpdateStrategy(
+    type="RollingUpdate", rolling_update=RollingUpdateDaemonSet(max_unavailable=1, max_surge=0)
+)
+
+
+def default(daemonset: DaemonSet) -> DaemonSet:
+    return part(daemonset, "spec", default_spec)
+
+
+def default_spec(spec: DaemonSetSpec) -> DaemonSetSpec:
+    spec = filled(spec, update_strategy=ROLLING, revision_history_limit=REVISION_HISTORY_DEFAULT)
+    return part(part(spec, "update_strategy", default_strategy), "template", default_template)
+
+
+def default_strategy(strategy: DaemonSetUpdateStrategy) -> DaemonSetUpdateStrategy:
+    strategy = filled(strategy, type="RollingUpdate")
+    if strategy.type != "RollingUpdate":
+        return strategy
+    if strategy.rolling_update is None:
+        return changed(strategy, rolling_update=ROLLING.rolling_update)
+    return part(strategy, "rolling_update", lambda rolling: filled(rolling, max_unavailable=1, max_surge=0))
+
+
+def on_create(daemonset: DaemonSet) -> DaemonSet:
+    return with_template_generation(clear_status(daemonset), 1)
+
+
+def on_update(daemonset: DaemonSet, old: DaemonSet) -> DaemonSet:
+    """The annotation counts templates, and is the server's alone."""
+    before = (old.metadata.annotations or {}).get(TEMPLATE_GENERATION, "")
+    count = int(before) if before.isdecimal() else 0
+    if daemonset.spec.template != old.spec.template:
+        count += 1
+    daemonset = keep_status(daemonset, old)
+    return with_template_generation(daemonset, count) if count else daemonset
+
+
+def with_template_generation(daemonset: DaemonSet, count: int) -> DaemonSet:
+    annotations = daemonset.metadata.annotations or {}
+    if annotations.get(TEMPLATE_GENERATION) == str(count):
+        return daemonset
+    annotations = {**annotations, TEMPLATE_GENERATION: str(count)}
+    return changed(daemonset, metadata=changed(daemonset.metadata, annotations=annotations))
+
+
+def validate(daemonset: DaemonSet) -> Iterator[FieldError]:
+    spec = daemonset.spec
+    yield from validate_selected(spec.selector, spec.template, "spec")
+    yield from validate_lasting_template(spec.template, "spec.template", "DaemonSet")
+    counts = (("minReadySeconds", "min_ready_seconds"), ("revisionHistoryLimit", "revision_history_limit"))
+    yield from validate_counts(spec, "spec", *counts)
+    if spec.update_strategy is not None:
+        yield from validate_strategy(spec.update_strategy, "spec.updateStrategy")
+
+
+def validate_strategy(strategy: DaemonSetUpdateStrategy, at: str) -> Iterator[FieldError]:
+    if strategy.type == "OnDelete":
+        return
+    if strategy.type != "RollingUpdate":
+        yield not_supported(f"{at}.type", strategy.type, ("OnDelete", "RollingUpdate"))
+        return
+    rolling = strategy.rolling_update
+    if rolling is None:
+        yield required(f"{at}.rollingUpdate")
+        return
+    for field, value in (("maxUnavailable", rolling.max_unavailable), ("maxSurge", rolling.max_surge)):
+        yield from int_or_percent(f"{at}.rollingUpdate.{field}", value)
+        yield from not_above_all(f"{at}.rollingUpdate.{field}", value)
+    unavailable, surge = rolling.max_unavailable not in (0, "0%"), rolling.max_surge not in (0, "0%", None)
+    if unavailable and surge:
+        why = "may not be set when maxUnavailable is non-zero"
+        yield invalid_value(f"{at}.rollingUpdate.maxSurge", rolling.max_surge, why)
+    if not unavailable and not surge:
+        why = "cannot be 0 when maxSurge is 0"
+        yield invalid_value(f"{at}.rollingUpdate.maxUnavailable", rolling.max_unavailable, why)
+
+
+def validate_update(daemonset: DaemonSet, old: DaemonSet) -> Iterator[FieldError]:
+    yield from validate(daemonset)
+    yield from immutable("spec.selector", daemonset.spec.selector, old.spec.selector)
+
+
+DAEMONSETS = Resource(
+    kind=kind_of(DaemonSet),
+    short_names=("ds",),
+    categories=("all",),
+    default=default,
+    on_create=on_create,
+    on_update=on_update,
+    validate=validate,
+    validate_update=validate_update,
+    generation=spec_of,
+    subresources=(status(),),
+    columns=(
+        NAME,
+        Column("Desired", lambda d, now: d.status.desired_number_scheduled, type="integer"),
+        Column("Current", lambda d, now: d.status.current_number_scheduled, type="integer"),
+        Column("Ready", lambda d, now: d.status.number_ready, type="integer"),
+        Column("Up-to-date", lambda d, now: d.status.updated_number_scheduled or 0, type="integer"),
+        Column("Available", lambda d, now: d.status.number_available or 0, type="integer"),
+        Column("Node Selector", lambda d, now: labels_text(d.spec.template.spec.node_selector)),
+        AGE,
+        *TEMPLATE_COLUMNS,
+        SELECTOR,
+    ),
+)

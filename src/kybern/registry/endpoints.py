@@ -1,0 +1,185 @@
+"""endpoints and endpointslices: the addresses behind a Service, in the old form and in the one that scales."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from kybern.api import discovery_v1 as discovery
+from kybern.api import names
+from kybern.api.core_v1 import EndpointPort, Endpoints, EndpointSubset
+from kybern.api.invalid import (
+    FieldError,
+    duplicate,
+    invalid_value,
+    not_supported,
+    required,
+    too_many,
+)
+from kybern.registry.checks import immutable, judged, one_of
+from kybern.registry.columns import AGE, NAME, NONE, UNSET
+from kybern.registry.defaulting import filled, parts
+from kybern.registry.parts import changed, kind_of
+from kybern.registry.resource import Column, Resource
+
+SHOWN_MAX = 3
+PROTOCOLS = ("SCTP", "TCP", "UDP")
+ADDRESS_TYPES = ("FQDN", "IPv4", "IPv6")
+SLICE_ENDPOINTS_MAX = 1000
+SLICE_ADDRESSES_MAX = 100
+SLICE_PORTS_MAX = 20000
+
+
+def default_endpoints(endpoints: Endpoints) -> Endpoints:
+    return parts(endpoints, "subsets", lambda subset: parts(subset, "ports", lambda port: filled(port, protocol="TCP")))
+
+
+def validate_endpoints(endpoints: Endpoints) -> Iterator[FieldError]:
+    for index, subset in enumerate(endpoints.subsets or ()):
+        here = f"subsets[{index}]"
+        if not subset.addresses and not subset.not_ready_addresses:
+            yield required(here, "must specify `addresses` or `notReadyAddresses`")
+        for field, addresses in (
+            ("addresses", subset.addresses or ()),
+            ("notReadyAddresses", subset.not_ready_addresses or ()),
+        ):
+            for place, address in enumerate(addresses):
+                yield from validate_address(address, f"{here}.{field}[{place}]")
+        for place, port in enumerate(subset.ports or ()):
+            yield from validate_port(port, f"{here}.ports[{place}]", name_needed=len(subset.ports or ()) > 1)
+
+
+def validate_address(address: Any, at: str) -> Iterator[FieldError]:
+    for wrong in names.ip(address.ip):
+        yield invalid_value(f"{at}.ip", address.ip, wrong)
+    yield from judged(f"{at}.hostname", address.hostname, names.dns1123_label)
+    yield from judged(f"{at}.nodeName", address.node_name, names.dns1123_subdomain)
+
+
+def validate_port(port: EndpointPort, at: str, name_needed: bool) -> Iterator[FieldError]:
+    if name_needed and not port.name:
+        yield required(f"{at}.name")
+    yield from judged(f"{at}.name", port.name, names.dns1123_label)
+    for wrong in names.port_number(port.port):
+        yield invalid_value(f"{at}.port", port.port, wrong)
+    yield from one_of(f"{at}.protocol", port.protocol, PROTOCOLS)
+
+
+def addresses_text(endpoints: Endpoints) -> str:
+    found = [text for subset in endpoints.subsets or () for text in subset_texts(subset)]
+    return with_more(found, NONE)
+
+
+def subset_texts(subset: EndpointSubset) -> list[str]:
+    if not subset.ports:
+        return [address.ip for address in subset.addresses or ()]
+    return [joined_port(a.ip, port.port) for port in subset.ports for a in subset.addresses or ()]
+
+
+def joined_port(ip: str, port: int) -> str:
+    return f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}"
+
+
+def with_more(texts: list[str], nothing: str) -> str:
+    if len(texts) > SHOWN_MAX:
+        return f"{','.join(texts[:SHOWN_MAX])} + {len(texts) - SHOWN_MAX} more..."
+    return ",".join(texts) or nothing
+
+
+# --- slices -----------------------------------------------------------------------------------------------------------
+
+
+def default_slice(found: discovery.EndpointSlice) -> discovery.EndpointSlice:
+    return parts(found, "ports", default_slice_port)
+
+
+def default_slice_port(port: discovery.EndpointPort) -> discovery.EndpointPort:
+    port = filled(port, protocol="TCP")
+    return port if port.name is not None else changed(port, name="")
+
+
+def validate_slice(found: discovery.EndpointSlice) -> Iterator[FieldError]:
+    if not found.address_type:
+        yield required("addressType")
+    elif found.address_type not in ADDRESS_TYPES:
+        yield not_supported("addressType", found.address_type, ADDRESS_TYPES)
+    endpoints = found.endpoints or ()
+    if len(endpoints) > SLICE_ENDPOINTS_MAX:
+        yield too_many("endpoints", len(endpoints), SLICE_ENDPOINTS_MAX)
+    for index, endpoint in enumerate(endpoints):
+        yield from validate_endpoint(endpoint, found.address_type, f"endpoints[{index}]")
+    yield from validate_slice_ports(found.ports or ())
+
+
+def validate_endpoint(endpoint: discovery.Endpoint, type_: str, at: str) -> Iterator[FieldError]:
+    if not endpoint.addresses:
+        yield required(f"{at}.addresses", "must contain at least 1 address")
+    if len(endpoint.addresses) > SLICE_ADDRESSES_MAX:
+        yield too_many(f"{at}.addresses", len(endpoint.addresses), SLICE_ADDRESSES_MAX)
+    for index, address in enumerate(endpoint.addresses):
+        here = f"{at}.addresses[{index}]"
+        if type_ == "FQDN":
+            yield from judged(here, address, names.dns1123_subdomain)
+            continue
+        wrong = names.ip(address)
+        for text in wrong:
+            yield invalid_value(here, address, text)
+        if not wrong and (":" in address) != (type_ == "IPv6"):
+            yield invalid_value(here, address, f"must be a valid {type_} address")
+    yield from judged(f"{at}.nodeName", endpoint.node_name, names.dns1123_subdomain)
+    yield from judged(f"{at}.hostname", endpoint.hostname, names.dns1123_label)
+
+
+def validate_slice_ports(ports: tuple[discovery.EndpointPort, ...]) -> Iterator[FieldError]:
+    if len(ports) > SLICE_PORTS_MAX:
+        yield too_many("ports", len(ports), SLICE_PORTS_MAX)
+    seen: set[str] = set()
+    for index, port in enumerate(ports):
+        name = port.name or ""
+        yield from judged(f"ports[{index}].name", name, names.dns1123_label)
+        if name in seen:
+            yield duplicate(f"ports[{index}].name", name)
+        seen.add(name)
+        if port.port is not None:
+            for wrong in names.port_number(port.port):
+                yield invalid_value(f"ports[{index}].port", port.port, wrong)
+        yield from one_of(f"ports[{index}].protocol", port.protocol, PROTOCOLS)
+
+
+def validate_slice_update(new: discovery.EndpointSlice, old: discovery.EndpointSlice) -> Iterator[FieldError]:
+    yield from validate_slice(new)
+    yield from immutable("addressType", new.address_type, old.address_type)
+
+
+def ports_cell(found: discovery.EndpointSlice, now: float) -> str:
+    texts = [str(port.port) if port.port is not None else port.name or "*" for port in found.ports or ()]
+    return with_more(texts, UNSET)
+
+
+def endpoints_cell(found: discovery.EndpointSlice, now: float) -> str:
+    return with_more([address for endpoint in found.endpoints or () for address in endpoint.addresses], UNSET)
+
+
+ENDPOINTS = Resource(
+    kind=kind_of(Endpoints),
+    singular="endpoints",
+    short_names=("ep",),
+    storage_prefix="/registry/services/endpoints",
+    create_on_update=True,
+    default=default_endpoints,
+    validate=validate_endpoints,
+    columns=(NAME, Column("Endpoints", lambda endpoints, now: addresses_text(endpoints)), AGE),
+)
+
+ENDPOINT_SLICES = Resource(
+    kind=kind_of(discovery.EndpointSlice),
+    default=default_slice,
+    validate=validate_slice,
+    validate_update=validate_slice_update,
+    generation=lambda found: (found.endpoints, found.ports, found.address_type, found.metadata.labels),
+    columns=(
+        NAME,
+        Column("AddressType", lambda found, now: found.address_type),
+        Column("Ports", ports_cell),
+        Column("Endpoints", endpoints_cell),
+        AGE,
+    ),
+)

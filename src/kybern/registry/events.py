@@ -1,0 +1,192 @@
+"""events: what happened to an object, told twice: as core/v1 and as events.k8s.io/v1. Stored once, as core/v1."""
+
+from collections.abc import Iterator
+
+from kybern.api import core_v1, events_v1
+from kybern.api.invalid import FieldError, invalid_value, required
+from kybern.registry.columns import age
+from kybern.registry.parts import kind_of
+from kybern.registry.resource import Column, Resource
+
+NOTE_BYTES_MAX = 1024
+REASON_BYTES_MAX = 128
+
+
+def to_core(event: events_v1.Event) -> core_v1.Event:
+    series = event.series
+    return core_v1.Event(
+        metadata=event.metadata,
+        action=event.action,
+        count=event.deprecated_count,
+        event_time=event.event_time or None,
+        first_timestamp=event.deprecated_first_timestamp,
+        last_timestamp=event.deprecated_last_timestamp,
+        involved_object=event.regarding or core_v1.ObjectReference(),
+        message=event.note,
+        reason=event.reason,
+        related=event.related,
+        reporting_component=event.reporting_controller,
+        reporting_instance=event.reporting_instance,
+        series=core_v1.EventSeries(count=series.count, last_observed_time=series.last_observed_time)
+        if series
+        else None,
+        source=event.deprecated_source,
+        type=event.type,
+    )
+
+
+def from_core(event: core_v1.Event) -> events_v1.Event:
+    series = event.series
+    return events_v1.Event(
+        metadata=event.metadata,
+        action=event.action,
+        deprecated_count=event.count,
+        event_time=event.event_time or "",
+        deprecated_first_timestamp=event.first_timestamp,
+        deprecated_last_timestamp=event.last_timestamp,
+        regarding=event.involved_object,
+        note=event.message,
+        reason=event.reason,
+        related=event.related,
+        reporting_controller=event.reporting_component,
+        reporting_instance=event.reporting_instance,
+        series=events_v1.EventSeries(count=series.count or 0, last_observed_time=series.last_observed_time or "")
+        if series
+        else None,
+        deprecated_source=event.source,
+        type=event.type,
+    )
+
+
+def validate_core(event: core_v1.Event) -> Iterator[FieldError]:
+    about = event.involved_object.namespace or ""
+    # An event about an object without a namespace belongs to default, or to kube-system.
+    if about != event.metadata.namespace and (about or event.metadata.namespace not in ("default", "kube-system")):
+        yield invalid_value("involvedObject.namespace", about, "does not match event.namespace")
+
+
+def validate_new(event: events_v1.Event) -> Iterator[FieldError]:
+    for field, value in (
+        ("eventTime", event.event_time),
+        ("reportingController", event.reporting_controller),
+        ("reportingInstance", event.reporting_instance),
+        ("action", event.action),
+        ("reason", event.reason),
+    ):
+        if not value:
+            yield required(field)
+    for field, value, most in (
+        ("action", event.action, REASON_BYTES_MAX),
+        ("reason", event.reason, REASON_BYTES_MAX),
+        ("note", event.note, NOTE_BYTES_MAX),
+    ):
+        if value and len(value.encode()) > most:
+            yield invalid_value(field, "", f"can have at most {most} characters")
+    if event.type not in ("Normal", "Warning"):
+        yield invalid_value("type", event.type or "", "has invalid value")
+    yield from validate_core(to_core(event))
+
+
+# --- columns ----------------------------------------------------------------------------------------------------------
+
+
+def first_seen(event: core_v1.Event, now: float) -> str:
+    return age(event.first_timestamp or event.event_time, now)
+
+
+def last_seen(event: core_v1.Event, now: float) -> str:
+    if event.series is not None and event.series.last_observed_time:
+        return age(event.series.last_observed_time, now)
+    return age(event.last_timestamp or event.first_timestamp or event.event_time, now)
+
+
+def object_cell(event: core_v1.Event, now: float) -> str:
+    about = event.involved_object
+    kind = (about.kind or "").lower()
+    return f"{kind}/{about.name}" if about.name else kind
+
+
+def source_cell(event: core_v1.Event, now: float) -> str:
+    component = event.source.component if event.source is not None else None
+    host = event.source.host if event.source is not None else None
+    found = [component or event.reporting_component or "", host or event.reporting_instance or ""]
+    return ", ".join(text for text in found if text)
+
+
+def count_cell(event: core_v1.Event, now: float) -> int:
+    if event.series is not None:
+        return event.series.count or 0
+    return event.count or 1
+
+
+CORE_COLUMNS = (
+    Column("Last Seen", last_seen),
+    Column("Type", lambda event, now: event.type or ""),
+    Column("Reason", lambda event, now: event.reason or ""),
+    Column("Object", object_cell),
+    Column("Subobject", lambda event, now: event.involved_object.field_path or "", priority=1),
+    Column("Source", source_cell, priority=1),
+    Column("Message", lambda event, now: (event.message or "").strip()),
+    Column("First Seen", first_seen, priority=1),
+    Column("Count", count_cell, priority=1),
+    Column("Name", lambda event, now: event.metadata.name or "", format="name", priority=1),
+)
+
+
+def of_core(column: Column) -> Column:
+    """The same column over the new form."""
+    cell = column.cell
+    return Column(
+        column.name, lambda event, now: cell(to_core(event), now), format=column.format, priority=column.priority
+    )
+
+
+EVENTS = Resource(
+    kind=kind_of(core_v1.Event),
+    short_names=("ev",),
+    create_on_update=True,
+    validate=validate_core,
+    selectable={
+        "involvedObject.kind": lambda event: event.involved_object.kind or "",
+        "involvedObject.namespace": lambda event: event.involved_object.namespace or "",
+        "involvedObject.name": lambda event: event.involved_object.name or "",
+        "involvedObject.uid": lambda event: event.involved_object.uid or "",
+        "involvedObject.apiVersion": lambda event: event.involved_object.api_version or "",
+        "involvedObject.resourceVersion": lambda event: event.involved_object.resource_version or "",
+        "involvedObject.fieldPath": lambda event: event.involved_object.field_path or "",
+        "reason": lambda event: event.reason or "",
+        "reportingComponent": lambda event: event.reporting_component or "",
+        "source": lambda event: (event.source.component if event.source else None) or event.reporting_component or "",
+        "type": lambda event: event.type or "",
+    },
+    columns=CORE_COLUMNS,
+)
+
+
+def regarding(event: events_v1.Event) -> core_v1.ObjectReference:
+    return event.regarding or core_v1.ObjectReference()
+
+
+NEW_EVENTS = Resource(
+    kind=kind_of(events_v1.Event),
+    short_names=("ev",),
+    storage_prefix="/registry/events",
+    create_on_update=True,
+    to_storage=to_core,
+    from_storage=from_core,
+    validate=validate_new,
+    validate_update=lambda event, old: validate_core(to_core(event)),
+    selectable={
+        "regarding.kind": lambda event: regarding(event).kind or "",
+        "regarding.namespace": lambda event: regarding(event).namespace or "",
+        "regarding.name": lambda event: regarding(event).name or "",
+        "regarding.uid": lambda event: regarding(event).uid or "",
+        "regarding.apiVersion": lambda event: regarding(event).api_version or "",
+        "regarding.resourceVersion": lambda event: regarding(event).resource_version or "",
+        "regarding.fieldPath": lambda event: regarding(event).field_path or "",
+        "reason": lambda event: event.reason or "",
+        "reportingController": lambda event: event.reporting_controller or "",
+        "type": lambda event: event.type or "",
+    },
+    columns=tuple(map(of_core, CORE_COLUMNS)),
+)

@@ -1,0 +1,139 @@
+"""nodes: machines that run pods. Who they are is set once; how they are, their kubelet tells."""
+
+from collections.abc import Callable, Iterator
+
+from kybern.api import names
+from kybern.api.core_v1 import Node, NodeSpec, NodeStatus, Taint
+from kybern.api.invalid import FieldError, duplicate, forbidden_field, invalid_value, not_supported, required
+from kybern.registry.checks import named, validate_amounts
+from kybern.registry.columns import AGE, NAME, NONE, UNKNOWN
+from kybern.registry.defaulting import part
+from kybern.registry.parts import PROXY_VERBS, changed, connect, keep_status, kind_of, status
+from kybern.registry.podspec.placement import TAINT_EFFECTS
+from kybern.registry.resource import Column, Resource
+
+ROLE_PREFIX = "node-role.kubernetes.io/"
+ROLE_LABEL = "kubernetes.io/role"
+
+
+def default(node: Node) -> Node:
+    return part(part(node, "status", default_status), "spec", default_spec)
+
+
+def default_status(found: NodeStatus) -> NodeStatus:
+    if found.allocatable is None and found.capacity is not None:
+        return changed(found, allocatable=found.capacity)
+    return found
+
+
+def default_spec(spec: NodeSpec) -> NodeSpec:
+    """One block of addresses, in its old place and in its new one."""
+    if spec.pod_cidr and not spec.pod_cidrs:
+        return changed(spec, pod_cidrs=(spec.pod_cidr,))
+    if spec.pod_cidrs and not spec.pod_cidr:
+        return changed(spec, pod_cidr=spec.pod_cidrs[0])
+    return spec
+
+
+def validate(node: Node) -> Iterator[FieldError]:
+    if node.spec.taints:
+        yield from validate_taints(node.spec.taints, "spec.taints")
+    for index, block in enumerate(node.spec.pod_cidrs or ()):
+        for wrong in names.cidr(block):
+            yield invalid_value(f"spec.podCIDRs[{index}]", block, wrong)
+    seen: set[tuple[str, str]] = set()
+    for index, address in enumerate(node.status.addresses or ()):
+        pair = (address.type, address.address)
+        if pair in seen:
+            yield duplicate(f"status.addresses[{index}]", address)
+        seen.add(pair)
+    yield from validate_amounts(node.status.capacity, "status.capacity")
+    yield from validate_amounts(node.status.allocatable, "status.allocatable")
+
+
+def validate_taints(taints: tuple[Taint, ...], at: str) -> Iterator[FieldError]:
+    seen: set[tuple[str, str]] = set()
+    for index, taint in enumerate(taints):
+        here = f"{at}[{index}]"
+        yield from named(f"{here}.key", taint.key, names.qualified_name)
+        wrong = names.label_value(taint.value or "")
+        if wrong:
+            yield invalid_value(f"{here}.value", taint.value, ";".join(wrong))
+        if not taint.effect:
+            yield required(f"{here}.effect")
+        elif taint.effect not in TAINT_EFFECTS:
+            yield not_supported(f"{here}.effect", taint.effect, TAINT_EFFECTS)
+        if (taint.key, taint.effect) in seen:
+            error = duplicate(here, taint)
+            detail = "taints must be unique by key and effect pair"
+            yield FieldError(error.field, error.reason, f"{error.body}: {detail}")
+        seen.add((taint.key, taint.effect))
+
+
+def validate_update(node: Node, old: Node) -> Iterator[FieldError]:
+    yield from validate(node)
+    new, before = node.spec, old.spec
+    if before.pod_cidrs and new.pod_cidrs != before.pod_cidrs:
+        yield forbidden_field("spec.podCIDRs", 'node updates may not change podCIDR except from "" to valid')
+    if before.provider_id and new.provider_id != before.provider_id:
+        yield forbidden_field("spec.providerID", 'node updates may not change providerID except from "" to valid')
+    if new.external_id != before.external_id:
+        yield forbidden_field("spec", "node updates may only change labels, taints, or capacity")
+
+
+# --- columns ----------------------------------------------------------------------------------------------------------
+
+
+def status_cell(node: Node, now: float) -> str:
+    ready = [c.status == "True" for c in node.status.conditions or () if c.type == "Ready"]
+    words = [("Ready" if ready[-1] else "NotReady") if ready else "Unknown"]
+    if node.spec.unschedulable:
+        words.append("SchedulingDisabled")
+    return ",".join(words)
+
+
+def roles_cell(node: Node, now: float) -> str:
+    roles = set()
+    for key, value in (node.metadata.labels or {}).items():
+        if key.startswith(ROLE_PREFIX) and len(key) > len(ROLE_PREFIX):
+            roles.add(key[len(ROLE_PREFIX) :])
+        elif key == ROLE_LABEL and value:
+            roles.add(value)
+    return ",".join(sorted(roles)) or NONE
+
+
+def address(node: Node, type_: str) -> str:
+    return next((a.address for a in node.status.addresses or () if a.type == type_), NONE)
+
+
+def info(name: str, missing: str) -> Callable[[Node, float], str]:
+    def cell(node: Node, now: float) -> str:
+        found = node.status.node_info
+        return (getattr(found, name) if found is not None else "") or missing
+
+    return cell
+
+
+NODES = Resource(
+    kind=kind_of(Node),
+    short_names=("no",),
+    storage_prefix="/registry/minions",
+    default=default,
+    on_update=keep_status,
+    validate=validate,
+    validate_update=validate_update,
+    subresources=(connect("proxy", "NodeProxyOptions", PROXY_VERBS), status(validate=validate_update)),
+    selectable={"spec.unschedulable": lambda node: "true" if node.spec.unschedulable else "false"},
+    columns=(
+        NAME,
+        Column("Status", status_cell),
+        Column("Roles", roles_cell),
+        AGE,
+        Column("Version", info("kubelet_version", "")),
+        Column("Internal-IP", lambda node, now: address(node, "InternalIP"), priority=1),
+        Column("External-IP", lambda node, now: address(node, "ExternalIP"), priority=1),
+        Column("OS-Image", info("os_image", UNKNOWN), priority=1),
+        Column("Kernel-Version", info("kernel_version", UNKNOWN), priority=1),
+        Column("Container-Runtime", info("container_runtime_version", UNKNOWN), priority=1),
+    ),
+)

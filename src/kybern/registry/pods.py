@@ -1,0 +1,196 @@
+"""pods: what makes a pod whole, what is wrong with one, how it gets its node and how long it may take to go."""
+
+from collections.abc import Iterator, Mapping
+
+from kybern.api.core_v1 import Binding, Pod, PodCondition, PodSpec, PodStatus
+from kybern.api.errors import About, conflict, invalid
+from kybern.api.invalid import FieldError, forbidden_field, not_supported, required
+from kybern.registry.defaulting import part, parts
+from kybern.registry.parts import (
+    BINDING,
+    EVICTION,
+    PROXY_VERBS,
+    changed,
+    connect,
+    keep_status,
+    kind_of,
+    whole,
+)
+from kybern.registry.pod_columns import POD_COLUMNS
+from kybern.registry.podspec.changes import validate_ephemeral_change, validate_pod_change, validate_resize
+from kybern.registry.podspec.defaults import default_container, default_pod_spec
+from kybern.registry.podspec.qos import qos_class
+from kybern.registry.podspec.spec import validate_pod_spec
+from kybern.registry.resource import Resource, Subresource
+
+GATED = PodCondition(
+    type="PodScheduled",
+    status="False",
+    reason="SchedulingGated",
+    message="Scheduling is blocked due to non-empty scheduling gates",
+)
+GRACE_SECONDS_DEFAULT = 30
+
+
+def default(pod: Pod) -> Pod:
+    return part(pod, "spec", default_pod_spec)
+
+
+def on_create(pod: Pod) -> Pod:
+    """A new pod is Pending, whatever status its author sent."""
+    conditions = (GATED,) if pod.spec.scheduling_gates else None
+    return changed(pod, status=PodStatus(phase="Pending", qos_class=qos_class(pod.spec), conditions=conditions))
+
+
+def validate(pod: Pod) -> Iterator[FieldError]:
+    yield from validate_pod_spec(pod.spec, "spec")
+    if pod.spec.ephemeral_containers:
+        yield forbidden_field("spec.ephemeralContainers", "cannot be set on create")
+
+
+def validate_update(pod: Pod, old: Pod) -> Iterator[FieldError]:
+    if pod.spec != old.spec:
+        yield from validate_pod_spec(pod.spec, "spec")
+        yield from validate_pod_change(pod.spec, old.spec)
+
+
+def warnings(pod: Pod) -> Iterator[str]:
+    for field, containers in (("containers", pod.spec.containers), ("initContainers", pod.spec.init_containers or ())):
+        for index, container in enumerate(containers):
+            seen: set[str] = set()
+            for place, variable in enumerate(container.env or ()):
+                if variable.name in seen:
+                    at = f"spec.{field}[{index}].env[{place}]"
+                    hidden = f'hides previous definition of "{variable.name}", which may be dropped when using apply'
+                    yield f"{at}: {hidden}"
+                seen.add(variable.name)
+    if (pod.spec.termination_grace_period_seconds or 0) < 0:
+        yield "spec.terminationGracePeriodSeconds: must be >= 0; negative values are invalid and will be treated as 1"
+
+
+def counted(pod: Pod) -> PodSpec:
+    """Binding a pod does not make it another generation."""
+    return pod.spec if not pod.spec.node_name else changed(pod.spec, node_name=None)
+
+
+def grace_seconds(pod: Pod, asked: int | None) -> int:
+    """No time for a pod that no node runs, or that has ended."""
+    if not pod.spec.node_name or pod.status.phase in ("Succeeded", "Failed"):
+        return 0
+    if asked is None:
+        asked = pod.spec.termination_grace_period_seconds
+    if asked is None:
+        asked = GRACE_SECONDS_DEFAULT
+    return 1 if asked < 0 else asked
+
+
+# --- subresources -----------------------------------------------------------------------------------------------------
+
+
+def write_status(stored: Pod, sent: Pod) -> Pod:
+    meta = changed(sent.metadata, owner_references=stored.metadata.owner_references)
+    status = sent.status
+    if stored.status.qos_class and status.qos_class != stored.status.qos_class:
+        status = changed(status, qos_class=stored.status.qos_class)
+    return changed(sent, metadata=meta, spec=stored.spec, status=status)
+
+
+def bind(pod: Pod, binding: Binding) -> Pod:
+    """Give a pod its node, once. What the binding is annotated and labelled with goes to the pod."""
+    refuse_wrong_target(binding)
+    name = pod.metadata.name or ""
+    about = About(resource="pods/binding", name=name)
+    if binding.metadata.uid and binding.metadata.uid != pod.metadata.uid:
+        raise conflict(
+            about,
+            f"Precondition failed: UID in precondition: {binding.metadata.uid}, UID in object meta: {pod.metadata.uid}",
+        )
+    if pod.metadata.deletion_timestamp:
+        raise conflict(about, f"pod {name} is being deleted, cannot be assigned to a host")
+    if pod.spec.node_name:
+        raise conflict(about, f'pod {name} is already assigned to node "{pod.spec.node_name}"')
+    if pod.spec.scheduling_gates:
+        raise conflict(about, f"pod {name} has non-empty .spec.schedulingGates")
+    meta = changed(
+        pod.metadata,
+        annotations=merged(pod.metadata.annotations, binding.metadata.annotations),
+        labels=merged(binding.metadata.labels, pod.metadata.labels),
+    )
+    scheduled = PodCondition(
+        type="PodScheduled", status="True", last_transition_time=binding.metadata.creation_timestamp
+    )
+    others = [c for c in pod.status.conditions or () if c.type != "PodScheduled"]
+    status = changed(pod.status, conditions=(*others, scheduled), nominated_node_name=None)
+    return changed(pod, metadata=meta, spec=changed(pod.spec, node_name=binding.target.name), status=status)
+
+
+def refuse_wrong_target(binding: Binding) -> None:
+    errors = []
+    if binding.target.kind not in (None, "", "Node"):
+        errors.append(not_supported("target.kind", binding.target.kind, ("Node", "<empty>")))
+    if not binding.target.name:
+        errors.append(required("target.name"))
+    if errors:
+        raise invalid(About(kind="Binding", name=binding.metadata.name or ""), errors)
+
+
+def merged(one: Mapping[str, str] | None, other: Mapping[str, str] | None) -> Mapping[str, str] | None:
+    return {**(one or {}), **(other or {})} if one and other else one or other
+
+
+def write_ephemeral(stored: Pod, sent: Pod) -> Pod:
+    spec = changed(stored.spec, ephemeral_containers=sent.spec.ephemeral_containers)
+    return changed(stored, spec=parts(spec, "ephemeral_containers", default_container))
+
+
+def validate_ephemeral(new: Pod, old: Pod) -> Iterator[FieldError]:
+    yield from validate_pod_spec(new.spec, "spec")
+    yield from validate_ephemeral_change(new, old)
+
+
+def write_resize(stored: Pod, sent: Pod) -> Pod:
+    return changed(stored, spec=sent.spec)
+
+
+def validate_resized(new: Pod, old: Pod) -> Iterator[FieldError]:
+    yield from validate_pod_spec(new.spec, "spec")
+    yield from validate_resize(new, old)
+
+
+PODS = Resource(
+    kind=kind_of(Pod),
+    short_names=("po",),
+    categories=("all",),
+    default=default,
+    on_create=on_create,
+    on_update=keep_status,
+    validate=validate,
+    validate_update=validate_update,
+    warnings=warnings,
+    generation=counted,
+    grace_seconds=grace_seconds,
+    subresources=(
+        connect("attach", "PodAttachOptions"),
+        Subresource(name="binding", kind=BINDING, verbs=("post",), write=bind),
+        Subresource(name="ephemeralcontainers", read=whole, write=write_ephemeral, validate=validate_ephemeral),
+        Subresource(name="eviction", kind=EVICTION, verbs=("post",)),
+        connect("exec", "PodExecOptions"),
+        Subresource(name="log", verbs=("get",)),
+        connect("portforward", "PodPortForwardOptions"),
+        connect("proxy", "PodProxyOptions", PROXY_VERBS),
+        Subresource(name="resize", read=whole, write=write_resize, validate=validate_resized),
+        Subresource(name="status", read=whole, write=write_status),
+    ),
+    selectable={
+        "spec.nodeName": lambda pod: pod.spec.node_name or "",
+        "spec.restartPolicy": lambda pod: pod.spec.restart_policy or "",
+        "spec.schedulerName": lambda pod: pod.spec.scheduler_name or "",
+        "spec.serviceAccountName": lambda pod: pod.spec.service_account_name or "",
+        "spec.hostNetwork": lambda pod: "true" if pod.spec.host_network else "false",
+        "status.phase": lambda pod: pod.status.phase or "",
+        "status.podIP": lambda pod: pod.status.pod_ip or "",
+        "status.podIPs": lambda pod: ",".join(ip.ip for ip in pod.status.pod_ips or ()),
+        "status.nominatedNodeName": lambda pod: pod.status.nominated_node_name or "",
+    },
+    columns=POD_COLUMNS,
+)

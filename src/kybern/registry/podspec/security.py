@@ -1,0 +1,106 @@
+"""Security contexts of pods and containers: ids in range, profiles complete, no contradiction."""
+
+import re
+from collections.abc import Iterator
+
+from kybern.api.core_v1 import AppArmorProfile, PodSecurityContext, PodSpec, SeccompProfile, SecurityContext
+from kybern.api.invalid import FieldError, duplicate, invalid_value, not_supported, required
+from kybern.registry.checks import INT32_MAX, between, relative_path
+
+SYSCTL_LENGTH_MAX = 253
+SYSCTL_SEGMENT = "[a-z0-9]([-_a-z0-9]*[a-z0-9])?"
+SYSCTL = rf"({SYSCTL_SEGMENT}[\./])*{SYSCTL_SEGMENT}"
+SYSCTL_PATTERN = re.compile(SYSCTL)
+
+
+def validate_id(value: int | None, at: str) -> Iterator[FieldError]:
+    if value is not None and not 0 <= value <= INT32_MAX:
+        yield invalid_value(at, value, between(0, INT32_MAX))
+
+
+def validate_container_security(context: SecurityContext, at: str) -> Iterator[FieldError]:
+    yield from validate_id(context.run_as_user, f"{at}.runAsUser")
+    yield from validate_id(context.run_as_group, f"{at}.runAsGroup")
+    if context.proc_mount is not None and context.proc_mount not in ("Default", "Unmasked"):
+        yield not_supported(f"{at}.procMount", context.proc_mount, ("Default", "Unmasked"))
+    if context.seccomp_profile is not None:
+        yield from validate_seccomp(context.seccomp_profile, f"{at}.seccompProfile")
+    if context.app_armor_profile is not None:
+        yield from validate_app_armor(context.app_armor_profile, f"{at}.appArmorProfile")
+    if context.allow_privilege_escalation is False:
+        if context.privileged:
+            why = "cannot set `allowPrivilegeEscalation` to false and `privileged` to true"
+            yield invalid_value(at, context, why)
+        if context.capabilities is not None and "CAP_SYS_ADMIN" in (context.capabilities.add or ()):
+            why = "cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN"
+            yield invalid_value(at, context, why)
+
+
+def validate_pod_security(context: PodSecurityContext, spec: PodSpec, at: str) -> Iterator[FieldError]:
+    yield from validate_id(context.run_as_user, f"{at}.runAsUser")
+    yield from validate_id(context.run_as_group, f"{at}.runAsGroup")
+    yield from validate_id(context.fs_group, f"{at}.fsGroup")
+    for index, group in enumerate(context.supplemental_groups or ()):
+        yield from validate_id(group, f"{at}.supplementalGroups[{index}]")
+    for field, choice, choices in (
+        ("fsGroupChangePolicy", context.fs_group_change_policy, ("Always", "OnRootMismatch")),
+        ("supplementalGroupsPolicy", context.supplemental_groups_policy, ("Merge", "Strict")),
+        ("seLinuxChangePolicy", context.se_linux_change_policy, ("MountOption", "Recursive")),
+    ):
+        if choice is not None and choice not in choices:
+            yield not_supported(f"{at}.{field}", choice, choices)
+    if context.seccomp_profile is not None:
+        yield from validate_seccomp(context.seccomp_profile, f"{at}.seccompProfile")
+    if context.app_armor_profile is not None:
+        yield from validate_app_armor(context.app_armor_profile, f"{at}.appArmorProfile")
+    if context.sysctls:
+        yield from validate_sysctls(context, spec, f"{at}.sysctls")
+
+
+def validate_sysctls(context: PodSecurityContext, spec: PodSpec, at: str) -> Iterator[FieldError]:
+    seen: set[str] = set()
+    for index, sysctl in enumerate(context.sysctls or ()):
+        here = f"{at}[{index}].name"
+        if not sysctl.name:
+            yield required(here)
+        elif len(sysctl.name) > SYSCTL_LENGTH_MAX or not SYSCTL_PATTERN.fullmatch(sysctl.name):
+            why = f"must have at most {SYSCTL_LENGTH_MAX} characters and match regex ^{SYSCTL}$"
+            yield invalid_value(here, sysctl.name, why)
+        elif sysctl.name in seen:
+            yield duplicate(here, sysctl.name)
+        seen.add(sysctl.name)
+        dotted = sysctl.name.replace("/", ".")
+        if spec.host_network and dotted.startswith("net."):
+            yield invalid_value(here, sysctl.name, "may not be specified when 'hostNetwork' is set to true")
+        if spec.host_ipc and dotted.startswith(("kernel.shm", "kernel.msg", "kernel.sem", "fs.mqueue.")):
+            yield invalid_value(here, sysctl.name, "may not be specified when 'hostIPC' is set to true")
+
+
+def validate_seccomp(profile: SeccompProfile, at: str) -> Iterator[FieldError]:
+    if profile.type == "Localhost":
+        if profile.localhost_profile is None:
+            yield required(f"{at}.localhostProfile", "must be set when seccomp type is Localhost")
+        else:
+            yield from relative_path(f"{at}.localhostProfile", profile.localhost_profile)
+        return
+    if profile.localhost_profile is not None:
+        why = "can only be set when seccomp type is Localhost"
+        yield invalid_value(f"{at}.localhostProfile", profile.localhost_profile, why)
+    if not profile.type:
+        yield required(f"{at}.type", "type is required when seccompProfile is set")
+    elif profile.type not in ("RuntimeDefault", "Unconfined"):
+        yield not_supported(f"{at}.type", profile.type, ("Localhost", "RuntimeDefault", "Unconfined"))
+
+
+def validate_app_armor(profile: AppArmorProfile, at: str) -> Iterator[FieldError]:
+    if profile.type == "Localhost":
+        if not (profile.localhost_profile or "").strip():
+            yield required(f"{at}.localhostProfile", "must be set when AppArmor type is Localhost")
+        return
+    if profile.localhost_profile is not None:
+        why = "can only be set when AppArmor type is Localhost"
+        yield invalid_value(f"{at}.localhostProfile", profile.localhost_profile, why)
+    if not profile.type:
+        yield required(f"{at}.type", "type is required when appArmorProfile is set")
+    elif profile.type not in ("RuntimeDefault", "Unconfined"):
+        yield not_supported(f"{at}.type", profile.type, ("Localhost", "RuntimeDefault", "Unconfined"))

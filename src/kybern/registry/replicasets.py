@@ -1,0 +1,64 @@
+"""replicasets: a number of pods from one template."""
+
+from collections.abc import Iterator
+
+from kybern.api.apps_v1 import ReplicaSet, ReplicaSetSpec
+from kybern.api.invalid import FieldError
+from kybern.registry.checks import immutable
+from kybern.registry.columns import AGE, NAME, SELECTOR, TEMPLATE_COLUMNS
+from kybern.registry.defaulting import filled, part
+from kybern.registry.parts import clear_status, keep_status, kind_of, scale, spec_of, status
+from kybern.registry.podspec.defaults import default_template
+from kybern.registry.resource import Column, Resource
+from kybern.registry.workloads import (
+    REPLICAS_DEFAULT,
+    selector_of,
+    validate_counts,
+    validate_lasting_template,
+    validate_selected,
+)
+
+
+def default(replicaset: ReplicaSet) -> ReplicaSet:
+    return part(replicaset, "spec", default_spec)
+
+
+def default_spec(spec: ReplicaSetSpec) -> ReplicaSetSpec:
+    return part(filled(spec, replicas=REPLICAS_DEFAULT), "template", default_template)
+
+
+def validate(replicaset: ReplicaSet) -> Iterator[FieldError]:
+    spec = replicaset.spec
+    counts = (("replicas", "replicas"), ("minReadySeconds", "min_ready_seconds"))
+    yield from validate_counts(spec, "spec", *counts)
+    yield from validate_selected(spec.selector, spec.template, "spec")
+    yield from validate_lasting_template(spec.template, "spec.template", "ReplicaSet")
+
+
+def validate_update(replicaset: ReplicaSet, old: ReplicaSet) -> Iterator[FieldError]:
+    yield from validate(replicaset)
+    yield from immutable("spec.selector", replicaset.spec.selector, old.spec.selector)
+
+
+REPLICASETS = Resource(
+    kind=kind_of(ReplicaSet),
+    short_names=("rs",),
+    categories=("all",),
+    default=default,
+    on_create=clear_status,
+    on_update=keep_status,
+    validate=validate,
+    validate_update=validate_update,
+    generation=spec_of,
+    subresources=(scale(selector_of), status()),
+    selectable={"status.replicas": lambda replicaset: str(replicaset.status.replicas)},
+    columns=(
+        NAME,
+        Column("Desired", lambda replicaset, now: replicaset.spec.replicas or 0, type="integer"),
+        Column("Current", lambda replicaset, now: replicaset.status.replicas, type="integer"),
+        Column("Ready", lambda replicaset, now: replicaset.status.ready_replicas or 0, type="integer"),
+        AGE,
+        *TEMPLATE_COLUMNS,
+        SELECTOR,
+    ),
+)

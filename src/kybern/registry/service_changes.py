@@ -1,0 +1,87 @@
+"""What an update of a Service keeps: the addresses and ports that were given to it, unless it changes its type."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from kybern.api.core_v1 import Service, ServicePort, ServiceSpec
+from kybern.api.invalid import FieldError, invalid_value
+from kybern.registry.parts import changed
+
+
+def carry_over(service: Service, old: Service) -> Service:
+    """A client that leaves out what was allocated means to keep it; one that changes the type gives it back."""
+    new, before = service.spec, old.spec
+    changes: dict[str, Any] = {}
+    if new.type == "ExternalName":
+        changes.update(given_back(new, before))
+    elif before.type != "ExternalName":
+        changes.update(kept_addresses(new, before))
+    ports = carried_ports(new, before)
+    if ports != new.ports:
+        changes["ports"] = ports
+    if not new.health_check_node_port and before.health_check_node_port and needs_health_check(new):
+        changes["health_check_node_port"] = before.health_check_node_port
+    return changed(service, spec=changed(new, **changes)) if changes else service
+
+
+def kept_addresses(new: ServiceSpec, before: ServiceSpec) -> Iterator[tuple[str, Any]]:
+    if not new.cluster_ip and not new.cluster_ips:
+        yield "cluster_ip", before.cluster_ip
+        yield "cluster_ips", before.cluster_ips
+    elif not new.cluster_ips or (new.cluster_ip != before.cluster_ip and new.cluster_ips == before.cluster_ips):
+        kept = new.cluster_ip == before.cluster_ip
+        yield "cluster_ips", before.cluster_ips if kept else (new.cluster_ip,)
+    elif not new.cluster_ip:
+        yield "cluster_ip", new.cluster_ips[0]
+    if not new.ip_families:
+        yield "ip_families", before.ip_families
+    if not new.ip_family_policy:
+        yield "ip_family_policy", before.ip_family_policy
+
+
+def given_back(new: ServiceSpec, before: ServiceSpec) -> Iterator[tuple[str, Any]]:
+    if before.type == "ExternalName":
+        return
+    for name in ("cluster_ip", "cluster_ips", "ip_families", "ip_family_policy", "internal_traffic_policy"):
+        if getattr(new, name) == getattr(before, name):
+            yield name, None
+
+
+def carried_ports(new: ServiceSpec, before: ServiceSpec) -> tuple[ServicePort, ...] | None:
+    ports = new.ports
+    if not ports or not before.ports:
+        return ports
+    if needs_node_ports(new):
+        known = {(port.protocol, port.port): port.node_port for port in before.ports if port.node_port}
+        taken = {port.node_port for port in ports if port.node_port}
+        return tuple(with_node_port(port, known, taken) for port in ports)
+    if needs_node_ports(before) and [p.node_port for p in ports] == [p.node_port for p in before.ports]:
+        return tuple(changed(port, node_port=None) if port.node_port else port for port in ports)
+    return ports
+
+
+def with_node_port(port: ServicePort, known: dict[tuple[str | None, int], int], taken: set[int]) -> ServicePort:
+    number = known.get((port.protocol, port.port))
+    if port.node_port or not number or number in taken:
+        return port
+    return changed(port, node_port=number)
+
+
+def needs_node_ports(spec: ServiceSpec) -> bool:
+    return spec.type == "NodePort" or (
+        spec.type == "LoadBalancer" and spec.allocate_load_balancer_node_ports is not False
+    )
+
+
+def needs_health_check(spec: ServiceSpec) -> bool:
+    return spec.type == "LoadBalancer" and spec.external_traffic_policy == "Local"
+
+
+def validate_addresses_kept(new: ServiceSpec, old: ServiceSpec) -> Iterator[FieldError]:
+    if "ExternalName" in (new.type, old.type):
+        return
+    before, now = old.cluster_ips or (), new.cluster_ips or ()
+    if before and now and before[0] != now[0]:
+        yield invalid_value("spec.clusterIPs[0]", now, "may not change once set")
+    elif before and not now:
+        yield invalid_value("spec.clusterIPs[0]", now, "primary clusterIP can not be unset")

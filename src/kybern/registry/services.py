@@ -1,0 +1,248 @@
+"""services: one stable address for pods that come and go.
+
+Addresses and node ports are given by the allocators; here is what they need to know and what must stay as they gave it.
+"""
+
+from collections.abc import Iterator
+
+from kybern.api import names
+from kybern.api.core_v1 import ClientIPConfig, Service, ServicePort, ServiceSpec, SessionAffinityConfig
+from kybern.api.invalid import FieldError, duplicate, forbidden_field, invalid_value, not_supported, required
+from kybern.registry.checks import judged, labels, one_of, port_or_name
+from kybern.registry.columns import AGE, NAME, NONE, labels_text
+from kybern.registry.defaulting import filled, filled_zero, part, parts
+from kybern.registry.parts import PROXY_VERBS, changed, clear_status, connect, keep_status, kind_of, status
+from kybern.registry.resource import Column, Resource
+from kybern.registry.service_changes import carry_over, validate_addresses_kept
+
+PROTOCOLS = ("SCTP", "TCP", "UDP")
+TYPES = ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort")
+AFFINITY_SECONDS_DEFAULT = 10800
+AFFINITY_SECONDS_MAX = 86400
+KUBELET_PORT = 10250
+
+
+def default(service: Service) -> Service:
+    return part(service, "spec", default_spec)
+
+
+def default_spec(spec: ServiceSpec) -> ServiceSpec:
+    spec = filled(spec, session_affinity="None", type="ClusterIP")
+    if spec.session_affinity == "None" and spec.session_affinity_config is not None:
+        spec = changed(spec, session_affinity_config=None)
+    if spec.session_affinity == "ClientIP":
+        spec = default_affinity(spec)
+    if spec.type in ("NodePort", "LoadBalancer") or (spec.type == "ClusterIP" and spec.external_ips):
+        spec = filled(spec, external_traffic_policy="Cluster")
+    if spec.type != "ExternalName":
+        spec = filled(spec, internal_traffic_policy="Cluster")
+    if spec.type == "LoadBalancer":
+        spec = filled(spec, allocate_load_balancer_node_ports=True)
+    return parts(spec, "ports", default_port)
+
+
+def default_affinity(spec: ServiceSpec) -> ServiceSpec:
+    config = spec.session_affinity_config
+    client = config.client_ip if config is not None else None
+    if client is not None and client.timeout_seconds is not None:
+        return spec
+    client = ClientIPConfig(timeout_seconds=AFFINITY_SECONDS_DEFAULT)
+    return changed(spec, session_affinity_config=SessionAffinityConfig(client_ip=client))
+
+
+def default_port(port: ServicePort) -> ServicePort:
+    return filled_zero(filled(port, protocol="TCP"), target_port=port.port)
+
+
+def on_create(service: Service) -> Service:
+    spec = service.spec
+    if spec.cluster_ip and not spec.cluster_ips:
+        service = changed(service, spec=changed(spec, cluster_ips=(spec.cluster_ip,)))
+    created: Service = clear_status(service)
+    return created
+
+
+def on_update(service: Service, old: Service) -> Service:
+    return carry_over(keep_status(service, old), old)
+
+
+def headless(spec: ServiceSpec) -> bool:
+    return spec.cluster_ip == "None" or bool(spec.cluster_ips and spec.cluster_ips[0] == "None")
+
+
+def validate(service: Service) -> Iterator[FieldError]:
+    spec = service.spec
+    if not spec.ports and not headless(spec) and spec.type != "ExternalName":
+        yield required("spec.ports")
+    yield from validate_type(spec)
+    yield from validate_ports(spec)
+    if spec.selector:
+        yield from labels(spec.selector.items(), "spec.selector")
+    yield from validate_affinity(spec)
+    yield from validate_addresses(spec)
+    yield from validate_policies(spec)
+
+
+def validate_type(spec: ServiceSpec) -> Iterator[FieldError]:
+    if spec.type in ("LoadBalancer", "NodePort"):
+        if headless(spec):
+            why = f"may not be set to 'None' for {spec.type} services"
+            yield invalid_value("spec.clusterIPs[0]", "None", why)
+        for index, port in enumerate(spec.ports or ()):
+            if spec.type == "LoadBalancer" and port.port == KUBELET_PORT:
+                why = f"may not expose port {KUBELET_PORT} externally since it is used by kubelet"
+                yield invalid_value(f"spec.ports[{index}]", KUBELET_PORT, why)
+    elif spec.type == "ExternalName":
+        if spec.cluster_ip or spec.cluster_ips:
+            yield forbidden_field("spec.clusterIPs", "may not be set for ExternalName services")
+        name = (spec.external_name or "").removesuffix(".")
+        if not name:
+            yield required("spec.externalName")
+        yield from judged("spec.externalName", name, names.dns1123_subdomain)
+    yield from one_of("spec.type", spec.type, TYPES)
+
+
+def validate_ports(spec: ServiceSpec) -> Iterator[FieldError]:
+    ports = spec.ports or ()
+    seen: set[str] = set()
+    pairs: set[tuple[str | None, int]] = set()
+    for index, port in enumerate(ports):
+        here = f"spec.ports[{index}]"
+        yield from validate_port(port, here, name_needed=len(ports) > 1)
+        if port.name:
+            if port.name in seen:
+                yield duplicate(f"{here}.name", port.name)
+            seen.add(port.name)
+        if (port.protocol, port.port) in pairs:
+            yield duplicate(here, {"port": port.port, "protocol": port.protocol})
+        pairs.add((port.protocol, port.port))
+        if port.node_port:
+            if spec.type == "ClusterIP":
+                yield forbidden_field(f"{here}.nodePort", "may not be used when `type` is 'ClusterIP'")
+            for wrong in names.port_number(port.node_port):
+                yield invalid_value(f"{here}.nodePort", port.node_port, wrong)
+
+
+def validate_port(port: ServicePort, at: str, name_needed: bool) -> Iterator[FieldError]:
+    if not port.name:
+        if name_needed:
+            yield required(f"{at}.name")
+    else:
+        yield from judged(f"{at}.name", port.name, names.dns1123_label)
+    for wrong in names.port_number(port.port):
+        yield invalid_value(f"{at}.port", port.port, wrong)
+    yield from one_of(f"{at}.protocol", port.protocol, PROTOCOLS)
+    if port.target_port is not None:
+        yield from port_or_name(f"{at}.targetPort", port.target_port)
+    yield from judged(f"{at}.appProtocol", port.app_protocol, names.qualified_name)
+
+
+def validate_affinity(spec: ServiceSpec) -> Iterator[FieldError]:
+    yield from one_of("spec.sessionAffinity", spec.session_affinity, ("ClientIP", "None"))
+    config = spec.session_affinity_config
+    client = config.client_ip if config is not None else None
+    seconds = client.timeout_seconds if client is not None else None
+    if spec.session_affinity == "ClientIP" and seconds is not None and not 0 < seconds <= AFFINITY_SECONDS_MAX:
+        here = "spec.sessionAffinityConfig.clientIP.timeoutSeconds"
+        yield invalid_value(here, seconds, f"must be greater than 0 and less than {AFFINITY_SECONDS_MAX}")
+
+
+def validate_addresses(spec: ServiceSpec) -> Iterator[FieldError]:
+    for index, address in enumerate(spec.cluster_ips or ()):
+        if address == "None":
+            continue
+        for wrong in names.ip(address):
+            yield invalid_value(f"spec.clusterIPs[{index}]", address, wrong)
+    if spec.cluster_ip and spec.cluster_ips and spec.cluster_ip != spec.cluster_ips[0]:
+        why = "first value must match `clusterIP`"
+        yield invalid_value("spec.clusterIPs", spec.cluster_ips, why)
+    for index, address in enumerate(spec.external_ips or ()):
+        for wrong in names.ip(address):
+            yield invalid_value(f"spec.externalIPs[{index}]", address, wrong)
+    for index, family in enumerate(spec.ip_families or ()):
+        if family not in ("IPv4", "IPv6"):
+            yield not_supported(f"spec.ipFamilies[{index}]", family, ("IPv4", "IPv6"))
+    if spec.ip_family_policy is not None:
+        choices = ("SingleStack", "PreferDualStack", "RequireDualStack")
+        yield from one_of("spec.ipFamilyPolicy", spec.ip_family_policy, choices)
+
+
+def validate_policies(spec: ServiceSpec) -> Iterator[FieldError]:
+    external = spec.type in ("NodePort", "LoadBalancer") or bool(spec.external_ips)
+    policy = spec.external_traffic_policy
+    if external:
+        yield from one_of("spec.externalTrafficPolicy", policy, ("Cluster", "Local"))
+    elif policy:
+        why = "may only be set for externally-accessible services"
+        yield invalid_value("spec.externalTrafficPolicy", policy, why)
+    if spec.type != "ExternalName":
+        yield from one_of("spec.internalTrafficPolicy", spec.internal_traffic_policy, ("Cluster", "Local"))
+    if spec.type != "LoadBalancer":
+        for field, value in (
+            ("loadBalancerSourceRanges", spec.load_balancer_source_ranges),
+            ("allocateLoadBalancerNodePorts", spec.allocate_load_balancer_node_ports),
+            ("loadBalancerClass", spec.load_balancer_class),
+        ):
+            if value is not None and value != ():
+                yield forbidden_field(f"spec.{field}", "may only be used when `type` is 'LoadBalancer'")
+    for index, block in enumerate(spec.load_balancer_source_ranges or ()):
+        for wrong in names.cidr(block.strip()):
+            yield invalid_value(f"spec.loadBalancerSourceRanges[{index}]", block, wrong)
+
+
+def validate_update(service: Service, old: Service) -> Iterator[FieldError]:
+    yield from validate(service)
+    yield from validate_addresses_kept(service.spec, old.spec)
+
+
+# --- columns ----------------------------------------------------------------------------------------------------------
+
+
+def cluster_ip_cell(service: Service, now: float) -> str:
+    return service.spec.cluster_ips[0] if service.spec.cluster_ips else service.spec.cluster_ip or NONE
+
+
+def external_ip_cell(service: Service, now: float) -> str:
+    spec = service.spec
+    if spec.type == "ExternalName":
+        return spec.external_name or ""
+    given = list(spec.external_ips or ())
+    if spec.type == "LoadBalancer":
+        balancer = service.status.load_balancer
+        found = [i.ip or i.hostname or "" for i in (balancer.ingress or () if balancer is not None else ())]
+        return ",".join([*found, *given]) or "<pending>"
+    return ",".join(given) or NONE
+
+
+def port_text(port: ServicePort) -> str:
+    number = f"{port.port}:{port.node_port}" if port.node_port else str(port.port)
+    return f"{number}/{port.protocol}"
+
+
+SERVICES = Resource(
+    kind=kind_of(Service),
+    short_names=("svc",),
+    categories=("all",),
+    storage_prefix="/registry/services/specs",
+    create_on_update=True,
+    default=default,
+    on_create=on_create,
+    on_update=on_update,
+    validate=validate,
+    validate_update=validate_update,
+    validate_name=names.dns1035_label,
+    subresources=(connect("proxy", "ServiceProxyOptions", PROXY_VERBS), status()),
+    selectable={
+        "spec.clusterIP": lambda service: service.spec.cluster_ip or "",
+        "spec.type": lambda service: service.spec.type or "",
+    },
+    columns=(
+        NAME,
+        Column("Type", lambda service, now: service.spec.type or ""),
+        Column("Cluster-IP", cluster_ip_cell),
+        Column("External-IP", external_ip_cell),
+        Column("Port(s)", lambda service, now: ",".join(map(port_text, service.spec.ports or ())) or NONE),
+        AGE,
+        Column("Selector", lambda service, now: labels_text(service.spec.selector), priority=1),
+    ),
+)

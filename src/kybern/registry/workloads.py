@@ -1,0 +1,69 @@
+"""What everything with a selector and a pod template has in common: the one must match the other's labels."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from kybern.api import selectors
+from kybern.api.core_v1 import PodTemplateSpec
+from kybern.api.invalid import FieldError, forbidden_field, invalid_value, not_supported, required
+from kybern.api.meta_v1 import LabelSelector
+from kybern.registry.checks import label_selector, not_negative
+from kybern.registry.podspec.spec import validate_template
+
+DO_NOT_MATCH = "`selector` does not match template `labels`"
+REPLICAS_DEFAULT = 1
+REVISION_HISTORY_DEFAULT = 10
+
+
+def selector_of(obj: Any) -> str:
+    """The selector in the text form that a Scale carries."""
+    try:
+        return str(selectors.of_label_selector(obj.spec.selector))
+    except ValueError:
+        return ""
+
+
+def validate_selected(selector: LabelSelector, template: PodTemplateSpec | None, at: str) -> Iterator[FieldError]:
+    """A selector that is there, well-formed, and matches the pods that the template makes."""
+    wrong = False
+    if not selector.match_labels and not selector.match_expressions:
+        wrong = True
+        yield required(f"{at}.selector")
+        yield mismatch(template, at)
+    for error in label_selector(selector, f"{at}.selector"):
+        wrong = True
+        yield error
+    if template is None:
+        yield required(f"{at}.template")
+        return
+    if not wrong and not matches(selector, template):
+        yield mismatch(template, at)
+
+
+def matches(selector: LabelSelector, template: PodTemplateSpec) -> bool:
+    labels = template.metadata.labels or {}
+    if not selector.match_expressions:
+        return (selector.match_labels or {}).items() <= labels.items()
+    return selectors.of_label_selector(selector).matches(labels)
+
+
+def mismatch(template: PodTemplateSpec | None, at: str) -> FieldError:
+    labels = template.metadata.labels if template is not None else None
+    return invalid_value(f"{at}.template.metadata.labels", labels, DO_NOT_MATCH)
+
+
+def validate_lasting_template(template: PodTemplateSpec | None, at: str, owner: str) -> Iterator[FieldError]:
+    """Pods that are replaced for ever: they restart always, and no deadline ends them."""
+    if template is None:
+        return
+    yield from validate_template(template, at)
+    if template.spec.restart_policy and template.spec.restart_policy != "Always":
+        yield not_supported(f"{at}.spec.restartPolicy", template.spec.restart_policy, ("Always",))
+    if template.spec.active_deadline_seconds is not None:
+        why = f"activeDeadlineSeconds in {owner} is not Supported"
+        yield forbidden_field(f"{at}.spec.activeDeadlineSeconds", why)
+
+
+def validate_counts(spec: Any, at: str, *fields: tuple[str, str]) -> Iterator[FieldError]:
+    for field, name in fields:
+        yield from not_negative(f"{at}.{field}", getattr(spec, name))
