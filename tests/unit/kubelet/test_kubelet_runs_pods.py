@@ -1,0 +1,291 @@
+"""Whole lives of pods: a kubelet over a simulated runtime and a small API server, on virtual time."""
+
+from typing import Any
+
+from kybern.aio.clock import LoopClock
+from kybern.api.core_v1 import Container, Probe, ExecAction
+from kybern.runtime.cri import ContainerState, ExecResult
+from kybern.runtime.simulated import Behaviour, Simulated
+
+
+def condition(pod: Any, kind: str) -> Any:
+    return next(c for c in pod.status.conditions if c.type == kind)
+
+
+def test_a_bound_pod_runs_within_the_budget(lab: Any) -> None:
+    async def scenario() -> None:
+        async with lab.cluster() as cluster:
+            cluster.api.bind(lab.pod())
+            assert await cluster.phase("web-1", "Running") < 0.3
+            found = cluster.api.pod("web-1")
+            assert condition(found, "Ready").status == "True"
+            assert found.status.pod_ip and found.status.host_ip == "10.244.0.1"
+            assert found.status.container_statuses[0].container_id.startswith("kybern://")
+            await cluster.kubelet.parts.recorder.flush()
+            reasons = [reason for reason, _ in cluster.api.events()]
+            assert reasons == ["Pulling", "Pulled", "Created", "Started"]
+
+    lab.simulate(scenario)
+
+
+def test_a_deleted_pod_is_stopped_and_then_removed_everywhere(lab: Any) -> None:
+    async def scenario() -> None:
+        runtime = Simulated(LoopClock(), behave=lambda config: Behaviour(stops_seconds=3))
+        async with lab.cluster(runtime=runtime) as cluster:
+            cluster.api.bind(lab.pod())
+            await cluster.phase("web-1", "Running")
+            cluster.api.delete_gracefully("/api/v1/namespaces/default/pods/web-1")
+            took = await cluster.until(lambda: not cluster.api.has_pod("web-1"))
+            assert 3 <= took < 3.5
+            assert not runtime.containers and not runtime.sandboxes
+            await cluster.until(lambda: not cluster.kubelet.workers)
+
+    lab.simulate(scenario)
+
+
+def test_a_container_that_ignores_its_signal_is_killed_after_the_grace_period(lab: Any) -> None:
+    async def scenario() -> None:
+        runtime = Simulated(LoopClock(), behave=lambda config: Behaviour(stops_seconds=1000))
+        async with lab.cluster(runtime=runtime) as cluster:
+            cluster.api.bind(lab.pod(termination_grace_period_seconds=5))
+            await cluster.phase("web-1", "Running")
+            cluster.api.delete_gracefully("/api/v1/namespaces/default/pods/web-1", 5)
+            took = await cluster.until(lambda: not cluster.api.has_pod("web-1"))
+            assert 5 <= took < 5.5
+
+    lab.simulate(scenario)
+
+
+def test_a_shorter_grace_period_counts_at_once(lab: Any) -> None:
+    async def scenario() -> None:
+        runtime = Simulated(LoopClock(), behave=lambda config: Behaviour(stops_seconds=1000))
+        async with lab.cluster(runtime=runtime) as cluster:
+            cluster.api.bind(lab.pod())
+            await cluster.phase("web-1", "Running")
+            cluster.api.delete_gracefully("/api/v1/namespaces/default/pods/web-1", 600)
+            await cluster.until(lambda: cluster.kubelet.workers["uid-web-1"].stage.value == "terminating")
+            cluster.api.delete_gracefully("/api/v1/namespaces/default/pods/web-1", 1)
+            assert await cluster.until(lambda: not cluster.api.has_pod("web-1")) < 2
+
+    lab.simulate(scenario)
+
+
+def test_a_crashing_container_is_restarted_ever_more_slowly(lab: Any) -> None:
+    async def scenario() -> None:
+        runtime = Simulated(LoopClock(), behave=lambda config: Behaviour(runs_seconds=1, exit_code=3))
+        async with lab.cluster(runtime=runtime) as cluster:
+            cluster.api.bind(lab.pod())
+
+            def status() -> Any:
+                return cluster.api.pod("web-1").status.container_statuses[0]
+
+            await cluster.phase("web-1", "Running")
+            await cluster.until(lambda: status().state.waiting is not None)
+            assert status().state.waiting.reason == "CrashLoopBackOff"
+            named = "container=web pod=web-1_default(uid-web-1)"
+            assert status().state.waiting.message == f"back-off 10s restarting failed {named}"
+            assert status().last_state.terminated.exit_code == 3
+            took = await cluster.until(lambda: status().restart_count == 5)
+            assert 10 + 20 + 40 <= took <= 10 + 20 + 40 + 80 + 10
+
+    lab.simulate(scenario)
+
+
+def test_a_pod_that_ran_to_its_end_has_succeeded_and_is_not_restarted(lab: Any) -> None:
+    async def scenario() -> None:
+        runtime = Simulated(LoopClock(), behave=lambda config: Behaviour(runs_seconds=2))
+        async with lab.cluster(runtime=runtime) as cluster:
+            cluster.api.bind(lab.pod(policy="Never"))
+            await cluster.phase("web-1", "Succeeded")
+            found = cluster.api.pod("web-1")
+            assert found.status.container_statuses[0].state.terminated.reason == "Completed"
+            assert condition(found, "Ready").reason == "PodCompleted"
+            assert all(s.state.value == "not-ready" for s in runtime.sandboxes.values())
+            cluster.api.delete_gracefully("/api/v1/namespaces/default/pods/web-1")
+            await cluster.until(lambda: not cluster.api.has_pod("web-1"))
+            assert not runtime.containers
+
+    lab.simulate(scenario)
+
+
+def test_a_failed_pod_that_is_never_restarted_has_failed(lab: Any) -> None:
+    async def scenario() -> None:
+        runtime = Simulated(LoopClock(), behave=lambda config: Behaviour(runs_seconds=2, exit_code=1))
+        async with lab.cluster(runtime=runtime) as cluster:
+            cluster.api.bind(lab.pod(policy="Never"))
+            await cluster.phase("web-1", "Failed")
+            assert cluster.api.pod("web-1").status.container_statuses[0].restart_count == 0
+
+    lab.simulate(scenario)
+
+
+def test_init_containers_run_in_order_before_the_others(lab: Any) -> None:
+    async def scenario() -> None:
+        begun: list[str] = []
+
+        def behave(config: Any) -> Behaviour:
+            begun.append(config.metadata.name)
+            return Behaviour(runs_seconds=1) if config.metadata.name.startswith("init") else Behaviour()
+
+        async with lab.cluster(runtime=Simulated(LoopClock(), behave=behave)) as cluster:
+            inits = (Container(name="init-a", image="i:1"), Container(name="init-b", image="i:1"))
+            cluster.api.bind(lab.pod(init_containers=inits))
+            await cluster.phase("web-1", "Running")
+            assert list(dict.fromkeys(begun)) == ["init-a", "init-b", "web"]
+            assert condition(cluster.api.pod("web-1"), "Initialized").status == "True"
+
+    lab.simulate(scenario)
+
+
+def test_a_sidecar_starts_first_and_ends_last(lab: Any) -> None:
+    async def scenario() -> None:
+        def behave(config: Any) -> Behaviour:
+            return Behaviour(runs_seconds=5) if config.metadata.name == "web" else Behaviour()
+
+        runtime = Simulated(LoopClock(), behave=behave)
+        async with lab.cluster(runtime=runtime) as cluster:
+            sidecar = Container(name="proxy", image="p:1", restart_policy="Always")
+            cluster.api.bind(lab.pod(policy="Never", init_containers=(sidecar,)))
+            await cluster.phase("web-1", "Succeeded")
+            web, proxy = (next(c for c in runtime.containers.values() if c.metadata.name == n) for n in ("web", "proxy"))
+            assert proxy.started_at <= web.started_at and proxy.finished_at >= web.finished_at
+
+    lab.simulate(scenario)
+
+
+def test_an_image_that_cannot_be_pulled_is_waited_for(lab: Any) -> None:
+    async def scenario() -> None:
+        runtime = Simulated(LoopClock(), absent=["web:1"])
+        async with lab.cluster(runtime=runtime) as cluster:
+            cluster.api.bind(lab.pod())
+
+            def waiting() -> Any:
+                statuses = cluster.api.pod("web-1").status.container_statuses
+                return statuses[0].state.waiting if statuses else None
+
+            await cluster.until(lambda: waiting() and waiting().reason == "ErrImagePull")
+            await cluster.until(lambda: waiting().reason == "ImagePullBackOff")
+            assert waiting().message == 'Back-off pulling image "web:1": ErrImagePull: web:1: not found'
+            runtime.absent = frozenset()
+            assert await cluster.phase("web-1", "Running") < 25
+
+    lab.simulate(scenario)
+
+
+def test_a_failing_liveness_probe_restarts_the_container(lab: Any) -> None:
+    async def scenario() -> None:
+        runtime = Simulated(
+            LoopClock(), execute=lambda container, command: ExecResult(stdout=b"", stderr=b"broken", exit_code=1)
+        )
+        probe = Probe(exec=ExecAction(command=("check",)), period_seconds=1, failure_threshold=2)
+        async with lab.cluster(runtime=runtime) as cluster:
+            cluster.api.bind(lab.pod("web-1", Container(name="web", image="web:1", liveness_probe=probe)))
+            await cluster.phase("web-1", "Running")
+            await cluster.until(lambda: cluster.api.pod("web-1").status.container_statuses[0].restart_count == 2)
+            await cluster.kubelet.parts.recorder.flush()
+            events = cluster.api.events()
+            assert ("Unhealthy", "Liveness probe failed: broken") in events
+            assert ("Killing", "Container web failed liveness probe, will be restarted") in events
+
+    lab.simulate(scenario)
+
+
+def test_a_pod_is_ready_when_its_readiness_probe_says_so(lab: Any) -> None:
+    async def scenario() -> None:
+        answers = [1, 1, 0]
+        runtime = Simulated(
+            LoopClock(),
+            execute=lambda container, command: ExecResult(
+                stdout=b"", stderr=b"", exit_code=answers.pop(0) if answers else 0
+            ),
+        )
+        probe = Probe(exec=ExecAction(command=("check",)), period_seconds=5)
+        async with lab.cluster(runtime=runtime) as cluster:
+            cluster.api.bind(lab.pod("web-1", Container(name="web", image="web:1", readiness_probe=probe)))
+            await cluster.phase("web-1", "Running")
+            ready = condition(cluster.api.pod("web-1"), "Ready")
+            assert (ready.reason, ready.message) == ("ContainersNotReady", "containers with unready status: [web]")
+            took = await cluster.until(lambda: condition(cluster.api.pod("web-1"), "Ready").status == "True")
+            assert 9 < took < 11
+
+    lab.simulate(scenario)
+
+
+def test_a_kubelet_that_starts_anew_touches_no_container(lab: Any) -> None:
+    async def scenario() -> None:
+        clock = LoopClock()
+        runtime, api = Simulated(clock), lab.FakeApi()
+        async with lab.cluster(runtime=runtime, api=api) as cluster:
+            for number in range(5):
+                api.bind(lab.pod(f"web-{number}"))
+            for number in range(5):
+                await cluster.phase(f"web-{number}", "Running")
+        before = dict(runtime.containers)
+        written = api.revision
+        async with lab.cluster(runtime=runtime, api=api, seed=2) as cluster:
+            await cluster.until(lambda: len(cluster.kubelet.workers) == 5)
+            await clock.sleep(30)
+            assert runtime.containers == before
+            pods = [path for method, path in api.requests if method == "PATCH" and "/pods/" in path]
+            assert len(pods) == len({p for p in pods}) * (len(pods) // max(len(set(pods)), 1))
+            assert api.revision > written  # the node goes on reporting
+
+    lab.simulate(scenario)
+
+
+def test_pods_that_the_api_does_not_know_are_stopped_and_removed(lab: Any) -> None:
+    async def scenario() -> None:
+        runtime, api = Simulated(LoopClock()), lab.FakeApi()
+        async with lab.cluster(runtime=runtime, api=api) as cluster:
+            api.bind(lab.pod())
+            await cluster.phase("web-1", "Running")
+        api.remove("/api/v1/namespaces/default/pods/web-1")
+        async with lab.cluster(runtime=runtime, api=api, seed=2) as cluster:
+            await cluster.until(lambda: not runtime.sandboxes and not runtime.containers)
+
+    lab.simulate(scenario)
+
+
+def test_a_pod_out_of_time_has_failed(lab: Any) -> None:
+    async def scenario() -> None:
+        async with lab.cluster() as cluster:
+            cluster.api.bind(lab.pod(active_deadline_seconds=20))
+            took = await cluster.phase("web-1", "Failed")
+            assert 19 <= took <= 22
+            assert cluster.api.pod("web-1").status.reason == "DeadlineExceeded"
+
+    lab.simulate(scenario)
+
+
+def test_a_pod_that_does_not_fit_is_refused(lab: Any) -> None:
+    async def scenario() -> None:
+        async with lab.cluster() as cluster:
+            from kybern.api.core_v1 import ResourceRequirements
+            from kybern.api.shape import Quantity
+
+            big = Container(
+                name="web", image="web:1", resources=ResourceRequirements(requests={"cpu": Quantity("5")})
+            )
+            cluster.api.bind(lab.pod("web-1", big))
+            await cluster.phase("web-1", "Failed")
+            found = cluster.api.pod("web-1").status
+            assert found.reason == "OutOfcpu"
+            assert found.message == (
+                "Pod was rejected: Node didn't have enough resource: cpu, requested: 5000, used: 0, capacity: 4000"
+            )
+            assert not cluster.runtime.sandboxes
+
+    lab.simulate(scenario)
+
+
+def test_the_sandbox_is_made_anew_when_it_died(lab: Any) -> None:
+    async def scenario() -> None:
+        async with lab.cluster() as cluster:
+            cluster.api.bind(lab.pod())
+            await cluster.phase("web-1", "Running")
+            first = next(iter(cluster.runtime.sandboxes))
+            await cluster.runtime.stop_pod_sandbox(first)
+            await cluster.until(lambda: any(c.state is ContainerState.RUNNING for c in cluster.runtime.containers.values()))
+            await cluster.until(lambda: cluster.api.pod("web-1").status.container_statuses[0].restart_count == 1)
+
+    lab.simulate(scenario)
