@@ -37,6 +37,9 @@ class MountPoint(NamedTuple):
     fstype: str
     source: str
     options: str
+    super_options: str
+    """Of the file system, where `options` are those of the mount."""
+    shared: bool
 
 
 def clone(source: int | str, *, recursive: bool = False) -> int:
@@ -158,8 +161,9 @@ def mount_points(table: str = "/proc/self/mountinfo") -> Iterator[MountPoint]:
     with open(table, encoding="utf-8", errors="surrogateescape") as lines:
         for line in lines:
             before, _, after = line.rstrip("\n").partition(" - ")
-            fields, (fstype, source, *_) = before.split(" "), after.split(" ")
-            yield MountPoint(_unescaped(fields[4]), fstype, _unescaped(source), fields[5])
+            fields, (fstype, source, super_options) = before.split(" "), after.split(" ", 2)
+            shared = any(field.startswith("shared:") for field in fields[6:])
+            yield MountPoint(_unescaped(fields[4]), fstype, _unescaped(source), fields[5], super_options, shared)
 
 
 def unmount_beneath(directory: str) -> None:

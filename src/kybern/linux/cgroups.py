@@ -1,0 +1,139 @@
+"""Control groups behind one interface, whichever of v1, hybrid and v2 the machine has.
+
+A group is named by a path like `/kybern/pods/podX/abc`, the same in every hierarchy. `detect` says which of
+`cgroups_v1.V1` and `cgroups_v2.V2` this machine needs: v2 when its controllers are there, else v1 (hybrid too).
+"""
+
+import os
+import signal
+import time
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+ROOT = "/sys/fs/cgroup"
+REMOVE_SECONDS = 2.0  # a group stays busy for a moment after its last process ended
+
+
+class Limits(NamedTuple):
+    """Zero means no limit."""
+
+    cpu_period: int = 0
+    cpu_quota: int = 0
+    cpu_shares: int = 0
+    memory_limit_bytes: int = 0
+    memory_reservation_bytes: int = 0
+    cpuset_cpus: str = ""
+    cpuset_mems: str = ""
+    pids_limit: int = 0
+    hugepage_limits: Mapping[str, int] = {}
+    unified: Mapping[str, str] = {}
+
+
+class Usage(NamedTuple):
+    cpu_ns: int = 0
+    memory_bytes: int = 0
+    working_set_bytes: int = 0
+    pids: int = 0
+
+
+class DeviceRule(NamedTuple):
+    """One line of an allow-list: `c 1:3 rwm`; -1 stands for every number."""
+
+    kind: str
+    major: int
+    minor: int
+    access: str
+
+
+class Cgroups(Protocol):
+    def create(self, path: str) -> None:
+        """With its parents; nothing when it exists."""
+
+    def limit(self, path: str, limits: Limits) -> None: ...
+
+    def allow_devices(self, path: str, rules: Sequence[DeviceRule]) -> None:
+        """Only these may be used in the group."""
+
+    def join(self, path: str) -> None:
+        """Move the calling process into the group."""
+
+    def pids(self, path: str) -> list[int]: ...
+
+    def usage(self, path: str) -> Usage: ...
+
+    def oom_kills(self, path: str) -> int: ...
+
+    def kill(self, path: str) -> None:
+        """SIGKILL to every process in the group and below it."""
+
+    def freeze(self, path: str, on: bool) -> None: ...
+
+    def remove(self, path: str) -> None:
+        """With everything below; nothing when it does not exist. OSError when processes are left."""
+
+    def views(self, path: str) -> Sequence[tuple[str, str]]:
+        """(name below /sys/fs/cgroup in a container, directory on the host) of what the group may see of itself."""
+
+
+def read(path: str) -> str:
+    with open(path, encoding="ascii") as opened:
+        return opened.read()
+
+
+def write(path: str, text: str) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(descriptor, text.encode())
+    except OSError as error:
+        raise OSError(error.errno, f"{error.strerror} (writing {text.strip()!r})", path) from None
+    finally:
+        os.close(descriptor)
+
+
+def flat(text: str) -> dict[str, int]:
+    """`name number` lines, as memory.stat and its kind have them."""
+    pairs = (line.split() for line in text.splitlines())
+    return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2}
+
+
+def number(text: str) -> int:
+    text = text.strip()
+    return int(text) if text.isdigit() else 0
+
+
+def tree(directory: str) -> list[str]:
+    """The directory and all below it, the innermost first."""
+    return [found for found, _, _ in os.walk(directory, topdown=False)]
+
+
+def remove_tree(directory: str) -> None:
+    for found in tree(directory):
+        deadline = time.monotonic() + REMOVE_SECONDS
+        while True:
+            try:
+                os.rmdir(found)
+                break
+            except FileNotFoundError:
+                break
+            except OSError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.002)
+
+
+def processes(directory: str) -> list[int]:
+    found: list[int] = []
+    for below in tree(directory):
+        try:
+            found += [int(line) for line in read(f"{below}/cgroup.procs").split()]
+        except FileNotFoundError:
+            pass  # removed meanwhile
+    return found
+
+
+def send_kill(pids: Sequence[int]) -> None:
+    for pid in pids:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
