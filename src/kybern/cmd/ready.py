@@ -29,17 +29,20 @@ class Step:
     reached: Callable[[], Awaitable[bool]]
 
 
-def trusted(cluster: Cluster, identity: Identity) -> ssl.SSLContext:
-    """TLS to the cluster's own servers, as this identity."""
-    ca, pair = read_pair(cluster.pki, "ca"), read_pair(cluster.pki, identity.file)
-    if ca is None or pair is None:
-        raise FileNotFoundError(f"{cluster.pki} has no certificate for {identity.user}")
-    return client_context(ca=ca.certificate, certificate=pair.certificate, key=pair.key)
+def trusted(cluster: Cluster, identity: Identity | None) -> ssl.SSLContext:
+    """TLS to the cluster's own servers, as this identity; None shows no certificate."""
+    ca = read_pair(cluster.pki, "ca")
+    pair = read_pair(cluster.pki, identity.file) if identity else None
+    if ca is None or (identity and pair is None):
+        raise FileNotFoundError(f"{cluster.pki} lacks a certificate")
+    return client_context(
+        ca=ca.certificate, certificate=pair.certificate if pair else None, key=pair.key if pair else None
+    )
 
 
-def transport(cluster: Cluster, identity: Identity) -> web_client.Client:
+def transport(cluster: Cluster, identity: Identity | None) -> web_client.Client:
     """Connections to the API server of this machine."""
-    return web_client.Client(f"https://127.0.0.1:{cluster.port}", trusted(cluster, identity))
+    return web_client.Client(f"https://127.0.0.1:{cluster.port}", ssl=trusted(cluster, identity))
 
 
 def steps(cluster: Cluster, connections: web_client.Client) -> list[Step]:
@@ -74,7 +77,7 @@ async def wait(cluster: Cluster, seconds: float, reached: Callable[[str, float],
             reached(step.name, time.monotonic() - started)
         return ""
     finally:
-        await connections.close()
+        connections.close()
 
 
 async def holds(step: Step) -> bool:

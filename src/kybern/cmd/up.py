@@ -45,9 +45,9 @@ def port_number(text: str) -> int:
 
 
 def node_name(text: str) -> str:
-    from kybern.api.names import dns_subdomain
+    from kybern.api.names import dns1123_subdomain
 
-    for wrong in dns_subdomain(text):
+    for wrong in dns1123_subdomain(text):
         raise argparse.ArgumentTypeError(wrong)
     return text
 

@@ -34,6 +34,21 @@ CONTROLLERS: tuple[Loop, ...] = (
 )
 
 
+ACCOUNTS = {
+    "daemonset": "daemon-set-controller",
+    "garbagecollector": "generic-garbage-collector",
+    "node-ipam": "node-controller",
+    "pod-garbage-collector": "pod-garbage-collector",
+    "root-ca-certificate-publisher": "root-ca-cert-publisher",
+    "serviceaccounts": "service-account-controller",
+}
+"""Loop → its service account in kube-system, upstream's names; the others are `<loop>-controller`."""
+
+
+def account_of(loop: Loop) -> str:
+    return ACCOUNTS.get(loop.name, f"{loop.name}-controller")
+
+
 def controllers(
     *,
     root_certificate: str = "",

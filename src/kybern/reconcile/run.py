@@ -7,7 +7,7 @@ needed.
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from kybern.aio.clock import Clock, SystemClock
@@ -37,17 +37,19 @@ async def run_controllers(
     clock: Clock | None = None,
     ids: Ids | None = None,
     host: str = "",
+    client_of: Callable[[Loop], Client] | None = None,
 ) -> None:
-    """Run all of them until cancelled. `view.run()` has to run beside."""
+    """Run all of them until cancelled. `view.run()` has to run beside. `client_of` gives each loop a client of its own."""
     clock, ids = clock or SystemClock(), ids or Ids()
     loops = tuple(controllers)
     declare(loops, view)
     await view.synced()
     async with asyncio.TaskGroup() as tasks:
         for loop in loops:
-            events = Recorder(client, component_of(loop), host, clock, ids)
+            own = client_of(loop) if client_of else client
+            events = Recorder(own, component_of(loop), host, clock, ids)
             tasks.create_task(events.run())
-            tasks.create_task(_run(loop, Surroundings(client, view, clock, ids, events)))
+            tasks.create_task(_run(loop, Surroundings(own, view, clock, ids, events)))
 
 
 def component_of(loop: Loop) -> str:

@@ -1,0 +1,58 @@
+"""The control process: every controller, and the scheduler, each under its own name."""
+
+import asyncio
+
+import uvloop
+
+from kybern.aio.clock import SystemClock
+from kybern.aio.ids import Ids
+from kybern.client import Client
+from kybern.client.accounts import AccountTransport
+from kybern.client.events import Recorder
+from kybern.client.view import View
+from kybern.cmd import credentials
+from kybern.cmd.config import Cluster
+from kybern.cmd.ready import transport
+from kybern.cmd.stopping import until_stopped
+from kybern.controllers.table import account_of, controllers
+from kybern.reconcile.controller import Loop
+from kybern.reconcile.run import run_controllers
+from kybern.scheduler import Scheduler
+from kybern.web.pki import read_pair
+
+
+def main(cluster: Cluster) -> None:
+    uvloop.run(run(cluster))
+
+
+async def run(cluster: Cluster) -> None:
+    clock, ids = SystemClock(), Ids()
+    client = Client(transport(cluster, credentials.CONTROLLERS))
+    unnamed = transport(cluster, None)
+
+    def account(loop: Loop) -> Client:
+        return Client(AccountTransport(unnamed, client, account_of(loop), "kube-system", clock))
+
+    view = View(client, clock=clock, rng=ids.rng)
+    loops = controllers(root_certificate=root_certificate(cluster), cluster_cidr=str(cluster.pod_cidr))
+    scheduling = Client(transport(cluster, credentials.SCHEDULER))
+    events = Recorder(scheduling, "default-scheduler", cluster.node_name, clock, ids)
+    scheduler = Scheduler(scheduling, view, clock, ids, events)
+    async with asyncio.TaskGroup() as tasks:
+        running = [
+            tasks.create_task(view.run()),
+            tasks.create_task(events.run()),
+            tasks.create_task(
+                run_controllers(client, view, loops, clock=clock, ids=ids, host=cluster.node_name, client_of=account)
+            ),
+            tasks.create_task(scheduler.run()),
+        ]
+        await until_stopped()
+        for task in running:
+            task.cancel()
+
+
+def root_certificate(cluster: Cluster) -> str:
+    ca = read_pair(cluster.pki, "ca")
+    assert ca is not None, "credentials.prepare made it"
+    return ca.certificate.decode()

@@ -1,0 +1,97 @@
+"""The server process: the store, the API and its listeners."""
+
+import asyncio
+import gc
+import socket
+import ssl
+from collections.abc import Iterator
+
+import uvloop
+
+from kybern.aio.clock import SystemClock
+from kybern.aio.ids import Ids
+from kybern.apiserver.admission.order import admission_plugins
+from kybern.apiserver.admission.plugin import Inputs
+from kybern.apiserver.allocation.services import ServiceAllocation
+from kybern.apiserver.auth.keys import Keys, keys_from_pem
+from kybern.apiserver.auth.setup import auth
+from kybern.apiserver.bootstrap.cluster import bootstrap
+from kybern.apiserver.bootstrap.kubernetes_service import KubernetesService
+from kybern.apiserver.bootstrap.rbac import node_rules
+from kybern.apiserver.objects import ClusterObjects
+from kybern.apiserver.server import ApiServer, open_machine
+from kybern.cmd.config import Cluster
+from kybern.cmd.stopping import until_stopped
+from kybern.registry import RESOURCES
+from kybern.store.sqlite import SqliteStore
+from kybern.web.pki import read_pair
+from kybern.web.server import serve
+from kybern.web.tls import server_context
+
+IP_FREEBIND = 15  # ip(7): bind an address that does not exist yet; the node makes its bridge after we start
+
+
+def main(cluster: Cluster) -> None:
+    uvloop.run(run(cluster))
+
+
+async def run(cluster: Cluster) -> None:
+    clock, ids = SystemClock(), Ids()
+    store = await SqliteStore.open(cluster.data / "state.db")
+    machine = await open_machine(store, RESOURCES, clock, ids)
+    objects = ClusterObjects(machine, lambda: RESOURCES)
+    access = auth(objects=objects, keys=signing_keys(cluster), clock=clock, ids=ids, node_rules=node_rules())
+    plugins = admission_plugins(
+        Inputs(objects=objects, authorizer=access.authorizer, rbac=access.rbac, clock=clock, ids=ids)
+    )
+    allocation = ServiceAllocation(objects, cluster.service_cidr, ids.rng)
+    api = ApiServer(
+        machine,
+        RESOURCES,
+        authenticate=access.authenticate,
+        authorizer=access.authorizer,
+        impersonation=access.impersonation,
+        plugins=(*plugins, allocation),
+        creators=access.creators,
+        paths=access.documents.handlers(),
+    )
+    await bootstrap(objects, kubernetes_service(cluster))
+    gc.freeze()  # what is there now stays: no collection needs to look at it again
+    listeners = [await serve(api, sock=sock, ssl=tls(cluster)) for sock in sockets(cluster)]
+    async with asyncio.TaskGroup() as tasks:
+        housekeeping = tasks.create_task(api.run())
+        await until_stopped()
+        housekeeping.cancel()
+    for listener in listeners:
+        await listener.close()
+    await store.close()
+
+
+def kubernetes_service(cluster: Cluster) -> KubernetesService:
+    return KubernetesService(str(cluster.api_service_address), (str(cluster.node_address),), cluster.port)
+
+
+def signing_keys(cluster: Cluster) -> Keys:
+    return keys_from_pem((cluster.pki / "sa.key").read_bytes())
+
+
+def tls(cluster: Cluster) -> ssl.SSLContext:
+    pair, ca = read_pair(cluster.pki, "apiserver"), read_pair(cluster.pki, "ca")
+    assert pair is not None and ca is not None, "credentials.prepare made them"
+    return server_context(pair.certificate, pair.key, client_ca=ca.certificate)
+
+
+def sockets(cluster: Cluster) -> Iterator[socket.socket]:
+    """Loopback always, for this machine; the node's address for its pods; and where else we are told to listen."""
+    addresses = {"127.0.0.1": None, cluster.bind_address: None}
+    if not cluster.simulated and cluster.bind_address != "0.0.0.0":
+        addresses[str(cluster.node_address)] = None
+    if cluster.bind_address == "0.0.0.0":
+        addresses = {"0.0.0.0": None}
+    for address in addresses:
+        sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if hasattr(socket, "SOL_IP") and not cluster.simulated:
+            sock.setsockopt(socket.SOL_IP, IP_FREEBIND, 1)
+        sock.bind((address, cluster.port))
+        yield sock
