@@ -56,10 +56,13 @@ def fork_into(pid_namespace: int | None, *, new: bool = False) -> int:
             unshare(NEWPID)
         elif pid_namespace is not None:
             setns(pid_namespace, NEWPID)
+        child = -1
         try:
-            return os.fork()
+            child = os.fork()
         finally:
-            setns(home, NEWPID)
+            if child != 0:
+                setns(home, NEWPID)
+        return child
     finally:
         os.close(home)
 
