@@ -1,0 +1,201 @@
+"""Watches: every change once, in order, from any moment that is still known."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
+WATCH = f"{CONFIG_MAPS}?watch=true"
+
+
+async def make(api: Any, name: str, **labels: str) -> Any:
+    return (await api.post(CONFIG_MAPS, {"metadata": {"name": name, "labels": labels}})).body
+
+
+async def test_changes_arrive_in_order(api: Any) -> None:
+    await make(api, "z")
+    stream = await api.watch(f"{WATCH}&resourceVersion=1")
+    await make(api, "a")
+    await api.patch(f"{CONFIG_MAPS}/a", {"data": {"k": "v"}})
+    await api.delete(f"{CONFIG_MAPS}/a")
+    assert await stream.take(3) == [("ADDED", "a"), ("MODIFIED", "a"), ("DELETED", "a")]
+    await stream.close()
+
+
+async def test_a_watch_without_a_version_begins_with_what_there_is(api: Any) -> None:
+    await make(api, "a")
+    await make(api, "b")
+    stream = await api.watch(WATCH)
+    assert await stream.take(2) == [("ADDED", "a"), ("ADDED", "b")]
+    await make(api, "c")
+    assert await stream.take(1) == [("ADDED", "c")]
+    await stream.close()
+
+
+async def test_a_watch_resumes_after_a_version(api: Any) -> None:
+    version = (await make(api, "a"))["metadata"]["resourceVersion"]
+    await make(api, "b")
+    await api.delete(f"{CONFIG_MAPS}/a")
+    stream = await api.watch(f"{WATCH}&resourceVersion={version}")
+    assert await stream.take(2) == [("ADDED", "b"), ("DELETED", "a")]
+    await stream.close()
+
+
+async def test_a_deletion_carries_the_last_state_at_its_own_version(api: Any) -> None:
+    await make(api, "a", color="red")
+    stream = await api.watch(f"{WATCH}&resourceVersion=1")
+    await api.delete(f"{CONFIG_MAPS}/a")
+    event = await stream.next()
+    assert event["object"]["metadata"]["labels"] == {"color": "red"}
+    assert event["object"]["metadata"]["resourceVersion"] == "2"
+    await stream.close()
+
+
+async def test_a_watch_from_a_forgotten_version_is_expired(api: Any) -> None:
+    for name in ("a", "b", "c"):
+        await make(api, name)
+    await api.store.compact(2)
+    for storage in api.server.machine.storages.values():
+        storage.cache.forget(2)
+    stream = await api.watch(f"{WATCH}&resourceVersion=1")
+    event = await stream.next()
+    assert (event["type"], event["object"]["code"], event["object"]["reason"]) == ("ERROR", 410, "Expired")
+    assert event["object"]["message"] == "too old resource version: 1 (2)"
+    stream = await api.watch(f"{WATCH}&resourceVersion=2")
+    assert await stream.take(1) == [("ADDED", "c")]
+    await stream.close()
+
+
+async def test_entering_a_selector_is_added_and_leaving_it_is_deleted(api: Any) -> None:
+    await make(api, "a", color="blue")
+    stream = await api.watch(f"{WATCH}&resourceVersion=1&labelSelector=color%3Dred")
+    await api.patch(f"{CONFIG_MAPS}/a", {"metadata": {"labels": {"color": "red"}}})
+    await api.patch(f"{CONFIG_MAPS}/a", {"data": {"k": "v"}})
+    await api.patch(f"{CONFIG_MAPS}/a", {"metadata": {"labels": {"color": "green"}}})
+    await api.patch(f"{CONFIG_MAPS}/a", {"data": {"k": "w"}})
+    events = [await stream.next() for _ in range(3)]
+    assert [event["type"] for event in events] == ["ADDED", "MODIFIED", "DELETED"]
+    assert events[2]["object"]["metadata"]["labels"] == {"color": "red"}
+    assert events[2]["object"]["metadata"]["resourceVersion"] == "4"
+    await stream.close()
+
+
+async def test_a_watch_of_one_name_sees_only_it(api: Any) -> None:
+    await make(api, "z")
+    stream = await api.watch(f"{WATCH}&fieldSelector=metadata.name%3Db&resourceVersion=1")
+    await make(api, "a")
+    await make(api, "b")
+    assert await stream.take(1) == [("ADDED", "b")]
+    await stream.close()
+
+
+async def test_a_watch_of_a_namespace_leaves_others_out(api: Any) -> None:
+    await make(api, "z")
+    stream = await api.watch("/api/v1/namespaces/other/configmaps?watch=1&resourceVersion=1")
+    await make(api, "a")
+    await api.post("/api/v1/namespaces/other/configmaps", {"metadata": {"name": "b"}})
+    assert await stream.take(1) == [("ADDED", "b")]
+    await stream.close()
+
+
+async def test_initial_events_end_with_a_bookmark(api: Any) -> None:
+    await make(api, "a")
+    query = "sendInitialEvents=true&allowWatchBookmarks=true&resourceVersionMatch=NotOlderThan"
+    stream = await api.watch(f"{WATCH}&{query}")
+    assert await stream.take(1) == [("ADDED", "a")]
+    mark = await stream.next()
+    assert mark["type"] == "BOOKMARK"
+    assert mark["object"] == {
+        "kind": "ConfigMap",
+        "apiVersion": "v1",
+        "metadata": {"resourceVersion": "1", "annotations": {"k8s.io/initial-events-end": "true"}},
+    }
+    await make(api, "b")
+    assert await stream.take(1) == [("ADDED", "b")]
+    await stream.close()
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "sendInitialEvents=true&allowWatchBookmarks=true",
+        "sendInitialEvents=true&resourceVersionMatch=NotOlderThan",
+        "resourceVersionMatch=NotOlderThan&resourceVersion=0",
+    ],
+)
+async def test_options_that_do_not_go_together_are_refused(api: Any, query: str) -> None:
+    assert (await api.get(f"{WATCH}&{query}")).status == 422
+
+
+async def test_a_watch_ends_when_its_time_is_up(api: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = await api.watch(f"{WATCH}&timeoutSeconds=1&allowWatchBookmarks=true")
+    monkeypatch.setattr("kybern.apiserver.verbs.watching.BOOKMARK_SECONDS", 0.01)
+    mark = await stream.next()
+    assert mark["type"] == "BOOKMARK"
+    with pytest.raises(StopAsyncIteration):
+        while True:
+            await stream.next()
+
+
+async def test_bookmarks_tell_a_quiet_watcher_how_far_it_is(api: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kybern.apiserver.verbs.watching.BOOKMARK_SECONDS", 0.01)
+    stream = await api.watch("/api/v1/secrets?watch=true&allowWatchBookmarks=true&resourceVersion=0")
+    await make(api, "a")
+    mark = await stream.next()
+    while mark["object"]["metadata"]["resourceVersion"] == "0":
+        mark = await stream.next()
+    assert (mark["type"], mark["object"]["kind"]) == ("BOOKMARK", "Secret")
+    assert mark["object"]["metadata"]["resourceVersion"] == "1"
+    await stream.close()
+
+
+async def test_a_watcher_that_does_not_read_is_cut(api: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kybern.apiserver.watcher.FRAMES_MAX", 3)
+    await make(api, "z")
+    stream = await api.watch(WATCH)
+    await stream.next()
+    for name in "abcdef":
+        await make(api, name)
+    with pytest.raises(StopAsyncIteration):
+        await stream.next()
+
+
+async def test_a_closed_watch_leaves_nothing_behind(api: Any) -> None:
+    stream = await api.watch(WATCH)
+    await make(api, "a")
+    await stream.next()
+    cache = api.server.machine.storages[("", "v1", "configmaps")].cache
+    assert len(cache._watchers) == 1
+    await stream.close()
+    assert len(cache._watchers) == 0
+
+
+async def test_a_table_can_be_watched(api: Any) -> None:
+    await make(api, "a")
+    stream = await api.watch(WATCH, accept="application/json;as=Table;v=v1;g=meta.k8s.io")
+    event = await stream.next()
+    assert (event["type"], event["object"]["kind"]) == ("ADDED", "Table")
+    assert event["object"]["rows"][0]["cells"][0] == "a"
+    await stream.close()
+
+
+async def test_the_old_watch_prefix_is_understood(api: Any) -> None:
+    await make(api, "a")
+    stream = await api.watch("/api/v1/watch/namespaces/default/configmaps/a")
+    assert await stream.take(1) == [("ADDED", "a")]
+    await stream.close()
+
+
+async def test_a_hundred_watchers_see_the_same_order(api: Any) -> None:
+    await make(api, "z")
+    streams = [await api.watch(f"{WATCH}&resourceVersion=1") for _ in range(100)]
+    waiting = [asyncio.create_task(stream.take(20)) for stream in streams]
+    for number in range(10):
+        await make(api, f"n{number}")
+        await api.delete(f"{CONFIG_MAPS}/n{number}")
+    seen = await asyncio.gather(*waiting)
+    assert all(events == seen[0] for events in seen)
+    assert len(seen[0]) == 20
+    for stream in streams:
+        await stream.close()
