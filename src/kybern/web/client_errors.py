@@ -1,6 +1,6 @@
 """What can go wrong with an exchange, by who must act.
 
-ClientError
+ClientError (an OSError)
 ├── ConnectFailed        nobody answered at that address, or TLS failed
 ├── ConnectionLost       the connection ended before the answer did; the request may have been carried out
 ├── ResponseTimeout      no answer within the time allowed; likewise
@@ -8,7 +8,7 @@ ClientError
 """
 
 
-class ClientError(Exception):
+class ClientError(OSError):
     """The exchange failed; the message says where."""
 
 

@@ -1,0 +1,59 @@
+"""`kybern kubectl`: the commands that the README uses, for machines without kubectl.
+
+Each command is a module with `add_arguments(parser)` and `async run(session, args) -> exit code`. What only one command
+needs (WebSocket, YAML) that command imports when it runs.
+"""
+
+import argparse
+import asyncio
+import sys
+from importlib import import_module
+from pathlib import Path
+
+COMMANDS = {
+    "get": "show objects",
+    "describe": "show one object with its events",
+    "apply": "make the cluster have what files say",
+    "delete": "delete objects",
+    "logs": "print what a container wrote",
+    "exec": "run a command in a container",
+    "scale": "set the number of replicas",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    shared = shared_arguments()
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command", required=True)
+    for name, text in COMMANDS.items():
+        sub = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".", parents=[shared])
+        module = import_module(f"kybern.cli.kubectl.{name}")
+        module.add_arguments(sub)
+        sub.set_defaults(command_module=module)
+
+
+def shared_arguments() -> argparse.ArgumentParser:
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("-n", "--namespace", default="", help="the namespace; the context's own when left out")
+    shared.add_argument("--context", default="", help="the kubeconfig context; the current one when left out")
+    shared.add_argument("--kubeconfig", type=Path, default=None, help="the kubeconfig file")
+    return shared
+
+
+def run(args: argparse.Namespace) -> int:
+    from kybern.cli.kubectl.session import CommandFailed, open_session
+    from kybern.client.kubeconfig import KubeconfigError
+    from kybern.web.client_errors import ClientError
+
+    async def command() -> int:
+        async with open_session(args.context, args.namespace, args.kubeconfig) as session:
+            return int(await args.command_module.run(session, args))
+
+    try:
+        return asyncio.run(command())
+    except CommandFailed as error:
+        print(error, file=sys.stderr)
+    except KubeconfigError as error:
+        print(f"error: {error}", file=sys.stderr)
+    except ClientError as error:
+        print(f"The connection to the server failed: {error}", file=sys.stderr)
+    return 1
