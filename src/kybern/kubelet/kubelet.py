@@ -26,6 +26,7 @@ from kybern.kubelet.files import read_text
 from kybern.kubelet.image_collection import collect_images
 from kybern.kubelet.images import Images
 from kybern.kubelet.lifecycle import Stage
+from kybern.kubelet.log_rotation import rotate_logs
 from kybern.kubelet.names import parse_resolv_conf
 from kybern.kubelet.node import NodeReporter
 from kybern.kubelet.observed import GRACE_PERIOD, Observed
@@ -97,6 +98,7 @@ class Kubelet:
             self._adopt_orphans()
             self.ready.set()
             tasks.create_task(collect_images(self.parts))
+            tasks.create_task(rotate_logs(self.parts))
             while not following.done():
                 worker = await self.new.get()
                 tasks.create_task(self._keep(worker))

@@ -1,47 +1,25 @@
-"""The few things volumes ask of the kernel, and what is mounted where."""
+"""What volumes ask of the kernel, without a kernel; and what is mounted where."""
 
-from typing import Protocol
-
-MOUNT_TABLE = "/proc/self/mountinfo"
-
-
-class Mounts(Protocol):
-    def tmpfs(self, path: str, size_bytes: int) -> None:
-        """A file system in memory at `path`; without a limit of its own where `size_bytes` is 0."""
-
-    def bind_beneath(self, directory: str, path: str, target: str) -> None:
-        """Mount what `path` names inside `directory` at `target`, which is made as a file or directory like it.
-
-        No link in `path` leads out of `directory`; a missing `path` is made as a directory.
-        """
-
-    def unmount(self, path: str) -> None: ...
+from kybern.linux.mounts import mount_points
 
 
 class NoMounts:
-    """For tests without privileges: memory is a plain directory."""
+    """`linux.interface.Mounts` for tests without privileges: memory is a plain directory."""
 
-    def tmpfs(self, path: str, size_bytes: int) -> None:
-        return
+    def bind(self, source: str, target: str, *, readonly: bool = False, recursive: bool = False) -> None:
+        raise OSError("this machine has no bind mounts")
 
     def bind_beneath(self, directory: str, path: str, target: str) -> None:
         raise OSError("this machine has no bind mounts")
+
+    def tmpfs(self, path: str, size_bytes: int = 0, mode: int = 0o755) -> None:
+        return
 
     def unmount(self, path: str) -> None:
         return
 
 
-def mounted_beneath(directory: str, table: str | None = None) -> list[str]:
-    """Mount points in a directory or at it, the innermost first."""
-    if table is None:
-        with open(MOUNT_TABLE, encoding="utf-8", errors="surrogateescape") as opened:
-            table = opened.read()
-    points = [_unescaped(line.split(" ")[4]) for line in table.splitlines() if line.count(" ") > 4]
-    inside = [point for point in points if point == directory or point.startswith(f"{directory}/")]
-    return sorted(inside, key=len, reverse=True)
-
-
-def _unescaped(text: str) -> str:
-    for code, plain in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
-        text = text.replace(code, plain)
-    return text
+def mounted_beneath(directory: str) -> list[str]:
+    """Mount points in a directory or at it, the last made first."""
+    points = [point.path for point in mount_points()]
+    return [path for path in reversed(points) if path == directory or path.startswith(f"{directory}/")]

@@ -16,9 +16,10 @@ from kybern.aio.ids import Ids
 from kybern.api.core_v1 import Pod, Volume
 from kybern.api.errors import ApiError
 from kybern.api.quantity import value
+from kybern.linux.interface import Mounts
 from kybern.volumes import atomic, host_path
 from kybern.volumes.downward import Facts
-from kybern.volumes.mounts import Mounts, mounted_beneath
+from kybern.volumes.mounts import mounted_beneath
 from kybern.volumes.objects import Objects
 from kybern.volumes.paths import pod_directory, source_of, sub_path_target, volume_directory
 from kybern.volumes.payload import Contents, Payload, VolumeFault

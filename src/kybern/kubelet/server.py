@@ -1,0 +1,233 @@
+"""The kubelet's own server: logs, exec, attach, port-forward, and what runs here; for the API server, and nobody else.
+
+A handler for `web.server`. Its listener asks for client certificates of the cluster's authority; which of those may come
+in is `allowed`, decided here. `/healthz` is for everybody.
+"""
+
+import os
+from collections.abc import Awaitable, Callable
+from functools import partial
+from urllib.parse import unquote
+
+from kybern.aio.clock import from_rfc3339
+from kybern.api.codec import encode, to_builtins
+from kybern.kubelet.kubelet import Kubelet
+from kybern.kubelet.logs import LogOptions, read_log
+from kybern.kubelet.observed import Observed
+from kybern.kubelet.stats import exposition, measure, summary
+from kybern.kubelet.streams import connect_to, failed, serve_process
+from kybern.kubelet.worker import PodWorker
+from kybern.runtime.cri import ContainerState, ContainerStatus, ExecIO, RuntimeFault
+from kybern.web.http import Request, Response
+from kybern.web.pki import Subject, subject_of
+from kybern.web.port_forward import accept_port_forward
+from kybern.web.remote_command import RemoteCommand, Streams, accept_remote_command
+
+TEXT = {"Content-Type": "text/plain"}
+JSON = {"Content-Type": "application/json"}
+TRUE = ("1", "true")
+COMMAND_WORDS_MAX = 1000
+
+Route = Callable[[Request, list[str]], Awaitable[Response]]
+
+
+def is_api_server(subject: Subject) -> bool:
+    """Upstream's client certificate of the API server, or an administrator's."""
+    return subject.common_name == "kube-apiserver-kubelet-client" or "system:masters" in subject.organizations
+
+
+class KubeletServer:
+    def __init__(self, kubelet: Kubelet, allowed: Callable[[Subject], bool] = is_api_server) -> None:
+        self.kubelet, self.parts, self.allowed = kubelet, kubelet.parts, allowed
+        self.routes: dict[str, Route] = {
+            "containerLogs": self._logs,
+            "exec": self._exec,
+            "attach": self._attach,
+            "portForward": self._port_forward,
+            "pods": self._pods,
+            "stats": self._summary,
+            "metrics": self._metrics,
+        }
+
+    async def __call__(self, request: Request) -> Response:
+        first, *rest = [unquote(part) for part in request.path.strip("/").split("/")]
+        if first == "healthz":
+            return Response(200, TEXT, b"ok")
+        certificate = request.peer.certificate
+        if certificate is None:
+            return Response(401, TEXT, b"Unauthorized")
+        if not self.allowed(subject_of(certificate)):
+            return Response(403, TEXT, b"Forbidden")
+        route = self.routes.get(first)
+        if route is None:
+            return Response(404, TEXT, b"404 page not found")
+        try:
+            return await route(request, rest)
+        except _Refused as refused:
+            return Response(refused.status, TEXT, str(refused).encode())
+        except RuntimeFault as fault:
+            return Response(404 if fault.reason == "NotFound" else 500, TEXT, fault.message.encode())
+
+    # What is asked about.
+
+    def _worker(self, namespace: str, name: str) -> PodWorker:
+        for worker in self.kubelet.workers.values():
+            if (worker.pod.metadata.namespace, worker.pod.metadata.name) == (namespace, name):
+                return worker
+        raise _Refused(404, f'pod "{name}" not found')
+
+    def _container(self, observed: Observed, pod: str, name: str) -> ContainerStatus:
+        """The running one."""
+        status = observed.latest(name)
+        if status is None or status.state is not ContainerState.RUNNING:
+            raise _Refused(404, f'container not found ("{name}")')
+        return status
+
+    async def _pods(self, request: Request, rest: list[str]) -> Response:
+        pods = [to_builtins(worker.pod) for worker in self.kubelet.workers.values()]
+        return Response(200, JSON, encode({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": pods}))
+
+    async def _summary(self, request: Request, rest: list[str]) -> Response:
+        return Response(200, JSON, encode(summary(self.parts, await measure(self.parts))))
+
+    async def _metrics(self, request: Request, rest: list[str]) -> Response:
+        if rest != ["resource"]:
+            return Response(404, TEXT, b"404 page not found")
+        text = exposition(await measure(self.parts), self.parts.clock.wall())
+        return Response(200, {"Content-Type": "text/plain; version=0.0.4"}, text.encode())
+
+    async def _logs(self, request: Request, rest: list[str]) -> Response:
+        namespace, name, container = _three(rest)
+        worker = self._worker(namespace, name)
+        observed = worker.observed
+        options = log_options(request.params(), self.parts.clock.wall())
+        previous = _flag(request.params(), "previous")
+        status = observed.previous(container) if previous else observed.latest(container)
+        if status is None or status.state is ContainerState.CREATED:
+            raise _Refused(400, _without_log(worker, container, previous))
+
+        def goes_on() -> bool:
+            now = worker.observed.latest(container)
+            return now is not None and now.id == status.id and now.state is ContainerState.RUNNING
+
+        if not os.access(status.log_path, os.R_OK):
+            raise _Refused(404, f'the log of container "{container}" is not there any more')
+        return Response(200, TEXT, read_log(status.log_path, options, goes_on, self.parts.clock))
+
+    async def _exec(self, request: Request, rest: list[str]) -> Response:
+        namespace, name, container = _three(rest)
+        status = self._container(self._worker(namespace, name).observed, name, container)
+        params = request.params()
+        command = params.get("command", [])
+        if not command or len(command) > COMMAND_WORDS_MAX:
+            raise _Refused(400, "a command is needed")
+        wanted = _streams(params)
+
+        async def start() -> ExecIO:
+            return await self.parts.runtime.exec(status.id, command, stdin=wanted.stdin, tty=wanted.tty)
+
+        return self._remote(request, wanted, start, " ".join(command))
+
+    async def _attach(self, request: Request, rest: list[str]) -> Response:
+        namespace, name, container = _three(rest)
+        status = self._container(self._worker(namespace, name).observed, name, container)
+        wanted = _streams(request.params())
+
+        async def start() -> ExecIO:
+            return await self.parts.runtime.attach(status.id, stdin=wanted.stdin, tty=wanted.tty)
+
+        return self._remote(request, wanted, start, container)
+
+    def _remote(
+        self, request: Request, wanted: Streams, start: Callable[[], Awaitable[ExecIO]], named: str
+    ) -> Response:
+        async def serve(command: RemoteCommand) -> None:
+            try:
+                io = await start()
+            except RuntimeFault as fault:
+                await command.exit(*failed(fault.message))
+                return
+            await serve_process(command, io, wanted.tty, named)
+
+        return accept_remote_command(request, wanted, serve)
+
+    async def _port_forward(self, request: Request, rest: list[str]) -> Response:
+        if len(rest) < 2:
+            raise _Refused(404, "404 page not found")
+        sandbox = self._worker(rest[0], rest[1]).observed.ready_sandbox
+        if sandbox is None:
+            raise _Refused(404, f'pod "{rest[1]}" is not running')
+        texts = [port for text in request.params().get("port", []) for port in text.split(",")]
+        if not all(text.isascii() and text.isdecimal() and 0 < int(text[:6]) < 65536 for text in texts):
+            raise _Refused(400, "a port must be a number between 1 and 65535")
+
+        connect = partial(connect_to, self.parts.runtime, sandbox.id)
+        return accept_port_forward(request, [int(text) for text in texts], connect)
+
+
+class _Refused(Exception):
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+def _three(rest: list[str]) -> tuple[str, str, str]:
+    """Namespace, pod, container; upstream also allows a uid between the last two."""
+    if len(rest) not in (3, 4):
+        raise _Refused(404, "404 page not found")
+    return rest[0], rest[1], rest[-1]
+
+
+def _flag(params: dict[str, list[str]], *names: str) -> bool:
+    return any(text.lower() in TRUE for name in names for text in params.get(name, [])[:1])
+
+
+def _streams(params: dict[str, list[str]]) -> Streams:
+    """Under the names of the kubelet's API (`input`) and of the API server's (`stdin`)."""
+    tty = _flag(params, "tty")
+    return Streams(
+        stdin=_flag(params, "input", "stdin"),
+        stdout=_flag(params, "output", "stdout"),
+        stderr=_flag(params, "error", "stderr") and not tty,
+        tty=tty,
+    )
+
+
+def log_options(params: dict[str, list[str]], now: float) -> LogOptions:
+    since = _number(params, "sinceSeconds")
+    moment = params.get("sinceTime", [""])[0]
+    stream = params.get("stream", ["All"])[0]
+    try:
+        begins = from_rfc3339(moment) if moment else None if since is None else now - since
+    except ValueError:
+        raise _Refused(400, f"sinceTime is not a time: {moment!r}") from None
+    return LogOptions(
+        follow=_flag(params, "follow"),
+        tail_lines=_number(params, "tailLines"),
+        since=begins,
+        timestamps=_flag(params, "timestamps"),
+        bytes_max=_number(params, "limitBytes"),
+        stream="" if stream == "All" else stream.lower(),
+    )
+
+
+def _number(params: dict[str, list[str]], name: str) -> int | None:
+    text = params.get(name, [""])[0]
+    if not text:
+        return None
+    if not (text.isascii() and text.isdecimal() and len(text) < 19):
+        raise _Refused(400, f"{name} must be a number that is not negative")
+    return int(text)
+
+
+def _without_log(worker: PodWorker, container: str, previous: bool) -> str:
+    named = f'container "{container}" in pod "{worker.pod.metadata.name}"'
+    if previous:
+        return f"previous terminated {named} not found"
+    wanted = worker.writer.wanted
+    statuses = (*(wanted.container_statuses or ()), *(wanted.init_container_statuses or ()))
+    waiting = next((s.state.waiting for s in statuses if s.name == container and s.state), None)
+    reason = (waiting.reason if waiting else None) or "ContainerCreating"
+    if reason in ("ErrImagePull", "ImagePullBackOff"):
+        return f"{named} is waiting to start: trying and failing to pull image"
+    return f"{named} is waiting to start: {reason}"
