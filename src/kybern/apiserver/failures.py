@@ -3,9 +3,10 @@
 import logging
 
 from kybern.api.codec import encode
-from kybern.api.errors import ApiError, InternalError, RequestEntityTooLarge, ServiceUnavailable
+from kybern.api.errors import ApiError, BadRequest, InternalError, RequestEntityTooLarge, ServiceUnavailable
 from kybern.apiserver.formats import JSON, Format, answer
 from kybern.store.interface import StoreError
+from kybern.web import http
 from kybern.web.http import BodyTooLarge, Response
 
 log = logging.getLogger(__name__)
@@ -21,6 +22,8 @@ def as_api_error(error: Exception) -> ApiError:
         return error
     if isinstance(error, BodyTooLarge):
         return RequestEntityTooLarge("Request entity too large: limit is 3145728")
+    if isinstance(error, http.BadRequest):
+        return BadRequest(str(error))
     if isinstance(error, StoreError):
         log.error("the store refused: %s", error)
         return ServiceUnavailable("the store cannot be written now, please try again later", retry_after_seconds=5)
