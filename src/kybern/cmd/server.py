@@ -16,7 +16,7 @@ from kybern.apiserver.allocation.services import ServiceAllocation
 from kybern.apiserver.auth.keys import Keys, keys_from_pem
 from kybern.apiserver.auth.setup import auth
 from kybern.apiserver.bootstrap.cluster import bootstrap
-from kybern.apiserver.bootstrap.kubernetes_service import KubernetesService
+from kybern.apiserver.bootstrap.fixed_services import FixedService, dns_service, kubernetes_service
 from kybern.apiserver.bootstrap.rbac import node_rules
 from kybern.apiserver.objects import ClusterObjects
 from kybern.apiserver.server import ApiServer, open_machine
@@ -55,7 +55,7 @@ async def run(cluster: Cluster) -> None:
         creators=access.creators,
         paths=access.documents.handlers(),
     )
-    await bootstrap(objects, kubernetes_service(cluster))
+    await bootstrap(objects, fixed_services(cluster))
     gc.freeze()  # what is there now stays: no collection needs to look at it again
     listeners = [await serve(api, sock=sock, ssl=tls(cluster)) for sock in sockets(cluster)]
     async with asyncio.TaskGroup() as tasks:
@@ -67,8 +67,10 @@ async def run(cluster: Cluster) -> None:
     await store.close()
 
 
-def kubernetes_service(cluster: Cluster) -> KubernetesService:
-    return KubernetesService(str(cluster.api_service_address), (str(cluster.node_address),), cluster.port)
+def fixed_services(cluster: Cluster) -> list[FixedService]:
+    here = (str(cluster.node_address),)
+    api = kubernetes_service(str(cluster.api_service_address), here, cluster.port)
+    return [api] if cluster.simulated else [api, dns_service(str(cluster.dns_address), here)]
 
 
 def signing_keys(cluster: Cluster) -> Keys:

@@ -7,16 +7,16 @@ from kybern.api.rbac_v1 import ClusterRole, ClusterRoleBinding, PolicyRule, Role
 from kybern.api.scheduling_v1 import PriorityClass
 from kybern.apiserver.auth.rbac import following
 from kybern.apiserver.bootstrap.cluster import bootstrap
-from kybern.apiserver.bootstrap.kubernetes_service import KubernetesService
+from kybern.apiserver.bootstrap.fixed_services import kubernetes_service
 from kybern.apiserver.request import ANONYMOUS, Attributes, User
 from kybern.testing.memory_objects import MemoryObjects
 
-SERVICE = KubernetesService("10.96.0.1", ("10.244.0.1",), 6443)
+SERVICE = kubernetes_service("10.96.0.1", ("10.244.0.1",), 6443)
 
 
 async def started() -> MemoryObjects:
     objects = MemoryObjects()
-    await bootstrap(objects, SERVICE)
+    await bootstrap(objects, [SERVICE])
     return objects
 
 
@@ -35,13 +35,13 @@ async def test_namespaces_priorities_and_the_kubernetes_service_are_there() -> N
 async def test_a_second_start_writes_nothing() -> None:
     objects = await started()
     count = objects.count
-    await bootstrap(objects, SERVICE)
+    await bootstrap(objects, [SERVICE])
     assert objects.count == count
 
 
 async def test_the_service_follows_the_server_s_address() -> None:
     objects = await started()
-    await bootstrap(objects, KubernetesService("10.96.0.1", ("10.244.0.9",), 7443))
+    await bootstrap(objects, [kubernetes_service("10.96.0.1", ("10.244.0.9",), 7443)])
     endpoints = objects.get(Endpoints, "kubernetes", "default")
     assert endpoints is not None and endpoints.subsets[0].ports[0].port == 7443
 
@@ -54,7 +54,7 @@ async def test_what_is_missing_is_repaired_and_what_is_added_stays() -> None:
     binding = objects.get(ClusterRoleBinding, "system:kube-dns")
     objects.put(replace(binding, subjects=None))
     objects.remove(objects.get(Role, "extension-apiserver-authentication-reader", "kube-system"))
-    await bootstrap(objects, None)
+    await bootstrap(objects)
     assert objects.get(ClusterRole, "system:kube-dns").rules == (added, *role.rules)
     assert objects.get(ClusterRoleBinding, "system:kube-dns").subjects == binding.subjects
     assert objects.get(Role, "extension-apiserver-authentication-reader", "kube-system")
@@ -65,7 +65,7 @@ async def test_an_object_told_not_to_be_updated_is_left_alone() -> None:
     role = objects.get(ClusterRole, "system:kube-dns")
     annotations = {"rbac.authorization.kubernetes.io/autoupdate": "false"}
     objects.put(replace(role, rules=None, metadata=replace(role.metadata, annotations=annotations)))
-    await bootstrap(objects, None)
+    await bootstrap(objects)
     assert objects.get(ClusterRole, "system:kube-dns").rules is None
 
 
