@@ -195,18 +195,24 @@ async def rewrite_once(
         writing.warnings += resource.warnings(new)
         admission.object = new
         await validate(machine, admission)
+        if is_unchanged(storage, new, old, head, writing):
+            await machine.store.settle()
+            return Written(with_revision(storage.encode(old), head.revision))
         new = track(storage, new, old, writing, machine.now())
         if is_finished(storage, new, old):
             return await finish(machine, storage, namespace, name, head, new, writing, outcome)
-        value = storage.dump(new)
         if writing.dry_run:
             return Written(with_revision(storage.encode(new), head.revision))
-        if value == head.value:
-            await machine.store.settle()
-            return Written(with_revision(storage.encode(new), head.revision))
-        revision = await machine.store.put(head.key, value, expected=head.revision)
+        revision = await machine.store.put(head.key, storage.dump(new), expected=head.revision)
         outcome.written = True
     return Written(served_at(storage, namespace, name, revision, new))
+
+
+def is_unchanged(storage: Storage, new: Obj, old: Obj, head: Entry, writing: Writing) -> bool:
+    """Whether the write would store what is there already; who owns it changes only by server-side apply."""
+    if writing.operation != "Apply" and not meta_of(new).managed_fields:
+        new = changed_meta(new, managed_fields=meta_of(old).managed_fields)
+    return storage.dump(new) == head.value and not is_finished(storage, new, old)
 
 
 def kept_meta(new: Obj, old: Obj) -> Obj:

@@ -57,8 +57,8 @@ async def replace(machine: Machine, storage: Storage, sub: Subresource, request:
 async def patch(machine: Machine, storage: Storage, sub: Subresource, request: ApiRequest) -> Response:
     http, at = request.http, request.attributes
     media = media_type(http)
-    if media in APPLY_TYPES:
-        return await apply(machine, storage, request)
+    if media in APPLY_TYPES and sub.kind is None:
+        return await apply(machine, storage, request, sub)
     format_ = negotiate(http.headers.get("accept", ""))
     agent = http.headers.get("user-agent", "")
     writing = writing_of(request.params, request.user, agent, "PatchOptions", request.warnings)
