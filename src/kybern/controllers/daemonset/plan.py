@@ -62,7 +62,8 @@ class Fleet:
 
 
 def fleet(daemonset: DaemonSet, nodes: Sequence[Node], pods: Sequence[Pod], revision: str, now: float) -> Fleet:
-    return Fleet(daemonset, nodes, by_node(pods), revision, now)
+    ordered = sorted(nodes, key=lambda node: node.metadata.name or "")
+    return Fleet(daemonset, ordered, by_node(pods), revision, now)
 
 
 def place(found: Fleet) -> Plan:

@@ -1,0 +1,131 @@
+"""A whole cluster inside one event loop: store, API server, control loops and simulated nodes, over the in-memory transport.
+
+    async def main() -> None:
+        async with running(nodes=("n1", "n2"), seed=1) as cluster:
+            await cluster.client.create(deployment)
+            await cluster.settle()
+
+    virtual.run(main())
+
+On the virtual loop the same seed gives the same run.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network
+
+from kybern.aio.clock import Clock, LoopClock
+from kybern.aio.ids import Ids
+from kybern.apiserver.admission.order import admission_plugins
+from kybern.apiserver.admission.plugin import Inputs
+from kybern.apiserver.allocation.services import ServiceAllocation
+from kybern.apiserver.auth.rbac import following
+from kybern.apiserver.bootstrap.cluster import bootstrap
+from kybern.apiserver.objects import ClusterObjects
+from kybern.apiserver.request import Attributes, Decision, User
+from kybern.apiserver.server import ApiServer, open_machine
+from kybern.client import Client, InMemory, View
+from kybern.controllers.table import controllers
+from kybern.reconcile import run_controllers
+from kybern.reconcile.controller import Loop
+from kybern.registry import RESOURCES
+from kybern.store.memory import MemoryStore
+from kybern.testing.binder import BINDER
+from kybern.testing.nodes import SimulatedNodes
+from kybern.web.http import Request
+
+ROOT_CERTIFICATE = "-----BEGIN CERTIFICATE-----\nsimulated\n-----END CERTIFICATE-----\n"
+QUIET_SECONDS = 3.0
+SETTLE_SECONDS_MAX = 3600.0
+
+ADMINISTRATOR = User("simulation", ("system:masters", "system:authenticated"))
+
+
+async def everybody_is_administrator(request: Request) -> User:
+    return ADMINISTRATOR
+
+
+class Everything:
+    """Allows everything: simulations are about loops, not about rights."""
+
+    def decide(self, attributes: Attributes) -> Decision:
+        return Decision(True)
+
+
+@dataclass(slots=True)
+class Cluster:
+    client: Client
+    view: View
+    nodes: SimulatedNodes
+    store: MemoryStore
+    server: ApiServer
+    clock: Clock
+    tasks: asyncio.TaskGroup
+    ids: Ids = field(default_factory=Ids)
+
+    async def settle(self, quiet_seconds: float = QUIET_SECONDS) -> None:
+        """Returns when nothing but heartbeats has been written for a while; TimeoutError when that never comes."""
+        async with asyncio.timeout(SETTLE_SECONDS_MAX):
+            last = await self._fingerprint()
+            while True:
+                await self.clock.sleep(quiet_seconds)
+                now = await self._fingerprint()
+                if now == last:
+                    return
+                last = now
+
+    async def _fingerprint(self) -> dict[str, int]:
+        """Every key's revision, without what only tells that somebody is alive."""
+        entries, _ = await self.store.list("/registry/")
+        return {entry.key: entry.revision for entry in entries if not is_sign_of_life(entry.key)}
+
+    async def advance(self, seconds: float) -> None:
+        await self.clock.sleep(seconds)
+
+
+def is_sign_of_life(key: str) -> bool:
+    return key.startswith(("/registry/leases/", "/registry/minions/", "/registry/events/"))
+
+
+@asynccontextmanager
+async def running(
+    nodes: Sequence[str] = ("n1",), *, seed: int = 1, loops: Sequence[Loop] | None = None
+) -> AsyncIterator[Cluster]:
+    """`loops`: instead of all controllers and the small scheduler."""
+    clock, ids = LoopClock(), Ids(seed)
+    store = MemoryStore()
+    server = await api_server(store, clock, ids)
+    client = Client(InMemory(server), user_agent="simulation")
+    view = View(client, clock=clock, rng=ids.rng)
+    simulated = SimulatedNodes(nodes, clock)
+    every = controllers(root_certificate=ROOT_CERTIFICATE, cluster_cidr="10.244.0.0/16")
+    wanted = (*(loops if loops is not None else (*every, BINDER)), *simulated.loops())
+    async with asyncio.TaskGroup() as tasks:
+        running_tasks = [
+            tasks.create_task(view.run()),
+            tasks.create_task(run_controllers(client, view, wanted, clock=clock, ids=ids)),
+        ]
+        try:
+            yield Cluster(client, view, simulated, store, server, clock, tasks, ids)
+        finally:
+            for task in running_tasks:
+                task.cancel()
+
+
+async def api_server(store: MemoryStore, clock: Clock, ids: Ids) -> ApiServer:
+    machine = await open_machine(store, RESOURCES, clock, ids)
+    objects = ClusterObjects(machine, lambda: RESOURCES)
+    authorizer, rbac = Everything(), following(objects)
+    inputs = Inputs(objects=objects, authorizer=authorizer, rbac=rbac, clock=clock, ids=ids)
+    allocation = ServiceAllocation(objects, IPv4Network("10.96.0.0/16"), ids.rng)
+    server = ApiServer(
+        machine,
+        RESOURCES,
+        authenticate=everybody_is_administrator,
+        authorizer=authorizer,
+        plugins=(*admission_plugins(inputs), allocation),
+    )
+    await bootstrap(objects)
+    return server

@@ -1,0 +1,206 @@
+"""What a script can do to a simulated cluster, and ask of it. Each command returns the lines that it prints."""
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any
+
+from kybern.api.apps_v1 import Deployment, ReplicaSet
+from kybern.api.codec import to_builtins
+from kybern.api.core_v1 import Endpoints, Event, Node, Pod
+from kybern.api.discovery_v1 import EndpointSlice
+from kybern.testing.cluster import Cluster
+from kybern.testing.objects import TYPES, made, value_of
+
+Lines = list[str]
+Command = Callable[[Cluster, Sequence[str]], Awaitable[Lines]]
+
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+REVISION = "deployment.kubernetes.io/revision"
+
+
+def options_of(words: Iterable[str]) -> dict[str, str]:
+    return {name: value for name, _, value in (word.partition("=") for word in words)}
+
+
+def place(word: str) -> tuple[type[Any], str, str]:
+    """`deployment/web` or `deployment/web/namespace`: type, name, namespace."""
+    kind, name, *namespace = word.split("/")
+    return TYPES[kind], name, "" if kind == "namespace" else (namespace or ["default"])[0]
+
+
+def table(rows: Iterable[Sequence[Any]]) -> Lines:
+    cells = [[str(cell) for cell in row] for row in rows]
+    if not cells:
+        return ["none"]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in cells]
+
+
+# What changes the cluster.
+
+
+async def create(cluster: Cluster, words: Sequence[str]) -> Lines:
+    kind, name, *rest = words
+    options = options_of(rest)
+    if "owner" in options:
+        of, owner, namespace = place(options["owner"])
+        found = await cluster.client.get(of, owner, namespace)
+        options["owner"] = f"{options['owner'].split('/')[0]}/{owner}/{found.metadata.uid}"
+    await cluster.client.create(made(kind, name, options))
+    return []
+
+
+async def delete(cluster: Cluster, words: Sequence[str]) -> Lines:
+    (of, name, namespace), options = place(words[0]), options_of(words[1:])
+    await cluster.client.delete(of, name, namespace, propagation=options.get("propagation", ""))
+    return []
+
+
+async def set_field(cluster: Cluster, words: Sequence[str]) -> Lines:
+    """`set deployment/web spec.replicas=3`"""
+    of, name, namespace = place(words[0])
+    for path, text in options_of(words[1:]).items():
+        patch: Any = value_of(text)
+        for part in reversed(path.split(".")):
+            patch = {part.replace("~", "."): patch}
+        await cluster.client.patch(of, name, namespace, patch)
+    return []
+
+
+async def image(cluster: Cluster, words: Sequence[str]) -> Lines:
+    """`image deployment/web web:2 ready=never`"""
+    (of, name, namespace), told = place(words[0]), options_of(words[2:])
+    annotations = {f"simulated/{key}": value for key, value in told.items()}
+    template = {
+        "metadata": {"annotations": annotations},
+        "spec": {"containers": [{"name": "main", "image": words[1]}]},
+    }
+    await cluster.client.patch(of, name, namespace, {"spec": {"template": template}})
+    return []
+
+
+async def undo(cluster: Cluster, words: Sequence[str]) -> Lines:
+    """As `kubectl rollout undo` does: the template of an earlier revision."""
+    _, name, namespace = place(words[0])
+    wanted = words[1]
+    for rs in await cluster.client.list(ReplicaSet, namespace):
+        if (rs.metadata.annotations or {}).get(REVISION) == wanted and rs.spec.template is not None:
+            template = to_builtins(rs.spec.template)
+            template["metadata"]["labels"]["pod-template-hash"] = None
+            template["metadata"].setdefault("annotations", None)
+            await cluster.client.patch(Deployment, name, namespace, {"spec": {"template": template}})
+            return []
+    return [f"no revision {wanted}"]
+
+
+async def silence(cluster: Cluster, words: Sequence[str]) -> Lines:
+    for name in words:
+        cluster.nodes.silence(name)
+    return []
+
+
+async def revive(cluster: Cluster, words: Sequence[str]) -> Lines:
+    for name in words:
+        cluster.nodes.revive(name)
+    return []
+
+
+async def remove_node(cluster: Cluster, words: Sequence[str]) -> Lines:
+    for name in words:
+        cluster.nodes.silence(name)
+        await cluster.client.delete(Node, name)
+    return []
+
+
+async def settle(cluster: Cluster, words: Sequence[str]) -> Lines:
+    await cluster.settle()
+    return []
+
+
+async def advance(cluster: Cluster, words: Sequence[str]) -> Lines:
+    await cluster.advance(float(words[0][:-1]) * UNITS[words[0][-1]])
+    return []
+
+
+# What asks.
+
+
+async def pods(cluster: Cluster, words: Sequence[str]) -> Lines:
+    """Name, phase, readiness, node; with `image`, the image."""
+    rows = []
+    for pod in cluster.view.list(Pod):
+        ready = any(found.type == "Ready" and found.status == "True" for found in pod.status.conditions or ())
+        phase = "Terminating" if pod.metadata.deletion_timestamp else pod.status.phase or "Pending"
+        row = [pod.metadata.name, phase, "ready" if ready else "-"]
+        rows.append([*row, pod.spec.containers[0].image if "image" in words else pod.spec.node_name or "-"])
+    return table(rows)
+
+
+async def counts(cluster: Cluster, words: Sequence[str]) -> Lines:
+    """`counts deployment/web`: the numbers in its status."""
+    of, name, namespace = place(words[0])
+    status = to_builtins((await cluster.client.get(of, name, namespace)).status)
+    return [" ".join(f"{field}={value}" for field, value in sorted(status.items()) if isinstance(value, int | str))]
+
+
+async def replicasets(cluster: Cluster, words: Sequence[str]) -> Lines:
+    rows = []
+    for rs in await cluster.client.list(ReplicaSet):
+        revision = (rs.metadata.annotations or {}).get(REVISION, "-")
+        counted = f"{rs.spec.replicas}/{rs.status.replicas}/{rs.status.available_replicas or 0}"
+        rows.append((f"revision {revision}", counted, rs.metadata.name))
+    return table(sorted(rows))
+
+
+async def conditions(cluster: Cluster, words: Sequence[str]) -> Lines:
+    of, name, namespace = place(words[0])
+    found = (await cluster.client.get(of, name, namespace)).status.conditions or ()
+    return table(sorted((one.type, one.status, one.reason, one.message) for one in found))
+
+
+async def nodes(cluster: Cluster, words: Sequence[str]) -> Lines:
+    rows = []
+    for node in await cluster.client.list(Node):
+        ready = next((found.status for found in node.status.conditions or () if found.type == "Ready"), "-")
+        taints = ",".join(sorted(f"{taint.key}:{taint.effect}" for taint in node.spec.taints or ()))
+        rows.append((node.metadata.name, ready, taints or "-"))
+    return table(rows)
+
+
+async def endpoints(cluster: Cluster, words: Sequence[str]) -> Lines:
+    rows = []
+    for found in await cluster.client.list(Endpoints, "default"):
+        for subset in found.subsets or ():
+            ready, other = len(subset.addresses or ()), len(subset.not_ready_addresses or ())
+            rows.append((found.metadata.name, f"{ready} ready", f"{other} not ready"))
+    return table(rows)
+
+
+async def slices(cluster: Cluster, words: Sequence[str]) -> Lines:
+    rows = []
+    for found in await cluster.client.list(EndpointSlice, "default"):
+        service = (found.metadata.labels or {}).get("kubernetes.io/service-name")
+        rows.append((service, found.address_type, f"{len(found.endpoints or ())} endpoints"))
+    return table(sorted(rows))
+
+
+async def events(cluster: Cluster, words: Sequence[str]) -> Lines:
+    """`events deployment`: what was told about objects of a kind, in order."""
+    told = [
+        event for event in await cluster.client.list(Event) if (event.involved_object.kind or "").lower() == words[0]
+    ]
+    told.sort(key=lambda event: (event.first_timestamp or "", int(event.metadata.resource_version or "0")))
+    return table((event.type, event.reason, event.message, f"x{event.count}") for event in told)
+
+
+async def list_names(cluster: Cluster, words: Sequence[str]) -> Lines:
+    """`list configmap`: names, without what every namespace has."""
+    found = [obj.metadata.name for obj in await cluster.client.list(TYPES[words[0]])]
+    return [name for name in found if name != "kube-root-ca.crt"] or ["none"]
+
+
+COMMANDS: dict[str, Command] = {
+    "advance": advance, "conditions": conditions, "counts": counts, "create": create, "delete": delete,
+    "endpoints": endpoints, "events": events, "image": image, "list": list_names, "nodestate": nodes, "pods": pods,
+    "remove": remove_node, "replicasets": replicasets, "revive": revive, "set": set_field, "settle": settle,
+    "silence": silence, "slices": slices, "undo": undo,
+}  # fmt: skip
