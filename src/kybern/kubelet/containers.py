@@ -43,7 +43,6 @@ class Prepared:
     """On the node; empty for none."""
     target_id: str = ""
     memory_capacity_bytes: int = 0
-    pids_max: int = 0
     seccomp_directory: str = ""
 
 
@@ -65,7 +64,7 @@ def container_config(pod: Pod, container: AnyContainer, prepared: Prepared) -> c
         stdin_once=bool(container.stdin_once),
         tty=bool(container.tty),
         stop_signal=(container.lifecycle.stop_signal if container.lifecycle else None) or "",
-        resources=linux_resources(pod, container, prepared.memory_capacity_bytes, prepared.pids_max),
+        resources=linux_resources(pod, container, prepared.memory_capacity_bytes),
         security=security_context(pod, container, prepared.image, prepared.seccomp_directory, prepared.target_id),
     )
 

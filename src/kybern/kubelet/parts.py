@@ -40,7 +40,7 @@ class PodCgroups(Protocol):
 
     def ensure(self, path: str, resources: LinuxResources) -> None: ...
 
-    def remove(self, path: str) -> None: ...
+    async def remove(self, path: str) -> None: ...
 
 
 class NoCgroups:
@@ -49,7 +49,7 @@ class NoCgroups:
     def ensure(self, path: str, resources: LinuxResources) -> None:
         return
 
-    def remove(self, path: str) -> None:
+    async def remove(self, path: str) -> None:
         return
 
 

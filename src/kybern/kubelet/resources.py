@@ -36,9 +36,7 @@ def limits_of(container: Container | EphemeralContainer) -> Mapping[str, str]:
     return (container.resources.limits if container.resources else None) or {}
 
 
-def linux_resources(
-    pod: Pod, container: Container | EphemeralContainer, memory_capacity_bytes: int, pids_limit: int = 0
-) -> LinuxResources:
+def linux_resources(pod: Pod, container: Container | EphemeralContainer, memory_capacity_bytes: int) -> LinuxResources:
     limits = limits_of(container)
     return LinuxResources(
         cpu_period=PERIOD_US,
@@ -46,7 +44,6 @@ def linux_resources(
         cpu_shares=shares(milli(requests_of(container).get("cpu", "0"))),
         memory_limit_bytes=value(limits.get("memory", "0")),
         oom_score_adj=oom_score_adjust(pod, container, memory_capacity_bytes),
-        pids_limit=pids_limit,
         hugepage_limits={
             name.removeprefix(HUGEPAGES): value(q) for name, q in limits.items() if name.startswith(HUGEPAGES)
         },
@@ -90,7 +87,7 @@ def pod_cgroup(pod: Pod, root: str) -> str:
     return f"{root}{level}/pod{pod.metadata.uid}"
 
 
-def pod_resources(pod: Pod) -> LinuxResources:
+def pod_resources(pod: Pod, pids_max: int = 0) -> LinuxResources:
     """The limits of a pod's cgroup: only where every container is limited is the pod."""
     requests = pod_requests(pod)
     every = (*pod.spec.containers, *(c for c in pod.spec.init_containers or () if is_sidecar(c)))
@@ -102,4 +99,5 @@ def pod_resources(pod: Pod) -> LinuxResources:
         cpu_shares=shares(requests.get("cpu", 0)),
         cpu_quota=quota(limits.get("cpu", 0)) if all("cpu" in limits_of(c) for c in every) else 0,
         memory_limit_bytes=limits.get("memory", 0) // 1000 if all("memory" in limits_of(c) for c in every) else 0,
+        pids_limit=pids_max,
     )

@@ -70,7 +70,7 @@ class Starting:
             wanted = sandbox_config(pod, attempt, config, parts.node.dns, handler)
             if parts.node.on_disk:
                 make_log_directory(wanted.log_directory)
-            parts.cgroups.ensure(pod_cgroup(pod, config.cgroup_root), pod_resources(pod))
+            parts.cgroups.ensure(pod_cgroup(pod, config.cgroup_root), pod_resources(pod, config.pids_max))
             made = await parts.runtime.run_pod_sandbox(wanted)
         except (RuntimeFault, ApiError, OSError, ValueError) as error:
             raise SandboxFailed(f"Failed to create pod sandbox: {error}") from error
@@ -145,7 +145,6 @@ class Starting:
             message_file=message_file,
             target_id=_target(container, observed),
             memory_capacity_bytes=parts.node.memory_bytes,
-            pids_max=config.pids_max,
             seccomp_directory=config.seccomp_directory,
         )
         return container_config(pod, container, prepared)

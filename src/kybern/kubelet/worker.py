@@ -283,7 +283,7 @@ class PodWorker:
         self.prober.stop()
         self._show()
         await parts.volumes.tear_down(self.uid)
-        parts.cgroups.remove(pod_cgroup(self.pod, parts.config.cgroup_root))
+        await parts.cgroups.remove(pod_cgroup(self.pod, parts.config.cgroup_root))
         parts.images.forget_pod(self.uid)
         if not self.gone and self.pod.metadata.deletion_timestamp is None:
             await self._wait(None)

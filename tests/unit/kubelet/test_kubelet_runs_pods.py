@@ -147,7 +147,9 @@ def test_a_sidecar_starts_first_and_ends_last(lab: Any) -> None:
             sidecar = Container(name="proxy", image="p:1", restart_policy="Always")
             cluster.api.bind(lab.pod(policy="Never", init_containers=(sidecar,)))
             await cluster.phase("web-1", "Succeeded")
-            web, proxy = (next(c for c in runtime.containers.values() if c.metadata.name == n) for n in ("web", "proxy"))
+            web, proxy = (
+                next(c for c in runtime.containers.values() if c.metadata.name == n) for n in ("web", "proxy")
+            )
             assert proxy.started_at <= web.started_at and proxy.finished_at >= web.finished_at
 
     lab.simulate(scenario)
@@ -263,9 +265,7 @@ def test_a_pod_that_does_not_fit_is_refused(lab: Any) -> None:
             from kybern.api.core_v1 import ResourceRequirements
             from kybern.api.shape import Quantity
 
-            big = Container(
-                name="web", image="web:1", resources=ResourceRequirements(requests={"cpu": Quantity("5")})
-            )
+            big = Container(name="web", image="web:1", resources=ResourceRequirements(requests={"cpu": Quantity("5")}))
             cluster.api.bind(lab.pod("web-1", big))
             await cluster.phase("web-1", "Failed")
             found = cluster.api.pod("web-1").status
@@ -285,7 +285,9 @@ def test_the_sandbox_is_made_anew_when_it_died(lab: Any) -> None:
             await cluster.phase("web-1", "Running")
             first = next(iter(cluster.runtime.sandboxes))
             await cluster.runtime.stop_pod_sandbox(first)
-            await cluster.until(lambda: any(c.state is ContainerState.RUNNING for c in cluster.runtime.containers.values()))
+            await cluster.until(
+                lambda: any(c.state is ContainerState.RUNNING for c in cluster.runtime.containers.values())
+            )
             await cluster.until(lambda: cluster.api.pod("web-1").status.container_statuses[0].restart_count == 1)
 
     lab.simulate(scenario)

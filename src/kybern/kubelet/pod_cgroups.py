@@ -1,0 +1,28 @@
+"""Pod cgroups on a real machine: one around the containers of each pod, with the limits of the pod as a whole."""
+
+import asyncio
+
+from kybern.linux.cgroups import Cgroups, Limits
+from kybern.runtime.cri import LinuxResources
+
+
+class KernelCgroups:
+    def __init__(self, cgroups: Cgroups) -> None:
+        self.cgroups = cgroups
+
+    def ensure(self, path: str, resources: LinuxResources) -> None:
+        self.cgroups.create(path)
+        self.cgroups.limit(
+            path,
+            Limits(
+                cpu_period=resources.cpu_period,
+                cpu_quota=resources.cpu_quota,
+                cpu_shares=resources.cpu_shares,
+                memory_limit_bytes=resources.memory_limit_bytes,
+                pids_limit=resources.pids_limit,
+            ),
+        )
+
+    async def remove(self, path: str) -> None:
+        """Beside everything else: a group stays busy for a moment after its last process ended."""
+        await asyncio.to_thread(self.cgroups.remove, path)
