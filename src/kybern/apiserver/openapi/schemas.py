@@ -1,0 +1,41 @@
+"""All the definitions that a set of resources needs."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from kybern.api import meta_v1
+from kybern.api.kind import Kind
+from kybern.apiserver.openapi.definitions import Definitions, Dialect, Schema, undescribed
+from kybern.apiserver.openapi.descriptions import Descriptions
+from kybern.apiserver.openapi.operations import PATCH
+from kybern.registry.resource import Resource
+
+ALWAYS = (
+    meta_v1.APIGroup, meta_v1.APIGroupList, meta_v1.APIResourceList, meta_v1.APIVersions, meta_v1.DeleteOptions,
+    meta_v1.Status, meta_v1.WatchEvent,
+)  # fmt: skip
+
+
+def schemas(resources: Iterable[Resource], dialect: Dialect, descriptions: Descriptions) -> dict[str, Schema]:
+    kinds = [kind for resource in resources for kind in _kinds(resource)]
+    structs = [
+        type_ for kind in kinds for type_ in (kind.type, kind.list_type) if type_ is not None and _is_struct(type_)
+    ]
+    found = Definitions(dialect, descriptions).complete([*ALWAYS, *structs])
+    found[PATCH] = {"description": "A change of an object, in one of the patch formats.", "type": "object"}
+    for kind in kinds:
+        if not _is_struct(kind.type) and kind.plural:
+            name, definition = undescribed(kind.group, kind.version, kind.kind)
+            found[name] = definition
+    return dict(sorted(found.items()))
+
+
+def _kinds(resource: Resource) -> Iterable[Kind]:
+    yield resource.kind
+    for part in resource.subresources:
+        if part.kind is not None:
+            yield part.kind
+
+
+def _is_struct(type_: Any) -> bool:
+    return isinstance(type_, type) and hasattr(type_, "__struct_fields__")
