@@ -1,0 +1,114 @@
+"""What a scheduling rule is: a filter says where a pod may run, a score where it runs best, for all nodes at once.
+
+- `pre_filter` and `pre_score` look at the pod once; what they return is handed to `filter` and `score` (None: this rule
+  has nothing to say about this pod). The type checker ties the two together.
+- A filter returns a boolean column, a score an integer column; `reasons` is asked only when no node fits.
+- "No" is a value; exceptions are for faults.
+- `PerNodePlugin` is for rules that are easier to say about one node at a time.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Flag, auto
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+
+import numpy as np
+
+from kybern.api.core_v1 import Node, Pod
+
+if TYPE_CHECKING:
+    from kybern.scheduler.nodes import Nodes
+
+S = TypeVar("S")
+T = TypeVar("T", bound=np.generic)
+
+Column = np.ndarray[Any, np.dtype[T]]
+SCORE_MAX = 100
+
+
+class Change(Flag):
+    """What may make room for a pod that did not fit."""
+
+    NODE_ADDED = auto()
+    NODE_ALLOCATABLE = auto()
+    NODE_LABELS = auto()
+    NODE_TAINTS = auto()
+    POD_LEFT = auto()
+
+
+NODE_CHANGED = Change.NODE_ADDED | Change.NODE_LABELS
+
+
+class FilterPlugin(Generic[S]):
+    name: ClassVar[str]
+    wakes_on: ClassVar[Change]
+    """After these changes a pod that this rule refused is tried again."""
+    reason: ClassVar[str] = ""
+
+    @abstractmethod
+    def pre_filter(self, pod: Pod, nodes: Nodes) -> S | None: ...
+
+    @abstractmethod
+    def filter(self, state: S, nodes: Nodes) -> Column[np.bool_]:
+        """True where the pod may run."""
+
+    def reasons(self, state: S, refused: Nodes) -> Mapping[str, int]:
+        """Why, and for how many of the nodes that this rule refused."""
+        return {self.reason: len(refused)}
+
+    def preemption_helps(self, state: S, refused: Nodes) -> Column[np.bool_]:
+        """Where fewer pods could make it fit."""
+        return np.zeros(len(refused), np.bool_)
+
+
+class ScorePlugin(Generic[S]):
+    name: ClassVar[str]
+
+    @abstractmethod
+    def pre_score(self, pod: Pod, nodes: Nodes) -> S | None: ...
+
+    @abstractmethod
+    def score(self, state: S, nodes: Nodes) -> Column[np.int64]: ...
+
+    def normalize(self, scores: Column[np.int64]) -> Column[np.int64]:
+        """The scores of all nodes that fit, as 0 to SCORE_MAX."""
+        return scores
+
+
+class PerNodePlugin(FilterPlugin[S]):
+    """A filter that is written for one node: `refuses` gives the reasons, or none."""
+
+    @abstractmethod
+    def refuses(self, state: S, node: Node) -> list[str]: ...
+
+    def filter(self, state: S, nodes: Nodes) -> Column[np.bool_]:
+        return np.fromiter((not self.refuses(state, node) for node in nodes.objects()), np.bool_, len(nodes))
+
+    def reasons(self, state: S, refused: Nodes) -> Mapping[str, int]:
+        return Counter(reason for node in refused.objects() for reason in self.refuses(state, node))
+
+
+@dataclass(frozen=True, slots=True)
+class Weighted:
+    plugin: ScorePlugin[Any]
+    weight: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    scheduler_name: str = "default-scheduler"
+    filters: tuple[FilterPlugin[Any], ...] = ()
+    scorers: tuple[Weighted, ...] = ()
+
+
+def in_proportion(scores: Column[np.int64], *, reverse: bool = False) -> Column[np.int64]:
+    """Scaled so that the largest is SCORE_MAX; all alike where it is nothing."""
+    largest = int(scores.max(initial=0))
+    if largest == 0:
+        return np.full(len(scores), SCORE_MAX if reverse else 0, np.int64)
+    scaled = scores * SCORE_MAX // largest
+    return SCORE_MAX - scaled if reverse else scaled

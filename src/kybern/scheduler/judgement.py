@@ -1,0 +1,112 @@
+"""A pod judged against all nodes: where it fits and how well; and the same again for the next pod of its shape.
+
+Pods made from one template ask for the same. Their first judgement is kept and mended: only the rows that changed since
+are judged anew, by the same rules. It is dropped when nodes come or go.
+"""
+
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+import numpy as np
+
+from kybern.api.codec import encode
+from kybern.api.core_v1 import Pod
+from kybern.scheduler.framework import Column, Profile
+from kybern.scheduler.nodes import Nodes
+from kybern.scheduler.snapshot import Snapshot
+
+SHAPES_MAX = 256  # judgements kept: the templates that are being rolled out at one time
+
+
+def shape_of(pod: Pod) -> bytes:
+    """Equal for pods that all rules treat alike."""
+    spec = pod.spec
+    containers = [
+        [(c.image, c.resources, c.ports, getattr(c, "restart_policy", None)) for c in group or ()]
+        for group in (spec.init_containers, spec.containers)
+    ]
+    return encode([
+        containers, spec.node_name, spec.node_selector, spec.affinity, spec.tolerations, spec.overhead,
+        spec.resources, spec.host_network,
+    ])  # fmt: skip
+
+
+@dataclass(slots=True)
+class Judgement:
+    layout: int
+    version: int
+    filters: list[tuple[Any, Any]]
+    """Rules that have something to say about this pod, with what they know of it."""
+    scorers: list[tuple[Any, int, Any]]
+    fits: Column[np.bool_]
+    scores: list[Column[np.int64]]
+    """Raw, one column for each scorer."""
+
+
+def judge(pod: Pod, snapshot: Snapshot, profile: Profile) -> Judgement:
+    nodes = Nodes(snapshot)
+    filters = [(plugin, state) for plugin in profile.filters if (state := plugin.pre_filter(pod, nodes)) is not None]
+    scorers = [
+        (scorer.plugin, scorer.weight, state)
+        for scorer in profile.scorers
+        if (state := scorer.plugin.pre_score(pod, nodes)) is not None
+    ]
+    fits, scores = columns(filters, scorers, nodes)
+    return Judgement(snapshot.layout, snapshot.version, filters, scorers, fits, scores)
+
+
+def columns(
+    filters: list[tuple[Any, Any]], scorers: list[tuple[Any, int, Any]], nodes: Nodes
+) -> tuple[Column[np.bool_], list[Column[np.int64]]]:
+    fits = np.ones(len(nodes), np.bool_)
+    for plugin, state in filters:
+        fits &= plugin.filter(state, nodes)
+    return fits, [plugin.score(state, nodes) for plugin, _, state in scorers]
+
+
+def mend(judgement: Judgement, snapshot: Snapshot) -> None:
+    """Bring a judgement up to date; the layout must be the same."""
+    if judgement.version == snapshot.version:
+        return
+    rows = np.flatnonzero(snapshot.row_version[: snapshot.count] > judgement.version)
+    if len(rows):
+        fits, scores = columns(judgement.filters, judgement.scorers, Nodes(snapshot, rows))
+        judgement.fits[rows] = fits
+        for column, mended in zip(judgement.scores, scores, strict=True):
+            column[rows] = mended
+    judgement.version = snapshot.version
+
+
+def best(judgement: Judgement, rng: Random) -> int | None:
+    """The row of the best node, one of the best at random; None where none fits."""
+    rows = np.flatnonzero(judgement.fits)
+    if len(rows) < 2:
+        return int(rows[0]) if len(rows) else None
+    total = np.zeros(len(rows), np.int64)
+    for (plugin, weight, _), scores in zip(judgement.scorers, judgement.scores, strict=True):
+        total += weight * plugin.normalize(scores[rows])
+    winners = rows[total == total.max()]
+    return int(winners[rng.randrange(len(winners))])
+
+
+class Judge:
+    """Judgements by shape, the most recently used ones."""
+
+    def __init__(self, snapshot: Snapshot, profile: Profile) -> None:
+        self.snapshot, self.profile = snapshot, profile
+        self.known: dict[bytes, Judgement] = {}
+
+    def __call__(self, pod: Pod) -> Judgement:
+        shape = shape_of(pod)
+        judgement = self.known.pop(shape, None)
+        if judgement is None or judgement.layout != self.snapshot.layout:
+            judgement = judge(pod, self.snapshot, self.profile)
+            if judgement.layout != self.snapshot.layout:  # it asked for a resource that had no column yet
+                judgement = judge(pod, self.snapshot, self.profile)
+        else:
+            mend(judgement, self.snapshot)
+        self.known[shape] = judgement
+        if len(self.known) > SHAPES_MAX:
+            del self.known[next(iter(self.known))]
+        return judgement

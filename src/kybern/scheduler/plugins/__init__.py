@@ -1,0 +1,1 @@
+"""The rules of scheduling, one a file. No rule knows another."""

@@ -1,0 +1,99 @@
+"""NodeAffinity: a pod goes to nodes whose labels and name it asks for, and rather to those it prefers."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from kybern.api.core_v1 import NodeSelectorRequirement, NodeSelectorTerm, Pod, PreferredSchedulingTerm
+from kybern.scheduler.framework import NODE_CHANGED, Column, FilterPlugin, ScorePlugin, in_proportion
+from kybern.scheduler.nodes import Nodes
+from kybern.scheduler.snapshot import ABSENT, NAME
+
+Preferred = tuple[PreferredSchedulingTerm, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    labels: tuple[tuple[str, str], ...]
+    """All of them."""
+    terms: tuple[NodeSelectorTerm, ...] | None
+    """Any of them; None where it asks for none."""
+
+
+class NodeAffinity(FilterPlugin[Wanted], ScorePlugin[Preferred]):
+    name = "NodeAffinity"
+    wakes_on = NODE_CHANGED
+    reason = "node(s) didn't match Pod's node affinity/selector"
+
+    def pre_filter(self, pod: Pod, nodes: Nodes) -> Wanted | None:
+        affinity = pod.spec.affinity.node_affinity if pod.spec.affinity else None
+        required = affinity.required_during_scheduling_ignored_during_execution if affinity else None
+        if not pod.spec.node_selector and required is None:
+            return None
+        labels = tuple((pod.spec.node_selector or {}).items())
+        return Wanted(labels, required.node_selector_terms if required else None)
+
+    def filter(self, state: Wanted, nodes: Nodes) -> Column[np.bool_]:
+        fits = np.ones(len(nodes), np.bool_)
+        for key, value in state.labels:
+            fits &= nodes.label(key) == nodes.text(value)
+        if state.terms is not None:
+            fits &= np.logical_or.reduce([matches(term, nodes) for term in state.terms])
+        return fits
+
+    def pre_score(self, pod: Pod, nodes: Nodes) -> Preferred | None:
+        affinity = pod.spec.affinity.node_affinity if pod.spec.affinity else None
+        return (affinity.preferred_during_scheduling_ignored_during_execution if affinity else None) or None
+
+    def score(self, state: Preferred, nodes: Nodes) -> Column[np.int64]:
+        total = np.zeros(len(nodes), np.int64)
+        for preferred in state:
+            total += preferred.weight * matches(preferred.preference, nodes)
+        return total
+
+    def normalize(self, scores: Column[np.int64]) -> Column[np.int64]:
+        return in_proportion(scores)
+
+
+def matches(term: NodeSelectorTerm, nodes: Nodes) -> Column[np.bool_]:
+    """Nodes with all that the term asks for; a term that asks for nothing matches nothing."""
+    asked = [
+        satisfies(requirement, nodes.label(requirement.key), nodes) for requirement in term.match_expressions or ()
+    ]
+    for requirement in term.match_fields or ():
+        if requirement.key != "metadata.name":
+            return np.zeros(len(nodes), np.bool_)
+        asked.append(satisfies(requirement, nodes.label(NAME), nodes))
+    if not asked:
+        return np.zeros(len(nodes), np.bool_)
+    return np.asarray(np.logical_and.reduce(asked), np.bool_)
+
+
+def satisfies(requirement: NodeSelectorRequirement, column: Column[np.int64], nodes: Nodes) -> Column[np.bool_]:
+    values = [nodes.text(value) for value in requirement.values or ()]
+    match requirement.operator:
+        case "In":
+            return np.isin(column, values)
+        case "NotIn":
+            return ~np.isin(column, values)
+        case "Exists":
+            return np.asarray(column != ABSENT, np.bool_)
+        case "DoesNotExist":
+            return np.asarray(column == ABSENT, np.bool_)
+        case "Gt" | "Lt" as operator:
+            return np.isin(column, numbers_beyond(operator, (requirement.values or ("",))[0], column, nodes))
+    return np.zeros(len(nodes), np.bool_)
+
+
+def numbers_beyond(operator: str, limit: str, column: Column[np.int64], nodes: Nodes) -> list[int]:
+    """Those of the column's values that are whole numbers on the right side of the limit."""
+    texts = nodes.texts()
+    found = []
+    for number in np.unique(column[column != ABSENT]).tolist():
+        try:
+            value, bound = int(texts[number]), int(limit)
+        except ValueError:
+            continue
+        if (value > bound) if operator == "Gt" else (value < bound):
+            found.append(number)
+    return found

@@ -1,0 +1,131 @@
+"""The scheduling queue: pods that may be tried now, pods that wait out their back-off, pods that fit nowhere.
+
+- `pop` gives the most important pod that may be tried, among equals the one that waits longest.
+- A pod that fits nowhere waits until something changes that concerns a rule that refused it, or for five minutes.
+- After the n-th failure in a row a pod is not tried before its back-off of 1 to 10 seconds is over.
+- Time comes in as `now`; nothing here waits.
+"""
+
+import heapq
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import count
+
+from kybern.aio.backoff import Backoff
+from kybern.api.core_v1 import Pod
+from kybern.scheduler.framework import Change
+
+BACKOFF = Backoff(first_seconds=1.0, max_seconds=10.0)
+UNSCHEDULABLE_SECONDS_MAX = 300.0  # a change that nobody foresaw is made up for by then
+
+
+@dataclass(slots=True)
+class Entry:
+    pod: Pod
+    added: float
+    failures: int = 0
+    refused_by: frozenset[str] = frozenset()
+    not_before: float = 0.0
+    refused_at: float = 0.0
+    ticket: int = 0
+    """Of its place in a heap; places with another ticket are out of date."""
+
+
+@dataclass(slots=True)
+class SchedulingQueue:
+    wakes: Mapping[str, Change]
+    """Rule → the changes after which a pod that it refused is tried again."""
+    entries: dict[str, Entry] = field(default_factory=dict)
+    """Every pod that waits, by uid."""
+    active: list[tuple[int, float, int, str]] = field(default_factory=list)
+    backing_off: list[tuple[float, int, str]] = field(default_factory=list)
+    unschedulable: dict[str, Entry] = field(default_factory=dict)
+    tickets: Iterator[int] = field(default_factory=count)
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def add(self, pod: Pod, now: float) -> None:
+        """A pod that is new, or has changed; a change is worth another try."""
+        uid = pod.metadata.uid or ""
+        entry = self.entries.get(uid)
+        if entry is None:
+            entry = self.entries[uid] = Entry(pod, now)
+            self._activate(entry)
+            return
+        changed = entry.pod.spec != pod.spec or entry.pod.metadata.labels != pod.metadata.labels
+        entry.pod = pod
+        if changed and uid in self.unschedulable:
+            self._try_again(entry, now)
+
+    def remove(self, uid: str) -> None:
+        self.entries.pop(uid, None)
+        self.unschedulable.pop(uid, None)
+
+    def pop(self, now: float) -> Entry | None:
+        """The next pod to try, no longer in the queue; None where all have to wait."""
+        self.flush(now)
+        while self.active:
+            _, _, ticket, uid = heapq.heappop(self.active)
+            entry = self.entries.get(uid)
+            if entry is not None and entry.ticket == ticket:
+                del self.entries[uid]
+                return entry
+        return None
+
+    def refused(self, entry: Entry, rules: frozenset[str], now: float) -> None:
+        """It fits nowhere: it waits for a change."""
+        self._failed(entry, now)
+        entry.refused_by, entry.refused_at = rules, now
+        self.unschedulable[entry.pod.metadata.uid or ""] = entry
+
+    def failed(self, entry: Entry, now: float) -> None:
+        """It could not be bound: it is tried again after its back-off."""
+        self._failed(entry, now)
+        self._back_off(entry)
+
+    def changed(self, change: Change, now: float) -> None:
+        """Something that may make room."""
+        for entry in list(self.unschedulable.values()):
+            if not entry.refused_by or any(change & self.wakes[rule] for rule in entry.refused_by):
+                self._try_again(entry, now)
+
+    def flush(self, now: float) -> None:
+        """Let those go on whose waiting is over."""
+        while self.backing_off and self.backing_off[0][0] <= now:
+            _, ticket, uid = heapq.heappop(self.backing_off)
+            entry = self.entries.get(uid)
+            if entry is not None and entry.ticket == ticket:
+                self._activate(entry)
+        for entry in list(self.unschedulable.values()):
+            if entry.refused_at + UNSCHEDULABLE_SECONDS_MAX > now:
+                break  # they are in the order in which they were refused
+            self._try_again(entry, now)
+
+    def seconds_to_wait(self, now: float) -> float | None:
+        """How long until somebody may be tried if nothing happens; None where nobody waits."""
+        moments = [self.backing_off[0][0]] if self.backing_off else []
+        if self.unschedulable:
+            moments.append(next(iter(self.unschedulable.values())).refused_at + UNSCHEDULABLE_SECONDS_MAX)
+        return max(0.0, min(moments) - now) if moments else None
+
+    def _failed(self, entry: Entry, now: float) -> None:
+        entry.failures += 1
+        entry.not_before = now + BACKOFF.delay(entry.failures)
+        self.entries[entry.pod.metadata.uid or ""] = entry
+
+    def _try_again(self, entry: Entry, now: float) -> None:
+        self.unschedulable.pop(entry.pod.metadata.uid or "", None)
+        if entry.not_before > now:
+            self._back_off(entry)
+        else:
+            self._activate(entry)
+
+    def _activate(self, entry: Entry) -> None:
+        entry.ticket = next(self.tickets)
+        priority = entry.pod.spec.priority or 0
+        heapq.heappush(self.active, (-priority, entry.added, entry.ticket, entry.pod.metadata.uid or ""))
+
+    def _back_off(self, entry: Entry) -> None:
+        entry.ticket = next(self.tickets)
+        heapq.heappush(self.backing_off, (entry.not_before, entry.ticket, entry.pod.metadata.uid or ""))

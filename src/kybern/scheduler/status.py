@@ -1,0 +1,48 @@
+"""What the scheduler reads from a pod's status and writes there: whether it waits for a node, and why it still does."""
+
+from typing import Any
+
+from kybern.api.core_v1 import Pod, PodCondition
+
+SCHEDULED = "PodScheduled"
+UNSCHEDULABLE = "Unschedulable"
+DEFAULT_SCHEDULER = "default-scheduler"
+
+
+def is_waiting(pod: Pod, scheduler_name: str) -> bool:
+    """For a node, from this scheduler, and free to go: not being deleted, and without scheduling gates."""
+    return (
+        not pod.spec.node_name
+        and pod.metadata.deletion_timestamp is None
+        and not pod.spec.scheduling_gates
+        and (pod.spec.scheduler_name or DEFAULT_SCHEDULER) == scheduler_name
+    )
+
+
+def condition(pod: Pod) -> PodCondition | None:
+    return next((found for found in pod.status.conditions or () if found.type == SCHEDULED), None)
+
+
+def is_told(pod: Pod, message: str) -> bool:
+    known = condition(pod)
+    return known is not None and (known.status, known.reason, known.message) == ("False", UNSCHEDULABLE, message)
+
+
+def condition_patch(pod: Pod, message: str, now: str) -> dict[str, Any]:
+    """A strategic merge patch; the time of transition changes only with the status."""
+    known = condition(pod)
+    since = known.last_transition_time if known and known.status == "False" else None
+    return {
+        "status": {
+            "conditions": [
+                {
+                    "type": SCHEDULED,
+                    "status": "False",
+                    "reason": UNSCHEDULABLE,
+                    "message": message,
+                    "lastProbeTime": None,
+                    "lastTransitionTime": since or now,
+                }
+            ]
+        }
+    }

@@ -1,0 +1,102 @@
+"""The scheduling queue: who is tried next, who waits, and what wakes them."""
+
+from typing import Any
+
+from msgspec.structs import replace
+
+from kybern.api.codec import from_builtins
+from kybern.api.core_v1 import Pod
+from kybern.scheduler.framework import Change
+from kybern.scheduler.queue import Entry, SchedulingQueue
+
+WAKES = {"Fit": Change.NODE_ADDED | Change.POD_LEFT, "Taints": Change.NODE_ADDED | Change.NODE_TAINTS}
+
+
+def pod(name: str, **spec: Any) -> Pod:
+    return from_builtins(Pod, {"metadata": {"name": name, "uid": name}, "spec": spec})
+
+
+def queue(*names: str) -> SchedulingQueue:
+    made = SchedulingQueue(WAKES)
+    for number, name in enumerate(names):
+        made.add(pod(name), number)
+    return made
+
+
+def popped(made: SchedulingQueue, now: float) -> str | None:
+    entry = made.pop(now)
+    return entry.pod.metadata.name if entry else None
+
+
+def taken(made: SchedulingQueue, now: float) -> Entry:
+    entry = made.pop(now)
+    assert entry is not None
+    return entry
+
+
+def test_the_more_important_goes_first_and_among_equals_the_older() -> None:
+    made = queue("a", "b")
+    made.add(pod("c", priority=5), 9)
+    assert [popped(made, 9) for _ in range(4)] == ["c", "a", "b", None]
+
+
+def test_a_pod_that_left_is_not_tried() -> None:
+    made = queue("a", "b")
+    made.remove("a")
+    assert [popped(made, 0), popped(made, 0)] == ["b", None]
+    assert len(made) == 0
+
+
+def test_a_refused_pod_waits_for_a_change_that_concerns_who_refused_it() -> None:
+    made = queue("a")
+    made.refused(taken(made, 0), frozenset({"Taints"}), 0)
+    made.changed(Change.POD_LEFT, 20)
+    assert popped(made, 20) is None
+    made.changed(Change.NODE_TAINTS, 20)
+    assert popped(made, 20) == "a"
+
+
+def test_a_change_does_not_cut_the_back_off_short() -> None:
+    made = queue("a")
+    made.refused(taken(made, 0), frozenset({"Fit"}), 0)
+    made.changed(Change.POD_LEFT, 0.5)
+    assert popped(made, 0.9) is None
+    assert made.seconds_to_wait(0.9) is not None
+    assert popped(made, 1.0) == "a"
+
+
+def test_the_back_off_doubles_up_to_ten_seconds() -> None:
+    made = queue("a")
+    now, waits = 0.0, []
+    for _ in range(6):
+        made.failed(taken(made, now), now)
+        wait = made.seconds_to_wait(now)
+        assert wait is not None
+        waits.append(wait)
+        now += wait
+    assert waits == [1, 2, 4, 8, 10, 10]
+
+
+def test_after_five_minutes_everybody_is_tried_again() -> None:
+    made = queue("a")
+    made.refused(taken(made, 0), frozenset({"Fit"}), 0)
+    assert made.seconds_to_wait(0) == 300
+    assert popped(made, 299) is None
+    assert popped(made, 300) == "a"
+
+
+def test_an_update_of_the_pod_itself_is_worth_a_try_and_of_its_status_is_not() -> None:
+    made = queue("a")
+    made.refused(taken(made, 0), frozenset({"Fit"}), 0)
+    same = pod("a")
+    made.add(replace(same, status=replace(same.status, message="waits")), 50)
+    assert popped(made, 50) is None
+    made.add(pod("a", nodeSelector={"zone": "b"}), 50)
+    assert popped(made, 50) == "a"
+
+
+def test_without_nodes_the_first_one_wakes() -> None:
+    made = queue("a")
+    made.refused(taken(made, 0), frozenset(), 0)
+    made.changed(Change.NODE_ADDED, 5)
+    assert popped(made, 5) == "a"
