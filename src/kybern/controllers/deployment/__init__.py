@@ -108,8 +108,9 @@ class Step:
         if revisions.annotations_of(self.deployment).get(REVISION) == revision:
             return
         meta = self.deployment.metadata
-        patch = {"metadata": {"uid": meta.uid, "annotations": {REVISION: revision}}}
-        self.deployment = await self.client.patch(Deployment, meta.name or "", meta.namespace or "", patch)
+        annotations = {**revisions.annotations_of(self.deployment), REVISION: revision}
+        noted = replace(self.deployment, metadata=replace(meta, annotations=annotations))
+        self.deployment = await self.client.update(noted)
 
     async def _create(self) -> ReplicaSet:
         deployment, size = self.deployment, sizes.new_size(self.deployment, None, self.old)
