@@ -50,6 +50,11 @@ def decode(wanted: type[T], data: bytes) -> T:
 
 def from_builtins(wanted: type[T], value: Any) -> T:
     """A decoded JSON value to a Struct."""
+    try:
+        return msgspec.convert(value, wanted, dec_hook=_from_json)
+    except msgspec.ValidationError as error:
+        if "got `null`" not in str(error):
+            raise
     return msgspec.convert(without_nulls(value), wanted, dec_hook=_from_json)
 
 

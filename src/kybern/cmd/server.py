@@ -18,6 +18,7 @@ from kybern.apiserver.auth.setup import auth
 from kybern.apiserver.bootstrap.cluster import bootstrap
 from kybern.apiserver.bootstrap.fixed_services import FixedService, dns_service, kubernetes_service
 from kybern.apiserver.bootstrap.rbac import node_rules
+from kybern.apiserver.documents import Documents
 from kybern.apiserver.objects import ClusterObjects
 from kybern.apiserver.server import ApiServer, open_machine
 from kybern.cmd.config import Cluster
@@ -54,6 +55,7 @@ async def run(cluster: Cluster) -> None:
         plugins=(*plugins, allocation),
         creators=access.creators,
         paths=access.documents.handlers(),
+        documents=(Documents(lambda: RESOURCES, lambda: f"{cluster.bind_address}:{cluster.port}"),),
     )
     await bootstrap(objects, fixed_services(cluster))
     gc.freeze()  # what is there now stays: no collection needs to look at it again
