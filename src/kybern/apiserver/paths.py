@@ -89,7 +89,7 @@ def is_plain(segment: str) -> bool:
 
 def verb_of(method: str, address: Address, watching: bool) -> str:
     """Upstream's verb for a method: what authorization decides on."""
-    verb = VERBS.get(method, "")
+    verb = VERBS.get(method, method.lower())
     if verb == "get" and (address.watch or (watching and not address.subresource)):
         return "watch"
     if address.name:

@@ -18,6 +18,7 @@ from kybern.apiserver.auth.impersonation import Impersonation
 from kybern.apiserver.compaction import Compaction
 from kybern.apiserver.connect import Connections, Creators
 from kybern.apiserver.dispatch import Dispatch
+from kybern.apiserver.evictions import Evictions
 from kybern.apiserver.failures import failure
 from kybern.apiserver.formats import PLAIN, Format, negotiate
 from kybern.apiserver.health import Check, Health, well
@@ -68,7 +69,7 @@ class ApiServer:
         health = Health({"ping": well, "store": self._store_is_well, **(checks or {})})
         dispatch = Dispatch(
             machine,
-            creators=creators or {},
+            creators={"pods/eviction": Evictions(machine).create, **(creators or {})},
             connections=connections or {},
             paths={**dict(health.paths()), "/metrics": self.metrics.answer, **(paths or {})},
             documents=documents,

@@ -44,6 +44,14 @@ def finalize(stored: Namespace, sent: Namespace) -> Namespace:
     return changed(sent, status=stored.status)
 
 
+def terminating(namespace: Namespace) -> Namespace:
+    return changed(namespace, status=changed(namespace.status, phase="Terminating"))
+
+
+def is_held(namespace: Namespace) -> bool:
+    return bool(namespace.spec.finalizers)
+
+
 def validate_finalized(new: Namespace, old: Namespace) -> Iterator[FieldError]:
     yield from validate(new)
 
@@ -66,6 +74,8 @@ NAMESPACES = Resource(
     on_update=on_update,
     validate=validate,
     validate_name=names.dns1123_label,
+    on_delete=terminating,
+    held=is_held,
     subresources=(
         Subresource(name="finalize", verbs=("put",), read=whole, write=finalize, validate=validate_finalized),
         status(validate=validate_phase),

@@ -11,6 +11,9 @@ from kybern.web.http import Request
 
 Lookup = Callable[[GroupVersionResource], Resource | None]
 
+CARRIED = ("exec", "attach", "portforward")
+"""Whoever may open these may act in the container, also when WebSocket's handshake makes it a GET."""
+
 NO_PARAMS: dict[str, list[str]] = {}
 
 
@@ -37,7 +40,7 @@ class Understand:
 
 def attributes_of(http: Request, address: Address, params: dict[str, list[str]]) -> Attributes:
     watching = bool(params) and flag(params, "watch")
-    verb = verb_of(http.method, address, watching)
+    verb = "create" if address.subresource in CARRIED else verb_of(http.method, address, watching)
     return Attributes(
         user=ANONYMOUS,
         verb=verb,

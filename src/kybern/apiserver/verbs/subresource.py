@@ -88,7 +88,7 @@ async def post(
     sent = object_in(await body_of(http), media_type(http), kind_of(storage, sub), writing)
     if meta_of(sent).name:
         check_name(sent, at.name, at.namespace)
-    sent = changed_meta(in_namespace(sent, at.namespace), name=at.name)
+    sent = changed_meta(in_namespace(sent, at.namespace), name=at.name, creation_timestamp=machine.now())
     if creator is not None:
         return answer(encode(await creator(sent, request)), format_, 201)
     await rewrite(

@@ -1,0 +1,64 @@
+"""Where kubelets are, and one client for each: the API server shows its own certificate, and checks theirs."""
+
+import ssl
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from kybern.api.core_v1 import Node
+from kybern.api.errors import InternalError
+from kybern.apiserver.request import Objects
+from kybern.web.client import Client
+
+CLIENTS_MAX = 200  # nodes spoken to lately; their idle connections are what is kept
+KUBELET_PORT = 10250
+ADDRESSES_IN_ORDER = ("InternalIP", "ExternalIP", "Hostname", "InternalDNS", "ExternalDNS")
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class Kubelets:
+    def __init__(self, objects: Objects, tls: ssl.SSLContext) -> None:
+        self.objects = objects
+        self.tls = tls
+        self._clients: OrderedDict[Address, Client] = OrderedDict()
+
+    def address(self, node_name: str) -> Address:
+        """InternalError where the node does not say where its kubelet is: nothing that the client could change."""
+        node = self.objects.get(Node, node_name)
+        if node is None:
+            raise InternalError(f'nodes "{node_name}" not found')
+        host = host_of(node)
+        if host is None:
+            raise InternalError("no preferred addresses found; known addresses: []")
+        return Address(host, port_of(node))
+
+    def client(self, address: Address) -> Client:
+        client = self._clients.get(address)
+        if client is None:
+            client = self._clients[address] = Client(f"https://{address}", ssl=self.tls)
+            if len(self._clients) > CLIENTS_MAX:
+                self._clients.popitem(last=False)  # streams that are open go on; the rest is collected
+        self._clients.move_to_end(address)
+        return client
+
+    def close(self) -> None:
+        for client in self._clients.values():
+            client.close()
+
+
+def host_of(node: Node) -> str | None:
+    found = {address.type: address.address for address in node.status.addresses or ()}
+    return next((found[kind] for kind in ADDRESSES_IN_ORDER if kind in found), None)
+
+
+def port_of(node: Node) -> int:
+    endpoints = node.status.daemon_endpoints
+    endpoint = endpoints.kubelet_endpoint if endpoints else None
+    return (endpoint.port if endpoint else 0) or KUBELET_PORT
