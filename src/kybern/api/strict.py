@@ -16,6 +16,7 @@ import msgspec
 from kybern.api import codec, schema, times
 from kybern.api.errors import BadRequest
 from kybern.api.go_messages import syntax_error, unmarshal_error
+from kybern.api.normal import normal
 from kybern.api.schema import Node
 
 T = TypeVar("T")
@@ -50,7 +51,7 @@ def from_value(
     try:
         if not _is_plain(node, value):
             problems = problems + [f'unknown field "{path}"' for path in unknown_fields(node, value)] if check else []
-            value, body = _with_normal_times(node, value), None
+            value, body = normal(node, value), None
         obj = codec.decode(wanted, body) if body is not None else codec.from_builtins(wanted, value)
     except msgspec.ValidationError as error:
         raise Malformed(unmarshal_error(wanted, value, str(error))) from None
@@ -123,16 +124,6 @@ def unknown_fields(node: Node, value: Any, at: str = "") -> Iterator[str]:
     elif isinstance(value, list) and node.form == "list":
         for index, item in enumerate(value):
             yield from unknown_fields(node.item, item, f"{at}[{index}]")
-
-
-def _with_normal_times(node: Node, value: Any) -> Any:
-    if isinstance(value, dict) and node.form in ("struct", "map"):
-        return {key: _with_normal_times(node.child(key), item) for key, item in value.items()}
-    if isinstance(value, list) and node.form == "list":
-        return [_with_normal_times(node.item, item) for item in value]
-    if node.time and isinstance(value, str):
-        return times.normal(value, node.time == "micro")
-    return value
 
 
 # --- repeated fields --------------------------------------------------------------------------------------------------

@@ -400,6 +400,18 @@ def test_a_list_whose_items_cannot_be_told_apart_is_refused() -> None:
         pod().apply("a", containers({"image": "x"}))
 
 
+def test_two_texts_of_one_quantity_are_no_conflict() -> None:
+    limits = {"name": "a", "resources": {"limits": {"cpu": "500m"}}}
+    p = (
+        pod()
+        .update("m", containers(limits))
+        .apply("a", containers({**limits, "resources": {"limits": {"cpu": "0.5"}}}))
+    )
+    assert p.get("spec", "containers", 0, "resources", "limits", "cpu") == "500m"
+    with pytest.raises(BadRequest, match="quantities must match"):
+        p.apply("a", containers({**limits, "resources": {"limits": {"cpu": "much"}}}))
+
+
 def test_managed_fields_are_not_applied() -> None:
     with pytest.raises(BadRequest, match=r"metadata.managedFields must be nil"):
         config_map().apply("a", {"metadata": {"managedFields": [{"manager": "x"}]}})

@@ -17,6 +17,7 @@ from kybern.api.apply.fields import Fields
 from kybern.api.apply.merge import merged, pruned
 from kybern.api.errors import BadRequest, Conflict
 from kybern.api.meta_v1 import StatusCause
+from kybern.api.normal import normal
 from kybern.api.schema import Node
 
 Entry = dict[str, Any]
@@ -179,8 +180,9 @@ def apply(
         raise BadRequest("metadata.managedFields must be nil")
     wanted = {key: value for key, value in applied.items() if key not in ignored}
     try:
+        wanted = normal(schema, wanted)
         mine = configured(schema, owned_part(wanted)) or {}
-    except Unownable as why:
+    except ValueError as why:
         raise BadRequest(f"failed to create typed patch object ({_object_name(applied, api_version)}): {why}") from None
     if live is None:
         return wanted, [entry(manager, "Apply", api_version, now, mine, subresource)] if mine else []
