@@ -57,3 +57,7 @@ def version() -> str:
 
 def run_and_exit() -> None:
     sys.exit(main())
+
+
+if __name__ == "__main__":
+    run_and_exit()

@@ -1,0 +1,85 @@
+"""A whole cluster of real processes for the tests of this folder, started and stopped as a user would."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+KYBERN = [sys.executable, "-m", "kybern.cmd.main"]
+PROJECT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class Cluster:
+    data_dir: Path
+    kubeconfig: Path
+    port: int
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, "KUBECONFIG": str(self.kubeconfig)}
+
+    def kybern(self, *args: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        return run([*KYBERN, *args[:1], "--data-dir", str(self.data_dir), *args[1:]], self.environment, check=check)
+
+    def kubectl(self, *args: str, stdin: str | None = None, check: bool = True) -> str:
+        return run(["kubectl", *args], self.environment, stdin=stdin, check=check).stdout
+
+    def get(self, *args: str) -> dict[str, object]:
+        found: dict[str, object] = json.loads(self.kubectl("get", *args, "-o", "json"))
+        return found
+
+    def processes(self) -> dict[str, int]:
+        found = json.loads(self.kybern("status", "-o", "json", check=False).stdout)
+        return {program["name"]: program["pid"] for program in found["programs"]}
+
+
+def run(
+    command: list[str], environment: dict[str, str], *, stdin: str | None = None, check: bool = True, seconds: float = 120
+) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        command, env=environment, input=stdin, capture_output=True, text=True, timeout=seconds, check=False, cwd=PROJECT
+    )
+    if check and done.returncode != 0:
+        pytest.fail(f"{' '.join(command)} ended with {done.returncode}\n{done.stdout}\n{done.stderr}")
+    return done
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def make_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Cluster]]:
+    made: list[Cluster] = []
+
+    def make() -> Cluster:
+        place = tmp_path_factory.mktemp("cluster")
+        cluster = Cluster(place / f"data{len(made)}", place / "kubeconfig", free_port())
+        made.append(cluster)
+        return cluster
+
+    yield make
+    for cluster in made:
+        cluster.kybern("reset", check=False)
+
+
+@pytest.fixture(scope="session")
+def cluster(make_cluster: Callable[[], Cluster]) -> Cluster:
+    """One cluster for all tests that do not break it."""
+    if os.geteuid() != 0:
+        pytest.skip("containers need root")
+    if shutil.which("kubectl") is None:
+        pytest.skip("there is no kubectl; install it with: apt-get install -y kubernetes-client")
+    made = make_cluster()
+    made.kybern("up", "--port", str(made.port), "--node-name", "node-1")
+    return made
