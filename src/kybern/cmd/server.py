@@ -18,6 +18,7 @@ from kybern.apiserver.auth.setup import auth
 from kybern.apiserver.bootstrap.cluster import bootstrap
 from kybern.apiserver.bootstrap.fixed_services import FixedService, dns_service, kubernetes_service
 from kybern.apiserver.bootstrap.rbac import node_rules
+from kybern.apiserver.connections.table import connections
 from kybern.apiserver.documents import Documents
 from kybern.apiserver.objects import ClusterObjects
 from kybern.apiserver.server import ApiServer, open_machine
@@ -27,7 +28,7 @@ from kybern.registry import RESOURCES
 from kybern.store.sqlite import SqliteStore
 from kybern.web.pki import read_pair
 from kybern.web.server import serve
-from kybern.web.tls import server_context
+from kybern.web.tls import client_context, server_context
 
 IP_FREEBIND = 15  # ip(7): bind an address that does not exist yet; the node makes its bridge after we start
 
@@ -54,6 +55,7 @@ async def run(cluster: Cluster) -> None:
         impersonation=access.impersonation,
         plugins=(*plugins, allocation),
         creators=access.creators,
+        connections=connections(objects, kubelet_tls(cluster), ids),
         paths=access.documents.handlers(),
         documents=(Documents(lambda: RESOURCES, lambda: f"{cluster.bind_address}:{cluster.port}"),),
     )
@@ -83,6 +85,13 @@ def tls(cluster: Cluster) -> ssl.SSLContext:
     pair, ca = read_pair(cluster.pki, "apiserver"), read_pair(cluster.pki, "ca")
     assert pair is not None and ca is not None, "credentials.prepare made them"
     return server_context(pair.certificate, pair.key, client_ca=ca.certificate)
+
+
+def kubelet_tls(cluster: Cluster) -> ssl.SSLContext:
+    """What the API server shows to kubelets."""
+    pair, ca = read_pair(cluster.pki, "apiserver-kubelet-client"), read_pair(cluster.pki, "ca")
+    assert pair is not None and ca is not None, "credentials.prepare made them"
+    return client_context(ca=ca.certificate, certificate=pair.certificate, key=pair.key)
 
 
 def sockets(cluster: Cluster) -> Iterator[socket.socket]:
