@@ -21,7 +21,7 @@ from kybern.controllers.serving import (
     target_port,
 )
 from kybern.reconcile import Context, Controller, Key
-from kybern.reconcile.controller import Watch
+from kybern.reconcile.controller import REST_SECONDS, Watch
 from kybern.reconcile.pods import is_ready
 
 ADDRESSES_MAX = 1000
@@ -134,6 +134,7 @@ def bounded(subsets: tuple[EndpointSubset, ...]) -> tuple[tuple[EndpointSubset, 
 
 ENDPOINTS = Controller(
     name="endpoint",
+    rest_seconds=REST_SECONDS,
     reconciles=Service,
     watches=(
         Watch(Pod, services_of_pod),

@@ -28,7 +28,7 @@ from kybern.controllers.serving import (
     target_port,
 )
 from kybern.reconcile import Context, Controller, controller_ref
-from kybern.reconcile.controller import Watch
+from kybern.reconcile.controller import REST_SECONDS, Watch
 from kybern.reconcile.pods import is_ready
 
 ENDPOINTS_MAX = 100  # in one slice
@@ -206,6 +206,7 @@ def new_slice(service: Service, address_type: str, ports: Ports, endpoints: Sequ
 
 ENDPOINTSLICE = Controller(
     name="endpointslice",
+    rest_seconds=REST_SECONDS,
     component="endpoint-slice-controller",
     reconciles=Service,
     owns=(EndpointSlice,),

@@ -15,6 +15,7 @@ from kybern.api.selectors import of_label_selector
 from kybern.client import Client, View
 from kybern.client.cache import controller_uid
 from kybern.reconcile import After, Context, Controller, claim
+from kybern.reconcile.controller import REST_SECONDS
 from kybern.reconcile.pods import is_active, next_available
 from kybern.reconcile.replicas import Failure, carry_out, count, plan
 
@@ -85,6 +86,7 @@ def conditions_of(rs: ReplicaSet, failure: Failure | None, now: float) -> tuple[
 
 REPLICASET = Controller(
     name="replicaset",
+    rest_seconds=REST_SECONDS,
     reconciles=ReplicaSet,
     owns=(Pod,),
     selects=lambda rs: rs.spec.selector,

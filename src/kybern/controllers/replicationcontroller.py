@@ -15,6 +15,7 @@ from kybern.api.core_v1 import (
 from kybern.api.selectors import NOTHING, Selector, of_labels
 from kybern.client import Client, View
 from kybern.reconcile import After, Context, Controller, claim
+from kybern.reconcile.controller import REST_SECONDS
 from kybern.reconcile.pods import is_active, next_available
 from kybern.reconcile.replicas import Failure, carry_out, count, plan
 
@@ -76,6 +77,7 @@ def conditions_of(
 
 REPLICATIONCONTROLLER = Controller(
     name="replication",
+    rest_seconds=REST_SECONDS,
     component="replication-controller",
     reconciles=ReplicationController,
     owns=(Pod,),

@@ -21,6 +21,7 @@ from kybern.client import Client, View
 
 T = TypeVar("T")
 
+REST_SECONDS = 0.02  # for loops over all pods of an owner: a thousand pods change a thousand times in a second or two
 WORKERS = 5  # keys of one controller that are worked on at once: upstream's
 
 
@@ -92,6 +93,8 @@ class Controller(Generic[T]):
     """For a key whose object does not exist any more."""
     resync_seconds: float = 0.0
     """Look at every object this often, for what no event tells; 0: never."""
+    rest_seconds: float = 0.0
+    """No key is worked on again sooner than this after its last pass: for owners of a great many objects."""
     workers: int = WORKERS
     component: str = ""
     """What its events come from, where upstream does not say `<name>-controller`."""

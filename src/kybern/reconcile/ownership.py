@@ -4,7 +4,7 @@ An object has at most one controller. An owner that is being deleted neither ado
 being deleted is not adopted.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -44,12 +44,26 @@ class Claims(Generic[T]):
     release: list[T]
 
 
+def matcher(selector: Selector) -> Callable[[Mapping[str, str] | None], bool]:
+    """The selector, as fast as can be where it only asks for equal labels: it is asked about every pod in every pass."""
+    terms = selector.requirements
+    if selector.nothing or not terms or any(term.operator not in ("=", "==") for term in terms):
+        return selector.matches
+    wanted = [(term.key, term.values[0]) for term in terms]
+    if len(wanted) == 1:
+        ((key, value),) = wanted
+        return lambda labels: labels is not None and labels.get(key) == value
+
+    return lambda labels: labels is not None and all(labels.get(key) == value for key, value in wanted)
+
+
 def claims(owner: Any, selector: Selector, candidates: Iterable[T]) -> Claims[T]:
     found: Claims[T] = Claims([], [], [])
+    matching = matcher(selector)
     deleting = owner.metadata.deletion_timestamp is not None
     for obj in candidates:
         meta = obj.metadata  # type: ignore[attr-defined]
-        matches = selector.matches(meta.labels)
+        matches = matching(meta.labels)
         controller = controller_uid(obj)
         if controller == owner.metadata.uid:
             (found.mine if matches or deleting else found.release).append(obj)

@@ -2,7 +2,8 @@
 
 - Fair: keys come out in the order in which they went in.
 - Stingy: a key that waits already is not queued a second time.
-- One at a time: a key that is being worked on is given out again only after `done`.
+- One at a time: a key that is being worked on is given out again only after `done`, and after a rest where there is one:
+  what happens meanwhile is then seen together.
 - A key that fails waits longer each time, until `forget`.
 
 It holds at most one entry for each object that exists, which is its bound.
@@ -21,8 +22,9 @@ RETRY = Backoff(first_seconds=0.005, max_seconds=1000.0)  # upstream's
 
 
 class Queue(Generic[K]):
-    def __init__(self, retry: Backoff = RETRY) -> None:
+    def __init__(self, retry: Backoff = RETRY, rest_seconds: float = 0.0) -> None:
         self._retry = retry
+        self._rest_seconds = rest_seconds
         self._ready: deque[K] = deque()
         self._waiting: set[K] = set()
         self._working: set[K] = set()
@@ -79,6 +81,12 @@ class Queue(Generic[K]):
         return key
 
     def done(self, key: K) -> None:
+        if self._rest_seconds:
+            asyncio.get_running_loop().call_later(self._rest_seconds, self._rested, key)
+        else:
+            self._rested(key)
+
+    def _rested(self, key: K) -> None:
         self._working.discard(key)
         if key in self._waiting:
             self._ready.append(key)

@@ -86,7 +86,7 @@ class Workers:
 
     def __init__(self, controller: Controller[Any], around: Surroundings) -> None:
         self.controller, self.around = controller, around
-        self.queue: Queue[Key] = Queue()
+        self.queue: Queue[Key] = Queue(rest_seconds=controller.rest_seconds)
 
     async def run(self) -> None:
         connect(self.controller, self.around.view, self.queue.add)

@@ -13,7 +13,7 @@ from kybern.client import Client, View
 from kybern.controllers.daemonset.placing import template_for
 from kybern.controllers.daemonset.plan import Fleet, Plan, fleet, place, roll, status_of
 from kybern.reconcile import After, Context, Controller, Key, at_once, claim, slow_start
-from kybern.reconcile.controller import Watch
+from kybern.reconcile.controller import REST_SECONDS, Watch
 from kybern.reconcile.history import HASH, current_revision, forget, hash_of, surplus
 from kybern.reconcile.pods import labelled, next_available, pod_from
 from kybern.reconcile.replicas import told
@@ -90,6 +90,7 @@ def all_daemonsets(node: Node, view: View) -> Iterable[Key]:
 
 DAEMONSET = Controller(
     name="daemonset",
+    rest_seconds=REST_SECONDS,
     reconciles=DaemonSet,
     owns=(Pod, ControllerRevision),
     selects=lambda daemonset: daemonset.spec.selector,
