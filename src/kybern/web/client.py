@@ -10,6 +10,7 @@
 """
 
 import asyncio
+import os
 import ssl as tls
 from collections.abc import Callable, Mapping
 from types import TracebackType
@@ -181,7 +182,9 @@ class Client:
         except TimeoutError:
             raise ConnectFailed(f"{self.where()}: no connection within {self.connect_seconds:g} s") from None
         except (OSError, tls.CertificateError) as error:
-            raise ConnectFailed(f"{self.where()}: {error.strerror or error}") from error
+            plain = isinstance(error, ConnectionError) and error.errno  # asyncio's own text only repeats the address.
+            said = os.strerror(error.errno).lower() if plain and error.errno else error
+            raise ConnectFailed(f"{self.where()}: {said}") from error
         self.open.add(made)
         return made
 

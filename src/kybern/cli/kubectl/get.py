@@ -48,7 +48,7 @@ async def run(session: Session, args: argparse.Namespace) -> int:
         where = (
             "" if args.all_namespaces or not targets[0].resource.namespaced else f" in {session.namespace} namespace"
         )
-        print_error(f"No resources found{where}")
+        print_error(f"No resources found{where}.")
     return code
 
 

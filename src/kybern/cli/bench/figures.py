@@ -1,0 +1,72 @@
+"""What is measured, what upstream reached, and what is due: a table of values, and the same as text.
+
+Upstream is kube-apiserver with etcd, built from source, the better of 1.20 and 1.36 in each row, on a machine with two
+cores that also made the load. Ratios hold across machines, absolute figures do not.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from kybern.cli.kubectl.columns import lines_of
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    name: str
+    unit: str
+    """`/s` counts per second, more is better; of `s`, `ms` and `MB` less is better."""
+    upstream: float
+    due: float
+    """How many times better than upstream."""
+
+    def ratio(self, figure: float) -> float:
+        """Above 1 is better than upstream."""
+        return figure / self.upstream if self.unit == "/s" else self.upstream / figure
+
+
+START = Case("start to /readyz", "s", 3.3, 3.3)
+GET = Case("GET one ConfigMap", "/s", 3900, 2)
+LIST_CONFIGMAPS = Case("LIST 100 ConfigMaps", "/s", 960, 3)
+LIST_PODS_CHUNK = Case("LIST 500 pods, limit=500", "/s", 45, 5)
+LIST_PODS = Case("LIST all pods, one client", "s", 0.5, 3)
+PATCH = Case("PATCH ConfigMap (strategic)", "/s", 1400, 1)
+CREATE_CONFIGMAP = Case("CREATE ConfigMap", "/s", 1350, 1)
+CREATE_POD = Case("CREATE Pod", "/s", 790, 1)
+WATCH_LAG = Case("watch lag p99, 100 watchers x 100 writes/s", "ms", 37, 1)
+IDLE_MEMORY = Case("memory, idle: API server and store", "MB", 317, 3)
+LOADED_MEMORY = Case("memory with all pods: API server and store", "MB", 1600, 4)
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    case: Case
+    value: float
+    failed: str = ""
+    """Why the value does not count."""
+
+
+def table(figures: Sequence[Figure]) -> list[str]:
+    header = ["CASE", "HERE", "UPSTREAM", "RATIO", "DUE", ""]
+    return lines_of(header, [row(figure) for figure in figures])
+
+
+def row(figure: Figure) -> list[str]:
+    case = figure.case
+    if figure.failed:
+        return [case.name, "-", amount(case.upstream, case.unit), "-", f"{case.due:g}x", figure.failed]
+    ratio = case.ratio(figure.value)
+    verdict = "" if ratio >= case.due else "below what is due"
+    return [
+        case.name,
+        amount(figure.value, case.unit),
+        amount(case.upstream, case.unit),
+        f"{ratio:.1f}x",
+        f"{case.due:g}x",
+        verdict,
+    ]
+
+
+def amount(value: float, unit: str) -> str:
+    if unit == "s":
+        return f"{value:.2f} s"
+    return f"{value:,.0f}{unit}" if unit == "/s" else f"{value:,.1f} {unit}"

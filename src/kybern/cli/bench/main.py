@@ -1,0 +1,106 @@
+"""The cases in order, against a server of our own or against one that is named."""
+
+import argparse
+import asyncio
+import json
+import sys
+import time
+from collections.abc import AsyncIterator
+
+from kybern.cli.bench import figures
+from kybern.cli.bench.figures import Case, Figure, table
+from kybern.cli.bench.own_cluster import StartFailed, memory_megabytes, own_cluster
+from kybern.cli.bench.seed import PODS, READ, VALUE, WRITE, SeedFailed, admin_token, pod, seeded
+from kybern.cli.bench.watch_lag import watch_lag
+from kybern.cli.bench.wrk import Load, WrkMissing, measure
+from kybern.web.client import Client
+from kybern.web.http import Request
+from kybern.web.tls import client_context
+
+PODS_COUNT = 7800
+NUMBERED_CONFIGMAP = json.dumps({"metadata": {"name": "new-@N@"}, "data": {"key": VALUE}})
+
+LOADS: tuple[tuple[Case, Load], ...] = (
+    (figures.GET, Load(f"/api/v1/namespaces/{READ}/configmaps/cm-1")),
+    (figures.LIST_CONFIGMAPS, Load(f"/api/v1/namespaces/{READ}/configmaps?limit=100")),
+    (figures.LIST_PODS_CHUNK, Load(f"/api/v1/namespaces/{PODS}/pods?limit=500")),
+    (
+        figures.PATCH,
+        Load(
+            f"/api/v1/namespaces/{READ}/configmaps/cm-@M@",
+            "PATCH",
+            '{"data":{"count":"@N@"}}',
+            "application/strategic-merge-patch+json",
+        ),
+    ),
+    (figures.CREATE_CONFIGMAP, Load(f"/api/v1/namespaces/{WRITE}/configmaps", "POST", NUMBERED_CONFIGMAP)),
+    (figures.CREATE_POD, Load(f"/api/v1/namespaces/{WRITE}/pods", "POST", json.dumps(pod("new-@N@")))),
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--against", default="", metavar="URL", help="another API server; without it, one of our own is started"
+    )
+    parser.add_argument("--token", default="", help="of a cluster administrator, with --against")
+    parser.add_argument("--seconds", type=float, default=5.0, help="for each case (default %(default)g)")
+    parser.add_argument("--pods", type=int, default=PODS_COUNT, help="in the lists of pods (default %(default)d)")
+
+
+def run(args: argparse.Namespace) -> int:
+    try:
+        found = asyncio.run(against(args) if args.against else ourselves(args))
+    except (WrkMissing, SeedFailed, StartFailed, OSError, ExceptionGroup) as error:
+        print(f"error: {first(error)}", file=sys.stderr)
+        return 1
+    print("\n".join(table(found)))
+    return 1 if any(figure.failed for figure in found) else 0
+
+
+async def against(args: argparse.Namespace) -> list[Figure]:
+    headers = {"authorization": f"Bearer {args.token}"}
+    async with Client(args.against, ssl=client_context(verify=False), headers=headers) as client:
+        async with seeded(client, args.pods):
+            return [figure async for figure in loads(client, args.against.rstrip("/"), args.token, args)]
+
+
+async def ourselves(args: argparse.Namespace) -> list[Figure]:
+    async with own_cluster() as cluster:
+        found = [
+            Figure(figures.START, cluster.start_seconds),
+            Figure(figures.IDLE_MEMORY, memory_megabytes(cluster.server_pid)),
+        ]
+        async with seeded(cluster.client, args.pods):
+            token = await admin_token(cluster.client)
+            found += [figure async for figure in loads(cluster.client, cluster.url, token, args)]
+            found.append(Figure(figures.LOADED_MEMORY, memory_megabytes(cluster.server_pid)))
+        return found
+
+
+async def loads(client: Client, url: str, token: str, args: argparse.Namespace) -> AsyncIterator[Figure]:
+    for case, load in LOADS:
+        tell(case)
+        report = await measure(url, token, load, args.seconds)
+        yield Figure(case, report.rate, report.failed)
+    tell(figures.LIST_PODS)
+    yield Figure(figures.LIST_PODS, min([await time_to_list(client) for _ in range(3)]))
+    tell(figures.WATCH_LAG)
+    yield Figure(figures.WATCH_LAG, await watch_lag(client, args.seconds))
+
+
+async def time_to_list(client: Client) -> float:
+    began = time.monotonic()
+    response = await client.send(Request("GET", f"/api/v1/namespaces/{PODS}/pods", "", {"accept": "application/json"}))
+    await response.read()
+    return time.monotonic() - began
+
+
+def first(error: Exception) -> Exception:
+    """Of several that were under way at once, one is enough to say what is wrong."""
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def tell(case: Case) -> None:
+    print(f"{case.name} ...", file=sys.stderr, flush=True)

@@ -1,0 +1,46 @@
+"""The figures, without measuring anything."""
+
+import json
+
+from kybern.cli.bench.figures import GET, LIST_PODS, Figure, table
+from kybern.cli.bench.main import LOADS
+from kybern.cli.bench.wrk import Load, read_report, script
+
+REPORT = """Running 5s test @ https://127.0.0.1:6443/x
+  1 threads and 32 connections
+  106000 requests in 5.00s, 103.78MB read
+{more}Requests/sec:  21200.50
+Transfer/sec:     20.71MB
+"""
+
+
+def test_more_requests_and_less_time_are_both_better() -> None:
+    assert (GET.ratio(7800), LIST_PODS.ratio(0.25)) == (2.0, 2.0)
+
+
+def test_a_figure_below_what_is_due_is_marked() -> None:
+    lines = table([Figure(GET, 7800), Figure(GET, 100), Figure(GET, 0, "refused")])
+    assert lines[0].split() == ["CASE", "HERE", "UPSTREAM", "RATIO", "DUE"]
+    assert lines[1].split()[-4:] == ["7,800/s", "3,900/s", "2.0x", "2x"]
+    assert lines[2].endswith("below what is due") and lines[3].endswith("refused")
+
+
+def test_a_report_of_wrk_is_its_rate() -> None:
+    assert read_report(REPORT.format(more="")).rate == 21200.5
+
+
+def test_refused_requests_do_not_count() -> None:
+    report = read_report(REPORT.format(more="  Non-2xx or 3xx responses: 9\n"))
+    assert (report.rate, report.failed) == (0.0, "9 of 106000 requests were refused")
+    assert read_report("unable to connect\n").failed == "wrk: unable to connect"
+
+
+def test_every_body_is_json_with_a_number_that_counts_up() -> None:
+    for _, load in LOADS:
+        if load.body:
+            assert json.loads(load.body) and load.body.count("@N@") == 1
+            assert '" .. n .. "' in script(load)
+
+
+def test_a_script_without_a_body_only_names_the_method() -> None:
+    assert script(Load("/x", "DELETE")) == 'wrk.method = "DELETE"\n'
