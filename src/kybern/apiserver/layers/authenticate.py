@@ -7,6 +7,8 @@ from kybern.apiserver.auth.impersonation import Impersonation
 from kybern.apiserver.request import ApiRequest, Layer, User
 from kybern.web.http import Request, Response
 
+HEADERS = "impersonate-"
+
 
 class Authenticate(Protocol):
     async def __call__(self, request: Request) -> User:
@@ -21,7 +23,7 @@ class AuthenticateLayer:
 
     async def __call__(self, request: ApiRequest) -> Response:
         user = await self.authenticate(request.http)
-        if self.impersonation is not None and "impersonate-user" in request.http.headers:
+        if self.impersonation is not None and any(name.startswith(HEADERS) for name in request.http.headers):
             user = self.impersonation.acting(user, request.http.headers)
         request.user = user
         request.attributes = replace(request.attributes, user=user)

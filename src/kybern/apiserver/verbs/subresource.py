@@ -7,7 +7,7 @@ from kybern.api.meta_v1 import Status
 from kybern.apiserver.body import body_of, media_type, object_in
 from kybern.apiserver.connect import Creator
 from kybern.apiserver.formats import Format, answer, negotiate
-from kybern.apiserver.machine import Machine
+from kybern.apiserver.machine import Machine, admit, reserved, validate
 from kybern.apiserver.meta import changed_meta, meta_of
 from kybern.apiserver.options import writing_of
 from kybern.apiserver.request import ApiRequest
@@ -17,7 +17,7 @@ from kybern.apiserver.verbs.create import in_namespace
 from kybern.apiserver.verbs.patch import check_version, patched, patcher
 from kybern.apiserver.verbs.shown import shown
 from kybern.apiserver.verbs.update import check_name, check_preconditions
-from kybern.apiserver.writes import Written, rewrite
+from kybern.apiserver.writes import Written, admission_for, rewrite
 from kybern.registry.resource import Obj, Subresource
 from kybern.store.interface import Entry
 from kybern.web.http import Response
@@ -90,7 +90,13 @@ async def post(
         check_name(sent, at.name, at.namespace)
     sent = changed_meta(in_namespace(sent, at.namespace), name=at.name, creation_timestamp=machine.now())
     if creator is not None:
-        return answer(encode(await creator(sent, request)), format_, 201)
+        admission = admission_for(storage, writing, "CREATE", at.namespace, at.name, sent, None)
+        async with reserved(machine, admission) as outcome:
+            await admit(machine, admission)
+            await validate(machine, admission)
+            made = await creator(admission.object, request)
+            outcome.written = not writing.dry_run
+        return answer(encode(made), format_, 201)
     await rewrite(
         machine, storage, at.namespace, at.name, lambda old: put_back(sub, old, sent), writing, check=sub.validate
     )
