@@ -68,7 +68,7 @@ def test_a_json_patch_that_does_not_fit_is_invalid(document: Any, operation: Any
     with pytest.raises(Invalid) as refused:
         apply_json_patch(document, [operation])
     assert refused.value.message == "the server rejected our request due to an error in our request"
-    assert why in (refused.value.causes[0].message or "")
+    assert why in str(refused.value.__cause__)
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_a_short_patch_cannot_make_a_huge_document() -> None:
     doubling = [{"op": "copy", "from": "/a", "path": f"/a/x{n}"} for n in range(60)]
     with pytest.raises(Invalid) as refused:
         apply_json_patch({"a": {"s": "x" * 100}}, doubling)
-    assert "exceeding the limit" in (refused.value.causes[0].message or "")
+    assert "exceeding the limit" in str(refused.value.__cause__)
 
 
 # --- merge patch: the examples of RFC 7386, appendix A ---

@@ -281,5 +281,5 @@ def _refresh_last_applied(result: dict[str, Any], applied: Mapping[str, Any]) ->
     if _last_applied(result) is None:
         return
     metadata = result["metadata"]
-    said = msgspec.json.encode(applied).decode() + "\n"
+    said = msgspec.json.encode(applied, order="sorted").decode() + "\n"
     result["metadata"] = {**metadata, "annotations": {**metadata["annotations"], LAST_APPLIED: said}}

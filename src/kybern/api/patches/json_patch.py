@@ -10,7 +10,6 @@ from typing import Any
 import msgspec
 
 from kybern.api.errors import BadRequest, Invalid, RequestEntityTooLarge
-from kybern.api.meta_v1 import StatusCause
 
 OPERATIONS_MAX = 10_000
 COPIED_BYTES_MAX = 3 * 1024 * 1024
@@ -33,8 +32,7 @@ def apply_json_patch(document: Any, patch: Any) -> Any:
         try:
             OPERATIONS[operation["op"]](target, operation)
         except _Unfit as why:
-            cause = StatusCause(reason="UnexpectedServerResponse", message=str(why))
-            raise Invalid(REJECTED, causes=[cause]) from None
+            raise Invalid(REJECTED) from why  # upstream does not tell clients more
     return target.root["document"]
 
 
