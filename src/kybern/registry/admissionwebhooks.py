@@ -1,0 +1,149 @@
+"""mutating and validating webhook configurations: whom to ask before something is stored."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from kybern.api import names
+from kybern.api.admissionregistration_v1 import (
+    MutatingWebhook,
+    MutatingWebhookConfiguration,
+    RuleWithOperations,
+    ValidatingWebhook,
+    ValidatingWebhookConfiguration,
+    WebhookClientConfig,
+)
+from kybern.api.invalid import FieldError, duplicate, invalid_value, not_supported, required
+from kybern.api.meta_v1 import LabelSelector
+from kybern.registry.checks import label_selector, one_of
+from kybern.registry.columns import AGE, NAME
+from kybern.registry.defaulting import filled, part, parts
+from kybern.registry.parts import kind_of
+from kybern.registry.resource import Column, Resource
+
+Webhook = MutatingWebhook | ValidatingWebhook
+
+TIMEOUT_SECONDS_DEFAULT = 10
+TIMEOUT_SECONDS_MAX = 30
+OPERATIONS = ("*", "CONNECT", "CREATE", "DELETE", "UPDATE")
+SCOPES = ("*", "Cluster", "Namespaced")
+EVERYTHING = LabelSelector()
+
+
+def default(configuration: Any) -> Any:
+    return parts(configuration, "webhooks", default_webhook)
+
+
+def default_webhook(webhook: Any) -> Any:
+    webhook = filled(
+        webhook,
+        failure_policy="Fail",
+        match_policy="Equivalent",
+        namespace_selector=EVERYTHING,
+        object_selector=EVERYTHING,
+        timeout_seconds=TIMEOUT_SECONDS_DEFAULT,
+    )
+    if isinstance(webhook, MutatingWebhook):
+        webhook = filled(webhook, reinvocation_policy="Never")
+    webhook = part(webhook, "client_config", default_client)
+    return parts(webhook, "rules", lambda rule: filled(rule, scope="*"))
+
+
+def default_client(config: WebhookClientConfig) -> WebhookClientConfig:
+    return part(config, "service", lambda service: filled(service, port=443))
+
+
+def validate(configuration: Any) -> Iterator[FieldError]:
+    seen: set[str] = set()
+    for index, webhook in enumerate(configuration.webhooks or ()):
+        at = f"webhooks[{index}]"
+        yield from validate_webhook(webhook, at)
+        if webhook.name in seen:
+            yield duplicate(f"{at}.name", webhook.name)
+        seen.add(webhook.name)
+
+
+def validate_webhook(webhook: Webhook, at: str) -> Iterator[FieldError]:
+    yield from validate_qualified(webhook.name, f"{at}.name")
+    yield from label_selector(webhook.namespace_selector, f"{at}.namespaceSelector")
+    yield from label_selector(webhook.object_selector, f"{at}.objectSelector")
+    if not webhook.admission_review_versions:
+        yield required(f"{at}.admissionReviewVersions", "must specify one of v1, v1beta1")
+    for index, rule in enumerate(webhook.rules or ()):
+        yield from validate_rule(rule, f"{at}.rules[{index}]")
+    if webhook.failure_policy not in ("Fail", "Ignore"):
+        yield not_supported(f"{at}.failurePolicy", webhook.failure_policy, ("Fail", "Ignore"))
+    if webhook.match_policy not in ("Equivalent", "Exact"):
+        yield not_supported(f"{at}.matchPolicy", webhook.match_policy, ("Equivalent", "Exact"))
+    yield from one_of(f"{at}.sideEffects", webhook.side_effects, ("None", "NoneOnDryRun"))
+    seconds = webhook.timeout_seconds
+    if seconds is not None and seconds < 1:
+        yield invalid_value(f"{at}.timeoutSeconds", seconds, "the timeout value must be at least 1 second")
+    if seconds is not None and seconds > TIMEOUT_SECONDS_MAX:
+        why = f"the timeout value must be no more than {TIMEOUT_SECONDS_MAX} seconds"
+        yield invalid_value(f"{at}.timeoutSeconds", seconds, why)
+    yield from validate_client(webhook.client_config, f"{at}.clientConfig")
+    if isinstance(webhook, MutatingWebhook) and webhook.reinvocation_policy not in (None, "IfNeeded", "Never"):
+        yield not_supported(f"{at}.reinvocationPolicy", webhook.reinvocation_policy, ("IfNeeded", "Never"))
+
+
+def validate_qualified(name: str, at: str) -> Iterator[FieldError]:
+    if not name:
+        yield required(at)
+        return
+    for wrong in names.dns1123_subdomain(name):
+        yield invalid_value(at, name, wrong)
+    if name.count(".") < 2:
+        yield invalid_value(at, name, "should be a domain with at least three segments separated by dots")
+
+
+def validate_rule(rule: RuleWithOperations, at: str) -> Iterator[FieldError]:
+    for field, values in (
+        ("apiGroups", rule.api_groups),
+        ("apiVersions", rule.api_versions),
+        ("resources", rule.resources),
+    ):
+        if not values:
+            yield required(f"{at}.{field}")
+        elif "*" in values and len(values) > 1 and field != "resources":
+            yield invalid_value(f"{at}.{field}", values, "if '*' is present, must not specify other " + WORDS[field])
+    if not rule.operations:
+        yield required(f"{at}.operations")
+    for index, operation in enumerate(rule.operations or ()):
+        if operation not in OPERATIONS:
+            yield not_supported(f"{at}.operations[{index}]", operation, OPERATIONS)
+    if rule.scope is not None and rule.scope not in SCOPES:
+        yield not_supported(f"{at}.scope", rule.scope, SCOPES)
+
+
+WORDS = {"apiGroups": "API groups", "apiVersions": "API versions"}
+
+
+def validate_client(config: Any, at: str) -> Iterator[FieldError]:
+    if (config.url is None) == (config.service is None):
+        yield required(at, "exactly one of url or service is required")
+    elif config.url is not None:
+        if not config.url.startswith("https://"):
+            why = "'https' is the only allowed URL scheme; desired format: https://host[/path]"
+            yield invalid_value(f"{at}.url", config.url, why)
+    else:
+        for field, value in (("name", config.service.name), ("namespace", config.service.namespace)):
+            if not value:
+                yield required(f"{at}.service.{field}", f"service {field} is required")
+        port = config.service.port
+        for wrong in names.port_number(port) if port is not None else ():
+            yield invalid_value(f"{at}.service.port", port, f"port is not valid: {wrong}")
+
+
+def resource(type_: type[Any]) -> Resource:
+    return Resource(
+        kind=kind_of(type_),
+        categories=("api-extensions",),
+        default=default,
+        validate=validate,
+        generation=lambda configuration: configuration.webhooks,
+        columns=(NAME, Column("Webhooks", lambda found, now: len(found.webhooks or ()), type="integer"), AGE),
+    )
+
+
+MUTATING_WEBHOOKS = resource(MutatingWebhookConfiguration)
+VALIDATING_WEBHOOKS = resource(ValidatingWebhookConfiguration)

@@ -1,0 +1,245 @@
+"""horizontalpodautoscalers: replicas by load, told in autoscaling/v2 and, as far as it goes, in v1. Stored as v2.
+
+What v1 cannot say (other metrics than CPU, behavior) travels in annotations, so that a v1 client does not lose it.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from kybern.api import autoscaling_v1, quantity
+from kybern.api.autoscaling_v2 import (
+    HorizontalPodAutoscaler,
+    HorizontalPodAutoscalerSpec,
+    HPAScalingPolicy,
+    HPAScalingRules,
+    MetricSpec,
+    MetricTarget,
+    ResourceMetricSource,
+)
+from kybern.api.invalid import FieldError, invalid_value, not_supported, required
+from kybern.registry.autoscaler_v1 import from_v2, to_v2
+from kybern.registry.checks import named
+from kybern.registry.columns import AGE, NAME, UNKNOWN, UNSET
+from kybern.registry.defaulting import filled, part
+from kybern.registry.parts import changed, clear_status, keep_status, kind_of, spec_of, status
+from kybern.registry.resource import Column, Resource
+
+CPU_PERCENT_DEFAULT = 80
+SHOWN_MAX = 2
+METRIC_TYPES = ("ContainerResource", "External", "Object", "Pods", "Resource")
+BY_TYPE = {
+    "ContainerResource": "container_resource", "External": "external", "Object": "object", "Pods": "pods",
+    "Resource": "resource",
+}  # fmt: skip
+CPU = MetricSpec(
+    type="Resource",
+    resource=ResourceMetricSource(
+        name="cpu", target=MetricTarget(type="Utilization", average_utilization=CPU_PERCENT_DEFAULT)
+    ),
+)
+SCALE_UP = HPAScalingRules(
+    stabilization_window_seconds=0,
+    select_policy="Max",
+    policies=(
+        HPAScalingPolicy(type="Pods", value=4, period_seconds=15),
+        HPAScalingPolicy(type="Percent", value=100, period_seconds=15),
+    ),
+)
+SCALE_DOWN = HPAScalingRules(
+    select_policy="Max", policies=(HPAScalingPolicy(type="Percent", value=100, period_seconds=15),)
+)
+
+
+def default(scaler: HorizontalPodAutoscaler) -> HorizontalPodAutoscaler:
+    return part(scaler, "spec", default_spec)
+
+
+def default_spec(spec: HorizontalPodAutoscalerSpec) -> HorizontalPodAutoscalerSpec:
+    spec = filled(spec, min_replicas=1)
+    if not spec.metrics:
+        spec = changed(spec, metrics=(CPU,))
+    if spec.behavior is not None:
+        up = filled_rules(spec.behavior.scale_up, SCALE_UP)
+        down = filled_rules(spec.behavior.scale_down, SCALE_DOWN)
+        spec = changed(spec, behavior=changed(spec.behavior, scale_up=up, scale_down=down))
+    return spec
+
+
+def filled_rules(rules: HPAScalingRules | None, defaults: HPAScalingRules) -> HPAScalingRules:
+    if rules is None:
+        return defaults
+    rules = filled(rules, select_policy=defaults.select_policy, policies=defaults.policies)
+    if defaults.stabilization_window_seconds is None:
+        return rules
+    return filled(rules, stabilization_window_seconds=defaults.stabilization_window_seconds)
+
+
+def default_v1(scaler: autoscaling_v1.HorizontalPodAutoscaler) -> autoscaling_v1.HorizontalPodAutoscaler:
+    return part(scaler, "spec", lambda spec: filled(spec, min_replicas=1))
+
+
+def validate(scaler: HorizontalPodAutoscaler) -> Iterator[FieldError]:
+    spec = scaler.spec
+    low = spec.min_replicas
+    if low is not None and low < 1:
+        yield invalid_value("spec.minReplicas", low, "must be greater than or equal to 1")
+    if spec.max_replicas < 1:
+        yield invalid_value("spec.maxReplicas", spec.max_replicas, "must be greater than 0")
+    if low is not None and spec.max_replicas < low:
+        why = "must be greater than or equal to `minReplicas`"
+        yield invalid_value("spec.maxReplicas", spec.max_replicas, why)
+    ref = spec.scale_target_ref
+    for field, value in (("kind", ref.kind), ("name", ref.name)):
+        yield from named(f"spec.scaleTargetRef.{field}", value, path_safe)
+    for index, metric in enumerate(spec.metrics or ()):
+        yield from validate_metric(metric, f"spec.metrics[{index}]")
+    for field, rules in (
+        ("scaleUp", spec.behavior.scale_up if spec.behavior else None),
+        ("scaleDown", spec.behavior.scale_down if spec.behavior else None),
+    ):
+        if rules is not None:
+            yield from validate_rules(rules, f"spec.behavior.{field}")
+
+
+def path_safe(text: str) -> tuple[str, ...]:
+    return tuple(f"may not contain '{mark}'" for mark in "/%" if mark in text)
+
+
+def validate_metric(metric: MetricSpec, at: str) -> Iterator[FieldError]:
+    if not metric.type:
+        yield required(f"{at}.type", "must specify a metric source type")
+        return
+    if metric.type not in METRIC_TYPES:
+        yield not_supported(f"{at}.type", metric.type, METRIC_TYPES)
+        return
+    field = metric.type[:1].lower() + metric.type[1:]
+    source = getattr(metric, BY_TYPE[metric.type])
+    if source is None:
+        why = "must populate information for the given metric source"
+        yield required(f"{at}.{field}", why)
+        return
+    yield from validate_target(source.target, f"{at}.{field}.target")
+
+
+def validate_target(target: MetricTarget, at: str) -> Iterator[FieldError]:
+    if target.type not in ("Utilization", "Value", "AverageValue"):
+        if not target.type:
+            yield required(f"{at}.type", "must specify a metric target type")
+        yield invalid_value(f"{at}.type", target.type, "must be either Utilization, Value, or AverageValue")
+    for field, amount in (("value", target.value), ("averageValue", target.average_value)):
+        if amount is not None and quantity.parse(amount).nano <= 0:
+            yield invalid_value(f"{at}.{field}", amount, "must be positive")
+    if target.average_utilization is not None and target.average_utilization < 1:
+        yield invalid_value(f"{at}.averageUtilization", target.average_utilization, "must be greater than 0")
+
+
+def validate_rules(rules: HPAScalingRules, at: str) -> Iterator[FieldError]:
+    window = rules.stabilization_window_seconds
+    if window is not None and not 0 <= window <= 3600:
+        limit = "must be greater than or equal to zero" if window < 0 else "must be less than or equal to 3600"
+        yield invalid_value(f"{at}.stabilizationWindowSeconds", window, limit)
+    if rules.select_policy not in (None, "Disabled", "Max", "Min"):
+        yield not_supported(f"{at}.selectPolicy", rules.select_policy, ("Disabled", "Max", "Min"))
+    if not rules.policies:
+        yield required(f"{at}.policies", "must specify at least one Policy")
+    for index, policy in enumerate(rules.policies or ()):
+        here = f"{at}.policies[{index}]"
+        if policy.type not in ("Percent", "Pods"):
+            yield not_supported(f"{here}.type", policy.type, ("Percent", "Pods"))
+        if policy.value <= 0:
+            yield invalid_value(f"{here}.value", policy.value, "must be greater than zero")
+        if not 0 < policy.period_seconds <= 1800:
+            why = "must be greater than zero" if policy.period_seconds <= 0 else "must be less than or equal to 1800"
+            yield invalid_value(f"{here}.periodSeconds", policy.period_seconds, why)
+
+
+def validate_v1(scaler: autoscaling_v1.HorizontalPodAutoscaler) -> Iterator[FieldError]:
+    percent = scaler.spec.target_cpu_utilization_percentage
+    if percent is not None and percent < 1:
+        yield invalid_value("spec.targetCPUUtilizationPercentage", percent, "must be greater than 0")
+    yield from validate(to_v2(scaler))
+
+
+# --- columns ----------------------------------------------------------------------------------------------------------
+
+
+def targets_cell(scaler: HorizontalPodAutoscaler, now: float) -> str:
+    metrics = scaler.spec.metrics or ()
+    if not metrics:
+        return "<none>"
+    current = scaler.status.current_metrics or ()
+    texts = [
+        metric_text(metric, current[index] if index < len(current) else None) for index, metric in enumerate(metrics)
+    ]
+    shown = ", ".join(texts[:SHOWN_MAX])
+    return f"{shown} + {len(texts) - SHOWN_MAX} more..." if len(texts) > SHOWN_MAX else shown
+
+
+def metric_text(metric: MetricSpec, current: Any) -> str:
+    """One metric as `cpu: 12%/80%`, or `250m/1 (avg)`."""
+    name = BY_TYPE.get(metric.type, "")
+    source = getattr(metric, name, None)
+    if source is None:
+        return "<unknown type>"
+    found = getattr(getattr(current, name, None), "current", None)
+    target = source.target
+    if name in ("resource", "container_resource"):
+        return f"{source.name}: {resource_text(target, found)}"
+    if target.average_value is not None:
+        return f"{(found and found.average_value) or UNKNOWN}/{target.average_value} (avg)"
+    return f"{(found and found.value) or UNKNOWN}/{target.value}"
+
+
+def resource_text(target: MetricTarget, found: Any) -> str:
+    if target.average_value is not None:
+        return f"{(found and found.average_value) or UNKNOWN}/{target.average_value}"
+    current = UNKNOWN
+    if found is not None and found.average_utilization is not None:
+        current = f"{found.average_utilization}%"
+    wanted = f"{target.average_utilization}%" if target.average_utilization is not None else "<auto>"
+    return f"{current}/{wanted}"
+
+
+COLUMNS = (
+    NAME,
+    Column("Reference", lambda s, now: f"{s.spec.scale_target_ref.kind}/{s.spec.scale_target_ref.name}"),
+    Column("Targets", targets_cell),
+    Column("MinPods", lambda s, now: UNSET if s.spec.min_replicas is None else str(s.spec.min_replicas)),
+    Column("MaxPods", lambda s, now: s.spec.max_replicas),
+    Column("Replicas", lambda s, now: s.status.current_replicas or 0),
+    AGE,
+)
+
+
+def of_v2(column: Column) -> Column:
+    cell = column.cell
+    return Column(column.name, lambda scaler, now: cell(to_v2(scaler), now), format=column.format)
+
+
+AUTOSCALERS = Resource(
+    kind=kind_of(HorizontalPodAutoscaler),
+    short_names=("hpa",),
+    categories=("all",),
+    default=default,
+    on_create=clear_status,
+    on_update=keep_status,
+    validate=validate,
+    generation=spec_of,
+    subresources=(status(),),
+    columns=COLUMNS,
+)
+
+AUTOSCALERS_V1 = Resource(
+    kind=kind_of(autoscaling_v1.HorizontalPodAutoscaler),
+    short_names=("hpa",),
+    categories=("all",),
+    default=default_v1,
+    on_create=clear_status,
+    on_update=keep_status,
+    validate=validate_v1,
+    generation=spec_of,
+    subresources=(status(),),
+    to_storage=lambda scaler: default(to_v2(scaler)),
+    from_storage=from_v2,
+    columns=tuple(map(of_v2, COLUMNS)),
+)

@@ -1,0 +1,180 @@
+"""jobs: pods that are to succeed so many times. Their selector is their own uid, unless somebody insists on another."""
+
+from collections.abc import Iterator
+
+from kybern.api.batch_v1 import Job, JobSpec
+from kybern.api.invalid import FieldError, forbidden_field, invalid_value, not_supported, required
+from kybern.api.meta_v1 import LabelSelector
+from kybern.registry.checks import immutable, label_selector
+from kybern.registry.columns import AGE, NAME, SELECTOR, TEMPLATE_COLUMNS, human, seconds_of
+from kybern.registry.defaulting import filled, part
+from kybern.registry.parts import changed, clear_status, keep_status, kind_of, spec_of, status
+from kybern.registry.podspec.defaults import default_template
+from kybern.registry.podspec.spec import validate_template
+from kybern.registry.resource import Column, Resource
+from kybern.registry.workloads import DO_NOT_MATCH, matches, validate_counts
+
+BACKOFF_LIMIT_DEFAULT = 6
+NO_LIMIT = 2**31 - 1
+CONTROLLER_UID = "batch.kubernetes.io/controller-uid"
+JOB_NAME = "batch.kubernetes.io/job-name"
+COUNTS = (
+    ("parallelism", "parallelism"), ("completions", "completions"),
+    ("activeDeadlineSeconds", "active_deadline_seconds"), ("backoffLimit", "backoff_limit"),
+    ("ttlSecondsAfterFinished", "ttl_seconds_after_finished"), ("backoffLimitPerIndex", "backoff_limit_per_index"),
+    ("maxFailedIndexes", "max_failed_indexes"),
+)  # fmt: skip
+FIXED = (
+    ("selector", "selector"), ("completionMode", "completion_mode"), ("podFailurePolicy", "pod_failure_policy"),
+    ("backoffLimitPerIndex", "backoff_limit_per_index"), ("managedBy", "managed_by"),
+    ("successPolicy", "success_policy"),
+)  # fmt: skip
+
+
+def default(job: Job) -> Job:
+    labels = job.spec.template.metadata.labels
+    if labels and not job.metadata.labels:
+        job = changed(job, metadata=changed(job.metadata, labels=labels))
+    return part(job, "spec", default_spec)
+
+
+def default_spec(spec: JobSpec) -> JobSpec:
+    if spec.completions is None and spec.parallelism is None:
+        spec = changed(spec, completions=1, parallelism=1)
+    spec = filled(
+        spec,
+        parallelism=1,
+        backoff_limit=BACKOFF_LIMIT_DEFAULT if spec.backoff_limit_per_index is None else NO_LIMIT,
+        completion_mode="NonIndexed",
+        suspend=False,
+        manual_selector=False,
+        pod_replacement_policy="Failed" if spec.pod_failure_policy is not None else "TerminatingOrFailed",
+    )
+    return part(spec, "template", default_template)
+
+
+def on_create(job: Job) -> Job:
+    job = clear_status(job)
+    return job if job.spec.manual_selector else with_own_selector(job)
+
+
+def with_own_selector(job: Job) -> Job:
+    uid, name = job.metadata.uid or "", job.metadata.name or ""
+    template = job.spec.template
+    labels = {
+        **(template.metadata.labels or {}),
+        "controller-uid": uid,
+        "job-name": name,
+        CONTROLLER_UID: uid,
+        JOB_NAME: name,
+    }
+    template = changed(template, metadata=changed(template.metadata, labels=labels))
+    selector = job.spec.selector or LabelSelector(match_labels={CONTROLLER_UID: uid})
+    return changed(job, spec=changed(job.spec, template=template, selector=selector))
+
+
+def validate(job: Job) -> Iterator[FieldError]:
+    yield from validate_job_spec(job.spec, "spec")
+    selector = job.spec.selector
+    if selector is None:
+        yield required("spec.selector")
+        return
+    wrong = list(label_selector(selector, "spec.selector"))
+    yield from wrong
+    if not wrong and not matches(selector, job.spec.template):
+        labels = job.spec.template.metadata.labels
+        yield invalid_value("spec.template.metadata.labels", labels, DO_NOT_MATCH)
+
+
+def validate_job_spec(spec: JobSpec, at: str) -> Iterator[FieldError]:
+    """What holds for a job, and for the template of one."""
+    yield from validate_counts(spec, at, *COUNTS)
+    if spec.completion_mode not in (None, "NonIndexed", "Indexed"):
+        yield not_supported(f"{at}.completionMode", spec.completion_mode, ("Indexed", "NonIndexed"))
+    if spec.completion_mode == "Indexed" and spec.completions is None:
+        yield required(f"{at}.completions", "when completion mode is Indexed")
+    if spec.pod_replacement_policy not in (None, "Failed", "TerminatingOrFailed"):
+        here = f"{at}.podReplacementPolicy"
+        yield not_supported(here, spec.pod_replacement_policy, ("Failed", "TerminatingOrFailed"))
+    yield from validate_template(spec.template, f"{at}.template")
+    policy = spec.template.spec.restart_policy
+    if policy in (None, "", "Always"):
+        yield required(f"{at}.template.spec.restartPolicy", 'valid values: "OnFailure", "Never"')
+    elif policy not in ("OnFailure", "Never"):
+        yield not_supported(f"{at}.template.spec.restartPolicy", policy, ("OnFailure", "Never"))
+    elif spec.pod_failure_policy is not None and policy != "Never":
+        why = 'only "Never" is supported when podFailurePolicy is specified'
+        yield invalid_value(f"{at}.template.spec.restartPolicy", policy, why)
+    if spec.backoff_limit_per_index is not None and spec.completion_mode != "Indexed":
+        yield invalid_value(
+            f"{at}.backoffLimitPerIndex", spec.backoff_limit_per_index, "requires indexed completion mode"
+        )
+
+
+def validate_update(job: Job, old: Job) -> Iterator[FieldError]:
+    yield from validate(job)
+    new, before = job.spec, old.spec
+    for field, name in FIXED:
+        yield from immutable(f"spec.{field}", getattr(new, name), getattr(before, name))
+    elastic = new.completion_mode == "Indexed" and new.completions == new.parallelism
+    if new.completions != before.completions and not elastic:
+        yield invalid_value("spec.completions", new.completions, "field is immutable")
+    if new.template != before.template and not (before.suspend and not old.status.start_time):
+        yield invalid_value("spec.template", new.template, "field is immutable")
+    if new.manual_selector != before.manual_selector and before.manual_selector is not None:
+        yield forbidden_field("spec.manualSelector", "field is immutable")
+
+
+# --- columns ----------------------------------------------------------------------------------------------------------
+
+
+STATUS_BY_CONDITION = (("Complete", "Complete"), ("Failed", "Failed"))
+LATER_CONDITIONS = ("Suspended", "FailureTarget", "SuccessCriteriaMet")
+
+
+def status_cell(job: Job, now: float) -> str:
+    true = {condition.type for condition in job.status.conditions or () if condition.status == "True"}
+    for name, word in STATUS_BY_CONDITION:
+        if name in true:
+            return word
+    if job.metadata.deletion_timestamp:
+        return "Terminating"
+    return next((name for name in LATER_CONDITIONS if name in true), "Running")
+
+
+def completions_cell(job: Job, now: float) -> str:
+    done = job.status.succeeded or 0
+    if job.spec.completions is not None:
+        return f"{done}/{job.spec.completions}"
+    parallelism = job.spec.parallelism or 0
+    return f"{done}/1 of {parallelism}" if parallelism > 1 else f"{done}/1"
+
+
+def duration_cell(job: Job, now: float) -> str:
+    if not job.status.start_time:
+        return ""
+    end = seconds_of(job.status.completion_time) if job.status.completion_time else now
+    return human(end - seconds_of(job.status.start_time))
+
+
+JOBS = Resource(
+    kind=kind_of(Job),
+    categories=("all",),
+    default=default,
+    on_create=on_create,
+    on_update=keep_status,
+    validate=validate,
+    validate_update=validate_update,
+    generation=spec_of,
+    subresources=(status(),),
+    selectable={"status.successful": lambda job: str(job.status.succeeded or 0)},
+    columns=(
+        NAME,
+        Column("Status", status_cell),
+        Column("Completions", completions_cell),
+        Column("Duration", duration_cell),
+        AGE,
+        *TEMPLATE_COLUMNS,
+        SELECTOR,
+    ),
+)

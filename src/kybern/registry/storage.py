@@ -1,0 +1,219 @@
+"""storageclasses, volumeattachments, CSI drivers and what they tell about themselves."""
+
+from collections.abc import Iterator
+
+from kybern.api import names
+from kybern.api.invalid import FieldError, duplicate, forbidden_field, invalid_value, not_supported, required
+from kybern.api.storage_v1 import (
+    CSIDriver,
+    CSIDriverSpec,
+    CSINode,
+    CSIStorageCapacity,
+    StorageClass,
+    VolumeAttachment,
+    VolumeAttributesClass,
+)
+from kybern.registry.checks import immutable, label_selector, named
+from kybern.registry.columns import AGE, NAME, UNSET
+from kybern.registry.defaulting import filled, part
+from kybern.registry.parts import clear_status, keep_status, kind_of, status
+from kybern.registry.resource import Column, Resource
+
+DEFAULT_ANNOTATIONS = (
+    "storageclass.kubernetes.io/is-default-class",
+    "storageclass.beta.kubernetes.io/is-default-class",
+)
+
+
+def validate_class(found: StorageClass) -> Iterator[FieldError]:
+    yield from named("provisioner", found.provisioner, lambda text: names.qualified_name(text.lower()))
+    for key in found.parameters or {}:
+        if not key:
+            yield invalid_value("parameters", key, "field can not be empty.")
+    if found.reclaim_policy not in ("Delete", "Retain"):
+        yield not_supported("reclaimPolicy", found.reclaim_policy, ("Delete", "Retain"))
+    if not found.volume_binding_mode:
+        yield required("volumeBindingMode")
+    elif found.volume_binding_mode not in ("Immediate", "WaitForFirstConsumer"):
+        yield not_supported("volumeBindingMode", found.volume_binding_mode, ("Immediate", "WaitForFirstConsumer"))
+
+
+def validate_class_update(found: StorageClass, old: StorageClass) -> Iterator[FieldError]:
+    yield from validate_class(found)
+    for field, new, before in (
+        ("parameters", found.parameters or {}, old.parameters or {}),
+        ("provisioner", found.provisioner, old.provisioner),
+        ("reclaimPolicy", found.reclaim_policy, old.reclaim_policy),
+    ):
+        if new != before:
+            yield forbidden_field(field, f"updates to {field} are forbidden.")
+    yield from immutable("volumeBindingMode", found.volume_binding_mode, old.volume_binding_mode)
+
+
+def class_name_cell(found: StorageClass, now: float) -> str:
+    notes = found.metadata.annotations or {}
+    name = found.metadata.name or ""
+    return f"{name} (default)" if any(notes.get(key) == "true" for key in DEFAULT_ANNOTATIONS) else name
+
+
+STORAGE_CLASSES = Resource(
+    kind=kind_of(StorageClass),
+    short_names=("sc",),
+    default=lambda found: filled(found, reclaim_policy="Delete", volume_binding_mode="Immediate"),
+    validate=validate_class,
+    validate_update=validate_class_update,
+    columns=(
+        Column("Name", class_name_cell, format="name"),
+        Column("Provisioner", lambda found, now: found.provisioner),
+        Column("ReclaimPolicy", lambda found, now: found.reclaim_policy or "Delete"),
+        Column("VolumeBindingMode", lambda found, now: found.volume_binding_mode or UNSET),
+        Column("AllowVolumeExpansion", lambda found, now: bool(found.allow_volume_expansion)),
+        AGE,
+    ),
+)
+
+
+def validate_attributes_class(found: VolumeAttributesClass) -> Iterator[FieldError]:
+    yield from named("driverName", found.driver_name, lambda text: names.qualified_name(text.lower()))
+    if not found.parameters:
+        yield required("parameters", "must contain at least one key/value pair")
+
+
+def validate_attributes_update(found: VolumeAttributesClass, old: VolumeAttributesClass) -> Iterator[FieldError]:
+    if found.driver_name != old.driver_name:
+        yield forbidden_field("driverName", "updates to driverName are forbidden.")
+    if (found.parameters or {}) != (old.parameters or {}):
+        yield forbidden_field("parameters", "updates to parameters are forbidden.")
+
+
+VOLUME_ATTRIBUTES_CLASSES = Resource(
+    kind=kind_of(VolumeAttributesClass),
+    short_names=("vac",),
+    validate=validate_attributes_class,
+    validate_update=validate_attributes_update,
+    columns=(NAME, Column("DriverName", lambda found, now: found.driver_name), AGE),
+)
+
+
+# --- volumeattachments ------------------------------------------------------------------------------------------------
+
+
+def validate_attachment(found: VolumeAttachment) -> Iterator[FieldError]:
+    yield from named("spec.attacher", found.spec.attacher, lambda text: names.dns1123_subdomain(text.lower()))
+    if not found.spec.node_name:
+        yield required("spec.nodeName")
+    source = found.spec.source
+    if (source.persistent_volume_name is None) == (source.inline_volume_spec is None):
+        why = "must specify exactly one of inlineVolumeSpec and persistentVolumeName"
+        yield required("spec.source", why)
+
+
+def validate_attachment_update(found: VolumeAttachment, old: VolumeAttachment) -> Iterator[FieldError]:
+    if found.spec != old.spec:
+        yield invalid_value("spec", found.spec, "field is immutable")
+
+
+VOLUME_ATTACHMENTS = Resource(
+    kind=kind_of(VolumeAttachment),
+    on_create=clear_status,
+    on_update=keep_status,
+    validate=validate_attachment,
+    validate_update=validate_attachment_update,
+    subresources=(status("all"),),
+    columns=(
+        NAME,
+        Column("Attacher", lambda found, now: found.spec.attacher),
+        Column("PV", lambda found, now: found.spec.source.persistent_volume_name or ""),
+        Column("Node", lambda found, now: found.spec.node_name),
+        Column("Attached", lambda found, now: found.status.attached, type="boolean"),
+        AGE,
+    ),
+)
+
+
+# --- CSI --------------------------------------------------------------------------------------------------------------
+
+
+def default_driver(driver: CSIDriver) -> CSIDriver:
+    return part(driver, "spec", default_driver_spec)
+
+
+def default_driver_spec(spec: CSIDriverSpec) -> CSIDriverSpec:
+    return filled(
+        spec,
+        attach_required=True,
+        pod_info_on_mount=False,
+        storage_capacity=False,
+        fs_group_policy="ReadWriteOnceWithFSType",
+        requires_republish=False,
+        volume_lifecycle_modes=("Persistent",),
+        se_linux_mount=False,
+    )
+
+
+def validate_driver(driver: CSIDriver) -> Iterator[FieldError]:
+    for mode in driver.spec.volume_lifecycle_modes or ():
+        if mode not in ("Ephemeral", "Persistent"):
+            yield not_supported("spec.volumeLifecycleModes", mode, ("Ephemeral", "Persistent"))
+    policies = ("File", "None", "ReadWriteOnceWithFSType")
+    if driver.spec.fs_group_policy is not None and driver.spec.fs_group_policy not in policies:
+        yield not_supported("spec.fsGroupPolicy", driver.spec.fs_group_policy, policies)
+
+
+def tokens_cell(driver: CSIDriver, now: float) -> str:
+    return ",".join(token.audience for token in driver.spec.token_requests or ()) or UNSET
+
+
+CSI_DRIVERS = Resource(
+    kind=kind_of(CSIDriver),
+    default=default_driver,
+    validate=validate_driver,
+    generation=lambda driver: driver.spec,
+    columns=(
+        NAME,
+        Column("AttachRequired", lambda driver, now: bool(driver.spec.attach_required), type="boolean"),
+        Column("PodInfoOnMount", lambda driver, now: bool(driver.spec.pod_info_on_mount), type="boolean"),
+        Column("StorageCapacity", lambda driver, now: bool(driver.spec.storage_capacity), type="boolean"),
+        Column("TokenRequests", tokens_cell),
+        Column("RequiresRepublish", lambda driver, now: bool(driver.spec.requires_republish), type="boolean"),
+        Column("Modes", lambda driver, now: ",".join(driver.spec.volume_lifecycle_modes or ()) or UNSET),
+        AGE,
+    ),
+)
+
+
+def validate_csi_node(node: CSINode) -> Iterator[FieldError]:
+    seen: set[str] = set()
+    for index, driver in enumerate(node.spec.drivers):
+        at = f"spec.drivers[{index}]"
+        yield from named(f"{at}.name", driver.name, lambda text: names.dns1123_subdomain(text.lower()))
+        yield from named(f"{at}.nodeID", driver.node_id, lambda text: ())
+        if driver.name in seen:
+            yield duplicate(f"{at}.name", driver.name)
+        seen.add(driver.name)
+
+
+CSI_NODES = Resource(
+    kind=kind_of(CSINode),
+    on_create=clear_status,
+    on_update=keep_status,
+    validate=validate_csi_node,
+    subresources=(status(),),
+    columns=(NAME, Column("Drivers", lambda node, now: len(node.spec.drivers), type="integer"), AGE),
+)
+
+
+def validate_storage_capacity(found: CSIStorageCapacity) -> Iterator[FieldError]:
+    yield from named("storageClassName", found.storage_class_name, names.dns1123_subdomain)
+    yield from label_selector(found.node_topology, "nodeTopology")
+
+
+CSI_STORAGE_CAPACITIES = Resource(
+    kind=kind_of(CSIStorageCapacity),
+    validate=validate_storage_capacity,
+    columns=(
+        NAME,
+        Column("StorageClassName", lambda found, now: found.storage_class_name),
+        Column("Capacity", lambda found, now: found.capacity or UNSET),
+    ),
+)
