@@ -23,6 +23,7 @@ from kybern.apiserver.admission.plugin import Inputs
 from kybern.apiserver.allocation.services import ServiceAllocation
 from kybern.apiserver.auth.rbac import following
 from kybern.apiserver.bootstrap.cluster import bootstrap
+from kybern.apiserver.documents import Documents
 from kybern.apiserver.objects import ClusterObjects
 from kybern.apiserver.request import Attributes, Decision, User
 from kybern.apiserver.server import ApiServer, open_machine
@@ -126,6 +127,7 @@ async def api_server(store: MemoryStore, clock: Clock, ids: Ids) -> ApiServer:
         authenticate=everybody_is_administrator,
         authorizer=authorizer,
         plugins=(*admission_plugins(inputs), allocation),
+        documents=(Documents(lambda: RESOURCES),),
     )
     await bootstrap(objects)
     return server
