@@ -17,7 +17,7 @@ from kybern.cmd.stopping import until_stopped
 from kybern.controllers.table import account_of, controllers
 from kybern.reconcile.controller import Loop
 from kybern.reconcile.run import run_controllers
-from kybern.scheduler import Scheduler
+from kybern.scheduler.scheduler import Scheduler
 from kybern.web.pki import read_pair
 
 

@@ -26,3 +26,9 @@ def to(handler: logging.Handler, *, verbose: bool) -> None:
     root.handlers[:] = [handler]
     root.setLevel(logging.DEBUG if verbose else logging.INFO)
     logging.getLogger("asyncio").setLevel(logging.WARNING)
+    logging.getLogger("asyncio").addFilter(is_news)
+
+
+def is_news(record: logging.LogRecord) -> bool:
+    """That a TLS connection ended while something was being written is told by whoever wrote."""
+    return not record.getMessage().startswith("Fatal error on SSL protocol")

@@ -22,6 +22,7 @@ from kybern.cmd.ready import transport
 from kybern.cmd.stopping import until_stopped
 from kybern.kubelet.config import KubeletConfig
 from kybern.kubelet.kubelet import Kubelet
+from kybern.kubelet.parts import NoVolumes
 from kybern.kubelet.server import KubeletServer
 from kybern.linux import nft
 from kybern.linux.real import RealMounts
@@ -67,13 +68,16 @@ async def run(cluster: Cluster) -> None:
 
 
 async def kubelet(cluster: Cluster, client: Client, view: View, recorder: Recorder, clock: Clock, ids: Ids) -> None:
-    config = kubelet_config(cluster)
+    sock = kubelet_socket(cluster)
+    config = kubelet_config(cluster, sock.getsockname()[1])
     objects = Objects(client, clock)
     agent = Kubelet(
         client=client,
         view=view,
         runtime=container_runtime(cluster, clock),
-        volumes=PodVolumes(config.pods_directory, objects, RealMounts(), clock, ids),
+        volumes=NoVolumes()
+        if cluster.simulated
+        else PodVolumes(config.pods_directory, objects, RealMounts(), clock, ids),
         recorder=recorder,
         clock=clock,
         ids=ids,
@@ -81,14 +85,14 @@ async def kubelet(cluster: Cluster, client: Client, view: View, recorder: Record
         objects=objects,
         simulated=cluster.simulated,
     )
-    listener = await serve(KubeletServer(agent), sock=kubelet_socket(cluster), ssl=tls(cluster))
+    listener = await serve(KubeletServer(agent), sock=sock, ssl=tls(cluster))
     try:
         await agent.run()
     finally:
         await listener.close()
 
 
-def kubelet_config(cluster: Cluster) -> KubeletConfig:
+def kubelet_config(cluster: Cluster, port: int) -> KubeletConfig:
     return KubeletConfig(
         node_name=cluster.node_name,
         node_ips=(str(cluster.node_address),),
@@ -97,7 +101,7 @@ def kubelet_config(cluster: Cluster) -> KubeletConfig:
         cgroup_root=f"{cluster.cgroup}/pods",
         cluster_dns=(str(cluster.dns_address),),
         cluster_domain=CLUSTER_DOMAIN,
-        port=KUBELET_PORT,
+        port=port,
     )
 
 
@@ -146,11 +150,11 @@ def pod_network(cluster: Cluster) -> BridgeNetwork:
 
 
 def kubelet_socket(cluster: Cluster) -> socket.socket:
-    """On the node's own address; a simulated node has none but loopback."""
-    address = "127.0.0.1" if cluster.simulated else str(cluster.node_address)
+    """On the node's own address; a simulated node has none but loopback, where others may have the usual port."""
+    address = ("127.0.0.1", 0) if cluster.simulated else (str(cluster.node_address), KUBELET_PORT)
     sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    sock.bind((address, KUBELET_PORT))
+    sock.bind(address)
     return sock
 
 

@@ -21,12 +21,15 @@ async def run_hook(
     container: Container | EphemeralContainer,
     container_id: str,
     pod_ip: str,
+    *,
+    reachable: bool,
 ) -> None:
+    """`reachable`: False on a simulated node, where an HTTP hook would go to somebody else's address."""
     if handler.exec:
         await _run_command(handler.exec.command or (), runtime, container_id)
     elif handler.sleep:
         await clock.sleep(handler.sleep.seconds)
-    elif handler.http_get:
+    elif handler.http_get and reachable:
         try:
             target = http_target(handler.http_get, container, pod_ip)
             await http_get(target, HTTP_SECONDS)

@@ -89,6 +89,11 @@ class NodeFacts:
     on_disk: bool = True
     """False for a simulated node, whose pods have no files."""
 
+    @property
+    def pods_reachable(self) -> bool:
+        """A simulated pod's address is nobody's: nothing may be sent there."""
+        return self.on_disk
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:

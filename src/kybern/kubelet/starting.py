@@ -217,7 +217,9 @@ class Starting:
             return
         parts = self.parts
         try:
-            await run_hook(hook, parts.runtime, parts.clock, container, container_id, pod_ip)
+            await run_hook(
+                hook, parts.runtime, parts.clock, container, container_id, pod_ip, reachable=parts.node.pods_reachable
+            )
         except HookFailed as failed:
             self._tell(pod, container.name, "Warning", "FailedPostStartHook", f"PostStartHook failed: {failed}")
             self._tell(pod, container.name, "Normal", "Killing", "FailedPostStartHook")

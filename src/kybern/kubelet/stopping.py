@@ -90,7 +90,9 @@ class Stopping:
         began_at = parts.clock.monotonic()
         try:
             async with asyncio.timeout(grace):
-                await run_hook(hook, parts.runtime, parts.clock, container, status.id, pod_ip)
+                await run_hook(
+                    hook, parts.runtime, parts.clock, container, status.id, pod_ip, reachable=parts.node.pods_reachable
+                )
         except TimeoutError:
             pass  # the grace period is over, and that is all there is to it
         except HookFailed as failed:

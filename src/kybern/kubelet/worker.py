@@ -23,6 +23,7 @@ from kybern.kubelet.observed import Observed
 from kybern.kubelet.parts import Parts
 from kybern.kubelet.phase import TERMINAL
 from kybern.kubelet.plan import CreateSandbox, KillContainer, Memory, Plan, StartContainer, StopPod, Waiting, plan
+from kybern.kubelet.probes.checks import check, check_simulated
 from kybern.kubelet.probes.prober import Inherited, Prober
 from kybern.kubelet.resources import pod_cgroup
 from kybern.kubelet.restarts import after_restart
@@ -63,7 +64,8 @@ class PodWorker:
         self.scope: asyncio.Timeout | None = None
         self.writer = StatusWriter(parts.client, parts.clock, pod)
         self.writer.gone = orphaned
-        self.prober = Prober(parts.runtime, parts.recorder, parts.clock, parts.ids, self.notify)
+        checked = check if parts.node.pods_reachable else check_simulated
+        self.prober = Prober(parts.runtime, parts.recorder, parts.clock, parts.ids, self.notify, checked)
         self.starting, self.stopping = Starting(parts), Stopping(parts)
         self.inherited = _inherited(pod, self.observed)
 

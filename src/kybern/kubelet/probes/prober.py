@@ -17,7 +17,7 @@ from kybern.client.events import Recorder
 from kybern.kubelet.containers import field_path
 from kybern.kubelet.observed import Observed
 from kybern.kubelet.plan import NO_RESULTS, ProbeResults
-from kybern.kubelet.probes.checks import Checked, Outcome, check
+from kybern.kubelet.probes.checks import Check, Checked, Outcome, check
 from kybern.kubelet.probes.counting import Run, count
 from kybern.kubelet.restarts import is_sidecar
 from kybern.runtime.cri import ContainerState, ContainerStatus, Runtime
@@ -36,8 +36,15 @@ class Inherited:
 
 class Prober:
     def __init__(
-        self, runtime: Runtime, recorder: Recorder, clock: Clock, ids: Ids, changed: Callable[[], None]
+        self,
+        runtime: Runtime,
+        recorder: Recorder,
+        clock: Clock,
+        ids: Ids,
+        changed: Callable[[], None],
+        check: Check = check,
     ) -> None:
+        self.check = check
         self.runtime, self.recorder, self.clock, self.ids, self.changed = runtime, recorder, clock, ids, changed
         self.results: dict[str, ProbeResults] = {}
         """By container id."""
@@ -93,7 +100,7 @@ class Prober:
         await self.clock.sleep(self._first_delay(probe, subject))
         run = Run(decided=None)
         while True:
-            checked = await check(probe, self.runtime, subject.container, subject.status.id, subject.pod_ip)
+            checked = await self.check(probe, self.runtime, subject.container, subject.status.id, subject.pod_ip)
             self._tell(kind, checked, subject)
             run = count(run, checked.outcome, probe)
             if run.decided is not None:
