@@ -275,6 +275,22 @@ async def test_describe_shows_the_object_and_its_events(capsys: pytest.CaptureFi
     assert "Normal   Started   <unknown>   kubelet   Started container" in text
 
 
+def test_flags_for_all_commands_may_stand_in_front() -> None:
+    assert arguments("-n", "shop", "get", "pods").namespace == "shop"
+    assert arguments("get", "pods", "-n", "shop").namespace == "shop"
+
+
+def test_labels_are_described_as_they_are_and_fields_in_words() -> None:
+    lines = list(describe.tree("spec", {"selector": {"matchLabels": {"appName": "x"}}, "minReadySeconds": 5}, 0))
+    assert [line.split(":")[0].strip() for line in lines] == [
+        "Spec",
+        "Selector",
+        "Match Labels",
+        "appName",
+        "Min Ready Seconds",
+    ]
+
+
 def test_a_secret_is_described_by_its_sizes() -> None:
     obj = {"metadata": {"name": "s"}, "data": {"password": "c2VjcmV0"}}
     assert "  password:      6 bytes" in "\n".join(describe.page(obj, "Secret")).lower()

@@ -3,10 +3,12 @@
 import asyncio
 import json
 import shutil
+import signal
 import socket
 import sys
 import tempfile
 import time
+from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -15,7 +17,7 @@ from pathlib import Path
 from kybern.web.client import Client
 from kybern.web.client_errors import ClientError
 from kybern.web.http import Request
-from kybern.web.pki import read_pair
+from kybern.web.pki import Pair, read_pair
 from kybern.web.tls import client_context
 
 KYBERN = (sys.executable, "-c", "from kybern.cmd.main import run_and_exit; run_and_exit()")
@@ -24,7 +26,7 @@ LOOK_SECONDS = 0.01
 
 
 class StartFailed(Exception):
-    pass
+    """The cluster to be measured does not start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,49 +39,95 @@ class OwnCluster:
 
 @asynccontextmanager
 async def own_cluster() -> AsyncIterator[OwnCluster]:
-    """Prepared once and stopped, then started again with the clock running: certificates are not what is measured."""
+    """Started once and stopped, then started again with the clock running: making certificates is not measured."""
     directory = Path(tempfile.mkdtemp(prefix="kybern-bench-"))
-    options = ("--data-dir", str(directory / "data"))
-    start = (*KYBERN, "up", "--simulated", "--port", str(free_port()), *options)
+    data, port = directory / "data", str(free_port())
+    words = (*KYBERN, "up", "--foreground", "--simulated", "--port", port, "--data-dir", str(data))
     try:
-        await command(*start)
-        await command(*KYBERN, "down", *options)
-        pair, ca = read_pair(directory / "data" / "pki", "admin"), read_pair(directory / "data" / "pki", "ca")
-        if pair is None or ca is None:
-            raise StartFailed("the cluster has no certificates")
-        context = client_context(ca=ca.certificate, certificate=pair.certificate, key=pair.key)
-        url = f"https://127.0.0.1:{start[start.index('--port') + 1]}"
-        async with Client(url, ssl=context) as client:
-            began = time.monotonic()
-            starting = await asyncio.create_subprocess_exec(*start, stderr=asyncio.subprocess.DEVNULL)
+        async with started(words), client_of(data, port) as client:
             await wait_ready(client)
-            seconds = time.monotonic() - began
-            await starting.wait()
-            status = json.loads(await command(*KYBERN, "status", "-o", "json", *options))
-            pid = next(process["pid"] for process in status["processes"] if process["name"] == "server")
-            yield OwnCluster(client, url, seconds, pid)
+        began = time.monotonic()
+        async with started(words), client_of(data, port) as client:
+            await wait_ready(client)
+            yield OwnCluster(client, f"https://127.0.0.1:{port}", time.monotonic() - began, await server_pid(data))
     finally:
-        with suppress(StartFailed):
-            await command(*KYBERN, "reset", "--yes", *options)
+        await output_of(*KYBERN, "reset", "--data-dir", str(data))
         shutil.rmtree(directory, ignore_errors=True)
 
 
+@asynccontextmanager
+async def started(words: tuple[str, ...]) -> AsyncIterator[None]:
+    """A cluster in the foreground of a process of its own, which ends it when told to end."""
+    process = await asyncio.create_subprocess_exec(*words, stdout=DEVNULL, stderr=DEVNULL, stdin=DEVNULL)
+    try:
+        yield
+    finally:
+        with suppress(ProcessLookupError):
+            process.send_signal(signal.SIGINT)
+        await process.wait()
+
+
+async def credentials(data: Path) -> tuple[Pair, Pair]:
+    for _ in range(int(START_SECONDS / LOOK_SECONDS)):
+        pair, ca = read_pair(data / "pki", "admin"), read_pair(data / "pki", "ca")
+        if pair is not None and ca is not None:
+            return pair, ca
+        await asyncio.sleep(LOOK_SECONDS)
+    raise StartFailed("the cluster did not make its certificates")
+
+
+@asynccontextmanager
+async def client_of(data: Path, port: str) -> AsyncIterator[Client]:
+    """As the administrator whose certificate the cluster makes when it first starts."""
+    pair, ca = await credentials(data)
+    context = client_context(ca=ca.certificate, certificate=pair.certificate, key=pair.key)
+    async with Client(f"https://127.0.0.1:{port}", ssl=context) as client:
+        yield client
+
+
+async def server_pid(data: Path) -> int:
+    answer = await output_of(*KYBERN, "status", "-o", "json", "--data-dir", str(data))
+    try:
+        return next(int(process["pid"]) for process in json.loads(answer)["processes"] if process["name"] == "server")
+    except (ValueError, StopIteration) as error:
+        raise StartFailed("the cluster ended as soon as it had started") from error
+
+
+async def credentials(data: Path) -> tuple[Pair, Pair]:
+    for _ in range(int(START_SECONDS / LOOK_SECONDS)):
+        pair, ca = read_pair(data / "pki", "admin"), read_pair(data / "pki", "ca")
+        if pair is not None and ca is not None:
+            return pair, ca
+        await asyncio.sleep(LOOK_SECONDS)
+    raise StartFailed("the cluster did not make its certificates")
+
+
+@asynccontextmanager
+async def client_of(data: Path, port: str) -> AsyncIterator[Client]:
+    """As the administrator whose certificate the cluster makes when it first starts."""
+    pair, ca = await credentials(data)
+    context = client_context(ca=ca.certificate, certificate=pair.certificate, key=pair.key)
+    async with Client(f"https://127.0.0.1:{port}", ssl=context) as client:
+        yield client
+
+
+async def server_pid(data: Path) -> int:
+    found = json.loads(await output_of(*KYBERN, "status", "-o", "json", "--data-dir", str(data)))
+    return next(int(process["pid"]) for process in found["processes"] if process["name"] == "server")
+
+
 async def wait_ready(client: Client) -> None:
-    async with asyncio.timeout(START_SECONDS):
-        while True:
-            with suppress(ClientError):
-                if (await client.send(Request("GET", "/readyz"))).status == 200:
-                    return
-            await asyncio.sleep(LOOK_SECONDS)
+    for _ in range(int(START_SECONDS / LOOK_SECONDS)):
+        with suppress(ClientError):
+            if (await client.send(Request("GET", "/readyz"))).status == 200:
+                return
+        await asyncio.sleep(LOOK_SECONDS)
+    raise StartFailed(f"the cluster was not ready within {START_SECONDS:g} s")
 
 
-async def command(*words: str) -> bytes:
-    process = await asyncio.create_subprocess_exec(
-        *words, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, stdin=asyncio.subprocess.DEVNULL
-    )
-    output, errors = await process.communicate()
-    if process.returncode:
-        raise StartFailed(f"{' '.join(words[3:])}: {errors.decode('utf-8', 'replace').strip()[-500:]}")
+async def output_of(*words: str) -> bytes:
+    process = await asyncio.create_subprocess_exec(*words, stdout=PIPE, stderr=DEVNULL, stdin=DEVNULL)
+    output, _ = await process.communicate()
     return output
 
 

@@ -22,6 +22,8 @@ HIDDEN = (
     "generation",
     "creationTimestamp",
 )
+MAPS = ("data", "limits", "requests", "matchLabels", "nodeSelector", "selector", "labels", "annotations", "capacity")
+"""Fields whose keys are the user's own words."""
 WORDS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
@@ -83,15 +85,15 @@ def pairs(label: str, values: Any, separator: str) -> Iterator[str]:
     yield from (f"{'':<{LABEL_WIDTH}} {line}" for line in lines[1:])
 
 
-def tree(key: str, value: Any, depth: int) -> Iterator[str]:
+def tree(key: str, value: Any, depth: int, *, verbatim: bool = False) -> Iterator[str]:
     """`containerPort: 80` as `Container Port:  80`; what is nested stands below, indented."""
-    pad, label = "  " * depth, f"{title(key)}:"
+    pad, label = "  " * depth, f"{key if verbatim else title(key)}:"
     if value in (None, {}, []):
         return
     if isinstance(value, dict):
         yield f"{pad}{label}"
         for inner, each in value.items():
-            yield from tree(inner, each, depth + 1)
+            yield from tree(inner, each, depth + 1, verbatim=is_map(key, value))
     elif isinstance(value, list) and all(isinstance(each, dict) for each in value):
         yield f"{pad}{label}"
         for each in value:
@@ -106,6 +108,10 @@ def tree(key: str, value: Any, depth: int) -> Iterator[str]:
         yield f"{pad}{label:<{LABEL_WIDTH}} {text(value)}"
 
 
+def is_map(key: str, value: dict[str, Any]) -> bool:
+    return key in MAPS and not any(isinstance(each, dict) for each in value.values())
+
+
 def item(value: dict[str, Any], depth: int) -> Iterator[str]:
     """One of several: its name is its heading, where it has one."""
     lines = [line for key, each in value.items() for line in tree(key, each, depth + 1) if key != "name"]
@@ -118,9 +124,7 @@ def item(value: dict[str, Any], depth: int) -> Iterator[str]:
 
 
 def title(key: str) -> str:
-    """Camel case as words; a key that is no name of ours (a label, a file) stays as it is."""
-    if not key.isalnum():
-        return key
+    """Camel case as words."""
     return " ".join(word[0].upper() + word[1:] for word in WORDS.split(key))
 
 

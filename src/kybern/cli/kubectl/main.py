@@ -23,6 +23,7 @@ COMMANDS = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     shared = shared_arguments()
+    add_shared(parser)  # kubectl takes them in front of the command too.
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command", required=True)
     for name, text in COMMANDS.items():
         sub = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".", parents=[shared])
@@ -33,10 +34,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def shared_arguments() -> argparse.ArgumentParser:
     shared = argparse.ArgumentParser(add_help=False)
-    shared.add_argument("-n", "--namespace", default="", help="the namespace; the context's own when left out")
-    shared.add_argument("--context", default="", help="the kubeconfig context; the current one when left out")
-    shared.add_argument("--kubeconfig", type=Path, default=None, help="the kubeconfig file")
+    add_shared(shared)
     return shared
+
+
+def add_shared(parser: argparse.ArgumentParser) -> None:
+    """Without defaults: the command's would undo what was said in front of it."""
+    absent = argparse.SUPPRESS
+    parser.add_argument("-n", "--namespace", default=absent, help="the namespace; the context's own when left out")
+    parser.add_argument("--context", default=absent, help="the kubeconfig context; the current one when left out")
+    parser.add_argument("--kubeconfig", type=Path, default=absent, help="the kubeconfig file")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -45,7 +52,8 @@ def run(args: argparse.Namespace) -> int:
     from kybern.web.client_errors import ClientError
 
     async def command() -> int:
-        async with open_session(args.context, args.namespace, args.kubeconfig) as session:
+        given = (getattr(args, "context", ""), getattr(args, "namespace", ""), getattr(args, "kubeconfig", None))
+        async with open_session(*given) as session:
             return int(await args.command_module.run(session, args))
 
     try:
