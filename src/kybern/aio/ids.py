@@ -16,4 +16,9 @@ class Ids:
 
     def suffix(self, length: int = 5) -> str:
         """What `generateName` appends."""
-        return "".join(self.rng.choices(SUFFIX_LETTERS, k=length))
+        number = self.rng.getrandbits(8 * length)  # at once: the machine's own source of chance is a system call
+        letters = []
+        for _ in range(length):
+            number, letter = divmod(number, len(SUFFIX_LETTERS))
+            letters.append(SUFFIX_LETTERS[letter])
+        return "".join(letters)

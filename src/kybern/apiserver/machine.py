@@ -20,9 +20,14 @@ class Machine:
     clock: Clock
     ids: Ids
     plugins: Sequence[AdmissionPlugin] = ()
+    _now: tuple[int, str] = (-1, "")
 
     def now(self) -> str:
-        return rfc3339(self.clock.wall())
+        """The second that it is, as objects carry it; put into words once."""
+        second = int(self.clock.wall())
+        if second != self._now[0]:
+            self._now = second, rfc3339(second)
+        return self._now[1]
 
 
 class Outcome:
