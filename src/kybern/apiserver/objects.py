@@ -3,6 +3,7 @@
 Reads are the caches' objects, decoded; writes go through the same rules and admission as everybody's.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
@@ -25,19 +26,21 @@ T = TypeVar("T")
 
 SELF = User("system:apiserver", ("system:masters", "system:authenticated"))
 MANAGER = "kube-apiserver"
+KEPT_MAX = 2048  # objects kept decoded: the namespaces, accounts and roles in use, and some more
 
 
 class ClusterObjects:
     def __init__(self, machine: Machine, resources: Callable[[], Iterable[Resource]]) -> None:
         self.machine = machine
         self._resources = resources
+        self._kept: deque[Item] = deque(maxlen=KEPT_MAX)
         self._by_type: dict[type[Any], Storage] = {}
         for storage in machine.storages.values():
             self._by_type.setdefault(storage.resource.kind.type, storage)
 
     def get(self, type: type[T], name: str, namespace: str = "") -> T | None:
         item = self._by_type[type].cache.get(namespace, name)
-        return None if item is None else object_of(type, item)
+        return None if item is None else self._object(type, item)
 
     def list(self, type: type[T], namespace: str | None = None) -> Sequence[T]:
         storage = self._by_type[type]
@@ -67,20 +70,29 @@ class ClusterObjects:
     def resources(self) -> Iterable[Resource]:
         return self._resources()
 
-    def on_change(self, type: type[Any], call: Callable[[Any, Any], None]) -> None:
+    def on_change(
+        self, type: type[Any], call: Callable[[Any, Any], None], *, part: type[Any] | None = None
+    ) -> None:
         def told(event: Event) -> None:
             old, new = event.old, event.new
-            call(old and object_of(type, old), new and object_of(type, new))
+            call(old and self._object(type, old), new and self._object(type, new))
 
-        self._by_type[type].cache.on_event.append(told)
+        def told_part(event: Event) -> None:
+            old, new = event.old, event.new
+            call(old and decode(part or type, old.value), new and decode(part or type, new.value))
 
+        self._by_type[type].cache.on_event.append(told if part is None else told_part)
 
-def object_of(type_: type[T], item: Item) -> T:
-    """An item as its Struct; kept on the item, for these parts look at the same few objects all the time."""
-    if item.obj is None:
-        item.obj = decode(type_, item.served)
-    found: T = item.obj
-    return found
+    def _object(self, type_: type[T], item: Item) -> T:
+        """An item as its Struct; kept on the item, for these parts look at the same few objects all the time. Only the
+        last ones are kept: a decoded pod takes 12 KB, four times its bytes."""
+        if item.obj is None:
+            item.obj = decode(type_, item.served)
+            if len(self._kept) == KEPT_MAX:
+                self._kept[0].obj = None
+            self._kept.append(item)
+        found: T = item.obj
+        return found
 
 
 def writing() -> Writing:

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from msgspec.structs import replace
 
+from kybern.api.codec import from_builtins, to_builtins
 from kybern.api.errors import About, already_exists, not_found
 from kybern.registry.resource import Resource
 
@@ -69,8 +70,12 @@ class MemoryObjects:
     def resources(self) -> Iterable[Resource]:
         return ()
 
-    def on_change(self, type: type[Any], call: Callable[[Any, Any], None]) -> None:
-        self.calls.setdefault(type, []).append(call)
+    def on_change(self, type: type[Any], call: Callable[[Any, Any], None], *, part: type[Any] | None = None) -> None:
+        def told(old: Any, new: Any) -> None:
+            parts = (obj and from_builtins(part or type, to_builtins(obj)) for obj in (old, new))
+            call(*parts)
+
+        self.calls.setdefault(type, []).append(call if part is None else told)
 
 
 def key_of(obj: Any) -> tuple[str, str]:

@@ -3,10 +3,14 @@
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
 
 from kybern.api.core_v1 import (
-    Container,
-    EphemeralContainer,
+    EnvFromSource,
+    EnvVar,
+    LocalObjectReference,
     PersistentVolume,
     PersistentVolumeClaim,
     Pod,
@@ -19,7 +23,34 @@ Reference = tuple[str, str, str]
 """(plural, namespace, name)."""
 
 
-def references(pod: Pod) -> Iterator[Reference]:
+class NamingContainer(msgspec.Struct, frozen=True, gc=False, rename="camel"):
+    env: tuple[EnvVar, ...] | None = None
+    env_from: tuple[EnvFromSource, ...] | None = None
+
+
+class NamingSpec(msgspec.Struct, frozen=True, gc=False, rename="camel"):
+    node_name: str | None = None
+    service_account_name: str | None = None
+    image_pull_secrets: tuple[LocalObjectReference, ...] | None = None
+    init_containers: tuple[NamingContainer, ...] | None = None
+    containers: tuple[NamingContainer, ...] = ()
+    ephemeral_containers: tuple[NamingContainer, ...] | None = None
+    volumes: tuple[Volume, ...] | None = None
+
+
+class NamingMeta(msgspec.Struct, frozen=True, gc=False):
+    name: str = ""
+    namespace: str = ""
+
+
+class NamingPod(msgspec.Struct, frozen=True, gc=False):
+    """The part of a Pod that names other objects."""
+
+    metadata: NamingMeta = NamingMeta()
+    spec: NamingSpec = NamingSpec()
+
+
+def references(pod: Pod | NamingPod) -> Iterator[Reference]:
     namespace, spec = pod.metadata.namespace or "", pod.spec
     for plural, name in names_in(spec):
         if name:
@@ -29,18 +60,18 @@ def references(pod: Pod) -> Iterator[Reference]:
             yield "persistentvolumeclaims", namespace, f"{pod.metadata.name}-{volume.name}"
 
 
-def names_in(spec: PodSpec) -> Iterator[tuple[str, str | None]]:
+def names_in(spec: PodSpec | NamingSpec) -> Iterator[tuple[str, str | None]]:
     yield "serviceaccounts", spec.service_account_name
     for secret in spec.image_pull_secrets or ():
         yield "secrets", secret.name
-    containers: list[Container | EphemeralContainer] = [*(spec.init_containers or ()), *spec.containers]
+    containers: list[Any] = [*(spec.init_containers or ()), *spec.containers]
     for container in (*containers, *(spec.ephemeral_containers or ())):
         yield from names_in_environment(container)
     for volume in spec.volumes or ():
         yield from names_in_volume(volume)
 
 
-def names_in_environment(container: Container | EphemeralContainer) -> Iterator[tuple[str, str | None]]:
+def names_in_environment(container: Any) -> Iterator[tuple[str, str | None]]:
     for source in container.env_from or ():
         if source.config_map_ref:
             yield "configmaps", source.config_map_ref.name
@@ -77,9 +108,9 @@ class NodeReferences:
     """Namespace and name of a pod → its node, and what it names."""
     counts: dict[str, Counter[Reference]] = field(default_factory=dict)
 
-    def pod_changed(self, old: Pod | None, new: Pod | None) -> None:
+    def pod_changed(self, old: Pod | NamingPod | None, new: Pod | NamingPod | None) -> None:
         pod = new or old
-        if pod is None or (old and new and old.spec is new.spec):
+        if pod is None:
             return
         key = (pod.metadata.namespace or "", pod.metadata.name or "")
         node, named = self.pods.pop(key, ("", ()))
@@ -96,7 +127,7 @@ class NodeReferences:
 
 def following_pods(objects: Objects) -> NodeReferences:
     found = NodeReferences()
-    objects.on_change(Pod, found.pod_changed)
+    objects.on_change(Pod, found.pod_changed, part=NamingPod)
     for pod in objects.list(Pod):
         found.pod_changed(None, pod)
     return found
