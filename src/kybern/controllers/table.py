@@ -5,6 +5,7 @@ from kybern.controllers.deployment import DEPLOYMENT
 from kybern.controllers.endpoints import ENDPOINTS
 from kybern.controllers.endpointslice import ENDPOINTSLICE
 from kybern.controllers.garbagecollector import GARBAGECOLLECTOR
+from kybern.controllers.job import ABANDONED, JOB
 from kybern.controllers.namespace import NAMESPACE
 from kybern.controllers.nodeipam import node_ipam
 from kybern.controllers.nodelifecycle import GRACE_SECONDS, node_lifecycle
@@ -19,11 +20,13 @@ from kybern.controllers.ttlafterfinished import TTLAFTERFINISHED
 from kybern.reconcile.controller import Loop
 
 CONTROLLERS: tuple[Loop, ...] = (
+    ABANDONED,
     DAEMONSET,
     DEPLOYMENT,
     ENDPOINTS,
     ENDPOINTSLICE,
     GARBAGECOLLECTOR,
+    JOB,
     NAMESPACE,
     REPLICASET,
     REPLICATIONCONTROLLER,
