@@ -1,5 +1,6 @@
 """Every control loop, as plain values. A process runs `controllers(...)`, or any other tuple of loops."""
 
+from kybern.controllers.cronjob import CRONJOB
 from kybern.controllers.daemonset import DAEMONSET
 from kybern.controllers.deployment import DEPLOYMENT
 from kybern.controllers.endpoints import ENDPOINTS
@@ -21,6 +22,7 @@ from kybern.reconcile.controller import Loop
 
 CONTROLLERS: tuple[Loop, ...] = (
     ABANDONED,
+    CRONJOB,
     DAEMONSET,
     DEPLOYMENT,
     ENDPOINTS,

@@ -177,7 +177,11 @@ async def release_abandoned(pod: Pod, view: View, client: Client, context: Conte
     if not is_tracked(pod):
         return None
     job = view.get(Job, owner.name, pod.metadata.namespace or "") if owner is not None else None
-    if job is None or job.metadata.uid != (owner and owner.uid) or (job.metadata.deletion_timestamp is not None and pod.metadata.deletion_timestamp is not None):
+    if (
+        job is None
+        or job.metadata.uid != (owner and owner.uid)
+        or (job.metadata.deletion_timestamp is not None and pod.metadata.deletion_timestamp is not None)
+    ):
         await release([pod], client)
     return None
 
