@@ -2,12 +2,16 @@
 
 import os
 import signal
+from functools import partial
+from types import ModuleType
 
 from kybern.cmd import logs
 from kybern.cmd.config import Cluster
 from kybern.cmd.supervisor import Program, Supervisor
+from kybern.runtime.warden import launch
+from kybern.runtime.warden.fdstore import Keeper
 
-MODULES = {"server": "kybern.cmd.server", "control": "kybern.cmd.control", "node": "kybern.cmd.node"}
+ROOTS = {"server": "kybern.cmd.server", "control": "kybern.cmd.control", "node": "kybern.cmd.node"}
 
 
 def supervise(cluster: Cluster, *, foreground: bool) -> None:
@@ -18,20 +22,23 @@ def supervise(cluster: Cluster, *, foreground: bool) -> None:
         logs.to_terminal(verbose=True)
     else:
         logs.to_file(cluster.logs, "supervisor", verbose=cluster.verbose)
-    supervisor = Supervisor(programs(cluster), cluster.control_socket, cluster.logs)
+    keeper = None if cluster.simulated else Keeper(str(cluster.keeper_socket))
+    supervisor = Supervisor(programs(cluster), cluster.control_socket, cluster.logs, keeper)
     supervisor.about = {"name": cluster.name, "server": cluster.server_url}
     supervisor.run()
 
 
 def programs(cluster: Cluster) -> list[Program]:
-    return [
-        Program(name, module, lambda found, name=name: process(cluster, name, found.main))  # type: ignore[misc]
-        for name, module in MODULES.items()
-    ]
+    roots = [Program(name, module, partial(root, cluster, name)) for name, module in ROOTS.items()]
+    return roots if cluster.simulated else [*roots, Program("warden", launch.__name__, partial(warden, cluster))]
 
 
-def process(cluster: Cluster, name: str, main: object) -> None:
-    """What every process does first: its log, and a loop of its own."""
+def root(cluster: Cluster, name: str, module: ModuleType) -> None:
+    """What each of ours does first is to open its log."""
     logs.to_file(cluster.logs, name, verbose=cluster.verbose)
-    assert callable(main)
-    main(cluster)
+    module.main(cluster)
+
+
+def warden(cluster: Cluster, module: ModuleType) -> None:
+    sockets = str(cluster.warden_socket), str(cluster.containers), str(cluster.keeper_socket)
+    launch.become_warden(*sockets)

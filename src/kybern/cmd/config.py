@@ -57,6 +57,19 @@ class Cluster:
         return self.run / "supervisor.sock"
 
     @property
+    def warden_socket(self) -> Path:
+        return self.run / "warden.sock"
+
+    @property
+    def keeper_socket(self) -> Path:
+        return self.run / "keeper.sock"
+
+    @property
+    def containers(self) -> Path:
+        """What the warden knows: with the machine's running state, since containers do not outlive that."""
+        return self.run / "containers"
+
+    @property
     def pod_cidr(self) -> IPv4Network:
         return IPv4Network(f"10.{FIRST_POD_RANGE + self.index}.0.0/16")
 
