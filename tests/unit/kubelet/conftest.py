@@ -209,7 +209,6 @@ async def cluster(
         yield Cluster(runtime, api, kubelet, view)
         for task in running:
             task.cancel()
-    await runtime.close()
 
 
 def pod(name: str = "web-1", *containers: Container, policy: str = "Always", **spec: Any) -> Pod:

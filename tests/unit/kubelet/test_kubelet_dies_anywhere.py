@@ -1,0 +1,82 @@
+"""A kubelet may die at any moment: nothing is restarted for that, nothing runs twice, nothing is left behind."""
+
+import random
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from kybern.aio.clock import LoopClock
+from kybern.api.core_v1 import Container
+from kybern.runtime.cri import ContainerState
+from kybern.runtime.simulated import Behaviour, Simulated
+
+INIT = Container(name="init", image="i:1")
+SIDECAR = Container(name="proxy", image="i:1", restart_policy="Always")
+DEATHS = 12
+PODS = 6
+
+
+class Slow(Simulated):
+    """Every call takes a moment, so that there are moments to die in."""
+
+    async def run_pod_sandbox(self, config: Any) -> str:
+        await self.clock.sleep(0.02)
+        made = await super().run_pod_sandbox(config)
+        await self.clock.sleep(0.02)
+        return made
+
+    async def create_container(self, sandbox_id: str, config: Any) -> str:
+        await self.clock.sleep(0.02)
+        made = await super().create_container(sandbox_id, config)
+        await self.clock.sleep(0.02)
+        return made
+
+    async def start_container(self, container_id: str) -> None:
+        await self.clock.sleep(0.02)
+        await super().start_container(container_id)
+        await self.clock.sleep(0.02)
+
+
+def behave(config: Any) -> Behaviour:
+    return Behaviour(runs_seconds=0.3) if config.metadata.name == "init" else Behaviour(stops_seconds=0.1)
+
+
+def running(runtime: Simulated) -> Counter[tuple[str, str]]:
+    return Counter(
+        (c.labels["io.kubernetes.pod.name"], c.metadata.name)
+        for c in runtime.containers.values()
+        if c.state is ContainerState.RUNNING
+    )
+
+
+@pytest.mark.parametrize("seed", range(15))
+def test_pods_start_and_end_as_if_nothing_had_happened(lab: Any, seed: int) -> None:
+    async def scenario() -> None:
+        rng, clock = random.Random(seed), LoopClock()
+        runtime, api = Slow(clock, behave=behave, pull_seconds=0.05), lab.FakeApi()
+        made = [lab.pod(f"p{n}", init_containers=(INIT, SIDECAR) if n % 2 else ()) for n in range(PODS)]
+        for death in range(DEATHS):
+            async with lab.cluster(runtime=runtime, api=api, seed=death) as cluster:
+                for pod in made[death // 2 : death // 2 + 1]:
+                    if not api.has_pod(pod.metadata.name) and death % 2 == 0:
+                        api.bind(pod)
+                await clock.sleep(rng.random() * 0.5)
+                assert max(running(runtime).values(), default=0) <= 1
+        async with lab.cluster(runtime=runtime, api=api, seed=99) as cluster:
+            for pod in made:
+                await cluster.phase(pod.metadata.name, "Running")
+                statuses = api.pod(pod.metadata.name).status
+                assert {s.restart_count for s in statuses.container_statuses} == {0}
+            assert len([s for s in runtime.sandboxes.values() if s.state.value == "ready"]) == PODS
+        for pod in made:
+            api.delete_gracefully(f"/api/v1/namespaces/default/pods/{pod.metadata.name}")
+        for death in range(DEATHS):
+            async with lab.cluster(runtime=runtime, api=api, seed=death) as cluster:
+                await clock.sleep(rng.random() * 0.1)
+        async with lab.cluster(runtime=runtime, api=api, seed=99) as cluster:
+            await cluster.until(lambda: not runtime.sandboxes and not runtime.containers)
+            await cluster.until(lambda: not any(api.has_pod(pod.metadata.name) for pod in made))
+            await cluster.until(lambda: not cluster.kubelet.workers)
+
+    lab.simulate(scenario)
