@@ -67,7 +67,7 @@ async def delete_once(
     uid = meta_of(old).uid or ""
     admission = admission_for(storage, writing, "DELETE", namespace, name, None, old)
     admission.options = options
-    async with reserved(machine, admission) as outcome:
+    with reserved(machine, admission) as outcome:
         await admit(machine, admission)
         await validate(machine, admission)
         marked = mark(machine, storage, old, options)

@@ -131,7 +131,7 @@ class Dispatch:
             options=request.params,
             warnings=request.warnings,
         )
-        async with reserved(self.machine, admission) as outcome:
+        with reserved(self.machine, admission) as outcome:
             await admit(self.machine, admission)
             await validate(self.machine, admission)
             outcome.written = True

@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
+from msgspec import Struct
+
 from kybern.apiserver.paths import Address
 from kybern.registry.resource import Resource, Subresource
 from kybern.web.http import Request, Response
@@ -25,8 +27,7 @@ class User:
 ANONYMOUS = User("system:anonymous", ("system:unauthenticated",))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attributes:
+class Attributes(Struct, frozen=True, kw_only=True):
     """What authorization decides on; upstream's attributes."""
 
     user: User

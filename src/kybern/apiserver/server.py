@@ -60,7 +60,7 @@ class ApiServer:
         checks: Mapping[str, Check] | None = None,
     ) -> None:
         """`paths` are answered by their handlers; `documents` are asked about every other path (discovery, OpenAPI)."""
-        machine.plugins = plugins
+        machine.use(plugins)
         self.machine = machine
         self.metrics = Metrics()
         self.served: dict[GroupVersionResource, Resource] = {key_of(resource): resource for resource in resources}

@@ -72,7 +72,7 @@ async def create_once(machine: Machine, storage: Storage, sent: Obj, namespace: 
         await machine.store.settle()
         raise already_exists(storage.about(name))
     admission = admission_for(storage, writing, "CREATE", namespace, name, obj, None)
-    async with reserved(machine, admission) as outcome:
+    with reserved(machine, admission) as outcome:
         await admit(machine, admission)
         obj = resource.on_create(admission.object)
         wrong = [*validate_metadata(meta_of(obj), resource.kind.namespaced, resource.validate_name)]
@@ -181,7 +181,7 @@ async def rewrite_once(
     old = storage.load(head)
     new = kept_meta(change(old), old)
     admission = admission_for(storage, writing, "UPDATE", namespace, name, resource.default(new), old)
-    async with reserved(machine, admission) as outcome:
+    with reserved(machine, admission) as outcome:
         await admit(machine, admission)
         new = admission.object if writing.subresource else resource.on_update(admission.object, old)
         new = with_generation(resource.generation, new, old)

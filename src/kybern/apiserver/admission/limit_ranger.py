@@ -8,7 +8,8 @@ from msgspec.structs import replace
 from kybern.api.core_v1 import Container, LimitRange, LimitRangeItem, PersistentVolumeClaim, Pod, ResourceRequirements
 from kybern.api.quantity import add, compare, milli
 from kybern.api.shape import Quantity
-from kybern.apiserver.admission.plugin import Plugin, is_write_of, joined, refused
+from kybern.apiserver.admission.followed import Followed
+from kybern.apiserver.admission.plugin import Inputs, Plugin, is_write_of, joined, refused
 from kybern.apiserver.request import Admission
 
 ANNOTATION = "kubernetes.io/limit-ranger"
@@ -18,9 +19,13 @@ Amounts = Mapping[str, Quantity]
 class LimitRanger(Plugin):
     name = "LimitRanger"
 
+    def __init__(self, inputs: Inputs) -> None:
+        super().__init__(inputs)
+        self.ranges = Followed(inputs.objects, LimitRange)
+
     async def admit(self, admission: Admission) -> None:
         if is_write_of(admission, Pod, "CREATE"):
-            for limits in self.objects.list(LimitRange, admission.namespace):
+            for limits in self.ranges.of(admission.namespace):
                 admission.object = with_defaults(admission.object, limits)
 
     async def validate(self, admission: Admission) -> None:
@@ -30,7 +35,7 @@ class LimitRanger(Plugin):
             self.check(admission, claim_violations)
 
     def check(self, admission: Admission, wrong: Callable[[Any, LimitRangeItem], Iterator[str]]) -> None:
-        for limits in self.objects.list(LimitRange, admission.namespace):
+        for limits in self.ranges.of(admission.namespace):
             reasons = [reason for item in limits.spec.limits for reason in wrong(admission.object, item)]
             if reasons:
                 raise refused(admission, joined(reasons))

@@ -6,7 +6,8 @@ from msgspec.structs import replace
 
 from kybern.api.core_v1 import Pod
 from kybern.api.scheduling_v1 import PriorityClass
-from kybern.apiserver.admission.plugin import Plugin, is_write_of, refused
+from kybern.apiserver.admission.followed import Followed
+from kybern.apiserver.admission.plugin import Inputs, Plugin, is_write_of, refused
 from kybern.apiserver.request import Admission
 
 NO_CLASS = PriorityClass(value=0)
@@ -15,6 +16,10 @@ DEFAULT_POLICY = "PreemptLowerPriority"
 
 class Priority(Plugin):
     name = "Priority"
+
+    def __init__(self, inputs: Inputs) -> None:
+        super().__init__(inputs)
+        self.classes = Followed(inputs.objects, PriorityClass)
 
     async def admit(self, admission: Admission) -> None:
         if is_write_of(admission, Pod, "CREATE"):
@@ -69,5 +74,5 @@ class Priority(Plugin):
 
     def default_class(self) -> PriorityClass:
         """The lowest of those that call themselves the default."""
-        defaults = [known for known in self.objects.list(PriorityClass) if known.global_default]
+        defaults = [known for known in self.classes.of() if known.global_default]
         return min(defaults, key=lambda known: known.value or 0, default=NO_CLASS)

@@ -11,6 +11,7 @@ from kybern.api.core_v1 import PersistentVolumeClaim, Pod, ResourceQuota, Servic
 from kybern.api.kind import Kind
 from kybern.api.quantity import add, compare, subtract
 from kybern.api.shape import Quantity
+from kybern.apiserver.admission.followed import Followed
 from kybern.apiserver.admission.plugin import Inputs, Plugin, refused
 from kybern.apiserver.admission.quota_usage import matches, missing_for, usage_of
 from kybern.apiserver.request import Admission
@@ -24,13 +25,14 @@ class ResourceQuotaAdmission(Plugin):
 
     def __init__(self, inputs: Inputs) -> None:
         super().__init__(inputs)
+        self.quotas = Followed(inputs.objects, ResourceQuota)
         self.set_aside: dict[int, tuple[str, Any, Kind]] = {}
         """Admission → the namespace, object and kind that is about to be stored."""
 
     async def validate(self, admission: Admission) -> None:
         if admission.operation not in ("CREATE", "UPDATE") or admission.subresource or not admission.namespace:
             return
-        quotas = self.objects.list(ResourceQuota, admission.namespace)
+        quotas = self.quotas.of(admission.namespace)
         if not quotas:
             return
         kind = admission.resource.kind

@@ -1,7 +1,9 @@
 """Who asks: the request goes on with that user, or with the one that this user may act as."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec.structs import replace
 
 from kybern.apiserver.auth.impersonation import Impersonation
 from kybern.apiserver.request import ApiRequest, Layer, User
