@@ -1,11 +1,12 @@
 """The cases in order, against a server of our own or against one that is named."""
 
 import argparse
-import asyncio
 import json
 import sys
 import time
 from collections.abc import AsyncIterator
+
+import uvloop
 
 from kybern.cli.bench import figures
 from kybern.cli.bench.figures import Case, Figure, table
@@ -49,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     try:
-        found = asyncio.run(against(args) if args.against else ourselves(args))
+        found = uvloop.run(against(args) if args.against else ourselves(args))
     except (WrkMissing, SeedFailed, StartFailed, OSError, ExceptionGroup) as error:
         print(f"error: {first(error)}", file=sys.stderr)
         return 1
@@ -85,7 +86,7 @@ async def loads(client: Client, url: str, token: str, args: argparse.Namespace) 
     tell(figures.LIST_PODS)
     yield Figure(figures.LIST_PODS, min([await time_to_list(client) for _ in range(3)]))
     tell(figures.WATCH_LAG)
-    yield Figure(figures.WATCH_LAG, await watch_lag(client, args.seconds))
+    yield Figure(figures.WATCH_LAG, await watch_lag(client, url, token, args.seconds))
 
 
 async def time_to_list(client: Client) -> float:

@@ -93,29 +93,6 @@ async def server_pid(data: Path) -> int:
         raise StartFailed("the cluster ended as soon as it had started") from error
 
 
-async def credentials(data: Path) -> tuple[Pair, Pair]:
-    for _ in range(int(START_SECONDS / LOOK_SECONDS)):
-        pair, ca = read_pair(data / "pki", "admin"), read_pair(data / "pki", "ca")
-        if pair is not None and ca is not None:
-            return pair, ca
-        await asyncio.sleep(LOOK_SECONDS)
-    raise StartFailed("the cluster did not make its certificates")
-
-
-@asynccontextmanager
-async def client_of(data: Path, port: str) -> AsyncIterator[Client]:
-    """As the administrator whose certificate the cluster makes when it first starts."""
-    pair, ca = await credentials(data)
-    context = client_context(ca=ca.certificate, certificate=pair.certificate, key=pair.key)
-    async with Client(f"https://127.0.0.1:{port}", ssl=context) as client:
-        yield client
-
-
-async def server_pid(data: Path) -> int:
-    found = json.loads(await output_of(*KYBERN, "status", "-o", "json", "--data-dir", str(data)))
-    return next(int(process["pid"]) for process in found["processes"] if process["name"] == "server")
-
-
 async def wait_ready(client: Client) -> None:
     for _ in range(int(START_SECONDS / LOOK_SECONDS)):
         with suppress(ClientError):

@@ -9,8 +9,8 @@ from typing import Any
 from kybern.web.client import Client
 from kybern.web.http import Request
 
-READ, PODS, WRITE = "kybern-bench-read", "kybern-bench-pods", "kybern-bench-write"
-NAMESPACES = (READ, PODS, WRITE)
+READ, PODS, WRITE, WATCH = "kybern-bench-read", "kybern-bench-pods", "kybern-bench-write", "kybern-bench-watch"
+NAMESPACES = (READ, PODS, WRITE, WATCH)
 BINDING = "kybern-bench"
 CONFIGMAPS = 100
 AT_ONCE = 32
