@@ -42,7 +42,12 @@ class Cluster:
 
 
 def run(
-    command: list[str], environment: dict[str, str], *, stdin: str | None = None, check: bool = True, seconds: float = 120
+    command: list[str],
+    environment: dict[str, str],
+    *,
+    stdin: str | None = None,
+    check: bool = True,
+    seconds: float = 120,
 ) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
         command, env=environment, input=stdin, capture_output=True, text=True, timeout=seconds, check=False, cwd=PROJECT

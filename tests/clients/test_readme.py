@@ -5,7 +5,6 @@ import re
 import subprocess
 
 import pytest
-
 from conftest import PROJECT, Cluster
 
 pytestmark = pytest.mark.clients
