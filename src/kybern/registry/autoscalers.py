@@ -17,7 +17,7 @@ from kybern.api.autoscaling_v2 import (
     ResourceMetricSource,
 )
 from kybern.api.invalid import FieldError, invalid_value, not_supported, required
-from kybern.registry.autoscaler_v1 import from_v2, to_v2
+from kybern.registry.autoscaler_v1 import METRICS, from_v2, to_v2
 from kybern.registry.checks import named
 from kybern.registry.columns import AGE, NAME, UNKNOWN, UNSET
 from kybern.registry.defaulting import filled, part
@@ -75,7 +75,10 @@ def filled_rules(rules: HPAScalingRules | None, defaults: HPAScalingRules) -> HP
 
 
 def default_v1(scaler: autoscaling_v1.HorizontalPodAutoscaler) -> autoscaling_v1.HorizontalPodAutoscaler:
-    return part(scaler, "spec", lambda spec: filled(spec, min_replicas=1))
+    scaler = part(scaler, "spec", lambda spec: filled(spec, min_replicas=1))
+    if scaler.spec.target_cpu_utilization_percentage is not None or METRICS in (scaler.metadata.annotations or {}):
+        return scaler
+    return part(scaler, "spec", lambda spec: filled(spec, target_cpu_utilization_percentage=CPU_PERCENT_DEFAULT))
 
 
 def validate(scaler: HorizontalPodAutoscaler) -> Iterator[FieldError]:

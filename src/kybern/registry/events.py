@@ -10,6 +10,7 @@ from kybern.registry.resource import Column, Resource
 
 NOTE_BYTES_MAX = 1024
 REASON_BYTES_MAX = 128
+NOBODY = core_v1.ObjectReference()
 
 
 def to_core(event: events_v1.Event) -> core_v1.Event:
@@ -21,7 +22,7 @@ def to_core(event: events_v1.Event) -> core_v1.Event:
         event_time=event.event_time or None,
         first_timestamp=event.deprecated_first_timestamp,
         last_timestamp=event.deprecated_last_timestamp,
-        involved_object=event.regarding or core_v1.ObjectReference(),
+        involved_object=event.regarding or NOBODY,
         message=event.note,
         reason=event.reason,
         related=event.related,
@@ -44,7 +45,7 @@ def from_core(event: core_v1.Event) -> events_v1.Event:
         event_time=event.event_time or "",
         deprecated_first_timestamp=event.first_timestamp,
         deprecated_last_timestamp=event.last_timestamp,
-        regarding=event.involved_object,
+        regarding=event.involved_object if event.involved_object != NOBODY else None,
         note=event.message,
         reason=event.reason,
         related=event.related,
@@ -164,7 +165,7 @@ EVENTS = Resource(
 
 
 def regarding(event: events_v1.Event) -> core_v1.ObjectReference:
-    return event.regarding or core_v1.ObjectReference()
+    return event.regarding or NOBODY
 
 
 NEW_EVENTS = Resource(
