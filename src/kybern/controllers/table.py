@@ -1,5 +1,6 @@
 """Every control loop, as plain values. A process runs `controllers(...)`, or any other tuple of loops."""
 
+from kybern.controllers.clusterroleaggregation import CLUSTERROLE_AGGREGATION
 from kybern.controllers.cronjob import CRONJOB
 from kybern.controllers.daemonset import DAEMONSET
 from kybern.controllers.deployment import DEPLOYMENT
@@ -22,6 +23,7 @@ from kybern.reconcile.controller import Loop
 
 CONTROLLERS: tuple[Loop, ...] = (
     ABANDONED,
+    CLUSTERROLE_AGGREGATION,
     CRONJOB,
     DAEMONSET,
     DEPLOYMENT,
@@ -42,6 +44,7 @@ CONTROLLERS: tuple[Loop, ...] = (
 ACCOUNTS = {
     "daemonset": "daemon-set-controller",
     "garbagecollector": "generic-garbage-collector",
+    "job-abandoned-pods": "job-controller",
     "node-ipam": "node-controller",
     "pod-garbage-collector": "pod-garbage-collector",
     "root-ca-certificate-publisher": "root-ca-cert-publisher",
