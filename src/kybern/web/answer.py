@@ -1,6 +1,6 @@
 """A response as bytes on a connection: framing by length, or chunked, or by the end of the connection (HTTP/1.0)."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from kybern.web.http import Response
@@ -9,7 +9,7 @@ from kybern.web.incoming import Incoming
 if TYPE_CHECKING:
     from kybern.web.http1 import ServerProtocol
 
-JOINED_BYTES_MAX = 16 * 1024  # Up to here copying the body behind the head is cheaper than a second write.
+BLOCK_BYTES = 256 * 1024  # Copying pieces into one block is far cheaper than a TLS record and a system call for each.
 KEEP_ALIVE = {
     (True, False): "",
     (False, False): "Connection: close\r\n",
@@ -32,10 +32,30 @@ async def write_answer(to: "ServerProtocol", response: Response, incoming: Incom
     head = to.server.head(response, extra)
     if head_only or bodyless or not length:
         to.transport.write(head)
-    elif length <= JOINED_BYTES_MAX:
+    elif length <= BLOCK_BYTES:
         to.transport.write(b"".join((head, *pieces)))
     else:
-        to.transport.writelines((head, *pieces))
+        for block in blocks((head, *pieces)):
+            to.transport.write(block)
+            if to.outflow.paused:
+                await to.outflow.drain()
+
+
+def blocks(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """The same bytes in blocks of about `BLOCK_BYTES`: between two of them other connections get their turn."""
+    waiting: list[bytes] = []
+    size = 0
+    for piece in pieces:
+        for start in range(0, len(piece), BLOCK_BYTES):
+            part = piece[start : start + BLOCK_BYTES]
+            waiting.append(part)
+            size += len(part)
+            if size >= BLOCK_BYTES:
+                yield b"".join(waiting)
+                waiting.clear()
+                size = 0
+    if waiting:
+        yield b"".join(waiting)
 
 
 async def write_stream(

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from kybern.web.answer import BLOCK_BYTES
 from kybern.web.http import BodyTooLarge, Connection, Request, Response, Upgrade
 from kybern.web.limits import Limits
 from kybern.web.server import Server, serve
@@ -149,6 +150,19 @@ async def test_pieces_are_sent_as_one_body() -> None:
 
     answer = await ask(b"GET / HTTP/1.1\r\n" + CLOSE + b"\r\n", handler)
     assert b"Content-Length: 20002\r\n" in answer and answer.endswith(b"aabc")
+
+
+@pytest.mark.parametrize(
+    "sizes", [[300_000], [1] * 5, [100_000, 200_000, 0, 700_000, 3], [BLOCK_BYTES], [BLOCK_BYTES + 1]]
+)
+async def test_a_large_body_arrives_whole(sizes: list[int]) -> None:
+    pieces = [bytes([65 + number]) * size for number, size in enumerate(sizes)]
+
+    async def handler(request: Request) -> Response:
+        return Response(200, {}, pieces)
+
+    answer = await ask(b"GET / HTTP/1.1\r\n" + CLOSE + b"\r\n", handler)
+    assert answer.partition(b"\r\n\r\n")[2] == b"".join(pieces)
 
 
 async def lines() -> AsyncIterator[bytes]:
