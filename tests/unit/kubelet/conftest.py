@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
+
 from kybern.aio.clock import LoopClock
 from kybern.aio.ids import Ids
 from kybern.api.codec import from_builtins, to_builtins

@@ -46,9 +46,7 @@ from kybern.kubelet.service_env import service_variables
 from kybern.runtime.cri import DNSConfig, Image, NamespaceMode
 from kybern.volumes.downward import Facts
 
-FACTS = Facts(
-    pod_ips=("10.0.0.2",), host_ips=("10.0.0.1",), node_name="n1", allocatable={"cpu": "4", "memory": "8Gi"}
-)
+FACTS = Facts(pod_ips=("10.0.0.2",), host_ips=("10.0.0.1",), node_name="n1", allocatable={"cpu": "4", "memory": "8Gi"})
 IMAGE = Image(id="sha256:1")
 
 
@@ -144,7 +142,8 @@ def test_without_a_limit_the_node_is_the_limit() -> None:
 
 def test_later_variables_may_use_earlier_ones_and_services() -> None:
     made = Container(
-        name="web", env=(EnvVar(name="A", value="1"), EnvVar(name="B", value="$(A)-$(S)"), EnvVar(name="S", value="own"))
+        name="web",
+        env=(EnvVar(name="A", value="1"), EnvVar(name="B", value="$(A)-$(S)"), EnvVar(name="S", value="own")),
     )
     assert env(made, {"S": "service"}) == {"S": "own", "A": "1", "B": "1-service"}
 
@@ -194,14 +193,16 @@ def test_single_keys_become_variables() -> None:
 )
 def test_what_is_missing_is_named(source: EnvVarSource, message: str) -> None:
     with pytest.raises(ConfigFault, match=message):
-        env(Container(name="web", env=(EnvVar(name="X", value_from=source),)), config_maps={"c": CONFIG}, secrets={"s": SECRET})
+        env(
+            Container(name="web", env=(EnvVar(name="X", value_from=source),)),
+            config_maps={"c": CONFIG},
+            secrets={"s": SECRET},
+        )
 
 
 def service(name: str, namespace: str = "default", ip: str = "10.96.0.9") -> Service:
     ports = (ServicePort(name="http", port=8765, protocol="TCP"), ServicePort(port=53, protocol="UDP"))
-    return Service(
-        metadata=ObjectMeta(name=name, namespace=namespace), spec=ServiceSpec(cluster_ip=ip, ports=ports)
-    )
+    return Service(metadata=ObjectMeta(name=name, namespace=namespace), spec=ServiceSpec(cluster_ip=ip, ports=ports))
 
 
 def test_services_are_named_in_the_environment() -> None:
@@ -216,7 +217,12 @@ def test_services_are_named_in_the_environment() -> None:
 
 @pytest.mark.parametrize("links", [True, False])
 def test_the_api_server_is_always_named_and_other_namespaces_never(links: bool) -> None:
-    services = [service("kubernetes"), service("own", "mine"), service("other", "theirs"), service("headless", "mine", "None")]
+    services = [
+        service("kubernetes"),
+        service("own", "mine"),
+        service("other", "theirs"),
+        service("headless", "mine", "None"),
+    ]
     hosts = {key for key in service_variables(services, "mine", links) if key.endswith("_SERVICE_HOST")}
     assert hosts == {"KUBERNETES_SERVICE_HOST"} | ({"OWN_SERVICE_HOST"} if links else set())
 
@@ -314,7 +320,9 @@ def test_cpu_limits_are_quotas(milli: int, expected: int) -> None:
         ({"memory": "8Gi"}, {}, 3),
     ],
 )
-def test_who_asked_for_more_memory_is_killed_later(requests: dict[str, str], limits: dict[str, str], score: int) -> None:
+def test_who_asked_for_more_memory_is_killed_later(
+    requests: dict[str, str], limits: dict[str, str], score: int
+) -> None:
     made = Container(
         name="web",
         resources=ResourceRequirements(
@@ -363,9 +371,7 @@ def test_a_sub_path_expression_is_expanded() -> None:
 
 
 def test_the_hosts_file_names_the_pod_and_its_aliases() -> None:
-    made = pod(
-        hostname="h", subdomain="sub", host_aliases=(HostAlias(ip="1.2.3.4", hostnames=("foo", "bar")),)
-    )
+    made = pod(hostname="h", subdomain="sub", host_aliases=(HostAlias(ip="1.2.3.4", hostnames=("foo", "bar")),))
     text = hosts_file(made, ("10.0.0.2",), "cluster.local")
     assert text.startswith("# Kubernetes-managed hosts file.\n127.0.0.1\tlocalhost\n")
     assert "\n10.0.0.2\th.sub.default.svc.cluster.local\th\n" in text
@@ -437,7 +443,7 @@ def test_the_most_specific_credential_comes_first() -> None:
 
     wide = secret('{"auths":{"reg.example:5000":{"username":"wide","password":"p"}}}')
     auth = b64encode(b"team:pw").decode()
-    narrow = secret('{"auths":{"https://reg.example:5000/team":{"auth":"%s"},"other.example":{"username":"no"}}}' % auth)
+    narrow = secret('{"auths":{"https://reg.example:5000/team":{"auth":"' + auth + '"},"other":{"username":"no"}}}')
     found = credentials_for("reg.example:5000/team/app:1", [wide, narrow, secret("not json")])
     assert [(a.username, a.password) for a in found] == [("team", "pw"), ("wide", "p")]
     assert credentials_for("reg.example:5000/teams/app", [narrow]) == []

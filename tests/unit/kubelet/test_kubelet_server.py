@@ -3,11 +3,12 @@
 import json
 from typing import Any
 
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
 from kybern.kubelet.server import KubeletServer, is_api_server
 from kybern.web.http import Peer, Request, Response
 from kybern.web.pki import Subject, create_ca, issue
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 
 NOW = 1_767_225_600.0
 

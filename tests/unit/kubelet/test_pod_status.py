@@ -57,7 +57,9 @@ def sandbox(ready: bool = True) -> cri.SandboxStatus:
     )
 
 
-def container(name: str = "web", state: cri.ContainerState = RUNNING, code: int = 0, **given: Any) -> cri.ContainerStatus:
+def container(
+    name: str = "web", state: cri.ContainerState = RUNNING, code: int = 0, **given: Any
+) -> cri.ContainerStatus:
     attempt = given.pop("attempt", 0)
     return cri.ContainerStatus(
         id=f"{name}{attempt}",
@@ -307,7 +309,10 @@ def test_a_container_that_the_runtime_lost_counts_as_ended() -> None:
     made = pod(status=PodStatus(phase="Running", container_statuses=(before,)))
     found = only(status(made, seen()))
     assert found.last_state and found.last_state.terminated
-    assert (found.last_state.terminated.reason, found.last_state.terminated.exit_code) == ("ContainerStatusUnknown", 137)
+    assert (found.last_state.terminated.reason, found.last_state.terminated.exit_code) == (
+        "ContainerStatusUnknown",
+        137,
+    )
     assert found.restart_count == 2
 
 

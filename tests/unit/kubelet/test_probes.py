@@ -6,12 +6,12 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from kybern.aio.clock import SystemClock
 from kybern.api.core_v1 import Container, ContainerPort, HTTPGetAction, HTTPHeader, Probe, TCPSocketAction
 from kybern.kubelet.probes.checks import Checked, Outcome, check
 from kybern.kubelet.probes.counting import Run, count
 from kybern.kubelet.probes.targets import http_target, port_of
 from kybern.runtime.simulated import Simulated
-from kybern.aio.clock import SystemClock
 
 CONTAINER = Container(name="web", ports=(ContainerPort(name="http", container_port=8080),))
 

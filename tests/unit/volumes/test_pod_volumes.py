@@ -40,8 +40,8 @@ from kybern.api.meta_v1 import ObjectMeta
 from kybern.volumes.downward import Facts
 from kybern.volumes.mounts import NoMounts
 from kybern.volumes.objects import Objects, Token
-from kybern.volumes.payload import VolumeFault
 from kybern.volumes.paths import single
+from kybern.volumes.payload import VolumeFault
 from kybern.volumes.pod_volumes import PodVolumes
 
 T = TypeVar("T")
@@ -213,7 +213,9 @@ async def test_a_projected_volume_holds_all_its_sources(tmp_path: Path) -> None:
         projected(
             VolumeProjection(config_map=ConfigMapProjection(name="c")),
             VolumeProjection(secret=SecretProjection(name="s")),
-            VolumeProjection(service_account_token=ServiceAccountTokenProjection(path="token", expiration_seconds=3607)),
+            VolumeProjection(
+                service_account_token=ServiceAccountTokenProjection(path="token", expiration_seconds=3607)
+            ),
         )
     )
     await node.set_up(made)
