@@ -7,14 +7,12 @@
 
 from collections.abc import Sequence
 
-from msgspec.structs import replace
-
 from kybern.aio.clock import rfc3339
 from kybern.api.core_v1 import Node, Pod
 from kybern.api.errors import Conflict, NotFound
 from kybern.client import Client, View
-from kybern.controllers.tainteviction import disrupted
 from kybern.reconcile import Context, Periodic
+from kybern.reconcile.disruption import disrupt
 from kybern.reconcile.pods import is_finished
 
 EVERY_SECONDS = 20.0
@@ -82,8 +80,7 @@ async def force_delete(pod: Pod, client: Client, context: Context) -> None:
     meta = pod.metadata
     try:
         if not is_finished(pod):
-            lost = disrupted(pod, "DeletionByPodGC", MESSAGE, rfc3339(context.now))
-            await client.update_status(replace(lost, status=replace(lost.status, phase="Failed")))
+            await disrupt(pod, client, "DeletionByPodGC", MESSAGE, rfc3339(context.now), failed=True)
         await client.delete(Pod, meta.name or "", meta.namespace or "", uid=meta.uid or "", grace_seconds=0)
     except (NotFound, Conflict):
         pass

@@ -49,6 +49,7 @@ ACCOUNTS = {
     "pod-garbage-collector": "pod-garbage-collector",
     "root-ca-certificate-publisher": "root-ca-cert-publisher",
     "serviceaccounts": "service-account-controller",
+    "taint-eviction": "node-controller",
 }
 """Loop → its service account in kube-system, upstream's names; the others are `<loop>-controller`."""
 

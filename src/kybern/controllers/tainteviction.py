@@ -2,15 +2,14 @@
 
 from collections.abc import Iterable
 
-from msgspec.structs import replace
-
 from kybern.aio.clock import from_rfc3339, rfc3339
-from kybern.api.core_v1 import Node, Pod, PodCondition
+from kybern.api.core_v1 import Node, Pod
 from kybern.api.errors import Conflict, NotFound
 from kybern.client import Client, View
 from kybern.controllers.taints import evicting, seconds_tolerated
 from kybern.reconcile import After, Context, Controller, Key
 from kybern.reconcile.controller import Watch
+from kybern.reconcile.disruption import disrupt
 from kybern.reconcile.pods import is_finished, pods_on
 
 REASON = "DeletionByTaintManager"
@@ -28,7 +27,7 @@ async def reconcile(pod: Pod, view: View, client: Client, context: Context) -> A
         pod, "Normal", "TaintManagerEviction", f"Marking for deletion Pod {meta.namespace}/{meta.name}"
     )
     try:
-        await client.update_status(disrupted(pod, REASON, MESSAGE, rfc3339(context.now)))
+        await disrupt(pod, client, REASON, MESSAGE, rfc3339(context.now))
         await client.delete(Pod, meta.name or "", meta.namespace or "", uid=meta.uid or "")
     except NotFound:
         pass
@@ -47,15 +46,6 @@ def seconds_left(pod: Pod, node: Node | None, now: float) -> float | None:
         return tolerated
     since = min((from_rfc3339(taint.time_added) for taint in taints if taint.time_added), default=now)
     return max(since + tolerated - now, 0.0)
-
-
-def disrupted(pod: Pod, reason: str, message: str, now: str) -> Pod:
-    """The pod, marked as the victim of a disruption, so that a Job may not count it as its own failure."""
-    others = [found for found in pod.status.conditions or () if found.type != "DisruptionTarget"]
-    mark = PodCondition(
-        type="DisruptionTarget", status="True", reason=reason, message=message, last_transition_time=now
-    )
-    return replace(pod, status=replace(pod.status, conditions=(*others, mark)))
 
 
 def pods_of_node(node: Node, view: View) -> Iterable[Key]:

@@ -25,10 +25,10 @@ from kybern.apiserver.auth.rbac import following
 from kybern.apiserver.bootstrap.cluster import bootstrap
 from kybern.apiserver.documents import Documents
 from kybern.apiserver.objects import ClusterObjects
-from kybern.apiserver.request import Attributes, Decision, User
+from kybern.apiserver.request import User
 from kybern.apiserver.server import ApiServer, open_machine
 from kybern.client import Client, InMemory, View
-from kybern.controllers.table import controllers
+from kybern.controllers.table import account_of, controllers
 from kybern.reconcile import run_controllers
 from kybern.reconcile.controller import Loop
 from kybern.registry import RESOURCES
@@ -42,17 +42,13 @@ QUIET_SECONDS = 3.0
 SETTLE_SECONDS_MAX = 3600.0
 
 ADMINISTRATOR = User("simulation", ("system:masters", "system:authenticated"))
+ACCOUNTS = ("system:serviceaccounts", "system:serviceaccounts:kube-system", "system:authenticated")
 
 
-async def everybody_is_administrator(request: Request) -> User:
-    return ADMINISTRATOR
-
-
-class Everything:
-    """Allows everything: simulations are about loops, not about rights."""
-
-    def decide(self, attributes: Attributes) -> Decision:
-        return Decision(True)
+async def by_name(request: Request) -> User:
+    """Who shows a token is the service account of that name; who shows none may do everything."""
+    _, _, name = request.headers.get("authorization", "").partition(" ")
+    return User(f"system:serviceaccount:kube-system:{name}", ACCOUNTS) if name else ADMINISTRATOR
 
 
 @dataclass(slots=True)
@@ -94,19 +90,26 @@ def is_sign_of_life(key: str) -> bool:
 async def running(
     nodes: Sequence[str] = ("n1",), *, seed: int = 1, loops: Sequence[Loop] | None = None
 ) -> AsyncIterator[Cluster]:
-    """`loops`: instead of all controllers and the small scheduler."""
+    """`loops`: instead of all controllers, each with its own account's rights, and the small scheduler."""
     clock, ids = LoopClock(), Ids(seed)
     store = MemoryStore()
     server = await api_server(store, clock, ids)
     client = Client(InMemory(server), user_agent="simulation")
     view = View(client, clock=clock, rng=ids.rng)
     simulated = SimulatedNodes(nodes, clock)
-    every = controllers(root_certificate=ROOT_CERTIFICATE, cluster_cidr="10.244.0.0/16")
-    wanted = (*(loops if loops is not None else (*every, BINDER)), *simulated.loops())
+    every = loops if loops is not None else controllers(root_certificate=ROOT_CERTIFICATE, cluster_cidr="10.244.0.0/16")
+    others = (*((BINDER,) if loops is None else ()), *simulated.loops())
+
+    def account(loop: Loop) -> Client:
+        return Client(InMemory(server, token=account_of(loop)), user_agent=loop.name)
+
     async with asyncio.TaskGroup() as tasks:
         running_tasks = [
             tasks.create_task(view.run()),
-            tasks.create_task(run_controllers(client, view, wanted, clock=clock, ids=ids)),
+            tasks.create_task(
+                run_controllers(client, view, every, clock=clock, ids=ids, client_of=account if loops is None else None)
+            ),
+            tasks.create_task(run_controllers(client, view, others, clock=clock, ids=ids)),
         ]
         try:
             yield Cluster(client, view, simulated, store, server, clock, tasks, ids)
@@ -118,14 +121,14 @@ async def running(
 async def api_server(store: MemoryStore, clock: Clock, ids: Ids) -> ApiServer:
     machine = await open_machine(store, RESOURCES, clock, ids)
     objects = ClusterObjects(machine, lambda: RESOURCES)
-    authorizer, rbac = Everything(), following(objects)
-    inputs = Inputs(objects=objects, authorizer=authorizer, rbac=rbac, clock=clock, ids=ids)
+    rbac = following(objects)
+    inputs = Inputs(objects=objects, authorizer=rbac, rbac=rbac, clock=clock, ids=ids)
     allocation = ServiceAllocation(objects, IPv4Network("10.96.0.0/16"), ids.rng)
     server = ApiServer(
         machine,
         RESOURCES,
-        authenticate=everybody_is_administrator,
-        authorizer=authorizer,
+        authenticate=by_name,
+        authorizer=rbac,
         plugins=(*admission_plugins(inputs), allocation),
         documents=(Documents(lambda: RESOURCES),),
     )
