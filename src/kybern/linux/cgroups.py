@@ -54,8 +54,8 @@ class Cgroups(Protocol):
     def allow_devices(self, path: str, rules: Sequence[DeviceRule]) -> None:
         """Only these may be used in the group."""
 
-    def join(self, path: str) -> None:
-        """Move the calling process into the group."""
+    def join(self, path: str, pid: int) -> None:
+        """Move a process into the group."""
 
     def pids(self, path: str) -> list[int]: ...
 
@@ -70,6 +70,9 @@ class Cgroups(Protocol):
 
     def remove(self, path: str) -> None:
         """With everything below; nothing when it does not exist. OSError when processes are left."""
+
+    def remove_empty(self, path: str) -> None:
+        """OSError when something is in it."""
 
     def views(self, path: str) -> Sequence[tuple[str, str]]:
         """(name below /sys/fs/cgroup in a container, directory on the host) of what the group may see of itself."""

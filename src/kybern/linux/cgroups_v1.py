@@ -85,9 +85,9 @@ class V1:
                     f"{directory}/devices.allow", f"{rule.kind} {_star(rule.major)}:{_star(rule.minor)} {rule.access}"
                 )
 
-    def join(self, path: str) -> None:
+    def join(self, path: str, pid: int) -> None:
         for directory in self._directories(path):
-            write(f"{directory}/cgroup.procs", "0")
+            write(f"{directory}/cgroup.procs", str(pid))
 
     def pids(self, path: str) -> list[int]:
         directory = self._at("pids", path) or self._at("memory", path)
@@ -129,6 +129,11 @@ class V1:
     def remove(self, path: str) -> None:
         for directory in self._directories(path):
             cgroups.remove_tree(directory)
+
+    def remove_empty(self, path: str) -> None:
+        for directory in self._directories(path):
+            if os.path.isdir(directory):
+                os.rmdir(directory)
 
     def views(self, path: str) -> Sequence[tuple[str, str]]:
         return [(name, root + path) for name, root in self.hierarchies.items() if os.path.isdir(root + path)]

@@ -32,8 +32,8 @@ class V2:
     def allow_devices(self, path: str, rules: Sequence[DeviceRule]) -> None:
         device_filter.attach(self.root + path, rules)
 
-    def join(self, path: str) -> None:
-        write(f"{self.root}{path}/cgroup.procs", "0")
+    def join(self, path: str, pid: int) -> None:
+        write(f"{self.root}{path}/cgroup.procs", str(pid))
 
     def pids(self, path: str) -> list[int]:
         return cgroups.processes(self.root + path)
@@ -60,6 +60,9 @@ class V2:
 
     def remove(self, path: str) -> None:
         cgroups.remove_tree(self.root + path)
+
+    def remove_empty(self, path: str) -> None:
+        os.rmdir(self.root + path)
 
     def views(self, path: str) -> Sequence[tuple[str, str]]:
         return [("", self.root + path)]

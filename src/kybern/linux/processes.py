@@ -3,6 +3,7 @@
 import fcntl
 import os
 import resource
+import select
 import signal
 import socket
 import struct
@@ -45,6 +46,10 @@ def close_on_exec_from(first: int) -> None:
     call("close_range", first, 0xFFFFFFFF, _CLOSE_RANGE_CLOEXEC)
 
 
+def close_from(first: int) -> None:
+    call("close_range", first, 0xFFFFFFFF, 0)
+
+
 def fork_into(pid_namespace: int | None, *, new: bool = False) -> int:
     """fork(2), with the child in another PID namespace: that of a descriptor, or a new one whose first process it is.
 
@@ -65,6 +70,21 @@ def fork_into(pid_namespace: int | None, *, new: bool = False) -> int:
         return child
     finally:
         os.close(home)
+
+
+def kill(pidfd: int) -> None:
+    """SIGKILL; nothing when it has ended."""
+    try:
+        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+
+
+def wait_for_end(pidfd: int, seconds: float) -> bool:
+    """Has it ended, at the latest after some seconds? Works for any process, not only children."""
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    return bool(poll.poll(seconds * 1000))
 
 
 def start_ticks(pid: int) -> int:
@@ -116,3 +136,9 @@ def peer(connection: socket.socket) -> tuple[int, int]:
     credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
     pid, uid, _ = struct.unpack("=iII", credentials)
     return pid, uid
+
+
+def allow_many_files() -> None:
+    """As many open files as this process may have at all."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

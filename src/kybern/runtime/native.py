@@ -1,0 +1,463 @@
+"""The native runtime: CRI carried out by the warden, with nothing else installed.
+
+This process decides and prepares (what the spec says, which layers, which namespaces); the warden forks and watches.
+Everything is on disk or in the kernel, so `NativeRuntime` may be closed and opened again at any time: containers run on.
+
+    async with NativeRuntime(data_dir, run_dir, images=store, network=network) as runtime: ...
+"""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import stat
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from kybern.aio.clock import Clock, SystemClock
+from kybern.aio.ids import Ids
+from kybern.linux import capabilities, cgroup_detect, processes
+from kybern.runtime import spec as oci
+from kybern.runtime.containers import ContainerRecord, ContainerRecords, with_resources
+from kybern.runtime.cri import (
+    AuthConfig,
+    ByteReader,
+    ByteWriter,
+    ContainerConfig,
+    ContainerStats,
+    ContainerStatus,
+    ExecIO,
+    ExecResult,
+    Image,
+    LinuxResources,
+    NamespaceMode,
+    PodNetwork,
+    PodSandboxConfig,
+    RuntimeFault,
+    SandboxStatus,
+)
+from kybern.runtime.execution import Executions
+from kybern.runtime.images.store import ImageStore
+from kybern.runtime.sandboxes import NoNetwork, Sandboxes, SandboxRecord
+from kybern.runtime.warden_client import Event, WardenClient, WardenError
+
+VERSION = ("kybern", "0.1.0")
+KILL_SECONDS = 30.0  # a process that SIGKILL does not end hangs in the kernel
+STOP_SIGNAL = "SIGTERM"
+EVENTS_MAX = 10_000
+PROFILE_BYTES_MAX = 1 << 20
+
+
+class NativeRuntime:
+    def __init__(
+        self,
+        data_dir: Path,
+        run_dir: Path,
+        *,
+        images: ImageStore,
+        network: PodNetwork | None = None,
+        clock: Clock | None = None,
+        ids: Ids | None = None,
+    ) -> None:
+        """The warden is expected on `warden_socket(run_dir)`, with `containers_dir(data_dir)` as its state."""
+        self.images, self.clock, self.ids = images, clock or SystemClock(), ids or Ids()
+        self.sandboxes = Sandboxes(data_dir, run_dir, network or NoNetwork())
+        self.records = ContainerRecords(data_dir)
+        self.warden = WardenClient(warden_socket(run_dir), on_event=self._event, on_connect=self._refresh)
+        self.executions = Executions(self.warden)
+        self.cgroups = cgroup_detect.detect()
+        self.available = frozenset(capabilities.bounding())
+        self.changed: dict[str, asyncio.Event] = {}
+        self.listeners: list[asyncio.Queue[str]] = []
+        self.task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def open(self) -> None:
+        """Find everything again. Returns when the warden answers."""
+        self.sandboxes.load()
+        self.records.load()
+        self.task = asyncio.get_running_loop().create_task(self.warden.run())
+        await self.warden.connected.wait()
+
+    async def close(self) -> None:
+        if self.task is not None:
+            self.task.cancel()
+            await asyncio.gather(self.task, return_exceptions=True)
+            self.task = None
+
+    async def version(self) -> tuple[str, str]:
+        return VERSION
+
+    # News from the warden
+
+    async def _refresh(self) -> None:
+        answer, _ = await self.warden.call("list")
+        for identifier, state in answer["containers"].items():
+            self._learn(identifier, state)
+
+    def _event(self, event: Event) -> None:
+        if event["event"] == "state":
+            self._learn(event["container"], event["state"])
+        elif event["event"] == "exec":
+            self.executions.ended(event["exec"], event["code"])
+
+    def _learn(self, identifier: str, state: Mapping[str, Any]) -> None:
+        if self.records.states.get(identifier) == state:
+            return
+        self.records.states[identifier] = state
+        if (waiting := self.changed.get(identifier)) is not None:
+            waiting.set()
+        if state.get("status") == "exited":
+            self.executions.container_ended(identifier, state.get("exit_code", 0))
+        self._tell(identifier)
+
+    def _tell(self, identifier: str) -> None:
+        for queue in self.listeners:
+            if queue.full():
+                queue.get_nowait()
+            queue.put_nowait(identifier)
+
+    async def events(self) -> AsyncIterator[str]:
+        queue: asyncio.Queue[str] = asyncio.Queue(EVENTS_MAX)
+        self.listeners.append(queue)
+        try:
+            while True:
+                yield await queue.get()
+        finally:
+            self.listeners.remove(queue)
+
+    # Sandboxes
+
+    async def run_pod_sandbox(self, config: PodSandboxConfig) -> str:
+        identifier = self._new_id()
+        record = SandboxRecord(id=identifier, config=config, created_at=self.clock.wall())
+        if config.namespaces.pid == NamespaceMode.POD:
+            answer, _ = await self._call("CreatePodSandboxError", "hold")
+            record = replace(record, holder_pid=answer["pid"], holder_ticks=processes.start_ticks(answer["pid"]))
+        await self.sandboxes.create(record)
+        self._tell(identifier)
+        return identifier
+
+    async def stop_pod_sandbox(self, sandbox_id: str) -> None:
+        record = self.sandboxes.by_id.get(sandbox_id)
+        if record is None:
+            return
+        await asyncio.gather(*(self.stop_container(each.id, 0) for each in self.records.of_sandbox(sandbox_id)))
+        if record.holder_pid and processes.start_ticks(record.holder_pid) == record.holder_ticks:
+            os.kill(record.holder_pid, signal.SIGKILL)
+        await self.sandboxes.stop(sandbox_id)
+        self._tell(sandbox_id)
+
+    async def remove_pod_sandbox(self, sandbox_id: str) -> None:
+        await self.stop_pod_sandbox(sandbox_id)
+        for record in self.records.of_sandbox(sandbox_id):
+            await self.remove_container(record.id)
+        await self.sandboxes.remove(sandbox_id)
+        self._tell(sandbox_id)
+
+    async def list_pod_sandboxes(self) -> Sequence[SandboxStatus]:
+        return self.sandboxes.statuses()
+
+    # Containers
+
+    async def create_container(self, sandbox_id: str, config: ContainerConfig) -> str:
+        sandbox = self.sandboxes.get(sandbox_id)
+        if not sandbox.ready:
+            raise RuntimeFault("CreateContainerError", f"sandbox {sandbox_id!r} is not running")
+        image = self.images.get(config.image)
+        if image is None:
+            raise RuntimeFault("CreateContainerError", f"image {config.image!r} not found")
+        identifier = self._new_id()
+        spec = oci.container_spec(
+            config, image.defaults, self._surroundings(identifier, sandbox, config, image.defaults)
+        )
+        log_path = f"{sandbox.config.log_directory}/{config.log_path}" if config.log_path else ""
+        self.records.make_writable_layer(identifier)
+        record = ContainerRecord(
+            id=identifier,
+            sandbox_id=sandbox_id,
+            config=config,
+            image_id=image.id,
+            created_at=self.clock.wall(),
+            log_path=log_path,
+            spec=spec,
+        )
+        self.records.save(record)
+        self._tell(identifier)
+        return identifier
+
+    def _surroundings(
+        self, identifier: str, sandbox: SandboxRecord, config: ContainerConfig, image: oci.ImageDefaults
+    ) -> oci.Surroundings:
+        parent = sandbox.config.cgroup_parent or "/kybern"
+        return oci.Surroundings(
+            sandbox=sandbox.config,
+            cgroup=f"{parent.rstrip('/')}/{identifier}",
+            network_path=self.sandboxes.path(sandbox, "network"),
+            ipc_path=self.sandboxes.path(sandbox, "ipc"),
+            uts_path=self.sandboxes.path(sandbox, "uts"),
+            pid_path=self._pid_path(sandbox, config),
+            shm_path=self.sandboxes.shm_path(sandbox),
+            resolv_conf=self.sandboxes.resolv_conf_path(sandbox),
+            capabilities=self.available,
+            host_devices=host_devices(config),
+            volume_mounts=tuple(self._volumes(identifier, image)),
+            image_mounts={mount.image: self._image_directory(mount.image) for mount in config.mounts if mount.image},
+            seccomp=localhost_profile(config),
+        )
+
+    def _pid_path(self, sandbox: SandboxRecord, config: ContainerConfig) -> str:
+        options = config.security.namespaces
+        if options.pid == NamespaceMode.POD and sandbox.holder_pid:
+            return f"/proc/{sandbox.holder_pid}/ns/pid"
+        if options.pid == NamespaceMode.TARGET:
+            state = self.records.states.get(options.target_id, {})
+            if state.get("status") != "running":
+                raise RuntimeFault("CreateContainerError", f"target container {options.target_id!r} is not running")
+            return f"/proc/{state['pid']}/ns/pid"
+        return ""
+
+    def _volumes(self, identifier: str, image: oci.ImageDefaults) -> list[tuple[str, str]]:
+        """A directory of the container's own for each VOLUME of its image."""
+        found = []
+        for number, path in enumerate(image.volumes):
+            directory = self.records.path(identifier) / "volumes" / str(number)
+            directory.mkdir(parents=True, exist_ok=True)
+            found.append((str(directory), path))
+        return found
+
+    def _image_directory(self, identifier: str) -> str:
+        image = self.images.get(identifier)
+        if image is None or len(image.layers) != 1:
+            raise RuntimeFault("CreateContainerError", f"image {identifier!r} cannot be mounted as a volume")
+        return image.layers[0]
+
+    async def start_container(self, container_id: str) -> None:
+        record = self.records.get(container_id)
+        image = self.images.get(record.image_id)
+        if image is None:
+            raise RuntimeFault("RunContainerError", f"image {record.image_id!r} is gone")
+        path = self.records.path(container_id)
+        rootfs: dict[str, Any] = {"lower": list(image.layers), "upper": f"{path}/upper", "work": f"{path}/work"}
+        if image.hidden:
+            rootfs["hidden"] = list(image.hidden)
+        self._check_mounts(record)
+        await self._call(
+            "RunContainerError",
+            "start",
+            container=container_id,
+            spec=record.spec,
+            rootfs=rootfs,
+            staging=f"{path}/rootfs",
+            log=record.log_path,
+            stdin=record.config.stdin,
+            limits=oci.limits(record.config.resources),
+        )
+
+    def _check_mounts(self, record: ContainerRecord) -> None:
+        """A directory that a volume was to be is made where CRI says so: a host path that does not exist."""
+        for mount in record.config.mounts:
+            if mount.host_path and not os.path.lexists(mount.host_path):
+                os.makedirs(mount.host_path, 0o755, exist_ok=True)
+
+    async def stop_container(self, container_id: str, timeout_seconds: float) -> None:
+        if not self.records.running(container_id):
+            return
+        if timeout_seconds > 0:
+            await self._signal(container_id, stop_signal(self.records.get(container_id), self.images))
+            if await self._ended(container_id, timeout_seconds):
+                return
+        await self._signal(container_id, signal.SIGKILL)
+        if not await self._ended(container_id, KILL_SECONDS):
+            raise RuntimeFault("KillContainerError", f"container {container_id!r} does not end")
+
+    async def _signal(self, container_id: str, number: int) -> None:
+        await self._call("KillContainerError", "signal", container=container_id, number=int(number))
+
+    async def _ended(self, container_id: str, seconds: float) -> bool:
+        try:
+            async with asyncio.timeout(seconds):
+                while self.records.running(container_id):
+                    waiting = self.changed.setdefault(container_id, asyncio.Event())
+                    waiting.clear()
+                    await waiting.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def remove_container(self, container_id: str) -> None:
+        if container_id not in self.records.by_id:
+            return
+        await self.stop_container(container_id, 0)
+        await self._call("RemoveContainerError", "forget", container=container_id)
+        self.changed.pop(container_id, None)
+        await asyncio.to_thread(self.records.forget, container_id)
+        self._tell(container_id)
+
+    async def list_containers(self) -> Sequence[ContainerStatus]:
+        return [self.records.status(identifier) for identifier in self.records.by_id]
+
+    async def container_status(self, container_id: str) -> ContainerStatus:
+        return self.records.status(container_id)
+
+    async def update_container_resources(self, container_id: str, resources: LinuxResources) -> None:
+        record = with_resources(self.records.get(container_id), resources)
+        await self._call("UpdateError", "limit", container=container_id, limits=oci.limits(resources))
+        self.records.save(record)
+
+    async def reopen_container_log(self, container_id: str) -> None:
+        await self._call("NotFound", "reopen", container=container_id)
+
+    async def container_stats(self, container_id: str) -> ContainerStats:
+        record = self.records.get(container_id)
+        path = record.spec["linux"]["cgroupsPath"]
+        try:
+            usage = self.cgroups.usage(path)
+        except OSError as error:
+            raise RuntimeFault("NotFound", f"container {container_id!r} is not running") from error
+        return ContainerStats(
+            id=container_id,
+            cpu_usage_core_ns=usage.cpu_ns,
+            memory_working_set_bytes=usage.working_set_bytes,
+            memory_usage_bytes=usage.memory_bytes,
+            pids=usage.pids,
+        )
+
+    # Streams
+
+    async def exec_sync(self, container_id: str, command: Sequence[str], timeout_seconds: float) -> ExecResult:
+        self._running(container_id)
+        return await self.executions.run(self.records.get(container_id), command, timeout_seconds)
+
+    async def exec(self, container_id: str, command: Sequence[str], *, stdin: bool, tty: bool) -> ExecIO:
+        self._running(container_id)
+        return await self.executions.start(self.records.get(container_id), command, stdin=stdin, tty=tty)
+
+    async def attach(self, container_id: str, *, stdin: bool, tty: bool) -> ExecIO:
+        self._running(container_id)
+        return await self.executions.attach(self.records.get(container_id), stdin=stdin)
+
+    async def port_forward(self, sandbox_id: str, port: int) -> tuple[ByteReader, ByteWriter]:
+        sandbox = self.sandboxes.get(sandbox_id)
+        last: OSError | None = None
+        for family, address in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
+            made = self.sandboxes.connect_inside(sandbox, family)
+            try:
+                await asyncio.get_running_loop().sock_connect(made, (address, port))
+                return await asyncio.open_connection(sock=made)
+            except OSError as error:
+                made.close()
+                last = last or error
+        raise ConnectionError(f"failed to connect to localhost:{port} inside namespace {sandbox_id!r}: {last}")
+
+    def _running(self, container_id: str) -> None:
+        self.records.get(container_id)
+        if not self.records.running(container_id):
+            raise RuntimeFault("ExecError", f"container {container_id!r} is not running")
+
+    # Images
+
+    async def pull_image(self, image: str, auth: AuthConfig | None = None) -> str:
+        return await self.images.pull(image, auth)
+
+    async def image_status(self, image: str) -> Image | None:
+        return self.images.status(image)
+
+    async def list_images(self) -> Sequence[Image]:
+        return self.images.list()
+
+    async def remove_image(self, image: str) -> None:
+        await self.images.remove(image)
+
+    async def _call(self, reason: str, op: str, **fields: Any) -> tuple[Event, list[int]]:
+        try:
+            return await self.warden.call(op, **fields)
+        except WardenError as error:
+            raise RuntimeFault(reason, str(error)) from None
+        except ConnectionError as error:
+            raise RuntimeFault(reason, f"the runtime is not available: {error}") from None
+
+    def _new_id(self) -> str:
+        return f"{self.ids.rng.getrandbits(256):064x}"
+
+
+def warden_socket(run_dir: Path) -> str:
+    return str(run_dir / "warden.sock")
+
+
+def containers_dir(data_dir: Path) -> str:
+    return str(data_dir / "containers")
+
+
+def stop_signal(record: ContainerRecord, images: ImageStore) -> int:
+    image = images.get(record.image_id)
+    name = record.config.stop_signal or (image.defaults.stop_signal if image else "") or STOP_SIGNAL
+    if name.isdigit():
+        return int(name)
+    name = name if name.startswith("SIG") else f"SIG{name}"
+    if name.startswith("SIGRTMIN+"):
+        return int(signal.SIGRTMIN) + int(name.removeprefix("SIGRTMIN+"))
+    return int(getattr(signal, name, signal.SIGTERM))
+
+
+def host_devices(config: ContainerConfig) -> tuple[dict[str, Any], ...]:
+    """The devices that were asked for; every one of the machine for a privileged container."""
+    pairs = [(device.host_path, device.container_path) for device in config.devices]
+    if config.security.privileged:
+        pairs += [(path, path) for path in machine_devices("/dev")]
+    return tuple(found for host, inside in pairs if (found := device_at(host, inside)) is not None)
+
+
+def machine_devices(directory: str) -> list[str]:
+    found: list[str] = []
+    for entry in os.scandir(directory):
+        if entry.is_dir(follow_symlinks=False):
+            found += machine_devices(entry.path) if entry.name not in ("pts", "shm", "mqueue", "fd") else []
+        elif not entry.is_symlink() and entry.name not in ("console", "ptmx"):
+            found.append(entry.path)
+    return found
+
+
+def device_at(host_path: str, container_path: str) -> dict[str, Any] | None:
+    about = os.stat(host_path)
+    kind = "c" if stat.S_ISCHR(about.st_mode) else "b" if stat.S_ISBLK(about.st_mode) else ""
+    if not kind:
+        return None
+    return {
+        "path": container_path,
+        "type": kind,
+        "major": os.major(about.st_rdev),
+        "minor": os.minor(about.st_rdev),
+        "fileMode": stat.S_IMODE(about.st_mode),
+        "uid": about.st_uid,
+        "gid": about.st_gid,
+    }
+
+
+def localhost_profile(config: ContainerConfig) -> Mapping[str, Any] | None:
+    """It must be there and be understood: a container never runs unconfined because its profile is missing."""
+    profile = config.security.seccomp
+    if profile.type != "Localhost":
+        return None
+    try:
+        with open(profile.localhost_ref, "rb") as opened:
+            found: Mapping[str, Any] = json.loads(opened.read(PROFILE_BYTES_MAX))
+    except (OSError, ValueError) as error:
+        raise RuntimeFault(
+            "CreateContainerError", f"cannot load seccomp profile {profile.localhost_ref!r}: {error}"
+        ) from error
+    if not isinstance(found, dict) or "defaultAction" not in found:
+        raise RuntimeFault("CreateContainerError", f"seccomp profile {profile.localhost_ref!r} has no defaultAction")
+    return found

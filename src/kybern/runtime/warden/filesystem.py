@@ -1,0 +1,246 @@
+"""A container's file system: an overlay as its root, and everything that is mounted into it.
+
+Sources are opened before anything is isolated, while their names still mean what the node's agent meant. Targets are
+found beneath the new root by the kernel (openat2), so no link in an image leads elsewhere, and mounts are put on the
+descriptors that were found.
+"""
+
+import os
+import stat
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from kybern.linux import beneath, mounts
+
+Spec = Mapping[str, Any]
+
+ATTRIBUTES = {"ro": mounts.RDONLY, "nosuid": mounts.NOSUID, "nodev": mounts.NODEV, "noexec": mounts.NOEXEC}
+PROPAGATION = {
+    "private": mounts.PRIVATE,
+    "rprivate": mounts.PRIVATE,
+    "slave": mounts.SLAVE,
+    "rslave": mounts.SLAVE,
+    "shared": mounts.SHARED,
+    "rshared": mounts.SHARED,
+}
+NO_DATA = {*ATTRIBUTES, *PROPAGATION, "rw", "bind", "rbind", "rro", "strictatime", "relatime", "suid", "dev", "exec"}
+KERNEL_DIRECTORIES = ("/proc", "/sys", "/dev")
+"""Must be plain directories of the image: a link there would be the start of many known escapes."""
+
+DEVICE_LINKS = {"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1",
+                "stderr": "/proc/self/fd/2", "ptmx": "pts/ptmx"}  # fmt: skip
+
+
+class SetupError(Exception):
+    """The container cannot be set up as asked; the message is for its user."""
+
+
+def open_sources(spec: Spec) -> dict[int, int]:
+    """The bind mounts of the spec, cloned: position in the list to descriptor."""
+    found: dict[int, int] = {}
+    shared = {point.path for point in mounts.mount_points() if point.shared}
+    for position, mount in enumerate(spec["mounts"]):
+        options = mount.get("options") or ()
+        if mount.get("type") == "bind":
+            found[position] = _clone_source(mount["source"], options, shared)
+    return found
+
+
+def _clone_source(source: str, options: Sequence[str], shared: set[str]) -> int:
+    recursive = "rbind" in options
+    propagation = next((PROPAGATION[name] for name in options if name in PROPAGATION), mounts.PRIVATE)
+    if propagation == mounts.SHARED and not any(_covers(point, source) for point in shared):
+        raise SetupError(f"path {source!r} is mounted on a mount that is not shared")
+    try:
+        made = mounts.clone(source, recursive=recursive)
+    except FileNotFoundError:
+        raise SetupError(f"error mounting {source!r}: no such file or directory") from None
+    attributes = _attributes(options)
+    if propagation != mounts.SHARED:
+        mounts.change(made, propagation=propagation, recursive=recursive)
+    if attributes:
+        mounts.change(made, add=attributes, recursive="rro" in options)
+    return made
+
+
+def _covers(point: str, path: str) -> bool:
+    return path == point or path.startswith(point.rstrip("/") + "/")
+
+
+def _attributes(options: Sequence[str]) -> int:
+    value = 0
+    for name in options:
+        value |= ATTRIBUTES.get(name, 0)
+    return value
+
+
+def mount_root(rootfs: Spec, staging: str) -> int:
+    """The overlay, attached to a directory that only this mount namespace sees it on; its root."""
+    lower, upper, work = list(rootfs["lower"]), rootfs.get("upper", ""), rootfs.get("work", "")
+    if rootfs.get("hidden"):
+        # The lower directory is the machine's own root: other layers on the same file system would lie within it.
+        mounts.tmpfs(staging, mode=0o755)
+        upper, work = f"{staging}/upper", f"{staging}/work"
+        os.mkdir(upper, 0o755)
+        os.mkdir(work, 0o700)
+        lower.insert(0, hiding_layer(f"{staging}/hidden", rootfs["hidden"]))
+    mounts.attach_at(mounts.overlay(lower, upper, work), staging)
+    return os.open(staging, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+
+
+def hiding_layer(directory: str, paths: Sequence[str]) -> str:
+    """A layer of opaque directories: nothing of the layers below shows through them."""
+    for path in paths:
+        target = directory
+        for name in path.strip("/").split("/"):
+            target = f"{target}/{name}"
+            if not os.path.isdir(target):
+                os.makedirs(target)
+                _look_like(target, target.removeprefix(directory))
+        os.chmod(target, 0o1777 if path == "/tmp" else 0o755)
+        os.setxattr(target, "trusted.overlay.opaque", b"y")
+    return directory
+
+
+def _look_like(made: str, original: str) -> None:
+    """A directory on top decides what the merged one looks like."""
+    try:
+        about = os.stat(original)
+    except FileNotFoundError:
+        return
+    os.chown(made, about.st_uid, about.st_gid)
+    os.chmod(made, stat.S_IMODE(about.st_mode))
+
+
+def mount_all(spec: Spec, root: int, sources: Mapping[int, int]) -> None:
+    """In the order of the spec, so that later ones may lie in earlier ones."""
+    for position, mount in enumerate(spec["mounts"]):
+        destination, options = mount["destination"], mount.get("options") or ()
+        made = sources.get(position)
+        if made is None:
+            made = _filesystem(mount["type"], options)
+        try:
+            target = _target(root, destination, made)
+            mounts.attach(made, target)
+            os.close(target)
+        except OSError as error:
+            raise SetupError(
+                f"error mounting {mount.get('source')!r} to rootfs at {destination!r}: {error.strerror}"
+            ) from error
+        os.close(made)
+
+
+def _filesystem(fstype: str, options: Sequence[str]) -> int:
+    data: list[tuple[str, str | None]] = []
+    for option in options:
+        if option not in NO_DATA:
+            name, separator, value = option.partition("=")
+            data.append((name, value if separator else None))
+    return mounts.filesystem(fstype, data, attributes=_attributes(options))
+
+
+def _target(root: int, destination: str, made: int) -> int:
+    """Where a mount goes. `destination` is resolved as the container would, but cannot leave it."""
+    directory = stat.S_ISDIR(os.stat(f"/proc/self/fd/{made}").st_mode)
+    if destination in KERNEL_DIRECTORIES:
+        return _plain_directory(root, destination)
+    return beneath.make_like(root, destination, directory=directory)
+
+
+def _plain_directory(root: int, path: str) -> int:
+    name = path.strip("/")
+    try:
+        return beneath.open_at(root, name, os.O_PATH | os.O_DIRECTORY, resolve=beneath.IN_ROOT | beneath.NO_SYMLINKS)
+    except FileNotFoundError:
+        return beneath.make_directories(root, name)
+    except OSError:
+        raise SetupError(f"{path} must be mounted on an ordinary directory") from None
+
+
+def make_devices(spec: Spec, root: int, *, only_bind: bool = False) -> None:
+    """Nodes and links in /dev, which is a fresh tmpfs by now."""
+    dev = beneath.open_at(root, "dev", os.O_PATH | os.O_DIRECTORY, resolve=beneath.IN_ROOT | beneath.NO_SYMLINKS)
+    try:
+        for name, leads_to in DEVICE_LINKS.items():
+            os.symlink(leads_to, name, dir_fd=dev)
+        for device in spec["linux"].get("devices") or ():
+            _make_device(dev, device, only_bind=only_bind)
+    finally:
+        os.close(dev)
+
+
+def _make_device(dev: int, device: Spec, *, only_bind: bool) -> None:
+    path = device["path"]
+    if not path.startswith("/dev/"):
+        raise SetupError(f"device {path!r} is not below /dev")
+    parent, _, name = path.removeprefix("/dev/").rpartition("/")
+    if name in ("", ".", ".."):
+        raise SetupError(f"device {path!r} has no name")
+    directory = beneath.make_directories(dev, parent)
+    try:
+        if only_bind:
+            target = beneath.make_like(dev, path.removeprefix("/dev/"), directory=False)
+            made = mounts.clone(device.get("hostPath") or path)
+            mounts.attach(made, target)
+            os.close(made)
+            os.close(target)
+            return
+        kind = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}[device["type"]]
+        mode = device.get("fileMode", 0o666)
+        os.mknod(name, kind | mode, os.makedev(device.get("major", 0), device.get("minor", 0)), dir_fd=directory)
+        os.chown(name, device.get("uid", 0), device.get("gid", 0), dir_fd=directory, follow_symlinks=False)
+    finally:
+        os.close(directory)
+
+
+def hide_paths(spec: Spec, root: int, null: int) -> None:
+    """Masked paths show nothing; read-only ones cannot be written. `null` is the host's /dev/null."""
+    for path in spec["linux"].get("readonlyPaths") or ():
+        for found in _existing(root, path):
+            made = mounts.clone(found, recursive=True)
+            mounts.change(made, add=mounts.RDONLY | mounts.NOSUID | mounts.NODEV | mounts.NOEXEC, recursive=True)
+            mounts.attach(made, found)
+            os.close(made)
+    for path in spec["linux"].get("maskedPaths") or ():
+        for found in _existing(root, path):
+            if stat.S_ISDIR(os.stat(f"/proc/self/fd/{found}").st_mode):
+                made = mounts.filesystem("tmpfs", [("size", "0"), ("nr_inodes", "2")], attributes=mounts.RDONLY)
+            else:
+                made = mounts.clone(null)
+            mounts.attach(made, found)
+            os.close(made)
+
+
+def _existing(root: int, path: str) -> Iterator[int]:
+    try:
+        found = beneath.open_path(root, path)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    yield found
+    os.close(found)
+
+
+def mount_cgroups(root: int, views: Sequence[tuple[str, str]]) -> None:
+    """What the container may see of its own limits, read-only."""
+    try:
+        where = beneath.open_at(root, "sys/fs/cgroup", os.O_PATH | os.O_DIRECTORY)
+    except FileNotFoundError:
+        return
+    if len(views) != 1 or views[0][0]:
+        made = mounts.filesystem("tmpfs", [("mode", "755")], attributes=mounts.NOSUID | mounts.NODEV | mounts.NOEXEC)
+        mounts.attach(made, where)
+        os.close(where)
+        where = beneath.open_at(root, "sys/fs/cgroup", os.O_PATH | os.O_DIRECTORY)
+    for name, directory in views:
+        target = beneath.make_directories(where, name)
+        made = mounts.clone(directory)
+        mounts.change(made, add=mounts.RDONLY | mounts.NOSUID | mounts.NODEV | mounts.NOEXEC)
+        mounts.attach(made, target)
+        os.close(made)
+        os.close(target)
+    os.close(where)
+
+
+def make_readonly(root: int) -> None:
+    """Only the mount of the root itself: volumes stay as they are."""
+    mounts.change(root, add=mounts.RDONLY)

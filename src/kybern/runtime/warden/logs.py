@@ -1,0 +1,74 @@
+"""A container's log in CRI's format: `<time> <stream> F|P <line>`, one file until the node's agent says reopen.
+
+A line longer than 16 KiB is written in parts (P), the last one marked F.
+"""
+
+import os
+import time
+
+LINE_BYTES_MAX = 16 * 1024
+MODE = 0o640
+NANOSECONDS = 1_000_000_000
+
+
+class Log:
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.descriptor = self._open()
+        self.unfinished: dict[str, bytes] = {}
+        """The beginning of each stream's current line."""
+
+    def _open(self) -> int:
+        """Never through a link: the directory is the kubelet's, but containers may share it by a volume."""
+        os.makedirs(os.path.dirname(self.path), 0o755, exist_ok=True)
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        return os.open(self.path, flags, MODE)
+
+    def reopen(self) -> None:
+        old, self.descriptor = self.descriptor, self._open()
+        os.close(old)
+
+    def write(self, stream: str, data: bytes) -> None:
+        lines = (self.unfinished.pop(stream, b"") + data).split(b"\n")
+        rest = lines.pop()
+        begin = stamp(time.time_ns()) + b" " + stream.encode()
+        full = begin + b" F "
+        out: list[bytes] = []
+        for line in lines:
+            if len(line) > LINE_BYTES_MAX:
+                whole, line = self._parts(line, begin)
+                out += whole
+            out += (full, line, b"\n")
+        if len(rest) > LINE_BYTES_MAX:
+            whole, rest = self._parts(rest, begin)
+            out += whole
+        if rest:
+            self.unfinished[stream] = rest
+        self._append(b"".join(out))
+
+    def _parts(self, line: bytes, begin: bytes) -> tuple[list[bytes], bytes]:
+        """All but the last piece of a long line as P records, and the last piece."""
+        pieces = [line[start : start + LINE_BYTES_MAX] for start in range(0, len(line), LINE_BYTES_MAX)]
+        return [begin + b" P " + piece + b"\n" for piece in pieces[:-1]], pieces[-1]
+
+    def _append(self, data: bytes) -> None:
+        """A full disk loses log lines, never the container."""
+        left = memoryview(data)
+        while left:
+            try:
+                left = left[os.write(self.descriptor, left) :]
+            except OSError:
+                return
+
+    def finish(self) -> None:
+        """The streams have ended: what never saw its line end is written as a part."""
+        for stream, rest in self.unfinished.items():
+            self._append(stamp(time.time_ns()) + b" " + stream.encode() + b" P " + rest + b"\n")
+        self.unfinished.clear()
+        os.close(self.descriptor)
+        self.descriptor = -1
+
+
+def stamp(nanoseconds: int) -> bytes:
+    seconds, rest = divmod(nanoseconds, NANOSECONDS)
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{rest:09d}Z".encode()

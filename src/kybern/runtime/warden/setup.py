@@ -1,0 +1,238 @@
+"""What a container's first process does between fork and exec, as tables of steps.
+
+Each step takes the same `Child`. Order is meaning: the file system is built while the host is still visible, the root
+is changed when nothing more is needed from it, and privileges go last. A step that raises ends the process; the
+message travels to the warden over the socket that closes by itself once the program runs.
+"""
+
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+from kybern.linux import beneath, mounts, namespaces, processes, tty
+from kybern.runtime.warden import filesystem, identity
+
+DEFAULT_SIGNALS = set(signal.valid_signals()) - {signal.SIGKILL, signal.SIGSTOP}
+UMASK = 0o022
+ROOT_USER = identity.User(0, 0, (0,), "/")
+
+
+@dataclass(slots=True)
+class Child:
+    spec: Mapping[str, Any]
+    rootfs: Mapping[str, Any]
+    staging: str
+    """An empty directory of the host, for mounting the root on where nobody else sees it."""
+    stdio: Sequence[int]
+    """Descriptors of the three streams; empty with a terminal."""
+    filter_program: bytes | None
+    cgroup_views: Sequence[tuple[str, str]]
+    warden: socket.socket
+    pid_namespace_of: int = -1
+    """For a process in a running container: a pidfd of its first process."""
+    root: int = -1
+    null: int = -1
+    sources: dict[int, int] = field(default_factory=dict)
+    user: identity.User = ROOT_USER
+
+    @property
+    def process(self) -> Mapping[str, Any]:
+        found: Mapping[str, Any] = self.spec["process"]
+        return found
+
+
+def start(child: Child) -> NoReturn:
+    """The first process of a container."""
+    _take(CONTAINER_STEPS, child)
+
+
+def start_another(child: Child) -> NoReturn:
+    """One more process in a running container."""
+    _take(EXEC_STEPS, child)
+
+
+def _take(steps: Sequence[Callable[[Child], None]], child: Child) -> NoReturn:
+    code = 128
+    try:
+        for step in steps:
+            step(child)
+    except identity.CannotRun as error:
+        code = error.code
+        _report(child.warden, {"error": str(error), "code": code})
+    except filesystem.SetupError as error:
+        _report(child.warden, {"error": str(error), "code": code})
+    except OSError as error:
+        where = f": {error.filename}" if error.filename else ""
+        _report(child.warden, {"error": f"{(error.strerror or str(error)).lower()}{where}", "code": code})
+    except BaseException as error:  # noqa: BLE001 - nothing may leave this function into the warden's own code
+        _report(child.warden, {"error": f"{type(error).__name__}: {error}", "code": code})
+    finally:
+        os._exit(code)
+
+
+def _report(warden: socket.socket, message: Mapping[str, Any], descriptors: Sequence[int] = ()) -> None:
+    try:
+        socket.send_fds(warden, [json.dumps(message).encode()], list(descriptors))
+    except OSError:
+        pass  # the warden is gone: there is nobody to tell
+
+
+# The steps
+
+
+def forget_the_warden(child: Child) -> None:
+    processes.set_dumpable(False)
+    signal.set_wakeup_fd(-1)
+    for number in DEFAULT_SIGNALS:
+        try:
+            signal.signal(number, signal.SIG_DFL)
+        except (OSError, ValueError):
+            pass  # libc keeps two real-time signals for itself
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, DEFAULT_SIGNALS)
+    os.setsid()
+    processes.set_oom_score_adj(int(child.process.get("oomScoreAdj") or 0))
+
+
+def enter_namespaces(child: Child) -> None:
+    wanted = {entry["type"]: entry.get("path", "") for entry in child.spec["linux"]["namespaces"]}
+    new = 0
+    for name, kind in namespaces.IN_ORDER.items():
+        if name in ("pid", "cgroup") or name not in wanted:
+            continue  # the process was forked into its PID namespace; its cgroup is not known before it is in it
+        if wanted[name]:
+            opened = os.open(wanted[name], os.O_RDONLY | os.O_CLOEXEC)
+            namespaces.setns(opened, kind)
+            os.close(opened)
+        else:
+            new |= kind
+    namespaces.unshare(new)
+    if child.spec.get("hostname") and new & namespaces.NEWUTS:
+        namespaces.sethostname(child.spec["hostname"])
+
+
+def build_root(child: Child) -> None:
+    os.umask(0)  # what is made here has exactly the mode it is to have
+    child.null = os.open("/dev/null", os.O_PATH | os.O_CLOEXEC)
+    child.sources = filesystem.open_sources(child.spec)
+    views = [(name, path) for name, path in child.cgroup_views]
+    mounts.set_propagation("/", mounts.PRIVATE)
+    child.root = filesystem.mount_root(child.rootfs, child.staging)
+    filesystem.mount_all(child.spec, child.root, child.sources)
+    filesystem.make_devices(child.spec, child.root)
+    filesystem.mount_cgroups(child.root, views)
+    filesystem.hide_paths(child.spec, child.root, child.null)
+
+
+def know_the_user(child: Child) -> None:
+    child.user = identity.resolve_user(child.root, child.process["user"])
+
+
+def make_working_directory(child: Child) -> None:
+    try:
+        os.close(beneath.make_directories(child.root, child.process.get("cwd") or "/"))
+    except OSError as error:
+        raise filesystem.SetupError(f"mkdir {child.process.get('cwd')}: {error.strerror}") from None
+
+
+def open_terminal(child: Child) -> None:
+    """A terminal of the container's own devpts; the warden gets its master with the report."""
+    if not child.process.get("terminal"):
+        _report(child.warden, {"ready": True, "user": _user(child)})
+        return
+    master, slave, _ = tty.open_pair(child.root)
+    os.fchown(slave, child.user.uid, -1)
+    if child.pid_namespace_of < 0:
+        console = beneath.make_like(child.root, "dev/console", directory=False)
+        made = mounts.clone(slave)
+        mounts.attach(made, console)
+        os.close(made)
+        os.close(console)
+    tty.make_controlling(slave)
+    child.stdio = (slave, slave, slave)
+    _report(child.warden, {"ready": True, "user": _user(child)}, [master])
+    os.close(master)
+
+
+def _user(child: Child) -> list[Any]:
+    return [child.user.uid, child.user.gid, list(child.user.groups)]
+
+
+def wait_for_leave(child: Child) -> None:
+    """The warden writes down who this is and puts it under its limits; without a warden it must not run."""
+    if child.warden.recv(1) != b"g":
+        os._exit(1)
+
+
+def change_root(child: Child) -> None:
+    """Everything of the host is out of reach from here on."""
+    if any(entry["type"] == "cgroup" for entry in child.spec["linux"]["namespaces"]):
+        namespaces.unshare(namespaces.NEWCGROUP)
+    if child.spec["root"].get("readonly"):
+        filesystem.make_readonly(child.root)
+    mounts.pivot_root(child.root)
+
+
+def connect_streams(child: Child) -> None:
+    os.umask(UMASK)
+    for number, descriptor in enumerate(child.stdio):
+        os.dup2(descriptor, number)
+    if not child.process.get("terminal"):
+        for number in range(3):
+            try:
+                os.fchown(number, child.user.uid, -1)
+            except OSError:
+                pass  # a stream that has no owner to change
+    sys.stdin = sys.stdout = sys.stderr = None
+
+
+def limit_resources(child: Child) -> None:
+    limits = {entry["type"]: (entry["soft"], entry["hard"]) for entry in child.process.get("rlimits") or ()}
+    processes.set_limits(limits)
+
+
+def run_program(child: Child) -> None:
+    root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    identity_of = child.process
+    variables = identity.environment(identity_of, child.user)
+    identity.become(identity_of, child.user, child.filter_program)
+    identity.enter_directory(root, identity_of.get("cwd") or "/")
+    os.close(root)
+    processes.close_on_exec_from(3)
+    identity.run(identity_of["args"], variables)
+
+
+def join_container(child: Child) -> None:
+    """All namespaces of a running container at once, by its first process' pidfd."""
+    kinds = namespaces.NEWNS | namespaces.NEWIPC | namespaces.NEWUTS | namespaces.NEWNET | namespaces.NEWCGROUP
+    namespaces.setns(child.pid_namespace_of, kinds)
+    child.root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+
+
+CONTAINER_STEPS: tuple[Callable[[Child], None], ...] = (
+    forget_the_warden,
+    enter_namespaces,
+    build_root,
+    know_the_user,
+    make_working_directory,
+    open_terminal,
+    wait_for_leave,
+    change_root,
+    connect_streams,
+    limit_resources,
+    run_program,
+)
+EXEC_STEPS: tuple[Callable[[Child], None], ...] = (
+    forget_the_warden,
+    join_container,
+    know_the_user,
+    open_terminal,
+    wait_for_leave,
+    connect_streams,
+    limit_resources,
+    run_program,
+)
