@@ -138,7 +138,9 @@ async def test_a_body_of_the_wrong_type_is_refused(api: Any, config_map: Any) ->
     config_map["data"] = {"k": 7}
     answer = await api.post(CONFIG_MAPS, config_map)
     assert answer.status == 400
-    assert answer.message.startswith('ConfigMap in version "v1" cannot be handled as a ConfigMap: json: cannot unmarshal')
+    assert answer.message.startswith(
+        'ConfigMap in version "v1" cannot be handled as a ConfigMap: json: cannot unmarshal'
+    )
 
 
 async def test_a_body_of_another_kind_is_refused(api: Any, config_map: Any) -> None:
