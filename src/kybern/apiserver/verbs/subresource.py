@@ -91,7 +91,7 @@ async def post(
     sent = changed_meta(in_namespace(sent, at.namespace), name=at.name, creation_timestamp=machine.now())
     if creator is not None:
         admission = admission_for(storage, writing, "CREATE", at.namespace, at.name, sent, None)
-        async with reserved(machine, admission) as outcome:
+        with reserved(machine, admission) as outcome:
             await admit(machine, admission)
             await validate(machine, admission)
             made = await creator(admission.object, request)
