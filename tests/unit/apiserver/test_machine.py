@@ -193,7 +193,7 @@ async def test_the_servers_own_parts_read_and_write_objects(api: Any) -> None:
 
 
 async def test_objects_of_the_server_obey_the_rules(api: Any) -> None:
-    with pytest.raises(Exception, match="metadata.name"):
+    with pytest.raises(Exception, match="is invalid"):
         await api.objects.create(Namespace(metadata=ObjectMeta(name="Not A Name")))
 
 
