@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from kybern.api import protobuf
 from kybern.api.errors import BadRequest, RequestEntityTooLarge, UnsupportedMediaType
 from kybern.api.kind import Kind
 from kybern.api.meta_v1 import DeleteOptions
@@ -12,6 +13,8 @@ from kybern.apiserver.options import Writing
 from kybern.registry.resource import Obj
 from kybern.web.http import BodyTooLarge, Request
 
+PROTOBUF = "application/vnd.kubernetes.protobuf"
+READ = (*MEDIA, PROTOBUF)
 YAML_TYPES = (YAML, "application/x-yaml", "text/yaml")
 LIMIT = 3 * 1024 * 1024
 YAML_BYTES_MAX = 1024 * 1024  # reading YAML takes a hundred times as long as JSON
@@ -47,8 +50,10 @@ def object_in(body: bytes, media: str, kind: Kind, writing: Writing) -> Obj:
         elif media in YAML_TYPES:
             value, repeated = from_yaml(body)
             obj, problems = decode_value(kind.type, value, check, repeated)
+        elif media == PROTOBUF:  # what it does not know was dropped, as upstream drops it
+            obj, problems = decode_value(kind.type, protobuf.decode(body), False)
         else:
-            raise unsupported(MEDIA)
+            raise unsupported(READ)
     except Malformed as error:
         raise malformed(kind, body, error) from None
     check_kind(obj, kind)
@@ -97,10 +102,12 @@ def delete_options(body: bytes, media: str) -> DeleteOptions:
         if media in YAML_TYPES:
             value, _ = from_yaml(body)
             options: DeleteOptions = decode_value(DeleteOptions, value, False)[0]
+        elif media == PROTOBUF:
+            options = decode_value(DeleteOptions, protobuf.decode(body), False)[0]
         elif media == JSON:
             options = decode(DeleteOptions, body, False)[0]
         else:
-            raise unsupported(MEDIA)
+            raise unsupported(READ)
     except Malformed as error:
         raise unrecognized("DeleteOptions", error, body) from None
     if options.kind not in (None, "", "DeleteOptions"):
