@@ -225,7 +225,7 @@ def test_a_binding_for_another_pod_of_the_same_name_conflicts() -> None:
 
 
 def test_a_binding_needs_a_node() -> None:
-    with pytest.raises(Invalid, match="target.name: Required value"):
+    with pytest.raises(Invalid, match=r"target\.name: Required value"):
         bind(pod(), binding({"kind": "Node", "name": ""}))
 
 
