@@ -1,14 +1,20 @@
 """The admission plugins: what they fill in, and what they refuse in which words."""
 
+import base64
 from collections.abc import Iterable
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from msgspec.structs import replace
 
 from kybern.aio.clock import LoopClock
 from kybern.aio.ids import Ids
 from kybern.api.authentication_v1 import BoundObjectReference, TokenRequest, TokenRequestSpec
+from kybern.api.certificates_v1 import CertificateSigningRequest
 from kybern.api.codec import from_builtins
 from kybern.api.coordination_v1 import Lease
 from kybern.api.core_v1 import LimitRange, Namespace, Node, PersistentVolumeClaim, Pod, ResourceQuota, ServiceAccount
@@ -88,9 +94,9 @@ def test_every_plugin_has_upstream_s_name() -> None:
     assert [plugin.name for plugin in World().plugins] == [
         "NamespaceLifecycle", "LimitRanger", "ServiceAccount", "NodeRestriction", "TaintNodesByCondition",
         "PodSecurity", "Priority", "DefaultTolerationSeconds", "DefaultStorageClass", "RuntimeClass",
-        "DefaultIngressClass", "RBACEscalation", "ResourceQuota",
+        "CertificateApproval", "CertificateSigning", "CertificateSubjectRestriction", "DefaultIngressClass", "RBACEscalation", "ResourceQuota",
     ]  # fmt: skip
-    assert len(ADMISSION) == 13
+    assert len(ADMISSION) == 16
 
 
 # NamespaceLifecycle
@@ -545,3 +551,39 @@ async def test_a_node_asks_for_tokens_of_its_pods_only() -> None:
 async def test_a_node_without_a_name_gets_nothing() -> None:
     nameless = User("system:serviceaccount:x:y", ("system:nodes",))
     assert "could not determine node" in await node_world().refused(pod(), user=nameless)
+
+
+# Certificates
+
+
+def signing_request(name: str, *organizations: str, signer: str = "kubernetes.io/kube-apiserver-client") -> Any:
+    names = [(NameOID.COMMON_NAME, "eve"), *((NameOID.ORGANIZATION_NAME, text) for text in organizations)]
+    subject = x509.Name([x509.NameAttribute(oid, text) for oid, text in names])
+    made = x509.CertificateSigningRequestBuilder(subject).sign(ec.generate_private_key(ec.SECP256R1()), hashes.SHA256())
+    request = base64.b64encode(made.public_bytes(serialization.Encoding.PEM)).decode()
+    return build(CertificateSigningRequest, name, {"spec": {"request": request, "signerName": signer}})
+
+
+async def test_no_certificate_makes_its_holder_a_master() -> None:
+    await World().admit(signing_request("eve", "dev"))
+    assert await World().refused(signing_request("eve", "dev", "system:masters")) == (
+        'certificatesigningrequests.certificates.k8s.io "eve" is forbidden: use of '
+        "kubernetes.io/kube-apiserver-client signer with system:masters group is not allowed"
+    )
+
+
+async def test_approving_and_signing_are_rights_by_signer() -> None:
+    signers = {"apiGroups": ["certificates.k8s.io"], "resources": ["signers"]}
+    rules = [{**signers, "verbs": ["approve"], "resourceNames": ["example.com/*"]},
+             {**signers, "verbs": ["sign"], "resourceNames": ["example.com/a"]}]  # fmt: skip
+    world = World(role("reader", *rules), BOUND)
+    for signer, approves, signs in (
+        ("example.com/a", True, True), ("example.com/b", True, False), ("kubernetes.io/kubelet-serving", False, False),
+    ):  # fmt: skip
+        old = signing_request("r", signer=signer)
+        signed = replace(old, status=replace(old.status, certificate="Y2VydA=="))
+        for part, allowed in (("approval", approves), ("status", signs)):
+            if allowed:
+                await world.admit(signed, old, sub=part)
+            else:
+                assert f'with signerName "{signer}"' in await world.refused(signed, old, sub=part)

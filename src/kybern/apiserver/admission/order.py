@@ -4,6 +4,11 @@ stores an object (RBAC escalation) at the end, and the quota last, so that only 
 
 from collections.abc import Callable
 
+from kybern.apiserver.admission.certificates import (
+    CertificateApproval,
+    CertificateSigning,
+    CertificateSubjectRestriction,
+)
 from kybern.apiserver.admission.default_classes import DefaultIngressClass, DefaultStorageClass
 from kybern.apiserver.admission.default_toleration_seconds import DefaultTolerationSeconds
 from kybern.apiserver.admission.limit_ranger import LimitRanger
@@ -30,6 +35,9 @@ ADMISSION: tuple[Callable[[Inputs], AdmissionPlugin], ...] = (
     DefaultTolerationSeconds,
     DefaultStorageClass,
     RuntimeClassAdmission,
+    CertificateApproval,
+    CertificateSigning,
+    CertificateSubjectRestriction,
     DefaultIngressClass,
     RbacEscalation,
     ResourceQuotaAdmission,

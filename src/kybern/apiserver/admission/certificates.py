@@ -1,0 +1,83 @@
+"""CertificateApproval, CertificateSigning, CertificateSubjectRestriction: who may have which certificate issued.
+
+- Approving, and signing, needs the right to do so with the request's signer: by its name, or for its whole domain.
+- No client certificate may say that its holder is one of the system's masters.
+"""
+
+import base64
+import binascii
+
+from cryptography import x509
+from cryptography.x509.oid import NameOID
+
+from kybern.api.certificates_v1 import CertificateSigningRequest
+from kybern.apiserver.admission.plugin import Plugin, is_write_of, refused
+from kybern.apiserver.auth.rbac import MASTERS
+from kybern.apiserver.request import Admission, Attributes, Authorizer, User
+
+CLIENT_SIGNER = "kubernetes.io/kube-apiserver-client"
+GROUP = "certificates.k8s.io"
+
+
+def is_part(admission: Admission, subresource: str) -> bool:
+    kind = admission.resource.kind.type
+    return kind is CertificateSigningRequest and admission.subresource == subresource and admission.old is not None
+
+
+def may(authorizer: Authorizer, user: User, verb: str, signer: str) -> bool:
+    """By the signer's own name, or as `domain/*`."""
+    return any(
+        authorizer.decide(
+            Attributes(user=user, verb=verb, group=GROUP, version="*", resource="signers", name=name)
+        ).allowed
+        for name in (signer, f"{signer.partition('/')[0]}/*")
+    )
+
+
+class CertificateApproval(Plugin):
+    name = "CertificateApproval"
+
+    async def validate(self, admission: Admission) -> None:
+        if not is_part(admission, "approval"):
+            return
+        signer = admission.old.spec.signer_name
+        if not may(self.inputs.authorizer, admission.user, "approve", signer):
+            raise refused(admission, f'user not permitted to approve requests with signerName "{signer}"')
+
+
+class CertificateSigning(Plugin):
+    name = "CertificateSigning"
+
+    async def validate(self, admission: Admission) -> None:
+        if not is_part(admission, "status"):
+            return
+        old, new = admission.old.status, admission.object.status
+        if (old.certificate, failures(old.conditions)) == (new.certificate, failures(new.conditions)):
+            return
+        signer = admission.old.spec.signer_name
+        if not may(self.inputs.authorizer, admission.user, "sign", signer):
+            raise refused(admission, f'user not permitted to sign requests with signerName "{signer}"')
+
+
+def failures(conditions: tuple[object, ...] | None) -> list[object]:
+    return [condition for condition in conditions or () if getattr(condition, "type", "") == "Failed"]
+
+
+class CertificateSubjectRestriction(Plugin):
+    name = "CertificateSubjectRestriction"
+
+    async def validate(self, admission: Admission) -> None:
+        if not is_write_of(admission, CertificateSigningRequest, "CREATE"):
+            return
+        spec = admission.object.spec
+        if spec.signer_name == CLIENT_SIGNER and MASTERS in organizations(spec.request):
+            raise refused(admission, f"use of {CLIENT_SIGNER} signer with {MASTERS} group is not allowed")
+
+
+def organizations(request: str) -> list[str]:
+    """Those that a certificate request names; none where it cannot be read, which validation refuses."""
+    try:
+        subject = x509.load_pem_x509_csr(base64.b64decode(request)).subject
+    except (ValueError, binascii.Error):
+        return []
+    return [str(item.value) for item in subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)]
