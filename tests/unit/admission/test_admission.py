@@ -390,6 +390,26 @@ async def test_restricted_asks_for_four_statements() -> None:
     )
 
 
+async def test_probes_and_hooks_stay_within_the_pod() -> None:
+    probe = {"httpGet": {"port": 80, "host": "169.254.169.254"}}
+    message = await secured("baseline").refused(pod(containers=[{"name": "c", "image": "i", "livenessProbe": probe}]))
+    assert message.endswith('(container "c" uses probe or lifecycle host "169.254.169.254")')
+
+
+async def test_a_user_namespace_makes_root_harmless_and_unmasked_proc_baseline() -> None:
+    context = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}, "runAsUser": 0}
+    profile = {"seccompProfile": {"type": "RuntimeDefault"}}
+    rooted = pod(
+        hostUsers=False, securityContext=profile, containers=[{"name": "c", "image": "i", "securityContext": context}]
+    )
+    await secured("restricted").admit(rooted)
+    unmasked = pod(
+        hostUsers=False, containers=[{"name": "c", "image": "i", "securityContext": {"procMount": "Unmasked"}}]
+    )
+    await secured("baseline").admit(unmasked)
+    assert "procMount" in await secured("restricted").refused(unmasked)
+
+
 async def test_a_level_to_warn_of_only_warns() -> None:
     world = secured("privileged", **{"pod-security.kubernetes.io/warn": "baseline"})
     asked = await world.run(world.admission(pod(hostNetwork=True)))

@@ -19,6 +19,7 @@ SYSCTLS = {
     "net.ipv4.ip_unprivileged_port_start", "net.ipv4.ip_local_reserved_ports", "net.ipv4.tcp_keepalive_time",
     "net.ipv4.tcp_fin_timeout", "net.ipv4.tcp_keepalive_intvl", "net.ipv4.tcp_keepalive_probes",
     "net.ipv4.tcp_rmem", "net.ipv4.tcp_wmem",
+    "net.ipv4.tcp_slow_start_after_idle", "net.ipv4.tcp_notsent_lowat",
 }  # fmt: skip
 SELINUX_TYPES = {"", "container_t", "container_init_t", "container_kvm_t", "container_engine_t"}
 VOLUMES = {
@@ -99,6 +100,42 @@ def host_ports(spec: PodSpec, _: Mapping[str, str]) -> Iterator[str]:
         yield f"hostPort ({where(names, said if len(names) == 1 else said.replace('uses', 'use', 1))})"
 
 
+def other_hosts(spec: PodSpec, _: Mapping[str, str]) -> Iterator[str]:
+    """Probes and lifecycle hooks that the kubelet would send elsewhere than to the pod."""
+    found = {c.name: list(hosts_of(c)) for c in containers(spec)}
+    names = sorted(name for name, hosts in found.items() if hosts)
+    hosts = sorted({host for listed in found.values() for host in listed})
+    if names:
+        verb = "uses" if len(names) == 1 else "use"
+        what = "probe or lifecycle host" if len(hosts) == 1 else "probe or lifecycle hosts"
+        yield f"probe or lifecycle host ({where(names, f'{verb} {what} {quoted(hosts)}')})"
+
+
+def hosts_of(container: Any) -> Iterator[str]:
+    hooks = container.lifecycle
+    handlers = [container.liveness_probe, container.readiness_probe, container.startup_probe]
+    handlers += [hooks.post_start, hooks.pre_stop] if hooks else []
+    for handler in handlers:
+        for action in (handler.http_get, handler.tcp_socket) if handler else ():
+            if action and action.host:
+                yield action.host
+
+
+def in_user_namespace(spec: PodSpec) -> bool:
+    """Root there is nobody here."""
+    return spec.host_users is False
+
+
+def is_windows(spec: PodSpec) -> bool:
+    """Where these fields of a security context do not exist."""
+    return spec.os is not None and spec.os.name == "windows"
+
+
+def proc_mounts_by_root(spec: PodSpec, annotations: Mapping[str, str]) -> Iterator[str]:
+    if not in_user_namespace(spec):
+        yield from proc_mounts(spec, annotations)
+
+
 def proc_mounts(spec: PodSpec, _: Mapping[str, str]) -> Iterator[str]:
     names = those(spec, lambda context: context.proc_mount not in (None, "", "Default"))
     if names:
@@ -156,6 +193,8 @@ def host_process(spec: PodSpec, _: Mapping[str, str]) -> Iterator[str]:
 
 
 def may_escalate(spec: PodSpec, _: Mapping[str, str]) -> Iterator[str]:
+    if is_windows(spec):
+        return
     names = unless(spec, lambda context: context.allow_privilege_escalation is False)
     if names:
         said = "must set securityContext.allowPrivilegeEscalation=false"
@@ -168,6 +207,8 @@ def unless(spec: PodSpec, right: Callable[[Any], bool]) -> list[str]:
 
 
 def unrestricted_capabilities(spec: PodSpec, _: Mapping[str, str]) -> Iterator[str]:
+    if is_windows(spec):
+        return
     keeping = unless(spec, lambda context: "ALL" in ((context.capabilities and context.capabilities.drop) or ()))
     adding, found = added_capabilities(spec, {"NET_BIND_SERVICE"})
     parts = []
@@ -197,6 +238,8 @@ def camel(name: str) -> str:
 
 
 def may_be_root(spec: PodSpec, _: Mapping[str, str]) -> Iterator[str]:
+    if in_user_namespace(spec):
+        return
     pod = spec.security_context.run_as_non_root if spec.security_context else None
     explicit = those(spec, lambda context: context.run_as_non_root is False)
     silent = [] if pod else unless(spec, lambda context: context.run_as_non_root is not None)
@@ -210,6 +253,8 @@ def may_be_root(spec: PodSpec, _: Mapping[str, str]) -> Iterator[str]:
 
 
 def is_root(spec: PodSpec, _: Mapping[str, str]) -> Iterator[str]:
+    if in_user_namespace(spec):
+        return
     found = those(spec, lambda context: context.run_as_user == 0)
     parts = ["pod"] if spec.security_context and spec.security_context.run_as_user == 0 else []
     parts += [where(found, "")[:-1]] if found else []
@@ -218,6 +263,8 @@ def is_root(spec: PodSpec, _: Mapping[str, str]) -> Iterator[str]:
 
 
 def no_seccomp(spec: PodSpec, _: Mapping[str, str]) -> Iterator[str]:
+    if is_windows(spec):
+        return
     pod = spec.security_context.seccomp_profile if spec.security_context else None
     covered = pod is not None and pod.type in SECCOMP
 
@@ -232,10 +279,10 @@ def no_seccomp(spec: PodSpec, _: Mapping[str, str]) -> Iterator[str]:
 
 
 BASELINE: tuple[Check, ...] = (
-    apparmor, more_capabilities, host_namespaces, host_paths, host_ports, host_process, privileged, proc_mounts, selinux,
-    unconfined_seccomp, sysctls,
+    apparmor, more_capabilities, host_namespaces, host_paths, host_ports, host_process, other_hosts, privileged,
+    proc_mounts_by_root, selinux, unconfined_seccomp, sysctls,
 )  # fmt: skip
 RESTRICTED: tuple[Check, ...] = (
-    apparmor, host_namespaces, host_ports, host_process, privileged, proc_mounts, selinux, sysctls, may_escalate,
-    unrestricted_capabilities, other_volumes, may_be_root, is_root, no_seccomp,
+    apparmor, host_namespaces, host_ports, host_process, other_hosts, privileged, proc_mounts, selinux, sysctls,
+    may_escalate, unrestricted_capabilities, other_volumes, may_be_root, is_root, no_seccomp,
 )  # fmt: skip
