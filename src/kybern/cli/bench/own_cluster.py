@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import shutil
 import signal
 import socket
@@ -44,21 +45,23 @@ async def own_cluster() -> AsyncIterator[OwnCluster]:
     data, port = directory / "data", str(free_port())
     words = (*KYBERN, "up", "--foreground", "--simulated", "--port", port, "--data-dir", str(data))
     try:
-        async with started(words), client_of(data, port) as client:
+        async with started(words, data), client_of(data, port) as client:
             await wait_ready(client)
         began = time.monotonic()
-        async with started(words), client_of(data, port) as client:
+        async with started(words, data), client_of(data, port) as client:
             await wait_ready(client)
             yield OwnCluster(client, f"https://127.0.0.1:{port}", time.monotonic() - began, await server_pid(data))
     finally:
-        await output_of(*KYBERN, "reset", "--data-dir", str(data))
+        await output_of(data, "reset")
         shutil.rmtree(directory, ignore_errors=True)
 
 
 @asynccontextmanager
-async def started(words: tuple[str, ...]) -> AsyncIterator[None]:
+async def started(words: tuple[str, ...], data: Path) -> AsyncIterator[None]:
     """A cluster in the foreground of a process of its own, which ends it when told to end."""
-    process = await asyncio.create_subprocess_exec(*words, stdout=DEVNULL, stderr=DEVNULL, stdin=DEVNULL)
+    process = await asyncio.create_subprocess_exec(
+        *words, stdout=DEVNULL, stderr=DEVNULL, stdin=DEVNULL, env=environment(data)
+    )
     try:
         yield
     finally:
@@ -86,10 +89,10 @@ async def client_of(data: Path, port: str) -> AsyncIterator[Client]:
 
 
 async def server_pid(data: Path) -> int:
-    answer = await output_of(*KYBERN, "status", "-o", "json", "--data-dir", str(data))
+    answer = await output_of(data, "status", "-o", "json")
     try:
-        return next(int(process["pid"]) for process in json.loads(answer)["processes"] if process["name"] == "server")
-    except (ValueError, StopIteration) as error:
+        return next(int(process["pid"]) for process in json.loads(answer)["programs"] if process["name"] == "server")
+    except (ValueError, KeyError, StopIteration) as error:
         raise StartFailed("the cluster ended as soon as it had started") from error
 
 
@@ -102,10 +105,18 @@ async def wait_ready(client: Client) -> None:
     raise StartFailed(f"the cluster was not ready within {START_SECONDS:g} s")
 
 
-async def output_of(*words: str) -> bytes:
-    process = await asyncio.create_subprocess_exec(*words, stdout=PIPE, stderr=DEVNULL, stdin=DEVNULL)
+async def output_of(data: Path, *words: str) -> bytes:
+    """Of a command about the cluster in `data`."""
+    process = await asyncio.create_subprocess_exec(
+        *KYBERN, *words, "--data-dir", str(data), stdout=PIPE, stderr=DEVNULL, stdin=DEVNULL, env=environment(data)
+    )
     output, _ = await process.communicate()
     return output
+
+
+def environment(data: Path) -> dict[str, str]:
+    """With a kubeconfig of its own: the user's is none of our business."""
+    return {**os.environ, "KUBECONFIG": str(data.parent / "kubeconfig")}
 
 
 def free_port() -> int:
