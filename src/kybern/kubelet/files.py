@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from contextlib import suppress
 
 from kybern.volumes.paths import pod_directory, single
 
@@ -42,3 +43,12 @@ def make_log_directory(path: str) -> None:
 
 def remove_tree(path: str) -> None:
     shutil.rmtree(path, ignore_errors=True)
+
+
+def remove_logs(path: str) -> None:
+    """A container's log and what was put aside of it."""
+    directory, name = os.path.split(path)
+    with suppress(OSError):
+        for entry in os.listdir(directory):
+            if entry == name or entry.startswith(f"{name}."):
+                os.unlink(f"{directory}/{entry}")

@@ -92,7 +92,7 @@ class Kubelet:
             tasks.create_task(self.parts.images.run())
             following = tasks.create_task(self.parts.pleg.run())
             await asyncio.sleep(0)  # the events are listened to before everything is listed
-            await self.parts.pleg.relist()
+            await self.parts.pleg.relist_at_last()
             await self.view.synced()
             self.view.on_change(Pod, self._pod_changed)
             self._adopt_orphans()

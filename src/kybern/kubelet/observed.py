@@ -6,6 +6,7 @@ Everything is found again from labels and annotations, so a kubelet that starts 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from kybern.api.core_v1 import Pod
 from kybern.runtime.cri import ContainerState, ContainerStatus, SandboxState, SandboxStatus
 
 POD_NAME = "io.kubernetes.pod.name"
@@ -80,3 +81,13 @@ def observed(sandboxes: Iterable[SandboxStatus], containers: Iterable[ContainerS
         tuple(sorted(sandboxes, key=lambda s: (s.created_at, s.config.metadata.attempt), reverse=True)),
         tuple(sorted(containers, key=lambda c: (c.created_at, c.metadata.attempt), reverse=True)),
     )
+
+
+def ips_of(pod: Pod, observed: Observed, host_ips: tuple[str, ...]) -> tuple[str, ...]:
+    """The pod's addresses: its sandbox's, or the node's where it shares the node's network."""
+    return host_ips if pod.spec.host_network else observed.ips
+
+
+def ip_of(pod: Pod, observed: Observed, host_ips: tuple[str, ...]) -> str:
+    """The first of them; empty where it has none yet."""
+    return next(iter(ips_of(pod, observed, host_ips)), "")

@@ -55,11 +55,18 @@ class Pleg:
             await self.clock.sleep(RELIST_SECONDS)
             await self._try_to_relist()
 
-    async def _try_to_relist(self) -> None:
+    async def relist_at_last(self) -> None:
+        """As soon as the runtime answers."""
+        while not await self._try_to_relist():
+            await self.clock.sleep(RETRY_SECONDS)
+
+    async def _try_to_relist(self) -> bool:
         try:
             await self.relist()
         except (RuntimeFault, OSError) as error:
             log.warning("the runtime cannot list: %s", error)
+            return False
+        return True
 
     async def relist(self) -> None:
         """Compare everything with the runtime."""

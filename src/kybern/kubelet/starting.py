@@ -22,8 +22,9 @@ from kybern.kubelet.env import ConfigFault, References, environment, referenced
 from kybern.kubelet.files import create_message_file, make_log_directory, write_hosts
 from kybern.kubelet.hooks import HookFailed, run_hook
 from kybern.kubelet.images import NotYet
+from kybern.kubelet.mounting import facts_of
 from kybern.kubelet.names import hosts_file
-from kybern.kubelet.observed import Observed, restart_count
+from kybern.kubelet.observed import Observed, ip_of, restart_count
 from kybern.kubelet.parts import Parts
 from kybern.kubelet.plan import Waiting
 from kybern.kubelet.resources import pod_cgroup, pod_resources
@@ -31,7 +32,6 @@ from kybern.kubelet.sandbox_config import sandbox_config
 from kybern.kubelet.service_env import service_variables
 from kybern.runtime import cri
 from kybern.runtime.cri import AuthConfig, ContainerState, Image, RuntimeFault
-from kybern.volumes.downward import Facts
 from kybern.volumes.payload import VolumeFault
 
 RETRY_SECONDS = 10.0
@@ -52,16 +52,6 @@ class SandboxFailed(Exception):
 class Starting:
     def __init__(self, parts: Parts) -> None:
         self.parts = parts
-
-    def facts(self, observed: Observed) -> Facts:
-        """What the downward API may tell."""
-        config = self.parts.config
-        return Facts(
-            pod_ips=observed.ips,
-            host_ips=config.node_ips,
-            node_name=config.node_name,
-            allocatable=self.parts.node.allocatable,
-        )
 
     async def create_sandbox(self, pod: Pod, attempt: int) -> str:
         parts, config = self.parts, self.parts.config
@@ -101,7 +91,7 @@ class Starting:
             raise self._failed(pod, name, "CreateContainerConfigError", str(error)) from error
         made = await self._create(pod, name, sandbox.id, wanted)
         await self._start(pod, name, made)
-        await self._post_start(pod, container, made, sandbox.ips[0] if sandbox.ips else "")
+        await self._post_start(pod, container, made, ip_of(pod, observed, self.parts.config.node_ips))
 
     async def _image(self, pod: Pod, container: AnyContainer) -> Image:
         try:
@@ -163,7 +153,7 @@ class Starting:
         )
         links = pod.spec.enable_service_links is not False
         services = service_variables(self.parts.view.list(Service), namespace, links)
-        return environment(pod, container, references, self.facts(observed), services)
+        return environment(pod, container, references, facts_of(self.parts, pod, observed), services)
 
     async def _mounts(self, pod: Pod, container: AnyContainer, variables: dict[str, str]) -> list[cri.Mount]:
         mounts: list[cri.Mount] = []

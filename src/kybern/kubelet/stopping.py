@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from kybern.api.core_v1 import Pod
 from kybern.kubelet.containers import AnyContainer, field_path, find
 from kybern.kubelet.hooks import HookFailed, run_hook
-from kybern.kubelet.observed import Observed
+from kybern.kubelet.observed import Observed, ip_of
 from kybern.kubelet.parts import Parts
 from kybern.kubelet.plan import KillContainer
 from kybern.kubelet.restarts import is_sidecar
@@ -36,7 +36,7 @@ class Stopping:
         probe = getattr(container, f"{action.cause}_probe", None) if action.cause in ("liveness", "startup") else None
         if probe is not None and probe.termination_grace_period_seconds is not None:
             grace = float(probe.termination_grace_period_seconds)
-        await self._stop(pod, container, status, grace, action.message, _ip(observed))
+        await self._stop(pod, container, status, grace, action.message, self._ip(pod, observed))
 
     async def stop_pod(self, pod: Pod, observed: Observed, grace: float) -> None:
         """End everything. Idempotent; cancelled and called again when the grace period shrinks."""
@@ -50,6 +50,9 @@ class Stopping:
                 await self.parts.runtime.stop_pod_sandbox(sandbox.id)
         await self.parts.pleg.note_sandboxes()
 
+    def _ip(self, pod: Pod, observed: Observed) -> str:
+        return ip_of(pod, observed, self.parts.config.node_ips)
+
     async def _stop_together(
         self, pod: Pod, observed: Observed, statuses: Sequence[ContainerStatus], ends_at: float
     ) -> None:
@@ -58,7 +61,7 @@ class Stopping:
             for status in statuses:
                 container = find(pod, status.metadata.name)
                 message = f"Stopping container {status.metadata.name}"
-                tasks.create_task(self._stop(pod, container, status, grace, message, _ip(observed)))
+                tasks.create_task(self._stop(pod, container, status, grace, message, self._ip(pod, observed)))
 
     async def _stop(
         self,
@@ -107,7 +110,3 @@ def _in_order(pod: Pod, running: Sequence[ContainerStatus]) -> tuple[list[Contai
     sidecars = [status for status in running if status.metadata.name in names]
     sidecars.sort(key=lambda status: -names.index(status.metadata.name))
     return [status for status in running if status.metadata.name not in names], sidecars
-
-
-def _ip(observed: Observed) -> str:
-    return observed.ips[0] if observed.ips else ""

@@ -6,7 +6,7 @@ remembers may be lost at any moment: everything else is in the API and in the ru
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from dataclasses import replace as changed
 from typing import Any
 
@@ -17,9 +17,12 @@ from kybern.aio.clock import from_rfc3339
 from kybern.api.core_v1 import Pod
 from kybern.api.errors import ApiError, Conflict, NotFound
 from kybern.kubelet.container_status import identity
+from kybern.kubelet.containers import field_path
+from kybern.kubelet.dead import bury
 from kybern.kubelet.files import remove_tree
 from kybern.kubelet.lifecycle import Fact, Stage, step
-from kybern.kubelet.observed import Observed
+from kybern.kubelet.mounting import Mounting
+from kybern.kubelet.observed import Observed, ip_of
 from kybern.kubelet.parts import Parts
 from kybern.kubelet.phase import TERMINAL
 from kybern.kubelet.plan import CreateSandbox, KillContainer, Memory, Plan, StartContainer, StopPod, Waiting, plan
@@ -36,7 +39,6 @@ from kybern.runtime.cri import RuntimeFault
 from kybern.volumes.payload import VolumeFault
 
 FAULT_BACKOFF = Backoff(first_seconds=0.5, max_seconds=30.0)
-REFRESH_SECONDS = 10.0
 DEADLINE_MESSAGE = "Pod was active on the node longer than the specified deadline"
 
 FAULTS = (RuntimeFault, ApiError, OSError, SandboxFailed, VolumeFault)
@@ -58,7 +60,7 @@ class PodWorker:
         self.memory = Memory()
         self.waiting: dict[str, Waiting] = {}
         self.faults = 0
-        self.volumes_ready = False
+        self.mounting = Mounting(parts, pod)
         self.wake = asyncio.Event()
         self.ending = asyncio.Event()
         self.scope: asyncio.Timeout | None = None
@@ -84,6 +86,7 @@ class PodWorker:
         grace_before = self._grace()
         self.pod = pod
         self.writer.rebase(pod)
+        self.mounting.update(pod)
         if pod.metadata.deletion_timestamp is not None and (
             self.stage is Stage.SYNCING or self._grace() < grace_before
         ):
@@ -108,7 +111,7 @@ class PodWorker:
     async def run(self) -> None:
         async with asyncio.TaskGroup() as tasks:
             writing = tasks.create_task(self.writer.run())
-            refreshing = tasks.create_task(self._refresh_volumes())
+            refreshing = tasks.create_task(self.mounting.keep_fresh())
             while self.stage is not Stage.FINISHED:
                 await self._pass(tasks)
             self.prober.stop()
@@ -159,16 +162,20 @@ class PodWorker:
             self._enter(Fact.ENDED)
             return
         observed = self.observed
-        self.prober.follow(tasks, self.pod, observed, self.inherited)
+        pod_ip = ip_of(self.pod, observed, self.parts.config.node_ips)
+        self.prober.follow(tasks, self.pod, observed, pod_ip, self.inherited)
         self.memory = changed(self.memory, probes=dict(self.prober.results))
         planned = plan(self.pod, observed, now, self.memory)
         self._forget_waiting(now, planned)
+        self._tell_of_backoff(planned.waiting)
         self.waiting = dict(planned.waiting)
         self._show()
         if planned.finished:
             self._enter(Fact.ENDED)
         elif not await self._carry_out(planned, observed):
             await self._wait(self._until_next(planned, now))
+        elif self.observed == observed:
+            await self._wait(RECHECK_SECONDS)  # the runtime did not do what it said it did
 
     def _is_over(self, now: float) -> bool:
         if self.gone or self.refused or self.pod.metadata.deletion_timestamp is not None:
@@ -196,6 +203,15 @@ class PodWorker:
         kept = {name: why for name, why in self.memory.waiting.items() if why.until > now or name in wanted}
         self.memory = changed(self.memory, waiting=kept)
 
+    def _tell_of_backoff(self, waiting: Mapping[str, Waiting]) -> None:
+        """Once for each time that a container has to wait."""
+        meta = self.pod.metadata
+        for name, why in waiting.items():
+            if why.reason == "CrashLoopBackOff" and self.waiting.get(name) != why:
+                text = f"Back-off restarting failed container {name} in pod {meta.name}_{meta.namespace}({meta.uid})"
+                where = field_path(self.pod, name)
+                self.parts.recorder.event(self.pod, "Warning", "BackOff", text, field_path=where)
+
     async def _carry_out(self, planned: Plan, observed: Observed) -> bool:
         """Whether anything was done that makes a new look worth it."""
         done = False
@@ -219,10 +235,7 @@ class PodWorker:
         return done
 
     async def _prepare_volumes(self) -> None:
-        if not self.volumes_ready:
-            facts = self.starting.facts(self.observed)
-            await self._unless_ending(self.parts.volumes.set_up(self.pod, facts, self.seen_at))
-            self.volumes_ready = not self.ending.is_set()
+        await self._unless_ending(self.mounting.prepare(self.observed, self.seen_at))
 
     async def _start(self, name: str) -> bool:
         """Whether the container was started, or the attempt came far enough to change what is observed."""
@@ -241,6 +254,7 @@ class PodWorker:
             started = True
         if started and ended is not None:
             self._note_restart(name, ended.finished_at)
+            await bury(self.parts, self.observed)
         self._show()
         return started
 
@@ -358,20 +372,6 @@ class PodWorker:
                 await (event or self.wake).wait()
         except TimeoutError:
             pass
-
-    async def _refresh_volumes(self) -> None:
-        """Bring what changed in the API to the pod's files."""
-        while True:
-            await self.parts.clock.sleep(REFRESH_SECONDS * (1 + self.parts.ids.rng.random() / 10))
-            if self.stage is not Stage.SYNCING or not self.parts.volumes.is_refreshed(self.pod):
-                continue
-            if not self.volumes_ready and not self.observed.running:
-                continue
-            try:
-                await self.parts.volumes.refresh(self.pod, self.starting.facts(self.observed))
-                self.volumes_ready = True
-            except (VolumeFault, ApiError, OSError) as fault:
-                self.parts.recorder.event(self.pod, "Warning", "FailedMount", str(fault))
 
 
 def _inherited(pod: Pod, observed: Observed) -> dict[str, Inherited]:

@@ -2,8 +2,10 @@
 
 from typing import Any
 
+from msgspec.structs import replace
+
 from kybern.aio.clock import LoopClock
-from kybern.api.core_v1 import Container, ExecAction, Probe
+from kybern.api.core_v1 import Container, ExecAction, Lifecycle, LifecycleHandler, Probe, SleepAction
 from kybern.runtime.cri import ContainerState, ExecResult
 from kybern.runtime.simulated import Behaviour, Simulated
 
@@ -87,6 +89,10 @@ def test_a_crashing_container_is_restarted_ever_more_slowly(lab: Any) -> None:
             assert status().last_state.terminated.exit_code == 3
             took = await cluster.until(lambda: status().restart_count == 5)
             assert 10 + 20 + 40 <= took <= 10 + 20 + 40 + 80 + 10
+            assert len(runtime.containers) == 2  # the latest, and the one before it
+            await cluster.kubelet.parts.recorder.flush()
+            text = "Back-off restarting failed container web in pod web-1_default(uid-web-1)"
+            assert ("BackOff", text) in cluster.api.events()
 
     lab.simulate(scenario)
 
@@ -286,5 +292,77 @@ def test_the_sandbox_is_made_anew_when_it_died(lab: Any) -> None:
                 lambda: any(c.state is ContainerState.RUNNING for c in cluster.runtime.containers.values())
             )
             await cluster.until(lambda: cluster.api.pod("web-1").status.container_statuses[0].restart_count == 1)
+
+    lab.simulate(scenario)
+
+
+def test_a_hook_before_the_end_uses_up_the_grace_period(lab: Any) -> None:
+    async def scenario() -> None:
+        hook = Lifecycle(pre_stop=LifecycleHandler(sleep=SleepAction(seconds=4)))
+        async with lab.cluster() as cluster:
+            cluster.api.bind(lab.pod("web-1", Container(name="web", image="web:1", lifecycle=hook)))
+            await cluster.phase("web-1", "Running")
+            cluster.api.delete_gracefully("/api/v1/namespaces/default/pods/web-1", 30)
+            assert 4 <= await cluster.until(lambda: not cluster.api.has_pod("web-1")) < 4.5
+
+    lab.simulate(scenario)
+
+
+def test_a_failed_hook_after_the_start_ends_the_container(lab: Any) -> None:
+    async def scenario() -> None:
+        runtime = Simulated(
+            LoopClock(), execute=lambda container, command: ExecResult(stdout=b"", stderr=b"no", exit_code=1)
+        )
+        hook = Lifecycle(post_start=LifecycleHandler(exec=ExecAction(command=("hook",))))
+        async with lab.cluster(runtime=runtime) as cluster:
+            cluster.api.bind(lab.pod("web-1", Container(name="web", image="web:1", lifecycle=hook)))
+
+            def restarts() -> int:
+                statuses = cluster.api.pod("web-1").status.container_statuses
+                return statuses[0].restart_count if statuses else 0
+
+            await cluster.until(lambda: restarts() == 2)
+            await cluster.kubelet.parts.recorder.flush()
+            assert "FailedPostStartHook" in {reason for reason, _ in cluster.api.events()}
+
+    lab.simulate(scenario)
+
+
+def test_the_api_server_may_be_away_for_a_while(lab: Any) -> None:
+    async def scenario() -> None:
+        runtime = Simulated(LoopClock(), behave=lambda config: Behaviour(runs_seconds=30, exit_code=1))
+        async with lab.cluster(runtime=runtime) as cluster:
+            cluster.api.bind(lab.pod())
+            await cluster.phase("web-1", "Running")
+            cluster.api.down = True
+            await cluster.until(lambda: len(runtime.containers) == 2, 100)  # it is restarted all the same
+            cluster.api.down = False
+            await cluster.until(lambda: cluster.api.pod("web-1").status.container_statuses[0].restart_count >= 1, 30)
+
+    lab.simulate(scenario)
+
+
+def test_a_pod_deleted_by_force_is_stopped(lab: Any) -> None:
+    async def scenario() -> None:
+        async with lab.cluster() as cluster:
+            cluster.api.bind(lab.pod())
+            await cluster.phase("web-1", "Running")
+            cluster.api.remove("/api/v1/namespaces/default/pods/web-1")
+            await cluster.until(lambda: not cluster.runtime.sandboxes and not cluster.kubelet.workers, 10)
+
+    lab.simulate(scenario)
+
+
+def test_a_namesake_follows_as_a_pod_of_its_own(lab: Any) -> None:
+    async def scenario() -> None:
+        async with lab.cluster() as cluster:
+            cluster.api.bind(lab.pod())
+            await cluster.phase("web-1", "Running")
+            cluster.api.remove("/api/v1/namespaces/default/pods/web-1")
+            made = lab.pod()
+            cluster.api.bind(replace(made, metadata=replace(made.metadata, uid="another")))
+            await cluster.phase("web-1", "Running")
+            await cluster.until(lambda: set(cluster.kubelet.workers) == {"another"}, 10)
+            assert {c.labels["io.kubernetes.pod.uid"] for c in cluster.runtime.containers.values()} == {"another"}
 
     lab.simulate(scenario)

@@ -63,8 +63,8 @@ async def _exec(command: tuple[str, ...], runtime: Runtime, container_id: str, t
         result = await runtime.exec_sync(container_id, command, timeout)
     except TimeoutError:
         return Checked(Outcome.FAILURE, f'command timed out: "{" ".join(command)}" timed out after {timeout:g}s')
-    except RuntimeFault as fault:
-        return Checked(Outcome.UNKNOWN, fault.message)
+    except (RuntimeFault, OSError) as fault:
+        return Checked(Outcome.UNKNOWN, str(fault))
     output = (result.stdout + result.stderr)[:OUTPUT_BYTES_MAX].decode(errors="replace")
     return Checked(Outcome.SUCCESS if result.exit_code == 0 else Outcome.FAILURE, output)
 

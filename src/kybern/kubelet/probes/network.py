@@ -7,7 +7,8 @@ and no redirect to another host is followed.
 import asyncio
 import ssl
 from dataclasses import dataclass
-from urllib.parse import urljoin, urlsplit
+from functools import cache
+from urllib.parse import quote, urljoin, urlsplit
 
 from kybern.kubelet.probes.targets import HttpTarget
 
@@ -79,8 +80,16 @@ def _request(target: HttpTarget) -> bytes:
     host = f"[{target.host}]" if ":" in target.host else target.host
     headers.setdefault("host", ("Host", f"{host}:{target.port}"))
     headers["connection"] = ("Connection", "close")
-    lines = [f"GET {target.path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.values() if _plain(value))]
+    lines = [
+        f"GET {_escaped(target.path)} HTTP/1.1",
+        *(f"{name}: {value}" for name, value in headers.values() if _plain(value)),
+    ]
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", errors="replace")
+
+
+def _escaped(path: str) -> str:
+    """What would break out of the request line."""
+    return "".join(c if "!" <= c <= "~" else quote(c) for c in path)
 
 
 def _plain(text: str) -> bool:
@@ -126,6 +135,7 @@ def _connect_reason(error: OSError) -> str:
     return f"connect: {text.get(error.errno or 0, error.strerror or str(error))}"
 
 
+@cache
 def unverified() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False

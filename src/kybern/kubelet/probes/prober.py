@@ -52,7 +52,7 @@ class Prober:
         self._startup: dict[str, asyncio.Event] = {}
 
     def follow(
-        self, tasks: asyncio.TaskGroup, pod: Pod, observed: Observed, inherited: Mapping[str, Inherited]
+        self, tasks: asyncio.TaskGroup, pod: Pod, observed: Observed, pod_ip: str, inherited: Mapping[str, Inherited]
     ) -> None:
         """Start and end tasks so that just the running containers are probed.
 
@@ -67,7 +67,7 @@ class Prober:
         for container in probed_containers(pod):
             status = observed.latest(container.name)
             if status is not None and status.id in running:
-                self._start(tasks, pod, container, status, observed, inherited)
+                self._start(tasks, pod, container, status, pod_ip, inherited)
 
     def _start(
         self,
@@ -75,7 +75,7 @@ class Prober:
         pod: Pod,
         container: Container,
         status: ContainerStatus,
-        observed: Observed,
+        pod_ip: str,
         inherited: Mapping[str, Inherited],
     ) -> None:
         before = inherited.get(status.id)
@@ -89,7 +89,7 @@ class Prober:
                 continue
             if kind == "readiness" and before is not None:
                 self._decide(status.id, "readiness", before.ready)
-            subject = _Subject(pod, container, status, observed.ips[0] if observed.ips else "", before is not None)
+            subject = _Subject(pod, container, status, pod_ip, before is not None)
             self._tasks[key] = tasks.create_task(self._probe(kind, probe, subject))
 
     async def _probe(self, kind: str, probe: Probe, subject: "_Subject") -> None:

@@ -1,0 +1,42 @@
+"""What a pod leaves behind while it goes on: containers and sandboxes that nobody will ask about any more.
+
+Of each container the latest and the one before it are kept, for `kubectl logs --previous` and the last state.
+"""
+
+from collections.abc import Sequence
+
+from kybern.kubelet.files import remove_logs
+from kybern.kubelet.observed import Observed
+from kybern.kubelet.parts import Parts
+from kybern.runtime.cri import ContainerState, ContainerStatus, SandboxState, SandboxStatus
+
+KEPT_OF_EACH = 2
+
+
+def dead_containers(observed: Observed) -> Sequence[ContainerStatus]:
+    """The superfluous ones."""
+    seen: dict[str, int] = {}
+    found: list[ContainerStatus] = []
+    for status in observed.containers:
+        name = status.metadata.name
+        seen[name] = seen.get(name, 0) + 1
+        if seen[name] > KEPT_OF_EACH and status.state is ContainerState.EXITED:
+            found.append(status)
+    return found
+
+
+def dead_sandboxes(observed: Observed) -> Sequence[SandboxStatus]:
+    """Those before the newest that hold no container any more."""
+    used = {status.sandbox_id for status in observed.containers}
+    return [s for s in observed.sandboxes[1:] if s.state is SandboxState.NOT_READY and s.id not in used]
+
+
+async def bury(parts: Parts, observed: Observed) -> None:
+    for status in dead_containers(observed):
+        await parts.runtime.remove_container(status.id)
+        if parts.node.on_disk:
+            remove_logs(status.log_path)
+        await parts.pleg.note(status.id)
+    for sandbox in dead_sandboxes(observed):
+        await parts.runtime.remove_pod_sandbox(sandbox.id)
+        await parts.pleg.note_sandboxes()

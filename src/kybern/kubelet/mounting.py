@@ -1,0 +1,70 @@
+"""The volumes of one pod as its worker sees them: set up before anything starts, refreshed while it runs.
+
+What changes in the API reaches the pod's files within seconds; labels and annotations at once, because the pod itself
+brings the news of them.
+"""
+
+import asyncio
+
+from kybern.api.core_v1 import Pod
+from kybern.api.errors import ApiError
+from kybern.kubelet.observed import Observed, ips_of
+from kybern.kubelet.parts import Parts
+from kybern.volumes.downward import Facts
+from kybern.volumes.payload import VolumeFault
+
+REFRESH_SECONDS = 10.0
+
+
+def facts_of(parts: Parts, pod: Pod, observed: Observed) -> Facts:
+    """What the downward API may tell."""
+    config = parts.config
+    return Facts(
+        pod_ips=ips_of(pod, observed, config.node_ips),
+        host_ips=config.node_ips,
+        node_name=config.node_name,
+        allocatable=parts.node.allocatable,
+    )
+
+
+class Mounting:
+    def __init__(self, parts: Parts, pod: Pod) -> None:
+        self.parts, self.pod = parts, pod
+        self.ready = False
+        self._news = asyncio.Event()
+
+    def update(self, pod: Pod) -> None:
+        """The pod changed in the API."""
+        old, self.pod = self.pod.metadata, pod
+        if (old.labels, old.annotations) != (pod.metadata.labels, pod.metadata.annotations):
+            self._news.set()
+
+    async def prepare(self, observed: Observed, not_before: float) -> None:
+        """VolumeFault where it cannot be done now."""
+        if not self.ready:
+            await self.parts.volumes.set_up(self.pod, facts_of(self.parts, self.pod, observed), not_before)
+            self.ready = True
+
+    async def keep_fresh(self) -> None:
+        """Until cancelled. The first time is spread, so that a node full of pods asks not all at once."""
+        delay = self.parts.ids.rng.random() * REFRESH_SECONDS
+        while True:
+            await self._wait(delay)
+            delay = REFRESH_SECONDS * (1 + self.parts.ids.rng.random() / 10)
+            observed = self.parts.pleg.of(self.pod.metadata.uid or "")
+            if self.parts.volumes.is_refreshed(self.pod) and (self.ready or observed.running):
+                await self._refresh(observed)
+
+    async def _wait(self, seconds: float) -> None:
+        self._news.clear()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._news.wait()
+        except TimeoutError:
+            pass
+
+    async def _refresh(self, observed: Observed) -> None:
+        try:
+            await self.parts.volumes.refresh(self.pod, facts_of(self.parts, self.pod, observed))
+        except (VolumeFault, ApiError, OSError) as fault:
+            self.parts.recorder.event(self.pod, "Warning", "FailedMount", str(fault))
