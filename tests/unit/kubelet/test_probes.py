@@ -7,9 +7,10 @@ from contextlib import asynccontextmanager
 import pytest
 
 from kybern.aio.clock import SystemClock
-from kybern.api.core_v1 import Container, ContainerPort, HTTPGetAction, HTTPHeader, Probe, TCPSocketAction
+from kybern.api.core_v1 import Container, ContainerPort, GRPCAction, HTTPGetAction, HTTPHeader, Probe, TCPSocketAction
 from kybern.kubelet.probes.checks import Checked, Outcome, check
 from kybern.kubelet.probes.counting import Run, count
+from kybern.kubelet.probes.grpc import frame
 from kybern.kubelet.probes.targets import http_target, port_of
 from kybern.runtime.simulated import Simulated
 
@@ -144,3 +145,37 @@ def test_so_many_in_a_row_decide(outcomes: list[Outcome], failure: int, success:
     for outcome in outcomes:
         run = count(run, outcome, Probe(failure_threshold=failure, success_threshold=success))
     assert run.decided is decided
+
+
+def frames_of(status: int | None) -> bytes:
+    """What a health server answers: settings, headers, the message, trailers."""
+    message = b"" if not status else bytes((0x08, status))
+    data = b"" if status is None else frame(0, 0, 1, b"\0" + len(message).to_bytes(4, "big") + message)
+    return frame(4, 0, 0, b"") + frame(1, 4, 1, b"\x88") + data + frame(1, 5, 1, b"\x88")
+
+
+@pytest.mark.parametrize(
+    ("status", "outcome", "output"),
+    [
+        (1, Outcome.SUCCESS, "service healthy"),
+        (2, Outcome.FAILURE, 'service unhealthy (responded with "NOT_SERVING")'),
+        (0, Outcome.FAILURE, 'service unhealthy (responded with "UNKNOWN")'),
+        (
+            None,
+            Outcome.FAILURE,
+            "error: this server does not implement the grpc health protocol (grpc.health.v1.Health)",
+        ),
+    ],
+)
+async def test_a_grpc_server_says_how_it_is(status: int | None, outcome: Outcome, output: str) -> None:
+    async with listening(lambda _: frames_of(status)) as port:
+        probe = Probe(grpc=GRPCAction(port=port, service="a"))
+        found = await check(probe, Simulated(SystemClock()), CONTAINER, "id", "127.0.0.1")
+    assert found == Checked(outcome, output)
+
+
+async def test_a_grpc_server_that_is_not_there() -> None:
+    async with listening(lambda _: b"") as port:
+        pass
+    found = await check(Probe(grpc=GRPCAction(port=port)), Simulated(SystemClock()), CONTAINER, "id", "127.0.0.1")
+    assert found.output == f'timeout: failed to connect service "127.0.0.1:{port}" within 1s'

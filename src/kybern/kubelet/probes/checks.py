@@ -1,15 +1,18 @@
 """One check: run what a probe asks for, and say how it came out, in upstream's words."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import Enum
 
 from kybern.api.core_v1 import Container, EphemeralContainer, Probe
+from kybern.kubelet.probes.grpc import GrpcFault, health
 from kybern.kubelet.probes.network import HttpFault, http_get, tcp_connect
 from kybern.kubelet.probes.targets import http_target, tcp_target
 from kybern.runtime.cri import Runtime, RuntimeFault
 
 OUTPUT_BYTES_MAX = 10 * 1024
+SERVICE_LENGTH_MAX = 100
 
 
 class Outcome(Enum):
@@ -42,7 +45,7 @@ async def check(
             refused = await tcp_connect(host, port, timeout)
             return Checked(Outcome.FAILURE, refused) if refused else Checked(Outcome.SUCCESS)
         if probe.grpc:
-            return await _grpc(probe.grpc.port, pod_ip, timeout)
+            return await _grpc(probe.grpc.port, (probe.grpc.service or "")[:SERVICE_LENGTH_MAX], pod_ip, timeout)
     except ValueError as error:
         return Checked(Outcome.UNKNOWN, str(error))
     return Checked(Outcome.UNKNOWN, "missing probe handler")
@@ -83,9 +86,14 @@ async def _http(probe: Probe, container: Container | EphemeralContainer, pod_ip:
     return Checked(Outcome.FAILURE, f"HTTP probe failed with statuscode: {answer.status}")
 
 
-async def _grpc(port: int, pod_ip: str, timeout: float) -> Checked:
-    """Reachability only: the health protocol itself needs HTTP/2, which this node does not speak yet."""
-    refused = await tcp_connect(pod_ip, port, timeout)
-    if refused:
+async def _grpc(port: int, service: str, pod_ip: str, timeout: float) -> Checked:
+    try:
+        async with asyncio.timeout(timeout):
+            status = await health(pod_ip, port, service)
+    except (TimeoutError, OSError):
         return Checked(Outcome.FAILURE, f'timeout: failed to connect service "{pod_ip}:{port}" within {timeout:g}s')
-    return Checked(Outcome.SUCCESS)
+    except GrpcFault as fault:
+        return Checked(Outcome.FAILURE, f"error: {fault}")
+    if status == "SERVING":
+        return Checked(Outcome.SUCCESS, "service healthy")
+    return Checked(Outcome.FAILURE, f'service unhealthy (responded with "{status}")')
