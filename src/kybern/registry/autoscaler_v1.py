@@ -52,7 +52,7 @@ def to_v2(old: autoscaling_v1.HorizontalPodAutoscaler) -> autoscaling_v2.Horizon
         status=autoscaling_v2.HorizontalPodAutoscalerStatus(
             conditions=remembered(notes, CONDITIONS, tuple[HorizontalPodAutoscalerCondition, ...]),
             current_metrics=current or None,
-            current_replicas=old.status.current_replicas,
+            current_replicas=old.status.current_replicas or None,
             desired_replicas=old.status.desired_replicas,
             last_scale_time=old.status.last_scale_time,
             observed_generation=old.status.observed_generation,

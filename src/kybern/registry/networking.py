@@ -106,7 +106,7 @@ def validate_backend(backend: IngressBackend, at: str) -> Iterator[FieldError]:
 
 
 def validate_service_backend(service: Any, at: str) -> Iterator[FieldError]:
-    yield from named(f"{at}.name", service.name, names.dns1035_label)
+    yield from named(f"{at}.name", service.name, names.dns1123_label)
     port = service.port
     name, number = (port.name, port.number) if port is not None else (None, None)
     if name and number:

@@ -230,7 +230,7 @@ SERVICES = Resource(
     on_update=on_update,
     validate=validate,
     validate_update=validate_update,
-    validate_name=names.dns1035_label,
+    validate_name=names.dns1123_label,
     subresources=(connect("proxy", "ServiceProxyOptions", PROXY_VERBS), status()),
     selectable={
         "spec.clusterIP": lambda service: service.spec.cluster_ip or "",
