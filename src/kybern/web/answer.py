@@ -9,7 +9,7 @@ from kybern.web.incoming import Incoming
 if TYPE_CHECKING:
     from kybern.web.http1 import ServerProtocol
 
-BLOCK_BYTES = 256 * 1024  # Copying pieces into one block is far cheaper than a TLS record and a system call for each.
+BLOCK_BYTES = 1024 * 1024  # Copying pieces into one block is far cheaper than a TLS record and a system call for each.
 KEEP_ALIVE = {
     (True, False): "",
     (False, False): "Connection: close\r\n",
@@ -36,9 +36,7 @@ async def write_answer(to: "ServerProtocol", response: Response, incoming: Incom
         to.transport.write(b"".join((head, *pieces)))
     else:
         for block in blocks((head, *pieces)):
-            to.transport.write(block)
-            if to.outflow.paused:
-                await to.outflow.drain()
+            await to.write(block)
 
 
 def blocks(pieces: Iterable[bytes]) -> Iterator[bytes]:
@@ -72,9 +70,7 @@ async def write_stream(
         to.streaming = True
         async for piece in body:
             if piece:
-                to.transport.write(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
-                if to.outflow.paused:
-                    await to.outflow.drain()
+                await to.write(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
         if chunked:
             to.transport.write(b"0\r\n\r\n")
     finally:

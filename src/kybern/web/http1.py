@@ -288,6 +288,14 @@ class ServerProtocol(asyncio.Protocol):
             await self.outflow.drain()
         return more and not self.server.closing
 
+    async def write(self, data: bytes) -> None:
+        """Returns when the peer has room for more."""
+        if self.transport.is_closing():
+            raise ConnectionResetError("the peer went away")
+        self.transport.write(data)
+        if self.outflow.paused:
+            await self.outflow.drain()
+
     async def hand_over(self, response: Upgrade) -> None:
         assert response.takeover is not None and self.taken is not None
         self.streaming = self.handed_over = True
