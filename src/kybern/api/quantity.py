@@ -1,7 +1,7 @@
 """Quantities: `500m` CPUs, `1Gi` bytes, `1e3` of anything. Exact, in whole billionths.
 
 - A text is parsed once and remembered: the same few amounts come again and again.
-- The canonical text keeps the family of suffixes that its author chose: decimal (`m`, `k`), binary (`Ki`), exponent (`e3`).
+- The canonical text keeps the family of suffixes that its author chose: decimal (`m`), binary (`Ki`), exponent (`e3`).
 - What is finer than a billionth is rounded away from zero, what is beyond 2^63-1 is capped, as upstream does.
 """
 

@@ -1,6 +1,6 @@
 """Selectors: which objects are meant, by their labels or by their fields.
 
-- `parse_labels("a=b,c in (x,y),!d")` and `of_label_selector(struct)` give a `Selector`; `matches(labels)` is what it is for.
+- `parse_labels("a=b,c in (x,y),!d")` and `of_label_selector(struct)` give a `Selector`; see `matches`.
 - `parse_fields("spec.nodeName=n1,status.phase!=Failed")` gives a `FieldSelector`.
 - Both raise ValueError in upstream's words. An absent LabelSelector selects nothing, an empty one everything.
 """

@@ -26,7 +26,7 @@ def _lines(value: Any, indent: int) -> Iterator[str]:
     pad = " " * indent
     if isinstance(value, dict) and value:
         for key in sorted(value, key=natural):
-            yield from _entry(f"{pad}{_text(key, indent)[0]}:", value[key], indent, list_indent=indent)
+            yield from _entry(f"{pad}{_one_line(key)}:", value[key], indent, list_indent=indent)
     elif isinstance(value, list | tuple) and value:
         for item in value:
             yield from _item(pad, item, indent)
@@ -81,11 +81,13 @@ def _scalar(value: Any, indent: int) -> list[str]:
 def _text(text: str, indent: int) -> list[str]:
     if "\n" in text and _fits_a_block(text):
         return _block(text, indent)
+    return [_one_line(text)]
+
+
+def _one_line(text: str) -> str:
     if not text.isprintable() or _means_something_else(text):
-        return [_double_quoted(text)]
-    if _fits_plain(text):
-        return [text]
-    return ["'" + text.replace("'", "''") + "'"]
+        return _double_quoted(text)
+    return text if _fits_plain(text) else "'" + text.replace("'", "''") + "'"
 
 
 def _means_something_else(text: str) -> bool:

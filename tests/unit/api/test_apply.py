@@ -296,6 +296,12 @@ def test_an_item_stays_while_somebody_owns_a_field_of_it() -> None:
     assert p.get("spec", "containers") == [{"name": "a", "stdin": True}]
 
 
+def test_an_item_that_stays_keeps_its_key() -> None:
+    p = pod().apply("a", containers({"name": "a"})).update("m", containers({"name": "a", "image": "1"}))
+    p.apply("a", {})
+    assert p.get("spec", "containers") == [{"name": "a", "image": "1"}]
+
+
 def test_applied_items_keep_their_order_among_those_of_others() -> None:
     p = pod().update("m", containers({"name": "x"}, {"name": "a"}, {"name": "y"}))
     p.apply("z", containers({"name": "b"}, {"name": "a"}, {"name": "c"}))

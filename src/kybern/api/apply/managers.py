@@ -3,7 +3,7 @@
 - An ordinary write (Update) takes what it changes from everybody else.
 - An applied configuration (Apply) owns exactly what it says. Changing what another manager owns is a conflict unless
   forced; what it no longer says and nobody owns goes away.
-- An object that was never tracked stays so until somebody applies to it; then what it has belongs to `before-first-apply`.
+- An object that was never tracked stays so until somebody applies to it; what it has then is `before-first-apply`'s.
 """
 
 from collections.abc import Iterable, Mapping
@@ -172,7 +172,7 @@ def apply(
     subresource: str = "",
     ignored: tuple[str, ...] = (),
 ) -> tuple[dict[str, Any], list[Entry]]:
-    """The merged object (managedFields left out) and its managedFields. Conflict, or BadRequest for a bad configuration.
+    """The merged object (managedFields left out) and its managedFields. Conflict; BadRequest for a bad configuration.
 
     `ignored` are top-level fields that this request cannot set, `status` say: they are neither merged nor owned.
     """

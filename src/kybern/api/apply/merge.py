@@ -75,5 +75,11 @@ def _pruned_list(node: Node, value: list[Any], last: Fields, owned: Fields) -> l
         if branch is None:
             found.append(item)
         elif theirs is not None or not is_member(branch):
-            found.append(pruned(node.item, item, branch, theirs or LEAF))
+            rest = pruned(node.item, item, branch, theirs or LEAF)
+            found.append(_with_keys(item, rest, node.keys) if isinstance(rest, dict) else rest)
     return found
+
+
+def _with_keys(item: Any, rest: dict[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
+    """An item that stays keeps what tells it from others, whoever owned that."""
+    return {**{name: item[name] for name in keys if name in item}, **rest}

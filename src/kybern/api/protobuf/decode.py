@@ -1,7 +1,7 @@
 """Protobuf bytes to JSON values, guided by the table of messages.
 
-A body is `k8s\\0` and an envelope that names the kind. Go sends the zero of everything that is no pointer, so such zeros
-mean absent here, as they do in its JSON. Unknown field numbers are passed over.
+A body is `k8s\\0` and an envelope that names the kind. Go sends the zero of everything that is no pointer, so such
+zeros mean absent here, as they do in its JSON. Unknown field numbers are passed over.
 """
 
 import base64

@@ -28,7 +28,8 @@ SCALAR_DEFINITIONS: dict[str, Schema] = {
     TIME: {"description": "A moment, in whole seconds.", "format": "date-time", "type": "string"},
     MICRO_TIME: {"description": "A moment, in microseconds.", "format": "date-time", "type": "string"},
 }
-EITHER: dict[str, Schema] = {  # OpenAPI 3 can say that something is a text or a number, and then clients call it by its name
+EITHER: dict[str, Schema] = {
+    # OpenAPI 3 can say that something is a text or a number, and then clients call it by its name.
     QUANTITY: {"oneOf": [{"type": "string"}, {"type": "number"}]},
     INT_OR_STRING: {"format": "int-or-string", "oneOf": [{"type": "integer"}, {"type": "string"}]},
 }

@@ -4,6 +4,7 @@ The message types are made from the table below when they are first needed: `nam
 text, `b` truth, or another message, and `*` marks a repeated field. Only fields that our documents use are listed.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any
@@ -22,11 +23,14 @@ AdditionalPropertiesItem schema:1:Schema boolean:2:b
 NamedSchema              name:1:s value:2:Schema
 Properties               additional_properties:1:*NamedSchema
 Definitions              additional_properties:1:*NamedSchema
-Schema                   _ref:1:s format:2:s description:4:s required:19:*s additional_properties:21:AdditionalPropertiesItem type:22:TypeItem items:23:ItemsItem properties:25:Properties vendor_extension:31:*NamedAny
+Schema                   _ref:1:s format:2:s description:4:s required:19:*s type:22:TypeItem items:23:ItemsItem
+                         additional_properties:21:AdditionalPropertiesItem properties:25:Properties
+                         vendor_extension:31:*NamedAny
 BodyParameter            description:1:s name:2:s in:3:s required:4:b schema:5:Schema
 QueryParameterSubSchema  required:1:b in:2:s description:3:s name:4:s type:6:s unique_items:20:b
 PathParameterSubSchema   required:1:b in:2:s description:3:s name:4:s type:5:s unique_items:19:b
-NonBodyParameter         query_parameter_sub_schema:3:QueryParameterSubSchema path_parameter_sub_schema:4:PathParameterSubSchema
+NonBodyParameter         query_parameter_sub_schema:3:QueryParameterSubSchema
+                         path_parameter_sub_schema:4:PathParameterSubSchema
 Parameter                body_parameter:1:BodyParameter non_body_parameter:2:NonBodyParameter
 ParametersItem           parameter:1:Parameter
 SchemaItem               schema:1:Schema
@@ -34,7 +38,8 @@ Response                 description:1:s schema:2:SchemaItem
 ResponseValue            response:1:Response
 NamedResponseValue       name:1:s value:2:ResponseValue
 Responses                response_code:1:*NamedResponseValue
-Operation                tags:1:*s operation_id:5:s produces:6:*s consumes:7:*s parameters:8:*ParametersItem responses:9:Responses schemes:10:*s vendor_extension:13:*NamedAny
+Operation                tags:1:*s operation_id:5:s produces:6:*s consumes:7:*s parameters:8:*ParametersItem
+                         responses:9:Responses schemes:10:*s vendor_extension:13:*NamedAny
 PathItem                 get:2:Operation put:3:Operation post:4:Operation delete:5:Operation patch:8:Operation
 NamedPathItem            name:1:s value:2:PathItem
 Paths                    path:2:*NamedPathItem
@@ -48,11 +53,11 @@ Json = Mapping[str, Any]
 def messages() -> dict[str, Any]:
     """The message classes, by name."""
     file = descriptor_pb2.FileDescriptorProto(name="kybern/openapi_v2.proto", package="openapi.v2", syntax="proto3")
-    for line in MESSAGES.strip().splitlines():
-        name, *fields = line.split()
+    for text in re.split(r"\n(?=\S)", MESSAGES.strip()):
+        name, *fields = text.split()
         message = file.message_type.add(name=name)
-        for text in fields:
-            _add_field(message, *text.split(":"))
+        for field in fields:
+            _add_field(message, *field.split(":"))
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
     names = [message.name for message in file.message_type]
