@@ -35,6 +35,7 @@ from kybern.runtime.cri import AuthConfig, ContainerState, Image, RuntimeFault
 from kybern.volumes.payload import VolumeFault
 
 RETRY_SECONDS = 10.0
+SHOWN_SECONDS = 1.0  # how long an error is shown, at the least, before the next attempt
 
 
 class NotStarted(Exception):
@@ -194,12 +195,16 @@ class Starting:
         try:
             await self.parts.runtime.start_container(container_id)
         except (RuntimeFault, OSError) as error:
-            reason = error.reason if isinstance(error, RuntimeFault) else "RunContainerError"
-            reason = reason if reason in ("RunContainerError", "CreateContainerError") else "RunContainerError"
-            raise self._failed(pod, name, reason, str(error), retry=0.0) from error
-        finally:
             await self.parts.pleg.note(container_id)
+            counted = self._has_ended(pod, container_id)  # then the crash back-off says when to try again
+            retry = SHOWN_SECONDS if counted else RETRY_SECONDS
+            raise self._failed(pod, name, "RunContainerError", str(error), retry) from error
+        await self.parts.pleg.note(container_id)
         self._tell(pod, name, "Normal", "Started", "Container started")
+
+    def _has_ended(self, pod: Pod, container_id: str) -> bool:
+        known = self.parts.pleg.of(pod.metadata.uid or "").containers
+        return any(status.id == container_id and status.state is ContainerState.EXITED for status in known)
 
     async def _post_start(self, pod: Pod, container: AnyContainer, container_id: str, pod_ip: str) -> None:
         hook = container.lifecycle.post_start if container.lifecycle else None

@@ -366,3 +366,28 @@ def test_a_namesake_follows_as_a_pod_of_its_own(lab: Any) -> None:
             assert {c.labels["io.kubernetes.pod.uid"] for c in cluster.runtime.containers.values()} == {"another"}
 
     lab.simulate(scenario)
+
+
+def test_a_command_that_does_not_exist_is_an_error_and_then_backed_off_from(lab: Any) -> None:
+    async def scenario() -> None:
+        fault = 'exec: "nope": executable file not found in $PATH'
+        runtime = Simulated(LoopClock(), behave=lambda config: Behaviour(start_fault=fault))
+        async with lab.cluster(runtime=runtime) as cluster:
+            cluster.api.bind(lab.pod())
+
+            def status() -> Any:
+                statuses = cluster.api.pod("web-1").status.container_statuses
+                return statuses[0] if statuses else None
+
+            def waits_for(reason: str) -> bool:
+                waiting = status() and status().state.waiting
+                return bool(waiting) and waiting.reason == reason
+
+            await cluster.until(lambda: waits_for("RunContainerError"), 1)
+            assert status().state.waiting.message == fault
+            await cluster.until(lambda: waits_for("CrashLoopBackOff"), 5)
+            assert status().last_state.terminated.reason == "StartError"
+            assert status().last_state.terminated.exit_code == 128
+            assert status().last_state.terminated.message == fault
+
+    lab.simulate(scenario)
