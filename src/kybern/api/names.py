@@ -5,12 +5,14 @@ An empty tuple means nothing is wrong. Lengths are in bytes. The registry puts t
 
 import ipaddress
 import re
-from functools import lru_cache
+from collections.abc import Callable
+from functools import lru_cache, wraps
 
 LABEL_BYTES_MAX = 63
 SUBDOMAIN_BYTES_MAX = 253
 PORT_NAME_BYTES_MAX = 15
 NAMES_REMEMBERED = 8192  # the same few names and label keys come again and again
+NAME_LENGTH_REMEMBERED_MAX = 320  # what is longer is wrong, and must not fill the memory
 
 Wrong = tuple[str, ...]
 
@@ -39,6 +41,17 @@ def _matches(pattern: str, text: str) -> bool:
     return _patterns[pattern].fullmatch(text) is not None
 
 
+def _remembered(rule: Callable[[str], Wrong]) -> Callable[[str], Wrong]:
+    """The rule, with its answers for the names that come again."""
+    known = lru_cache(NAMES_REMEMBERED)(rule)
+
+    @wraps(rule)
+    def answer(text: str) -> Wrong:
+        return known(text) if len(text) <= NAME_LENGTH_REMEMBERED_MAX else rule(text)
+
+    return answer
+
+
 def mismatch(message: str, pattern: str, *examples: str) -> str:
     """Upstream's sentence for a text that does not match: the message, examples, the pattern."""
     if not examples:
@@ -65,7 +78,7 @@ NAME_PART = (
 NAME_PART_EXAMPLES = ("MyName", "my.name", "123-abc")
 
 
-@lru_cache(NAMES_REMEMBERED)
+@_remembered
 def qualified_name(text: str) -> Wrong:
     """A label key, an annotation key, a resource name: `app`, `example.com/app`."""
     prefix, slash, name = text.rpartition("/")
@@ -86,14 +99,14 @@ def qualified_name(text: str) -> Wrong:
     return tuple(wrong)
 
 
-@lru_cache(NAMES_REMEMBERED)
+@_remembered
 def label_value(text: str) -> Wrong:
     message = f"a valid label must be an empty string or {NAME_PART[len('must ') :]}"
     examples = ("MyValue", "my_value", "12345")
     return _length(text, LABEL_BYTES_MAX) + _pattern(text, LABEL_VALUE, message, *examples)
 
 
-@lru_cache(NAMES_REMEMBERED)
+@_remembered
 def dns1123_label(text: str) -> Wrong:
     wrong = _length(text, LABEL_BYTES_MAX)
     if _matches(DNS1123_LABEL, text):
@@ -107,7 +120,7 @@ def dns1123_label(text: str) -> Wrong:
     return (*wrong, mismatch(message, DNS1123_LABEL, "my-name", "123-abc"))
 
 
-@lru_cache(NAMES_REMEMBERED)
+@_remembered
 def dns1123_subdomain(text: str) -> Wrong:
     message = (
         "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', "
@@ -124,7 +137,7 @@ def wildcard_subdomain(text: str) -> Wrong:
     return _length(text, SUBDOMAIN_BYTES_MAX) + _pattern(text, WILDCARD_SUBDOMAIN, message, "*.example.com")
 
 
-@lru_cache(NAMES_REMEMBERED)
+@_remembered
 def dns1035_label(text: str) -> Wrong:
     message = (
         "a DNS-1035 label must consist of lower case alphanumeric characters or '-', "
@@ -133,7 +146,7 @@ def dns1035_label(text: str) -> Wrong:
     return _length(text, LABEL_BYTES_MAX) + _pattern(text, DNS1035_LABEL, message, "my-name", "abc-123")
 
 
-@lru_cache(NAMES_REMEMBERED)
+@_remembered
 def port_name(text: str) -> Wrong:
     """The name of a port where numbers are allowed too: IANA's service names."""
     wrong = list(_length(text, PORT_NAME_BYTES_MAX))

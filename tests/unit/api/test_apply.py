@@ -189,10 +189,19 @@ def test_one_empty_entry_asks_to_forget_all_owners() -> None:
     assert cm.managers == []
 
 
-def test_what_is_no_set_of_fields_is_refused() -> None:
+@pytest.mark.parametrize("step", ["data", "k:name", "k:[]", "v:", "i:x", "x:1", "f:", ".:", ""])
+def test_what_is_no_set_of_fields_is_refused(step: str) -> None:
     cm = config_map().update("one", {"data": {"a": "1"}})
     with pytest.raises(BadRequest):
-        cm.update("two", {"metadata": {"managedFields": [{"manager": "x", "fieldsV1": {"data": {}}}]}})
+        cm.update("two", {"metadata": {"managedFields": [{"manager": "x", "fieldsV1": {"f:data": {step: {}}}}]}})
+
+
+def test_a_client_may_hand_ownership_over() -> None:
+    given = {"manager": "three", "operation": "Apply", "apiVersion": "v1", "fieldsV1": {"f:data": {"f:a": {}}}}
+    cm = config_map().update("one", {"data": {"a": "1"}})
+    cm.update("two", {"data": {"a": "1"}, "metadata": {"managedFields": [given]}})
+    assert cm.owned("three") == {".data.a"}
+    assert cm.managers == ["three"]
 
 
 # --- apply ---

@@ -64,3 +64,9 @@ def test_an_empty_qualified_name_is_wrong_twice_as_upstream_says_it() -> None:
 def test_port_numbers_have_bounds() -> None:
     assert names.port_number(1) == names.port_number(65535) == ()
     assert names.port_number(0) == names.port_number(65536) == ("must be between 1 and 65535, inclusive",)
+
+
+def test_a_name_without_end_is_wrong_and_not_remembered() -> None:
+    endless = "a" * 1_000_000
+    assert names.dns1123_subdomain(endless) == ("must be no more than 253 bytes",)
+    assert names.label_value(endless) == ("must be no more than 63 bytes",)

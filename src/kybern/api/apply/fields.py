@@ -140,6 +140,15 @@ def key_step(item: Any, keys: tuple[str, ...]) -> str:
 
 def is_set(value: Any) -> bool:
     """Whether what a client sent as FieldsV1 is a set at all."""
-    return isinstance(value, dict) and all(
-        (step == SELF or step[:2] in ("f:", "k:", "v:", "i:")) and is_set(branch) for step, branch in value.items()
-    )
+    return isinstance(value, dict) and all(_is_step(step) and is_set(branch) for step, branch in value.items())
+
+
+def _is_step(step: str) -> bool:
+    kind, _, rest = step.partition(":")
+    if step == SELF or kind == "f":
+        return step != "f:"
+    try:
+        said = json.loads(rest)
+    except ValueError:
+        return False
+    return kind == "v" or (kind == "k" and isinstance(said, dict)) or (kind == "i" and isinstance(said, int))
