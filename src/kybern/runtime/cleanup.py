@@ -17,14 +17,16 @@ from kybern.runtime.sandboxes import SandboxRecord
 from kybern.runtime.warden import records
 
 
-def cleanup(data_dir: Path, run_dir: Path) -> None:
-    """Containers and sandboxes end and are forgotten; images stay."""
+def cleanup(data_dir: Path, run_dir: Path, cgroup_root: str = "") -> None:
+    """Containers and sandboxes end and are forgotten; images stay. `cgroup_root` goes with everything in it."""
     groups = cgroup_detect.detect()
     containers = data_dir / "containers"
     for identifier, state in records.load_all(str(containers)):
         record = disk.load(containers / identifier / "config.json", ContainerRecord)
         path = record.spec["linux"]["cgroupsPath"] if record else state.get("cgroup", "")
         _end(groups, path, state)
+    if cgroup_root.strip("/"):
+        remove_group(groups, cgroup_root)
     for identifier in disk.names(data_dir / "sandboxes"):
         sandbox = disk.load(data_dir / "sandboxes" / identifier / "config.json", SandboxRecord)
         if sandbox and sandbox.holder_pid and processes.start_ticks(sandbox.holder_pid) == sandbox.holder_ticks:

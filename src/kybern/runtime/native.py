@@ -67,6 +67,7 @@ class NativeRuntime:
         self.images, self.clock, self.ids = images, clock or SystemClock(), ids or Ids()
         self.sandboxes = Sandboxes(data_dir, run_dir, network or NoNetwork())
         self.records = ContainerRecords(data_dir)
+        images.in_use = lambda: {record.image_id for record in self.records.by_id.values()}
         self.warden = WardenClient(warden_socket(run_dir), on_event=self._event, on_connect=self._refresh)
         self.executions = Executions(self.warden)
         self.cgroups = cgroup_detect.detect()

@@ -15,6 +15,7 @@ from kybern.runtime.warden.messages import Broken, Inbox, Outbox
 
 RECONNECT = Backoff(first_seconds=0.02, max_seconds=1.0)
 CALL_SECONDS = 120.0
+RETURN_SECONDS = 10.0
 
 Event = Mapping[str, Any]
 
@@ -61,7 +62,7 @@ class WardenClient:
     async def call(self, op: str, **fields: Any) -> tuple[Event, list[int]]:
         """The answer and its descriptors, which are the caller's to close."""
         if self.socket is None:
-            raise ConnectionError("the warden is not running")
+            await self._wait_connected()
         self.sequence += 1
         number = self.sequence
         future: asyncio.Future[tuple[Event, list[int]]] = asyncio.get_running_loop().create_future()
@@ -77,6 +78,14 @@ class WardenClient:
         finally:
             if future.done():
                 self.waiting.pop(number, None)
+
+    async def _wait_connected(self) -> None:
+        """A warden that was killed is back in a moment."""
+        try:
+            async with asyncio.timeout(RETURN_SECONDS):
+                await self.connected.wait()
+        except TimeoutError:
+            raise ConnectionError("the warden is not running") from None
 
     def _connect(self) -> None:
         made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

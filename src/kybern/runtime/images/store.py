@@ -1,37 +1,183 @@
-"""What a runtime asks of images."""
+"""What a runtime asks of images: by name, digest or id; pulled, loaded, listed, removed.
+
+index name -> manifest -> configuration (whose digest is the image's id) -> layers, unpacked as snapshots
+"""
 
 import asyncio
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from kybern.runtime.cri import AuthConfig, Image, RuntimeFault
 from kybern.runtime.images import host
-from kybern.runtime.images.image import ReadyImage, described
+from kybern.runtime.images import manifest as documents
+from kybern.runtime.images.archive import read_archive
+from kybern.runtime.images.image import ReadyImage, defaults_of, described
+from kybern.runtime.images.layout import Layout
+from kybern.runtime.images.manifest import BadImage, Descriptor
+from kybern.runtime.images.pull import pull, read_config, read_manifest, unpack_all
+from kybern.runtime.images.reference import parse
+from kybern.runtime.images.registry import Registry, RegistryError
+from kybern.runtime.images.snapshots import Snapshots, chain_ids
 
 
 class ImageStore:
-    def __init__(self, directory: Path, *, hidden: tuple[Path, ...] = (), host_image: bool = True) -> None:
-        self.directory = directory
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        hidden: tuple[Path, ...] = (),
+        host_image: bool = True,
+        insecure_registries: frozenset[str] = frozenset(),
+    ) -> None:
+        """`hidden` are directories that the image of the machine's own root shows empty, besides this one."""
+        self.layout, self.snapshots = Layout(directory), Snapshots(directory / "snapshots")
+        self.insecure = insecure_registries
         self.host = host.host_image((directory, *hidden)) if host_image else None
+        self.ready: dict[str, ReadyImage] = {}
+        """By manifest digest."""
+        self.pulling: dict[str, asyncio.Lock] = {}
+        self.in_use: Callable[[], Iterable[str]] = tuple
+        """The ids of images that containers are made from; set by the runtime."""
+        self.snapshots.sweep()
 
     def get(self, name: str) -> ReadyImage | None:
+        """By name, digest or id, when everything of it is there."""
         if self.host is not None and host.is_host(name):
             return self.host
-        return None
+        found = self._find(name)
+        return self._ready(found) if found is not None else None
+
+    def _find(self, name: str) -> Descriptor | None:
+        if name in self.layout.names:
+            return self.layout.names[name]
+        if name.startswith("sha256:") or (len(name) == 64 and "/" not in name):
+            wanted = name if name.startswith("sha256:") else f"sha256:{name}"
+            return next((each for each in self._manifests() if self._id(each) == wanted or each.digest == wanted), None)
+        try:
+            reference = parse(name)
+        except RuntimeFault:
+            return None
+        if reference.digest:
+            return next((each for each in self._manifests() if each.digest == reference.digest), None) or next(
+                (each for known, each in self.layout.names.items() if known.endswith(f"@{reference.digest}")), None
+            )
+        return self.layout.names.get(reference.name)
+
+    def _manifests(self) -> list[Descriptor]:
+        return list({each.digest: each for each in self.layout.names.values()}.values())
+
+    def _id(self, manifest: Descriptor) -> str:
+        ready = self._ready(manifest)
+        return ready.id if ready is not None else ""
+
+    def _ready(self, found: Descriptor) -> ReadyImage | None:
+        if found.digest in self.ready:
+            return self.ready[found.digest]
+        try:
+            manifest = read_manifest(self.layout, found.digest)
+            config = read_config(self.layout, manifest)
+            layers = self.snapshots.layers(documents.diff_ids(config, len(manifest.layers)))
+            if layers is None:
+                return None
+            made = ReadyImage(id=manifest.config.digest, layers=layers, defaults=defaults_of(config))
+        except (BadImage, OSError, ValueError):
+            return None
+        self.ready[found.digest] = made
+        return made
+
+    async def pull(self, name: str, auth: AuthConfig | None = None) -> str:
+        """The image's id. RuntimeFault ErrImagePull or InvalidImageName, in containerd's words."""
+        if self.host is not None and host.is_host(name):
+            return host.ID
+        reference = parse(name)
+        async with self.pulling.setdefault(reference.name, asyncio.Lock()):
+            registry = Registry(reference, auth, self.insecure)
+            whole = f'failed to pull and unpack image "{reference.name}": '
+            try:
+                found = await pull(registry, reference, self.layout, self.snapshots)
+            except RegistryError as error:
+                told = f'{whole}failed to resolve reference "{reference.name}": {error}'
+                raise RuntimeFault("ErrImagePull", told) from error
+            except (BadImage, OSError, TimeoutError) as error:
+                raise RuntimeFault("ErrImagePull", f"{whole}{error}") from error
+            finally:
+                registry.close()
+            return self._add(reference.name, found, whole)
+
+    def _add(self, name: str, manifest: Descriptor, whole: str) -> str:
+        ready = self._ready(manifest)
+        if ready is None:
+            raise RuntimeFault("ErrImagePull", f"{whole}its configuration is not usable")
+        self.layout.tag(name, manifest)
+        return ready.id
+
+    async def load(self, path: Path) -> list[str]:
+        """The names in a docker or OCI archive."""
+        try:
+            found = await asyncio.to_thread(read_archive, path, self.layout)
+            for _, each in found:
+                manifest = read_manifest(self.layout, each.digest)
+                for blob in (manifest.config, *manifest.layers):
+                    if not self.layout.has(blob.digest):
+                        raise BadImage(f"archive has no blob {blob.digest}")
+                ids = documents.diff_ids(read_config(self.layout, manifest), len(manifest.layers))
+                await unpack_all(self.snapshots, self.layout, manifest.layers, ids)
+        except BadImage as error:
+            raise RuntimeFault("ErrImagePull", f"failed to load {path.name}: {error}") from error
+        for name, each in found:
+            self._add(name, each, f'failed to load image "{name}": ')
+        return [name for name, _ in found]
 
     def status(self, name: str) -> Image | None:
         found = self.get(name)
-        return described(found, (f"{host.NAME}:latest",), (), 0, pinned=True) if found else None
+        if found is None:
+            return None
+        return next((image for image in self.list() if image.id == found.id), None)
 
     def list(self) -> list[Image]:
-        found = self.status(host.NAME)
-        return [found] if found else []
+        images = [self._described(each) for each in self._manifests()]
+        found = [image for image in images if image is not None]
+        if self.host is not None:
+            found.append(described(self.host, (f"{host.NAME}:latest",), (), 0, pinned=True))
+        return found
 
-    async def pull(self, name: str, auth: AuthConfig | None) -> str:
-        await asyncio.sleep(0)
-        found = self.get(name)
-        if found is None:
-            raise RuntimeFault("ErrImagePull", name)
-        return found.id
+    def _described(self, manifest: Descriptor) -> Image | None:
+        ready = self._ready(manifest)
+        if ready is None:
+            return None
+        names = [name for name, each in self.layout.names.items() if each.digest == manifest.digest]
+        parsed = read_manifest(self.layout, manifest.digest)
+        size = parsed.config.size + sum(layer.size for layer in parsed.layers)
+        tags = tuple(name for name in names if "@" not in name)
+        digests = sorted({f"{_repository(name)}@{manifest.digest}" for name in names})
+        return described(ready, tags, tuple(digests), size, pinned=False)
 
     async def remove(self, name: str) -> None:
-        return
+        """All names of the image; what no other image and no container needs goes with it."""
+        found = self._find(name)
+        if found is None:
+            return
+        if self._id(found) in set(self.in_use()):
+            raise RuntimeFault("ImageInUse", f"image {name!r} is used by a container")
+        for known in [known for known, each in self.layout.names.items() if each.digest == found.digest]:
+            self.layout.untag(known)
+        self.ready.pop(found.digest, None)
+        await asyncio.to_thread(self.collect)
+
+    def collect(self) -> None:
+        """Remove blobs and snapshots that no name leads to."""
+        blobs: set[str] = set()
+        chains: set[str] = set()
+        for each in self._manifests():
+            manifest = read_manifest(self.layout, each.digest)
+            blobs |= {each.digest, manifest.config.digest, *(layer.digest for layer in manifest.layers)}
+            chains |= set(chain_ids(documents.diff_ids(read_config(self.layout, manifest), len(manifest.layers))))
+        for path in self.layout.blobs.iterdir():
+            if f"sha256:{path.name}" not in blobs:
+                path.unlink(missing_ok=True)
+        self.snapshots.keep_only(chains)
+
+
+def _repository(name: str) -> str:
+    reference = parse(name)
+    return reference.repository

@@ -168,6 +168,14 @@ class Containers:
         else:
             self.loop.later(EXIT_WAIT_SECONDS, lambda: self._ended(container, self.kept.exits.pop(pid, None)))
 
+    def hear_exits(self) -> None:
+        """The supervisor told how processes ended: perhaps one that is waited for."""
+        for container in list(self.by_id.values()):
+            pid = container.record.get("pid")
+            if container.adopted and container.running and pid in self.kept.exits:
+                self.loop.forget(container.pidfd)
+                self._ended(container, self.kept.exits.pop(pid))
+
     def _ended(self, container: Container, status: int | None) -> None:
         if not container.running:
             return

@@ -27,7 +27,7 @@ def main(socket_path: str, state_dir: str, keeper_path: str = "") -> None:
     service.execs = Execs(loop, groups.join, service.exec_ended)
     service.containers.adopt()
     if kept.connection is not None:
-        loop.watch(kept.connection.fileno(), lambda: hear_exits(loop, kept))
+        loop.watch(kept.connection.fileno(), lambda: hear_exits(loop, kept, service.containers))
     gc.collect()
     gc.freeze()  # children share this memory as long as nobody writes to it
     loop.run()
@@ -35,9 +35,11 @@ def main(socket_path: str, state_dir: str, keeper_path: str = "") -> None:
     os.unlink(socket_path)
 
 
-def hear_exits(loop: Loop, kept: Kept) -> None:
+def hear_exits(loop: Loop, kept: Kept, containers: Containers) -> None:
     """How adopted processes ended. Without a supervisor there is nothing left to be a part of, so the warden ends."""
-    if not kept.ready():
+    if kept.ready():
+        containers.hear_exits()
+    else:
         loop.stopped = True
 
 

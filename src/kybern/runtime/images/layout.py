@@ -1,0 +1,123 @@
+"""Images on disk, as an OCI image layout: blobs named by their digest, and an index of names.
+
+    blobs/sha256/<hex>      complete and verified, or not there
+    ingest/<hex>            on its way; what is there of it is continued
+    index.json              name -> manifest
+
+A blob gets its name only after its digest was computed from the very bytes that were written.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from kybern.runtime.images.manifest import MANIFEST_TYPES, BadImage, Descriptor
+from kybern.runtime.images.reference import DIGEST
+
+NAME = "org.opencontainers.image.ref.name"
+HASH_PIECE = 1 << 20
+
+
+class Layout:
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.blobs = directory / "blobs" / "sha256"
+        self.ingest = directory / "ingest"
+        for path in (self.blobs, self.ingest):
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (directory / "oci-layout").write_text('{"imageLayoutVersion":"1.0.0"}')
+        self.names: dict[str, Descriptor] = dict(self._read_index())
+
+    def path(self, digest: str) -> Path:
+        if not DIGEST.fullmatch(digest):
+            raise BadImage(f"unsupported digest {digest[:100]!r}")
+        return self.blobs / digest.removeprefix("sha256:")
+
+    def has(self, digest: str) -> bool:
+        return self.path(digest).exists()
+
+    def read(self, digest: str, bytes_max: int) -> bytes:
+        with self.path(digest).open("rb") as opened:
+            return opened.read(bytes_max)
+
+    def put(self, data: bytes) -> str:
+        digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
+        if not self.has(digest):
+            with Incoming(self, digest) as incoming:
+                incoming.restart()
+                incoming.write(data)
+                incoming.commit()
+        return digest
+
+    def tag(self, name: str, manifest: Descriptor) -> None:
+        self.names[name] = manifest
+        self._write_index()
+
+    def untag(self, name: str) -> None:
+        if self.names.pop(name, None) is not None:
+            self._write_index()
+
+    def _read_index(self) -> Iterator[tuple[str, Descriptor]]:
+        try:
+            found = json.loads((self.directory / "index.json").read_bytes())
+        except (FileNotFoundError, ValueError):
+            return
+        for entry in found["manifests"]:
+            yield entry["annotations"][NAME], Descriptor(entry["mediaType"], entry["digest"], entry["size"])
+
+    def _write_index(self) -> None:
+        entries: list[dict[str, Any]] = [
+            {
+                "mediaType": manifest.media_type or MANIFEST_TYPES[0],
+                "digest": manifest.digest,
+                "size": manifest.size,
+                "annotations": {NAME: name},
+            }
+            for name, manifest in sorted(self.names.items())
+        ]
+        temporary = self.directory / ".index.json"
+        temporary.write_text(json.dumps({"schemaVersion": 2, "manifests": entries}))
+        os.replace(temporary, self.directory / "index.json")
+
+
+class Incoming:
+    """A blob on its way. What an earlier attempt left is kept, hashed again and continued."""
+
+    def __init__(self, layout: Layout, digest: str) -> None:
+        self.layout, self.digest = layout, digest
+        self.target = layout.path(digest)
+        self.partial = layout.ingest / self.target.name
+        self.file = self.partial.open("a+b")
+        self.hash = hashlib.sha256()
+        self.size = 0
+        self.file.seek(0)
+        while piece := self.file.read(HASH_PIECE):
+            self.hash.update(piece)
+            self.size += len(piece)
+
+    def __enter__(self) -> "Incoming":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.file.close()
+
+    def restart(self) -> None:
+        self.file.truncate(0)
+        self.hash, self.size = hashlib.sha256(), 0
+
+    def write(self, data: bytes) -> None:
+        self.hash.update(data)
+        self.size += len(data)
+        self.file.write(data)
+
+    def commit(self) -> None:
+        """BadImage when it is not what its name says; then nothing of it stays."""
+        self.file.flush()
+        found = f"sha256:{self.hash.hexdigest()}"
+        if found != self.digest:
+            self.partial.unlink(missing_ok=True)
+            raise BadImage(f"unexpected commit digest {found}, expected {self.digest}")
+        os.replace(self.partial, self.target)

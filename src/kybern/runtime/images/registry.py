@@ -1,0 +1,239 @@
+"""A registry over HTTP (OCI distribution spec): manifests and blobs, with tokens, redirects and nobody's word believed.
+
+- Plain HTTP only to loopback and to registries that were named as insecure.
+- Credentials go to the registry and to its token service, never along a redirect to another host.
+- A registry elsewhere cannot send us to this machine or to link-local addresses.
+"""
+
+import asyncio
+import base64
+import json
+import re
+import time
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address
+from urllib.parse import urlencode, urljoin, urlsplit
+
+from kybern.runtime.cri import AuthConfig
+from kybern.runtime.images.manifest import INDEX_TYPES, MANIFEST_BYTES_MAX, MANIFEST_TYPES, BadImage
+from kybern.runtime.images.reference import Reference
+from kybern.web.client import Client, ClientError
+from kybern.web.http import Request, Response
+
+ENDPOINTS = {"docker.io": "registry-1.docker.io"}
+REDIRECTS_MAX = 10
+TOKEN_BYTES_MAX = 1 << 20
+SILENCE_SECONDS = 30.0
+SLOWEST_BYTES_PER_SECOND = 1024  # over the whole of a blob, after a fair start
+FAIR_START_SECONDS = 30.0
+ACCEPT = ", ".join((*INDEX_TYPES, *MANIFEST_TYPES))
+CHALLENGE_FIELD = re.compile(r'([a-zA-Z_]+)="([^"]*)"')
+REDIRECTS = (301, 302, 303, 307, 308)
+
+
+class RegistryError(Exception):
+    """The registry did not give what was asked for; the message is for the user."""
+
+
+class NotFound(RegistryError):
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    response: Response
+    client: Client
+    url: str
+
+
+class Registry:
+    """One repository of one registry, for one pull."""
+
+    def __init__(self, reference: Reference, auth: AuthConfig | None, insecure: frozenset[str] = frozenset()) -> None:
+        host = ENDPOINTS.get(reference.domain, reference.domain)
+        self.local = is_local(urlsplit(f"//{host}").hostname or "")
+        self.plain = reference.domain in insecure or self.local
+        self.base = f"{'http' if self.plain else 'https'}://{host}"
+        self.reference, self.auth = reference, auth
+        self.authorization = ""
+        self.clients: dict[str, Client] = {}
+
+    def close(self) -> None:
+        for client in self.clients.values():
+            client.close()
+
+    async def manifest(self, asked: str) -> tuple[bytes, str]:
+        """Its bytes and the media type that was announced."""
+        path = f"/v2/{self.reference.path}/manifests/{asked}"
+        answer = await self._get(path, {"accept": ACCEPT})
+        await self._expect(answer, (200,), asked)
+        body = await read_at_most(answer.response, MANIFEST_BYTES_MAX)
+        return body, answer.response.headers.get("content-type", "")
+
+    async def blob(self, digest: str, offset: int) -> tuple[bool, AsyncIterator[bytes]]:
+        """Its bytes from `offset` on, where the registry can; says whether it did."""
+        headers = {"accept": "*/*"} | ({"range": f"bytes={offset}-"} if offset else {})
+        answer = await self._get(f"/v2/{self.reference.path}/blobs/{digest}", headers)
+        await self._expect(answer, (200, 206), digest)
+        return answer.response.status == 206, paced(answer.response)
+
+    async def _expect(self, answer: Answer, statuses: tuple[int, ...], asked: str) -> None:
+        status = answer.response.status
+        if status in statuses:
+            return
+        await discard(answer.response)
+        name = self.reference.name
+        if status == 404:
+            raise NotFound(f"{name}: not found")
+        if status in (401, 403):
+            raise RegistryError(
+                f"pull access denied, repository does not exist or may require authorization: "
+                f"server answered {status} for {asked}"
+            )
+        raise RegistryError(f"unexpected status from GET request to {answer.url}: {status}")
+
+    async def _get(self, path: str, headers: Mapping[str, str]) -> Answer:
+        """With one attempt at authentication."""
+        answer = await self._follow(self.base + path, headers)
+        if answer.response.status != 401:
+            return answer
+        challenge = answer.response.headers.get("www-authenticate", "")
+        await discard(answer.response)
+        self.authorization = await self._authorize(challenge)
+        return await self._follow(self.base + path, headers)
+
+    async def _follow(self, url: str, headers: Mapping[str, str]) -> Answer:
+        origin = urlsplit(url).netloc
+        for _ in range(REDIRECTS_MAX):
+            own = dict(headers)
+            if self.authorization and urlsplit(url).netloc == origin:
+                own["authorization"] = self.authorization
+            answer = await self._send(url, own)
+            if answer.response.status not in REDIRECTS:
+                return answer
+            await discard(answer.response)
+            url = self._checked(urljoin(url, answer.response.headers.get("location", "")))
+        raise RegistryError(f"stopped after {REDIRECTS_MAX} redirects")
+
+    def _checked(self, url: str) -> str:
+        """May a registry send us there?"""
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise RegistryError("the registry redirects to something that is no HTTP address")
+        if parts.scheme == "http" and not self.plain:
+            raise RegistryError(f"the registry redirects to plain HTTP at {parts.hostname}")
+        if not self.local and is_local(parts.hostname):
+            raise RegistryError(f"the registry redirects to {parts.hostname}, which is this machine's own")
+        return url
+
+    async def _send(self, url: str, headers: Mapping[str, str]) -> Answer:
+        parts = urlsplit(url)
+        base = f"{parts.scheme}://{parts.netloc}"
+        try:
+            client = self.clients.get(base)
+            if client is None:
+                client = self.clients[base] = Client(base, response_seconds=SILENCE_SECONDS)
+            response = await client.send(Request("GET", parts.path or "/", parts.query, headers))
+        except (ClientError, ValueError) as error:
+            raise RegistryError(f'failed to do request: Get "{url}": {error}') from error
+        return Answer(response, client, url)
+
+    async def _authorize(self, challenge: str) -> str:
+        """What to send, by the registry's challenge (RFC 7235; bearer tokens as docker registries do them)."""
+        auth = self.auth or AuthConfig()
+        if auth.registry_token:
+            return f"Bearer {auth.registry_token}"
+        scheme, _, rest = challenge.partition(" ")
+        basic = basic_of(auth)
+        if scheme.lower() == "basic" and basic:
+            return basic
+        if scheme.lower() != "bearer":
+            raise RegistryError("pull access denied, repository does not exist or may require authorization")
+        fields = dict(CHALLENGE_FIELD.findall(rest))
+        realm = self._checked(fields.get("realm", ""))
+        query = {"scope": fields.get("scope") or f"repository:{self.reference.path}:pull"}
+        if "service" in fields:
+            query["service"] = fields["service"]
+        separator = "&" if urlsplit(realm).query else "?"
+        answer = await self._send(f"{realm}{separator}{urlencode(query)}", {"authorization": basic} if basic else {})
+        body = await read_at_most(answer.response, TOKEN_BYTES_MAX)
+        if answer.response.status != 200:
+            raise RegistryError(
+                f"failed to authorize: failed to fetch token: unexpected status: {answer.response.status}"
+            )
+        return f"Bearer {token_in(body)}"
+
+
+def basic_of(auth: AuthConfig) -> str:
+    if not auth.username:
+        return ""
+    return "Basic " + base64.b64encode(f"{auth.username}:{auth.password}".encode()).decode()
+
+
+def token_in(body: bytes) -> str:
+    try:
+        found = json.loads(body)
+        token = found.get("token") or found.get("access_token")
+    except (ValueError, AttributeError, RecursionError):
+        token = None
+    if not isinstance(token, str) or not token.isprintable():
+        raise RegistryError("failed to authorize: the token service gave no token")
+    return token
+
+
+def is_local(host: str) -> bool:
+    """This machine or its link: names and addresses that mean something else to every reader."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return False
+    return address.is_loopback or address.is_link_local or address.is_unspecified
+
+
+async def read_at_most(response: Response, bytes_max: int) -> bytes:
+    pieces, size = [], 0
+    async for piece in paced(response):
+        size += len(piece)
+        if size > bytes_max:
+            raise BadImage(f"answer is longer than {bytes_max} bytes")
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+async def paced(response: Response) -> AsyncIterator[bytes]:
+    """The body, as long as it keeps coming at a speed that will end."""
+    if isinstance(response.body, bytes):
+        yield response.body
+        return
+    if not isinstance(response.body, AsyncIterator):
+        yield b"".join(response.body)
+        return
+    begun, size, body = time.monotonic(), 0, response.body
+    try:
+        while True:
+            try:
+                async with asyncio.timeout(SILENCE_SECONDS):
+                    piece = await anext(body, None)
+            except TimeoutError:
+                raise RegistryError("the registry stopped sending") from None
+            except ClientError as error:
+                raise RegistryError(f"the connection was lost: {error}") from error
+            if piece is None:
+                return
+            size += len(piece)
+            seconds = time.monotonic() - begun
+            if seconds > FAIR_START_SECONDS and size < seconds * SLOWEST_BYTES_PER_SECOND:
+                raise RegistryError("the registry sends too slowly")
+            yield piece
+    finally:
+        await discard(response)
+
+
+async def discard(response: Response) -> None:
+    """Let go of a body that is not read to its end."""
+    close = getattr(response.body, "aclose", None)
+    if close is not None:
+        await close()
