@@ -126,6 +126,7 @@ CERTIFICATE_SIGNING_REQUESTS = Resource(
     on_update=lambda csr, old: changed(csr, spec=old.spec, status=old.status),
     validate=validate_request,
     validate_update=validate_request_update,
+    validate_name=names.path_segment,
     subresources=(
         Subresource(name="approval", read=whole, write=write_approval, validate=validate_conditions),
         Subresource(name="status", read=whole, write=write_status, validate=validate_conditions),

@@ -1,9 +1,9 @@
 """What tables have in common: the columns Name and Age, and how a moment, a list or nothing at all is printed."""
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
 from typing import Any
 
+from kybern.aio.clock import from_rfc3339
 from kybern.api import selectors
 from kybern.api.meta_v1 import LabelSelector
 from kybern.registry.resource import Column
@@ -15,17 +15,17 @@ UNKNOWN = "<unknown>"
 MINUTE, HOUR, DAY, YEAR = 60, 3600, 86400, 86400 * 365
 
 
-def seconds_of(moment: str) -> float:
-    return datetime.fromisoformat(moment).timestamp()
-
-
 def age(moment: str | None, now: float) -> str:
     """How long ago, in two units at most: 45s, 5m32s, 3d4h."""
-    return human(now - seconds_of(moment)) if moment else UNKNOWN
+    return span(moment, now)
 
 
-def until(moment: str | None, now: float) -> str:
-    return human(seconds_of(moment) - now) if moment else UNKNOWN
+def span(start: str | None, end: float) -> str:
+    """From one moment to another; what is no moment spoils one cell, not the table."""
+    try:
+        return human(end - from_rfc3339(start)) if start else UNKNOWN
+    except ValueError:
+        return UNKNOWN
 
 
 def human(duration: float) -> str:

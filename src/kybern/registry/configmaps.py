@@ -1,19 +1,24 @@
 """configmaps and secrets: named texts and bytes, small enough to be held in memory, and unchangeable where so marked."""
 
 import base64
+import binascii
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kybern.api import names
 from kybern.api.core_v1 import ConfigMap, Secret
+from kybern.api.errors import BadRequest
 from kybern.api.invalid import FieldError, forbidden_field, invalid_value, required, too_long
 from kybern.registry.checks import immutable
 from kybern.registry.columns import AGE, NAME
+from kybern.registry.defaulting import part
 from kybern.registry.parts import changed, kind_of
 from kybern.registry.resource import Column, Resource
 
 SIZE_BYTES_MAX = 1024 * 1024
+NOT_BASE64 = re.compile(r"[^A-Za-z0-9+/=\r\n]|=(?!=?$)")
 FIXED = "field is immutable when `immutable` is set"
 KEYS_NEEDED = {
     "kubernetes.io/dockercfg": (".dockercfg",),
@@ -36,13 +41,20 @@ def validate_config_map(config: ConfigMap) -> Iterator[FieldError]:
     for key, text in (config.binary_data or {}).items():
         for wrong in names.config_key(key):
             yield invalid_value(f"binaryData[{key}]", key, wrong)
-        size += decoded_size(text)
+        size += decoded_size(text, "ConfigMap")
     if size > SIZE_BYTES_MAX:
         yield too_long("[]", "", SIZE_BYTES_MAX)
 
 
-def decoded_size(text: str) -> int:
-    return len(text) * 3 // 4 - text[-2:].count("=")
+def decoded_size(text: str, kind: str) -> int:
+    """How many bytes it stands for. What is no base64 fails like any other text that cannot be decoded."""
+    try:
+        return len(binascii.a2b_base64(text, strict_mode=True))
+    except ValueError:
+        wrong = NOT_BASE64.search(text)
+        at = wrong.start() if wrong else len(text) // 4 * 4
+        why = f'{kind} in version "v1" cannot be handled as a {kind}: illegal base64 data at input byte {at}'
+        raise BadRequest(why) from None
 
 
 def validate_config_map_update(config: ConfigMap, old: ConfigMap) -> Iterator[FieldError]:
@@ -59,8 +71,20 @@ def validate_fixed(new: Any, old: Any, *fields: tuple[str, str]) -> Iterator[Fie
             yield forbidden_field(field, FIXED)
 
 
+def default_config_map(config: ConfigMap) -> ConfigMap:
+    return part(config, "binary_data", unwrapped)
+
+
+def unwrapped(data: Mapping[str, str]) -> Mapping[str, str]:
+    """Base64 in lines, as files and YAML blocks have it, is kept in one."""
+    if not any("\n" in text for text in data.values()):
+        return data
+    return {key: text.replace("\r", "").replace("\n", "") for key, text in data.items()}
+
+
 def default_secret(secret: Secret) -> Secret:
     """What was given as text becomes bytes like the rest."""
+    secret = part(secret, "data", unwrapped)
     changes: dict[str, Any] = {}
     if not secret.type:
         changes["type"] = "Opaque"
@@ -80,7 +104,7 @@ def validate_secret(secret: Secret) -> Iterator[FieldError]:
     for key, text in data.items():
         for wrong in names.config_key(key):
             yield invalid_value(f"data[{key}]", key, wrong)
-        size += decoded_size(text)
+        size += decoded_size(text, "Secret")
     if size > SIZE_BYTES_MAX:
         yield too_long("data", "", SIZE_BYTES_MAX)
     if secret.type != "Opaque":
@@ -120,6 +144,7 @@ def validate_secret_update(secret: Secret, old: Secret) -> Iterator[FieldError]:
 CONFIG_MAPS = Resource(
     kind=kind_of(ConfigMap),
     short_names=("cm",),
+    default=default_config_map,
     validate=validate_config_map,
     validate_update=validate_config_map_update,
     columns=(NAME, Column("Data", lambda c, now: len(c.data or ()) + len(c.binary_data or ()), type="string"), AGE),

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 
-from kybern.api.batch_v1 import Job, JobSpec
+from kybern.aio.clock import from_rfc3339
+from kybern.api.batch_v1 import Job, JobSpec, PodFailurePolicy, PodFailurePolicyRule
 from kybern.api.invalid import FieldError, forbidden_field, invalid_value, not_supported, required
 from kybern.api.meta_v1 import LabelSelector
 from kybern.registry.checks import immutable, label_selector
-from kybern.registry.columns import AGE, NAME, SELECTOR, TEMPLATE_COLUMNS, human, seconds_of
-from kybern.registry.defaulting import filled, part
+from kybern.registry.columns import AGE, NAME, SELECTOR, TEMPLATE_COLUMNS, span
+from kybern.registry.defaulting import filled, part, parts
 from kybern.registry.parts import changed, clear_status, keep_status, kind_of, spec_of, status
 from kybern.registry.podspec.defaults import default_template
 from kybern.registry.podspec.spec import validate_template
@@ -50,7 +51,15 @@ def default_spec(spec: JobSpec) -> JobSpec:
         manual_selector=False,
         pod_replacement_policy="Failed" if spec.pod_failure_policy is not None else "TerminatingOrFailed",
     )
-    return part(spec, "template", default_template)
+    return part(part(spec, "pod_failure_policy", default_failures), "template", default_template)
+
+
+def default_failures(policy: PodFailurePolicy) -> PodFailurePolicy:
+    return parts(policy, "rules", default_failure_rule)
+
+
+def default_failure_rule(rule: PodFailurePolicyRule) -> PodFailurePolicyRule:
+    return parts(rule, "on_pod_conditions", lambda pattern: filled(pattern, status="True"))
 
 
 def on_create(job: Job) -> Job:
@@ -153,8 +162,8 @@ def completions_cell(job: Job, now: float) -> str:
 def duration_cell(job: Job, now: float) -> str:
     if not job.status.start_time:
         return ""
-    end = seconds_of(job.status.completion_time) if job.status.completion_time else now
-    return human(end - seconds_of(job.status.start_time))
+    end = from_rfc3339(job.status.completion_time) if job.status.completion_time else now
+    return span(job.status.start_time, end)
 
 
 JOBS = Resource(

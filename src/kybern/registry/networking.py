@@ -58,6 +58,11 @@ def validate_new_ingress(ingress: Ingress) -> Iterator[FieldError]:
     yield from validate_ingress(ingress)
 
 
+def warnings(ingress: Ingress) -> Iterator[str]:
+    if CLASS_ANNOTATION in (ingress.metadata.annotations or {}):
+        yield f"annotation \"{CLASS_ANNOTATION}\" is deprecated, please use 'spec.ingressClassName' instead"
+
+
 def host_rule(host: str) -> Any:
     return names.wildcard_subdomain if "*" in host else names.dns1123_subdomain
 
@@ -143,6 +148,7 @@ INGRESSES = Resource(
     on_update=keep_status,
     validate=validate_new_ingress,
     validate_update=lambda ingress, old: validate_ingress(ingress),
+    warnings=warnings,
     generation=spec_of,
     subresources=(status(),),
     columns=(

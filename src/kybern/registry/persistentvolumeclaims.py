@@ -3,7 +3,13 @@
 from collections.abc import Iterator
 
 from kybern.api import names, quantity
-from kybern.api.core_v1 import PersistentVolumeClaim, PersistentVolumeClaimSpec, PersistentVolumeClaimStatus
+from kybern.api.core_v1 import (
+    PersistentVolumeClaim,
+    PersistentVolumeClaimSpec,
+    PersistentVolumeClaimStatus,
+    TypedLocalObjectReference,
+    TypedObjectReference,
+)
 from kybern.api.invalid import FieldError, forbidden_field, invalid_value, not_supported, required
 from kybern.registry.checks import judged, label_selector
 from kybern.registry.columns import AGE, NAME, UNSET
@@ -28,7 +34,19 @@ def default_claim(claim: PersistentVolumeClaim) -> PersistentVolumeClaim:
 
 
 def on_create(claim: PersistentVolumeClaim) -> PersistentVolumeClaim:
-    return changed(claim, status=PersistentVolumeClaimStatus(phase="Pending"))
+    return changed(claim, spec=with_both_sources(claim.spec), status=PersistentVolumeClaimStatus(phase="Pending"))
+
+
+def with_both_sources(spec: PersistentVolumeClaimSpec) -> PersistentVolumeClaimSpec:
+    """The source of a claim, in its old field and in its new one."""
+    old, new = spec.data_source, spec.data_source_ref
+    if old is not None and new is None:
+        ref = TypedObjectReference(kind=old.kind, name=old.name, api_group=old.api_group)
+        return changed(spec, data_source_ref=ref)
+    if new is not None and old is None and not new.namespace:
+        source = TypedLocalObjectReference(kind=new.kind, name=new.name, api_group=new.api_group)
+        return changed(spec, data_source=source)
+    return spec
 
 
 def validate(claim: PersistentVolumeClaim) -> Iterator[FieldError]:

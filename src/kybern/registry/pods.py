@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from kybern.api.core_v1 import Binding, Pod, PodCondition, PodSpec, PodStatus
+from kybern.api.core_v1 import Binding, Container, Pod, PodCondition, PodSpec, PodStatus
 from kybern.api.errors import About, conflict, invalid
 from kybern.api.invalid import FieldError, forbidden_field, not_supported, required
 from kybern.registry.defaulting import part, parts
@@ -64,8 +64,21 @@ def warnings(pod: Pod) -> Iterator[str]:
                     hidden = f'hides previous definition of "{variable.name}", which may be dropped when using apply'
                     yield f"{at}: {hidden}"
                 seen.add(variable.name)
+            yield from fractions(container, f"spec.{field}[{index}].resources")
     if (pod.spec.termination_grace_period_seconds or 0) < 0:
         yield "spec.terminationGracePeriodSeconds: must be >= 0; negative values are invalid and will be treated as 1"
+
+
+def fractions(container: Container, at: str) -> Iterator[str]:
+    """Half a byte, as in `memory: 100m`: most likely `M` was meant."""
+    resources = container.resources
+    if resources is None:
+        return
+    for field, amounts in (("limits", resources.limits), ("requests", resources.requests)):
+        for name in ("memory", "ephemeral-storage"):
+            amount = (amounts or {}).get(name, "0")
+            if amount.endswith("m"):
+                yield f'{at}.{field}[{name}]: fractional byte value "{amount}" is invalid, must be an integer'
 
 
 def counted(pod: Pod) -> PodSpec:

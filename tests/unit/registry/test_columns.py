@@ -26,6 +26,7 @@ def test_a_duration_is_printed_in_two_units_at_most(seconds: int, text: str) -> 
 
 def test_an_age_is_unknown_where_there_is_no_moment() -> None:
     assert age(None, NOW) == "<unknown>"
+    assert age("yesterday", NOW) == "<unknown>"
     assert age("2025-12-31T23:59:00Z", NOW) == "60s"
 
 

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from kybern.api.codec import encode, from_builtins
+from kybern.api.errors import BadRequest
 from kybern.registry import RESOURCES
 from kybern.registry.resource import Resource
 
@@ -445,6 +446,33 @@ def test_what_must_not_change_does_not(plural: str, new: Any, old: Any, messages
     rule = resource(plural).validate_update
     assert rule is not None
     assert [str(error) for error in rule(made(plural, new), made(plural, old))] == messages
+
+
+@pytest.mark.parametrize(("text", "at"), [("not base64", 3), ("YQ=", 0), ("YWFhYQ", 4)])
+def test_bytes_that_are_no_base64_cannot_be_decoded(text: str, at: int) -> None:
+    with pytest.raises(BadRequest) as raised:
+        list(resource("secrets").validate(made("secrets", {"data": {"a": text}})))
+    why = f"illegal base64 data at input byte {at}"
+    assert raised.value.message == f'Secret in version "v1" cannot be handled as a Secret: {why}'
+
+
+def test_base64_in_lines_is_kept_in_one() -> None:
+    assert plain(made("secrets", {"data": {"a": "YWFh\nYQ==\n"}}))["data"] == {"a": "YWFhYQ=="}
+
+
+def test_a_claims_source_is_told_in_both_fields() -> None:
+    source = {"kind": "PersistentVolumeClaim", "name": "a"}
+    found = plain(
+        resource("persistentvolumeclaims").on_create(made("persistentvolumeclaims", claim(dataSource=source)))
+    )
+    assert found["spec"]["dataSourceRef"] == source
+
+
+def test_an_old_ingress_class_is_warned_of() -> None:
+    old = made("ingresses", {**ingress(), "metadata": {"annotations": {"kubernetes.io/ingress.class": "nginx"}}})
+    assert list(resource("ingresses").warnings(old)) == [
+        "annotation \"kubernetes.io/ingress.class\" is deprecated, please use 'spec.ingressClassName' instead"
+    ]
 
 
 # --- namespaces -------------------------------------------------------------------------------------------------------

@@ -344,6 +344,13 @@ def test_a_hidden_variable_is_warned_of() -> None:
     ]
 
 
+def test_half_a_byte_is_warned_of() -> None:
+    found = pod(containers=[{**C, "resources": {"requests": {"memory": "100m"}}}])
+    assert list(PODS.warnings(found)) == [
+        'spec.containers[0].resources.requests[memory]: fractional byte value "100m" is invalid, must be an integer'
+    ]
+
+
 def test_ephemeral_containers_come_later() -> None:
     found = pod(ephemeralContainers=[{"name": "d", "image": "i:1"}])
     assert [str(e) for e in PODS.validate(found)] == ["spec.ephemeralContainers: Forbidden: cannot be set on create"]
