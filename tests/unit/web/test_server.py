@@ -450,6 +450,29 @@ async def test_beyond_the_most_connections_a_new_one_is_ended() -> None:
                     raise ConnectionError
 
 
+async def test_connections_cut_at_any_byte_leave_nothing_behind() -> None:
+    whole = POST + b"Content-Length: 70000\r\n\r\n" + bytes(70_000) + b"GET /stream HTTP/1.1\r\n" + HOST + b"\r\n"
+
+    async def endless() -> AsyncIterator[bytes]:
+        while True:
+            yield bytes(10_000)
+            await asyncio.sleep(0)
+
+    async def handler(request: Request) -> Response:
+        return Response(200, {}, endless()) if request.path == "/stream" else await echo(request)
+
+    async with serving(handler) as server:
+        before = len(asyncio.all_tasks())
+        for cut in [*range(0, 120, 3), 1000, 69_000, len(whole) - 20, len(whole)] * 3:
+            _, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            writer.write(whole[:cut])
+            await writer.drain()
+            writer.transport.abort()
+        async with asyncio.timeout(5):
+            while server.connections or len(asyncio.all_tasks()) > before:
+                await asyncio.sleep(0.01)
+
+
 async def test_body_too_large_reaches_on_error() -> None:
     def on_error(error: Exception) -> Response:
         assert isinstance(error, BodyTooLarge)
