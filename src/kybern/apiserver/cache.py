@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 
 from kybern.api.errors import Expired
+from kybern.apiserver.audience import Audience
 from kybern.apiserver.frames import Event, Form
 from kybern.apiserver.item import Item
 from kybern.apiserver.selection import Selection
@@ -56,7 +57,7 @@ class Cache:
         """The revision of the last change here."""
         self.on_event: list[Callable[[Event], None]] = []
         self._convert = convert
-        self._watchers: set[Watcher] = set()
+        self.audience = Audience(resource)
         self._snapshots: dict[int, Snapshot] = {}
 
     def load(self, entries: Sequence[Entry], history: Sequence[Change], oldest: int) -> None:
@@ -85,9 +86,8 @@ class Cache:
         for change in changes:
             event = self._apply(change)
             self.events.append(event)
-            for watcher in tuple(self._watchers):
-                watcher.take(event)
-            event.forget_frames()
+            for group in self.audience.concerned(event):
+                group.take(event)
             for call in self.on_event:
                 call(event)
         self.changed = changes[-1].revision
@@ -171,11 +171,13 @@ class Cache:
         """A watcher that has everything after a revision in its buffer, and gets what comes."""
         if after < self.oldest:
             raise Expired(f"too old resource version: {after} ({self.oldest})")
-        watcher = Watcher(selection, form, after, self._watchers.discard)
+        group = self.audience.group(selection, form)
+        watcher = Watcher(lambda ended: self.audience.leave(group, ended))
         for event in self.events[bisect_right(self.events, after, key=revision_of) :]:
-            watcher.take(event)
-            event.forget_frames()
-        self._watchers.add(watcher)
+            if (found := group.frame(event)) is not None and not watcher.cut:
+                watcher.push(found)
+        if not watcher.cut:
+            self.audience.join(group, watcher)
         return watcher
 
 

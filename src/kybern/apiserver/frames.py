@@ -1,4 +1,4 @@
-"""Watch events as they travel: one JSON object a line. A frame is built once and shared by all who want that form."""
+"""Watch events as they travel: one JSON object a line."""
 
 from collections.abc import Callable
 
@@ -28,20 +28,9 @@ def bookmark(api_version: str, kind: str, revision: int, *, initial_events_end: 
 class Event:
     """One change of one object, as the cache keeps it for watches that start in the past."""
 
-    __slots__ = ("_frames", "new", "old", "revision")
+    __slots__ = ("new", "old", "revision")
 
     def __init__(self, revision: int, old: Item | None, new: Item | None) -> None:
         self.revision = revision
         self.old = old
         self.new = new
-        self._frames: dict[tuple[str, Form], bytes] = {}
-
-    def frame(self, type_: str, form: Form, served: Callable[[], bytes]) -> bytes:
-        key = (type_, form)
-        found = self._frames.get(key)
-        if found is None:
-            found = self._frames[key] = frame(type_, form(served()))
-        return found
-
-    def forget_frames(self) -> None:
-        self._frames.clear()

@@ -1,5 +1,6 @@
-"""One client's watch: what it has not read yet, as frames, in order and with a bound.
+"""Watches: what their clients have not read yet, as frames, in order and with a bound.
 
+- Watchers that want the same share a group: it judges an event and builds its frame once, for all of them.
 - An object that starts to match is ADDED, one that stops is DELETED, whatever happened to it in the store.
 - A watcher that lets its buffer fill is cut; its client lists or resumes. Nobody waits for it.
 """
@@ -7,7 +8,7 @@
 import asyncio
 from collections.abc import Callable
 
-from kybern.apiserver.frames import Event, Form
+from kybern.apiserver.frames import Event, Form, frame
 from kybern.apiserver.item import Item, with_revision
 from kybern.apiserver.selection import Selection
 
@@ -16,50 +17,74 @@ BYTES_MAX = 16 * 1024 * 1024  # what one slow client may hold of the server's me
 
 
 class Watcher:
-    def __init__(self, selection: Selection, form: Form, after: int, ended: Callable[["Watcher"], None]) -> None:
-        self.selection = selection
-        self.form = form
+    """One client's buffer."""
+
+    __slots__ = ("_bytes", "_close", "_frames", "_waiter", "cut")
+
+    def __init__(self, close: Callable[["Watcher"], None]) -> None:
         self.cut = False
-        self.woken = asyncio.Event()
-        self._after = after
-        self._ended = ended
-        self._everything = selection.everything and not selection.namespace
+        self._close = close
         self._frames: list[bytes] = []
         self._bytes = 0
+        self._waiter: asyncio.Future[None] | None = None
 
-    def take(self, event: Event) -> None:
-        if self.cut or event.revision <= self._after:
-            return
-        found = self._frame(event)
-        if found is None:
-            return
-        self._frames.append(found)
-        self._bytes += len(found)
+    def push(self, data: bytes) -> None:
+        self._frames.append(data)
+        self._bytes += len(data)
         if len(self._frames) > FRAMES_MAX or self._bytes > BYTES_MAX:
             self.cut = True
             self._frames.clear()
             self.close()
-        self.woken.set()
+        self.wake()
 
-    def _frame(self, event: Event) -> bytes | None:
-        old, new = event.old, event.new
-        was = old is not None and (self._everything or self.selection.takes(old))
-        if new is not None and (self._everything or self.selection.takes(new)):
-            return event.frame("MODIFIED" if was else "ADDED", self.form, lambda: new.served)
-        if was and old is not None:
-            return event.frame("DELETED", self.form, lambda: gone(old, event.revision))
-        return None
+    def wake(self) -> None:
+        waiter = self._waiter
+        if waiter is not None:
+            self._waiter = None
+            if not waiter.done():
+                waiter.set_result(None)
+
+    async def wait(self) -> None:
+        """Returns when there is something to drain, or somebody called `wake`."""
+        self._waiter = asyncio.get_running_loop().create_future()
+        await self._waiter
 
     def drain(self) -> bytes:
         """Everything that waits, as one piece; empty when nothing does."""
-        if not self._frames:
+        frames = self._frames
+        if not frames:
             return b""
-        frames, self._frames, self._bytes = self._frames, [], 0
-        self.woken.clear()
+        self._frames, self._bytes = [], 0
         return frames[0] if len(frames) == 1 else b"".join(frames)
 
     def close(self) -> None:
-        self._ended(self)
+        self._close(self)
+
+
+class Group:
+    """The watchers of one selection in one form."""
+
+    def __init__(self, selection: Selection, form: Form) -> None:
+        self.selection = selection
+        self.form = form
+        self.watchers: set[Watcher] = set()
+        self._takes_all = selection.everything and not selection.namespace
+
+    def take(self, event: Event) -> None:
+        found = self.frame(event)
+        if found is not None:
+            for watcher in tuple(self.watchers):
+                watcher.push(found)
+
+    def frame(self, event: Event) -> bytes | None:
+        """What an event is to this selection; None where it is nothing."""
+        old, new = event.old, event.new
+        was = old is not None and (self._takes_all or self.selection.takes(old))
+        if new is not None and (self._takes_all or self.selection.takes(new)):
+            return frame("MODIFIED" if was else "ADDED", self.form(new.served))
+        if was and old is not None:
+            return frame("DELETED", self.form(gone(old, event.revision)))
+        return None
 
 
 def gone(old: Item, revision: int) -> bytes:

@@ -166,9 +166,9 @@ async def test_a_closed_watch_leaves_nothing_behind(api: Any) -> None:
     await make(api, "a")
     await stream.next()
     cache = api.server.machine.storages[("", "v1", "configmaps")].cache
-    assert len(cache._watchers) == 1
+    assert cache.audience.size == 1
     await stream.close()
-    assert len(cache._watchers) == 0
+    assert cache.audience.size == 0
 
 
 async def test_a_table_can_be_watched(api: Any) -> None:
@@ -197,5 +197,22 @@ async def test_a_hundred_watchers_see_the_same_order(api: Any) -> None:
     seen = await asyncio.gather(*waiting)
     assert all(events == seen[0] for events in seen)
     assert len(seen[0]) == 20
+    for stream in streams:
+        await stream.close()
+
+
+async def test_a_kubelet_sees_pods_come_to_its_node_and_no_others(api: Any) -> None:
+    pods = "/api/v1/namespaces/default/pods"
+    spec = {"containers": [{"name": "c", "image": "i"}]}
+    await make(api, "z")
+    streams = [await api.watch(f"/api/v1/pods?watch=true&resourceVersion=1&fieldSelector=spec.nodeName%3Dn{n}") for n in (1, 2)]
+    waiting = [asyncio.create_task(stream.take(1)) for stream in streams]
+    await asyncio.sleep(0.01)
+    for name, node in (("a", "n1"), ("b", "n2")):
+        await api.post(pods, {"metadata": {"name": name}, "spec": spec})
+        await api.post(f"{pods}/{name}/binding", {"target": {"kind": "Node", "name": node}})
+    assert [await task for task in waiting] == [[("ADDED", "a")], [("ADDED", "b")]]
+    await api.delete(f"{pods}/a?gracePeriodSeconds=0")
+    assert await streams[0].take(1) == [("DELETED", "a")]
     for stream in streams:
         await stream.close()

@@ -121,13 +121,12 @@ class WatchStream:
                     yield data
                 elif self.bookmark_due or self.over:
                     self.bookmark_due = False
-                    watcher.woken.clear()
                     if wishes.bookmarks:
                         yield self._bookmark(self.machine.store.revision)
                     if self.over:
                         return
                 else:
-                    await watcher.woken.wait()
+                    await watcher.wait()
         finally:
             watcher.close()
             for timer in timers:
@@ -139,11 +138,11 @@ class WatchStream:
 
         def end() -> None:
             self.over = True
-            watcher.woken.set()
+            watcher.wake()
 
         def remind() -> None:
             self.bookmark_due = True
-            watcher.woken.set()
+            watcher.wake()
             timers[-1] = loop.call_later(BOOKMARK_SECONDS, remind)
 
         timers.append(loop.call_later(self.wishes.seconds, end))
