@@ -29,15 +29,17 @@ def accept_over_spdy(request: Request, wanted: Streams, serve: Serve) -> Respons
             command = await gather(session, wanted, version or V1)
             if command is not None:
                 await serve_while(reading, serve(command))
-                await farewell(reading)
+                await farewell(session, reading)
             connection.close()
             reading.cancel()
 
     return Upgrade(101, upgrade_headers(version), takeover=takeover)
 
 
-async def farewell(reading: asyncio.Task[None]) -> None:
-    """Closing at once could overtake what the client has yet to read."""
+async def farewell(session: SpdySession, reading: asyncio.Task[None]) -> None:
+    """Closing at once could overtake what the client has yet to read; what it still sends is read by nobody."""
+    for stream in session.streams.values():
+        stream.ignore()
     with suppress(TimeoutError):
         async with asyncio.timeout(FAREWELL_SECONDS):
             await asyncio.wait([reading])

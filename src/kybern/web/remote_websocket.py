@@ -100,6 +100,9 @@ def accept_over_websocket(request: Request, wanted: Streams, serve: Serve) -> Re
 
 
 def command_on(channels: SocketChannels, wanted: Streams) -> RemoteCommand:
+    for number, channel in enumerate(channels.channels):
+        if not ((number == STDIN and wanted.stdin) or (number == RESIZE and wanted.tty)):
+            channel.ignore()  # Nobody would read it, and the other channels would wait behind it.
     return RemoteCommand(
         stdin=channels[STDIN] if wanted.stdin else None,
         stdout=channels[STDOUT] if wanted.stdout else None,

@@ -4,7 +4,7 @@ import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 
@@ -198,6 +198,27 @@ async def test_no_stream_at_all_is_refused(client: Client) -> None:
         await connect(client, Request("GET", "/nothing"), ["v4.channel.k8s.io"])
     assert refused.value.response.status == 400
     assert (await client.send(Request("GET", "/exec"))).status == 400
+
+
+async def test_input_that_nobody_reads_does_not_hold_up_the_end() -> None:
+    async def deaf(command: RemoteCommand) -> None:
+        await command.exit(SUCCESS)
+
+    async def handler(request: Request) -> Response:
+        return accept_remote_command(request, ALL, deaf)
+
+    server = await serve(handler)
+    async with Client(f"http://127.0.0.1:{server.port}") as client:
+        async with remote_command(client, Request("GET", "/")) as remote:
+            with suppress(ConnectionError):
+                await remote.stdin.send(bytes(2_000_000))
+            assert await remote.status() == SUCCESS
+        async with spdy(client, "/", "v4.channel.k8s.io") as session:
+            error, stdin, _, _ = [await session.open({"streamType": k}) for k in ("error", "stdin", "stdout", "stderr")]
+            with suppress(ConnectionError):
+                await stdin.send(bytes(2_000_000))
+            assert await whole(error) == SUCCESS
+    await server.close(grace_seconds=0)
 
 
 async def test_a_broken_handler_ends_the_connection(client: Client) -> None:
