@@ -40,5 +40,6 @@ def root(cluster: Cluster, name: str, module: ModuleType) -> None:
 
 
 def warden(cluster: Cluster, module: ModuleType) -> None:
-    sockets = str(cluster.warden_socket), str(cluster.containers), str(cluster.keeper_socket)
-    launch.become_warden(*sockets)
+    launch.become_warden(
+        str(cluster.run / "warden.sock"), str(cluster.runtime / "containers"), str(cluster.keeper_socket)
+    )

@@ -57,17 +57,13 @@ class Cluster:
         return self.run / "supervisor.sock"
 
     @property
-    def warden_socket(self) -> Path:
-        return self.run / "warden.sock"
-
-    @property
     def keeper_socket(self) -> Path:
         return self.run / "keeper.sock"
 
     @property
-    def containers(self) -> Path:
-        """What the warden knows: with the machine's running state, since containers do not outlive that."""
-        return self.run / "containers"
+    def runtime(self) -> Path:
+        """What the container runtime keeps: sandboxes, containers, images."""
+        return self.data / "runtime"
 
     @property
     def pod_cidr(self) -> IPv4Network:

@@ -23,8 +23,9 @@ from kybern.cmd.stopping import until_stopped
 from kybern.kubelet.config import KubeletConfig
 from kybern.kubelet.kubelet import Kubelet
 from kybern.kubelet.parts import NoVolumes
+from kybern.kubelet.pod_cgroups import KernelCgroups
 from kybern.kubelet.server import KubeletServer
-from kybern.linux import nft
+from kybern.linux import cgroup_detect, nft
 from kybern.linux.real import RealMounts
 from kybern.network.bridge import BridgeNetwork
 from kybern.network.dns.forward import resolvers_of_host
@@ -35,6 +36,8 @@ from kybern.network.ipam import Addresses
 from kybern.network.proxy import ServiceProxy
 from kybern.network.rules import NodeNetwork
 from kybern.runtime.cri import Runtime
+from kybern.runtime.images.store import ImageStore
+from kybern.runtime.native import NativeRuntime
 from kybern.runtime.simulated import Simulated
 from kybern.volumes.objects import Objects
 from kybern.volumes.pod_volumes import PodVolumes
@@ -57,6 +60,8 @@ async def run(cluster: Cluster) -> None:
     view.watch_kind(Node, fields=f"metadata.name={cluster.node_name}")
     view.watch_kind(Service)
     recorder = Recorder(client, "kubelet", cluster.node_name, clock, ids)
+    if not cluster.simulated:
+        BridgeNetwork(cluster.bridge, addresses(cluster), cluster.service_cidr).prepare()
     work = [view.run(), recorder.run(), kubelet(cluster, client, view, recorder, clock, ids)]
     if not cluster.simulated:
         work += network(cluster, clock, ids)
@@ -68,13 +73,14 @@ async def run(cluster: Cluster) -> None:
 
 
 async def kubelet(cluster: Cluster, client: Client, view: View, recorder: Recorder, clock: Clock, ids: Ids) -> None:
+    runtime = await container_runtime(cluster, clock, ids)
     sock = kubelet_socket(cluster)
     config = kubelet_config(cluster, sock.getsockname()[1])
     objects = Objects(client, clock)
     agent = Kubelet(
         client=client,
         view=view,
-        runtime=container_runtime(cluster, clock),
+        runtime=runtime,
         volumes=NoVolumes()
         if cluster.simulated
         else PodVolumes(config.pods_directory, objects, RealMounts(), clock, ids),
@@ -83,6 +89,7 @@ async def kubelet(cluster: Cluster, client: Client, view: View, recorder: Record
         ids=ids,
         config=config,
         objects=objects,
+        cgroups=None if cluster.simulated else KernelCgroups(cgroup_detect.detect()),
         simulated=cluster.simulated,
     )
     listener = await serve(KubeletServer(agent), sock=sock, ssl=tls(cluster))
@@ -90,6 +97,7 @@ async def kubelet(cluster: Cluster, client: Client, view: View, recorder: Record
         await agent.run()
     finally:
         await listener.close()
+        await runtime.close()
 
 
 def kubelet_config(cluster: Cluster, port: int) -> KubeletConfig:
@@ -105,10 +113,14 @@ def kubelet_config(cluster: Cluster, port: int) -> KubeletConfig:
     )
 
 
-def container_runtime(cluster: Cluster, clock: Clock) -> Runtime:
+async def container_runtime(cluster: Cluster, clock: Clock, ids: Ids) -> Runtime:
     if cluster.simulated:
         return Simulated(clock, network=str(cluster.node_pod_cidr.network_address).rpartition(".")[0])
-    raise NotImplementedError
+    images = ImageStore(cluster.runtime / "images", hidden=(cluster.data, cluster.run))
+    pods = BridgeNetwork(cluster.bridge, addresses(cluster), cluster.service_cidr)
+    native = NativeRuntime(cluster.runtime, cluster.run, images=images, network=pods, clock=clock, ids=ids)
+    await native.open()
+    return native
 
 
 def network(cluster: Cluster, clock: Clock, ids: Ids) -> list[Coroutine[Any, Any, None]]:
@@ -142,11 +154,8 @@ async def dns(cluster: Cluster, view: View, rng: random.Random) -> None:
     await serve_dns(Resolver(zone, resolvers_of_host(without=ours), rng), str(cluster.node_address), DNS_PORT)
 
 
-def pod_network(cluster: Cluster) -> BridgeNetwork:
-    addresses = Addresses(cluster.run / "addresses", cluster.node_pod_cidr)
-    made = BridgeNetwork(cluster.bridge, addresses, cluster.service_cidr)
-    made.prepare()
-    return made
+def addresses(cluster: Cluster) -> Addresses:
+    return Addresses(cluster.run / "addresses", cluster.node_pod_cidr)
 
 
 def kubelet_socket(cluster: Cluster) -> socket.socket:

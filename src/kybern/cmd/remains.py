@@ -3,20 +3,25 @@
 Nothing here depends on what a process remembered: after a crash, or a second time, it does the same.
 """
 
+import os
 import shutil
 
 from kybern.cmd.config import Cluster
-from kybern.linux import nft
+from kybern.linux import mounts, nft
 from kybern.linux.netlink import Netlink
+from kybern.runtime.cleanup import cleanup
 
 
 def clear(cluster: Cluster) -> None:
-    if not cluster.simulated:
+    if os.geteuid() == 0:
         clear_kernel(cluster)
     shutil.rmtree(cluster.run, ignore_errors=True)
 
 
 def clear_kernel(cluster: Cluster) -> None:
+    cleanup(cluster.runtime, cluster.run)
+    for directory in (cluster.data, cluster.run):
+        mounts.unmount_beneath(str(directory))
     if nft.binary() is not None:
         nft.delete_table("ip", cluster.table)
     with Netlink() as here:

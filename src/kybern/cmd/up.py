@@ -117,19 +117,22 @@ def start(cluster: Cluster, progress: Progress, *, foreground: bool) -> int:
         return 0
     pid = os.fork()
     if pid == 0:
-        detach()
+        detach(cluster)
         supervise(cluster, foreground=False)
         os._exit(0)
     os.waitpid(pid, 0)
     return wait_and_tell(cluster, progress)
 
 
-def detach() -> None:
-    """A session and a parent of its own (daemon(7)): what the terminal does no longer concerns it."""
+def detach(cluster: Cluster) -> None:
+    """A session, a parent and files of its own (daemon(7)): whoever reads our output need not wait for its end."""
+    from kybern.cmd.supervisor import redirect_output
+
     os.setsid()
     if os.fork() != 0:
         os._exit(0)
     os.chdir("/")
+    redirect_output(cluster.logs / "supervisor.out")
 
 
 def wait_and_tell(cluster: Cluster, progress: Progress) -> int:

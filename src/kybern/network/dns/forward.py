@@ -6,6 +6,7 @@ and question. Servers are tried in order; the time for all of them is bounded.
 
 import asyncio
 from pathlib import Path
+from typing import cast
 
 from kybern.network.dns.message import HEADER
 
@@ -33,8 +34,7 @@ class _Exchange(asyncio.DatagramProtocol):
         self.query, self.done = query, done
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.DatagramTransport)
-        transport.sendto(self.query)
+        cast(asyncio.DatagramTransport, transport).sendto(self.query)
 
     def datagram_received(self, data: bytes, addr: object) -> None:
         if not self.done.done() and is_answer_to(self.query, data):

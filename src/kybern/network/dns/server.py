@@ -7,6 +7,7 @@
 import asyncio
 import random
 from collections.abc import Callable
+from typing import cast
 
 from kybern.api.core_v1 import Service
 from kybern.api.discovery_v1 import EndpointSlice
@@ -102,8 +103,7 @@ class _Datagrams(asyncio.DatagramProtocol):
         self.transport: asyncio.DatagramTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.DatagramTransport)
-        self.transport = transport
+        self.transport = cast(asyncio.DatagramTransport, transport)
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         ready = self.resolver.at_once(data, tcp=False)
