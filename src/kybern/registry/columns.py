@@ -17,13 +17,15 @@ MINUTE, HOUR, DAY, YEAR = 60, 3600, 86400, 86400 * 365
 
 def age(moment: str | None, now: float) -> str:
     """How long ago, in two units at most: 45s, 5m32s, 3d4h."""
-    return span(moment, now)
+    return between(moment, None, now)
 
 
-def span(start: str | None, end: float) -> str:
-    """From one moment to another; what is no moment spoils one cell, not the table."""
+def between(start: str | None, end: str | None, now: float) -> str:
+    """From one moment to another, or to now; what is no moment spoils one cell, not the table."""
+    if not start:
+        return UNKNOWN
     try:
-        return human(end - from_rfc3339(start)) if start else UNKNOWN
+        return human((from_rfc3339(end) if end else now) - from_rfc3339(start))
     except ValueError:
         return UNKNOWN
 

@@ -2,12 +2,11 @@
 
 from collections.abc import Iterator
 
-from kybern.aio.clock import from_rfc3339
 from kybern.api.batch_v1 import Job, JobSpec, PodFailurePolicy, PodFailurePolicyRule
 from kybern.api.invalid import FieldError, forbidden_field, invalid_value, not_supported, required
 from kybern.api.meta_v1 import LabelSelector
 from kybern.registry.checks import immutable, label_selector
-from kybern.registry.columns import AGE, NAME, SELECTOR, TEMPLATE_COLUMNS, span
+from kybern.registry.columns import AGE, NAME, SELECTOR, TEMPLATE_COLUMNS, between
 from kybern.registry.defaulting import filled, part, parts
 from kybern.registry.parts import changed, clear_status, keep_status, kind_of, spec_of, status
 from kybern.registry.podspec.defaults import default_template
@@ -162,8 +161,7 @@ def completions_cell(job: Job, now: float) -> str:
 def duration_cell(job: Job, now: float) -> str:
     if not job.status.start_time:
         return ""
-    end = from_rfc3339(job.status.completion_time) if job.status.completion_time else now
-    return span(job.status.start_time, end)
+    return between(job.status.start_time, job.status.completion_time, now)
 
 
 JOBS = Resource(

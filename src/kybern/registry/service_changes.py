@@ -16,6 +16,7 @@ def carry_over(service: Service, old: Service) -> Service:
         changes.update(given_back(new, before))
     elif before.type != "ExternalName":
         changes.update(kept_addresses(new, before))
+    changes.update(outlived(new, before))
     ports = carried_ports(new, before)
     if ports != new.ports:
         changes["ports"] = ports
@@ -45,6 +46,24 @@ def given_back(new: ServiceSpec, before: ServiceSpec) -> Iterator[tuple[str, Any
     for name in ("cluster_ip", "cluster_ips", "ip_families", "ip_family_policy", "internal_traffic_policy"):
         if getattr(new, name) == getattr(before, name):
             yield name, None
+
+
+def outlived(new: ServiceSpec, before: ServiceSpec) -> Iterator[tuple[str, Any]]:
+    """What only the old type needed, and the client has merely sent back."""
+    gone: list[str] = []
+    if is_external(before) and not is_external(new):
+        gone.append("external_traffic_policy")
+    if before.type == "LoadBalancer" and new.type != "LoadBalancer":
+        gone += ["allocate_load_balancer_node_ports", "load_balancer_class"]
+    if needs_health_check(before) and not needs_health_check(new):
+        gone.append("health_check_node_port")
+    for name in gone:
+        if getattr(new, name) is not None and getattr(new, name) == getattr(before, name):
+            yield name, None
+
+
+def is_external(spec: ServiceSpec) -> bool:
+    return spec.type in ("NodePort", "LoadBalancer") or (spec.type == "ClusterIP" and bool(spec.external_ips))
 
 
 def carried_ports(new: ServiceSpec, before: ServiceSpec) -> tuple[ServicePort, ...] | None:

@@ -13,7 +13,7 @@ from kybern.registry.columns import AGE, NAME, NONE, labels_text
 from kybern.registry.defaulting import filled, filled_zero, part, parts
 from kybern.registry.parts import PROXY_VERBS, changed, clear_status, connect, keep_status, kind_of, status
 from kybern.registry.resource import Column, Resource
-from kybern.registry.service_changes import carry_over, validate_addresses_kept
+from kybern.registry.service_changes import carry_over, is_external, validate_addresses_kept
 
 PROTOCOLS = ("SCTP", "TCP", "UDP")
 TYPES = ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort")
@@ -32,7 +32,7 @@ def default_spec(spec: ServiceSpec) -> ServiceSpec:
         spec = changed(spec, session_affinity_config=None)
     if spec.session_affinity == "ClientIP":
         spec = default_affinity(spec)
-    if spec.type in ("NodePort", "LoadBalancer") or (spec.type == "ClusterIP" and spec.external_ips):
+    if is_external(spec):
         spec = filled(spec, external_traffic_policy="Cluster")
     if spec.type != "ExternalName":
         spec = filled(spec, internal_traffic_policy="Cluster")
@@ -168,7 +168,7 @@ def validate_addresses(spec: ServiceSpec) -> Iterator[FieldError]:
 
 
 def validate_policies(spec: ServiceSpec) -> Iterator[FieldError]:
-    external = spec.type in ("NodePort", "LoadBalancer") or bool(spec.external_ips)
+    external = is_external(spec)
     policy = spec.external_traffic_policy
     if external:
         yield from one_of("spec.externalTrafficPolicy", policy, ("Cluster", "Local"))

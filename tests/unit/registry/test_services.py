@@ -158,6 +158,17 @@ def test_a_service_that_becomes_a_name_gives_its_address_back() -> None:
     assert not {"clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"} & found.keys()
 
 
+@pytest.mark.parametrize("type_", ["ClusterIP", "ExternalName"])
+def test_a_balanced_service_of_another_type_forgets_what_only_balancing_needed(type_: str) -> None:
+    balanced = {"externalTrafficPolicy": "Local", "healthCheckNodePort": 30000, "loadBalancerClass": "a/b"}
+    old = service(type="LoadBalancer", ports=[{"port": 80, "nodePort": 30080}], **balanced, **GIVEN)
+    back = {**plain(old.spec), "type": type_, "externalName": "a.io"}
+    new = SERVICES.on_update(service(**back), old)
+    assert SERVICES.validate_update is not None
+    assert list(SERVICES.validate_update(new, old)) == []
+    assert not {*balanced, "allocateLoadBalancerNodePorts"} & plain(new.spec).keys()
+
+
 def test_an_address_never_changes() -> None:
     old = service(**GIVEN)
     new = SERVICES.on_update(service(clusterIP="10.96.0.6"), old)

@@ -7,6 +7,7 @@ from kybern.api import names
 from kybern.api.core_v1 import Volume
 from kybern.api.invalid import FieldError, duplicate, forbidden_field, invalid_value, not_supported, required
 from kybern.registry.checks import label_selector, named, no_backsteps, projected_path, relative_path
+from kybern.registry.persistentvolumeclaims import validate_claim_spec
 from kybern.registry.podspec.fields import VOLUME_FIELDS, validate_field_ref, validate_resource_ref
 
 HOST_PATH_TYPES = (
@@ -166,8 +167,8 @@ def validate_ephemeral(source: Any, at: str) -> Iterator[FieldError]:
     template = source.volume_claim_template
     if template is None:
         yield required(f"{at}.volumeClaimTemplate")
-    elif not template.spec.access_modes:
-        yield required(f"{at}.volumeClaimTemplate.spec.accessModes", "at least 1 access mode is required")
+    else:
+        yield from validate_claim_spec(template.spec, f"{at}.volumeClaimTemplate.spec")
 
 
 def validate_image(source: Any, at: str) -> Iterator[FieldError]:
