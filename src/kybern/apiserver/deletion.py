@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from kybern.aio.clock import from_rfc3339, rfc3339
 from kybern.api.errors import ApiError, not_found
 from kybern.api.meta_v1 import DeleteOptions, ObjectMeta
+from kybern.apiserver import commits
 from kybern.apiserver.item import with_revision
 from kybern.apiserver.machine import Machine, admit, reserved, validate
 from kybern.apiserver.meta import meta_of, replace, with_meta
@@ -74,15 +75,13 @@ async def delete_once(
         if marked is None:
             if writing.dry_run:
                 return Deleted(with_revision(storage.encode(old), head.revision), True, uid)
-            revision = await machine.store.delete(head.key, expected=head.revision)
-            outcome.written = True
-            return Deleted(with_revision(storage.encode(old), revision or head.revision), True, uid)
+            revision = await commits.delete(machine, outcome, head.key, head.revision)
+            return Deleted(with_revision(storage.encode(old), revision), True, uid)
         value = storage.dump(marked)
         if writing.dry_run or value == head.value:
             await machine.store.settle()
             return Deleted(with_revision(storage.encode(marked), head.revision), False, uid)
-        revision = await machine.store.put(head.key, value, expected=head.revision)
-        outcome.written = True
+        revision = await commits.put(machine, outcome, head.key, value, head.revision)
     return Deleted(served_at(storage, namespace, name, revision, marked), False, uid)
 
 

@@ -4,7 +4,7 @@ Several versions of a kind may share one place. One of them is how objects are s
 and have a cache of their own, in their own version.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from kybern.api.codec import decode, encode
@@ -12,7 +12,7 @@ from kybern.api.errors import About
 from kybern.apiserver.cache import Cache
 from kybern.apiserver.meta import at_revision, changed_meta, meta_of
 from kybern.registry.resource import Obj, Resource, same
-from kybern.store.interface import Entry, Store
+from kybern.store.interface import Change, Entry, Store
 
 GroupVersionResource = tuple[str, str, str]
 
@@ -71,9 +71,19 @@ def key_of(resource: Resource) -> GroupVersionResource:
 
 async def load_caches(storages: Sequence[Storage], store: Store) -> None:
     """Fill every cache with the store's present and its history; they follow it from then on."""
-    history = await store.changes("/", after=store.oldest)
+    histories: dict[str, list[Change]] = {storage.cache.prefix: [] for storage in storages}
+    for change in await store.changes("/", after=store.oldest):
+        for prefix in prefixes_of(change.key):
+            if prefix in histories:
+                histories[prefix].append(change)
     for storage in storages:
         cache = storage.cache
         entries, _ = await store.list(cache.prefix)
-        mine = [change for change in history if change.key.startswith(cache.prefix)]
-        cache.load(entries, mine, store.oldest)
+        cache.load(entries, histories[cache.prefix], store.oldest)
+
+
+def prefixes_of(key: str) -> Iterator[str]:
+    slash = key.find("/", 1)
+    while slash >= 0:
+        yield key[: slash + 1]
+        slash = key.find("/", slash + 1)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kybern.api.errors import MODIFIED, AlreadyExists, ApiError, already_exists, conflict, invalid, not_found
+from kybern.apiserver.commits import delete, put
 from kybern.apiserver.item import with_revision
 from kybern.apiserver.machine import Machine, admit, reserved, validate
 from kybern.apiserver.meta import changed_meta, meta_of, replace, with_meta
@@ -86,10 +87,9 @@ async def create_once(machine: Machine, storage: Storage, sent: Obj, namespace: 
         if writing.dry_run:
             return Written(storage.encode(obj), created=True)
         try:
-            revision = await machine.store.put(resource.key(namespace, name), storage.dump(obj), expected=0)
+            revision = await put(machine, outcome, resource.key(namespace, name), storage.dump(obj), 0)
         except store.Conflict:
             raise already_exists(storage.about(name)) from None
-        outcome.written = True
     return Written(served_at(storage, namespace, name, revision, obj), created=True)
 
 
@@ -200,11 +200,10 @@ async def rewrite_once(
             return Written(with_revision(storage.encode(old), head.revision))
         new = track(storage, new, old, writing, machine.now())
         if is_finished(storage, new, old):
-            return await finish(machine, storage, namespace, name, head, new, writing, outcome)
+            return await finish(machine, storage, head, new, writing, outcome)
         if writing.dry_run:
             return Written(with_revision(storage.encode(new), head.revision))
-        revision = await machine.store.put(head.key, storage.dump(new), expected=head.revision)
-        outcome.written = True
+        revision = await put(machine, outcome, head.key, storage.dump(new), head.revision)
     return Written(served_at(storage, namespace, name, revision, new))
 
 
@@ -260,11 +259,10 @@ def is_finished(storage: Storage, new: Obj, old: Obj) -> bool:
 
 
 async def finish(
-    machine: Machine, storage: Storage, namespace: str, name: str, head: Entry, new: Obj, writing: Writing, outcome: Any
+    machine: Machine, storage: Storage, head: Entry, new: Obj, writing: Writing, outcome: reserved
 ) -> Written:
     served = storage.encode(new)
     if writing.dry_run:
         return Written(with_revision(served, head.revision), deleted=True)
-    revision = await machine.store.delete(head.key, expected=head.revision)
-    outcome.written = True
-    return Written(with_revision(served, revision or head.revision), deleted=True)
+    revision = await delete(machine, outcome, head.key, head.revision)
+    return Written(with_revision(served, revision), deleted=True)

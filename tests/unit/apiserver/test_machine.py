@@ -273,3 +273,20 @@ async def test_the_past_is_forgotten_after_a_while(api: Any, config_map: Any) ->
 class Everything:
     def decide(self, attributes: Attributes) -> Decision:
         return Decision(True)
+
+
+async def test_a_client_that_goes_away_does_not_undo_its_write(tmp_path: Path, api: Any, config_map: Any) -> None:
+    store = await SqliteStore.open(tmp_path / "db")
+    machine = await open_machine(store, RESOURCES, api.clock, Ids(2))
+    api.server = ApiServer(machine, RESOURCES, authenticate=jane, authorizer=Everything())
+    plugin = Reserving()
+    machine.use([plugin])
+    task = asyncio.create_task(api.post(CONFIG_MAPS, config_map))
+    while store.head("/registry/configmaps/default/a") is None:
+        await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert plugin.told == ["admit", "committed"]
+    assert (await api.get(f"{CONFIG_MAPS}/a")).status == 200
+    await store.close()
