@@ -17,9 +17,14 @@ class Executions:
     def __init__(self, warden: WardenClient) -> None:
         self.warden = warden
         self.exits: dict[int, asyncio.Future[int]] = {}
+        self.let_go: set[int] = set()
+        """Whose end nobody waits for any more."""
         self.attached: dict[str, list[asyncio.Future[int]]] = {}
 
     def ended(self, number: int, code: int) -> None:
+        if number in self.let_go:
+            self.let_go.discard(number)
+            return
         future = self._exit(number)
         if not future.done():
             future.set_result(code)
@@ -46,7 +51,8 @@ class Executions:
 
         async def let_go() -> None:
             future = self.exits.pop(number, None)
-            if future is None or not future.done():
+            if future is None or not future.done() or future.cancelled():
+                self.let_go.add(number)
                 await self._quietly("kill_exec", exec=number)
 
         streams = dict(zip(answer["streams"], descriptors, strict=True))

@@ -142,6 +142,10 @@ class NativeRuntime:
     # Sandboxes
 
     async def run_pod_sandbox(self, config: PodSandboxConfig) -> str:
+        if config.namespaces.user_namespace is not None:
+            raise RuntimeFault("CreatePodSandboxError", "user namespaces are not supported by this runtime")
+        if config.runtime_handler:
+            raise RuntimeFault("CreatePodSandboxError", f'no runtime for "{config.runtime_handler}" is configured')
         identifier = self._new_id()
         record = SandboxRecord(id=identifier, config=config, created_at=self.clock.wall())
         if config.namespaces.pid == NamespaceMode.POD:

@@ -76,11 +76,13 @@ class ProcessIO:
         return await asyncio.shield(self.ended)
 
     async def close(self) -> None:
-        self.ended.cancel()
         for descriptor in self.streams.values():
             os.close(descriptor)
         self.streams.clear()
-        await self.on_close()
+        try:
+            await self.on_close()
+        finally:
+            self.ended.cancel()
 
     async def _wait(self, name: str, *, write: bool) -> None:
         """Until the descriptor is ready. Waits on a copy, since one may be read and written at once."""

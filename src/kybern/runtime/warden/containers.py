@@ -223,8 +223,12 @@ class Containers:
             except ProcessLookupError:
                 pass  # it has just ended
 
-    def kill(self, identifier: str) -> None:
-        self.signal(identifier, signal.SIGKILL)
+    def close_stdin(self, identifier: str) -> None:
+        """Also where the supervisor keeps it, or the container would never see its end."""
+        streams = self.get(identifier).streams
+        if streams is not None and "stdin" in streams.descriptors:
+            streams.close_stdin()
+            self.kept.store(identifier, [streams.descriptors[name] for name in NAMES if name in streams.descriptors])
 
     def limit(self, identifier: str, limits: Mapping[str, Any]) -> None:
         container = self.get(identifier)

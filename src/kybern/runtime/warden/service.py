@@ -170,9 +170,7 @@ def _attach(service: Service, message: Message, reply: Reply) -> None:
 
 
 def _close_stdin(service: Service, message: Message, reply: Reply) -> None:
-    container = service.containers.get(message["container"])
-    if container.streams is not None:
-        container.streams.close_stdin()
+    service.containers.close_stdin(message["container"])
     reply.ok()
 
 
