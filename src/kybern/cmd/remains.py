@@ -7,9 +7,9 @@ import os
 import shutil
 
 from kybern.cmd.config import Cluster
-from kybern.linux import mounts, nft
+from kybern.linux import cgroup_detect, mounts, nft
 from kybern.linux.netlink import Netlink
-from kybern.runtime.cleanup import cleanup
+from kybern.runtime.cleanup import cleanup, remove_group
 
 
 def clear(cluster: Cluster) -> None:
@@ -20,6 +20,7 @@ def clear(cluster: Cluster) -> None:
 
 def clear_kernel(cluster: Cluster) -> None:
     cleanup(cluster.runtime, cluster.run)
+    remove_group(cgroup_detect.detect(), cluster.cgroup)
     for directory in (cluster.data, cluster.run):
         mounts.unmount_beneath(str(directory))
     if nft.binary() is not None:
