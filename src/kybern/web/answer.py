@@ -9,7 +9,10 @@ from kybern.web.incoming import Incoming
 if TYPE_CHECKING:
     from kybern.web.http1 import ServerProtocol
 
-BLOCK_BYTES = 1024 * 1024  # Copying pieces into one block is far cheaper than a TLS record and a system call for each.
+BLOCK_BYTES = 1024 * 1024
+COPIED_BYTES_MAX = (
+    128 * 1024
+)  # Copying small pieces together is far cheaper than a TLS record and a system call for each.
 KEEP_ALIVE = {
     (True, False): "",
     (False, False): "Connection: close\r\n",
@@ -32,28 +35,30 @@ async def write_answer(to: "ServerProtocol", response: Response, incoming: Incom
     head = to.server.head(response, extra)
     if head_only or bodyless or not length:
         to.transport.write(head)
-    elif length <= BLOCK_BYTES:
+    elif length <= COPIED_BYTES_MAX:
         to.transport.write(b"".join((head, *pieces)))
     else:
         for block in blocks((head, *pieces)):
             await to.write(block)
 
 
-def blocks(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """The same bytes in blocks of about `BLOCK_BYTES`: between two of them other connections get their turn."""
-    waiting: list[bytes] = []
+def blocks(pieces: Iterable[bytes]) -> Iterator[bytes | memoryview]:
+    """The same bytes in blocks of at most about `BLOCK_BYTES`: between two of them other connections get their turn."""
+    small: list[bytes] = []
     size = 0
     for piece in pieces:
-        for start in range(0, len(piece), BLOCK_BYTES):
-            part = piece[start : start + BLOCK_BYTES]
-            waiting.append(part)
-            size += len(part)
-            if size >= BLOCK_BYTES:
-                yield b"".join(waiting)
-                waiting.clear()
-                size = 0
-    if waiting:
-        yield b"".join(waiting)
+        if len(piece) <= COPIED_BYTES_MAX:
+            small.append(piece)
+            size += len(piece)
+        if small and (size >= BLOCK_BYTES or len(piece) > COPIED_BYTES_MAX):
+            yield b"".join(small)
+            small.clear()
+            size = 0
+        if len(piece) > COPIED_BYTES_MAX:
+            view = memoryview(piece)
+            yield from (view[start : start + BLOCK_BYTES] for start in range(0, len(piece), BLOCK_BYTES))
+    if small:
+        yield b"".join(small)
 
 
 async def write_stream(

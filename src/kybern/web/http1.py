@@ -288,7 +288,7 @@ class ServerProtocol(asyncio.Protocol):
             await self.outflow.drain()
         return more and not self.server.closing
 
-    async def write(self, data: bytes) -> None:
+    async def write(self, data: bytes | memoryview) -> None:
         """Returns when the peer has room for more."""
         if self.transport.is_closing():
             raise ConnectionResetError("the peer went away")

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kybern.web.answer import BLOCK_BYTES
+from kybern.web.answer import BLOCK_BYTES, COPIED_BYTES_MAX
 from kybern.web.http import BodyTooLarge, Connection, Request, Response, Upgrade
 from kybern.web.limits import Limits
 from kybern.web.server import Server, serve
@@ -153,7 +153,15 @@ async def test_pieces_are_sent_as_one_body() -> None:
 
 
 @pytest.mark.parametrize(
-    "sizes", [[300_000], [1] * 5, [100_000, 200_000, 0, 700_000, 3], [BLOCK_BYTES], [BLOCK_BYTES + 1]]
+    "sizes",
+    [
+        [300_000],
+        [1] * 5,
+        [100_000, 200_000, 0, 700_000, 3],
+        [COPIED_BYTES_MAX] * 20,
+        [BLOCK_BYTES],
+        [5, BLOCK_BYTES + 1, 7],
+    ],
 )
 async def test_a_large_body_arrives_whole(sizes: list[int]) -> None:
     pieces = [bytes([65 + number]) * size for number, size in enumerate(sizes)]
