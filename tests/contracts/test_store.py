@@ -125,7 +125,10 @@ async def test_a_watch_gets_every_later_change_once_and_in_order(store: Store) -
     await store.put("/b/x", b"-")
     await store.delete("/a/x")
     changes = await collect(watch, 2)
-    assert [(c.revision, c.value, c.previous and c.previous.value) for c in changes] == [(2, b"2", b"1"), (4, None, b"2")]
+    assert [(c.revision, c.value, c.previous and c.previous.value) for c in changes] == [
+        (2, b"2", b"1"),
+        (4, None, b"2"),
+    ]
 
 
 async def test_a_watch_from_the_past_gets_the_past_first(store: Store) -> None:

@@ -135,4 +135,3 @@ def finalizers_for(present: tuple[str, ...], options: DeleteOptions) -> tuple[st
     if orphan or policy == "Orphan":
         return (*kept, ORPHAN)
     return (*kept, FOREGROUND) if policy == "Foreground" else kept
-

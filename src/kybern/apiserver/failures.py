@@ -37,5 +37,3 @@ def failure(error: Exception, format_: Format) -> Response:
     if told.retry_after_seconds is not None:
         response.headers = {**response.headers, "Retry-After": str(told.retry_after_seconds)}
     return response
-
-

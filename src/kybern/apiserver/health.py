@@ -10,7 +10,11 @@ Check = Callable[[], Awaitable[str]]
 """What is wrong; empty when nothing is."""
 
 ROOTS = ("healthz", "livez", "readyz")
-HEADERS = {"Content-Type": "text/plain; charset=utf-8", "X-Content-Type-Options": "nosniff", "Cache-Control": "no-cache, private"}
+HEADERS = {
+    "Content-Type": "text/plain; charset=utf-8",
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-cache, private",
+}
 
 
 class Health:

@@ -78,4 +78,3 @@ def with_revision(value: bytes, revision: int) -> bytes:
 def metadata_of(served: bytes) -> bytes:
     """The metadata of an object, as JSON."""
     return bytes(_metadata.decode(served).metadata)
-

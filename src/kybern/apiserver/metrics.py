@@ -59,7 +59,9 @@ class Metrics:
         yield durations
 
     async def answer(self, request: ApiRequest) -> Response:
-        return Response(200, {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}, generate_latest(self.registry))
+        return Response(
+            200, {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}, generate_latest(self.registry)
+        )
 
 
 NOTHING: Labels = ("other", "", "", "", "")

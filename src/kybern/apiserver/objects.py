@@ -70,9 +70,7 @@ class ClusterObjects:
     def resources(self) -> Iterable[Resource]:
         return self._resources()
 
-    def on_change(
-        self, type: type[Any], call: Callable[[Any, Any], None], *, part: type[Any] | None = None
-    ) -> None:
+    def on_change(self, type: type[Any], call: Callable[[Any, Any], None], *, part: type[Any] | None = None) -> None:
         def told(event: Event) -> None:
             old, new = event.old, event.new
             call(old and self._object(type, old), new and self._object(type, new))

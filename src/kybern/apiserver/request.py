@@ -147,8 +147,6 @@ class Objects(Protocol):
     def resources(self) -> Iterable[Resource]:
         """Everything that is served now, custom resources included."""
 
-    def on_change(
-        self, type: type[Any], call: Callable[[Any, Any], None], *, part: type[Any] | None = None
-    ) -> None:
+    def on_change(self, type: type[Any], call: Callable[[Any, Any], None], *, part: type[Any] | None = None) -> None:
         """`call(old, new)` for every committed change of this kind, in order; either is None. `part` is a Struct with
         the only fields that `call` looks at, where decoding whole objects would cost more than it is worth."""

@@ -107,5 +107,3 @@ def format_for_errors(http: Request) -> Format:
         return negotiate(http.headers.get("accept", ""))
     except Exception:  # noqa: BLE001 - see above
         return PLAIN
-
-

@@ -23,7 +23,9 @@ def created_at(obj: Obj, now: float) -> str:
 
 
 PLAIN_COLUMNS = (
-    Column("Name", lambda obj, now: meta_of(obj).name or "", "string", "name", 0, "Name must be unique within a namespace."),
+    Column(
+        "Name", lambda obj, now: meta_of(obj).name or "", "string", "name", 0, "Name must be unique within a namespace."
+    ),
     Column("Created At", created_at, "date", "", 0, "CreationTimestamp is the moment at which the object was created."),
 )
 

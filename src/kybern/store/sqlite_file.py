@@ -113,7 +113,13 @@ class SqliteFile:
 
 def row_of(change: Change) -> Row:
     created = 0 if change.value is None else entry_of(change).created
-    return change.revision, change.key, change.value, created, checksum(change.revision, change.key, change.value, created)
+    return (
+        change.revision,
+        change.key,
+        change.value,
+        created,
+        checksum(change.revision, change.key, change.value, created),
+    )
 
 
 def checksum(revision: int, key: str, value: bytes | None, created: int) -> int:

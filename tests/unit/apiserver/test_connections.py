@@ -32,7 +32,9 @@ class Kubelet:
         self.asked.append(request)
         if "upgrade" in request.headers:
             return Upgrade(101, {"Connection": "Upgrade", "Upgrade": request.headers["upgrade"]}, takeover=echo)
-        return Response(self.status, {"Content-Type": "text/plain", "X-Of": "backend"}, f"{request.path}?{request.query}".encode())
+        return Response(
+            self.status, {"Content-Type": "text/plain", "X-Of": "backend"}, f"{request.path}?{request.query}".encode()
+        )
 
 
 async def echo(connection: Connection) -> None:
@@ -86,7 +88,7 @@ def dispatch_of(server: Any) -> Dispatch:
     layer = server.first
     assert isinstance(layer, AuthenticateLayer)
     while not isinstance(layer, Dispatch):
-        layer = layer.next  # type: ignore[assignment,attr-defined]
+        layer = layer.next
     return layer
 
 

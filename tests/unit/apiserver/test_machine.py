@@ -69,7 +69,7 @@ async def test_too_many_requests_at_once_are_told_to_come_back(api: Any) -> None
 
     limited = LimitLayer(slow, reads_max=1, writes_max=1)
     request = api.server.understand(Request("GET", PODS))
-    first = asyncio.create_task(limited(request))  # type: ignore[arg-type]
+    first = asyncio.create_task(limited(request))
     await arrived.wait()
     with pytest.raises(Exception, match="Too many requests") as caught:
         await limited(request)

@@ -205,7 +205,9 @@ async def test_a_kubelet_sees_pods_come_to_its_node_and_no_others(api: Any) -> N
     pods = "/api/v1/namespaces/default/pods"
     spec = {"containers": [{"name": "c", "image": "i"}]}
     await make(api, "z")
-    streams = [await api.watch(f"/api/v1/pods?watch=true&resourceVersion=1&fieldSelector=spec.nodeName%3Dn{n}") for n in (1, 2)]
+    streams = [
+        await api.watch(f"/api/v1/pods?watch=true&resourceVersion=1&fieldSelector=spec.nodeName%3Dn{n}") for n in (1, 2)
+    ]
     waiting = [asyncio.create_task(stream.take(1)) for stream in streams]
     await asyncio.sleep(0.01)
     for name, node in (("a", "n1"), ("b", "n2")):

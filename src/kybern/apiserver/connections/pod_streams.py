@@ -53,7 +53,9 @@ class PodStreams:
 
 def stream_query(params: Params, usual: tuple[str, ...]) -> str:
     """What the kubelet needs to know. A client that names no stream at all gets the usual ones."""
-    wanted = [(name, theirs) for name, theirs in STREAMS if flag(params, name) or (name in usual and name not in params)]
+    wanted = [
+        (name, theirs) for name, theirs in STREAMS if flag(params, name) or (name in usual and name not in params)
+    ]
     pairs = [("command", word) for word in params.get("command", [])]
     tty = flag(params, "tty")
     return urlencode([*pairs, *((theirs, "1") for name, theirs in wanted if not (tty and name == "stderr"))])

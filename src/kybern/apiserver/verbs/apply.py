@@ -29,9 +29,7 @@ from kybern.web.http import Response
 APPLY_TYPES = ("application/apply-patch+yaml", "application/apply-patch+json")
 
 
-async def apply(
-    machine: Machine, storage: Storage, request: ApiRequest, sub: Subresource | None = None
-) -> Response:
+async def apply(machine: Machine, storage: Storage, request: ApiRequest, sub: Subresource | None = None) -> Response:
     http, at = request.http, request.attributes
     format_ = negotiate(http.headers.get("accept", ""))
     agent = http.headers.get("user-agent", "")
@@ -70,7 +68,9 @@ async def apply(
         if sub is not None:
             raise not_found(storage.about(at.name))
         if meta_of(sent).uid:
-            raise Conflict(f"uid mismatch: the provided object specified uid {meta_of(sent).uid}, and no existing object was found")
+            raise Conflict(
+                f"uid mismatch: the provided object specified uid {meta_of(sent).uid}, and no existing object was found"
+            )
         new = changed_meta(applied(None), namespace=at.namespace or None)
         return await create_once(machine, storage, new, at.namespace, writing)
 

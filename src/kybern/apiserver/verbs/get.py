@@ -27,5 +27,3 @@ async def get(machine: Machine, storage: Storage, request: ApiRequest) -> Respon
 
 def pretty(request: ApiRequest) -> bool:
     return one(request.params, "pretty").lower() in ("true", "1")
-
-

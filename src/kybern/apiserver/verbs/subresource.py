@@ -113,9 +113,7 @@ def put_back(sub: Subresource, old: Obj, sent: Obj) -> Obj:
     return sub.write(old, sent)
 
 
-def written_answer(
-    machine: Machine, storage: Storage, sub: Subresource, written: Written, format_: Format
-) -> Response:
+def written_answer(machine: Machine, storage: Storage, sub: Subresource, written: Written, format_: Format) -> Response:
     if sub.kind is None:
         return answer(shown(storage, written.served, format_, machine.clock), format_)
     return part_answer(sub, decode(storage.resource.kind.type, written.served), format_, 200)
@@ -125,4 +123,3 @@ def part_answer(sub: Subresource, obj: Obj, format_: Format, status: int) -> Res
     if sub.read is None:
         raise MethodNotAllowed(NOT_ALLOWED)
     return answer(encode(sub.read(obj)), format_, status)
-

@@ -75,5 +75,3 @@ async def check_not_future(machine: Machine, number: int) -> None:
     message = f"Too large resource version: {number}, current: {machine.store.revision}"
     cause = StatusCause(reason="ResourceVersionTooLarge", message="Too large resource version")
     raise Timeout(message, causes=[cause], retry_after_seconds=1)
-
-

@@ -168,4 +168,3 @@ class WatchStream:
     def _bookmark(self, revision: int, *, initial_events_end: bool = False) -> bytes:
         kind = self.storage.resource.kind
         return bookmark(kind.api_version, kind.kind, revision, initial_events_end=initial_events_end)
-
