@@ -100,12 +100,12 @@ def sub_path_of(mount: VolumeMount, variables: Mapping[str, str]) -> str:
     return path
 
 
-def volume_mount(mount: VolumeMount, host_path: str) -> cri.Mount:
+def volume_mount(mount: VolumeMount, host_path: str, must_be_readonly: bool = False) -> cri.Mount:
     path = mount.mount_path if mount.mount_path.startswith("/") else f"/{mount.mount_path}"
     return cri.Mount(
         container_path=path,
         host_path=host_path,
-        readonly=bool(mount.read_only),
+        readonly=bool(mount.read_only) or must_be_readonly,
         recursive_read_only=mount.recursive_read_only in ("Enabled", "IfPossible"),
         propagation=PROPAGATION[mount.mount_propagation or "None"],
     )

@@ -31,7 +31,9 @@ class Mounting:
     def __init__(self, parts: Parts, pod: Pod) -> None:
         self.parts, self.pod = parts, pod
         self.ready = False
+        self.ended = False
         self._news = asyncio.Event()
+        self._one_at_a_time = asyncio.Lock()
 
     def update(self, pod: Pod) -> None:
         """The pod changed in the API."""
@@ -63,8 +65,16 @@ class Mounting:
         except TimeoutError:
             pass
 
+    async def tear_down(self) -> None:
+        """After this nothing is made again."""
+        async with self._one_at_a_time:
+            self.ended = True
+            await self.parts.volumes.tear_down(self.pod.metadata.uid or "")
+
     async def _refresh(self, observed: Observed) -> None:
         try:
-            await self.parts.volumes.refresh(self.pod, facts_of(self.parts, self.pod, observed))
+            async with self._one_at_a_time:
+                if not self.ended:
+                    await self.parts.volumes.refresh(self.pod, facts_of(self.parts, self.pod, observed))
         except (VolumeFault, ApiError, OSError) as fault:
             self.parts.recorder.event(self.pod, "Warning", "FailedMount", str(fault))

@@ -3,7 +3,17 @@
 A step that fails raises `NotStarted` with what the pod then shows; nothing half-made is left in the runtime.
 """
 
-from kybern.api.core_v1 import ConfigMap, EphemeralContainer, Pod, Secret, Service
+from kybern.api.core_v1 import (
+    ConfigMap,
+    Container,
+    EphemeralContainer,
+    ImageVolumeSource,
+    Pod,
+    Secret,
+    Service,
+    Volume,
+    VolumeMount,
+)
 from kybern.api.errors import ApiError
 from kybern.api.node_v1 import RuntimeClass
 from kybern.kubelet.containers import (
@@ -32,6 +42,7 @@ from kybern.kubelet.sandbox_config import sandbox_config
 from kybern.kubelet.service_env import service_variables
 from kybern.runtime import cri
 from kybern.runtime.cri import AuthConfig, ContainerState, Image, RuntimeFault
+from kybern.volumes.paths import CONTENT, source_of
 from kybern.volumes.payload import VolumeFault
 
 RETRY_SECONDS = 10.0
@@ -157,22 +168,33 @@ class Starting:
         return environment(pod, container, references, facts_of(self.parts, pod, observed), services)
 
     async def _mounts(self, pod: Pod, container: AnyContainer, variables: dict[str, str]) -> list[cri.Mount]:
+        found = {volume.name: volume for volume in pod.spec.volumes or ()}
         mounts: list[cri.Mount] = []
-        images = {volume.name: volume.image for volume in pod.spec.volumes or () if volume.image}
         for index, mount in enumerate(container.volume_mounts or ()):
-            image = images.get(mount.name)
-            if image is not None:
-                mounts.append(cri.Mount(container_path=mount.mount_path, image=image.reference or "", readonly=True))
-                continue
-            path = sub_path_of(mount, variables)
-            volumes = self.parts.volumes
-            host_path = (
-                volumes.sub_path(pod, mount.name, container.name, index, path)
-                if path
-                else volumes.host_path(pod, mount.name)
-            )
-            mounts.append(volume_mount(mount, host_path))
+            volume = found.get(mount.name, Volume())
+            if volume.image is not None:
+                image = await self._volume_image(pod, volume.name, volume.image)
+                mounts.append(cri.Mount(container_path=mount.mount_path, image=image.id, readonly=True))
+            else:
+                host_path = self._host_path(pod, container, index, mount, variables)
+                mounts.append(volume_mount(mount, host_path, must_be_readonly=source_of(volume) in CONTENT))
         return mounts
+
+    def _host_path(
+        self, pod: Pod, container: AnyContainer, index: int, mount: VolumeMount, variables: dict[str, str]
+    ) -> str:
+        volumes = self.parts.volumes
+        path = sub_path_of(mount, variables)
+        if path:
+            return volumes.sub_path(pod, mount.name, container.name, index, path)
+        return volumes.host_path(pod, mount.name)
+
+    async def _volume_image(self, pod: Pod, name: str, source: ImageVolumeSource) -> Image:
+        """Pulled like the image of a container of the volume's name."""
+        policy = source.pull_policy
+        return await self._image(
+            pod, Container(name=f"volume {name}", image=source.reference, image_pull_policy=policy)
+        )
 
     def _hosts(self, pod: Pod, container: AnyContainer, observed: Observed) -> tuple[cri.Mount, ...]:
         """The managed /etc/hosts, unless the container brings its own."""

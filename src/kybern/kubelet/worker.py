@@ -298,7 +298,7 @@ class PodWorker:
         parts = self.parts
         self.prober.stop()
         self._show()
-        await parts.volumes.tear_down(self.uid)
+        await self.mounting.tear_down()
         await parts.cgroups.remove(pod_cgroup(self.pod, parts.config.cgroup_root))
         parts.images.forget_pod(self.uid)
         if not self.gone and self.pod.metadata.deletion_timestamp is None:

@@ -20,6 +20,9 @@ PLUGINS: dict[str, str] = {
     "image": "kubernetes.io~image",
 }
 
+CONTENT = frozenset({"config_map", "secret", "downward_api", "projected"})
+"""Sources whose files the kubelet writes; containers may only read them."""
+
 
 def single(name: str) -> str:
     """The name itself; ValueError where it is not one plain path component."""

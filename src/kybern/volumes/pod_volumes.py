@@ -21,11 +21,11 @@ from kybern.volumes import atomic, host_path
 from kybern.volumes.downward import Facts
 from kybern.volumes.mounts import mounted_beneath
 from kybern.volumes.objects import Objects
-from kybern.volumes.paths import pod_directory, source_of, sub_path_target, volume_directory
+from kybern.volumes.paths import CONTENT, pod_directory, source_of, sub_path_target, volume_directory
 from kybern.volumes.payload import Contents, Payload, VolumeFault
+from kybern.volumes.sub_path import make_sub_path
 
 IN_MEMORY = frozenset({"secret", "downward_api", "projected"})
-CONTENT = frozenset({"config_map", "secret", "downward_api", "projected"})
 OPEN_TO_ALL = 0o777  # the containers of a pod may run as anybody
 
 
@@ -121,7 +121,9 @@ class PodVolumes:
         for stale in mounted_beneath(target):
             self.mounts.unmount(stale)
         os.makedirs(os.path.dirname(target), 0o750, exist_ok=True)
-        self.mounts.bind_beneath(self.host_path(pod, name), path, target)
+        volume = self.host_path(pod, name)
+        make_sub_path(volume, path)
+        self.mounts.bind_beneath(volume, path, target)
         return target
 
     def known_pods(self) -> Sequence[str]:
