@@ -186,3 +186,12 @@ async def test_a_second_family_is_refused_in_a_cluster_of_one() -> None:
     assert 'spec.ipFamilyPolicy: Invalid value: "RequireDualStack"' in message
     assert 'spec.ipFamilies[1]: Invalid value: "IPv6": not configured on this cluster' in message
     assert (await World().write(service(ip_family_policy="PreferDualStack"))).spec.cluster_ip
+
+
+async def test_what_goes_with_a_type_goes_with_it_unless_it_is_written_anew() -> None:
+    world = World()
+    old = await world.write(service("web", "NodePort", external_traffic_policy="Cluster"))
+    plain = replace(old.spec, type="ClusterIP")
+    assert (await world.write(replace(old, spec=plain), old)).spec.external_traffic_policy is None
+    anew = replace(plain, external_traffic_policy="Local")
+    assert (await world.write(replace(old, spec=anew), old)).spec.external_traffic_policy == "Local"

@@ -1,7 +1,8 @@
 """Service addresses and node ports: chosen, claimed and given back with the write that asks for them.
 
 - A Service that needs an address gets one from the service network, or the very one it asks for; the same for ports.
-- An update that leaves them out keeps them; a change of type gives up what the new type does not need.
+- An update that leaves them out keeps them; a change of type gives up what the new type does not need
+  (`registry.service_changes`).
 - One address family: a Service that insists on another is refused.
 """
 
@@ -17,6 +18,7 @@ from kybern.api.invalid import FieldError, invalid_value
 from kybern.apiserver.allocation.pool import Exhausted, Owner, Pool, Taken
 from kybern.apiserver.allocation.ranges import NODE_PORTS, addresses, node_ports
 from kybern.apiserver.request import Admission, Objects
+from kybern.registry.service_changes import carry_over, needs_health_check, needs_node_ports
 
 HEADLESS = "None"
 FAMILY = "IPv4"
@@ -51,8 +53,8 @@ class ServiceAllocation:
         service, old = admission.object, admission.old
         owner = (admission.namespace, admission.name or service.metadata.name or "")
         reservation = id(admission)
-        spec = kept(service.spec, old.spec) if old is not None else service.spec
-        spec = with_one_name_for_addresses(spec)
+        service = carry_over(service, old) if old is not None else service
+        spec = with_one_name_for_addresses(service.spec)
         errors = list(wrong_families(spec))
         if not errors:
             spec = self.with_address(spec, old.spec if old else None, owner, reservation, errors)
@@ -114,7 +116,7 @@ class ServiceAllocation:
         if needs_node_ports(spec):
             ports = self.ports_with_node_ports(spec.ports or (), owner, reservation, errors)
             spec = replace(spec, ports=ports)
-        if needs_health_check_port(spec):
+        if needs_health_check(spec):
             if not spec.health_check_node_port:
                 return replace(spec, health_check_node_port=self.any_node_port(reservation))
             at = "spec.healthCheckNodePort"
@@ -178,52 +180,6 @@ def node_ports_of(service: Service | None) -> set[int]:
 
 def needs_address(spec: ServiceSpec) -> bool:
     return spec.type != "ExternalName"
-
-
-def needs_node_ports(spec: ServiceSpec) -> bool:
-    return spec.type == "NodePort" or (
-        spec.type == "LoadBalancer" and spec.allocate_load_balancer_node_ports is not False
-    )
-
-
-def needs_health_check_port(spec: ServiceSpec) -> bool:
-    return spec.type == "LoadBalancer" and spec.external_traffic_policy == "Local"
-
-
-def kept(spec: ServiceSpec, old: ServiceSpec) -> ServiceSpec:
-    """The update with what it left out and may keep, and without what its type no longer needs."""
-    if needs_address(spec) and needs_address(old) and not spec.cluster_ip:
-        spec = replace(spec, cluster_ip=old.cluster_ip, cluster_ips=spec.cluster_ips or old.cluster_ips)
-    if not needs_address(spec) and needs_address(old) and spec.cluster_ip == old.cluster_ip:
-        spec = replace(spec, cluster_ip=None, cluster_ips=None, ip_families=None, ip_family_policy=None)
-    if needs_node_ports(spec) and needs_node_ports(old):
-        spec = replace(spec, ports=with_kept_node_ports(spec.ports or (), old.ports or ()))
-    if not needs_node_ports(spec) and needs_node_ports(old):
-        spec = replace(spec, ports=without_kept_node_ports(spec.ports or (), old.ports or ()))
-    if needs_health_check_port(spec) and needs_health_check_port(old) and not spec.health_check_node_port:
-        spec = replace(spec, health_check_node_port=old.health_check_node_port)
-    if not needs_health_check_port(spec) and spec.health_check_node_port == old.health_check_node_port:
-        spec = replace(spec, health_check_node_port=None)
-    return spec
-
-
-def with_kept_node_ports(ports: tuple[ServicePort, ...], old: tuple[ServicePort, ...]) -> tuple[ServicePort, ...]:
-    known = {(port.protocol, port.port): port.node_port for port in old}
-    taken = {(port.protocol, port.node_port) for port in ports if port.node_port}
-    return tuple(
-        replace(port, node_port=number)
-        if not port.node_port
-        and (number := known.get((port.protocol, port.port)))
-        and (port.protocol, number) not in taken
-        else port
-        for port in ports
-    )
-
-
-def without_kept_node_ports(ports: tuple[ServicePort, ...], old: tuple[ServicePort, ...]) -> tuple[ServicePort, ...]:
-    """A node port that the author wrote anew stays, for validation to refuse."""
-    known = {(port.protocol, port.node_port) for port in old}
-    return tuple(replace(port, node_port=None) if (port.protocol, port.node_port) in known else port for port in ports)
 
 
 def with_one_name_for_addresses(spec: ServiceSpec) -> ServiceSpec:
