@@ -85,8 +85,9 @@ class View:
         """Everything up to this resource version has been seen, of this kind."""
         return self._caches[of].revision
 
-    def follows(self, of: type[Any]) -> bool:
-        return of in self._caches
+    def followed(self) -> Found[type[Any]]:
+        """The types that are followed whole."""
+        return [of for of, source in self._sources.items() if not source.filtered]
 
     # Knowing when.
 

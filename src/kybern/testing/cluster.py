@@ -11,7 +11,7 @@ On the virtual loop the same seed gives the same run.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network
@@ -27,19 +27,23 @@ from kybern.apiserver.documents import Documents
 from kybern.apiserver.objects import ClusterObjects
 from kybern.apiserver.request import User
 from kybern.apiserver.server import ApiServer, open_machine
-from kybern.client import Client, InMemory, View
+from kybern.client import Client, InMemory, Transport, View
 from kybern.controllers.table import account_of, controllers
 from kybern.reconcile import run_controllers
 from kybern.reconcile.controller import Loop
 from kybern.registry import RESOURCES
 from kybern.store.memory import MemoryStore
 from kybern.testing.binder import BINDER
+from kybern.testing.faults import Faults, Faulty
 from kybern.testing.nodes import SimulatedNodes
 from kybern.web.http import Request
 
 ROOT_CERTIFICATE = "-----BEGIN CERTIFICATE-----\nsimulated\n-----END CERTIFICATE-----\n"
 QUIET_SECONDS = 3.0
 SETTLE_SECONDS_MAX = 3600.0
+
+Connect = Callable[[str], Transport]
+"""A way to the API server in the name of an account."""
 
 ADMINISTRATOR = User("simulation", ("system:masters", "system:authenticated"))
 ACCOUNTS = ("system:serviceaccounts", "system:serviceaccounts:kube-system", "system:authenticated")
@@ -60,6 +64,7 @@ class Cluster:
     server: ApiServer
     clock: Clock
     tasks: asyncio.TaskGroup
+    control: "ControlProcess"
     ids: Ids = field(default_factory=Ids)
 
     async def settle(self, quiet_seconds: float = QUIET_SECONDS) -> None:
@@ -86,35 +91,66 @@ def is_sign_of_life(key: str) -> bool:
     return key.startswith(("/registry/leases/", "/registry/minions/", "/registry/events/"))
 
 
+class ControlProcess:
+    """The controllers with a View of their own, as they run in a process of their own; it can be killed and started."""
+
+    def __init__(
+        self, tasks: asyncio.TaskGroup, clock: Clock, ids: Ids, connect: Connect, loops: Sequence[Loop] | None
+    ):
+        self.tasks, self.clock, self.ids, self.connect, self.loops = tasks, clock, ids, connect, loops
+        self.running: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        loops = (
+            self.loops
+            if self.loops is not None
+            else controllers(root_certificate=ROOT_CERTIFICATE, cluster_cidr="10.244.0.0/16")
+        )
+        client = Client(self.connect(""), user_agent="control")
+        view = View(client, clock=self.clock, rng=self.ids.rng)
+        running = run_controllers(
+            client, view, loops, clock=self.clock, ids=self.ids, client_of=self._account if self.loops is None else None
+        )
+        self.running = [self.tasks.create_task(view.run()), self.tasks.create_task(running)]
+
+    def kill(self) -> None:
+        for task in self.running:
+            task.cancel()
+
+    def _account(self, loop: Loop) -> Client:
+        return Client(self.connect(account_of(loop)), user_agent=loop.name)
+
+
 @asynccontextmanager
 async def running(
-    nodes: Sequence[str] = ("n1",), *, seed: int = 1, loops: Sequence[Loop] | None = None
+    nodes: Sequence[str] = ("n1",), *, seed: int = 1, loops: Sequence[Loop] | None = None, faults: Faults | None = None
 ) -> AsyncIterator[Cluster]:
-    """`loops`: instead of all controllers, each with its own account's rights, and the small scheduler."""
+    """`loops`: instead of all controllers, each with its own account's rights, and the small scheduler. `faults` lie
+    between the controllers and the API server."""
     clock, ids = LoopClock(), Ids(seed)
     store = MemoryStore()
     server = await api_server(store, clock, ids)
     client = Client(InMemory(server), user_agent="simulation")
     view = View(client, clock=clock, rng=ids.rng)
     simulated = SimulatedNodes(nodes, clock)
-    every = loops if loops is not None else controllers(root_certificate=ROOT_CERTIFICATE, cluster_cidr="10.244.0.0/16")
     others = (*((BINDER,) if loops is None else ()), *simulated.loops())
 
-    def account(loop: Loop) -> Client:
-        return Client(InMemory(server, token=account_of(loop)), user_agent=loop.name)
+    def connect(account: str) -> Transport:
+        plain = InMemory(server, token=account)
+        return Faulty(plain, faults, clock, ids.rng) if faults is not None else plain
 
     async with asyncio.TaskGroup() as tasks:
-        running_tasks = [
+        control = ControlProcess(tasks, clock, ids, connect, loops)
+        control.start()
+        beside = [
             tasks.create_task(view.run()),
-            tasks.create_task(
-                run_controllers(client, view, every, clock=clock, ids=ids, client_of=account if loops is None else None)
-            ),
             tasks.create_task(run_controllers(client, view, others, clock=clock, ids=ids)),
         ]
         try:
-            yield Cluster(client, view, simulated, store, server, clock, tasks, ids)
+            yield Cluster(client, view, simulated, store, server, clock, tasks, control, ids)
         finally:
-            for task in running_tasks:
+            control.kill()
+            for task in beside:
                 task.cancel()
 
 

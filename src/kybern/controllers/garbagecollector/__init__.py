@@ -1,12 +1,15 @@
 """garbage collector: delete what belonged to something that is gone, for every kind the server has.
 
-It follows the metadata of all kinds, custom ones too, in one graph (`graph`), and asks the server itself before it
-believes that an owner does not exist: a graph may be late, and a deletion cannot be taken back.
+It follows the metadata of all kinds, custom ones too, in one graph (`graph`); what the View follows anyway is shared
+with it. It asks the server itself before it believes that an owner does not exist: a graph may be late, and a deletion
+cannot be taken back.
 """
 
 import asyncio
 import logging
 from collections.abc import Iterable
+from functools import partial
+from typing import Any
 
 from kybern.api.codec import decode, to_builtins
 from kybern.api.errors import ApiError, Conflict, Invalid, NotFound
@@ -15,7 +18,7 @@ from kybern.api.meta_v1 import ObjectMeta, OwnerReference
 from kybern.client import Client
 from kybern.client.client import METADATA, Meta
 from kybern.client.discovery import discover
-from kybern.client.paths import path_of
+from kybern.client.paths import kind_of, path_of
 from kybern.client.reflector import Reflector, Source
 from kybern.controllers.garbagecollector.graph import (
     ORPHAN,
@@ -53,6 +56,7 @@ class Collector:
         self.graph = Graph(self.queue.add)
         self.kinds: list[Kind] = []
         self.sinks: dict[Kind, KindSink] = {}
+        self.shared: set[Kind] = set()
         self.reflecting: dict[Kind, asyncio.Task[None]] = {}
         self.ready = asyncio.Event()
 
@@ -76,16 +80,33 @@ class Collector:
             await self.around.clock.sleep(DISCOVER_SECONDS if self.kinds else 1.0)
 
     def _follow(self, kinds: Iterable[Kind], *, complete: bool, tasks: asyncio.TaskGroup) -> None:
-        wanted = list(dict.fromkeys(kinds))
+        wanted = {kind: self._shared(kind) for kind in kinds}
         for kind in [kind for kind in self.reflecting if complete and kind not in wanted]:
             self.reflecting.pop(kind).cancel()
             del self.sinks[kind]
             self.graph.forget(kind)
-        for kind in wanted:
-            if kind not in self.reflecting:
+        for kind, of in wanted.items():
+            if kind in self.reflecting:
+                continue
+            if of is not None:
+                self._share(kind, of)
+            else:
                 self.sinks[kind] = sink = KindSink(kind, self.graph, self._listed)
                 self.reflecting[kind] = tasks.create_task(self._reflector(kind, sink).run())
         self._listed()
+
+    def _shared(self, kind: Kind) -> type[Any] | None:
+        """The type under which the View has these objects anyway."""
+        for of in self.around.view.followed():
+            known = kind_of(of)
+            if (known.group, known.kind) == (kind.group, kind.kind):
+                return of
+        return None
+
+    def _share(self, kind: Kind, of: type[Any]) -> None:
+        if kind not in self.shared:
+            self.shared.add(kind)
+            self.around.view.on_change(of, partial(self.graph.follow, kind))
 
     def _reflector(self, kind: Kind, sink: KindSink) -> Reflector:
         around = self.around

@@ -73,6 +73,13 @@ class Graph:
             self._wake(dependent)
         self._wake_waiting_owners(old)
 
+    def follow(self, kind: Kind, old: Any, new: Any) -> None:
+        """A change of a View."""
+        if old is not None and (new is None or new.metadata.uid != old.metadata.uid):
+            self.remove(old.metadata.uid or "")
+        if new is not None:
+            self.put(Item(kind, new.metadata))
+
     def forget(self, kind: Kind) -> None:
         """The kind is not served any more: its objects say nothing now."""
         for uid in [uid for uid, item in self.items.items() if item.kind == kind]:
