@@ -57,8 +57,12 @@ class Client:
         authorization: Callable[[], str] | None = None,
         connect_seconds: float = CONNECT_SECONDS,
         response_seconds: float = RESPONSE_SECONDS,
+        idle_connections_max: int = IDLE_CONNECTIONS_MAX,
     ) -> None:
-        """`headers` go with every request; `authorization` is asked each time, so that a token may be renewed."""
+        """`headers` go with every request; `authorization` is asked each time, so that a token may be renewed.
+
+        With `idle_connections_max` 0 every connection ends with its answer, and the client need not be closed.
+        """
         url = urlsplit(base_url)
         if url.scheme not in ("http", "https") or not (url.hostname or unix_path):
             raise ValueError(f"not an HTTP address: {base_url!r}")
@@ -74,6 +78,7 @@ class Client:
         self.authorization = authorization
         self.connect_seconds = connect_seconds
         self.response_seconds = response_seconds
+        self.idle_connections_max = idle_connections_max
         self.idle: list[ClientConnection] = []
         self.open: set[ClientConnection] = set()
         self.closed = False
@@ -89,6 +94,13 @@ class Client:
     def close(self) -> None:
         self.closed = True
         for connection in list(self.open):
+            connection.abort()
+        self.idle.clear()
+
+    def close_idle(self) -> None:
+        """Ends the connections that nothing is under way on; the others end when they are done."""
+        self.idle_connections_max = 0
+        for connection in list(self.idle):
             connection.abort()
         self.idle.clear()
 
@@ -163,7 +175,7 @@ class Client:
 
     def release(self, connection: ClientConnection) -> None:
         """Keeps the connection for the next request where both sides agree to."""
-        if connection.usable and not self.closed and len(self.idle) < IDLE_CONNECTIONS_MAX:
+        if connection.usable and not self.closed and len(self.idle) < self.idle_connections_max:
             self.idle.append(connection)
         else:
             connection.abort()
@@ -189,7 +201,13 @@ class Client:
         return made
 
     def protocol(self) -> ClientConnection:
-        return ClientConnection(self.open.discard)
+        return ClientConnection(self.forget)
+
+    def forget(self, connection: ClientConnection) -> None:
+        """It is gone."""
+        self.open.discard(connection)
+        if connection in self.idle:
+            self.idle.remove(connection)
 
     def where(self) -> str:
         return self.unix_path or f"{self.host}:{self.port}"

@@ -57,6 +57,25 @@ async def test_a_connection_is_used_again(client: Client) -> None:
     assert (await client.send(Request("GET", "/port"))).body == first.body
 
 
+async def test_a_client_that_keeps_no_connections_leaves_none_open(client: Client) -> None:
+    client.idle_connections_max = 0
+    await client.send(Request("GET", "/port"))
+    await (await client.send(Request("GET", "/large"))).read()
+    async with asyncio.timeout(5):
+        while client.open:
+            await asyncio.sleep(0)
+    assert client.idle == []
+
+
+async def test_a_connection_that_the_server_closed_is_forgotten(client: Client) -> None:
+    await client.send(Request("GET", "/port"))
+    client.idle[0].transport.abort()
+    async with asyncio.timeout(5):
+        while client.idle:
+            await asyncio.sleep(0)
+    assert not client.open
+
+
 async def test_a_large_answer_streams_and_gives_its_connection_back(client: Client) -> None:
     response = await client.send(Request("GET", "/large"))
     assert not isinstance(response.body, bytes)

@@ -44,7 +44,7 @@ class Kubelets:
         if client is None:
             client = self._clients[address] = Client(f"https://{address}", ssl=self.tls)
             if len(self._clients) > CLIENTS_MAX:
-                self._clients.popitem(last=False)  # streams that are open go on; the rest is collected
+                self._clients.popitem(last=False)[1].close_idle()
         self._clients.move_to_end(address)
         return client
 

@@ -71,7 +71,7 @@ class Proxy:
         check_place(host, port)
         place = Address(host, int(port))
         tls = self._unverified() if scheme == "https" else None
-        client = Client(f"{scheme or 'http'}://{place}", ssl=tls)
+        client = Client(f"{scheme or 'http'}://{place}", ssl=tls, idle_connections_max=0)
         return await passed(request, client)
 
     def _unverified(self) -> ssl.SSLContext:
