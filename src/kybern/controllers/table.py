@@ -6,6 +6,7 @@ from kybern.controllers.daemonset import DAEMONSET
 from kybern.controllers.deployment import DEPLOYMENT
 from kybern.controllers.endpoints import ENDPOINTS
 from kybern.controllers.endpointslice import ENDPOINTSLICE
+from kybern.controllers.endpointslicemirroring import ENDPOINTSLICEMIRRORING
 from kybern.controllers.garbagecollector import GARBAGECOLLECTOR
 from kybern.controllers.job import ABANDONED, JOB
 from kybern.controllers.namespace import NAMESPACE
@@ -29,6 +30,7 @@ CONTROLLERS: tuple[Loop, ...] = (
     DEPLOYMENT,
     ENDPOINTS,
     ENDPOINTSLICE,
+    ENDPOINTSLICEMIRRORING,
     GARBAGECOLLECTOR,
     JOB,
     NAMESPACE,

@@ -1,0 +1,139 @@
+"""EndpointSlice mirroring: Endpoints that somebody wrote by hand, for a Service without a selector, told as slices too.
+
+Those who read only slices (the service proxy, ingresses) then know them like any other.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+
+from msgspec.structs import replace
+
+from kybern.api.core_v1 import EndpointAddress, Endpoints, EndpointSubset, Service
+from kybern.api.discovery_v1 import Endpoint, EndpointConditions, EndpointPort, EndpointSlice
+from kybern.api.errors import NotFound
+from kybern.api.meta_v1 import ObjectMeta
+from kybern.client import Client, View
+from kybern.controllers.endpointslice import ENDPOINTS_MAX, MANAGED_BY, SERVICE_NAME
+from kybern.reconcile import Context, Controller, Key, controller_ref
+from kybern.reconcile.controller import Watch
+
+MANAGER = "endpointslicemirroring-controller.k8s.io"
+SKIP = "endpointslice.kubernetes.io/skip-mirror"
+LEADER = "control-plane.alpha.kubernetes.io/leader"
+ADDRESSES_MAX = 1000  # of one subset
+
+Ports = tuple[EndpointPort, ...]
+Group = tuple[str, Ports]
+"""Address type and ports: what the endpoints of a slice have in common."""
+
+
+async def reconcile(endpoints: Endpoints, view: View, client: Client, context: Context) -> None:
+    meta = endpoints.metadata
+    service = view.get(Service, meta.name or "", meta.namespace or "")
+    existing = slices_of(Key.of(endpoints), view)
+    step = plan(endpoints if is_mirrored(endpoints, service) else None, existing)
+    for found in step.delete:
+        try:
+            await client.delete(EndpointSlice, found.metadata.name or "", found.metadata.namespace or "")
+        except NotFound:
+            pass
+    for found in step.update:
+        await client.update(found)
+    for found in step.create:
+        await client.create(found)
+
+
+def is_mirrored(endpoints: Endpoints, service: Service | None) -> bool:
+    labels, annotations = endpoints.metadata.labels or {}, endpoints.metadata.annotations or {}
+    if labels.get(SKIP) == "true" or LEADER in annotations or endpoints.metadata.deletion_timestamp is not None:
+        return False
+    return service is not None and not service.spec.selector
+
+
+def slices_of(key: Key, view: View) -> list[EndpointSlice]:
+    wanted = {SERVICE_NAME: key.name, MANAGED_BY: MANAGER}.items()
+    slices = view.list(EndpointSlice, key.namespace)
+    return [found for found in slices if wanted <= (found.metadata.labels or {}).items()]
+
+
+@dataclass(slots=True)
+class Plan:
+    create: list[EndpointSlice] = field(default_factory=list)
+    update: list[EndpointSlice] = field(default_factory=list)
+    delete: list[EndpointSlice] = field(default_factory=list)
+
+
+def plan(endpoints: Endpoints | None, existing: Sequence[EndpointSlice]) -> Plan:
+    """Slices are filled anew in order: Endpoints written by hand are small and change seldom."""
+    step, left = Plan(), list(existing)
+    for wanted in slices_for(endpoints) if endpoints is not None else ():
+        same = next((s for s in left if (s.address_type, s.ports) == (wanted.address_type, wanted.ports)), None)
+        if same is None:
+            step.create.append(wanted)
+            continue
+        left.remove(same)
+        full = replace(same, endpoints=wanted.endpoints)
+        if full != same:
+            step.update.append(full)
+    step.delete = left
+    return step
+
+
+def slices_for(endpoints: Endpoints) -> Iterable[EndpointSlice]:
+    groups: dict[Group, list[Endpoint]] = {}
+    for subset in endpoints.subsets or ():
+        for address, ready in addresses_of(subset):
+            groups.setdefault((family(address.ip), ports_of(subset)), []).append(endpoint_of(address, ready=ready))
+    meta = endpoints.metadata
+    copied = {name: value for name, value in (meta.labels or {}).items() if name != MANAGED_BY}
+    for (address_type, ports), members in groups.items():
+        for start in range(0, len(members), ENDPOINTS_MAX):
+            yield EndpointSlice(
+                metadata=ObjectMeta(
+                    generate_name=f"{meta.name}-",
+                    namespace=meta.namespace,
+                    labels={**copied, SERVICE_NAME: meta.name or "", MANAGED_BY: MANAGER},
+                    owner_references=(controller_ref(endpoints),),
+                ),
+                address_type=address_type,
+                ports=ports or None,
+                endpoints=tuple(members[start : start + ENDPOINTS_MAX]),
+            )
+
+
+def addresses_of(subset: EndpointSubset) -> list[tuple[EndpointAddress, bool]]:
+    ready = [(address, True) for address in subset.addresses or ()]
+    other = [(address, False) for address in subset.not_ready_addresses or ()]
+    return [*ready, *other][:ADDRESSES_MAX]
+
+
+def family(ip: str) -> str:
+    return f"IPv{ip_address(ip).version}"
+
+
+def ports_of(subset: EndpointSubset) -> Ports:
+    return tuple(
+        EndpointPort(name=port.name or "", port=port.port, protocol=port.protocol, app_protocol=port.app_protocol)
+        for port in subset.ports or ()
+    )
+
+
+def endpoint_of(address: EndpointAddress, *, ready: bool) -> Endpoint:
+    return Endpoint(
+        addresses=(address.ip,),
+        conditions=EndpointConditions(ready=ready),
+        hostname=address.hostname,
+        node_name=address.node_name,
+        target_ref=address.target_ref,
+    )
+
+
+ENDPOINTSLICEMIRRORING = Controller(
+    name="endpointslicemirroring",
+    component="endpoint-slice-mirroring-controller",
+    reconciles=Endpoints,
+    owns=(EndpointSlice,),
+    watches=(Watch(Service, lambda service, view: (Key.of(service),)),),
+    by=reconcile,
+)

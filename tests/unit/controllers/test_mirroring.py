@@ -1,0 +1,44 @@
+from typing import Any
+
+from kybern.api.core_v1 import EndpointAddress, EndpointPort, Endpoints, EndpointSubset, Service, ServiceSpec
+from kybern.api.meta_v1 import ObjectMeta
+from kybern.controllers.endpointslicemirroring import SKIP, is_mirrored, plan
+
+
+def endpoints(*subsets: EndpointSubset, **meta: Any) -> Endpoints:
+    return Endpoints(metadata=ObjectMeta(name="db", namespace="default", uid="e", **meta), subsets=subsets)
+
+
+def subset(*ips: str, not_ready: tuple[str, ...] = (), port: int = 80) -> EndpointSubset:
+    return EndpointSubset(
+        addresses=tuple(EndpointAddress(ip=ip) for ip in ips) or None,
+        not_ready_addresses=tuple(EndpointAddress(ip=ip) for ip in not_ready) or None,
+        ports=(EndpointPort(port=port, protocol="TCP"),),
+    )
+
+
+def test_only_services_without_a_selector_are_mirrored() -> None:
+    plain, selecting = Service(), Service(spec=ServiceSpec(selector={"app": "db"}))
+    assert is_mirrored(endpoints(), plain)
+    assert not is_mirrored(endpoints(), selecting)
+    assert not is_mirrored(endpoints(), None)
+    assert not is_mirrored(endpoints(labels={SKIP: "true"}), plain)
+
+
+def test_addresses_become_endpoints_by_family() -> None:
+    made = plan(endpoints(subset("10.0.0.1", "fd00::1", not_ready=("10.0.0.2",))), []).create
+    assert [(found.address_type, len(found.endpoints or ())) for found in made] == [("IPv4", 2), ("IPv6", 1)]
+    first = (made[0].endpoints or ())[1]
+    assert first.conditions is not None and first.conditions.ready is False
+
+
+def test_a_change_updates_the_slice_and_no_more() -> None:
+    before = plan(endpoints(subset("10.0.0.1"), subset("10.0.0.1", port=81)), []).create
+    assert plan(endpoints(subset("10.0.0.1"), subset("10.0.0.1", port=81)), before).update == []
+    step = plan(endpoints(subset("10.0.0.9"), subset("10.0.0.1", port=81)), before)
+    assert (len(step.create), len(step.update), len(step.delete)) == (0, 1, 0)
+
+
+def test_what_is_no_longer_mirrored_goes() -> None:
+    before = plan(endpoints(subset("10.0.0.1")), []).create
+    assert plan(None, before).delete == before
