@@ -27,7 +27,7 @@ check: ## style, types and layers
 	.venv/bin/lint-imports
 
 test: check ## everything this machine can run: checks, then every test
-	$(PY) -m pytest tests/unit tests/contracts tests/scripts -n 2 -q
+	$(PY) -m pytest tests/unit tests/contracts tests/scripts tests/sim -n 2 -q
 	$(PY) -m pytest tests/linux tests/clients -q
 
 unit: ## only the fast tests

@@ -8,7 +8,8 @@ from conftest import Cluster
 from kubernetes import client, config, dynamic, watch
 from kubernetes.stream import stream
 
-pytestmark = pytest.mark.clients
+# The client leaves the connection of a watch that was broken off to the garbage collector.
+pytestmark = [pytest.mark.clients, pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")]
 
 
 @pytest.fixture(scope="module")

@@ -61,6 +61,10 @@ class Cluster:
         return self.run / "keeper.sock"
 
     @property
+    def images_socket(self) -> Path:
+        return self.run / "images.sock"
+
+    @property
     def runtime(self) -> Path:
         """What the container runtime keeps: sandboxes, containers, images."""
         return self.data / "runtime"

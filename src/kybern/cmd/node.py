@@ -36,6 +36,7 @@ from kybern.network.ipam import Addresses
 from kybern.network.proxy import ServiceProxy
 from kybern.network.rules import NodeNetwork
 from kybern.runtime.cri import Runtime
+from kybern.runtime.images.service import ImageService
 from kybern.runtime.images.store import ImageStore
 from kybern.runtime.native import NativeRuntime
 from kybern.runtime.simulated import Simulated
@@ -117,6 +118,7 @@ async def container_runtime(cluster: Cluster, clock: Clock, ids: Ids) -> Runtime
     if cluster.simulated:
         return Simulated(clock, network=str(cluster.node_pod_cidr.network_address).rpartition(".")[0])
     images = ImageStore(cluster.runtime / "images", hidden=(cluster.data, cluster.run))
+    await serve(ImageService(images), unix_path=str(cluster.images_socket))
     pods = BridgeNetwork(cluster.bridge, addresses(cluster), cluster.service_cidr)
     native = NativeRuntime(cluster.runtime, cluster.run, images=images, network=pods, clock=clock, ids=ids)
     await native.open()
