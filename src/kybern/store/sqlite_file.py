@@ -78,8 +78,8 @@ class SqliteFile:
         try:
             meta: dict[str, int] = dict(self._db.execute("SELECT name, value FROM meta"))
             rows = self._db.execute("SELECT revision, key, value, created, checksum FROM log ORDER BY revision")
-            return replay(rows, meta.get("compacted", 0))
-        except (sqlite3.Error, OverflowError, UnicodeDecodeError) as error:
+            return replay(rows, compacted_in(meta))
+        except (sqlite3.Error, ArithmeticError, LookupError, ValueError, TypeError, AttributeError) as error:
             raise Unavailable(f"the store cannot be read: {error}") from error
 
     def commit(self, batch: Batch) -> None:
@@ -91,7 +91,8 @@ class SqliteFile:
         self._db.execute("BEGIN IMMEDIATE")
         try:
             if batch.compacted:
-                self._db.execute("INSERT OR REPLACE INTO meta VALUES ('compacted', ?)", (batch.compacted,))
+                both = (batch.compacted, number_checksum(batch.compacted))
+                self._db.execute("INSERT OR REPLACE INTO meta VALUES ('compacted', ?), ('compacted checksum', ?)", both)
             for first in range(0, len(rows), ROWS_PER_STATEMENT_MAX):
                 self._insert(rows[first : first + ROWS_PER_STATEMENT_MAX])
             if batch.superseded:
@@ -125,6 +126,21 @@ def row_of(change: Change) -> Row:
 def checksum(revision: int, key: str, value: bytes | None, created: int) -> int:
     head = f"{revision} {created} {'-' if value is None else '+'} {key}\n".encode()
     return crc32(value or b"", crc32(head))
+
+
+def number_checksum(number: int) -> int:
+    return crc32(str(number).encode())
+
+
+def compacted_in(meta: dict[str, int]) -> int:
+    """The revision up to which the past was forgotten; 0 where nothing was."""
+    if not meta:
+        return 0
+    found = meta["compacted"]
+    expected = number_checksum(found)
+    if meta.get("compacted checksum", expected) != expected:
+        raise Unavailable("the note of the last compaction is damaged: its checksum does not fit")
+    return found
 
 
 def replay(rows: Iterable[Row], oldest: int) -> Loaded:

@@ -1,6 +1,7 @@
 """The SQLite store across restarts, damage and failing disks."""
 
 import asyncio
+import random
 import sqlite3
 import stat
 import time
@@ -168,3 +169,30 @@ async def test_twenty_thousand_objects_load_in_two_seconds(tmp_path: Path) -> No
     assert time.monotonic() - begun < 2
     assert len((await store.list("/a/"))[0]) == 20_000
     await store.close()
+
+
+async def test_a_flipped_bit_is_noticed_or_harmless(tmp_path: Path) -> None:
+    rng = random.Random(5)
+    store = await SqliteStore.open(tmp_path / "db")
+    for number in range(100):
+        await store.put(f"/a/{number % 40}", rng.randbytes(rng.randint(10, 400)))
+    await store.compact(60)
+    wanted = {entry.key: entry for entry in (await store.list("/"))[0]}
+    await store.close()
+    whole = (tmp_path / "db").read_bytes()
+    refused = 0
+    for number in range(100):
+        damaged = bytearray(whole)
+        damaged[rng.randrange(len(whole))] ^= 1 << rng.randrange(8)
+        path = tmp_path / f"damaged-{number}"
+        path.write_bytes(damaged)
+        try:
+            file = SqliteFile(path)
+            loaded = file.load()
+            file.close()
+        except Unavailable:
+            refused += 1
+        else:
+            assert loaded.entries == wanted
+            assert (loaded.revision, loaded.oldest) == (100, 60)
+    assert refused > 20
