@@ -24,7 +24,8 @@ HIDDEN = (
 )
 MAPS = ("data", "limits", "requests", "matchLabels", "nodeSelector", "selector", "labels", "annotations", "capacity")
 """Fields whose keys are the user's own words."""
-WORDS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+SHORT = {"Ip": "IP", "Dns": "DNS", "Uid": "UID", "Cidr": "CIDR", "Qos": "QoS", "Id": "ID", "Api": "API"}
+WORDS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z]{2})")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -125,7 +126,8 @@ def item(value: dict[str, Any], depth: int) -> Iterator[str]:
 
 def title(key: str) -> str:
     """Camel case as words."""
-    return " ".join(word[0].upper() + word[1:] for word in WORDS.split(key))
+    words = [word[0].upper() + word[1:] for word in WORDS.split(key)]
+    return " ".join(SHORT.get(word, word) for word in words)
 
 
 def text(value: Any) -> str:

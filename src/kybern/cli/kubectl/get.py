@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -11,12 +12,13 @@ from kybern.cli.kubectl.targets import Target, targets_of
 from kybern.web.http import Response
 
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
+JSONPATH = "jsonpath="
 CHUNK = 500  # Objects asked for at a time, as kubectl does.
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("words", nargs="+", metavar="TYPE [NAME...] | TYPE/NAME", help="what to show")
-    parser.add_argument("-o", "--output", default="", choices=("wide", "yaml", "json", "name"))
+    parser.add_argument("-o", "--output", type=output, default="", metavar="wide|yaml|json|name|jsonpath=...")
     parser.add_argument("-A", "--all-namespaces", action="store_true")
     parser.add_argument("-l", "--selector", default="", help="only those with these labels")
     parser.add_argument("--field-selector", default="")
@@ -27,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 async def run(session: Session, args: argparse.Namespace) -> int:
     targets = await targets_of(session, args.words)
-    if args.output in ("json", "yaml"):
+    if args.output in ("json", "yaml") or args.output.startswith(JSONPATH):
         return await print_objects(session, targets, args)
     several = len({target.resource for target in targets}) > 1
     code = printed = 0
@@ -112,13 +114,30 @@ async def print_objects(session: Session, targets: list[Target], args: argparse.
     else:
         items = [item for answer, target in zip(answers, targets, strict=True) for item in items_in(answer, target)]
         shown = {"apiVersion": "v1", "items": items, "kind": "List", "metadata": {"resourceVersion": ""}}
-    if args.output == "json":
+    if args.output.startswith(JSONPATH):
+        print(rendered(args.output.removeprefix(JSONPATH), shown), end="")
+    elif args.output == "json":
         print(json.dumps(shown, indent=4, ensure_ascii=False))
     else:
         from kybern.api.yaml_text import dump
 
         print(dump(shown), end="")
     return 0 if len(found) == len(answers) or args.ignore_not_found else 1
+
+
+def rendered(template: str, value: Any) -> str:
+    from kybern.cli.kubectl.jsonpath import BadTemplate, render
+
+    try:
+        return render(template, value)
+    except BadTemplate as error:
+        raise CommandFailed(f"error: error parsing jsonpath {template}, {error}") from error
+
+
+def output(text: str) -> str:
+    if text in ("", "wide", "yaml", "json", "name") or text.startswith(JSONPATH):
+        return text
+    raise argparse.ArgumentTypeError(f"unable to match a printer suitable for the output format {text!r}")
 
 
 def items_in(answer: Any, target: Target) -> list[Any]:
@@ -164,6 +183,4 @@ async def json_lines(response: Response) -> AsyncIterator[bytes]:
 
 
 def print_error(text: str) -> None:
-    import sys
-
     print(text, file=sys.stderr)
