@@ -52,7 +52,12 @@ class SqliteStore:
 
     @classmethod
     async def open(cls, path: Path) -> "SqliteStore":
-        return cls(SqliteFile(path))
+        file = SqliteFile(path)
+        try:
+            return cls(file)
+        except Unavailable:
+            file.close()
+            raise
 
     @property
     def revision(self) -> int:

@@ -57,8 +57,12 @@ class SqliteFile:
         try:
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
             self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=1.0)
-            self._prepare()
         except (OSError, sqlite3.Error) as error:
+            raise Unavailable(f"the store {path} cannot be opened: {error}") from error
+        try:
+            self._prepare()
+        except sqlite3.Error as error:
+            self._db.close()
             raise Unavailable(f"the store {path} cannot be opened: {error}") from error
 
     def _prepare(self) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from kybern.store.interface import Change, Compacted, Entry, Unavailable
 from kybern.store.sqlite import SqliteStore
-from kybern.store.sqlite_file import Batch, SqliteFile
+from kybern.store.sqlite_file import Batch, Loaded, SqliteFile
 
 
 async def test_everything_is_there_after_a_restart(tmp_path: Path) -> None:
@@ -187,12 +187,18 @@ async def test_a_flipped_bit_is_noticed_or_harmless(tmp_path: Path) -> None:
         path = tmp_path / f"damaged-{number}"
         path.write_bytes(damaged)
         try:
-            file = SqliteFile(path)
-            loaded = file.load()
-            file.close()
+            loaded = loaded_from(path)
         except Unavailable:
             refused += 1
         else:
             assert loaded.entries == wanted
             assert (loaded.revision, loaded.oldest) == (100, 60)
     assert refused > 20
+
+
+def loaded_from(path: Path) -> Loaded:
+    file = SqliteFile(path)
+    try:
+        return file.load()
+    finally:
+        file.close()
