@@ -74,7 +74,8 @@ async def run(cluster: Cluster) -> None:
 
 
 async def kubelet(cluster: Cluster, client: Client, view: View, recorder: Recorder, clock: Clock, ids: Ids) -> None:
-    runtime = await container_runtime(cluster, clock, ids)
+    images = ImageStore(cluster.runtime / "images", hidden=(cluster.data, cluster.run))
+    runtime = await container_runtime(cluster, images, clock, ids)
     sock = kubelet_socket(cluster)
     config = kubelet_config(cluster, sock.getsockname()[1])
     objects = Objects(client, clock)
@@ -94,10 +95,12 @@ async def kubelet(cluster: Cluster, client: Client, view: View, recorder: Record
         simulated=cluster.simulated,
     )
     listener = await serve(KubeletServer(agent), sock=sock, ssl=tls(cluster))
+    image_listener = await serve(ImageService(images), unix_path=str(cluster.images_socket))
     try:
         await agent.run()
     finally:
         await listener.close()
+        await image_listener.close()
         await runtime.close()
 
 
@@ -114,11 +117,9 @@ def kubelet_config(cluster: Cluster, port: int) -> KubeletConfig:
     )
 
 
-async def container_runtime(cluster: Cluster, clock: Clock, ids: Ids) -> Runtime:
+async def container_runtime(cluster: Cluster, images: ImageStore, clock: Clock, ids: Ids) -> Runtime:
     if cluster.simulated:
         return Simulated(clock, network=str(cluster.node_pod_cidr.network_address).rpartition(".")[0])
-    images = ImageStore(cluster.runtime / "images", hidden=(cluster.data, cluster.run))
-    await serve(ImageService(images), unix_path=str(cluster.images_socket))
     pods = BridgeNetwork(cluster.bridge, addresses(cluster), cluster.service_cidr)
     native = NativeRuntime(cluster.runtime, cluster.run, images=images, network=pods, clock=clock, ids=ids)
     await native.open()
