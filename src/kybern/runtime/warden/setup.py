@@ -89,10 +89,8 @@ def forget_the_warden(child: Child) -> None:
     processes.set_dumpable(False)
     signal.set_wakeup_fd(-1)
     for number in DEFAULT_SIGNALS:
-        try:
+        if signal.getsignal(number) is not signal.SIG_DFL:
             signal.signal(number, signal.SIG_DFL)
-        except (OSError, ValueError):
-            pass  # libc keeps two real-time signals for itself
     signal.pthread_sigmask(signal.SIG_UNBLOCK, DEFAULT_SIGNALS)
     os.setsid()
     processes.set_oom_score_adj(int(child.process.get("oomScoreAdj") or 0))

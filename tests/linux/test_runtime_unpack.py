@@ -1,0 +1,250 @@
+"""Malicious layers: nothing outside the target is read or changed, and a refusal is clean.
+
+The first tables are containerd's breakout tests by name: links and names that lead out of the root must end inside it
+or be refused; a canary beside the root must stay as it is.
+"""
+
+import gzip
+import os
+import stat
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from oci_images import archive, digest_of, entry, hard_link, link
+
+from kybern.runtime.images.manifest import BadImage
+from kybern.runtime.images.snapshots import Snapshots
+from kybern.runtime.images.unpack import Refused, unpack
+
+pytestmark = pytest.mark.linux
+
+Entry = tuple[tarfile.TarInfo, bytes]
+
+
+@dataclass
+class Target:
+    base: Path
+
+    @property
+    def root(self) -> Path:
+        return self.base / "root"
+
+    def unpack(self, data: bytes, compression: str = "", parents: tuple[str, ...] = ()) -> None:
+        blob = self.base / "blob"
+        blob.write_bytes(data)
+        with blob.open("rb") as opened:
+            unpack(opened, compression, str(self.root), list(parents))
+
+    def untouched(self) -> bool:
+        outside = sorted(path.name for path in self.base.iterdir())
+        return (self.base / "passwd").read_text() == "canary" and set(outside) <= {"root", "passwd", "blob", "etc"}
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Iterator[Target]:
+    made = Target(tmp_path)
+    made.root.mkdir()
+    (tmp_path / "passwd").write_text("canary")
+    before = os.umask(0)
+    yield made
+    os.umask(before)
+
+
+BREAKOUTS: dict[str, list[Entry]] = {
+    "SymlinkAbsolute": [entry("etc"), link("localetc", "/etc"), entry("localetc/unbroken", b"x")],
+    "SymlinkUpAndOut": [entry("etc"), entry("dummy"), link("dummy/out", "/dummy/../etc"), entry("dummy/out/x", b"x")],
+    "SymlinkMultipleAbsolute": [entry("etc"), entry("a"), link("a/1", "/etc"), link("2", "/a/1"), entry("2/x", b"x")],
+    "SymlinkMultipleRelative": [entry("etc"), link("1", "etc"), link("2", "1"), entry("2/x", b"x")],
+    "SymlinkEmptyFile": [link("empty", "../passwd"), entry("empty", b"new")],
+    "SymlinkParentRelative": [entry("etc"), link("l", "../../../../../etc"), entry("l/x", b"x")],
+    "SymlinkUpToCanary": [link("l", "../../../../../../.."), entry("l/x", b"x")],
+    "SymlinkSlashEnded": [entry("etc"), link("l", "/etc/"), entry("l/x", b"x")],
+    "SymlinkOverrideDirectory": [entry("d"), entry("d/x", b"x"), link("d", "/etc")],
+    "SymlinkOverrideDirectoryRelative": [entry("d"), entry("d/x", b"x"), link("d", "../../etc")],
+    "SymlinkOverridePath": [entry("a"), entry("a/b"), link("a", "../.."), entry("a/b/x", b"x")],
+    "HardlinkRelative": [entry("etc/passwd", b"in"), hard_link("l", "etc/passwd"), entry("l", b"new")],
+    "HardlinkDownAndOut": [entry("d"), hard_link("d/l", "../../passwd")],
+    "HardlinkAbsolute": [hard_link("l", "/passwd")],
+    "HardlinkRelativeLong": [hard_link("l", "../../../../../../passwd")],
+    "HardlinkSymlinkBeforeCreateTarget": [
+        entry("etc/passwd", b"in"),
+        link("l", "/etc/passwd"),
+        hard_link("h", "l"),
+        entry("h", b"new"),
+    ],
+    "HardlinkSymlinkRelative": [entry("etc/passwd", b"in"), link("l", "../../../../etc/passwd"), hard_link("h", "l")],
+    "HardlinkSymlinkChmod": [link("l", "../passwd"), hard_link("h", "l"), entry("h2", b"", mode=0o777)],
+    "HardlinkThroughDirectoryLink": [link("up", ".."), hard_link("h", "up/passwd")],
+    "DirectoryOverrideSymlink": [entry("b"), link("x", ".."), entry("x"), entry("x/passwd", b"new")],
+    "DirectoryOverrideSymlinkAndHardlink": [
+        entry("etc/p", b"in"),
+        link("x", "../passwd"),
+        hard_link("y", "x"),
+        entry("y"),
+    ],
+    "WhiteoutRootParent": [entry(".wh...", b"")],
+    "WhiteoutParent": [entry("etc/.wh...", b"")],
+    "WhiteoutCurrentDirectory": [entry("etc/.wh..", b"")],
+    "WhiteoutSymlink": [link("l", ".."), entry("l/.wh.passwd", b"")],
+    "WhiteoutRelativePath": [entry("dummy"), entry("dummy/../../.wh.passwd", b"")],
+    "NameUpAndOut": [entry("../passwd", b"new")],
+    "NameAbsolute": [entry("/etc/x", b"x")],
+    "RootIsALink": [link(".", "/etc")],
+    "RootIsAFile": [entry("./", b"x", type=tarfile.REGTYPE)],
+    "MagicLink": [link("l", "/proc/self/cwd"), entry("l/passwd", b"new")],
+    "OpaqueThroughLink": [link("l", ".."), entry("l/.wh..wh..opq", b"")],
+}
+
+
+@pytest.mark.parametrize("name", BREAKOUTS)
+def test_nothing_leaves_the_root(target: Target, name: str) -> None:
+    try:
+        target.unpack(archive(BREAKOUTS[name]))
+    except (Refused, OSError):
+        pass  # a refusal is as good
+    assert target.untouched()
+    assert not any(path.lstat().st_ino == (target.base / "passwd").stat().st_ino for path in target.root.rglob("*"))
+
+
+def test_a_directory_replaced_by_a_link_between_layers_is_not_followed(target: Target) -> None:
+    """As one layer lies on another, each in a directory of its own, a link of a lower one is never written through."""
+    target.unpack(archive([link("d", "..")]))
+    above = target.base / "etc"
+    above.mkdir()
+    target.unpack(archive([]), parents=(str(above),))
+    assert target.untouched()
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        [entry("dev", type=tarfile.CHRTYPE, devmajor=0, devminor=0)],
+        [entry("f", b"", uid=2**32)],
+        [entry("f", b"", gid=-1)],
+        [entry("n" * 256, b"")],
+        [entry("f", type=b"Z")],
+        [entry("/".join(["d"] * 2000) + "/f", b"")],
+        [link("loop", "loop"), entry("loop/f", b"x")],
+    ],
+    ids=["whiteout-device", "uid", "gid", "component", "type", "depth", "loop"],
+)
+def test_what_no_layer_needs_is_refused(target: Target, entries: list[Entry]) -> None:
+    with pytest.raises((Refused, OSError, ValueError)):
+        target.unpack(archive(entries))
+
+
+def test_whiteouts_become_what_overlayfs_knows(target: Target) -> None:
+    target.unpack(
+        archive(
+            [entry("d"), entry("d/.wh.gone", b""), entry("e"), entry("e/.wh..wh..opq", b""), entry(".wh..wh.plnk", b"")]
+        )
+    )
+    about = os.lstat(target.root / "d" / "gone")
+    assert stat.S_ISCHR(about.st_mode) and about.st_rdev == 0
+    assert os.getxattr(target.root / "e", "trusted.overlay.opaque") == b"y"
+    assert not (target.root / ".wh..wh.plnk").exists()
+
+
+def test_owners_modes_times_and_special_files_are_kept(target: Target) -> None:
+    entries = [
+        entry("d", mode=0o1777, uid=5, gid=6, mtime=1000),
+        entry("d/su", b"x", mode=0o4755, uid=7, gid=8, mtime=2000),
+        entry("pipe", type=tarfile.FIFOTYPE, mode=0o600),
+        entry("null", type=tarfile.CHRTYPE, devmajor=1, devminor=3, mode=0o666),
+        hard_link("also", "d/su"),
+    ]
+    target.unpack(archive(entries))
+    directory, program = os.lstat(target.root / "d"), os.lstat(target.root / "d" / "su")
+    assert (stat.S_IMODE(directory.st_mode), directory.st_uid, directory.st_mtime) == (0o1777, 5, 1000)
+    assert (stat.S_IMODE(program.st_mode), program.st_uid, program.st_gid, program.st_mtime) == (0o4755, 7, 8, 2000)
+    assert program.st_nlink == 2
+    assert stat.S_ISFIFO(os.lstat(target.root / "pipe").st_mode)
+    assert os.lstat(target.root / "null").st_rdev == os.makedev(1, 3)
+
+
+def test_only_harmless_extended_attributes_are_kept(target: Target) -> None:
+    info, content = entry("f", b"x")
+    capability = b"\x01\x00\x00\x02\x00\x04\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"
+    info.pax_headers = {
+        "SCHILY.xattr.security.capability": capability.decode("utf-8", "surrogateescape"),
+        "SCHILY.xattr.trusted.overlay.redirect": "/etc",
+        "SCHILY.xattr.user.overlay.opaque": "y",
+        "SCHILY.xattr.user.mine": "v",
+    }
+    target.unpack(archive([(info, content)]))
+    assert sorted(os.listxattr(target.root / "f")) == ["security.capability", "user.mine"]
+
+
+def test_a_parent_that_is_not_named_looks_as_in_the_layer_below(target: Target) -> None:
+    below = target.base / "etc"
+    (below / "tmp").mkdir(parents=True)
+    os.chmod(below / "tmp", 0o1777)
+    target.unpack(archive([entry("tmp/f", b"x")]), parents=(str(below),))
+    assert stat.S_IMODE(os.stat(target.root / "tmp").st_mode) == 0o1777
+
+
+def test_a_bomb_is_refused_early(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kybern.runtime.images.unpack.SMALL_BYTES", 1 << 20)
+    zeros = archive([entry("f", bytes(64 << 20))])
+    with pytest.raises(Refused, match="larger than"):
+        target.unpack(gzip.compress(zeros), "gzip")
+    assert sum(path.stat().st_size for path in target.root.rglob("*")) < 8 << 20
+
+
+@pytest.mark.parametrize("damage", ["truncated", "junk", "empty"])
+def test_a_damaged_archive_is_refused_or_has_another_digest(target: Target, damage: str) -> None:
+    whole = gzip.compress(archive([entry("f", b"x" * 100_000)]))
+    data = {"truncated": whole[: len(whole) // 2], "junk": whole + b"junk", "empty": b""}[damage]
+    with pytest.raises((tarfile.TarError, EOFError, OSError)):
+        target.unpack(data, "gzip")
+
+
+async def test_a_layer_with_another_digest_is_never_used(tmp_path: Path) -> None:
+    snapshots = Snapshots(tmp_path / "snapshots")
+    blob = tmp_path / "blob"
+    blob.write_bytes(archive([entry("f", b"x")]))
+    with pytest.raises(BadImage, match="wrong diff id"):
+        await snapshots.unpack(blob, "", [digest_of(b"something else")])
+    assert list(snapshots.directory.iterdir()) == []
+
+
+async def test_what_a_crash_left_half_unpacked_is_swept(tmp_path: Path) -> None:
+    snapshots = Snapshots(tmp_path / "snapshots")
+    blob, data = tmp_path / "blob", archive([entry("f", b"x")])
+    blob.write_bytes(data)
+    half = snapshots.directory / f".new-{digest_of(data).removeprefix('sha256:')}"
+    half.mkdir()
+    (half / "old").touch()
+    assert snapshots.layers([digest_of(data)]) is None
+    Snapshots(tmp_path / "snapshots").sweep()
+    assert not half.exists()
+    await snapshots.unpack(blob, "", [digest_of(data)])
+    assert sorted(path.name for path in snapshots.path(digest_of(data)).iterdir()) == ["f"]
+
+
+def test_random_damage_never_leaves_the_root(target: Target) -> None:
+    whole = bytearray(archive([entry("d"), link("d/l", "../x"), entry("d/f", b"y" * 700), hard_link("h", "d/f")]))
+    for seed in range(300):
+        damaged = bytearray(whole)
+        for step in range(1 + seed % 4):
+            position = (seed * 7919 + step * 104_729) % len(damaged)
+            damaged[position] = (seed * 31 + step) % 256
+        try:
+            target.unpack(bytes(damaged))
+        except (Refused, tarfile.TarError, OSError, ValueError, EOFError):
+            pass
+    assert target.untouched()
+
+
+def test_zstd_layers_are_unpacked(target: Target) -> None:
+    zstd = pytest.importorskip("backports.zstd")
+    target.unpack(zstd.compress(archive([entry("f", b"hello")])), "zstd")
+    assert (target.root / "f").read_bytes() == b"hello"
+
+
+def test_what_is_not_in_the_archive_cannot_be_linked(target: Target) -> None:
+    with pytest.raises(OSError):
+        target.unpack(archive([hard_link("h", "nothing")]))

@@ -1,0 +1,149 @@
+"""The warden's parts that need no kernel: log lines, messages, users, outcomes."""
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from kybern.runtime.warden.containers import names_of, outcome
+from kybern.runtime.warden.filesystem import SetupError
+from kybern.runtime.warden.identity import resolve_user
+from kybern.runtime.warden.logs import LINE_BYTES_MAX, Log, stamp
+from kybern.runtime.warden.messages import HEADER, Broken, Inbox, Outbox
+
+
+def records(path: Path) -> list[tuple[str, str, str]]:
+    return [tuple(line.split(" ", 3)[1:]) for line in path.read_text().splitlines()]  # type: ignore[misc]
+
+
+def test_lines_are_whole_however_they_arrive(tmp_path: Path) -> None:
+    log = Log(str(tmp_path / "logs" / "0.log"))
+    for piece in (b"on", b"e\ntwo\nth", b"ree"):
+        log.write("stdout", piece)
+    log.write("stderr", b"other\n")
+    log.finish()
+    assert records(tmp_path / "logs" / "0.log") == [
+        ("stdout", "F", "one"), ("stdout", "F", "two"), ("stderr", "F", "other"), ("stdout", "P", "three"),
+    ]  # fmt: skip
+
+
+def test_a_long_line_is_written_in_parts_and_nothing_is_lost(tmp_path: Path) -> None:
+    log = Log(str(tmp_path / "0.log"))
+    line = b"x" * (LINE_BYTES_MAX * 3 + 5)
+    for start in range(0, len(line), 1000):
+        log.write("stdout", line[start : start + 1000])
+    log.write("stdout", b"\n")
+    found = records(tmp_path / "0.log")
+    assert [kind for _, kind, _ in found] == ["P", "P", "P", "F"]
+    assert "".join(text for _, _, text in found).encode() == line
+
+
+def test_a_log_is_never_written_through_a_link(tmp_path: Path) -> None:
+    (tmp_path / "0.log").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OSError):
+        Log(str(tmp_path / "0.log"))
+
+
+def test_stamps_are_rfc3339_with_nanoseconds() -> None:
+    assert stamp(1_767_225_600_000_000_007) == b"2026-01-01T00:00:00.000000007Z"
+
+
+def test_messages_keep_their_descriptors() -> None:
+    here, there = socket.socketpair()
+    here.setblocking(False)
+    there.setblocking(False)
+    read, write = os.pipe()
+    outbox, inbox = Outbox(), Inbox()
+    outbox.put({"a": 1})
+    outbox.put({"b": 2}, [write])
+    assert outbox.flush(here)
+    while inbox.buffer == b"" or len(inbox.descriptors) == 0:
+        inbox.receive(there)
+    found = list(inbox.messages())
+    assert [message for message, _ in found] == [{"a": 1, "fds": 0}, {"b": 2, "fds": 1}]
+    [received] = found[1][1]
+    os.write(received, b"x")
+    assert os.read(read, 1) == b"x"
+    for descriptor in (read, received):
+        os.close(descriptor)
+    here.close()
+    there.close()
+
+
+@pytest.mark.parametrize("data", [HEADER.pack(1 << 30), HEADER.pack(2) + b"{]", HEADER.pack(10) + b'{"fds": 1}'])
+def test_what_is_no_message_breaks_the_connection(data: bytes) -> None:
+    inbox = Inbox()
+    inbox.buffer += data
+    with pytest.raises(Broken):
+        list(inbox.messages())
+
+
+@pytest.mark.parametrize(
+    ("status", "oom", "expected"),
+    [
+        (0, False, (0, 0, "Completed")),
+        (3 << 8, False, (3, 0, "Error")),
+        (15, False, (143, 15, "Error")),
+        (9, True, (137, 9, "OOMKilled")),
+        (0, True, (0, 0, "Completed")),
+        (None, False, (255, 0, "Unknown")),
+    ],
+)
+def test_how_a_container_ended(status: int | None, oom: bool, expected: tuple[int, int, str]) -> None:
+    found = outcome(status, oom=oom)
+    assert (found["exit_code"], found["signal"], found["reason"]) == expected
+
+
+def test_kept_descriptors_are_told_apart_by_their_number() -> None:
+    assert [names_of([0] * count) for count in (1, 2, 3)] == [
+        ("terminal",), ("stdout", "stderr"), ("stdin", "stdout", "stderr"),
+    ]  # fmt: skip
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> int:
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc" / "passwd").write_text(
+        "root:x:0:0:r:/root:/bin/sh\nweb:x:1000:1001:w:/home/web:/bin/sh\nbad:x:z:0:::\n"
+    )
+    (tmp_path / "etc" / "group").write_text("root:x:0:\nstaff:x:50:web,other\n")
+    return os.open(tmp_path, os.O_PATH | os.O_DIRECTORY)
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ({}, (0, 0, (0,), "/root")),
+        ({"username": "web"}, (1000, 1001, (50, 1001), "/home/web")),
+        ({"username": "1000"}, (1000, 1001, (50, 1001), "/home/web")),
+        ({"username": "web:staff"}, (1000, 50, (50,), "/home/web")),
+        ({"username": "1000:7"}, (1000, 7, (7, 50), "/home/web")),
+        ({"uid": 4242}, (4242, 0, (0,), "/")),
+        ({"uid": 1000, "gid": 9, "additionalGids": [3]}, (1000, 9, (3, 9, 50), "/home/web")),
+        ({"uid": 1000, "policy": "Strict", "additionalGids": [3]}, (1000, 1001, (3, 1001), "/home/web")),
+    ],
+)
+def test_users_are_looked_up_in_the_container(
+    root: int, asked: dict[str, object], expected: tuple[object, ...]
+) -> None:
+    assert tuple(resolve_user(root, asked)) == expected
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [{"username": "nope"}, {"username": "bad"}, {"username": "0x0"}, {"username": "-1"}, {"username": "web:nope"},
+     {"uid": -1}, {"uid": 2**31}, {"username": str(2**32)}, {"uid": 1, "gid": 2**31}, {"username": "99999999999999999999"}],
+)  # fmt: skip
+def test_users_that_are_none_are_refused(root: int, asked: dict[str, object]) -> None:
+    with pytest.raises(SetupError):
+        resolve_user(root, asked)
+
+
+def test_account_files_that_are_no_files_are_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "etc").mkdir()
+    os.mkfifo(tmp_path / "etc" / "passwd")
+    (tmp_path / "etc" / "group").symlink_to("/proc/self/mem")
+    opened = os.open(tmp_path, os.O_PATH | os.O_DIRECTORY)
+    assert resolve_user(opened, {}).uid == 0
+    os.close(opened)
