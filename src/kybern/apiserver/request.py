@@ -41,6 +41,8 @@ class Attributes(Struct, frozen=True, kw_only=True):
     subresource: str = ""
     namespace: str = ""
     name: str = ""
+    field_selector: str = ""
+    """Of a list or watch, as it came: some are allowed only with a certain one."""
 
     @property
     def is_resource(self) -> bool:

@@ -185,6 +185,19 @@ async def test_an_account_may_limit_the_secrets_of_its_pods() -> None:
             assert how in await world.refused(given)
 
 
+async def test_ephemeral_containers_are_held_to_the_same_secrets() -> None:
+    account = build(ServiceAccount, "robot", {"secrets": [{"name": "good"}]}, "x")
+    metadata = replace(account.metadata, annotations={"kubernetes.io/enforce-mountable-secrets": "true"})
+    world = World(replace(account, metadata=metadata))
+    for name in ("good", "bad"):
+        ephemeral = [{"name": "e", "image": "i", "envFrom": [{"secretRef": {"name": name}}]}]
+        new, old = (pod(serviceAccountName="robot", ephemeralContainers=more) for more in (ephemeral, []))
+        if name == "good":
+            await world.admit(new, old, sub="ephemeralcontainers")
+        else:
+            assert "not allowed" in await world.refused(new, old, sub="ephemeralcontainers")
+
+
 # LimitRanger
 
 

@@ -122,6 +122,22 @@ def test_the_rest_is_a_fixed_list() -> None:
     assert not nodes.decide(asks("create", "deployments", group="apps")).allowed
 
 
+def test_pods_and_nodes_are_readable_as_far_as_they_are_its_own() -> None:
+    other = replace(POD, metadata=replace(POD.metadata, name="q"), spec=replace(POD.spec, node_name="n2"))
+    waiting = replace(POD, metadata=replace(POD.metadata, name="w"), spec=replace(POD.spec, node_name=None))
+    _, nodes = authorizer(POD, other, waiting)
+    for name, expected in (("p", True), ("q", False), ("w", False), ("gone", True)):
+        assert nodes.decide(asks("get", "pods", name)).allowed is expected
+    for selector, expected in (
+        ("spec.nodeName=n1", True), ("spec.nodeName==n1,status.phase=Running", True), ("", False),
+        ("spec.nodeName=n2", False), ("spec.nodeName!=n1", False), ("metadata.name=p", False),
+    ):  # fmt: skip
+        for verb in ("list", "watch"):
+            assert nodes.decide(asks(verb, "pods", namespace="", field_selector=selector)).allowed is expected
+    for name, expected in (("n1", True), ("n2", False), ("", False)):
+        assert nodes.decide(asks("watch", "nodes", name, namespace="")).allowed is expected
+
+
 @pytest.mark.parametrize(
     "user",
     [User("system:node:n1"), User("jane", ("system:nodes",)), User("system:node:", ("system:nodes",))],

@@ -51,7 +51,10 @@ class ServiceAccountAdmission(Plugin):
         admission.object = pod
 
     async def validate(self, admission: Admission) -> None:
-        if not is_write_of(admission, Pod, "CREATE") or MIRROR in (admission.object.metadata.annotations or {}):
+        later = admission.resource.kind.type is Pod and admission.subresource == "ephemeralcontainers"
+        if not later and not is_write_of(admission, Pod, "CREATE"):
+            return
+        if admission.object is None or MIRROR in (admission.object.metadata.annotations or {}):
             return
         name = admission.object.spec.service_account_name or ""
         account = self.objects.get(ServiceAccount, name, admission.namespace)

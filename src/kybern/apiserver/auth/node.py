@@ -8,6 +8,7 @@ is a fixed list of rules, which admission (NodeRestriction) narrows down to the 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from kybern.api.core_v1 import Pod
 from kybern.api.rbac_v1 import PolicyRule
 from kybern.apiserver.auth.grants import Grants, compile_rules
 from kybern.apiserver.auth.rbac import allows
@@ -45,6 +46,8 @@ class NodeAuthorizer:
             return self.read_volume(node, a)
         if a.group == "" and a.resource == "serviceaccounts":
             return self.create_token(node, a)
+        if a.group == "" and a.resource in ("pods", "nodes") and a.verb in READS and not a.subresource:
+            return self.read_own(node, a)
         if a.resource in OWN and a.group == OWN[a.resource][0]:
             return own(node, a)
         return Decision(allows(self.rules, a))
@@ -67,6 +70,18 @@ class NodeAuthorizer:
             claim = claims_of_volume(self.objects, a.name)
             return self.related(node, claim) if claim else unrelated(node)
         return self.read(node, a, ("get",))
+
+    def read_own(self, node: str, a: Attributes) -> Decision:
+        """Its own Node; its own pods, one by one or as a list that asks for no others."""
+        if a.resource == "nodes":
+            return Decision(a.name == node, f"node '{node}' cannot read all nodes, only its own Node object")
+        if a.verb != "get":
+            own = f"spec.nodeName={node}" in a.field_selector.replace("==", "=").split(",")
+            return Decision(own, "can only list/watch pods with spec.nodeName field selector")
+        # One that is gone is nobody's: its agent may learn that it is not there.
+        owner = self.references.node_of(a.namespace, a.name)
+        is_gone = owner is None and self.objects.get(Pod, a.name, a.namespace) is None
+        return Decision(True) if owner == node or is_gone else unrelated(node)
 
     def create_token(self, node: str, a: Attributes) -> Decision:
         if a.verb != "create" or a.subresource != "token":

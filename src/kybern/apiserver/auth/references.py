@@ -121,6 +121,11 @@ class NodeReferences:
             self.pods[key] = (new.spec.node_name, tuple(references(new)))
             self.counts.setdefault(new.spec.node_name, Counter()).update(self.pods[key][1])
 
+    def node_of(self, namespace: str, name: str) -> str | None:
+        """The node of this pod; None where no pod of that name is bound."""
+        found = self.pods.get((namespace, name))
+        return found[0] if found else None
+
     def holds(self, node: str, reference: Reference) -> bool:
         return self.counts.get(node, Counter())[reference] > 0
 

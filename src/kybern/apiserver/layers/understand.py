@@ -51,6 +51,7 @@ def attributes_of(http: Request, address: Address, params: dict[str, list[str]])
         subresource=address.subresource,
         namespace=address.namespace,
         name=address.name or (name_in(params) if params and verb in ("list", "watch", "deletecollection") else ""),
+        field_selector=",".join(params.get("fieldSelector", ())) if params else "",
     )
 
 
