@@ -71,7 +71,7 @@ class Cluster:
 
     @property
     def pod_cidr(self) -> IPv4Network:
-        return IPv4Network(f"10.{FIRST_POD_RANGE + self.index}.0.0/16")
+        return ranges(self.index)[0]
 
     @property
     def node_pod_cidr(self) -> IPv4Network:
@@ -84,7 +84,7 @@ class Cluster:
 
     @property
     def service_cidr(self) -> IPv4Network:
-        return IPv4Network(f"10.{FIRST_SERVICE_RANGE + self.index}.0.0/16")
+        return ranges(self.index)[1]
 
     @property
     def api_service_address(self) -> IPv4Address:
@@ -154,7 +154,7 @@ def choose(data_dir: Path, used: Iterable[int], **settings: object) -> Cluster:
     taken = set(used)
     free = [index for index in range(CLUSTERS_MAX) if index not in taken]
     if not free:
-        raise ValueError(f"{CLUSTERS_MAX} clusters run on this machine already; stop one with `kybern down`")
+        raise ValueError("every address range that kybern knows is taken here; stop a cluster with `kybern down`")
     ident = cluster_id(data_dir)
     name = "kybern" if data_dir == default_data_dir() else f"kybern-{data_dir.name}"
     return Cluster(
@@ -164,6 +164,20 @@ def choose(data_dir: Path, used: Iterable[int], **settings: object) -> Cluster:
         run_dir=str(run_root() / ident),
         index=free[0],
         **given,  # type: ignore[arg-type]
+    )
+
+
+def overlapping(networks: Iterable[IPv4Network]) -> set[int]:
+    """The ranges that meet networks which this machine has a route to already: a company's VPN, another cluster."""
+    known = [network for network in networks if network.prefixlen > 0]
+    return {index for index in range(CLUSTERS_MAX) if any(r.overlaps(n) for r in ranges(index) for n in known)}
+
+
+def ranges(index: int) -> tuple[IPv4Network, IPv4Network]:
+    """(pods, services)."""
+    return (
+        IPv4Network(f"10.{FIRST_POD_RANGE + index}.0.0/16"),
+        IPv4Network(f"10.{FIRST_SERVICE_RANGE + index}.0.0/16"),
     )
 
 

@@ -10,6 +10,7 @@ import os
 import sys
 import time
 from dataclasses import replace
+from ipaddress import IPv4Network
 from pathlib import Path
 
 from kybern.cmd import config, running
@@ -73,12 +74,22 @@ def run(args: argparse.Namespace) -> int:
 
 
 def chosen(args: argparse.Namespace) -> Cluster:
-    used = config.indices_in_use(config.run_root())
+    used = config.indices_in_use(config.run_root()) | config.overlapping(routed_networks())
     name = args.node_name or os.uname().nodename.lower()
     return config.choose(
         args.data_dir, used, port=args.port, bind_address=args.bind_address, verbose=args.verbose,
         simulated=args.simulated, node_name=args.node_name or (None if config.saved(args.data_dir) else name),
     )  # fmt: skip
+
+
+def routed_networks() -> list[IPv4Network]:
+    """What this machine has routes to; empty where it cannot be asked (no Linux)."""
+    if sys.platform != "linux":
+        return []
+    from kybern.linux.netlink import Netlink
+
+    with Netlink() as here:
+        return [IPv4Network(route.destination) for route in here.routes() if ":" not in route.destination]
 
 
 def already_up(cluster: Cluster, args: argparse.Namespace, progress: Progress) -> int:
