@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+from msgspec import Struct
+
 from kybern.apiserver.item import Item
 
 Form = Callable[[bytes], bytes]
@@ -25,12 +27,9 @@ def bookmark(api_version: str, kind: str, revision: int, *, initial_events_end: 
     )
 
 
-class Event:
+class Event(Struct, gc=False):
     """One change of one object, as the cache keeps it for watches that start in the past."""
 
-    __slots__ = ("new", "old", "revision")
-
-    def __init__(self, revision: int, old: Item | None, new: Item | None) -> None:
-        self.revision = revision
-        self.old = old
-        self.new = new
+    revision: int
+    old: Item | None
+    new: Item | None

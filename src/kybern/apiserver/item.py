@@ -30,24 +30,21 @@ _labels = msgspec.json.Decoder(HeadOnly)
 _metadata = msgspec.json.Decoder(MetadataOnly)
 
 
-class Item:
-    """One revision of one object."""
+class Item(msgspec.Struct, gc=False, eq=False):
+    """One revision of one object. No part of it refers back to it, so the garbage collector need not look."""
 
-    __slots__ = ("_labels", "_served", "created", "fields", "key", "name", "namespace", "obj", "revision", "value")
-
-    def __init__(self, key: str, namespace: str, name: str, value: bytes, created: int, revision: int) -> None:
-        self.key = key
-        self.namespace = namespace
-        self.name = name
-        self.value = value
-        self.created = created
-        self.revision = revision
-        self.fields: Mapping[str, str] | None = None
-        """Values of the resource's own selectable fields, once a field selector has asked for them."""
-        self.obj: Any = None
-        """The object itself, once the server's own parts have asked for it."""
-        self._served: bytes | None = None
-        self._labels: Mapping[str, str] | None = None
+    key: str
+    namespace: str
+    name: str
+    value: bytes
+    created: int
+    revision: int
+    fields: Mapping[str, str] | None = None
+    """Values of the resource's own selectable fields, once a field selector has asked for them."""
+    obj: Any = None
+    """The object itself, once the server's own parts have asked for it."""
+    _served: bytes | None = None
+    _labels: Mapping[str, str] | None = None
 
     @property
     def served(self) -> bytes:

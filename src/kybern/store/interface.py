@@ -7,12 +7,12 @@
 """
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
+from msgspec import Struct
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+
+class Entry(Struct, frozen=True, gc=False):
     """A key's value and the revisions at which it was created and last written."""
 
     key: str
@@ -21,8 +21,7 @@ class Entry:
     revision: int
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(Struct, frozen=True, gc=False):
     """One write. `value` is None for a deletion; `previous` is the entry before it, None for a creation."""
 
     key: str
