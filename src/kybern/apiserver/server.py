@@ -97,8 +97,7 @@ class ApiServer:
         await self.compaction.run()
 
     async def _store_is_well(self) -> str:
-        await self.machine.store.settle()
-        return ""
+        return self.machine.store.refusal
 
 
 def format_for_errors(http: Request) -> Format:

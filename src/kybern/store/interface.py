@@ -74,6 +74,10 @@ class Store(Protocol):
     def oldest(self) -> int:
         """The oldest revision that can still be read or watched from."""
 
+    @property
+    def refusal(self) -> str:
+        """Why nothing can be written any more, before somebody opens the store anew; empty when it can."""
+
     async def get(self, key: str) -> Entry | None: ...
 
     async def list(self, prefix: str, *, at: int = 0) -> tuple[Sequence[Entry], int]:

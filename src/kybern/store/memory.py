@@ -22,6 +22,10 @@ class MemoryStore:
     def oldest(self) -> int:
         return self._log.oldest
 
+    @property
+    def refusal(self) -> str:
+        return "the store is closed" if self._closed else ""
+
     async def get(self, key: str) -> Entry | None:
         return self._log.entries.get(key)
 
@@ -43,8 +47,8 @@ class MemoryStore:
         return self._write(key, None, expected)
 
     def _write(self, key: str, value: bytes | None, expected: int | None) -> int:
-        if self._closed:
-            raise Unavailable("the store is closed")
+        if self.refusal:
+            raise Unavailable(self.refusal)
         previous = self.head(key)
         if not meets(previous, expected):
             raise Conflict(key, previous)

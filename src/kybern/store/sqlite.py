@@ -67,6 +67,10 @@ class SqliteStore:
     def oldest(self) -> int:
         return self._log.oldest
 
+    @property
+    def refusal(self) -> str:
+        return self._refusal
+
     async def get(self, key: str) -> Entry | None:
         return self._log.entries.get(key)
 

@@ -236,6 +236,8 @@ async def test_a_store_that_cannot_write_is_unavailable(tmp_path: Path, api: Any
     assert (answer.status, answer.body["reason"]) == (503, "ServiceUnavailable")
     assert answer.headers["Retry-After"] == "5"
     assert (await api.get(f"{CONFIG_MAPS}/a")).status == 200, "reads go on"
+    assert (await api.get("/readyz")).status == 500
+    assert (await api.get("/readyz/store")).raw == b"internal server error: the store is closed\n"
     with pytest.raises(Unavailable):
         await store.put("/x", b"")
 
