@@ -1,11 +1,16 @@
 """pods/eviction: a deletion that is asked for, so that budgets may refuse it."""
 
+from kybern.api.codec import decode
+from kybern.api.core_v1 import Pod
 from kybern.api.meta_v1 import DeleteOptions, Status
-from kybern.api.policy_v1 import Eviction
+from kybern.api.policy_v1 import Eviction, PodDisruptionBudget
+from kybern.apiserver.budgets import budget_of, costs_nothing, is_free, spent
 from kybern.apiserver.deletion import delete
 from kybern.apiserver.machine import Machine
 from kybern.apiserver.options import Writing, manager_of
 from kybern.apiserver.request import ApiRequest
+from kybern.apiserver.selection import Selection
+from kybern.apiserver.writes import rewrite
 
 
 class Evictions:
@@ -23,5 +28,25 @@ class Evictions:
             warnings=request.warnings,
             options=options,
         )
+        head = self.machine.store.head(storage.resource.key(at.namespace, at.name))
+        if head is not None:
+            await self._spend(storage.load(head), writing)
         await delete(self.machine, storage, at.namespace, at.name, options, writing)
         return Status(status="Success", code=201)
+
+    async def _spend(self, pod: Pod, asked: Writing) -> None:
+        """Note the eviction in the pod's budget; TooManyRequests where that has nothing left."""
+        storage = self.machine.storages[("policy", "v1", "poddisruptionbudgets")]
+        namespace, name = pod.metadata.namespace or "", pod.metadata.name or ""
+        items = storage.cache.page(Selection(storage.resource, namespace)).items
+        budget = None if is_free(pod) else budget_of(pod, [decode(PodDisruptionBudget, item.served) for item in items])
+        if budget is None or costs_nothing(pod, budget):
+            return
+        writing = Writing(
+            user=asked.user, manager=asked.manager, dry_run=asked.dry_run, warnings=asked.warnings, subresource="status"
+        )
+
+        def change(old: PodDisruptionBudget) -> PodDisruptionBudget:
+            return spent(old, name, self.machine.now())
+
+        await rewrite(self.machine, storage, namespace, budget.metadata.name or "", change, writing)

@@ -4,6 +4,7 @@ from kybern.controllers.clusterroleaggregation import CLUSTERROLE_AGGREGATION
 from kybern.controllers.cronjob import CRONJOB
 from kybern.controllers.daemonset import DAEMONSET
 from kybern.controllers.deployment import DEPLOYMENT
+from kybern.controllers.disruption import DISRUPTION
 from kybern.controllers.endpoints import ENDPOINTS
 from kybern.controllers.endpointslice import ENDPOINTSLICE
 from kybern.controllers.endpointslicemirroring import ENDPOINTSLICEMIRRORING
@@ -28,6 +29,7 @@ CONTROLLERS: tuple[Loop, ...] = (
     CRONJOB,
     DAEMONSET,
     DEPLOYMENT,
+    DISRUPTION,
     ENDPOINTS,
     ENDPOINTSLICE,
     ENDPOINTSLICEMIRRORING,

@@ -7,6 +7,9 @@ from kybern.api.apps_v1 import Deployment, ReplicaSet
 from kybern.api.codec import to_builtins
 from kybern.api.core_v1 import Endpoints, Event, Node, Pod
 from kybern.api.discovery_v1 import EndpointSlice
+from kybern.api.errors import ApiError
+from kybern.api.meta_v1 import ObjectMeta, Status
+from kybern.api.policy_v1 import Eviction
 from kybern.testing.cluster import Cluster
 from kybern.testing.objects import TYPES, made, value_of
 
@@ -14,6 +17,7 @@ Lines = list[str]
 Command = Callable[[Cluster, Sequence[str]], Awaitable[Lines]]
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+CLUSTER_WIDE = ("namespace", "node")
 REVISION = "deployment.kubernetes.io/revision"
 
 
@@ -24,7 +28,7 @@ def options_of(words: Iterable[str]) -> dict[str, str]:
 def place(word: str) -> tuple[type[Any], str, str]:
     """`deployment/web` or `deployment/web/namespace`: type, name, namespace."""
     kind, name, *namespace = word.split("/")
-    return TYPES[kind], name, "" if kind == "namespace" else (namespace or ["default"])[0]
+    return TYPES[kind], name, "" if kind in CLUSTER_WIDE else (namespace or ["default"])[0]
 
 
 def table(rows: Iterable[Sequence[Any]]) -> Lines:
@@ -90,6 +94,19 @@ async def undo(cluster: Cluster, words: Sequence[str]) -> Lines:
             await cluster.client.patch(Deployment, name, namespace, {"spec": {"template": template}})
             return []
     return [f"no revision {wanted}"]
+
+
+async def evict(cluster: Cluster, words: Sequence[str]) -> Lines:
+    """Ask for each pod, in turn, as `kubectl drain` does."""
+    lines = []
+    for word in words:
+        _, name, namespace = place(word)
+        eviction = Eviction(metadata=ObjectMeta(name=name, namespace=namespace))
+        try:
+            await cluster.client.subresource(Pod, name, namespace, "eviction", eviction, Status)
+        except ApiError as error:
+            lines.append(f"{name}: {error.message}")
+    return lines
 
 
 async def silence(cluster: Cluster, words: Sequence[str]) -> Lines:
@@ -200,7 +217,7 @@ async def list_names(cluster: Cluster, words: Sequence[str]) -> Lines:
 
 COMMANDS: dict[str, Command] = {
     "advance": advance, "conditions": conditions, "counts": counts, "create": create, "delete": delete,
-    "endpoints": endpoints, "events": events, "image": image, "list": list_names, "nodestate": nodes, "pods": pods,
+    "endpoints": endpoints, "events": events, "evict": evict, "image": image, "list": list_names, "nodestate": nodes, "pods": pods,
     "remove": remove_node, "replicasets": replicasets, "revive": revive, "set": set_field, "settle": settle,
     "silence": silence, "slices": slices, "undo": undo,
 }  # fmt: skip

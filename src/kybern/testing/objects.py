@@ -8,7 +8,8 @@ import msgspec
 from kybern.api.apps_v1 import DaemonSet, Deployment, ReplicaSet, StatefulSet
 from kybern.api.batch_v1 import CronJob, Job
 from kybern.api.codec import from_builtins
-from kybern.api.core_v1 import ConfigMap, Namespace, Pod, ReplicationController, Service
+from kybern.api.core_v1 import ConfigMap, Namespace, Node, Pod, ReplicationController, Service
+from kybern.api.policy_v1 import PodDisruptionBudget
 
 Options = Mapping[str, str]
 
@@ -19,7 +20,9 @@ TYPES: dict[str, type[Any]] = {
     "deployment": Deployment,
     "job": Job,
     "namespace": Namespace,
+    "node": Node,
     "pod": Pod,
+    "poddisruptionbudget": PodDisruptionBudget,
     "replicaset": ReplicaSet,
     "replicationcontroller": ReplicationController,
     "service": Service,
@@ -123,6 +126,10 @@ def pod(name: str, options: Options) -> dict[str, Any]:
     return spec
 
 
+def budget(name: str, options: Options) -> dict[str, Any]:
+    return {"selector": selector(name, options)}
+
+
 def no_spec(name: str, options: Options) -> dict[str, Any]:
     return {}
 
@@ -133,6 +140,7 @@ SPECS: dict[str, Callable[[str, Options], dict[str, Any]]] = {
     "deployment": deployment,
     "job": job,
     "pod": pod,
+    "poddisruptionbudget": budget,
     "replicaset": replicated,
     "replicationcontroller": replication_controller,
     "service": service,
