@@ -13,8 +13,10 @@ import asyncio
 import os
 import ssl as tls
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 from kybern.web.client_connection import ClientConnection, ResponseStream
@@ -188,9 +190,8 @@ class Client:
                     _, made = await loop.create_unix_connection(self.protocol, self.unix_path)
                 else:
                     name = self.server_hostname or self.host if self.ssl else None
-                    _, made = await loop.create_connection(
-                        self.protocol, self.host, self.port, ssl=self.ssl, server_hostname=name
-                    )
+                    connect = fast_connector(loop) if self.ssl else loop.create_connection
+                    _, made = await connect(self.protocol, self.host, self.port, ssl=self.ssl, server_hostname=name)
         except TimeoutError:
             raise ConnectFailed(f"{self.where()}: no connection within {self.connect_seconds:g} s") from None
         except (OSError, tls.CertificateError) as error:
@@ -211,6 +212,16 @@ class Client:
 
     def where(self) -> str:
         return self.unix_path or f"{self.host}:{self.port}"
+
+
+def fast_connector(loop: asyncio.AbstractEventLoop) -> Callable[..., Any]:
+    """aiofastnet's TLS saves a third of a request, for a longer import: right for processes that stay, which run uvloop."""
+    if type(loop).__module__.startswith("uvloop"):
+        with suppress(ImportError):
+            import aiofastnet
+
+            return partial(aiofastnet.create_connection, loop)
+    return loop.create_connection
 
 
 def end_to_end_headers(headers: Mapping[str, str]) -> dict[str, str]:
