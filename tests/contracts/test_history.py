@@ -1,0 +1,222 @@
+"""L1: whatever concurrent clients are answered can be explained by one order of writes, the order of resource versions.
+
+Eight clients mix creations, conditional and blind updates, patches, deletions, reads and lists over few keys, each
+answer noted with the versions known before it was asked for and after it came. A watch tells the order; replaying it must
+give every answer again. `HISTORY_OPERATIONS` sets how many (3,000). Broken servers, made on purpose, must be caught.
+"""
+
+import asyncio
+import json
+import os
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kybern.aio.clock import SystemClock
+from kybern.aio.ids import Ids
+from kybern.apiserver.cache import Cache
+from kybern.apiserver.request import Attributes, Decision, User
+from kybern.apiserver.server import ApiServer, open_machine
+from kybern.registry import RESOURCES
+from kybern.store.interface import Store
+from kybern.store.memory import MemoryStore
+from kybern.store.sqlite import SqliteStore
+from kybern.web.http import Request
+
+OPERATIONS = int(os.environ.get("HISTORY_OPERATIONS", "3000"))
+CLIENTS, KEYS = 8, 5
+URL = "/api/v1/namespaces/default/configmaps"
+JSON = {"content-type": "application/json"}
+MERGE = {"content-type": "application/merge-patch+json"}
+
+
+async def admin(request: Request) -> User:
+    return User("admin", ("system:masters",))
+
+
+class Everything:
+    def decide(self, attributes: Attributes) -> Decision:
+        return Decision(True)
+
+
+@dataclass
+class Answer:
+    """One operation: `before` is the highest version acknowledged when it was sent, `after` when it was answered."""
+
+    what: str
+    name: str
+    status: int
+    before: int
+    after: int
+    expected: int = 0
+    version: int = 0
+    seen: dict[str, tuple[int, str]] = field(default_factory=dict)
+    """What it showed: name -> (version, mark)."""
+
+
+@dataclass
+class History:
+    server: ApiServer
+    rng: random.Random
+    answers: list[Answer] = field(default_factory=list)
+    highest: int = 0
+    marks: int = 0
+
+    async def send(self, method: str, url: str, body: Any = None, headers: dict[str, str] | None = None) -> Any:
+        path, _, query = url.partition("?")
+        data = b"" if body is None else json.dumps(body).encode()
+        response = await self.server(Request(method, path, query, headers or JSON, data))
+        await asyncio.sleep(0)
+        return response.status, json.loads(await response.read())
+
+    def config(self, name: str, version: str | None = None) -> dict[str, Any]:
+        self.marks += 1
+        return {"metadata": {"name": name, "resourceVersion": version}, "data": {"mark": str(self.marks)}}
+
+    async def client(self, operations: int) -> None:
+        known: dict[str, str] = {}
+        for _ in range(operations):
+            name = f"k{self.rng.randrange(KEYS)}"
+            what = self.rng.choice(["create", "cas", "blind", "patch", "delete", "delete-at", "get", "list"])
+            expected = known.get(name, "")
+            if what in ("cas", "delete-at") and not expected:
+                continue
+            await self.one(what, name, expected, known)
+
+    async def one(self, what: str, name: str, expected: str, known: dict[str, str]) -> None:
+        before = self.highest
+        match what:
+            case "create":
+                status, body = await self.send("POST", URL, self.config(name))
+            case "cas":
+                status, body = await self.send("PUT", f"{URL}/{name}", self.config(name, expected))
+            case "blind":
+                status, body = await self.send("PUT", f"{URL}/{name}", self.config(name))
+            case "patch":
+                status, body = await self.send("PATCH", f"{URL}/{name}", self.config(name), MERGE)
+            case "delete":
+                status, body = await self.send("DELETE", f"{URL}/{name}")
+            case "delete-at":
+                options = {"preconditions": {"resourceVersion": expected}}
+                status, body = await self.send("DELETE", f"{URL}/{name}", options)
+            case "get":
+                status, body = await self.send("GET", f"{URL}/{name}")
+            case _:
+                status, body = await self.send("GET", URL)
+        answer = Answer(what, name, status, before, 0, int(expected or 0))
+        if status < 300 and what not in ("delete", "delete-at"):
+            answer.version = int(body["metadata"]["resourceVersion"])
+            items = body["items"] if what == "list" else [body]
+            answer.seen = {
+                item["metadata"]["name"]: (int(item["metadata"]["resourceVersion"]), item["data"]["mark"])
+                for item in items
+            }
+            known.update({one: str(version) for one, (version, _) in answer.seen.items()})
+        self.highest = max(self.highest, answer.version)
+        answer.after = self.server.machine.store.revision
+        self.answers.append(answer)
+
+
+State = dict[str, tuple[int, str]]
+
+
+async def recorded(store: Store, seed: int, operations: int) -> tuple[list[Answer], list[State]]:
+    """The answers, and the state after every version according to a watch of the store from the beginning."""
+    machine = await open_machine(store, RESOURCES, SystemClock(), Ids(seed))
+    history = History(ApiServer(machine, RESOURCES, authenticate=admin, authorizer=Everything()), random.Random(seed))
+    await asyncio.gather(*(history.client(operations // CLIENTS) for _ in range(CLIENTS)))
+    states: list[State] = [{}]
+    for change in await store.changes("/registry/configmaps/", after=0):
+        state = dict(states[-1])
+        states += [states[-1]] * (change.revision - len(states))
+        name = change.key.rpartition("/")[2]
+        if change.value is None:
+            del state[name]
+        else:
+            state[name] = (change.revision, json.loads(change.value)["data"]["mark"])
+        states.append(state)
+    return history.answers, states
+
+
+def violations(answers: list[Answer], states: list[State]) -> list[str]:
+    found: list[str] = []
+    writes: set[int] = set()
+    for one in answers:
+        within = states[one.before : one.after + 1]
+        told = f"{one}"
+        if one.status == 500:
+            found.append(f"an error inside: {told}")
+        if one.what in ("create", "cas", "blind", "patch") and one.status < 300:
+            if one.version in writes:
+                found.append(f"a version used twice: {told}")
+            writes.add(one.version)
+            if one.version <= one.before:
+                found.append(f"a write older than one answered before it was sent: {told}")
+            elif states[one.version].get(one.name) != one.seen[one.name]:
+                found.append(f"a write that the order does not show: {told}")
+            previous = states[one.version - 1].get(one.name, (0, ""))[0]
+            if one.what == "cas" and previous != one.expected:
+                found.append(f"a conditional write over another version: {told}")
+            if one.what == "create" and previous:
+                found.append(f"a creation of what was there: {told}")
+        if one.what == "get" and one.status == 200 and not any(s.get(one.name) == one.seen[one.name] for s in within):
+            found.append(f"a read of what was not there then: {told}")
+        if one.status == 404 and all(one.name in s for s in within):
+            found.append(f"nothing where something was all the time: {told}")
+        if one.what == "list" and (one.version < one.before or states[one.version] != one.seen):
+            found.append(f"a list that is no state: {told}")
+        if one.what == "cas" and one.status == 409 and all(s.get(one.name, (0,))[0] == one.expected for s in within):
+            found.append(f"a conflict without a reason: {told}")
+    return found
+
+
+@pytest.mark.parametrize("kind", ["memory", "sqlite"])
+async def test_every_answer_fits_into_one_order(kind: str, tmp_path: Path) -> None:
+    store: Store = MemoryStore() if kind == "memory" else await SqliteStore.open(tmp_path / "db")
+    answers, states = await recorded(store, seed=1, operations=OPERATIONS)
+    await store.close()
+    assert violations(answers, states) == []
+    assert len(states) > OPERATIONS // 5, "too few writes to prove anything"
+
+
+def ignoring_expectations(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kybern.apiserver.verbs.update.check_preconditions", lambda *_: None)
+
+
+def stale_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    fresh = Cache.get
+    old: dict[tuple[str, str], Any] = {}
+
+    def stale(self: Cache, namespace: str, name: str) -> Any:
+        found = fresh(self, namespace, name)
+        key = namespace, name
+        shown = old.get(key, found)
+        if random.random() < 0.3:
+            old[key] = found
+        return shown
+
+    monkeypatch.setattr(Cache, "get", stale)
+
+
+def mixed_lists(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = Cache.page
+
+    def mixed(self: Cache, *args: Any, **kwargs: Any) -> Any:
+        page = whole(self, *args, **kwargs)
+        items = [event.old or item for item in page.items for event in self.events[-1:]]
+        return type(page)(items, page.revision, page.next, page.remaining)
+
+    monkeypatch.setattr(Cache, "page", mixed)
+
+
+@pytest.mark.parametrize("broken", [ignoring_expectations, stale_reads, mixed_lists])
+async def test_broken_servers_are_caught(
+    broken: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken(monkeypatch)
+    answers, states = await recorded(MemoryStore(), seed=2, operations=800)
+    assert violations(answers, states)
