@@ -27,8 +27,15 @@ async def send(client: Client, method: str, path: str, body: Any = None, *, allo
     response = await client.send(Request(method, path, "", {"content-type": "application/json"}, content))
     answer = await response.read()
     if response.status >= 400 and response.status not in allowed:
-        raise SeedFailed(f"{method} {path}: {response.status} {answer[:300].decode('utf-8', 'replace')}")
+        raise SeedFailed(f"{method} {path}: {response.status} {message_in(answer)}")
     return json.loads(answer) if answer.startswith(b"{") else None
+
+
+def message_in(answer: bytes) -> str:
+    try:
+        return str(json.loads(answer)["message"])
+    except (ValueError, KeyError, TypeError):
+        return answer[:300].decode("utf-8", "replace")
 
 
 @asynccontextmanager
