@@ -14,6 +14,7 @@ from kybern.api.invalid import FieldError, forbidden_field, invalid_value, not_s
 from kybern.registry.checks import judged, label_selector
 from kybern.registry.columns import AGE, NAME, UNSET
 from kybern.registry.defaulting import filled, part
+from kybern.registry.difference import difference
 from kybern.registry.parts import changed, keep_status, kind_of, status
 from kybern.registry.resource import Column, Resource
 
@@ -97,7 +98,8 @@ def validate_update(claim: PersistentVolumeClaim, old: PersistentVolumeClaim) ->
     if bound:
         leftover = changed(leftover, resources=before.resources)
     if leftover != before:
-        yield forbidden_field("spec", IMMUTABLE_SPEC)
+        shown = difference("core.PersistentVolumeClaimSpec", before, leftover)
+        yield forbidden_field("spec", f"{IMMUTABLE_SPEC}\n{shown}")
     elif bound:
         yield from validate_growth(claim, old)
 

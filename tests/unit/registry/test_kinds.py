@@ -415,7 +415,8 @@ def test_an_object_is_judged_in_upstreams_words(plural: str, fields: dict[str, A
             "persistentvolumeclaims", claim(volumeMode="Block"), claim(),
             [
                 "spec: Forbidden: spec is immutable after creation except resources.requests and "
-                "volumeAttributesClassName for bound claims"
+                "volumeAttributesClassName for bound claims\n"
+                '  core.PersistentVolumeClaimSpec{\n- \tvolumeMode: "Filesystem",\n+ \tvolumeMode: "Block",\n  }'
             ],
         ),
         (

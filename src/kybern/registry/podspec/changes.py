@@ -8,10 +8,10 @@ from typing import Any
 
 from msgspec import structs
 
-from kybern.api.codec import to_builtins
 from kybern.api.core_v1 import Container, EphemeralContainer, Pod, PodSpec, ResourceRequirements, Toleration
-from kybern.api.invalid import FieldError, forbidden_field, invalid_value, printed
+from kybern.api.invalid import FieldError, forbidden_field, invalid_value
 from kybern.registry.checks import INT32_MAX, between
+from kybern.registry.difference import difference
 from kybern.registry.podspec.qos import qos_class
 
 UPDATABLE = ",".join(
@@ -37,9 +37,8 @@ def validate_pod_change(new: PodSpec, old: PodSpec, at: str = "spec") -> Iterato
     yield from validate_gates(new, old, at)
     leftover = with_allowed(new, old)
     if leftover != old and not counts_differ(new, old):
-        yield forbidden_field(
-            at, f"pod updates may not change fields other than {UPDATABLE}\n{difference(old, leftover)}"
-        )
+        shown = difference("core.PodSpec", old, leftover)
+        yield forbidden_field(at, f"pod updates may not change fields other than {UPDATABLE}\n{shown}")
 
 
 def counts_differ(new: PodSpec, old: PodSpec) -> bool:
@@ -105,16 +104,6 @@ def with_allowed(new: PodSpec, old: PodSpec) -> PodSpec:
 
 def with_images(new: tuple[Container, ...], old: tuple[Container, ...]) -> tuple[Container, ...]:
     return tuple(structs.replace(now, image=before.image) for now, before in zip(new, old, strict=False))
-
-
-def difference(old: PodSpec, new: PodSpec) -> str:
-    """The fields that differ, as a short unified diff."""
-    before, after = to_builtins(old), to_builtins(new)
-    lines = ["  core.PodSpec{"]
-    for field in sorted({*before, *after}):
-        if before.get(field) != after.get(field):
-            lines += [f"- \t{field}: {printed(before.get(field))},", f"+ \t{field}: {printed(after.get(field))},"]
-    return "\n".join([*lines, "  }"])
 
 
 # --- subresources -----------------------------------------------------------------------------------------------------
