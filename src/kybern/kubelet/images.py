@@ -49,6 +49,7 @@ class Images:
         self._pulling: set[Key] = set()
         self._pulled: dict[Key, str | RuntimeFault] = {}
         self._failures: dict[Key, _Failures] = {}
+        # At most one order for each container of the node: `_pulling` sees to that.
         self._orders: asyncio.Queue[tuple[Pod, Container | EphemeralContainer, Sequence[AuthConfig]]] = asyncio.Queue()
 
     async def run(self) -> None:

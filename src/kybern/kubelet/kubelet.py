@@ -62,7 +62,7 @@ class Kubelet:
         """`simulated`: pods have no files on this machine."""
         self.config, self.view, self.clock = config, view, clock
         self.workers: dict[str, PodWorker] = {}
-        self.new: asyncio.Queue[PodWorker] = asyncio.Queue()
+        self.new: asyncio.Queue[PodWorker] = asyncio.Queue()  # one entry for each pod of the node
         self.parts = Parts(
             client=client,
             view=view,

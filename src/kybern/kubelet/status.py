@@ -78,7 +78,7 @@ def rejected(pod: Pod, verdict: Verdict, now: float) -> PodStatus:
         phase="Failed",
         reason=verdict.reason,
         message=f"Pod was rejected: {verdict.message}",
-        start_time=rfc3339(now),
+        start_time=pod.status.start_time or rfc3339(now),
         qos_class=qos_class(pod),
         conditions=pod.status.conditions,
         observed_generation=pod.metadata.generation,

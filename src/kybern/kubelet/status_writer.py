@@ -72,7 +72,7 @@ class StatusWriter:
                 )
                 self.written = wanted
             except (NotFound, Conflict):
-                self.gone = True
+                self.gone = await self._is_gone()
             except Invalid as error:
                 log.error("the status of pod %s/%s was refused: %s", meta.namespace, meta.name, error.message)
                 return
@@ -80,6 +80,21 @@ class StatusWriter:
                 failures += 1
                 log.info("the status of pod %s/%s could not be written: %s", meta.namespace, meta.name, error.message)
                 await self.clock.sleep(BACKOFF.delay(failures))
+
+    async def _is_gone(self) -> bool:
+        """Whether there is no such pod, or only a namesake. A conflict may also be just a busy moment."""
+        meta = self.pod.metadata
+        try:
+            found = await self.client.get(Pod, meta.name or "", meta.namespace or "")
+        except NotFound:
+            return True
+        except ApiError:
+            await self.clock.sleep(BACKOFF.delay(1))
+            return False
+        if found.metadata.uid != meta.uid:
+            return True
+        await self.clock.sleep(BACKOFF.delay(1))
+        return False
 
 
 def _with_conditions(status: PodStatus, theirs: tuple[PodCondition, ...]) -> PodStatus:

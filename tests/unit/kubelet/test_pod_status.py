@@ -154,6 +154,7 @@ def test_a_terminal_phase_is_not_entered_while_something_runs() -> None:
 def test_a_refused_pod_says_why() -> None:
     found = rejected(pod(), Verdict("OutOfcpu", "no cpu"), NOW)
     assert (found.phase, found.reason, found.message) == ("Failed", "OutOfcpu", "Pod was rejected: no cpu")
+    assert rejected(pod(status=found), Verdict("OutOfcpu", "no cpu"), NOW + 60) == found
 
 
 # Conditions
