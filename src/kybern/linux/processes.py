@@ -8,7 +8,7 @@ import signal
 import socket
 import struct
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from kybern.linux.namespaces import NEWPID, setns, unshare
 from kybern.linux.syscalls import call
@@ -47,6 +47,16 @@ def close_on_exec_from(first: int) -> None:
 
 
 def close_from(first: int) -> None:
+    call("close_range", first, 0xFFFFFFFF, 0)
+
+
+def close_all_but(kept: Collection[int]) -> None:
+    """Every open descriptor except these; which is how a fork forgets what its parent has open."""
+    first = 0
+    for descriptor in sorted(kept):
+        if descriptor > first:
+            call("close_range", first, descriptor - 1, 0)
+        first = descriptor + 1
     call("close_range", first, 0xFFFFFFFF, 0)
 
 
@@ -142,3 +152,10 @@ def allow_many_files() -> None:
     """As many open files as this process may have at all."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def open_root(pidfd: int) -> int:
+    """The root directory of a process, as a descriptor to enter it by."""
+    with open(f"/proc/self/fdinfo/{pidfd}", encoding="ascii") as about:
+        pid = next(int(line.split()[1]) for line in about if line.startswith("Pid:"))
+    return os.open(f"/proc/{pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)

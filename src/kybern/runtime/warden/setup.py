@@ -5,6 +5,7 @@ is changed when nothing more is needed from it, and privileges go last. A step t
 message travels to the warden over the socket that closes by itself once the program runs.
 """
 
+import gc
 import json
 import os
 import signal
@@ -86,8 +87,12 @@ def _report(warden: socket.socket, message: Mapping[str, Any], descriptors: Sequ
 
 
 def forget_the_warden(child: Child) -> None:
+    """Above all its sockets: whoever waits for one of them to close must not wait for this process."""
+    gc.disable()  # objects whose descriptors are closed here must not close them again
     processes.set_dumpable(False)
     signal.set_wakeup_fd(-1)
+    needed = {0, 1, 2, *child.stdio, child.warden.fileno(), child.pid_namespace_of}
+    processes.close_all_but({descriptor for descriptor in needed if descriptor >= 0})
     for number in DEFAULT_SIGNALS:
         if signal.getsignal(number) is not signal.SIG_DFL:
             signal.signal(number, signal.SIG_DFL)
@@ -205,10 +210,13 @@ def run_program(child: Child) -> None:
 
 
 def join_container(child: Child) -> None:
-    """All namespaces of a running container at once, by its first process' pidfd."""
+    """All namespaces of a running container at once, by its first process' pidfd; and its very root, which is not the
+    namespace's own where the warden lives in a chroot."""
+    child.root = processes.open_root(child.pid_namespace_of)
     kinds = namespaces.NEWNS | namespaces.NEWIPC | namespaces.NEWUTS | namespaces.NEWNET | namespaces.NEWCGROUP
     namespaces.setns(child.pid_namespace_of, kinds)
-    child.root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    os.fchdir(child.root)
+    os.chroot(".")
 
 
 CONTAINER_STEPS: tuple[Callable[[Child], None], ...] = (
