@@ -72,7 +72,7 @@ async def test_tokens_are_fetched_with_the_credentials(registry: ImageRegistry, 
     name = f"{registry.address}/test/small"
     assert await store.pull(name, AuthConfig(username="me", password="secret"))
     for auth in (None, AuthConfig(username="me", password="wrong")):
-        with pytest.raises(RuntimeFault, match="failed to (authorize|resolve)") as refused:
+        with pytest.raises(RuntimeFault, match=r"failed to (authorize|resolve)") as refused:
             await store.pull(name, auth)
         assert "secret" not in refused.value.message
 
@@ -101,7 +101,7 @@ async def test_a_size_that_lies_is_refused(registry: ImageRegistry, store: Image
     manifest = json.loads(SMALL.manifest)
     manifest["layers"][0]["size"] += change
     registry.manifests["test/liar:latest"] = (json.dumps(manifest).encode(), manifest["mediaType"])
-    with pytest.raises(RuntimeFault, match="ErrImagePull|ended after|is longer|failed to"):
+    with pytest.raises(RuntimeFault, match=r"ErrImagePull|ended after|is longer|failed to"):
         await store.pull(f"{registry.address}/test/liar")
 
 

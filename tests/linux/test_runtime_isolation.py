@@ -156,10 +156,23 @@ async def test_mount_targets_cannot_leave_the_container(web: Pod, tmp_path: Path
             Mount(container_path="/data", host_path=str(volume)),
             Mount(container_path=f"/data/{name}/made", host_path=str(other)),
         )
-        identifier = await web.create("true", mounts=mounts)
-        with pytest.raises(RuntimeFault):
-            await web.runtime.start_container(identifier)
+        assert (await web.finish("true", mounts=mounts))[0].exit_code == 0
     assert os.listdir(outside) == []
+
+
+async def test_a_target_that_is_a_dangling_link_is_made_inside(web: Pod, tmp_path: Path) -> None:
+    """As Debian's /etc/resolv.conf into an empty /run, or /var/run where there is no /run."""
+    (tmp_path / "file").write_text("content\n")
+    (tmp_path / "volume").mkdir()
+    (tmp_path / "volume" / "conf").symlink_to("../run/stub.conf")
+    (tmp_path / "volume" / "loop").symlink_to("loop")
+    volume = Mount(container_path="/data", host_path=str(tmp_path / "volume"))
+    inner = Mount(container_path="/data/conf", host_path=str(tmp_path / "file"))
+    assert await web.shell("cat /data/conf /run/stub.conf", mounts=(volume, inner)) == ["content", "content"]
+    loop = Mount(container_path="/data/loop", host_path=str(tmp_path / "file"))
+    identifier = await web.create("true", mounts=(volume, loop))
+    with pytest.raises(RuntimeFault, match="symbolic links"):
+        await web.runtime.start_container(identifier)
 
 
 async def test_propagation_goes_in_and_never_out(web: Pod, tmp_path: Path) -> None:

@@ -95,6 +95,8 @@ async def node(base: Path) -> AsyncIterator[Node]:
         await asyncio.gather(keeping, return_exceptions=True)
         made.stop_warden()
         cleanup(data, run)
+        for pid in adopted_children(made.pid):
+            os.waitpid(pid, 0)
         made.keeper.close()
 
 

@@ -34,6 +34,15 @@ class Executions:
             if not future.done():
                 future.set_result(code)
 
+    def warden_lost(self) -> None:
+        """How these processes end is nobody's knowledge any more."""
+        for future in (*self.exits.values(), *(each for waiting in self.attached.values() for each in waiting)):
+            if not future.done():
+                future.set_exception(RuntimeFault("ExecError", "the runtime was restarted"))
+                future.exception()  # who waits is told; where nobody waits there is nothing to report
+        self.attached.clear()
+        self.let_go.clear()
+
     def _exit(self, number: int) -> asyncio.Future[int]:
         return self.exits.setdefault(number, asyncio.get_running_loop().create_future())
 

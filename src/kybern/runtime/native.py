@@ -7,11 +7,9 @@ Everything is on disk or in the kernel, so `NativeRuntime` may be closed and ope
 """
 
 import asyncio
-import json
 import os
 import signal
 import socket
-import stat
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -41,15 +39,22 @@ from kybern.runtime.cri import (
     SandboxStatus,
 )
 from kybern.runtime.execution import Executions
+from kybern.runtime.images.image import ReadyImage
 from kybern.runtime.images.store import ImageStore
+from kybern.runtime.machine import (
+    DEFAULT_SIGNAL,
+    host_devices,
+    localhost_profile,
+    look_like,
+    refuse_apparmor,
+    signal_number,
+)
 from kybern.runtime.sandboxes import NoNetwork, Sandboxes, SandboxRecord
 from kybern.runtime.warden_client import Event, WardenClient, WardenError
 
 VERSION = ("kybern", "0.1.0")
 KILL_SECONDS = 30.0  # a process that SIGKILL does not end hangs in the kernel
-STOP_SIGNAL = "SIGTERM"
 EVENTS_MAX = 10_000
-PROFILE_BYTES_MAX = 1 << 20
 
 
 class NativeRuntime:
@@ -68,7 +73,12 @@ class NativeRuntime:
         self.sandboxes = Sandboxes(data_dir, run_dir, network or NoNetwork())
         self.records = ContainerRecords(data_dir)
         images.in_use = lambda: {record.image_id for record in self.records.by_id.values()}
-        self.warden = WardenClient(warden_socket(run_dir), on_event=self._event, on_connect=self._refresh)
+        self.warden = WardenClient(
+            warden_socket(run_dir),
+            on_event=self._event,
+            on_connect=self._refresh,
+            on_lost=lambda: self.executions.warden_lost(),
+        )
         self.executions = Executions(self.warden)
         self.cgroups = cgroup_detect.detect()
         self.available = frozenset(capabilities.bounding())
@@ -184,10 +194,9 @@ class NativeRuntime:
         image = self.images.get(config.image)
         if image is None:
             raise RuntimeFault("CreateContainerError", f"image {config.image!r} not found")
+        refuse_apparmor(config)
         identifier = self._new_id()
-        spec = oci.container_spec(
-            config, image.defaults, self._surroundings(identifier, sandbox, config, image.defaults)
-        )
+        spec = oci.container_spec(config, image.defaults, self._surroundings(identifier, sandbox, config, image))
         log_path = f"{sandbox.config.log_directory}/{config.log_path}" if config.log_path else ""
         self.records.make_writable_layer(identifier)
         record = ContainerRecord(
@@ -204,7 +213,7 @@ class NativeRuntime:
         return identifier
 
     def _surroundings(
-        self, identifier: str, sandbox: SandboxRecord, config: ContainerConfig, image: oci.ImageDefaults
+        self, identifier: str, sandbox: SandboxRecord, config: ContainerConfig, image: ReadyImage
     ) -> oci.Surroundings:
         parent = sandbox.config.cgroup_parent or "/kybern"
         return oci.Surroundings(
@@ -218,7 +227,7 @@ class NativeRuntime:
             resolv_conf=self.sandboxes.resolv_conf_path(sandbox),
             capabilities=self.available,
             host_devices=host_devices(config),
-            volume_mounts=tuple(self._volumes(identifier, image)),
+            volume_mounts=tuple(self._volumes(identifier, image)) if config.security.readonly_rootfs else (),
             image_mounts={mount.image: self._image_directory(mount.image) for mount in config.mounts if mount.image},
             seccomp=localhost_profile(config),
         )
@@ -234,12 +243,14 @@ class NativeRuntime:
             return f"/proc/{state['pid']}/ns/pid"
         return ""
 
-    def _volumes(self, identifier: str, image: oci.ImageDefaults) -> list[tuple[str, str]]:
-        """A directory of the container's own for each VOLUME of its image."""
+    def _volumes(self, identifier: str, image: ReadyImage) -> list[tuple[str, str]]:
+        """A VOLUME of an image lies in the container's writable layer, with what the image has there. Only under a
+        read-only root it needs a directory of its own, which looks as in the image."""
         found = []
-        for number, path in enumerate(image.volumes):
+        for number, path in enumerate(image.defaults.volumes):
             directory = self.records.path(identifier) / "volumes" / str(number)
             directory.mkdir(parents=True, exist_ok=True)
+            look_like(directory, path, image.layers)
             found.append((str(directory), path))
         return found
 
@@ -306,7 +317,8 @@ class NativeRuntime:
         if container_id not in self.records.by_id:
             return
         await self.stop_container(container_id, 0)
-        await self._call("RemoveContainerError", "forget", container=container_id)
+        group = self.records.get(container_id).spec["linux"]["cgroupsPath"]
+        await self._call("RemoveContainerError", "forget", container=container_id, cgroup=group)
         self.changed.pop(container_id, None)
         await asyncio.to_thread(self.records.forget, container_id)
         self._tell(container_id)
@@ -408,61 +420,4 @@ def containers_dir(data_dir: Path) -> str:
 
 def stop_signal(record: ContainerRecord, images: ImageStore) -> int:
     image = images.get(record.image_id)
-    name = record.config.stop_signal or (image.defaults.stop_signal if image else "") or STOP_SIGNAL
-    if name.isdigit():
-        return int(name)
-    name = name if name.startswith("SIG") else f"SIG{name}"
-    if name.startswith("SIGRTMIN+"):
-        return int(signal.SIGRTMIN) + int(name.removeprefix("SIGRTMIN+"))
-    return int(getattr(signal, name, signal.SIGTERM))
-
-
-def host_devices(config: ContainerConfig) -> tuple[dict[str, Any], ...]:
-    """The devices that were asked for; every one of the machine for a privileged container."""
-    pairs = [(device.host_path, device.container_path) for device in config.devices]
-    if config.security.privileged:
-        pairs += [(path, path) for path in machine_devices("/dev")]
-    return tuple(found for host, inside in pairs if (found := device_at(host, inside)) is not None)
-
-
-def machine_devices(directory: str) -> list[str]:
-    found: list[str] = []
-    for entry in os.scandir(directory):
-        if entry.is_dir(follow_symlinks=False):
-            found += machine_devices(entry.path) if entry.name not in ("pts", "shm", "mqueue", "fd") else []
-        elif not entry.is_symlink() and entry.name not in ("console", "ptmx"):
-            found.append(entry.path)
-    return found
-
-
-def device_at(host_path: str, container_path: str) -> dict[str, Any] | None:
-    about = os.stat(host_path)
-    kind = "c" if stat.S_ISCHR(about.st_mode) else "b" if stat.S_ISBLK(about.st_mode) else ""
-    if not kind:
-        return None
-    return {
-        "path": container_path,
-        "type": kind,
-        "major": os.major(about.st_rdev),
-        "minor": os.minor(about.st_rdev),
-        "fileMode": stat.S_IMODE(about.st_mode),
-        "uid": about.st_uid,
-        "gid": about.st_gid,
-    }
-
-
-def localhost_profile(config: ContainerConfig) -> Mapping[str, Any] | None:
-    """It must be there and be understood: a container never runs unconfined because its profile is missing."""
-    profile = config.security.seccomp
-    if profile.type != "Localhost":
-        return None
-    try:
-        with open(profile.localhost_ref, "rb") as opened:
-            found: Mapping[str, Any] = json.loads(opened.read(PROFILE_BYTES_MAX))
-    except (OSError, ValueError) as error:
-        raise RuntimeFault(
-            "CreateContainerError", f"cannot load seccomp profile {profile.localhost_ref!r}: {error}"
-        ) from error
-    if not isinstance(found, dict) or "defaultAction" not in found:
-        raise RuntimeFault("CreateContainerError", f"seccomp profile {profile.localhost_ref!r} has no defaultAction")
-    return found
+    return signal_number(record.config.stop_signal or (image.defaults.stop_signal if image else "") or DEFAULT_SIGNAL)

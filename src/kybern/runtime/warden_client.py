@@ -30,9 +30,14 @@ class WardenError(Exception):
 
 class WardenClient:
     def __init__(
-        self, path: str, *, on_event: Callable[[Event], None], on_connect: Callable[[], Awaitable[None]]
+        self,
+        path: str,
+        *,
+        on_event: Callable[[Event], None],
+        on_connect: Callable[[], Awaitable[None]],
+        on_lost: Callable[[], None],
     ) -> None:
-        self.path, self.on_event, self.on_connect = path, on_event, on_connect
+        self.path, self.on_event, self.on_connect, self.on_lost = path, on_event, on_connect, on_lost
         self.socket: socket.socket | None = None
         self.inbox, self.outbox = Inbox(), Outbox()
         self.waiting: dict[int, asyncio.Future[tuple[Event, list[int]]]] = {}
@@ -114,6 +119,7 @@ class WardenClient:
             if not future.done():
                 future.set_exception(ConnectionError("the connection to the warden was lost"))
         self.waiting.clear()
+        self.on_lost()
 
     def _readable(self) -> None:
         assert self.socket is not None

@@ -235,16 +235,16 @@ class Containers:
         if container.running and container.cgroup:
             self.groups.limit(container.cgroup, Limits(**limits))
 
-    def forget(self, identifier: str) -> None:
-        """The agent removes it. Its cgroup goes, and the record with the directory that is the agent's."""
+    def forget(self, identifier: str, group: str) -> None:
+        """The agent removes it; its directory is the agent's. The group may be there without a record: a warden that
+        was killed while it started the container left it."""
         container = self.by_id.get(identifier)
-        if container is None:
-            return
-        if container.running or container in self.starting.values():
+        if container is not None and (container.running or container in self.starting.values()):
             raise Refused(f"container {identifier!r} is running")
-        if container.cgroup:
-            self.groups.remove(container.cgroup)
-        del self.by_id[identifier]
+        if group:
+            self.groups.kill(group)
+            self.groups.remove(group)
+        self.by_id.pop(identifier, None)
 
     # A new warden
 

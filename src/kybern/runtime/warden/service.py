@@ -195,7 +195,7 @@ def _limit(service: Service, message: Message, reply: Reply) -> None:
 
 
 def _forget(service: Service, message: Message, reply: Reply) -> None:
-    service.containers.forget(message["container"])
+    service.containers.forget(message["container"], message["cgroup"])
     reply.ok()
 
 

@@ -1,0 +1,56 @@
+"""kill -9 of the warden at any moment: running containers stay as they are, and nothing is leaked."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from runtime_fixtures import Pod, cgroup_of, pod
+from warden_process import inventory
+
+from kybern.runtime.cri import ContainerState, RuntimeFault
+
+pytestmark = pytest.mark.linux
+
+ROUNDS = 12
+LATEST_SECONDS = 0.12  # about what a start, an exec and a stop take together
+
+
+@pytest.fixture
+async def web(tmp_path: Path) -> AsyncIterator[Pod]:
+    async with pod(tmp_path) as made:
+        yield made
+
+
+async def one_life(web: Pod) -> None:
+    try:
+        identifier = await web.run("sleep", "1000")
+        await web.runtime.exec_sync(identifier, ["true"], 10)
+        await web.runtime.remove_container(identifier)
+    except RuntimeFault:
+        pass  # the kill came in between: the kubelet would try again
+
+
+async def test_kills_at_random_moments_leave_running_containers_alone(web: Pod, tmp_path: Path) -> None:
+    chance = random.Random(7)
+    steady = await web.run("sh", "-c", "i=0; while true; do i=$((i+1)); echo $i; sleep 0.05; done")
+    pid = (await web.runtime.container_status(steady)).pid
+    for _ in range(ROUNDS):
+        life = asyncio.ensure_future(one_life(web))
+        await asyncio.sleep(chance.uniform(0, LATEST_SECONDS))
+        web.node.kill_warden()
+        web.node.start_warden()
+        await life
+    await web.runtime.exec_sync(steady, ["true"], 10)
+    status = await web.runtime.container_status(steady)
+    assert (status.state, status.pid) == (ContainerState.RUNNING, pid)
+    written = web.lines(steady)
+    assert written == [str(number) for number in range(1, len(written) + 1)]
+    for other in await web.runtime.list_containers():
+        if other.id != steady:
+            await web.runtime.remove_container(other.id)
+    left = [directory.name for directory in Path(f"/sys/fs/cgroup/pids{cgroup_of(tmp_path)}").glob("*/")]
+    assert left == [steady]
+    await web.runtime.remove_pod_sandbox(web.sandbox)
+    assert inventory(tmp_path, cgroup_of(tmp_path))[:2] == ([], [])
