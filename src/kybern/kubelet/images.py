@@ -91,7 +91,7 @@ class Images:
                 message = f'Failed to apply default image tag "{container.image}": {fault.message}'
             self._tell(pod, container, "Warning", "InspectFailed", message)
             self._tell(pod, container, "Warning", "Failed", f"Error: {reason}")
-            raise NotYet(Waiting(reason, message, self.clock.wall() + RETRY_SECONDS)) from fault
+            raise NotYet(Waiting(reason, message, self.clock.monotonic() + RETRY_SECONDS)) from fault
 
     def _is_pulled(self, pod: Pod, container: Container | EphemeralContainer, found: Image | None) -> bool:
         """By the pull policy; NotYet where it forbids what would be needed."""
@@ -103,11 +103,11 @@ class Images:
         message = f'Container image "{container.image}" is not present with pull policy of Never'
         self._tell(pod, container, "Warning", "ErrImageNeverPull", message)
         self._tell(pod, container, "Warning", "Failed", "Error: ErrImageNeverPull")
-        raise NotYet(Waiting("ErrImageNeverPull", message, self.clock.wall() + RETRY_SECONDS))
+        raise NotYet(Waiting("ErrImageNeverPull", message, self.clock.monotonic() + RETRY_SECONDS))
 
     def _refuse_in_backoff(self, pod: Pod, container: Container | EphemeralContainer) -> None:
         failures = self._failures.get(_failure_key(pod, container))
-        if failures is None or failures.until <= self.clock.wall():
+        if failures is None or failures.until <= self.clock.monotonic():
             return
         text = f'Back-off pulling image "{container.image}"'
         self._tell(pod, container, "Normal", "BackOff", text)
@@ -159,7 +159,7 @@ class Images:
     def _failed(self, pod: Pod, container: Container | EphemeralContainer, fault: RuntimeFault) -> Waiting:
         key = _failure_key(pod, container)
         count = self._failures[key].count + 1 if key in self._failures else 1
-        now = self.clock.wall()
+        now = self.clock.monotonic()
         self._failures[key] = _Failures(count, now + BACKOFF.delay(count), fault.message)
         reason = fault.reason if fault.reason in PULL_REASONS else "ErrImagePull"
         text = f'Failed to pull image "{container.image}": {fault.message}'

@@ -77,9 +77,10 @@ def by_pod(sandboxes: Iterable[SandboxStatus], containers: Iterable[ContainerSta
 
 
 def observed(sandboxes: Iterable[SandboxStatus], containers: Iterable[ContainerStatus]) -> Observed:
+    """Attempts tell what is newest; the wall clock that dated them may have jumped."""
     return Observed(
-        tuple(sorted(sandboxes, key=lambda s: (s.created_at, s.config.metadata.attempt), reverse=True)),
-        tuple(sorted(containers, key=lambda c: (c.created_at, c.metadata.attempt), reverse=True)),
+        tuple(sorted(sandboxes, key=lambda s: (s.config.metadata.attempt, s.created_at), reverse=True)),
+        tuple(sorted(containers, key=lambda c: (c.metadata.attempt, c.created_at), reverse=True)),
     )
 
 

@@ -77,6 +77,8 @@ class Memory:
     """By container name."""
     waiting: Mapping[str, Waiting] = field(default_factory=dict)
     """By container name: what the last attempt to start it met."""
+    ended: Mapping[str, float] = field(default_factory=dict)
+    """By container id: when it ended, on the clock of `now`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,7 +272,7 @@ def _too_early(pod: Pod, name: str, observed: Observed, memory: Memory, now: flo
     if ended is None or ended.state is not ContainerState.EXITED:
         return None
     delay = memory.delays.get(name)
-    until = waits_until(delay, ended.finished_at)
+    until = waits_until(delay, memory.ended.get(ended.id, ended.finished_at))
     if delay is None or until <= now:
         return None
     named = f"container={name} pod={pod.metadata.name}_{pod.metadata.namespace}({pod.metadata.uid})"

@@ -4,6 +4,7 @@ Always, OnFailure and Never say whether; the back-off says when. It grows from 1
 forgotten when a container had run (or rested) for 10 minutes.
 """
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from kybern.api.core_v1 import Container, EphemeralContainer, Pod
@@ -77,6 +78,18 @@ def after_restart(delay: RestartDelay | None, ended_at: float, now: float) -> Re
     if delay is None or ended_at - delay.updated_at > FORGOTTEN_AFTER_SECONDS:
         return RestartDelay(CRASH_FIRST_SECONDS, now)
     return RestartDelay(min(delay.seconds * 2, CRASH_MAX_SECONDS), now)
+
+
+def ends_seen(
+    known: Mapping[str, float], containers: Iterable[ContainerStatus], wall: float, monotonic: float
+) -> dict[str, float]:
+    """When each container ended, on a clock that never jumps; one that ended unseen is dated by the wall clock once."""
+    found: dict[str, float] = {}
+    for status in containers:
+        if status.state is ContainerState.EXITED:
+            age = min(max(wall - status.finished_at, 0.0), FORGOTTEN_AFTER_SECONDS)
+            found[status.id] = known.get(status.id, monotonic - age)
+    return found
 
 
 def duration_text(seconds: float) -> str:

@@ -246,7 +246,7 @@ class Starting:
 
     def _failed(self, pod: Pod, name: str, reason: str, message: str, retry: float = RETRY_SECONDS) -> NotStarted:
         self._tell(pod, name, "Warning", "Failed", f"Error: {message}")
-        return NotStarted(Waiting(reason, message, self.parts.clock.wall() + retry))
+        return NotStarted(Waiting(reason, message, self.parts.clock.monotonic() + retry))
 
     def _tell(self, pod: Pod, name: str, kind: str, reason: str, text: str) -> None:
         self.parts.recorder.event(pod, kind, reason, text, field_path=field_path(pod, name))

@@ -29,7 +29,7 @@ from kybern.kubelet.plan import CreateSandbox, KillContainer, Memory, Plan, Star
 from kybern.kubelet.probes.checks import check, check_simulated
 from kybern.kubelet.probes.prober import Inherited, Prober
 from kybern.kubelet.resources import pod_cgroup
-from kybern.kubelet.restarts import after_restart
+from kybern.kubelet.restarts import after_restart, ends_seen
 from kybern.kubelet.sandbox_config import grace_of, log_directory
 from kybern.kubelet.starting import NotStarted, SandboxFailed, Starting
 from kybern.kubelet.status import Circumstances, Verdict, pod_status, rejected
@@ -157,14 +157,15 @@ class PodWorker:
     # SYNCING
 
     async def _sync(self, tasks: asyncio.TaskGroup) -> None:
-        now = self.parts.clock.wall()
-        if self._is_over(now):
+        wall, now = self.parts.clock.wall(), self.parts.clock.monotonic()
+        if self._is_over(wall):
             self._enter(Fact.ENDED)
             return
         observed = self.observed
         pod_ip = ip_of(self.pod, observed, self.parts.config.node_ips)
         self.prober.follow(tasks, self.pod, observed, pod_ip, self.inherited)
-        self.memory = changed(self.memory, probes=dict(self.prober.results))
+        ended = ends_seen(self.memory.ended, observed.containers, wall, now)
+        self.memory = changed(self.memory, probes=dict(self.prober.results), ended=ended)
         planned = plan(self.pod, observed, now, self.memory)
         self._forget_waiting(now, planned)
         self._tell_of_backoff(planned.waiting)
@@ -173,7 +174,7 @@ class PodWorker:
         if planned.finished:
             self._enter(Fact.ENDED)
         elif not await self._carry_out(planned, observed):
-            await self._wait(self._until_next(planned, now))
+            await self._wait(min(self._deadline() - wall, (planned.wakes_at or float("inf")) - now))
         elif self.observed == observed:
             await self._wait(RECHECK_SECONDS)  # the runtime did not do what it said it did
 
@@ -191,11 +192,6 @@ class PodWorker:
         seconds = self.pod.spec.active_deadline_seconds
         started = self.writer.wanted.start_time
         return from_rfc3339(started) + seconds if seconds is not None and started else float("inf")
-
-    def _until_next(self, planned: Plan, now: float) -> float | None:
-        moments = [self._deadline(), planned.wakes_at or float("inf")]
-        soonest = min(moments)
-        return None if soonest == float("inf") else max(soonest - now, 0.0)
 
     def _forget_waiting(self, now: float, planned: Plan) -> None:
         """A reason to wait that is over is shown until the next attempt, and no longer than its container is wanted."""
@@ -253,7 +249,7 @@ class PodWorker:
             self._note_started(name)
             started = True
         if started and ended is not None:
-            self._note_restart(name, ended.finished_at)
+            self._note_restart(name, self.memory.ended.get(ended.id, 0.0))
             await bury(self.parts, self.observed)
         self._show()
         return started
@@ -268,7 +264,7 @@ class PodWorker:
         self.memory = changed(self.memory, waiting=known)
 
     def _note_restart(self, name: str, ended_at: float) -> None:
-        delay = after_restart(self.memory.delays.get(name), ended_at, self.parts.clock.wall())
+        delay = after_restart(self.memory.delays.get(name), ended_at, self.parts.clock.monotonic())
         self.memory = changed(self.memory, delays={**self.memory.delays, name: delay})
 
     # TERMINATING
@@ -367,8 +363,10 @@ class PodWorker:
             self.scope.reschedule(0)
 
     async def _wait(self, seconds: float | None, event: asyncio.Event | None = None) -> None:
+        """For news, or until the time has come; without a time where it is infinite."""
+        never = seconds is None or seconds == float("inf")
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(None if never else seconds):
                 await (event or self.wake).wait()
         except TimeoutError:
             pass

@@ -182,9 +182,13 @@ class Cluster:
 
 @asynccontextmanager
 async def cluster(
-    runtime: Simulated | None = None, api: FakeApi | None = None, seed: int = 1, **config: Any
+    runtime: Simulated | None = None,
+    api: FakeApi | None = None,
+    seed: int = 1,
+    clock: LoopClock | None = None,
+    **config: Any,
 ) -> AsyncIterator[Cluster]:
-    clock, ids = LoopClock(), Ids(seed)
+    clock, ids = clock or LoopClock(), Ids(seed)
     runtime, api = runtime or Simulated(clock), api or FakeApi()
     client = Client(InMemory(api))
     view = View(client, clock=clock, rng=ids.rng)

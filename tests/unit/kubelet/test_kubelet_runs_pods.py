@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from msgspec.structs import replace
 
 from kybern.aio.clock import LoopClock
@@ -389,5 +390,29 @@ def test_a_command_that_does_not_exist_is_an_error_and_then_backed_off_from(lab:
             assert status().last_state.terminated.reason == "StartError"
             assert status().last_state.terminated.exit_code == 128
             assert status().last_state.terminated.message == fault
+
+    lab.simulate(scenario)
+
+
+@pytest.mark.parametrize("jump", [3600.0, -3600.0, 10 * 365 * 86400.0])
+def test_a_clock_that_jumps_changes_no_delay_and_restarts_nothing(lab: Any, jump: float) -> None:
+    async def scenario() -> None:
+        clock = LoopClock()
+        runtime = Simulated(
+            clock, behave=lambda c: Behaviour(runs_seconds=1, exit_code=1) if c.metadata.name == "bad" else Behaviour()
+        )
+        async with lab.cluster(runtime=runtime, clock=clock) as cluster:
+            cluster.api.bind(lab.pod("web-1", Container(name="bad", image="i:1"), Container(name="good", image="i:1")))
+
+            def bad() -> Any:
+                statuses = cluster.api.pod("web-1").status.container_statuses
+                return statuses[0] if statuses else None
+
+            await cluster.until(lambda: bad() and bad().restart_count == 2)
+            await cluster.until(lambda: bad().state.waiting is not None)
+            clock.start += jump
+            assert 15 < await cluster.until(lambda: bad().restart_count == 3, 30) < 22
+            assert 35 < await cluster.until(lambda: bad().restart_count == 4, 60) < 45
+            assert cluster.api.pod("web-1").status.container_statuses[1].restart_count == 0
 
     lab.simulate(scenario)
