@@ -124,21 +124,23 @@ class Cache:
         """A part of the list; `at` a revision or 0 for now, `after` the key the former page ended with."""
         now = self.store.revision
         shown = self._snapshot(at) if at and at < self.changed else Snapshot(self.keys, self.items)
-        keys = self._range(shown.keys, selection, after)
-        if selection.everything and not limit:
-            return Page([shown.items[key] for key in keys], at or now, "", None)
+        first, last = self._range(shown.keys, selection, after)
+        if selection.everything:
+            end = min(first + limit, last) if limit else last
+            items = [shown.items[key] for key in shown.keys[first:end]]
+            return Page(items, at or now, items[-1].key if end < last else "", last - end or None)
         found: list[Item] = []
-        for position, key in enumerate(keys):
+        for key in shown.keys[first:last]:
             item = shown.items[key]
             if not selection.takes(item):
                 continue
             if limit and len(found) == limit:
-                remaining = len(keys) - position if selection.everything else None
-                return Page(found, at or now, found[-1].key, remaining)
+                return Page(found, at or now, found[-1].key, None)
             found.append(item)
         return Page(found, at or now, "", None)
 
-    def _range(self, keys: Sequence[str], selection: Selection, after: str) -> Sequence[str]:
+    def _range(self, keys: Sequence[str], selection: Selection, after: str) -> tuple[int, int]:
+        """Where in the order of keys what may be selected begins and ends."""
         first, last = 0, len(keys)
         if selection.namespace:
             start = f"{self.prefix}{selection.namespace}/"
@@ -148,7 +150,7 @@ class Cache:
                 last = bisect_right(keys, start + selection.name)
         if after:
             first = max(first, bisect_right(keys, after))
-        return keys[first:last]
+        return first, max(first, last)
 
     def _snapshot(self, at: int) -> Snapshot:
         """The state at a revision: the present without what came later."""
