@@ -5,6 +5,7 @@
 - `watch` replays the events after a revision, then follows; before the last compaction it is Expired.
 """
 
+import logging
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from kybern.apiserver.watcher import Watcher
 from kybern.registry.resource import Resource
 from kybern.store.interface import Change, Entry, Store
 from kybern.store.log import AFTER_SLASH
+
+log = logging.getLogger(__name__)
 
 SNAPSHOTS_MAX = 4  # kept for lists that are read in pages; each is a sorted tuple of references
 
@@ -88,9 +91,16 @@ class Cache:
             self.events.append(event)
             for group in self.audience.concerned(event):
                 group.take(event)
-            for call in self.on_event:
-                call(event)
+            self._tell(event)
         self.changed = changes[-1].revision
+
+    def _tell(self, event: Event) -> None:
+        """The server's own parts. One that fails has a fault, and the others still must hear of it."""
+        for call in self.on_event:
+            try:
+                call(event)
+            except Exception:
+                log.exception("a part of the server failed on a change of %s", self.prefix)
 
     def _apply(self, change: Change) -> Event:
         key = change.key

@@ -2,7 +2,8 @@
 
     machine = await open_machine(store, RESOURCES, clock, ids)
     objects = ClusterObjects(machine, lambda: RESOURCES)
-    server = ApiServer(machine, authenticate=..., authorizer=..., plugins=..., creators=..., connections=..., documents=...)
+    server = ApiServer(machine, RESOURCES, authenticate=..., authorizer=..., plugins=..., creators=..., connections=...,
+                       paths=..., documents=...)
     await serve(server, ...)            # kybern.web
     await server.run()                  # beside it: forgets old revisions, until cancelled
 

@@ -6,11 +6,14 @@
 """
 
 import asyncio
+import logging
 from collections.abc import Callable
 
 from kybern.apiserver.frames import Event, Form, frame
 from kybern.apiserver.item import Item, with_revision
 from kybern.apiserver.selection import Selection
+
+log = logging.getLogger(__name__)
 
 FRAMES_MAX = 10_000  # behind by more than this, listing again is cheaper
 BYTES_MAX = 16 * 1024 * 1024  # what one slow client may hold of the server's memory, frames shared with others aside
@@ -32,9 +35,15 @@ class Watcher:
         self._frames.append(data)
         self._bytes += len(data)
         if len(self._frames) > FRAMES_MAX or self._bytes > BYTES_MAX:
-            self.cut = True
-            self._frames.clear()
-            self.close()
+            self.end()
+        else:
+            self.wake()
+
+    def end(self) -> None:
+        """Cut it: what it has not read yet is dropped, for a part of it would be a gap."""
+        self.cut = True
+        self._frames.clear()
+        self.close()
         self.wake()
 
     def wake(self) -> None:
@@ -71,7 +80,13 @@ class Group:
         self._takes_all = selection.everything and not selection.namespace
 
     def take(self, event: Event) -> None:
-        found = self.frame(event)
+        try:
+            found = self.frame(event)
+        except Exception:  # a column or a selector of this resource has a fault: its watches end, nothing else does
+            log.exception("a watch of %s cannot go on", self.selection.resource.prefix)
+            for watcher in tuple(self.watchers):
+                watcher.end()
+            return
         if found is not None:
             for watcher in tuple(self.watchers):
                 watcher.push(found)

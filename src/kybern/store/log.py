@@ -5,11 +5,14 @@
 - Subscribers are found by the prefixes of the changed key, so a change costs the depth of its key, not their number.
 """
 
+import logging
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from operator import attrgetter
 
 from kybern.store.interface import Change, Compacted, Entry, FutureRevision
+
+log = logging.getLogger(__name__)
 
 Subscriber = Callable[[Sequence[Change]], None]
 
@@ -65,7 +68,10 @@ class Log:
         self.history.extend(changes)
         self.revision = changes[-1].revision
         for subscriber, seen in self._addressed(changes):
-            subscriber(seen)
+            try:
+                subscriber(seen)
+            except Exception:  # what is durable must be answered, whatever a subscriber makes of it
+                log.exception("a subscriber failed on revision %d", seen[-1].revision)
 
     def _addressed(self, changes: Iterable[Change]) -> Iterable[tuple[Subscriber, Sequence[Change]]]:
         """Each subscriber with the changes below its prefix."""

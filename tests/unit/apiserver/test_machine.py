@@ -292,3 +292,35 @@ async def test_a_client_that_goes_away_does_not_undo_its_write(tmp_path: Path, a
     assert plugin.told == ["admit", "committed"]
     assert (await api.get(f"{CONFIG_MAPS}/a")).status == 200
     await store.close()
+
+
+async def test_a_part_that_fails_on_a_change_stops_nobody(api: Any, config_map: Any) -> None:
+    heard: list[str] = []
+
+    def fails(old: Any, new: Any) -> None:
+        raise ZeroDivisionError
+
+    api.objects.on_change(ConfigMap, fails)
+    api.objects.on_change(ConfigMap, lambda old, new: heard.append(new.metadata.name))
+    api.store.subscribe("/registry/", lambda changes: 1 / 0)
+    stream = await api.watch(f"{CONFIG_MAPS}?watch=true")
+    assert (await api.post(CONFIG_MAPS, config_map)).status == 201
+    assert heard == ["a"]
+    assert await stream.take(1) == [("ADDED", "a")]
+    await stream.close()
+
+
+async def test_a_faulty_column_ends_its_watches_only(
+    api: Any, config_map: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await api.post(CONFIG_MAPS, config_map)
+    table = await api.watch(f"{CONFIG_MAPS}?watch=true", accept="application/json;as=Table;v=v1;g=meta.k8s.io")
+    plain = await api.watch(f"{CONFIG_MAPS}?watch=true")
+    await table.next()
+    await plain.next()
+    monkeypatch.setattr("kybern.apiserver.verbs.shown.table_of", lambda *_, **__: 1 / 0)
+    await api.patch(f"{CONFIG_MAPS}/a", {"data": {"k": "w"}})
+    assert await plain.take(1) == [("MODIFIED", "a")]
+    with pytest.raises(StopAsyncIteration):
+        await table.next()
+    await plain.close()
