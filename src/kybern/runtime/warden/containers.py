@@ -11,7 +11,7 @@ from kybern.linux import processes
 from kybern.linux.cgroups import Cgroups, DeviceRule, Limits
 from kybern.runtime.warden import records
 from kybern.runtime.warden.fdstore import Kept
-from kybern.runtime.warden.logs import Log
+from kybern.runtime.warden.logs import open_log
 from kybern.runtime.warden.loop import Loop
 from kybern.runtime.warden.process import Failure, Starting, start
 from kybern.runtime.warden.records import Record
@@ -132,7 +132,7 @@ class Containers:
             self._never_ran(container, container.request["spec"]["linux"].get("cgroupsPath") or "", failure)
             answer(container, failure)
             return
-        log = Log(container.record["log"]) if container.record["log"] else None
+        log = open_log(container.record["log"])
         container.streams = Streams(self.loop, log, starting.ours)
         self._watch(container)
         self.told(container)  # first, so that who asked already knows it when the answer comes
@@ -211,7 +211,10 @@ class Containers:
                 self.groups.remove(container.cgroup)
             except OSError:
                 pass  # a process that does not die yet; removing the container tries again
-        records.save(self.state_dir, container.id, container.record)
+        try:
+            records.save(self.state_dir, container.id, container.record)
+        except OSError:
+            pass  # a full disk: this warden still knows; the next one asks the kernel and the supervisor
 
     # Between start and end
 
@@ -263,7 +266,7 @@ class Containers:
             _close_all(descriptors)
 
     def _adopt_running(self, container: Container, descriptors: list[int]) -> None:
-        log = Log(container.record["log"]) if container.record["log"] else None
+        log = open_log(container.record["log"])
         container.streams = Streams(self.loop, log, dict(zip(names_of(descriptors), descriptors, strict=True)))
         if not records.alive(container.record):
             self._ended(container, self.kept.exits.pop(container.record["pid"], None))

@@ -29,22 +29,23 @@ class Log:
         os.close(old)
 
     def write(self, stream: str, data: bytes) -> None:
-        lines = (self.unfinished.pop(stream, b"") + data).split(b"\n")
-        rest = lines.pop()
+        text = self.unfinished.pop(stream, b"") + data
         begin = stamp(time.time_ns()) + b" " + stream.encode()
-        full = begin + b" F "
-        out: list[bytes] = []
-        for line in lines:
-            if len(line) > LINE_BYTES_MAX:
-                whole, line = self._parts(line, begin)
-                out += whole
-            out += (full, line, b"\n")
+        whole, newline, rest = text.rpartition(b"\n")
+        if newline and has_no_long_line(whole):
+            full = begin + b" F "
+            self._append(full + whole.replace(b"\n", b"\n" + full) + b"\n")
+        elif newline:
+            self._append(b"".join(self._long(line, begin) for line in whole.split(b"\n")))
         if len(rest) > LINE_BYTES_MAX:
-            whole, rest = self._parts(rest, begin)
-            out += whole
+            parts, rest = self._parts(rest, begin)
+            self._append(b"".join(parts))
         if rest:
             self.unfinished[stream] = rest
-        self._append(b"".join(out))
+
+    def _long(self, line: bytes, begin: bytes) -> bytes:
+        parts, last = self._parts(line, begin) if line else ([], b"")
+        return b"".join((*parts, begin, b" F ", last, b"\n"))
 
     def _parts(self, line: bytes, begin: bytes) -> tuple[list[bytes], bytes]:
         """All but the last piece of a long line as P records, and the last piece."""
@@ -67,6 +68,20 @@ class Log:
         self.unfinished.clear()
         os.close(self.descriptor)
         self.descriptor = -1
+
+
+def open_log(path: str) -> Log | None:
+    """None where it cannot be written: a container runs without its log rather than not at all."""
+    try:
+        return Log(path) if path else None
+    except OSError:
+        return None
+
+
+def has_no_long_line(text: bytes) -> bool:
+    """Quick and sometimes wrongly no: a line over the limit would cover one of these halves without a line end."""
+    half = LINE_BYTES_MAX // 2
+    return all(text.find(b"\n", at, at + half) >= 0 for at in range(0, len(text) - half + 1, half))
 
 
 def stamp(nanoseconds: int) -> bytes:

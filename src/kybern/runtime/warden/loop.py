@@ -2,6 +2,7 @@
 
 import select
 import time
+import traceback
 from collections.abc import Callable
 
 READ, WRITE = select.EPOLLIN, select.EPOLLOUT
@@ -34,8 +35,16 @@ class Loop:
             for descriptor, _ in self.epoll.poll(self._wait_seconds()):
                 callback = self.callbacks.get(descriptor)
                 if callback is not None:
-                    callback()
+                    self._guarded(callback, descriptor)
             self._due()
+
+    def _guarded(self, callback: Callable[[], None], descriptor: int) -> None:
+        """One container's trouble must not end the process that all depend on; what caused it is not watched on."""
+        try:
+            callback()
+        except Exception:  # noqa: BLE001 - written down; the others go on
+            traceback.print_exc()
+            self.forget(descriptor)
 
     def _wait_seconds(self) -> float:
         return max(0.0, min(at for at, _ in self.timers) - time.monotonic()) if self.timers else -1
@@ -45,4 +54,4 @@ class Loop:
         due = [timer for timer in self.timers if timer[0] <= now]
         self.timers = [timer for timer in self.timers if timer[0] > now]
         for _, callback in due:
-            callback()
+            self._guarded(callback, -1)

@@ -11,7 +11,7 @@ from kybern.linux import tty
 from kybern.runtime.warden.logs import Log
 from kybern.runtime.warden.loop import READ, WRITE, Loop
 
-READ_BYTES = 1 << 18
+READ_BYTES = 1 << 20  # a whole pipe
 UNREAD_BYTES_MAX = 4 << 20  # of one attached reader
 NAMES = ("stdin", "stdout", "stderr", "terminal")
 
