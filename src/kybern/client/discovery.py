@@ -1,28 +1,98 @@
 """Discovery: which kinds a server has, custom ones included, for the loops that act on all of them.
 
-Objects of any kind are then read as their metadata only (`Meta`), which every kind has in common.
+Objects of any kind are then read as their metadata only (`Meta`), which every kind has in common. Servers since 1.26 tell
+everything in two answers (aggregated discovery); others are asked group by group.
 """
 
 import asyncio
 from collections.abc import Iterator
 
+import msgspec
+
 from kybern.api.codec import decode
-from kybern.api.errors import ApiError
+from kybern.api.errors import ApiError, NotAcceptable
 from kybern.api.kind import Kind
 from kybern.api.meta_v1 import APIGroup, APIGroupList, APIResourceList
+from kybern.client.calls import JSON
 from kybern.client.client import Client, Meta
+
+AGGREGATED = f"{JSON};g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,{JSON}"
+
+
+class _Of(msgspec.Struct, frozen=True, rename="camel"):
+    kind: str = ""
+
+
+class _Resource(msgspec.Struct, frozen=True, rename="camel"):
+    resource: str
+    scope: str = ""
+    verbs: tuple[str, ...] = ()
+    response_kind: _Of = _Of()
+
+
+class _Version(msgspec.Struct, frozen=True, rename="camel"):
+    version: str
+    resources: tuple[_Resource, ...] = ()
+    freshness: str = "Current"
+
+
+class _Named(msgspec.Struct, frozen=True):
+    name: str = ""
+
+
+class _Group(msgspec.Struct, frozen=True):
+    metadata: _Named = _Named()
+    versions: tuple[_Version, ...] = ()
+
+
+class _Groups(msgspec.Struct, frozen=True):
+    kind: str = ""
+    items: tuple[_Group, ...] = ()
 
 
 async def discover(client: Client) -> tuple[list[Kind], list[str]]:
     """The preferred version of every kind, and the groups and versions that did not answer."""
+    answers = await asyncio.gather(_aggregated(client, "/api"), _aggregated(client, "/apis"))
+    if any(answer.kind != "APIGroupDiscoveryList" for answer in answers):
+        return await _group_by_group(client)
+    kinds, failed = [], []
+    for group in (group for answer in answers for group in answer.items if group.versions):
+        preferred = group.versions[0]
+        if preferred.freshness == "Stale":
+            failed.append(f"{group.metadata.name}/{preferred.version}")
+        kinds += [_kind(group.metadata.name, preferred.version, found) for found in preferred.resources]
+    return kinds, failed
+
+
+async def _aggregated(client: Client, path: str) -> _Groups:
+    try:
+        return decode(_Groups, await client.request("GET", path, accept=AGGREGATED))
+    except NotAcceptable:
+        return _Groups()
+
+
+def _kind(group: str, version: str, found: _Resource) -> Kind:
+    return Kind(
+        type=Meta,
+        list_type=None,
+        group=group,
+        version=version,
+        kind=found.response_kind.kind,
+        plural=found.resource,
+        namespaced=found.scope == "Namespaced",
+        verbs=found.verbs,
+    )
+
+
+async def _group_by_group(client: Client) -> tuple[list[Kind], list[str]]:
     groups = decode(APIGroupList, await client.request("GET", "/apis")).groups
-    wanted = ["v1", *(preferred(group) for group in groups)]
+    wanted = ["v1", *(_preferred(group) for group in groups)]
     answers = await asyncio.gather(*(_resources(client, version) for version in wanted))
     failed = [version for version, answer in zip(wanted, answers, strict=True) if answer is None]
-    return [kind for answer in answers if answer is not None for kind in kinds_of(answer)], failed
+    return [kind for answer in answers if answer is not None for kind in _kinds_of(answer)], failed
 
 
-def preferred(group: APIGroup) -> str:
+def _preferred(group: APIGroup) -> str:
     version = group.preferred_version or group.versions[0]
     return version.group_version
 
@@ -35,7 +105,7 @@ async def _resources(client: Client, group_version: str) -> APIResourceList | No
         return None
 
 
-def kinds_of(answer: APIResourceList) -> Iterator[Kind]:
+def _kinds_of(answer: APIResourceList) -> Iterator[Kind]:
     group, _, version = answer.group_version.rpartition("/")
     for resource in answer.resources:
         if "/" not in resource.name:  # not a subresource

@@ -16,6 +16,7 @@ from itertools import count
 from msgspec.structs import replace
 
 from kybern.aio.clock import Clock, from_rfc3339, rfc3339
+from kybern.api.coordination_v1 import Lease
 from kybern.api.core_v1 import (
     ContainerState,
     ContainerStateRunning,
@@ -52,6 +53,7 @@ class SimulatedNodes:
         """How long a pod takes to stop."""
         self.silent: set[str] = set()
         self._addresses = count(1)
+        self._leases: dict[str, Lease] = {}
 
     def silence(self, name: str) -> None:
         self.silent.add(name)
@@ -76,7 +78,8 @@ class SimulatedNodes:
                 node = await register(name, client)
             if needs_report(node, now):
                 node = await client.update_status(healthy(node, rfc3339(now)))
-            await renew_node_lease(client, name, node.metadata.uid or "", self.clock, None)
+            known = self._leases.pop(name, None)
+            self._leases[name] = await renew_node_lease(client, name, node.metadata.uid or "", self.clock, known)
         except ApiError:
             pass  # the next beat tries again
 

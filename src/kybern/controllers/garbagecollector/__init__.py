@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
+from kybern.api.apiextensions_v1 import CustomResourceDefinition
+from kybern.api.apiregistration_v1 import APIService
 from kybern.api.codec import decode, to_builtins
 from kybern.api.errors import ApiError, Conflict, Invalid, NotFound
 from kybern.api.kind import Kind
@@ -39,7 +41,9 @@ from kybern.reconcile import Running
 from kybern.reconcile.controller import Surroundings
 from kybern.reconcile.queue import Queue
 
-DISCOVER_SECONDS = 30.0
+DISCOVER_SECONDS = 300.0
+RETRY_SECONDS = 1.0
+SERVES = (CustomResourceDefinition, APIService)
 WORKERS = 20
 
 log = logging.getLogger(__name__)
@@ -59,8 +63,11 @@ class Collector:
         self.shared: set[Kind] = set()
         self.reflecting: dict[Kind, asyncio.Task[None]] = {}
         self.ready = asyncio.Event()
+        self.served_changed = asyncio.Event()
 
     async def run(self) -> None:
+        for of in SERVES:
+            self.around.view.on_change(of, lambda old, new: self.served_changed.set())
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._follow_kinds(tasks))
             for _ in range(WORKERS):
@@ -77,7 +84,17 @@ class Collector:
             else:
                 self.kinds = kinds
                 self._follow(collectable(kinds), complete=not failed, tasks=tasks)
-            await self.around.clock.sleep(DISCOVER_SECONDS if self.kinds else 1.0)
+            self.served_changed.clear()
+            await self._until_served_changes(DISCOVER_SECONDS if self.kinds else RETRY_SECONDS)
+
+    async def _until_served_changes(self, seconds_max: float) -> None:
+        """Until a custom kind or an aggregated API comes, changes or goes; at most so long."""
+        try:
+            async with asyncio.timeout(seconds_max):
+                await self.served_changed.wait()
+        except TimeoutError:
+            return
+        await self.around.clock.sleep(RETRY_SECONDS)  # the server needs a moment to serve it
 
     def _follow(self, kinds: Iterable[Kind], *, complete: bool, tasks: asyncio.TaskGroup) -> None:
         wanted = {kind: self._shared(kind) for kind in kinds}
@@ -216,4 +233,4 @@ async def run(around: Surroundings) -> None:
     await Collector(around).run()
 
 
-GARBAGECOLLECTOR = Running(name="garbagecollector", by=run)
+GARBAGECOLLECTOR = Running(name="garbagecollector", by=run, kinds=SERVES)
