@@ -9,6 +9,7 @@ import pytest
 
 from kybern.linux import beneath, cgroup_detect, device_filter, mounts, processes
 from kybern.linux.cgroups import Cgroups, DeviceRule, Limits
+from kybern.linux.cgroups_v2 import V2
 
 pytestmark = pytest.mark.linux
 
@@ -95,7 +96,25 @@ def test_a_group_limits_counts_and_kills(group: tuple[Cgroups, str]) -> None:
     groups.create(path)
 
 
-@pytest.mark.skipif(not (UNIFIED / "cgroup.procs").exists(), reason="no v2 tree beside v1 to try the filter in")
+@pytest.mark.skipif(not (UNIFIED / "cgroup.procs").exists(), reason="no v2 tree beside v1 to try it in")
+def test_a_v2_group_freezes_and_kills(tmp_path: Path) -> None:
+    groups, path = V2(str(UNIFIED)), f"/kybern-test-{tmp_path.name}/inner"
+    groups.create(path)
+    child = os.fork()
+    if child == 0:
+        signal.pause()
+        os._exit(0)
+    groups.join(path, child)
+    assert groups.pids(path) == [child]
+    groups.freeze(path, True)
+    groups.freeze(path, False)
+    groups.kill(path)
+    os.waitpid(child, 0)
+    groups.remove(path)
+    groups.remove_empty(os.path.dirname(path))
+
+
+@pytest.mark.skipif(not (UNIFIED / "cgroup.procs").exists(), reason="no v2 tree beside v1 to try it in")
 def test_a_device_filter_allows_only_its_rules(tmp_path: Path) -> None:
     directory = UNIFIED / f"kybern-test-{tmp_path.name}"
     directory.mkdir()

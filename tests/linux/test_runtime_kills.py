@@ -1,15 +1,19 @@
 """kill -9 of the warden at any moment: running containers stay as they are, and nothing is leaked."""
 
 import asyncio
+import json
+import os
 import random
+import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from runtime_fixtures import Pod, cgroup_of, pod
-from warden_process import inventory
+from warden_process import inventory, native
 
-from kybern.runtime.cri import ContainerState, RuntimeFault
+from kybern.linux import mounts
+from kybern.runtime.cri import ContainerState, RuntimeFault, SandboxState
 
 pytestmark = pytest.mark.linux
 
@@ -54,3 +58,24 @@ async def test_kills_at_random_moments_leave_running_containers_alone(web: Pod, 
     assert left == [steady]
     await web.runtime.remove_pod_sandbox(web.sandbox)
     assert inventory(tmp_path, cgroup_of(tmp_path))[:2] == ([], [])
+
+
+async def test_after_a_reboot_everything_is_known_to_have_ended(web: Pod) -> None:
+    """What a reboot takes: processes, namespaces and mounts. What it leaves: the disk."""
+    identifier = await web.run("sleep", "1000")
+    pid = (await web.runtime.container_status(identifier)).pid
+    await web.runtime.close()
+    web.node.kill_warden()
+    os.kill(pid, signal.SIGKILL)
+    mounts.unmount_beneath(str(web.node.run))
+    state = web.node.data / "containers" / identifier / "state.json"
+    state.write_text(json.dumps(json.loads(state.read_text()) | {"boot": "another", "pid": os.getpid()}))
+    web.node.start_warden()
+    async with native(web.node) as again:
+        status = await again.container_status(identifier)
+        assert (status.state, status.exit_code, status.reason) == (ContainerState.EXITED, 255, "Unknown")
+        assert [each.state for each in await again.list_pod_sandboxes()] == [SandboxState.NOT_READY]
+        with pytest.raises(RuntimeFault, match="is not running"):
+            await again.exec_sync(identifier, ["true"], 5)
+        await again.remove_pod_sandbox(web.sandbox)
+        assert (await again.list_containers(), await again.list_pod_sandboxes()) == ([], [])

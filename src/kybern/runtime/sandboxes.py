@@ -66,8 +66,8 @@ class Sandboxes:
                 self.by_id[identifier] = record if self._intact(record) else replace(record, ready=False)
 
     def _intact(self, record: SandboxRecord) -> bool:
-        path = self.path(record, "network")
-        return record.ready and (not path or netns.exists(path))
+        pins = [path for kind in ("network", "ipc", "uts") if (path := self.path(record, kind))]
+        return record.ready and os.path.exists(self.resolv_conf_path(record)) and all(map(netns.exists, pins))
 
     def get(self, identifier: str) -> SandboxRecord:
         found = self.by_id.get(identifier)
