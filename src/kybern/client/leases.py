@@ -54,8 +54,11 @@ class LeaderElection:
                 keeping = tasks.create_task(self._keep())
                 await lead()
                 keeping.cancel()
-        except* LostLease as lost:
-            raise LostLease(f"lost the lease {self.namespace}/{self.name}") from lost
+        except ExceptionGroup as failures:
+            # Not `except*`: what is raised there comes out in a group again, or not, by the Python that runs.
+            if failures.subgroup(LostLease) is None:
+                raise
+            raise LostLease(f"lost the lease {self.namespace}/{self.name}") from failures
         finally:
             await self.release()
 
