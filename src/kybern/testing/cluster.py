@@ -28,6 +28,8 @@ from kybern.apiserver.objects import ClusterObjects
 from kybern.apiserver.request import User
 from kybern.apiserver.server import ApiServer, open_machine
 from kybern.client import Client, InMemory, Transport, View
+from kybern.client.leases import NODE_RENEW_SECONDS
+from kybern.controllers.nodelifecycle import GRACE_SECONDS
 from kybern.controllers.table import account_of, controllers
 from kybern.reconcile import run_controllers
 from kybern.reconcile.controller import Loop
@@ -91,26 +93,27 @@ def is_sign_of_life(key: str) -> bool:
     return key.startswith(("/registry/leases/", "/registry/minions/", "/registry/events/"))
 
 
+def all_controllers(grace_seconds: float) -> tuple[Loop, ...]:
+    return controllers(
+        root_certificate=ROOT_CERTIFICATE, cluster_cidr="10.244.0.0/16", node_grace_seconds=grace_seconds
+    )
+
+
 class ControlProcess:
     """The controllers with a View of their own, as they run in a process of their own; it can be killed and started."""
 
     def __init__(
-        self, tasks: asyncio.TaskGroup, clock: Clock, ids: Ids, connect: Connect, loops: Sequence[Loop] | None
-    ):
+        self, tasks: asyncio.TaskGroup, clock: Clock, ids: Ids, connect: Connect, loops: Sequence[Loop], *, named: bool
+    ) -> None:
+        """`named`: each loop shows its own account, and has that account's rights only."""
         self.tasks, self.clock, self.ids, self.connect, self.loops = tasks, clock, ids, connect, loops
+        self.client_of = self._account if named else None
         self.running: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
-        loops = (
-            self.loops
-            if self.loops is not None
-            else controllers(root_certificate=ROOT_CERTIFICATE, cluster_cidr="10.244.0.0/16")
-        )
         client = Client(self.connect(""), user_agent="control")
         view = View(client, clock=self.clock, rng=self.ids.rng)
-        running = run_controllers(
-            client, view, loops, clock=self.clock, ids=self.ids, client_of=self._account if self.loops is None else None
-        )
+        running = run_controllers(client, view, self.loops, clock=self.clock, ids=self.ids, client_of=self.client_of)
         self.running = [self.tasks.create_task(view.run()), self.tasks.create_task(running)]
 
     def kill(self) -> None:
@@ -123,16 +126,23 @@ class ControlProcess:
 
 @asynccontextmanager
 async def running(
-    nodes: Sequence[str] = ("n1",), *, seed: int = 1, loops: Sequence[Loop] | None = None, faults: Faults | None = None
+    nodes: Sequence[str] = ("n1",),
+    *,
+    seed: int = 1,
+    loops: Sequence[Loop] | None = None,
+    faults: Faults | None = None,
+    beat_seconds: float = NODE_RENEW_SECONDS,
 ) -> AsyncIterator[Cluster]:
     """`loops`: instead of all controllers, each with its own account's rights, and the small scheduler. `faults` lie
-    between the controllers and the API server."""
+    between the controllers and the API server. `beat_seconds`: nodes of simulations over weeks report less often."""
     clock, ids = LoopClock(), Ids(seed)
     store = MemoryStore()
     server = await api_server(store, clock, ids)
     client = Client(InMemory(server), user_agent="simulation")
     view = View(client, clock=clock, rng=ids.rng)
-    simulated = SimulatedNodes(nodes, clock)
+    simulated = SimulatedNodes(nodes, clock, beat_seconds=beat_seconds)
+    grace = beat_seconds / NODE_RENEW_SECONDS * GRACE_SECONDS
+    every = loops if loops is not None else all_controllers(grace)
     others = (*((BINDER,) if loops is None else ()), *simulated.loops())
 
     def connect(account: str) -> Transport:
@@ -140,7 +150,7 @@ async def running(
         return Faulty(plain, faults, clock, ids.rng) if faults is not None else plain
 
     async with asyncio.TaskGroup() as tasks:
-        control = ControlProcess(tasks, clock, ids, connect, loops)
+        control = ControlProcess(tasks, clock, ids, connect, every, named=loops is None)
         control.start()
         beside = [
             tasks.create_task(view.run()),

@@ -46,11 +46,19 @@ REPORT_SECONDS = 300.0
 
 
 class SimulatedNodes:
-    def __init__(self, names: Sequence[str], clock: Clock, *, graceful_seconds: float = 0.0) -> None:
+    def __init__(
+        self,
+        names: Sequence[str],
+        clock: Clock,
+        *,
+        graceful_seconds: float = 0.0,
+        beat_seconds: float = NODE_RENEW_SECONDS,
+    ) -> None:
         self.names = list(names)
         self.clock = clock
         self.graceful_seconds = graceful_seconds
         """How long a pod takes to stop."""
+        self.beat_seconds = beat_seconds
         self.silent: set[str] = set()
         self._addresses = count(1)
         self._leases: dict[str, Lease] = {}
@@ -64,7 +72,7 @@ class SimulatedNodes:
     def loops(self) -> tuple[Loop, ...]:
         return (
             Controller(name="simulated-kubelet", reconciles=Pod, by=self.run_pod, workers=20, resync_seconds=60.0),
-            Periodic(name="simulated-heartbeat", every_seconds=NODE_RENEW_SECONDS, by=self.beat, reads=(Node,)),
+            Periodic(name="simulated-heartbeat", every_seconds=self.beat_seconds, by=self.beat, reads=(Node,)),
         )
 
     async def beat(self, view: View, client: Client, context: Context) -> None:
