@@ -39,16 +39,13 @@ from kybern.runtime.cri import (
     SandboxStatus,
 )
 from kybern.runtime.execution import Executions
-from kybern.runtime.images.image import ReadyImage
 from kybern.runtime.images.store import ImageStore
 from kybern.runtime.machine import (
     DEFAULT_SIGNAL,
-    host_devices,
-    localhost_profile,
-    look_like,
     refuse_apparmor,
     signal_number,
 )
+from kybern.runtime.placement import Placement
 from kybern.runtime.sandboxes import NoNetwork, Sandboxes, SandboxRecord
 from kybern.runtime.warden_client import Event, WardenClient, WardenError
 
@@ -81,7 +78,7 @@ class NativeRuntime:
         )
         self.executions = Executions(self.warden)
         self.cgroups = cgroup_detect.detect()
-        self.available = frozenset(capabilities.bounding())
+        self.placement = Placement(self.sandboxes, self.records, images, frozenset(capabilities.bounding()))
         self.changed: dict[str, asyncio.Event] = {}
         self.listeners: list[asyncio.Queue[str]] = []
         self.task: asyncio.Task[None] | None = None
@@ -196,7 +193,7 @@ class NativeRuntime:
             raise RuntimeFault("CreateContainerError", f"image {config.image!r} not found")
         refuse_apparmor(config)
         identifier = self._new_id()
-        spec = oci.container_spec(config, image.defaults, self._surroundings(identifier, sandbox, config, image))
+        spec = oci.container_spec(config, image.defaults, self.placement.of(identifier, sandbox, config, image))
         log_path = f"{sandbox.config.log_directory}/{config.log_path}" if config.log_path else ""
         self.records.make_writable_layer(identifier)
         record = ContainerRecord(
@@ -211,54 +208,6 @@ class NativeRuntime:
         self.records.save(record)
         self._tell(identifier)
         return identifier
-
-    def _surroundings(
-        self, identifier: str, sandbox: SandboxRecord, config: ContainerConfig, image: ReadyImage
-    ) -> oci.Surroundings:
-        parent = sandbox.config.cgroup_parent or "/kybern"
-        return oci.Surroundings(
-            sandbox=sandbox.config,
-            cgroup=f"{parent.rstrip('/')}/{identifier}",
-            network_path=self.sandboxes.path(sandbox, "network"),
-            ipc_path=self.sandboxes.path(sandbox, "ipc"),
-            uts_path=self.sandboxes.path(sandbox, "uts"),
-            pid_path=self._pid_path(sandbox, config),
-            shm_path=self.sandboxes.shm_path(sandbox),
-            resolv_conf=self.sandboxes.resolv_conf_path(sandbox),
-            capabilities=self.available,
-            host_devices=host_devices(config),
-            volume_mounts=tuple(self._volumes(identifier, image)) if config.security.readonly_rootfs else (),
-            image_mounts={mount.image: self._image_directory(mount.image) for mount in config.mounts if mount.image},
-            seccomp=localhost_profile(config),
-        )
-
-    def _pid_path(self, sandbox: SandboxRecord, config: ContainerConfig) -> str:
-        options = config.security.namespaces
-        if options.pid == NamespaceMode.POD and sandbox.holder_pid:
-            return f"/proc/{sandbox.holder_pid}/ns/pid"
-        if options.pid == NamespaceMode.TARGET:
-            state = self.records.states.get(options.target_id, {})
-            if state.get("status") != "running":
-                raise RuntimeFault("CreateContainerError", f"target container {options.target_id!r} is not running")
-            return f"/proc/{state['pid']}/ns/pid"
-        return ""
-
-    def _volumes(self, identifier: str, image: ReadyImage) -> list[tuple[str, str]]:
-        """A VOLUME of an image lies in the container's writable layer, with what the image has there. Only under a
-        read-only root it needs a directory of its own, which looks as in the image."""
-        found = []
-        for number, path in enumerate(image.defaults.volumes):
-            directory = self.records.path(identifier) / "volumes" / str(number)
-            directory.mkdir(parents=True, exist_ok=True)
-            look_like(directory, path, image.layers)
-            found.append((str(directory), path))
-        return found
-
-    def _image_directory(self, identifier: str) -> str:
-        image = self.images.get(identifier)
-        if image is None or len(image.layers) != 1:
-            raise RuntimeFault("CreateContainerError", f"image {identifier!r} cannot be mounted as a volume")
-        return image.layers[0]
 
     async def start_container(self, container_id: str) -> None:
         record = self.records.get(container_id)

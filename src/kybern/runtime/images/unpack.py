@@ -56,10 +56,11 @@ class Measured:
 
 
 class Layer:
-    def __init__(self, target: str, parents: list[str]) -> None:
+    def __init__(self, target: str, parents: list[str], size_max: int) -> None:
         flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
         self.root = os.open(target, flags)
         self.parents = [os.open(path, flags) for path in parents]
+        self.size_max = size_max
         self.written = 0
         self.times: list[tuple[str, int]] = []
 
@@ -170,8 +171,8 @@ class Layer:
         with os.fdopen(descriptor, "wb", 0) as opened:
             while content is not None and (piece := content.read(PIECE)):
                 self.written += len(piece)
-                if self.written > BYTES_MAX:
-                    raise Refused(f"layer is larger than {BYTES_MAX} bytes unpacked")
+                if self.written > self.size_max:  # a sparse file is longer than what the archive has of it
+                    raise Refused(f"layer is larger than {self.size_max} bytes unpacked")
                 opened.write(piece)
             os.fchown(descriptor, *owner(entry))
             os.fchmod(descriptor, entry.mode & MODE_MASK)
@@ -248,7 +249,7 @@ def decompressed(blob: IO[bytes], compression: str) -> IO[bytes]:
 
 def unpack(blob: IO[bytes], compression: str, target: str, parents: list[str]) -> dict[str, Any]:
     measured = Measured(decompressed(blob, compression), os.fstat(blob.fileno()).st_size)
-    layer = Layer(target, parents)
+    layer = Layer(target, parents, measured.size_max)
     count = 0
     with tarfile.open(fileobj=measured, mode="r|", errors="surrogateescape", encoding="utf-8") as tar:  # type: ignore[call-overload]
         for entry in tar:
