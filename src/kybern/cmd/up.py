@@ -9,6 +9,7 @@ import asyncio
 import os
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -62,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
         cluster = chosen(args)
     except ValueError as error:
         return progress.failed(str(error))
-    found = list(problems(look(cluster.data, cluster.bind_address, cluster.port)))
+    found = [*problems(look(cluster.data, cluster.bind_address, cluster.port)), *address_problems(cluster)]
     fatal = [problem for problem in found if not problem.containers_only]
     if fatal:
         return explain(fatal, progress)
@@ -82,14 +83,26 @@ def chosen(args: argparse.Namespace) -> Cluster:
     )  # fmt: skip
 
 
-def routed_networks() -> list[IPv4Network]:
-    """What this machine has routes to; empty where it cannot be asked (no Linux)."""
+def routed_networks(but_by: str = "") -> list[IPv4Network]:
+    """What this machine has routes to, except by one link; empty where it cannot be asked (no Linux)."""
     if sys.platform != "linux":
         return []
     from kybern.linux.netlink import Netlink
 
     with Netlink() as here:
-        return [IPv4Network(route.destination) for route in here.routes() if ":" not in route.destination]
+        link = here.link(but_by) if but_by else None
+        routes = [route for route in here.routes() if link is None or route.index != link.index]
+    return [IPv4Network(route.destination) for route in routes if ":" not in route.destination]
+
+
+def address_problems(cluster: Cluster) -> Iterator[Problem]:
+    """A cluster keeps its addresses, so somebody else may have taken them since."""
+    if not cluster.simulated and cluster.index in config.overlapping(routed_networks(cluster.bridge)):
+        pods, services = config.ranges(cluster.index)
+        yield Problem(
+            f"this machine has routes into {pods} or {services}, which the cluster in {cluster.data} uses",
+            f"stop what uses them, or start afresh: kybern reset --data-dir {cluster.data}",
+        )
 
 
 def already_up(cluster: Cluster, args: argparse.Namespace, progress: Progress) -> int:
