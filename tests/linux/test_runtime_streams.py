@@ -84,6 +84,19 @@ async def test_an_exec_that_is_let_go_is_killed(web: Pod) -> None:
             await asyncio.sleep(0.05)
 
 
+async def test_an_exec_that_nobody_waits_for_any_more_is_killed(web: Pod) -> None:
+    identifier = await web.run("sleep", "1000")
+    asked = asyncio.ensure_future(web.runtime.exec(identifier, ["sleep", "99"], stdin=False, tty=False))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    asked.cancel()
+    await asyncio.gather(asked, return_exceptions=True)
+    await web.runtime.exec_sync(identifier, ["true"], 10)
+    async with asyncio.timeout(10):
+        while b"sleep 99" in (await web.runtime.exec_sync(identifier, ["ps", "-o", "args"], 10)).stdout:
+            await asyncio.sleep(0.05)
+
+
 async def test_attach_sees_what_is_written_and_writes_what_is_read(web: Pod) -> None:
     script = "while read line; do echo got $line; done; echo end"
     identifier = await web.run("sh", "-c", script, stdin=True, stdin_once=True)

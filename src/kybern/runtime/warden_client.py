@@ -77,12 +77,16 @@ class WardenClient:
         try:
             async with asyncio.timeout(CALL_SECONDS):
                 return await future
-        except asyncio.CancelledError:
-            future.add_done_callback(_close_descriptors)
-            raise
+        except TimeoutError:
+            raise ConnectionError(f"no answer in {CALL_SECONDS:.0f} s") from None
         finally:
-            if future.done():
-                self.waiting.pop(number, None)
+            self.waiting.pop(number, None)
+
+    def tell(self, op: str, **fields: Any) -> None:
+        """Without waiting for an answer; nothing when there is no warden."""
+        if self.socket is not None:
+            self.outbox.put({"op": op, "id": 0, **fields})
+            self._send()
 
     async def _wait_connected(self) -> None:
         """A warden that was killed is back in a moment."""
@@ -139,12 +143,18 @@ class WardenClient:
             return
         future = self.waiting.pop(message["id"], None)
         if future is None or future.done():
-            for descriptor in descriptors:
-                os.close(descriptor)
+            self._decline(message, descriptors)
         elif "error" in message:
             future.set_exception(WardenError(message["error"], message["code"]))
         else:
             future.set_result((message["ok"], descriptors))
+
+    def _decline(self, message: Event, descriptors: list[int]) -> None:
+        """An answer that nobody waits for any more: its streams are closed, and a process that was started ends."""
+        for descriptor in descriptors:
+            os.close(descriptor)
+        if "exec" in message.get("ok", {}):
+            self.tell("kill_exec", exec=message["ok"]["exec"])
 
     def _send(self) -> None:
         if self.socket is None:
@@ -159,9 +169,3 @@ class WardenClient:
             loop.remove_writer(self.socket)
         else:
             loop.add_writer(self.socket, self._send)
-
-
-def _close_descriptors(future: "asyncio.Future[tuple[Event, list[int]]]") -> None:
-    if not future.cancelled() and future.exception() is None:
-        for descriptor in future.result()[1]:
-            os.close(descriptor)
