@@ -51,6 +51,7 @@ class ServerProtocol(asyncio.Protocol):
         self.reading = True
         self.body: Inflow | None = None
         self.body_pieces: list[bytes] = []
+        self.wrapping_bytes = 0  # Of a chunked body, since its last byte: chunk extensions and trailers.
         self.deadline = inf
         self.write_checked = inf
         self.write_left = 0
@@ -103,6 +104,7 @@ class ServerProtocol(asyncio.Protocol):
                 return
         elif self.body is not None:
             self.deadline = self.loop.time() + self.limits.body_stall_seconds
+            self.wrapping_bytes += len(data)
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -116,6 +118,8 @@ class ServerProtocol(asyncio.Protocol):
             self.refuse(cause.status, str(cause))
         except httptools.HttpParserError as error:
             self.refuse(400, str(error).lower())
+        if self.body is not None and self.wrapping_bytes > self.limits.head_bytes_max:
+            self.refuse(431, "trailer fields too large")  # The parser would keep them all.
         self.pace()
 
     # The parser calls these.
@@ -162,12 +166,14 @@ class ServerProtocol(asyncio.Protocol):
             raise BadRequest("an upgrade request with a body")  # The parser would take the body for the new protocol.
         expects = "expect" in headers and headers["expect"].lower() == "100-continue"
         if length > self.limits.small_body_bytes_max or "transfer-encoding" in headers or (expects and length):
+            self.wrapping_bytes = 0
             self.body = incoming.inflow = Inflow(self.pace)
             incoming.request.body = IncomingBody(self.body, self.send_continue if expects else None)
             self.accept(incoming)
 
     def on_body(self, body: bytes) -> None:
         if self.body is not None:
+            self.wrapping_bytes = 0
             self.body.feed(body)
         else:
             self.body_pieces.append(body)

@@ -125,6 +125,22 @@ async def test_a_chunked_body_is_streamed_to_the_handler() -> None:
     assert answer.endswith(b"\r\n\r\nabcde")
 
 
+@pytest.mark.parametrize("wrapping", [b"0\r\nX: ", b"1;x="], ids=["trailer", "chunk extension"])
+async def test_what_wraps_a_body_is_bounded_too(wrapping: bytes) -> None:
+    begun = asyncio.Event()
+
+    async def reading(request: Request) -> Response:
+        begun.set()
+        return await echo(request)
+
+    async with serving(reading, replace(LIMITS, head_bytes_max=10_000)) as server, wire(server) as peer:
+        await peer.send(b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n" + wrapping)
+        await begun.wait()
+        for _ in range(20):
+            await peer.send(b"a" * 1000)
+        assert (await peer.answer())[0] == 431
+
+
 async def test_a_long_body_waits_for_the_handler_and_not_in_memory() -> None:
     go = asyncio.Event()
 
