@@ -194,6 +194,15 @@ def test_a_bomb_is_refused_early(target: Target, monkeypatch: pytest.MonkeyPatch
     assert sum(path.stat().st_size for path in target.root.rglob("*")) < 8 << 20
 
 
+def test_a_sparse_file_counts_with_its_whole_length(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kybern.runtime.images.unpack.SMALL_BYTES", 1 << 20)
+    info, content = entry("f", b"x")
+    info.pax_headers = {"GNU.sparse.size": str(1 << 36), "GNU.sparse.map": "0,1"}
+    with pytest.raises(Refused, match="larger than"):
+        target.unpack(archive([(info, content)]))
+    assert (target.root / "f").stat().st_size < 8 << 20
+
+
 @pytest.mark.parametrize("damage", ["truncated", "junk", "empty"])
 def test_a_damaged_archive_is_refused_or_has_another_digest(target: Target, damage: str) -> None:
     whole = gzip.compress(archive([entry("f", b"x" * 100_000)]))
