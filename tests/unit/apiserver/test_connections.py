@@ -183,7 +183,13 @@ async def test_a_proxy_path_without_an_end_is_redirected(api: Any, front: Client
     assert (answer.status, answer.headers["Location"]) == (301, "/api/v1/nodes/n1/proxy/")
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1", "169.254.169.254", "0.0.0.0", "::1", "224.0.0.1", "", "localhost"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("127.0.0.1", "169.254.169.254", "0.0.0.0", "::1", "224.0.0.1", "", "localhost"),
+        *("::ffff:127.0.0.1", "::ffff:169.254.169.254", "::ffff:0:0", "fe80::1%lo"),
+    ],
+)
 async def test_a_pod_cannot_be_made_to_point_at_the_server(api: Any, front: Client, address: str) -> None:
     with pytest.raises(BadRequest, match="address not allowed"):
         check_place(address, "80")

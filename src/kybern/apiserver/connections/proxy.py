@@ -8,7 +8,7 @@ whatever address somebody writes into a status.
 
 import ssl
 from dataclasses import dataclass
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address
 
 from kybern.aio.ids import Ids
 from kybern.api.core_v1 import Endpoints, Node, Pod, Service
@@ -108,6 +108,8 @@ def check_place(host: str, port: str) -> None:
         number = int(port)
     except ValueError:
         raise BadRequest("address not allowed") from None
+    if isinstance(ip, IPv6Address) and ip.ipv4_mapped is not None:
+        ip = ip.ipv4_mapped  # the kernel connects to that
     if ip.is_loopback or ip.is_link_local or ip.is_unspecified or ip.is_multicast or not 0 < number < 65536:
         raise BadRequest("address not allowed")
 
