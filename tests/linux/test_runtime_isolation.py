@@ -144,6 +144,20 @@ async def test_the_runtime_itself_cannot_be_run(web: Pod) -> None:
         await web.runtime.start_container(identifier)
 
 
+async def test_a_script_cannot_name_the_runtimes_own_file(web: Pod, tmp_path: Path) -> None:
+    """`#!/proc/self/exe` makes the kernel open the file that the warden's child runs from: a sealed copy in memory."""
+    assert os.readlink(f"/proc/{web.node.pid}/exe").startswith("/memfd:")
+    (tmp_path / "volume").mkdir()
+    script = tmp_path / "volume" / "script"
+    script.write_text("#!/proc/self/exe\n")
+    script.chmod(0o755)
+    mount = Mount(container_path="/data", host_path=str(tmp_path / "volume"))
+    with pytest.raises(RuntimeFault):  # this image has no loader for that program; one that has it gets a copy
+        await web.run("/data/script", mounts=(mount,))
+    with pytest.raises(OSError), open(f"/proc/{web.node.pid}/exe", "r+b") as program:
+        program.write(b"x")
+
+
 async def test_mount_targets_cannot_leave_the_container(web: Pod, tmp_path: Path) -> None:
     """A volume whose content is a link out of it, mounted into by another volume."""
     outside, volume, other = tmp_path / "outside", tmp_path / "volume", tmp_path / "other"

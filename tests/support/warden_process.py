@@ -13,7 +13,6 @@ from kybern.linux import cgroup_detect, mounts, processes
 from kybern.runtime.cleanup import cleanup
 from kybern.runtime.images.store import ImageStore
 from kybern.runtime.native import NativeRuntime, containers_dir, warden_socket
-from kybern.runtime.warden import launch
 from kybern.runtime.warden.fdstore import Keeper
 
 
@@ -30,8 +29,10 @@ class Node:
         self.keeper = Keeper(str(self.run / "keeper.sock"))
 
     def start_warden(self) -> None:
-        arguments = launch.arguments(warden_socket(self.run), containers_dir(self.data), str(self.run / "keeper.sock"))
-        self.pid = os.posix_spawn(sys.executable, [sys.executable, *arguments], {"PATH": "/usr/bin:/bin"})
+        arguments = ["--socket", warden_socket(self.run), "--state-dir", containers_dir(self.data)]
+        arguments += ["--keeper", str(self.run / "keeper.sock")]
+        command = [sys.executable, "-m", "kybern.runtime.warden", *arguments]
+        self.pid = os.posix_spawn(sys.executable, command, {"PATH": "/usr/bin:/bin"})
 
     def kill_warden(self) -> None:
         os.kill(self.pid, signal.SIGKILL)
