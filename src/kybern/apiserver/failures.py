@@ -3,7 +3,7 @@
 import logging
 
 from kybern.api.codec import encode
-from kybern.api.errors import ApiError, BadRequest, InternalError, RequestEntityTooLarge, ServiceUnavailable
+from kybern.api.errors import ApiError, BadRequest, InternalError, RequestEntityTooLarge
 from kybern.apiserver.formats import JSON, Format, answer
 from kybern.store.interface import StoreError
 from kybern.web import http
@@ -26,7 +26,9 @@ def as_api_error(error: Exception) -> ApiError:
         return BadRequest(str(error))
     if isinstance(error, StoreError):
         log.error("the store refused: %s", error)
-        return ServiceUnavailable("the store cannot be written now, please try again later", retry_after_seconds=5)
+        # Without Retry-After: clients would try again for a minute and say nothing, where a disk is full until
+        # somebody makes room.
+        return InternalError(f"the store cannot be written: {error}")
     log.error("a request failed inside the server", exc_info=error)
     return InternalError("an internal error occurred; the server's log says more")
 

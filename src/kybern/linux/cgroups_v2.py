@@ -17,7 +17,7 @@ class V2:
         """Each level hands its controllers down to the next; only the last may hold processes."""
         here = self.root
         for name in path.strip("/").split("/"):
-            for controller in set(WANTED) & set(read(f"{here}/cgroup.controllers").split()):
+            for controller in sorted(set(WANTED) & set(read(f"{here}/cgroup.controllers").split())):
                 try:
                     write(f"{here}/cgroup.subtree_control", f"+{controller}")
                 except OSError:

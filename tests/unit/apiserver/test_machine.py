@@ -226,15 +226,16 @@ async def test_what_was_written_is_there_after_a_restart(tmp_path: Path, api: An
     await store.close()
 
 
-async def test_a_store_that_cannot_write_is_unavailable(tmp_path: Path, api: Any, config_map: Any) -> None:
+async def test_a_store_that_cannot_write_says_why_and_reads_go_on(tmp_path: Path, api: Any, config_map: Any) -> None:
     store = await SqliteStore.open(tmp_path / "db")
     machine = await open_machine(store, RESOURCES, api.clock, Ids(2))
     api.server = ApiServer(machine, RESOURCES, authenticate=jane, authorizer=Everything())
     await api.post(CONFIG_MAPS, config_map)
     await store.close()
     answer = await api.post(CONFIG_MAPS, config_map | {"metadata": {"name": "b"}})
-    assert (answer.status, answer.body["reason"]) == (503, "ServiceUnavailable")
-    assert answer.headers["Retry-After"] == "5"
+    assert (answer.status, answer.body["reason"]) == (500, "InternalError")
+    assert answer.body["message"] == "the store cannot be written: the store is closed"
+    assert "Retry-After" not in answer.headers, "clients would try again for a minute and say nothing"
     assert (await api.get(f"{CONFIG_MAPS}/a")).status == 200, "reads go on"
     assert (await api.get("/readyz")).status == 500
     assert (await api.get("/readyz/store")).raw == b"internal server error: the store is closed\n"
