@@ -26,6 +26,7 @@ PROPAGATION = {
 NO_DATA = {*ATTRIBUTES, *PROPAGATION, "rw", "bind", "rbind", "rro", "strictatime", "relatime", "suid", "dev", "exec"}
 KERNEL_DIRECTORIES = ("/proc", "/sys", "/dev")
 """Must be plain directories of the image: a link there would be the start of many known escapes."""
+WRITABLE_BY_ALL = ("/tmp", "/var/tmp")
 
 DEVICE_LINKS = {"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1",
                 "stderr": "/proc/self/fd/2", "ptmx": "pts/ptmx"}  # fmt: skip
@@ -89,17 +90,28 @@ def mount_root(rootfs: Spec, staging: str) -> int:
 
 
 def hiding_layer(directory: str, paths: Sequence[str]) -> str:
-    """A layer of opaque directories: nothing of the layers below shows through them."""
+    """A layer of opaque directories and empty files: nothing of the layers below shows through them."""
     for path in paths:
-        target = directory
-        for name in path.strip("/").split("/"):
-            target = f"{target}/{name}"
-            if not os.path.isdir(target):
-                os.makedirs(target)
-                _look_like(target, target.removeprefix(directory))
-        os.chmod(target, 0o1777 if path == "/tmp" else 0o755)
-        os.setxattr(target, "trusted.overlay.opaque", b"y")
+        above, _, name = path.strip("/").rpartition("/")
+        target = f"{_make_like_below(directory, above)}/{name}"
+        if os.path.isdir(path) or not os.path.lexists(path):
+            _make_like_below(directory, path.strip("/"))
+            os.chmod(target, 0o1777 if path in WRITABLE_BY_ALL else 0o755)
+            os.setxattr(target, "trusted.overlay.opaque", b"y")
+        else:
+            os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
     return directory
+
+
+def _make_like_below(directory: str, path: str) -> str:
+    """The directory `path` in a layer, each part with the looks of the machine's own."""
+    target = directory
+    for name in path.split("/") if path else ():
+        target = f"{target}/{name}"
+        if not os.path.isdir(target):
+            os.makedirs(target)
+            _look_like(target, target.removeprefix(directory))
+    return target
 
 
 def _look_like(made: str, original: str) -> None:
