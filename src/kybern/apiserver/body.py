@@ -8,13 +8,12 @@ from kybern.api.kind import Kind
 from kybern.api.meta_v1 import DeleteOptions
 from kybern.api.strict import Malformed, cannot_be_handled, decode, decode_value, strict_error, unrecognized
 from kybern.api.yaml import NotYaml, parse
+from kybern.apiserver.binary import PROTOBUF
 from kybern.apiserver.formats import JSON, MEDIA, YAML
 from kybern.apiserver.options import Writing
 from kybern.registry.resource import Obj
 from kybern.web.http import BodyTooLarge, Request
 
-PROTOBUF = "application/vnd.kubernetes.protobuf"
-READ = (*MEDIA, PROTOBUF)
 YAML_TYPES = (YAML, "application/x-yaml", "text/yaml")
 LIMIT = 3 * 1024 * 1024
 YAML_BYTES_MAX = 1024 * 1024  # reading YAML takes a hundred times as long as JSON
@@ -53,7 +52,7 @@ def object_in(body: bytes, media: str, kind: Kind, writing: Writing) -> Obj:
         elif media == PROTOBUF:  # what it does not know was dropped, as upstream drops it
             obj, problems = decode_value(kind.type, protobuf.decode(body), False)
         else:
-            raise unsupported(READ)
+            raise unsupported(MEDIA)
     except Malformed as error:
         raise malformed(kind, body, error) from None
     check_kind(obj, kind)
@@ -107,7 +106,7 @@ def delete_options(body: bytes, media: str) -> DeleteOptions:
         elif media == JSON:
             options = decode(DeleteOptions, body, False)[0]
         else:
-            raise unsupported(READ)
+            raise unsupported(MEDIA)
     except Malformed as error:
         raise unrecognized("DeleteOptions", error, body) from None
     if options.kind not in (None, "", "DeleteOptions"):

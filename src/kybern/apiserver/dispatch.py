@@ -7,7 +7,7 @@ from kybern.api.codec import encode
 from kybern.api.errors import MethodNotAllowed, NotFound
 from kybern.apiserver.body import body_of, media_type, object_in
 from kybern.apiserver.connect import Connections, Creators, address
-from kybern.apiserver.formats import answer, negotiate
+from kybern.apiserver.formats import answer, format_for
 from kybern.apiserver.machine import Machine, admit, reserved, validate
 from kybern.apiserver.options import writing_of
 from kybern.apiserver.request import Admission, ApiRequest, Layer
@@ -142,7 +142,7 @@ class Dispatch:
         creator = self.creators.get(kind.group_resource)
         if creator is None or request.attributes.verb != "create":
             raise MethodNotAllowed(part.NOT_ALLOWED)
-        format_ = negotiate(http.headers.get("accept", ""), ())
+        format_ = format_for(kind, http.headers.get("accept", ""), ())
         agent = http.headers.get("user-agent", "")
         writing = writing_of(request.params, request.user, agent, "CreateOptions", request.warnings)
         sent: Any = object_in(await body_of(http), media_type(http), kind, writing)

@@ -3,8 +3,8 @@
 import logging
 
 from kybern.api.codec import encode
-from kybern.api.errors import ApiError, BadRequest, InternalError, RequestEntityTooLarge
-from kybern.apiserver.formats import JSON, Format, answer
+from kybern.api.errors import ApiError, BadRequest, InternalError, NotAcceptable, RequestEntityTooLarge
+from kybern.apiserver.formats import PLAIN, Format, answer
 from kybern.store.interface import StoreError
 from kybern.web import http
 from kybern.web.http import BodyTooLarge, Response
@@ -35,7 +35,8 @@ def as_api_error(error: Exception) -> ApiError:
 
 def failure(error: Exception, format_: Format) -> Response:
     told = as_api_error(error)
-    response = answer(status_body(told), Format(format_.media) if format_.media != JSON else Format(), told.code)
+    form = PLAIN if isinstance(told, NotAcceptable) else Format(format_.media)
+    response = answer(status_body(told), form, told.code)
     if told.retry_after_seconds is not None:
         response.headers = {**response.headers, "Retry-After": str(told.retry_after_seconds)}
     return response

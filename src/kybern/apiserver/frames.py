@@ -1,4 +1,4 @@
-"""Watch events as they travel: one JSON object a line."""
+"""Watch events as they travel: one JSON object a line. (`binary` has the other form.)"""
 
 from collections.abc import Callable
 
@@ -6,12 +6,8 @@ from msgspec import Struct
 
 from kybern.apiserver.item import Item
 
-Form = Callable[[bytes], bytes]
-"""Served bytes to what this client wants to see of them: itself, its metadata, a table."""
-
-
-def as_served(served: bytes) -> bytes:
-    return served
+Form = Callable[[str, bytes], bytes]
+"""An event's type and the served bytes of its object to the frame that this client wants."""
 
 
 def frame(type_: str, obj: bytes) -> bytes:
@@ -19,12 +15,11 @@ def frame(type_: str, obj: bytes) -> bytes:
 
 
 def bookmark(api_version: str, kind: str, revision: int, *, initial_events_end: bool = False) -> bytes:
-    """Says that everything up to a revision has been sent."""
+    """The object of an event that says that everything up to a revision has been sent."""
     marks = ',"annotations":{"k8s.io/initial-events-end":"true"}' if initial_events_end else ""
-    return frame(
-        "BOOKMARK",
-        f'{{"kind":"{kind}","apiVersion":"{api_version}","metadata":{{"resourceVersion":"{revision}"{marks}}}}}'.encode(),
-    )
+    return (
+        f'{{"kind":"{kind}","apiVersion":"{api_version}","metadata":{{"resourceVersion":"{revision}"{marks}}}}}'
+    ).encode()
 
 
 class Event(Struct, gc=False):

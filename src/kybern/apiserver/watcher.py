@@ -9,7 +9,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from kybern.apiserver.frames import Event, Form, frame
+from kybern.apiserver.frames import Event, Form
 from kybern.apiserver.item import Item, with_revision
 from kybern.apiserver.selection import Selection
 
@@ -96,9 +96,9 @@ class Group:
         old, new = event.old, event.new
         was = old is not None and (self._takes_all or self.selection.takes(old))
         if new is not None and (self._takes_all or self.selection.takes(new)):
-            return frame("MODIFIED" if was else "ADDED", self.form(new.served))
+            return self.form("MODIFIED" if was else "ADDED", new.served)
         if was and old is not None:
-            return frame("DELETED", self.form(gone(old, event.revision)))
+            return self.form("DELETED", gone(old, event.revision))
         return None
 
 

@@ -199,7 +199,7 @@ async def test_answers_can_be_yaml(api: Any) -> None:
 
 async def test_the_first_wish_that_can_be_met_is(api: Any) -> None:
     await fill(api, "a")
-    for accept in ("application/vnd.kubernetes.protobuf, application/json", "text/html;q=0.9,*/*;q=0.8", ""):
+    for accept in ("application/cbor, application/json", "text/html;q=0.9,*/*;q=0.8", ""):
         assert (await api.get(f"{CONFIG_MAPS}/a", accept=accept)).headers["Content-Type"] == "application/json"
 
 

@@ -13,7 +13,7 @@ from kybern.api.invalid import required
 from kybern.api.kind import Kind
 from kybern.api.strict import Malformed, decode_value, parse
 from kybern.apiserver.body import body_of, from_yaml, mind
-from kybern.apiserver.formats import answer, negotiate
+from kybern.apiserver.formats import answer, format_for
 from kybern.apiserver.machine import Machine
 from kybern.apiserver.meta import changed_meta, meta_of
 from kybern.apiserver.options import Writing, one, writing_of
@@ -31,7 +31,7 @@ APPLY_TYPES = ("application/apply-patch+yaml", "application/apply-patch+json")
 
 async def apply(machine: Machine, storage: Storage, request: ApiRequest, sub: Subresource | None = None) -> Response:
     http, at = request.http, request.attributes
-    format_ = negotiate(http.headers.get("accept", ""))
+    format_ = format_for(storage.resource.kind, http.headers.get("accept", ""))
     agent = http.headers.get("user-agent", "")
     writing = writing_of(request.params, request.user, agent, "PatchOptions", request.warnings)
     if not one(request.params, "fieldManager"):

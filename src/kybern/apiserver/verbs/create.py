@@ -2,7 +2,7 @@
 
 from kybern.api.errors import BadRequest
 from kybern.apiserver.body import body_of, media_type, object_in
-from kybern.apiserver.formats import answer, negotiate
+from kybern.apiserver.formats import answer, format_for
 from kybern.apiserver.machine import Machine
 from kybern.apiserver.meta import changed_meta, meta_of
 from kybern.apiserver.options import writing_of
@@ -16,7 +16,7 @@ from kybern.web.http import Response
 
 async def create(machine: Machine, storage: Storage, request: ApiRequest) -> Response:
     http = request.http
-    format_ = negotiate(http.headers.get("accept", ""))
+    format_ = format_for(storage.resource.kind, http.headers.get("accept", ""))
     agent = http.headers.get("user-agent", "")
     writing = writing_of(request.params, request.user, agent, "CreateOptions", request.warnings)
     body = await body_of(http)

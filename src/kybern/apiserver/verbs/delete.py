@@ -6,10 +6,11 @@ from kybern.api.codec import encode
 from kybern.api.errors import About, BadRequest, NotFound, invalid
 from kybern.api.invalid import FieldError, invalid_value, not_supported
 from kybern.api.meta_v1 import DeleteOptions, Preconditions, Status, StatusDetails
+from kybern.apiserver.binary import PROTOBUF, listed
 from kybern.apiserver.body import body_of, delete_options, media_type
 from kybern.apiserver.deletion import Deleted
 from kybern.apiserver.deletion import delete as remove
-from kybern.apiserver.formats import answer, negotiate
+from kybern.apiserver.formats import PROTOBUF_HEADERS, answer, format_for
 from kybern.apiserver.item import Item
 from kybern.apiserver.machine import Machine
 from kybern.apiserver.meta import replace
@@ -32,7 +33,7 @@ RETURNED = {
 
 async def delete(machine: Machine, storage: Storage, request: ApiRequest) -> Response:
     at, http = request.attributes, request.http
-    format_ = negotiate(http.headers.get("accept", ""))
+    format_ = format_for(storage.resource.kind, http.headers.get("accept", ""))
     options = await options_of(request)
     deleted = await remove(machine, storage, at.namespace, at.name, options, writing_for(request, options))
     if deleted.gone and storage.resource.kind.plural not in RETURNED:
@@ -48,7 +49,7 @@ def success(storage: Storage, name: str, deleted: Deleted) -> bytes:
 
 
 async def delete_collection(machine: Machine, storage: Storage, request: ApiRequest) -> Response:
-    format_ = negotiate(request.http.headers.get("accept", ""), ())
+    format_ = format_for(storage.resource.kind, request.http.headers.get("accept", ""), ())
     options = await options_of(request)
     if options.preconditions and (options.preconditions.uid or options.preconditions.resource_version):
         raise BadRequest("preconditions cannot be used for a collection")
@@ -63,6 +64,9 @@ async def delete_collection(machine: Machine, storage: Storage, request: ApiRequ
             raise errors.exceptions[0] from None
         gone += filter(None, (task.result() for task in tasks))
     kind = storage.resource.kind
+    if format_.media == PROTOBUF:
+        pieces = await listed(kind, {"resourceVersion": str(page.revision)}, gone)
+        return Response(200, PROTOBUF_HEADERS, pieces)
     head = (
         f'{{"kind":"{kind.kind}List","apiVersion":"{kind.api_version}",'
         f'"metadata":{{"resourceVersion":"{page.revision}"}},"items":['

@@ -1,7 +1,7 @@
 """GET of one object: bytes that are there already."""
 
 from kybern.api.errors import not_found
-from kybern.apiserver.formats import PLAIN, answer, negotiate
+from kybern.apiserver.formats import PLAIN, answer, format_for
 from kybern.apiserver.machine import Machine
 from kybern.apiserver.options import one
 from kybern.apiserver.request import ApiRequest
@@ -19,7 +19,7 @@ async def get(machine: Machine, storage: Storage, request: ApiRequest) -> Respon
         await check_not_future(machine, version_number(one(request.params, "resourceVersion")))
     if item is None:
         raise not_found(storage.about(at.name))
-    format_ = negotiate(request.http.headers.get("accept", ""))
+    format_ = format_for(storage.resource.kind, request.http.headers.get("accept", ""))
     if format_ is PLAIN or not format_.transform:
         return answer(item.served, format_, pretty=bool(request.params) and pretty(request))
     return answer(shown(storage, item.served, format_, machine.clock, include_of(request.params)), format_)

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from kybern.api.errors import BadRequest, Expired
+from kybern.apiserver.binary import PROTOBUF, listed
 from kybern.apiserver.cache import Page
-from kybern.apiserver.formats import Format, answer, negotiate
+from kybern.apiserver.formats import PROTOBUF_HEADERS, Format, answer, format_for
 from kybern.apiserver.machine import Machine
 from kybern.apiserver.options import Params, one, whole_number
 from kybern.apiserver.request import ApiRequest
@@ -20,13 +21,19 @@ from kybern.web.http import Response
 
 async def list_objects(machine: Machine, storage: Storage, request: ApiRequest) -> Response:
     params = request.params
-    format_ = negotiate(request.http.headers.get("accept", ""))
+    format_ = format_for(storage.resource.kind, request.http.headers.get("accept", ""))
     selection = selected(storage, request)
     if not params:
         page = storage.cache.page(selection)
     else:
         page = await page_for(machine, storage, selection, params)
     token = token_for(page.revision, storage.cache.prefix, page.next) if page.next else ""
+    if format_.media == PROTOBUF:
+        served = [item.served for item in page.items]
+        pieces = await listed(
+            storage.resource.kind, list_meta(page, token), served, metadata_only=bool(format_.transform)
+        )
+        return Response(200, PROTOBUF_HEADERS, pieces)
     if format_.transform:
         return answer(transformed(machine, storage, page, token, format_, include_of(params)), format_)
     pretty = bool(params) and one(params, "pretty") in ("true", "1")
@@ -79,15 +86,10 @@ def joined(storage: Storage, page: Page, token: str) -> Sequence[bytes]:
 
 
 def transformed(machine: Machine, storage: Storage, page: Page, token: str, format_: Format, include: str) -> bytes:
-    meta: dict[str, Any] = {"resourceVersion": str(page.revision)}
-    if token:
-        meta["continue"] = token
-    if page.remaining is not None:
-        meta["remainingItemCount"] = page.remaining
     served = [item.served for item in page.items]
     if format_.transform == "Table":
         now = machine.clock.wall()
-        return table_of(storage.resource, served, format_.version, now, include, list_meta=meta)
+        return table_of(storage.resource, served, format_.version, now, include, list_meta=list_meta(page, token))
     items = b",".join(partial(one, format_.version) for one in served)
     more = f',"continue":"{token}"' if token else ""
     if page.remaining is not None:
@@ -97,6 +99,15 @@ def transformed(machine: Machine, storage: Storage, page: Page, token: str, form
         f'"metadata":{{"resourceVersion":"{page.revision}"{more}}},"items":['
     )
     return head.encode() + items + b"]}"
+
+
+def list_meta(page: Page, token: str) -> dict[str, Any]:
+    meta: dict[str, Any] = {"resourceVersion": str(page.revision)}
+    if token:
+        meta["continue"] = token
+    if page.remaining is not None:
+        meta["remainingItemCount"] = page.remaining
+    return meta
 
 
 def include_of(params: Params) -> str:

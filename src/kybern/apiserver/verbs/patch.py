@@ -16,7 +16,7 @@ from kybern.api.kind import Kind
 from kybern.api.patches import apply_json_patch, apply_merge_patch, apply_strategic_patch
 from kybern.api.strict import Malformed, decode_value, parse
 from kybern.apiserver.body import body_of, media_type, mind, unsupported
-from kybern.apiserver.formats import answer, negotiate
+from kybern.apiserver.formats import answer, format_for
 from kybern.apiserver.machine import Machine
 from kybern.apiserver.meta import changed_meta, meta_of
 from kybern.apiserver.options import Writing, writing_of
@@ -42,7 +42,7 @@ async def patch(machine: Machine, storage: Storage, request: ApiRequest) -> Resp
     media = media_type(http)
     if media in APPLY_TYPES:
         return await apply(machine, storage, request)
-    format_ = negotiate(http.headers.get("accept", ""))
+    format_ = format_for(storage.resource.kind, http.headers.get("accept", ""))
     agent = http.headers.get("user-agent", "")
     writing = writing_of(request.params, request.user, agent, "PatchOptions", request.warnings)
     kind = storage.resource.kind

@@ -1,9 +1,11 @@
-"""An object in the form that its reader asked for: itself, its metadata, or a row of a table."""
+"""An object in the form that its reader asked for: itself, its metadata, or a row of a table; alone or in an event."""
 
-from collections.abc import Callable
+from functools import cache
 
 from kybern.aio.clock import Clock
+from kybern.apiserver.binary import PROTOBUF, binary_frame
 from kybern.apiserver.formats import Format
+from kybern.apiserver.frames import Form, frame
 from kybern.apiserver.item import metadata_of
 from kybern.apiserver.storage import Storage
 from kybern.apiserver.tables import table_of
@@ -23,8 +25,21 @@ def partial(served: bytes, version: str) -> bytes:
     return head + metadata_of(served) + b"}"
 
 
-def form_for(storage: Storage, format_: Format, clock: Clock, include: str) -> Callable[[bytes], bytes] | None:
-    """The same, for the events of a watch; None where they go out as they are."""
+def framing(format_: Format) -> Form:
+    """Frames around objects as they are."""
+    return binary_frame if format_.media == PROTOBUF else frame
+
+
+def form_for(storage: Storage, format_: Format, clock: Clock, include: str) -> Form:
+    """The same, for the events of a watch. Equal wishes get the same function, so that they share their frames."""
     if not format_.transform:
-        return None
-    return lambda served: shown(storage, served, format_, clock, include)
+        return framing(format_)
+    if format_.transform != "Table":
+        return metadata_form(framing(format_), format_.version)
+    framed = framing(format_)
+    return lambda type_, served: framed(type_, shown(storage, served, format_, clock, include))
+
+
+@cache
+def metadata_form(framed: Form, version: str) -> Form:
+    return lambda type_, served: framed(type_, partial(served, version))

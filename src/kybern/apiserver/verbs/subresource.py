@@ -6,7 +6,7 @@ from kybern.api.kind import Kind
 from kybern.api.meta_v1 import Status
 from kybern.apiserver.body import body_of, media_type, object_in
 from kybern.apiserver.connect import Creator
-from kybern.apiserver.formats import Format, answer, negotiate
+from kybern.apiserver.formats import Format, answer, format_for
 from kybern.apiserver.machine import Machine, admit, reserved, validate
 from kybern.apiserver.meta import changed_meta, meta_of
 from kybern.apiserver.options import writing_of
@@ -30,7 +30,7 @@ async def read(machine: Machine, storage: Storage, sub: Subresource, request: Ap
     item = storage.cache.get(at.namespace, at.name)
     if item is None:
         raise not_found(storage.about(at.name))
-    format_ = negotiate(request.http.headers.get("accept", ""))
+    format_ = format_for(kind_of(storage, sub), request.http.headers.get("accept", ""))
     if sub.kind is None:
         return answer(shown(storage, item.served, format_, machine.clock), format_)
     entry = Entry(item.key, item.value, item.created, item.revision)
@@ -39,7 +39,7 @@ async def read(machine: Machine, storage: Storage, sub: Subresource, request: Ap
 
 async def replace(machine: Machine, storage: Storage, sub: Subresource, request: ApiRequest) -> Response:
     http, at = request.http, request.attributes
-    format_ = negotiate(http.headers.get("accept", ""))
+    format_ = format_for(kind_of(storage, sub), http.headers.get("accept", ""))
     agent = http.headers.get("user-agent", "")
     writing = writing_of(request.params, request.user, agent, "UpdateOptions", request.warnings)
     writing.subresource = sub.name
@@ -59,7 +59,7 @@ async def patch(machine: Machine, storage: Storage, sub: Subresource, request: A
     media = media_type(http)
     if media in APPLY_TYPES and sub.kind is None:
         return await apply(machine, storage, request, sub)
-    format_ = negotiate(http.headers.get("accept", ""))
+    format_ = format_for(kind_of(storage, sub), http.headers.get("accept", ""))
     agent = http.headers.get("user-agent", "")
     writing = writing_of(request.params, request.user, agent, "PatchOptions", request.warnings)
     writing.subresource = sub.name
@@ -81,7 +81,7 @@ async def post(
 ) -> Response:
     """A body that does something to the object: a creator's business, or the resource's own rule."""
     http, at = request.http, request.attributes
-    format_ = negotiate(http.headers.get("accept", ""), ())
+    format_ = format_for(kind_of(storage, sub), http.headers.get("accept", ""), ())
     agent = http.headers.get("user-agent", "")
     writing = writing_of(request.params, request.user, agent, "CreateOptions", request.warnings)
     writing.subresource = sub.name

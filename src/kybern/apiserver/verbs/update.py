@@ -4,7 +4,7 @@ from typing import Any
 
 from kybern.api.errors import MODIFIED, BadRequest, Conflict, conflict
 from kybern.apiserver.body import body_of, media_type, object_in
-from kybern.apiserver.formats import answer, negotiate
+from kybern.apiserver.formats import answer, format_for
 from kybern.apiserver.machine import Machine
 from kybern.apiserver.meta import changed_meta, meta_of
 from kybern.apiserver.options import writing_of
@@ -18,7 +18,7 @@ from kybern.web.http import Response
 
 async def update(machine: Machine, storage: Storage, request: ApiRequest) -> Response:
     http, at = request.http, request.attributes
-    format_ = negotiate(http.headers.get("accept", ""))
+    format_ = format_for(storage.resource.kind, http.headers.get("accept", ""))
     agent = http.headers.get("user-agent", "")
     writing = writing_of(request.params, request.user, agent, "UpdateOptions", request.warnings)
     body = await body_of(http)

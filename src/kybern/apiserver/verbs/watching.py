@@ -12,16 +12,17 @@ from dataclasses import dataclass
 from kybern.api.errors import About, Expired, invalid
 from kybern.api.invalid import forbidden_field
 from kybern.api.selectors import FieldRequirement, FieldSelector
+from kybern.apiserver.binary import PROTOBUF
 from kybern.apiserver.failures import status_body
-from kybern.apiserver.formats import Format, negotiate
-from kybern.apiserver.frames import as_served, bookmark, frame
+from kybern.apiserver.formats import JSON, Format, format_for
+from kybern.apiserver.frames import bookmark
 from kybern.apiserver.machine import Machine
 from kybern.apiserver.options import Params, flag, one, whole_number
 from kybern.apiserver.request import ApiRequest
 from kybern.apiserver.selection import Selection
 from kybern.apiserver.storage import Storage
 from kybern.apiserver.verbs.listing import include_of, selected
-from kybern.apiserver.verbs.shown import form_for
+from kybern.apiserver.verbs.shown import form_for, framing
 from kybern.apiserver.verbs.versions import check_not_future, version_number
 from kybern.apiserver.watcher import Watcher
 from kybern.web.http import Response
@@ -30,8 +31,7 @@ TIMEOUT_SECONDS_MIN = 1800  # upstream ends a watch that names no end after half
 BOOKMARK_SECONDS = 60.0
 INITIAL_BYTES = 64 * 1024  # of a long first list, how much goes out at a time
 
-HEADERS = {"Content-Type": "application/json", "Cache-Control": "no-cache, private"}
-STREAM_HEADERS = {"Content-Type": "application/json;stream=watch", "Cache-Control": "no-cache, private"}
+NO_CACHE = {"Cache-Control": "no-cache, private"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +46,20 @@ class Wishes:
 
 async def watch(machine: Machine, storage: Storage, request: ApiRequest) -> Response:
     params = request.params
-    format_ = negotiate(request.http.headers.get("accept", ""))
+    format_ = format_for(storage.resource.kind, request.http.headers.get("accept", ""))
     selection = selected(storage, request)
     if request.attributes.name and not selection.name:
         selection = named(selection, request.attributes.name)
     wishes = wishes_of(machine, params)
     await check_not_future(machine, wishes.after)
     stream = WatchStream(machine, storage, selection, format_, include_of(params), wishes)
-    return Response(200, STREAM_HEADERS if format_.streams else HEADERS, stream.frames())
+    return Response(200, {"Content-Type": content_type(format_), **NO_CACHE}, stream.frames())
+
+
+def content_type(format_: Format) -> str:
+    if format_.media == PROTOBUF:
+        return f"{PROTOBUF};stream=watch"
+    return f"{JSON};stream=watch" if format_.streams else JSON
 
 
 def named(selection: Selection, name: str) -> Selection:
@@ -97,7 +103,9 @@ class WatchStream:
         self.storage = storage
         self.selection = selection
         self.wishes = wishes
-        self.form = form_for(storage, format_, machine.clock, include) or as_served
+        self.framed = framing(format_)
+        self.form = form_for(storage, format_, machine.clock, include)
+        self.tabular = format_.transform == "Table"  # whose rows cannot be made of a mere version
         self.bookmark_due = False
         self.over = False
 
@@ -107,7 +115,7 @@ class WatchStream:
         try:
             watcher = cache.watch(self.selection, self.form, after=revision if wishes.initial else wishes.after)
         except Expired as error:
-            yield frame("ERROR", status_body(error))
+            yield self.framed("ERROR", status_body(error))
             return
         timers = self._timers(watcher)
         try:
@@ -156,7 +164,7 @@ class WatchStream:
         waiting: list[bytes] = []
         size = 0
         for item in self.storage.cache.page(self.selection).items:
-            waiting.append(frame("ADDED", self.form(item.served)))
+            waiting.append(self.form("ADDED", item.served))
             size += len(waiting[-1])
             if size > INITIAL_BYTES:
                 pieces.append(b"".join(waiting))
@@ -167,4 +175,5 @@ class WatchStream:
 
     def _bookmark(self, revision: int, *, initial_events_end: bool = False) -> bytes:
         kind = self.storage.resource.kind
-        return bookmark(kind.api_version, kind.kind, revision, initial_events_end=initial_events_end)
+        obj = bookmark(kind.api_version, kind.kind, revision, initial_events_end=initial_events_end)
+        return self.framed("BOOKMARK", obj) if self.tabular else self.form("BOOKMARK", obj)
