@@ -36,6 +36,11 @@ class Cluster:
         found: dict[str, object] = json.loads(self.kubectl("get", *args, "-o", "json"))
         return found
 
+    def names(self) -> tuple[str, str]:
+        """What everything that belongs to it has in its name or path."""
+        ident = json.loads((self.data_dir / "cluster.json").read_text())["id"]
+        return str(self.data_dir), ident
+
     def processes(self) -> dict[str, int]:
         found = json.loads(self.kybern("status", "-o", "json", check=False).stdout)
         return {program["name"]: program["pid"] for program in found["programs"]}

@@ -16,11 +16,18 @@ class Inventory:
     cgroups: frozenset[str]
     run_entries: frozenset[str]
 
-    def beyond(self, before: "Inventory") -> dict[str, list[str]]:
-        """What is here now and was not before. Other tests' runtimes are called kybern-test, and are not asked about."""
+    def beyond(self, before: "Inventory", *names: str) -> dict[str, list[str]]:
+        """What is here now, was not before, and carries one of the names.
+
+        A pod's own link carries none, so all new ones count as long as there is no other cluster's bridge here.
+        """
         new = {field.name: getattr(self, field.name) - getattr(before, field.name) for field in fields(self)}
-        left = {name: sorted(x for x in found if "kybern-test" not in x) for name, found in new.items()}
-        return {name: found for name, found in left.items() if found}
+        alone = not any(link.startswith("kyb-") for link in self.links)
+        left = {
+            kind: sorted(x for x in found if any(name in x for name in names) or (alone and x.startswith("veth")))
+            for kind, found in new.items()
+        }
+        return {kind: found for kind, found in left.items() if found}
 
 
 def look() -> Inventory:
@@ -46,6 +53,6 @@ def processes() -> frozenset[str]:
             groups = (path / "cgroup").read_text()
         except OSError:
             continue  # it ended meanwhile
-        if ("/kybern-" in groups and "kybern-test" not in groups) or "kybern.cmd" in words or "kybern-warden" in words:
-            found.add(f"{path.name} {words}")
+        if "/kybern-" in groups or "kybern.cmd" in words or "kybern-warden" in words:
+            found.add(f"{path.name} {words} {groups}")
     return frozenset(found)

@@ -114,9 +114,22 @@ def test_a_busy_port_is_one_clear_line(own: Cluster, make_cluster: Callable[[], 
     assert "Traceback" not in refused.stderr
 
 
+def test_a_killed_supervisor_takes_its_processes_along_and_up_finds_the_containers(own: Cluster) -> None:
+    running = containers(own)
+    found = json.loads(own.kybern("status", "-o", "json", check=False).stdout)
+    pids = [program["pid"] for program in found["programs"]]
+    os.kill(found["pid"], signal.SIGKILL)
+    until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in pids))
+    own.kybern("up")
+    until(lambda: all(ready for _, _, ready in containers(own).values()))
+    assert {name: ident for name, (ident, _, _) in containers(own).items()} == {
+        name: ident for name, (ident, _, _) in running.items()
+    }
+
+
 def test_down_leaves_nothing_behind_and_up_brings_everything_back(own: Cluster, before: inventory.Inventory) -> None:
     own.kybern("down")
-    assert inventory.look().beyond(before) == {}
+    assert inventory.look().beyond(before, *own.names()) == {}
     own.kybern("up")
     until(lambda: len(containers(own)) == 3 and all(ready for _, _, ready in containers(own).values()), 60)
 
@@ -131,7 +144,7 @@ def test_down_after_everything_was_killed_leaves_nothing_behind(own: Cluster, be
         except ProcessLookupError:
             pass  # it went down with the supervisor
     own.kybern("down")
-    assert inventory.look().beyond(before) == {}
+    assert inventory.look().beyond(before, *own.names()) == {}
 
 
 def test_a_foreground_cluster_ends_with_ctrl_c(
@@ -145,4 +158,4 @@ def test_a_foreground_cluster_ends_with_ctrl_c(
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 0
     made.kybern("down")
-    assert inventory.look().beyond(before) == {}
+    assert inventory.look().beyond(before, *made.names()) == {}

@@ -26,6 +26,7 @@ from types import ModuleType
 from typing import Protocol
 
 from kybern.aio.backoff import Backoff
+from kybern.linux.processes import die_with_parent
 
 RESTART = Backoff(first_seconds=0.1, max_seconds=10.0)
 STEADY_SECONDS = 30.0  # a process that ran this long starts afresh: its next death is its first
@@ -86,15 +87,17 @@ class Supervisor:
         wakeup = self._signals()
         if self.keeper is not None:
             self.selector.register(self.keeper.fileno(), selectors.EVENT_READ, self.keeper.ready)
-        for program in self.programs:
-            self.start(program)
-        while not self.stopping:
-            for key, _ in self.selector.select(self._until_next_restart()):
-                key.data()
-            self._reap()
-            self._restart_due()
-        wakeup.close()
-        self._stop_all()
+        try:
+            for program in self.programs:
+                self.start(program)
+            while not self.stopping:
+                for key, _ in self.selector.select(self._until_next_restart()):
+                    key.data()
+                self._reap()
+                self._restart_due()
+        finally:
+            wakeup.close()
+            self._stop_all()
 
     def _listen(self) -> None:
         self.socket_path.unlink(missing_ok=True)
@@ -144,6 +147,7 @@ class Supervisor:
             if self.keeper is not None:
                 self.keeper.close()
             redirect_output(self.log_directory / f"{program.name}.out")
+            die_with_parent(signal.SIGTERM)  # nobody would start it again, and it would be in the next one's way
             program.main(module)
             code = 0
         except KeyboardInterrupt:
