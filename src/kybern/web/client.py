@@ -41,6 +41,7 @@ __all__ = [
 ]
 
 SMALL_BODY_BYTES_MAX = 64 * 1024
+REFUSAL_BYTES_MAX = 1024 * 1024  # Of the answer that comes instead of an upgrade.
 READ_ONLY = ("GET", "HEAD", "OPTIONS")
 IDLE_CONNECTIONS_MAX = 32
 CONNECT_SECONDS = 10.0
@@ -123,8 +124,10 @@ class Client:
                 if response.status == 101:
                     self.open.discard(connection)
                     return response, connection.take()
-                response.body = await response.read()
-                connection.abort()
+                try:
+                    response.body = await response.read(REFUSAL_BYTES_MAX)
+                finally:
+                    connection.abort()
                 return response, None
         except TimeoutError:
             raise ResponseTimeout(f"no answer to {request.method} {request.path} in time") from None

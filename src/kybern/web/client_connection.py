@@ -74,12 +74,11 @@ class ClientConnection(asyncio.Protocol):
         if not self.busy:
             self.abort()  # Nobody asked.
             return
-        if self.in_head:
-            self.head_bytes += len(data)
+        self.wrapping_bytes += len(data)
         try:
             self.parser.feed_data(data)
-            if self.in_head and self.head_bytes > HEAD_BYTES_MAX:
-                raise BadResponse("the head of the response is too large")
+            if self.busy and self.wrapping_bytes > HEAD_BYTES_MAX:
+                raise BadResponse("the head or the trailer of the response is too large")
         except httptools.HttpParserUpgrade as upgrade:
             self.finish_upgrade(bytes(data[upgrade.args[0] :]))
         except httptools.HttpParserError as error:
@@ -102,7 +101,7 @@ class ClientConnection(asyncio.Protocol):
         if self.head is not None and not self.head.done():
             lost = (
                 ConnectionLost("the connection ended within a response")
-                if self.head_bytes
+                if self.wrapping_bytes
                 else StaleConnection(sent=True)
             )
             self.head.set_exception(lost)
@@ -141,6 +140,7 @@ class ClientConnection(asyncio.Protocol):
             self.answer()
 
     def on_body(self, body: bytes) -> None:
+        self.wrapping_bytes = 0
         self.inflow.feed(body)
 
     def on_message_complete(self) -> None:
@@ -156,7 +156,8 @@ class ClientConnection(asyncio.Protocol):
         self.method = request.method
         self.parser = httptools.HttpResponseParser(self)
         self.inflow = Inflow(self.pace)
-        self.in_head, self.head_bytes, self.until_close, self.busy = True, 0, False, True
+        self.in_head, self.until_close, self.busy = True, False, True
+        self.wrapping_bytes = 0  # since the last byte of the body: what the parser keeps of heads and trailers
         self.head = asyncio.get_running_loop().create_future()
         target = f"{prefix}{request.path}{'?' + request.query if request.query else ''}"
         headers = {name.lower(): value for each in (own_headers, request.headers) for name, value in each.items()}

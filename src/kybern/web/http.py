@@ -83,13 +83,19 @@ class Response:
     headers: Mapping[str, str] = field(default_factory=dict)
     body: Body = b""
 
-    async def read(self) -> bytes:
-        """The whole body, however it is held."""
+    async def read(self, bytes_max: int | None = None) -> bytes:
+        """The whole body, however it is held; where there is a bound, no more than the beginning of it."""
         if isinstance(self.body, bytes):
-            return self.body
-        if isinstance(self.body, AsyncIterator):
-            return b"".join([piece async for piece in self.body])
-        return b"".join(self.body)
+            return self.body[:bytes_max]
+        if not isinstance(self.body, AsyncIterator):
+            return b"".join(self.body)[:bytes_max]
+        pieces, size = [], 0
+        async for piece in self.body:
+            pieces.append(piece)
+            size += len(piece)
+            if bytes_max is not None and size >= bytes_max:
+                break
+        return b"".join(pieces)[:bytes_max]
 
 
 class Connection(Protocol):

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from kybern.web.client import Client, end_to_end_headers
+from kybern.web.client import REFUSAL_BYTES_MAX, Client, end_to_end_headers
 from kybern.web.client_errors import BadResponse, ConnectFailed, ConnectionLost, ResponseTimeout
 from kybern.web.http import Connection, Request, Response, Upgrade
 from kybern.web.server import serve
@@ -17,6 +17,8 @@ async def handler(request: Request) -> Response:
             return Response(200, {}, bytes(1_000_000))
         case "/stream":
             return Response(200, {}, counting())
+        case "/endless":
+            return Response(403, {}, endless())
         case "/never":
             await asyncio.Event().wait()
         case "/shout":
@@ -31,6 +33,11 @@ async def handler(request: Request) -> Response:
 async def counting() -> AsyncIterator[bytes]:
     for number in range(3):
         yield b"%d\n" % number
+
+
+async def endless() -> AsyncIterator[bytes]:
+    while True:
+        yield bytes(100_000)
 
 
 async def shout(connection: Connection) -> None:
@@ -181,6 +188,24 @@ async def test_a_broken_answer_is_an_error(data: bytes, error: type[Exception]) 
             await (await client.send(Request("GET", "/"))).read()
     server.close()
     await server.wait_closed()
+
+
+@pytest.mark.parametrize("wrapping", [b"0\r\nX: ", b"1;x="], ids=["trailer", "chunk extension"])
+async def test_what_wraps_a_body_is_bounded(wrapping: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kybern.web.client_connection.HEAD_BYTES_MAX", 10_000)
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n"
+    server, url = await peer_that_says(head + wrapping + b"a" * 1_000_000)
+    with pytest.raises(BadResponse, match="trailer"):
+        async with Client(url) as client:
+            await (await client.send(Request("GET", "/"))).read()
+    server.close()
+    await server.wait_closed()
+
+
+async def test_a_refused_upgrade_is_read_as_far_as_a_refusal_goes(client: Client) -> None:
+    response, connection = await client.upgrade(Request("GET", "/endless", "", {"upgrade": "shout"}))
+    assert connection is None
+    assert isinstance(response.body, bytes) and len(response.body) == REFUSAL_BYTES_MAX
 
 
 async def test_an_answer_may_end_with_its_connection() -> None:
