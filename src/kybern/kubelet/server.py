@@ -20,7 +20,7 @@ from kybern.kubelet.worker import PodWorker
 from kybern.runtime.cri import ContainerState, ContainerStatus, ExecIO, RuntimeFault
 from kybern.web.http import Request, Response
 from kybern.web.pki import Subject, subject_of
-from kybern.web.port_forward import accept_port_forward
+from kybern.web.port_forward import accept_port_forward, is_port
 from kybern.web.remote_command import RemoteCommand, Streams, accept_remote_command
 
 TEXT = {"Content-Type": "text/plain"}
@@ -158,7 +158,7 @@ class KubeletServer:
         if sandbox is None:
             raise _Refused(404, f'pod "{rest[1]}" is not running')
         texts = [port for text in request.params().get("port", []) for port in text.split(",")]
-        if not all(text.isascii() and text.isdecimal() and 0 < int(text[:6]) < 65536 for text in texts):
+        if not all(map(is_port, texts)):
             raise _Refused(400, "a port must be a number between 1 and 65535")
 
         connect = partial(connect_to, self.parts.runtime, sandbox.id)

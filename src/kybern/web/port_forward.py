@@ -91,7 +91,7 @@ async def pair(halves: dict[str, SpdyStream], stream: SpdyStream) -> SpdyStream 
     """The stream's other half when it is there already; refuses what is no half of anything."""
     headers = stream.headers
     kind, port, key = headers.get("streamtype"), headers.get("port", ""), headers.get("requestid", "")
-    well_formed = kind in ("data", "error") and port.isascii() and port.isdigit() and 0 < int(port) < 65536
+    well_formed = kind in ("data", "error") and is_port(port)
     key = f"{key} {port}"
     other = halves.pop(key, None)
     if not well_formed or len(halves) >= PAIRS_MAX or (other is not None and other.headers["streamtype"] == kind):
@@ -101,6 +101,10 @@ async def pair(halves: dict[str, SpdyStream], stream: SpdyStream) -> SpdyStream 
         halves[key] = stream
     await stream.reply()
     return other
+
+
+def is_port(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= 5 and 0 < int(text) < 65536
 
 
 async def forward(port: int, data: Channel, error: Channel, connect: Connect) -> None:

@@ -270,7 +270,7 @@ async def test_a_port_that_refuses_is_said_on_the_error_stream(client: Client) -
         assert await whole(data) == b""
 
 
-@pytest.mark.parametrize("port", ["", "0", "65536", "-1", "x", "٣"])
+@pytest.mark.parametrize("port", ["", "0", "65536", "-1", "x", "٣", "0000081234", "1" * 5000])
 async def test_a_stream_without_a_port_is_refused(client: Client, port: str) -> None:
     async with spdy(client, "/portforward", SPDY_PROTOCOL) as session:
         with pytest.raises(ConnectionError):
