@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import stat
 from collections.abc import Mapping, Sequence
@@ -13,17 +14,17 @@ from kybern.runtime.cri import ContainerConfig, RuntimeFault
 
 PROFILE_BYTES_MAX = 1 << 20
 DEFAULT_SIGNAL = "SIGTERM"
+SIGNAL = re.compile(r"(?P<realtime>(?:SIG)?RTMIN\+)?(?P<number>[0-9]{1,3})")
 NOT_DEVICES = ("pts", "shm", "mqueue", "fd")
 
 
 def signal_number(name: str) -> int:
-    """`SIGTERM`, `TERM`, `15`, `SIGRTMIN+3`; TERM for what is none of them."""
-    if name.isdigit():
-        return int(name)
-    name = name if name.startswith("SIG") else f"SIG{name}"
-    if name.startswith("SIGRTMIN+") and name.removeprefix("SIGRTMIN+").isdigit():
-        return int(signal.SIGRTMIN) + int(name.removeprefix("SIGRTMIN+"))
-    return int(getattr(signal, name, signal.SIGTERM))
+    """`SIGTERM`, `TERM`, `15`, `SIGRTMIN+3`; TERM for what is none of them: an image may say anything."""
+    found = SIGNAL.fullmatch(name)
+    if found is None:
+        return int(signal.Signals.__members__.get(f"SIG{name.removeprefix('SIG')}", signal.SIGTERM))
+    number = int(found["number"]) + (int(signal.SIGRTMIN) if found["realtime"] else 0)
+    return number if number in signal.valid_signals() else int(signal.SIGTERM)
 
 
 def refuse_apparmor(config: ContainerConfig) -> None:
