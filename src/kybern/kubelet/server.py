@@ -18,9 +18,10 @@ from kybern.kubelet.stats import exposition, measure, summary
 from kybern.kubelet.streams import connect_to, failed, serve_process
 from kybern.kubelet.worker import PodWorker
 from kybern.runtime.cri import ContainerState, ContainerStatus, ExecIO, RuntimeFault
+from kybern.web.addresses import is_port
 from kybern.web.http import Request, Response
 from kybern.web.pki import Subject, subject_of
-from kybern.web.port_forward import accept_port_forward, is_port
+from kybern.web.port_forward import accept_port_forward
 from kybern.web.remote_command import RemoteCommand, Streams, accept_remote_command
 
 TEXT = {"Content-Type": "text/plain"}

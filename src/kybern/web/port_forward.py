@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 
+from kybern.web.addresses import is_port
 from kybern.web.channel import Channel
 from kybern.web.http import Connection, Request, Response, Upgrade
 from kybern.web.remote_spdy import negotiate, refusal, upgrade_headers
@@ -101,10 +102,6 @@ async def pair(halves: dict[str, SpdyStream], stream: SpdyStream) -> SpdyStream 
         halves[key] = stream
     await stream.reply()
     return other
-
-
-def is_port(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) <= 5 and 0 < int(text) < 65536
 
 
 async def forward(port: int, data: Channel, error: Channel, connect: Connect) -> None:

@@ -8,7 +8,6 @@ whatever address somebody writes into a status.
 
 import ssl
 from dataclasses import dataclass
-from ipaddress import IPv6Address, ip_address
 
 from kybern.aio.ids import Ids
 from kybern.api.core_v1 import Endpoints, Node, Pod, Service
@@ -16,6 +15,7 @@ from kybern.api.errors import About, BadRequest, ServiceUnavailable, not_found
 from kybern.apiserver.connections.kubelets import Address, Kubelets, host_of
 from kybern.apiserver.connections.passing import forwarded, upgraded, wants_upgrade
 from kybern.apiserver.request import ApiRequest, Objects
+from kybern.web.addresses import address_of, is_own, is_port
 from kybern.web.client import Client
 from kybern.web.http import Response
 from kybern.web.tls import client_context
@@ -103,14 +103,8 @@ def taken_apart(text: str) -> Named:
 
 def check_place(host: str, port: str) -> None:
     """BadRequest for an address that nothing in a cluster has."""
-    try:
-        ip = ip_address(host)
-        number = int(port)
-    except ValueError:
-        raise BadRequest("address not allowed") from None
-    if isinstance(ip, IPv6Address) and ip.ipv4_mapped is not None:
-        ip = ip.ipv4_mapped  # the kernel connects to that
-    if ip.is_loopback or ip.is_link_local or ip.is_unspecified or ip.is_multicast or not 0 < number < 65536:
+    address = address_of(host)
+    if address is None or is_own(address) or not is_port(port):
         raise BadRequest("address not allowed")
 
 

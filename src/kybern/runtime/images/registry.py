@@ -12,12 +12,12 @@ import re
 import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
-from ipaddress import ip_address
 from urllib.parse import urlencode, urljoin, urlsplit
 
 from kybern.runtime.cri import AuthConfig
 from kybern.runtime.images.manifest import INDEX_TYPES, MANIFEST_BYTES_MAX, MANIFEST_TYPES, BadImage
 from kybern.runtime.images.reference import Reference
+from kybern.web.addresses import names_own
 from kybern.web.client import Client, ClientError
 from kybern.web.http import Request, Response
 
@@ -52,7 +52,7 @@ class Registry:
 
     def __init__(self, reference: Reference, auth: AuthConfig | None, insecure: frozenset[str] = frozenset()) -> None:
         host = ENDPOINTS.get(reference.domain, reference.domain)
-        self.local = is_local(urlsplit(f"//{host}").hostname or "")
+        self.local = names_own(urlsplit(f"//{host}").hostname or "")
         self.plain = reference.domain in insecure or self.local
         self.base = f"{'http' if self.plain else 'https'}://{host}"
         self.reference, self.auth = reference, auth
@@ -123,7 +123,7 @@ class Registry:
             raise RegistryError("the registry redirects to something that is no HTTP address")
         if parts.scheme == "http" and not self.plain:
             raise RegistryError(f"the registry redirects to plain HTTP at {parts.hostname}")
-        if not self.local and is_local(parts.hostname):
+        if not self.local and names_own(parts.hostname):
             raise RegistryError(f"the registry redirects to {parts.hostname}, which is this machine's own")
         return url
 
@@ -180,17 +180,6 @@ def token_in(body: bytes) -> str:
     if not isinstance(token, str) or not token.isprintable():
         raise RegistryError("failed to authorize: the token service gave no token")
     return token
-
-
-def is_local(host: str) -> bool:
-    """This machine or its link: names and addresses that mean something else to every reader."""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        address = ip_address(host)
-    except ValueError:
-        return False
-    return address.is_loopback or address.is_link_local or address.is_unspecified
 
 
 async def read_at_most(response: Response, bytes_max: int) -> bytes:
