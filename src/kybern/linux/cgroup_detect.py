@@ -8,8 +8,11 @@ from kybern.linux.cgroups_v2 import V2
 
 
 def detect(root: str = cgroups.ROOT, table: str = "/proc/self/mountinfo") -> cgroups.Cgroups:
-    """v2 when it holds the controllers, else v1; FileNotFoundError when there is neither."""
-    points = list(mounts.mount_points(table))
+    """v2 when it holds the controllers, else v1; FileNotFoundError when there is neither.
+
+    The same hierarchy may be mounted again elsewhere, in a chroot say, and that place may go: the one at `root` is taken.
+    """
+    points = sorted(mounts.mount_points(table), key=lambda point: point.path.startswith(f"{root}/"))
     hierarchies = {
         controller: point.path
         for point in points

@@ -30,6 +30,15 @@ def test_a_hybrid_machine_has_its_controllers_in_v1(tmp_path: Path) -> None:
     }
 
 
+def test_a_hierarchy_that_is_mounted_again_elsewhere_is_used_where_it_belongs(tmp_path: Path) -> None:
+    elsewhere = HYBRID.replace(" /sys/", " /var/cache/other-root/sys/")
+    for table in (HYBRID + elsewhere, elsewhere + HYBRID):
+        (tmp_path / "table").write_text(table)
+        found = cgroup_detect.detect(table=str(tmp_path / "table"))
+        assert isinstance(found, V1)
+        assert found.hierarchies["memory"] == "/sys/fs/cgroup/memory"
+
+
 def test_a_machine_with_v2_alone_uses_it(tmp_path: Path) -> None:
     (tmp_path / "table").write_text(PURE)
     (tmp_path / "cgroup.controllers").write_text("cpu memory pids")
