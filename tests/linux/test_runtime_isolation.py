@@ -226,7 +226,9 @@ async def test_containers_of_a_pod_share_network_ipc_and_name(web: Pod) -> None:
     script = "readlink /proc/self/ns/net /proc/self/ns/ipc /proc/self/ns/uts; hostname"
     first, second = await web.shell(script), await web.shell(script)
     assert first == second and first[-1] == "pod-1"
-    assert await web.shell("readlink /proc/self/ns/pid") != await web.shell("readlink /proc/self/ns/pid")
+    ids = [await web.run("sleep", "1000") for _ in range(2)]  # both alive: a namespace's number is used again
+    pids = [await web.runtime.exec_sync(one, ["readlink", "/proc/self/ns/pid"], 10) for one in ids]
+    assert len({os.readlink("/proc/self/ns/pid").encode(), *(found.stdout.strip() for found in pids)}) == 3
     mine = [os.readlink(f"/proc/self/ns/{kind}") for kind in ("net", "ipc", "uts")]
     assert not set(mine) & set(first)
 
