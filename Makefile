@@ -28,7 +28,7 @@ check: ## style, types and layers
 
 test: check ## everything this machine can run: checks, then every test
 	$(PY) -m pytest tests/unit tests/contracts tests/scripts tests/sim -n 2 -q
-	$(PY) -m pytest tests/linux tests/clients -q
+	$(PY) -m pytest tests/linux tests/clients -q -o faulthandler_exit_on_timeout=false
 
 unit: ## only the fast tests
 	@tools/setup.sh test

@@ -1,1 +1,1 @@
-"""The generic machine that serves any Resource: authenticate → limit → authorize → admit → registry → store."""
+"""The generic machine that serves any Resource: understand → authenticate → limit → authorize → admit → registry → store."""

@@ -2,6 +2,7 @@
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ FORBIDDEN_IN_NAMES = re.compile(r"(Manager|Helper|Util|Impl)\b|^Base[A-Z]")
 DECIDING = ("controllers", "registry", "scheduler/plugins")
 
 
+@cache
 def tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text(), str(path))
 
