@@ -16,6 +16,7 @@ from kybern.controllers.nodelifecycle import GRACE_SECONDS, node_lifecycle
 from kybern.controllers.podgc import FINISHED_MAX, pod_gc
 from kybern.controllers.replicaset import REPLICASET
 from kybern.controllers.replicationcontroller import REPLICATIONCONTROLLER
+from kybern.controllers.resourcequota import RESOURCEQUOTA
 from kybern.controllers.rootca import root_ca
 from kybern.controllers.serviceaccount import SERVICEACCOUNT
 from kybern.controllers.statefulset import STATEFULSET
@@ -38,6 +39,7 @@ CONTROLLERS: tuple[Loop, ...] = (
     NAMESPACE,
     REPLICASET,
     REPLICATIONCONTROLLER,
+    RESOURCEQUOTA,
     SERVICEACCOUNT,
     STATEFULSET,
     TAINTEVICTION,

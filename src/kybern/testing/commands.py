@@ -215,9 +215,17 @@ async def list_names(cluster: Cluster, words: Sequence[str]) -> Lines:
     return [name for name in found if name != "kube-root-ca.crt"] or ["none"]
 
 
+async def quota(cluster: Cluster, words: Sequence[str]) -> Lines:
+    """`quota resourcequota/small`: what is used of what is allowed, as `kubectl describe quota` shows it."""
+    of, name, namespace = place(words[0])
+    status = (await cluster.client.get(of, name, namespace)).status
+    return table((key, (status.used or {}).get(key, "-"), most) for key, most in sorted((status.hard or {}).items()))
+
+
 COMMANDS: dict[str, Command] = {
     "advance": advance, "conditions": conditions, "counts": counts, "create": create, "delete": delete,
     "endpoints": endpoints, "events": events, "evict": evict, "image": image, "list": list_names, "nodestate": nodes, "pods": pods,
+    "quota": quota,
     "remove": remove_node, "replicasets": replicasets, "revive": revive, "set": set_field, "settle": settle,
     "silence": silence, "slices": slices, "undo": undo,
 }  # fmt: skip

@@ -8,7 +8,7 @@ import msgspec
 from kybern.api.apps_v1 import DaemonSet, Deployment, ReplicaSet, StatefulSet
 from kybern.api.batch_v1 import CronJob, Job
 from kybern.api.codec import from_builtins
-from kybern.api.core_v1 import ConfigMap, Namespace, Node, Pod, ReplicationController, Service
+from kybern.api.core_v1 import ConfigMap, Namespace, Node, Pod, ReplicationController, ResourceQuota, Service
 from kybern.api.policy_v1 import PodDisruptionBudget
 
 Options = Mapping[str, str]
@@ -25,6 +25,7 @@ TYPES: dict[str, type[Any]] = {
     "poddisruptionbudget": PodDisruptionBudget,
     "replicaset": ReplicaSet,
     "replicationcontroller": ReplicationController,
+    "resourcequota": ResourceQuota,
     "service": Service,
     "statefulset": StatefulSet,
 }

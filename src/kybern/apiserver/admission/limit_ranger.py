@@ -6,7 +6,8 @@ from typing import Any
 from msgspec.structs import replace
 
 from kybern.api.core_v1 import Container, LimitRange, LimitRangeItem, PersistentVolumeClaim, Pod, ResourceRequirements
-from kybern.api.quantity import add, compare, milli
+from kybern.api.quantity import compare, milli
+from kybern.api.quota_usage import pod_total
 from kybern.api.shape import Quantity
 from kybern.apiserver.admission.followed import Followed
 from kybern.apiserver.admission.plugin import Inputs, Plugin, is_write_of, joined, refused
@@ -93,23 +94,6 @@ def claim_violations(claim: PersistentVolumeClaim, item: LimitRangeItem) -> Iter
         request = requests.get(name)
         if request is not None and compare(request, most) > 0:
             yield f"maximum {name} usage per {item.type} is {most}, but request is {request}"
-
-
-def pod_total(pod: Pod, part: str) -> dict[str, Quantity]:
-    """All containers together; or the largest init container, where that is more."""
-    total: dict[str, Quantity] = {}
-    for container in pod.spec.containers:
-        for name, amount in amounts(container, part).items():
-            total[name] = add(total[name], amount) if name in total else amount
-    for container in pod.spec.init_containers or ():
-        for name, amount in amounts(container, part).items():
-            if name not in total or compare(amount, total[name]) > 0:
-                total[name] = amount
-    return total
-
-
-def amounts(container: Any, part: str) -> Amounts:
-    return getattr(container.resources or ResourceRequirements(), part) or {}
 
 
 def violations(item: LimitRangeItem, requests: Amounts, limits: Amounts) -> Iterator[str]:

@@ -10,10 +10,10 @@ from typing import Any
 from kybern.api.core_v1 import PersistentVolumeClaim, Pod, ResourceQuota, Service
 from kybern.api.kind import Kind
 from kybern.api.quantity import add, compare, subtract
+from kybern.api.quota_usage import matches, missing_for, usage_of
 from kybern.api.shape import Quantity
 from kybern.apiserver.admission.followed import Followed
 from kybern.apiserver.admission.plugin import Inputs, Plugin, refused
-from kybern.apiserver.admission.quota_usage import matches, missing_for, usage_of
 from kybern.apiserver.request import Admission
 
 Usage = dict[str, Quantity]

@@ -5,9 +5,8 @@ from typing import Any
 
 from kybern.api.core_v1 import PersistentVolumeClaim, Pod, ResourceQuota, ResourceRequirements, Service
 from kybern.api.kind import Kind
-from kybern.api.quantity import add
+from kybern.api.quantity import add, compare
 from kybern.api.shape import Quantity
-from kybern.apiserver.admission.limit_ranger import pod_total
 
 Usage = dict[str, Quantity]
 ONE = Quantity("1")
@@ -46,6 +45,23 @@ def pod_usage(pod: Pod) -> Usage:
             if part == "requests" and name in COMPUTE:
                 usage[name] = amount
     return usage
+
+
+def pod_total(pod: Pod, part: str) -> Usage:
+    """All containers together; or the largest init container, where that is more."""
+    total: Usage = {}
+    for container in pod.spec.containers:
+        for name, amount in amounts(container, part).items():
+            total[name] = add(total[name], amount) if name in total else amount
+    for container in pod.spec.init_containers or ():
+        for name, amount in amounts(container, part).items():
+            if name not in total or compare(amount, total[name]) > 0:
+                total[name] = amount
+    return total
+
+
+def amounts(container: Any, part: str) -> Mapping[str, Quantity]:
+    return getattr(container.resources or ResourceRequirements(), part) or {}
 
 
 def with_overhead(pod: Pod, total: Usage) -> Usage:
@@ -117,8 +133,22 @@ def in_scope(pod: Pod, scope: str, operator: str, values: tuple[str, ...]) -> bo
             return best_effort
         case "NotBestEffort":
             return not best_effort
+        case "CrossNamespacePodAffinity":
+            return reaches_other_namespaces(pod)
         case "PriorityClass":
             return matches_class(pod.spec.priority_class_name or "", operator, values)
+    return False
+
+
+def reaches_other_namespaces(pod: Pod) -> bool:
+    """Whether an affinity term of the pod names namespaces, or selects them."""
+    affinity = pod.spec.affinity
+    for rules in (affinity.pod_affinity, affinity.pod_anti_affinity) if affinity else ():
+        preferred = rules.preferred_during_scheduling_ignored_during_execution if rules else None
+        required = rules.required_during_scheduling_ignored_during_execution if rules else None
+        terms = (*(required or ()), *(weighted.pod_affinity_term for weighted in preferred or ()))
+        if any(term.namespaces or term.namespace_selector is not None for term in terms):
+            return True
     return False
 
 
