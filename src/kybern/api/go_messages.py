@@ -27,21 +27,30 @@ MISMATCH = re.compile(r"Expected `.*?`, got `(\w+)`")
 PLACE = re.compile(r" - at `(?:key in )?\$(.*)`$", re.DOTALL)
 STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
 AT_BYTE = re.compile(r"\(byte (\d+)\)")
+SYNTAX = (
+    ("trailing characters", 1, "after top-level value"),
+    ("expected ':'", 0, "after object key"),
+    ("expected ',' or '}'", 0, "after object key:value pair"),
+    ("expected ',' or ']'", 0, "after array element"),
+    ("object keys must be strings", 0, "looking for beginning of object key string"),
+    ("trailing comma in object", 0, "looking for beginning of object key string"),
+    ("invalid escape character", 1, "in string escape code"),
+    ("invalid number", 0, "in numeric literal"),
+    ("", 0, "looking for beginning of value"),
+)
+"""What the parser says, how far beyond the character its position is, and Go's words for it."""
 
 
 def syntax_error(text: str, body: bytes) -> str:
     """What is wrong with JSON that is none."""
+    if "out of range" in text:
+        return "json: cannot unmarshal number into Go value of type float64"
     found = AT_BYTE.search(text)
     if found is None:
         return "unexpected end of JSON input"
-    mark = chr(body[min(int(found[1]), len(body) - 1)])
-    if "trailing" in text:
-        return f"invalid character {mark!r} after top-level value"
-    if "expected ':'" in text:
-        return f"invalid character {mark!r} after object key"
-    if "expected ','" in text:
-        return f"invalid character {mark!r} after array element or object key:value pair"
-    return f"invalid character {mark!r} looking for beginning of value"
+    _, ahead, where = next(phrase for phrase in SYNTAX if phrase[0] in text)
+    mark = chr(body[min(int(found[1]) - ahead, len(body) - 1)])
+    return f"invalid character {mark!r} {where}"
 
 
 def unmarshal_error(wanted: type[Any], body: Any, text: str) -> str:
@@ -106,3 +115,20 @@ def _go_scalar(annotation: Any) -> str:
             return "[]uint8"
         return _go_scalar(inner)
     return GO_SCALARS.get(annotation, "int32")  # what remains is an IntOrString, whose decoder asks for an int32
+
+
+def go_name(value: Any) -> str:
+    """What Go's JSON package calls a value."""
+    if isinstance(value, bool):
+        return "bool"
+    names: tuple[tuple[Any, str], ...] = ((str, "string"), (int | float, "number"), (list, "array"), (dict, "object"))
+    return next((name for type_, name in names if isinstance(value, type_)), "null")
+
+
+def go_text(value: Any) -> str:
+    """A decoded JSON value as Go prints it: `map[image:x ports:[1 2]]`."""
+    if isinstance(value, dict):
+        return f"map[{' '.join(f'{key}:{go_text(value[key])}' for key in sorted(value))}]"
+    if isinstance(value, list):
+        return f"[{' '.join(map(go_text, value))}]"
+    return "<nil>" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

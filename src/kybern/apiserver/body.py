@@ -4,10 +4,13 @@ from typing import Any
 
 from kybern.api import protobuf
 from kybern.api.errors import BadRequest, RequestEntityTooLarge, UnsupportedMediaType
+from kybern.api.go_messages import go_name
 from kybern.api.kind import Kind
+from kybern.api.kinds import KINDS
 from kybern.api.meta_v1 import DeleteOptions
-from kybern.api.strict import Malformed, cannot_be_handled, decode, decode_value, strict_error, unrecognized
-from kybern.api.yaml import NotYaml, parse
+from kybern.api.strict import Malformed, cannot_be_handled, decode, decode_value, parse, strict_error, unrecognized
+from kybern.api.yaml import NotYaml
+from kybern.api.yaml import parse as parse_yaml
 from kybern.apiserver.binary import PROTOBUF
 from kybern.apiserver.formats import JSON, MEDIA, YAML
 from kybern.apiserver.options import Writing
@@ -16,6 +19,10 @@ from kybern.web.http import BodyTooLarge, Request
 
 YAML_TYPES = (YAML, "application/x-yaml", "text/yaml")
 LIMIT = 3 * 1024 * 1024
+SERVED = {(kind.api_version, kind.kind) for kind in KINDS}
+SCHEME = "pkg/api/legacyscheme/scheme.go:30"  # messages of upstream name the place that knows the kinds
+NO_KIND = "couldn't get version/kind"
+NAMES_IN_GO = r'struct { APIVersion string "json:\"apiVersion,omitempty\""; Kind string "json:\"kind,omitempty\"" }'
 YAML_BYTES_MAX = 1024 * 1024  # reading YAML takes a hundred times as long as JSON
 
 
@@ -45,7 +52,7 @@ def object_in(body: bytes, media: str, kind: Kind, writing: Writing) -> Obj:
     check = writing.validation != "Ignore"
     try:
         if media == JSON:
-            obj, problems = decode(kind.type, body, check)
+            obj, problems = decode(kind.type, b"{}" if body == b"null" else body, check)  # Go reads null so
         elif media in YAML_TYPES:
             value, repeated = from_yaml(body)
             obj, problems = decode_value(kind.type, value, check, repeated)
@@ -54,8 +61,8 @@ def object_in(body: bytes, media: str, kind: Kind, writing: Writing) -> Obj:
         else:
             raise unsupported(MEDIA)
     except Malformed as error:
-        raise malformed(kind, body, error) from None
-    check_kind(obj, kind)
+        raise refusal(body, media, kind, error) from None
+    check_kind(*names_of(obj), kind)
     if problems:
         mind(problems, kind, writing)
     return obj
@@ -67,31 +74,54 @@ def mind(problems: list[str], kind: Kind, writing: Writing) -> None:
     writing.warnings += problems
 
 
-def malformed(kind: Kind, body: bytes, error: Malformed) -> BadRequest:
-    names_itself = b'"kind"' in body and b'"apiVersion"' in body
-    if names_itself:
-        return cannot_be_handled(kind.kind, kind.version, error)
-    return unrecognized(kind.kind, error, body)
+def refusal(body: bytes, media: str, kind: Kind, error: Malformed) -> BadRequest:
+    """Upstream's: what can be asked for its kind is refused as one of the kind, all else as nothing known."""
+    if media == PROTOBUF:
+        return unrecognized(kind.kind, error, body)
+    try:
+        value = from_yaml(body)[0] if media in YAML_TYPES else parse(body)
+    except Malformed as broken:
+        why = broken if media in YAML_TYPES else f"{NO_KIND}; json parse error: {broken}"
+        return unrecognized(kind.kind, why, body)
+    nameless = unnamed(value)
+    if nameless:
+        return unrecognized(kind.kind, f"{NO_KIND}; json parse error: {nameless}", body)
+    sent_kind, sent_version = names_of(value)
+    check_kind(sent_kind, sent_version, kind)
+    return cannot_be_handled(kind.kind, kind.version, error)
 
 
-def check_kind(obj: Obj, kind: Kind) -> None:
+def unnamed(value: Any) -> str:
+    """Why a body cannot say what it is: it is no object, or its kind is no text. Empty where it can."""
+    if not isinstance(value, dict):
+        return f"json: cannot unmarshal {go_name(value)} into Go value of type {NAMES_IN_GO}"
+    for field in ("kind", "apiVersion"):
+        if not isinstance(value.get(field, ""), str | type(None)):
+            return f"json: cannot unmarshal {go_name(value[field])} into Go struct field .{field} of type string"
+    return ""
+
+
+def check_kind(sent_kind: str, sent_version: str, kind: Kind) -> None:
     """A body may leave out what it is, but not claim to be something else."""
-    sent_kind, sent_version = names_of(obj)
-    if sent_kind and sent_kind != kind.kind:
-        group, _, version = sent_version.rpartition("/")
-        raise BadRequest(
-            f'{sent_kind} in version "{version}" cannot be handled as a {kind.kind}: '
-            f'no kind "{sent_kind}" is registered for the internal version of group "{group}"'
-        )
-    if sent_version and sent_version != kind.api_version:
-        raise BadRequest(
-            f"the API version in the data ({sent_version}) does not match the expected API version ({kind.api_version})"
-        )
+    sent_kind, sent_version = sent_kind or kind.kind, sent_version or kind.api_version
+    if (sent_kind, sent_version) == (kind.kind, kind.api_version):
+        return
+    group, _, version = sent_version.rpartition("/")
+    if (sent_version, sent_kind) not in SERVED:
+        why = f'no kind "{sent_kind}" is registered for version "{sent_version}" in scheme "{SCHEME}"'
+        raise cannot_be_handled(sent_kind, version, why, kind.kind)
+    if (sent_kind, group) != (kind.kind, kind.group):
+        package = kind.group.partition(".")[0] or "core"
+        why = f"converting ({version}.{sent_kind}) to ({package}.{kind.kind}): unknown conversion"
+        raise cannot_be_handled(sent_kind, version, why, kind.kind)
+    raise BadRequest(
+        f"the API version in the data ({sent_version}) does not match the expected API version ({kind.api_version})"
+    )
 
 
 def names_of(obj: Any) -> tuple[str, str]:
     if isinstance(obj, dict):
-        return str(obj.get("kind", "")), str(obj.get("apiVersion", ""))
+        return str(obj.get("kind") or ""), str(obj.get("apiVersion") or "")
     return obj.kind or "", obj.api_version or ""
 
 
@@ -119,6 +149,6 @@ def from_yaml(body: bytes) -> tuple[Any, list[str]]:
     if len(body) > YAML_BYTES_MAX:
         raise RequestEntityTooLarge(f"YAML of more than {YAML_BYTES_MAX} bytes is not read; send JSON")
     try:
-        return parse(body)
+        return parse_yaml(body)
     except NotYaml as error:
         raise Malformed(str(error)) from None

@@ -67,7 +67,12 @@ class Dispatch:
         found = VERBS.get(at.verb)
         storage = self.machine.storages.get((at.group, at.version, at.resource))
         self._check_scope(request, resource)
-        if found is None or found[0] not in resource.kind.verbs or (at.verb == "create" and at.name):
+        if (
+            found is None
+            or found[0] not in resource.kind.verbs
+            or (at.verb == "create" and at.name)
+            or (at.verb in ("update", "patch") and not at.name)
+        ):
             raise MethodNotAllowed(part.NOT_ALLOWED)
         if storage is None:
             return await self._create_virtual(request, resource)

@@ -29,6 +29,7 @@ class Recorder:
     def __init__(self, client: Client, component: str, host: str, clock: Clock, ids: Ids) -> None:
         self.client, self.component, self.host, self.clock, self.ids = client, component, host, clock, ids
         self.correlator = Correlator()
+        self.unique = 0
         self.queue: asyncio.Queue[Occurrence] = asyncio.Queue(QUEUED_EVENTS_MAX)
 
     def event(self, obj: Any, type: str, reason: str, message: str, *, field_path: str = "") -> None:
@@ -80,9 +81,10 @@ class Recorder:
         series.name, series.namespace = written.metadata.name or "", written.metadata.namespace or ""
 
     def _event(self, seen: Occurrence, series: Series, message: str) -> Event:
-        unique = self.ids.rng.getrandbits(64)
+        self.unique = max(self.unique + 1, int(seen.at * 1e9))  # sorted by name, events are in their order
+        unique = f"{self.unique:x}{self.ids.rng.getrandbits(16):04x}"  # two recorders may speak at one moment
         return Event(
-            metadata=ObjectMeta(name=f"{seen.about.name}.{unique:016x}", namespace=seen.about.namespace or "default"),
+            metadata=ObjectMeta(name=f"{seen.about.name}.{unique}", namespace=seen.about.namespace or "default"),
             involved_object=seen.about,
             type=seen.type,
             reason=seen.reason,

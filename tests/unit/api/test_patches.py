@@ -73,12 +73,21 @@ def test_a_json_patch_that_does_not_fit_is_invalid(document: Any, operation: Any
 
 @pytest.mark.parametrize(
     "patch",
-    [{}, "x", [1], [{"path": "/a"}], [{"op": "jump", "path": "/a"}], [{"op": "add", "path": 1, "value": 1}],
-     [{"op": "add", "path": "/a"}], [{"op": "move", "path": "/a"}], [{"op": {}, "path": ""}]],
-)  # fmt: skip
+    [{}, "x", [1], [[]]],
+)
 def test_a_malformed_json_patch_is_a_bad_request(patch: Any) -> None:
-    with pytest.raises(BadRequest):
+    with pytest.raises(BadRequest, match="json: cannot unmarshal (object|string|number|array) into Go value"):
         apply_json_patch({}, patch)
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [{"path": "/a"}, {"op": "jump", "path": "/a"}, {"op": "add", "path": 1, "value": 1}, {"op": "add", "path": "/a"},
+     {"op": "move", "path": "/a"}, {"op": {}, "path": ""}],
+)  # fmt: skip
+def test_an_operation_that_says_too_little_is_invalid(operation: Any) -> None:
+    with pytest.raises(Invalid, match="the server rejected our request due to an error in our request"):
+        apply_json_patch({}, [operation])
 
 
 def test_a_json_patch_has_a_limit_of_operations() -> None:

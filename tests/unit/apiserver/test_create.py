@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
 
 
@@ -129,7 +131,7 @@ async def test_a_repeated_field_is_refused_when_strict(api: Any) -> None:
 
 
 async def test_a_body_that_is_no_json_is_refused(api: Any) -> None:
-    for body in (b"", b"{", b"[]", b"nonsense", b"\xff\xfe", b"null", b"7"):
+    for body in (b"", b"{", b"[]", b"nonsense", b"\xff\xfe", b"7"):
         answer = await api.post(CONFIG_MAPS, body)
         assert (answer.status, answer.body["reason"]) == (400, "BadRequest"), body
 
@@ -151,7 +153,47 @@ async def test_a_body_of_another_kind_is_refused(api: Any, config_map: Any) -> N
 async def test_a_body_of_another_version_is_refused(api: Any, config_map: Any) -> None:
     answer = await api.post(CONFIG_MAPS, config_map | {"apiVersion": "v2"})
     assert answer.status == 400
-    assert answer.message == "the API version in the data (v2) does not match the expected API version (v1)"
+    assert answer.message == (
+        'ConfigMap in version "v2" cannot be handled as a ConfigMap: no kind "ConfigMap" is registered for version "v2" '
+        'in scheme "pkg/api/legacyscheme/scheme.go:30"'
+    )
+    old = {"kind": "HorizontalPodAutoscaler", "apiVersion": "autoscaling/v1", "metadata": {"name": "a"}}
+    answer = await api.post("/apis/autoscaling/v2/namespaces/default/horizontalpodautoscalers", old)
+    assert answer.message == (
+        "the API version in the data (autoscaling/v1) does not match the expected API version (autoscaling/v2)"
+    )
+
+
+async def test_a_body_of_another_kind_is_refused_in_upstreams_words(api: Any) -> None:
+    answer = await api.post(CONFIG_MAPS, {"kind": "Pod", "apiVersion": "v1", "metadata": {"name": "a"}})
+    assert answer.message == (
+        'Pod in version "v1" cannot be handled as a ConfigMap: '
+        "converting (v1.Pod) to (core.ConfigMap): unknown conversion"
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        (b"", "unexpected end of JSON input (<empty>)"),
+        (b"{", "unexpected end of JSON input ({)"),
+        (b'{"kind":"ConfigMap"}trailing', "invalid character 't' after top-level value "
+                                          '({"kind":"ConfigMap"}trailing)'),
+        (b'{"a":1 "b":2}', "invalid character '\"' after object key:value pair ({\"a\":1 \"b\":2})"),
+        (b'{"kind":5}', 'json: cannot unmarshal number into Go struct field .kind of type string ({"kind":5})'),
+    ],
+)  # fmt: skip
+async def test_a_body_that_cannot_say_its_kind_is_unrecognized(api: Any, body: bytes, why: str) -> None:
+    answer = await api.post(CONFIG_MAPS, body)
+    assert answer.message == (
+        "the object provided is unrecognized (must be of type ConfigMap): "
+        f"couldn't get version/kind; json parse error: {why}"
+    )
+
+
+async def test_null_is_an_object_without_a_name(api: Any) -> None:
+    answer = await api.post(CONFIG_MAPS, b"null")
+    assert (answer.status, answer.body["details"]["causes"][0]["field"]) == (422, "metadata.name")
 
 
 async def test_a_body_need_not_say_what_it_is(api: Any) -> None:

@@ -150,7 +150,10 @@ async def test_a_version_to_come_is_a_timeout(api: Any, monkeypatch: pytest.Monk
         ("resourceVersion=1&resourceVersionMatch=Sometimes", 422),
         ("resourceVersion=abc", 400),
         ("resourceVersion=-1", 400),
-        ("limit=-1", 400),
+        ("limit=abc", 400),
+        ("timeoutSeconds=abc", 400),
+        ("continue=abc", 400),
+        ("sendInitialEvents=true", 422),
     ],
 )
 async def test_versions_that_make_no_sense_are_refused(api: Any, query: str, status: int) -> None:

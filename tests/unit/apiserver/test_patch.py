@@ -103,3 +103,43 @@ async def test_concurrent_patches_all_take_effect(api: Any) -> None:
     answers = await asyncio.gather(*(api.patch(URL, {"data": {str(number): "x"}}) for number in range(30)))
     assert {answer.status for answer in answers} == {200}
     assert len((await api.get(URL)).body["data"]) == 31
+
+
+async def test_a_patch_cannot_make_an_object_one_of_another_kind(api: Any, stored: Any) -> None:
+    answer = await api.patch(URL, [{"op": "replace", "path": "/kind", "value": "Pod"}], "json")
+    assert (answer.status, answer.body["reason"]) == (422, "Invalid")
+    assert answer.message.startswith(' "" is invalid: patch: Invalid value: ')
+    assert (await api.patch(URL, {"apiVersion": "v9"})).status == 422
+    assert (await api.patch(URL, {"kind": "Pod", "apiVersion": "v9"}, "strategic")).body == stored
+    assert (await api.get(URL)).body == stored
+
+
+async def test_what_a_patch_led_to_is_shown_where_it_is_no_object_of_the_kind(api: Any, stored: Any) -> None:
+    answer = await api.patch(f"{URL}?fieldValidation=Strict", {"zip": 1, "data": {"b": None}}, "strategic")
+    cause = answer.body["details"]["causes"][0]
+    why = 'Invalid value: "map[data:map[b:<nil>] zip:1]": strict decoding error: unknown field "zip"'
+    assert (answer.status, cause["field"], cause["message"]) == (422, "patch", why)
+    answer = await api.patch(URL, {"data": {"k": 5}})
+    assert answer.message.endswith("json: cannot unmarshal number into Go struct field ConfigMap.data of type string")
+    assert (await api.get(URL)).body == stored
+
+
+async def test_a_strict_writer_may_not_repeat_a_key_in_a_patch(api: Any) -> None:
+    answer = await api.patch(f"{URL}?fieldValidation=Strict", b'{"data":{"k":"1","k":"2"}}')
+    assert answer.status == 422
+    assert answer.message.endswith('strict decoding error: duplicate field "data.k"')
+    answer = await api.patch(URL, b'{"data":{"k":"1","k":"2"}}')
+    assert answer.headers["Warning"] == '299 - "duplicate field \\"data.k\\""'
+
+
+async def test_only_an_apply_can_be_forced(api: Any) -> None:
+    answer = await api.patch(f"{URL}?force=true", {})
+    assert answer.message == (
+        'PatchOptions.meta.k8s.io "" is invalid: force: Forbidden: may not be specified for non-apply patch'
+    )
+
+
+async def test_a_collection_can_be_neither_replaced_nor_patched(api: Any, config_map: Any) -> None:
+    for method in ("PUT", "PATCH"):
+        answer = await api.send(method, CONFIG_MAPS, config_map)
+        assert (answer.status, answer.body["reason"]) == (405, "MethodNotAllowed")

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from kybern.api.errors import BadRequest, Invalid, RequestEntityTooLarge
+from kybern.api.go_messages import go_name
 
 OPERATIONS_MAX = 10_000
 COPIED_BYTES_MAX = 3 * 1024 * 1024
@@ -38,22 +39,22 @@ def apply_json_patch(document: Any, patch: Any) -> Any:
 
 def _checked(patch: Any) -> list[dict[str, Any]]:
     if not isinstance(patch, list):
-        raise BadRequest("json: cannot unmarshal object into Go value of type jsonpatch.Patch")
+        raise BadRequest(f"json: cannot unmarshal {go_name(patch)} into Go value of type jsonpatch.Patch")
     if len(patch) > OPERATIONS_MAX:
         raise RequestEntityTooLarge(
             f"The allowed maximum operations in a JSON patch is {OPERATIONS_MAX}, got {len(patch)}"
         )
     for operation in patch:
         if not isinstance(operation, dict):
-            raise BadRequest("json: cannot unmarshal array into Go value of type jsonpatch.Operation")
+            raise BadRequest(f"json: cannot unmarshal {go_name(operation)} into Go value of type jsonpatch.Operation")
         name = operation.get("op")
         if not isinstance(name, str) or name not in OPERATIONS:
-            raise BadRequest(f"Unexpected kind: {name if isinstance(name, str) else 'unknown'}")
+            raise Invalid(REJECTED)
         for field in ("path", "from") if name in ("move", "copy") else ("path",):
             if not isinstance(operation.get(field), str):
-                raise BadRequest(f'{name} operation must have a text in "{field}"')
+                raise Invalid(REJECTED)
         if name in ("add", "replace", "test") and "value" not in operation:
-            raise BadRequest(f'{name} operation must have a "value"')
+            raise Invalid(REJECTED)
     return patch
 
 

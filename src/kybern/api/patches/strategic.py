@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from kybern.api.errors import BadRequest
+from kybern.api.go_messages import go_text
 from kybern.api.schema import Node
 
 PATCH = "$patch"
@@ -125,7 +126,7 @@ def _without_special_items(original: list[Any], patch: list[Any], key: str) -> t
         if directive == "replace" and len(item) == 1:
             continue
         if item.get(key) is None:
-            raise BadRequest(f"map: {item} does not contain declared merge key: {key}")
+            raise BadRequest(f"map: {go_text(item)} does not contain declared merge key: {key}")
         if directive == "delete":
             gone.add(_identity(item, key))
         else:

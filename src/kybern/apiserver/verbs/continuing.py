@@ -11,6 +11,7 @@ from kybern.api.errors import BadRequest, Expired
 from kybern.api.meta_v1 import ListMeta, Status
 
 INCONSISTENT = -1
+INVALID = "invalid continue token: continue key is not valid"
 
 TOO_OLD = (
     "The provided continue parameter is too old to display a consistent list result. You can start a new list without "
@@ -44,8 +45,8 @@ def read_token(token: str, prefix: str) -> tuple[int, str]:
         value: Any = msgspec.json.decode(base64.urlsafe_b64decode(padded))
         version, revision, start = value["v"], value["rv"], value["start"]
     except (ValueError, binascii.Error, KeyError, TypeError) as error:
-        raise BadRequest(f"continue key is not valid: {error}") from None
+        raise BadRequest(f"{INVALID}: {error}") from None
     good = version == "meta.k8s.io/v1" and type(revision) is int and type(start) is str and revision != 0
     if not good or ".." in start.split("/"):
-        raise BadRequest("continue key is not valid: incorrect encoded start resourceVersion (version meta.k8s.io/v1)")
+        raise BadRequest(f"{INVALID}: incorrect encoded start resourceVersion (version meta.k8s.io/v1)")
     return revision, prefix + start.removesuffix("\0")

@@ -49,11 +49,10 @@ def selected(storage: Storage, request: ApiRequest) -> Selection:
 
 
 async def page_for(machine: Machine, storage: Storage, selection: Selection, params: Params) -> Page:
-    limit = whole_number(params, "limit") or 0
+    limit = max(0, whole_number(params, "limit") or 0)
+    whole_number(params, "timeoutSeconds")
     token = one(params, "continue")
     wanted = wanted_version(params, limit, bool(token))
-    if limit < 0:
-        raise BadRequest("limit must not be negative")
     if token:
         return next_page(machine, storage, selection, token, limit)
     if wanted != NEWEST:

@@ -5,17 +5,20 @@ what they wrote. A resourceVersion inside the patch makes it a precondition.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
 from kybern.api import schema
 from kybern.api.codec import encode
-from kybern.api.errors import MODIFIED, BadRequest, conflict
+from kybern.api.errors import MODIFIED, About, BadRequest, Invalid, conflict, invalid
+from kybern.api.go_messages import go_name, go_text
+from kybern.api.invalid import forbidden_field, invalid_value
 from kybern.api.kind import Kind
 from kybern.api.patches import apply_json_patch, apply_merge_patch, apply_strategic_patch
-from kybern.api.strict import Malformed, decode_value, parse
-from kybern.apiserver.body import body_of, media_type, mind, unsupported
+from kybern.api.strict import Malformed, decode_value, parse, repeated_fields, strict_error
+from kybern.apiserver.body import body_of, check_kind, media_type, names_of, unsupported
 from kybern.apiserver.formats import answer, format_for
 from kybern.apiserver.machine import Machine
 from kybern.apiserver.meta import changed_meta, meta_of
@@ -33,8 +36,7 @@ MERGE_PATCH = "application/merge-patch+json"
 STRATEGIC_PATCH = "application/strategic-merge-patch+json"
 ACCEPTED = (JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH, *APPLY_TYPES)
 
-Apply = Callable[[Any], Any]
-"""A document to the patched document."""
+FORCED = forbidden_field("force", "may not be specified for non-apply patch")
 
 
 async def patch(machine: Machine, storage: Storage, request: ApiRequest) -> Response:
@@ -46,7 +48,7 @@ async def patch(machine: Machine, storage: Storage, request: ApiRequest) -> Resp
     agent = http.headers.get("user-agent", "")
     writing = writing_of(request.params, request.user, agent, "PatchOptions", request.warnings)
     kind = storage.resource.kind
-    applied = patcher(await body_of(http), media, kind)
+    applied = patcher(media, await body_of(http), kind, writing)
 
     def change(old: Obj) -> Obj:
         new = patched(old, applied, kind, writing)
@@ -57,37 +59,78 @@ async def patch(machine: Machine, storage: Storage, request: ApiRequest) -> Resp
     return answer(shown(storage, written.served, format_, machine.clock), format_)
 
 
-def patcher(body: bytes, media: str, kind: Kind) -> Apply:
+@dataclass(frozen=True, slots=True)
+class Patcher:
+    """A patch that has been read."""
+
+    media: str
+    apply: Callable[[Any], Any]
+    """A document to the patched document."""
+    value: Any
+    repeated: tuple[str, ...]
+    """The keys that it says twice, as a strict reader minds."""
+
+
+def patcher(media: str, body: bytes, kind: Kind, writing: Writing) -> Patcher:
     """The patch as a function; BadRequest where it is none, 415 where the kind does not know the language."""
     structured = isinstance(kind.type, type) and issubclass(kind.type, msgspec.Struct)
     if media not in ACCEPTED or (media == STRATEGIC_PATCH and not structured):
         raise unsupported(ACCEPTED)
+    if writing.force:
+        raise invalid(About(kind="PatchOptions", group="meta.k8s.io"), [FORCED])
     try:
         value = parse(body)
     except Malformed as error:
         raise BadRequest(f"error decoding patch: {error}") from None
+    repeated = tuple(repeated_fields(value, body)) if writing.validation != "Ignore" else ()
+    return Patcher(media, function_of(value, media, kind), value, repeated)
+
+
+def function_of(value: Any, media: str, kind: Kind) -> Callable[[Any], Any]:
     if media == JSON_PATCH:
-        return lambda document: apply_json_patch(document, value)
-    if not isinstance(value, dict):
-        raise BadRequest("json: cannot unmarshal array into Go value of type map[string]interface {}")
+        operations = [] if value is None else value
+        return lambda document: apply_json_patch(document, operations)
+    if value is None and media == MERGE_PATCH:
+        raise BadRequest("Invalid JSON Patch")
+    if not isinstance(value, dict | type(None)):
+        raise BadRequest(f"json: cannot unmarshal {go_name(value)} into Go value of type map[string]interface {{}}")
     if media == MERGE_PATCH:
         return lambda document: apply_merge_patch(document, value)
     tree = schema.of(kind.type)
-    return lambda document: apply_strategic_patch(document, value, tree)
+    return lambda document: apply_strategic_patch(document, value or {}, tree)
 
 
-def patched(old: Obj, applied: Apply, kind: Kind, writing: Writing) -> Obj:
-    document = applied(msgspec.json.decode(encode(old)))
+def patched(old: Obj, patch: Patcher, kind: Kind, writing: Writing) -> Obj:
+    before = msgspec.json.decode(encode(old))
+    document = patch.apply(before)
     if not isinstance(document, dict):
-        raise BadRequest("the patched object is not an object")
+        raise refusal(patch, document, f"json: cannot unmarshal {go_name(document)} into Go value")
+    document = as_kind(patch, document, kind)
     try:
-        new, problems = decode_value(kind.type, document, writing.validation != "Ignore")
+        new, problems = decode_value(kind.type, document, writing.validation != "Ignore", patch.repeated)
     except Malformed as error:
-        raise BadRequest(str(error)) from None
-    if problems:
-        mind(problems, kind, writing)
-    before = meta_of(old)
-    return new if meta_of(new).name else changed_meta(new, name=before.name)
+        raise refusal(patch, document, str(error)) from None
+    if problems and writing.validation == "Strict":
+        raise refusal(patch, document, strict_error(problems))
+    writing.warnings += problems
+    return new if meta_of(new).name else changed_meta(new, name=meta_of(old).name)
+
+
+def as_kind(patch: Patcher, document: dict[str, Any], kind: Kind) -> dict[str, Any]:
+    """A patch cannot make an object one of another kind: a strategic one is not heard about that, others are refused."""
+    if patch.media == STRATEGIC_PATCH:
+        return {**document, "kind": kind.kind, "apiVersion": kind.api_version}
+    try:
+        check_kind(*names_of(document), kind)
+    except BadRequest as error:
+        raise refusal(patch, document, error.message.partition(f"cannot be handled as a {kind.kind}: ")[2]) from None
+    return {"kind": kind.kind, "apiVersion": kind.api_version, **document}
+
+
+def refusal(patch: Patcher, document: Any, why: str) -> Invalid:
+    """Of what a patch led to. Upstream shows the strategic patch as Go prints a map, else the patched document."""
+    shown_ = go_text(patch.value) if patch.media == STRATEGIC_PATCH else msgspec.json.encode(document).decode()
+    return invalid(About(), [invalid_value("patch", shown_, why)])
 
 
 def check_version(storage: Storage, name: str, new: Obj, old: Obj) -> None:

@@ -64,7 +64,7 @@ async def patch(machine: Machine, storage: Storage, sub: Subresource, request: A
     writing = writing_of(request.params, request.user, agent, "PatchOptions", request.warnings)
     writing.subresource = sub.name
     kind = kind_of(storage, sub)
-    applied = patcher(await body_of(http), media, kind)
+    applied = patcher(media, await body_of(http), kind, writing)
 
     def change(old: Obj) -> Obj:
         part = sub.read(old) if sub.read else old

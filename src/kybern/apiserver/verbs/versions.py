@@ -43,6 +43,8 @@ def version_number(text: str) -> int:
 def wanted_version(params: Params, limit: int, continued: bool) -> Wanted:
     version, match = one(params, "resourceVersion"), one(params, "resourceVersionMatch")
     wrong = []
+    if "sendInitialEvents" in params:
+        wrong.append(forbidden_field("sendInitialEvents", "sendInitialEvents is forbidden for list"))
     if match:
         if continued:
             wrong.append(forbidden_field("resourceVersionMatch", "resourceVersionMatch is forbidden for continue"))
