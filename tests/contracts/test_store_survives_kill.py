@@ -1,7 +1,7 @@
 """D1: a store killed at any moment has every write that it acknowledged, and never lowers a revision.
 
-STORE_KILLS sets how often (40; with many, add `-o faulthandler_timeout=0`). Each kill hits eight concurrent writers and a running compaction; the next start goes
-on with the same file, so recovery is repeated too.
+STORE_KILLS sets how often (40; with many, add `-o faulthandler_timeout=0`). Each kill hits eight concurrent writers and
+a running compaction; the next start goes on with the same file, so recovery is repeated too.
 """
 
 import os
