@@ -69,7 +69,3 @@ def too_long(field: str, value: Any, max_length: int) -> FieldError:
 
 def too_many(field: str, actual: int, most: int) -> FieldError:
     return FieldError(field, "FieldValueTooMany", f"Too many: {actual}: must have at most {most} items")
-
-
-def type_invalid(field: str, value: Any, detail: str) -> FieldError:
-    return FieldError(field, "FieldValueTypeInvalid", f"Invalid value: {printed(value)}: {detail}")

@@ -120,10 +120,6 @@ def of_value(whole: int, family: Family = "decimal") -> Quantity:
     return from_amount(whole * NANO, family)
 
 
-def of_milli(thousandths: int) -> Quantity:
-    return from_amount(thousandths * 1_000_000)
-
-
 def value(quantity: str) -> int:
     """In whole units, rounded away from zero."""
     return _divided(parse(quantity).nano, NANO)

@@ -7,8 +7,6 @@ from kybern.api.core_v1 import Container, EphemeralContainer, Pod, PodSecurityCo
 from kybern.kubelet.env import ConfigFault
 from kybern.runtime import cri
 
-CAN_GAIN_PRIVILEGES = frozenset({"SYS_ADMIN", "CAP_SYS_ADMIN"})
-
 
 def security_context(
     pod: Pod, container: Container | EphemeralContainer, image: cri.Image, seccomp_root: str, target_id: str = ""

@@ -14,7 +14,6 @@ from kybern.linux import beneath
 from kybern.linux.syscalls import AT_EMPTY_PATH, AT_FDCWD, AT_RECURSIVE, call
 
 RDONLY, NOSUID, NODEV, NOEXEC = 0x1, 0x2, 0x4, 0x8
-IDMAP = 0x100000
 PRIVATE, SLAVE, SHARED = 1 << 18, 1 << 19, 1 << 20
 
 _OPEN_TREE_CLONE = 1
@@ -68,12 +67,6 @@ def change(mount: int, *, add: int = 0, clear: int = 0, propagation: int = 0, re
     attributes = _MountAttributes(add, clear, propagation, 0)
     flags = AT_EMPTY_PATH | (AT_RECURSIVE if recursive else 0)
     call("mount_setattr", mount, "", flags, attributes, ctypes.sizeof(attributes), about="mount attributes")
-
-
-def map_ids(mount: int, user_namespace: int) -> None:
-    """Show the files of an open, unattached mount with the ids of a user namespace."""
-    attributes = _MountAttributes(IDMAP, 0, 0, user_namespace)
-    call("mount_setattr", mount, "", AT_EMPTY_PATH, attributes, ctypes.sizeof(attributes), about="id-mapped mount")
 
 
 def attach(mount: int, target: int) -> None:

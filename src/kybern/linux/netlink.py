@@ -64,9 +64,6 @@ class Netlink:
         address = m.attribute(m.IFLA_ADDRESS, m.packed_mac(mac)) if mac else b""
         return self._ensure_link(name, "bridge", extra=address)
 
-    def ensure_dummy(self, name: str) -> int:
-        return self._ensure_link(name, "dummy")
-
     def ensure_vxlan(self, name: str, number: int, local: str, port: int = 8472) -> int:
         """Without learning: who is where is said by `set_neighbour`."""
         data = (
@@ -97,9 +94,6 @@ class Netlink:
     def set_up(self, index: int) -> None:
         self._exchange(m.NEWLINK, 0, m.link_part(index, m.IFF_UP, m.IFF_UP))
 
-    def set_down(self, index: int) -> None:
-        self._exchange(m.NEWLINK, 0, m.link_part(index, 0, m.IFF_UP))
-
     def set_master(self, index: int, master: int) -> None:
         """0 takes the link out of its bridge."""
         self._exchange(m.NEWLINK, 0, m.link_part(index) + m.attribute(m.IFLA_MASTER, master))
@@ -109,12 +103,6 @@ class Netlink:
         data = m.attribute(m.IFLA_BRPORT_MODE, bytes([on]))
         slave = m.attribute(m.IFLA_INFO_SLAVE_KIND, b"bridge") + m.nested(m.IFLA_INFO_SLAVE_DATA, data)
         self._exchange(m.NEWLINK, 0, m.link_part(index) + m.nested(m.IFLA_LINKINFO, slave))
-
-    def set_mac(self, index: int, mac: str) -> None:
-        self._exchange(m.NEWLINK, 0, m.link_part(index) + m.attribute(m.IFLA_ADDRESS, m.packed_mac(mac)))
-
-    def set_mtu(self, index: int, mtu: int) -> None:
-        self._exchange(m.NEWLINK, 0, m.link_part(index) + m.attribute(m.IFLA_MTU, mtu))
 
     def rename(self, index: int, name: str) -> None:
         self._exchange(m.NEWLINK, 0, m.link_part(index) + m.attribute(m.IFLA_IFNAME, name))
@@ -134,9 +122,6 @@ class Netlink:
 
     def ensure_address(self, index: int, cidr: str) -> None:
         self._exchange(m.NEWADDR, m.F_CREATE | m.F_REPLACE, m.address_part(index, cidr))
-
-    def delete_address(self, index: int, cidr: str) -> None:
-        self._forgiving(m.DELADDR, m.address_part(index, cidr))
 
     def routes(self) -> list[m.Route]:
         """Of the main table."""

@@ -38,11 +38,6 @@ class BadRequest(Exception):
         self.status = status
 
 
-async def no_body() -> AsyncIterator[bytes]:
-    return
-    yield b""
-
-
 @dataclass(slots=True)
 class Request:
     method: str

@@ -26,7 +26,6 @@ SPDY_PROTOCOL = "portforward.k8s.io"
 TUNNEL_PROTOCOL = "SPDY/3.1+portforward.k8s.io"
 WEBSOCKET_PROTOCOLS = ("v4.channel.k8s.io", "v4.base64.channel.k8s.io")
 READ_BYTES_MAX = 32 * 1024
-PAIR_SECONDS = 30.0  # How long a data stream may wait for its error stream, and the other way round.
 PAIRS_MAX = 1000
 
 

@@ -141,10 +141,6 @@ class WebSocketConnection:
         self.socket.connection.close()
 
 
-def is_websocket(request: Request) -> bool:
-    return request.headers.get("upgrade", "").lower() == "websocket"
-
-
 def accept(
     request: Request,
     subprotocols: Sequence[str],

@@ -22,7 +22,6 @@ from kybern.apiserver.request import Objects, User
 
 ISSUER = "kubernetes/serviceaccount"
 CLAIM = "kubernetes.io/serviceaccount/"
-ACCOUNT_NAME = "kubernetes.io/service-account.name"
 BOOTSTRAP_TOKEN = re.compile(r"([a-z0-9]{6})\.([a-z0-9]{16})", re.ASCII)
 BOOTSTRAP_TYPE = "bootstrap.kubernetes.io/token"
 BOOTSTRAP_GROUP = "system:bootstrappers"

@@ -18,7 +18,6 @@ from kybern.reconcile.pods import is_active, is_finished, is_ready
 
 FINALIZER = "batch.kubernetes.io/job-tracking"
 INDEX_FAILURES = "batch.kubernetes.io/job-index-failure-count"
-INDEX_FAILURES_IGNORED = "batch.kubernetes.io/job-index-ignored-failure-count"
 
 
 @dataclass(frozen=True, slots=True)
