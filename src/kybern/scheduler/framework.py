@@ -38,6 +38,8 @@ class Change(Flag):
     NODE_LABELS = auto()
     NODE_TAINTS = auto()
     POD_LEFT = auto()
+    POD_ADDED = auto()
+    """Or its labels changed: others may want it near them."""
 
 
 NODE_CHANGED = Change.NODE_ADDED | Change.NODE_LABELS
@@ -48,6 +50,8 @@ class FilterPlugin(Generic[S]):
     wakes_on: ClassVar[Change]
     """After these changes a pod that this rule refused is tried again."""
     reason: ClassVar[str] = ""
+    kept: ClassVar[bool] = True
+    """Whether the judgement of a node holds until that node changes: not where pods on other nodes matter."""
 
     @abstractmethod
     def pre_filter(self, pod: Pod, nodes: Nodes) -> S | None: ...
@@ -67,6 +71,8 @@ class FilterPlugin(Generic[S]):
 
 class ScorePlugin(Generic[S]):
     name: ClassVar[str]
+    kept: ClassVar[bool] = True
+    """Not where pods on other nodes matter; then `pre_score` and `score` see only the nodes where the pod fits."""
 
     @abstractmethod
     def pre_score(self, pod: Pod, nodes: Nodes) -> S | None: ...

@@ -12,7 +12,7 @@ import numpy as np
 
 from kybern.api.codec import encode
 from kybern.api.core_v1 import Pod
-from kybern.scheduler.framework import Column, Profile
+from kybern.scheduler.framework import Column, Profile, Weighted
 from kybern.scheduler.nodes import Nodes
 from kybern.scheduler.snapshot import Snapshot
 
@@ -33,27 +33,65 @@ def shape_of(pod: Pod) -> bytes:
 
 
 @dataclass(slots=True)
-class Judgement:
+class Kept:
+    """What holds for all pods of a shape, by the rules that look at one node at a time."""
+
     layout: int
     version: int
     filters: list[tuple[Any, Any]]
-    """Rules that have something to say about this pod, with what they know of it."""
+    """Rules that have something to say about such a pod, with what they know of it."""
     scorers: list[tuple[Any, int, Any]]
     fits: Column[np.bool_]
     scores: list[Column[np.int64]]
     """Raw, one column for each scorer."""
 
 
+@dataclass(slots=True)
+class Judgement:
+    pod: Pod
+    snapshot: Snapshot
+    kept: Kept
+    filters: list[tuple[Any, Any]]
+    """All of them, in the profile's order."""
+    fits: Column[np.bool_]
+    scorers: list[Weighted]
+    """Those that look at other nodes' pods too; they wait until it is known where the pod fits."""
+
+    @property
+    def scores(self) -> list[Column[np.int64]]:
+        return self.kept.scores
+
+
 def judge(pod: Pod, snapshot: Snapshot, profile: Profile) -> Judgement:
+    return completed(kept(pod, snapshot, profile), pod, snapshot, profile)
+
+
+def kept(pod: Pod, snapshot: Snapshot, profile: Profile) -> Kept:
     nodes = Nodes(snapshot)
-    filters = [(plugin, state) for plugin in profile.filters if (state := plugin.pre_filter(pod, nodes)) is not None]
+    filters = [
+        (plugin, state)
+        for plugin in profile.filters
+        if plugin.kept and (state := plugin.pre_filter(pod, nodes)) is not None
+    ]
     scorers = [
         (scorer.plugin, scorer.weight, state)
         for scorer in profile.scorers
-        if (state := scorer.plugin.pre_score(pod, nodes)) is not None
+        if scorer.plugin.kept and (state := scorer.plugin.pre_score(pod, nodes)) is not None
     ]
     fits, scores = columns(filters, scorers, nodes)
-    return Judgement(snapshot.layout, snapshot.version, filters, scorers, fits, scores)
+    return Kept(snapshot.layout, snapshot.version, filters, scorers, fits, scores)
+
+
+def completed(known: Kept, pod: Pod, snapshot: Snapshot, profile: Profile) -> Judgement:
+    """With what depends on other nodes' pods."""
+    nodes = Nodes(snapshot)
+    filters, fits = known.filters, known.fits
+    for plugin in profile.filters:
+        if not plugin.kept and (state := plugin.pre_filter(pod, nodes)) is not None:
+            filters = [*filters, (plugin, state)]
+            fits = fits & plugin.filter(state, nodes)
+    scorers = [scorer for scorer in profile.scorers if not scorer.plugin.kept]
+    return Judgement(pod, snapshot, known, filters, fits, scorers)
 
 
 def columns(
@@ -65,7 +103,7 @@ def columns(
     return fits, [plugin.score(state, nodes) for plugin, _, state in scorers]
 
 
-def mend(judgement: Judgement, snapshot: Snapshot) -> None:
+def mend(judgement: Kept, snapshot: Snapshot) -> None:
     """Bring a judgement up to date; the layout must be the same."""
     if judgement.version == snapshot.version:
         return
@@ -84,8 +122,13 @@ def best(judgement: Judgement, rng: Random) -> int | None:
     if len(rows) < 2:
         return int(rows[0]) if len(rows) else None
     total = np.zeros(len(rows), np.int64)
-    for (plugin, weight, _), scores in zip(judgement.scorers, judgement.scores, strict=True):
+    for (plugin, weight, _), scores in zip(judgement.kept.scorers, judgement.scores, strict=True):
         total += weight * plugin.normalize(scores[rows])
+    fitting = Nodes(judgement.snapshot, rows)
+    for scorer in judgement.scorers:
+        state = scorer.plugin.pre_score(judgement.pod, fitting)
+        if state is not None:
+            total += scorer.weight * scorer.plugin.normalize(scorer.plugin.score(state, fitting))
     winners = rows[total == total.max()]
     return int(winners[rng.randrange(len(winners))])
 
@@ -95,18 +138,18 @@ class Judge:
 
     def __init__(self, snapshot: Snapshot, profile: Profile) -> None:
         self.snapshot, self.profile = snapshot, profile
-        self.known: dict[bytes, Judgement] = {}
+        self.known: dict[bytes, Kept] = {}
 
     def __call__(self, pod: Pod) -> Judgement:
         shape = shape_of(pod)
-        judgement = self.known.pop(shape, None)
-        if judgement is None or judgement.layout != self.snapshot.layout:
-            judgement = judge(pod, self.snapshot, self.profile)
-            if judgement.layout != self.snapshot.layout:  # it asked for a resource that had no column yet
-                judgement = judge(pod, self.snapshot, self.profile)
+        known = self.known.pop(shape, None)
+        if known is None or known.layout != self.snapshot.layout:
+            known = kept(pod, self.snapshot, self.profile)
+            if known.layout != self.snapshot.layout:  # it asked for a resource that had no column yet
+                known = kept(pod, self.snapshot, self.profile)
         else:
-            mend(judgement, self.snapshot)
-        self.known[shape] = judgement
+            mend(known, self.snapshot)
+        self.known[shape] = known
         if len(self.known) > SHAPES_MAX:
             del self.known[next(iter(self.known))]
-        return judgement
+        return completed(known, pod, self.snapshot, self.profile)

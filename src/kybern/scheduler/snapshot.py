@@ -7,15 +7,17 @@
 - Texts (label values, node names) are numbers here; a column of a label exists from the first time it is asked for.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from kybern.api.core_v1 import Node, Pod
+from kybern.api.selectors import Selector
 from kybern.scheduler.demand import Demand, amounts_of, demand_of
 from kybern.scheduler.framework import Column
+from kybern.scheduler.tallies import Kind, Tallies, kind_of
 
 ROWS_FIRST = 64
 RESOURCES = ("cpu", "memory", "ephemeral-storage", "pods")
@@ -32,8 +34,10 @@ HostPort = tuple[str, str, int]
 @dataclass(frozen=True, slots=True)
 class Placed:
     node: str
+    pod: Pod
     demand: Demand
     ports: tuple[HostPort, ...]
+    kind: Kind
 
 
 class Snapshot:
@@ -54,6 +58,9 @@ class Snapshot:
         self.taint_sets: dict[tuple[Taint, ...], int] = {(): 0}
         self.placed: dict[str, Placed] = {}
         self.on_node: dict[str, dict[str, Placed]] = {}
+        self.tallies = Tallies(self.rows, ROWS_FIRST)
+        self.group_of: Callable[[Pod], Selector | None] = lambda pod: None
+        """What a pod's services and owner select."""
         self.images: dict[str, dict[str, int]] = {}
         """Image name → node → bytes."""
 
@@ -101,8 +108,10 @@ class Snapshot:
             column[row] = self._label(node, key)
         self.requested[row] = 0
         self.assumed[row] = 0
+        self.tallies.empty(row)
         for placed in self.on_node.get(name, {}).values():
             self._count(row, placed.demand, 1)
+            self.tallies.count(placed.kind, name, 1)
         for image in node.status.images or ():
             for title in image.names or ():
                 self.images.setdefault(title, {})[name] = image.size_bytes or 0
@@ -120,6 +129,8 @@ class Snapshot:
         yield from (self.allocatable, self.requested, self.assumed, self.unschedulable, self.taint_set)
         yield self.row_version
         yield from self.labels.values()
+        yield from self.tallies.columns.values()
+        yield from self.tallies.bearers.values()
 
     def _grow(self, rows: int) -> None:
         def grown(array: Column[Any]) -> Column[Any]:
@@ -131,6 +142,7 @@ class Snapshot:
         self.assumed, self.unschedulable = grown(self.assumed), grown(self.unschedulable)
         self.taint_set, self.row_version = grown(self.taint_set), grown(self.row_version)
         self.labels = {key: grown(column) for key, column in self.labels.items()}
+        self.tallies.grow(rows)
 
     def _taint_set(self, node: Node) -> int:
         taints = tuple((taint.key, taint.value or "", taint.effect) for taint in node.spec.taints or ())
@@ -176,17 +188,22 @@ class Snapshot:
 
     # Pods.
 
-    def add_pod(self, pod: Pod, node: str) -> None:
-        """Under its uid; a pod that is there already, on the same node, is left as it is."""
+    def add_pod(self, pod: Pod, node: str) -> bool:
+        """Under its uid. False where nothing that counts has changed since it was last added."""
         uid = pod.metadata.uid or ""
         known = self.placed.get(uid)
-        if known is not None and known.node == node:
-            return
+        if known is not None and known.node == node and counts_alike(known.pod, pod):
+            return False
         self.remove_pod(uid)
-        placed = Placed(node, demand_of(pod), tuple(host_ports(pod)))
+        self.put_back(Placed(node, pod, demand_of(pod), tuple(host_ports(pod)), kind_of(pod)))
+        return True
+
+    def put_back(self, placed: Placed) -> None:
         self.vector(placed.demand.amounts)  # its resources have columns from here on
+        uid, node = placed.pod.metadata.uid or "", placed.node
         self.placed[uid] = placed
         self.on_node.setdefault(node, {})[uid] = placed
+        self.tallies.add(placed.kind, node)
         row = self.rows.get(node)
         if row is not None:
             self._count(row, placed.demand, 1)
@@ -197,6 +214,7 @@ class Snapshot:
         placed = self.placed.pop(uid, None)
         if placed is None:
             return False
+        self.tallies.remove(placed.kind, placed.node)
         held = self.on_node[placed.node]
         del held[uid]
         if not held:
@@ -213,6 +231,17 @@ class Snapshot:
 
     def ports_in_use(self, node: str) -> Iterable[HostPort]:
         return (port for placed in self.on_node.get(node, {}).values() for port in placed.ports)
+
+
+def counts_alike(one: Pod, other: Pod) -> bool:
+    return (
+        one.metadata.labels == other.metadata.labels
+        and one.metadata.deletion_timestamp == other.metadata.deletion_timestamp
+        and (
+            one.spec is other.spec
+            or (one.spec.containers, one.spec.resources) == (other.spec.containers, other.spec.resources)
+        )
+    )
 
 
 def host_ports(pod: Pod) -> Iterator[HostPort]:

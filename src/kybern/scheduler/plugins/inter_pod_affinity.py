@@ -1,0 +1,133 @@
+"""InterPodAffinity: near the pods that this one wants near it, far from those it does not, and what they say of it.
+
+A domain is the nodes with one value of the topology key. All that counts is the number of pods in a domain, so each
+term is a sum over the nodes of each domain, and each node looks up its own.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from kybern.api.core_v1 import Pod
+from kybern.scheduler.framework import NODE_CHANGED, SCORE_MAX, Change, Column, FilterPlugin, ScorePlugin
+from kybern.scheduler.nodes import Nodes
+from kybern.scheduler.tallies import Question
+from kybern.scheduler.terms import Term, terms_of
+
+NOT_NEAR = "node(s) didn't match pod affinity rules"
+NOT_FAR = "node(s) didn't match pod anti-affinity rules"
+NOT_WANTED = "node(s) didn't satisfy existing pods anti-affinity rules"
+
+
+@dataclass(frozen=True, slots=True)
+class InDomains:
+    key: str
+    amounts: Column[np.int64]
+    """By the number of the label's value."""
+
+    def at(self, nodes: Nodes) -> Column[np.int64]:
+        """Nothing where a node has no such label."""
+        labels = nodes.label(self.key)
+        return np.where(labels >= 0, self.amounts[labels], 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Company:
+    near: tuple[InDomains, ...]
+    first_of_its_kind: bool
+    """No pod matches what it wants near it, but the pod itself: it may begin anywhere."""
+    far: tuple[InDomains, ...]
+    unwanted: tuple[InDomains, ...]
+
+
+class InterPodAffinity(FilterPlugin[Company], ScorePlugin[tuple[InDomains, ...]]):
+    name = "InterPodAffinity"
+    wakes_on = NODE_CHANGED | Change.POD_LEFT | Change.POD_ADDED
+    kept = False
+
+    def pre_filter(self, pod: Pod, nodes: Nodes) -> Company | None:
+        tallies = nodes.snapshot.tallies
+        terms = terms_of(pod)
+        unwanted = tuple(
+            in_domains(bearing.term.topology_key, column, nodes)
+            for bearing, column in tallies.bearers.items()
+            if bearing.weight is None and matches(bearing.term, pod, nodes)
+        )
+        if not (terms.affinity or terms.anti_affinity or unwanted):
+            return None
+        all_wanted = Question(tuple(term.which for term in terms.affinity))
+        near = tuple(in_domains(term.topology_key, tallies.tally(all_wanted), nodes) for term in terms.affinity)
+        far = tuple(
+            in_domains(term.topology_key, tallies.tally(Question((term.which,))), nodes) for term in terms.anti_affinity
+        )
+        first = not any(domains.amounts.any() for domains in near) and all(
+            matches(term, pod, nodes) for term in terms.affinity
+        )
+        return Company(near, first, far, unwanted)
+
+    def filter(self, state: Company, nodes: Nodes) -> Column[np.bool_]:
+        return near_enough(state, nodes) & ~anywhere(state.far, nodes) & ~anywhere(state.unwanted, nodes)
+
+    def reasons(self, state: Company, refused: Nodes) -> Mapping[str, int]:
+        near = near_enough(state, refused)
+        far = ~anywhere(state.far, refused)
+        found = {NOT_NEAR: ~near, NOT_FAR: near & ~far, NOT_WANTED: near & far}
+        return {reason: int(where.sum()) for reason, where in found.items() if where.any()}
+
+    def preemption_helps(self, state: Company, refused: Nodes) -> Column[np.bool_]:
+        return near_enough(state, refused)
+
+    def pre_score(self, pod: Pod, nodes: Nodes) -> tuple[InDomains, ...] | None:
+        tallies = nodes.snapshot.tallies
+        found = [
+            in_domains(term.topology_key, weight * tallies.tally(Question((term.which,))), nodes)
+            for term, weight in terms_of(pod).preferred
+        ]
+        found += [
+            in_domains(bearing.term.topology_key, bearing.weight * column, nodes)
+            for bearing, column in tallies.bearers.items()
+            if bearing.weight is not None and matches(bearing.term, pod, nodes)
+        ]
+        return tuple(found) if any(domains.amounts.any() for domains in found) else None
+
+    def score(self, state: tuple[InDomains, ...], nodes: Nodes) -> Column[np.int64]:
+        total = np.zeros(len(nodes), np.int64)
+        for domains in state:
+            total += domains.at(nodes)
+        return total
+
+    def normalize(self, scores: Column[np.int64]) -> Column[np.int64]:
+        least, most = int(scores.min()), int(scores.max())
+        if least == most:
+            return np.zeros(len(scores), np.int64)
+        return SCORE_MAX * (scores - least) // (most - least)
+
+
+def matches(term: Term, pod: Pod, nodes: Nodes) -> bool:
+    metadata = pod.metadata
+    return term.which.matches(metadata.namespace or "", metadata.labels or {}, nodes.snapshot.tallies.namespaces)
+
+
+def in_domains(key: str, amounts: Column[np.int64], nodes: Nodes) -> InDomains:
+    """Summed over all nodes of the cluster."""
+    snapshot = nodes.snapshot
+    labels = snapshot.label_column(key)[: snapshot.count]
+    counted = np.flatnonzero((labels >= 0) & (amounts[: snapshot.count] != 0))
+    sums = np.zeros(len(snapshot.texts) + 1, np.int64)
+    np.add.at(sums, labels[counted], amounts[counted])
+    return InDomains(key, sums)
+
+
+def near_enough(state: Company, nodes: Nodes) -> Column[np.bool_]:
+    fits = np.ones(len(nodes), np.bool_)
+    for domains in state.near:
+        fits &= nodes.label(domains.key) >= 0 if state.first_of_its_kind else domains.at(nodes) > 0
+    return fits
+
+
+def anywhere(found: tuple[InDomains, ...], nodes: Nodes) -> Column[np.bool_]:
+    there = np.zeros(len(nodes), np.bool_)
+    for domains in found:
+        there |= domains.at(nodes) > 0
+    return there

@@ -1,0 +1,192 @@
+"""PodTopologySpread: alike pods evenly over the values of a node label: zones, nodes.
+
+A constraint counts the pods it selects, of the pod's namespace and not being deleted, in each domain: the nodes with one
+value of the topology key that have all the keys and, by its policies, that the pod could run on at all. Where a pod has
+no constraints, its group (what its services and its owner select) is spread as the defaults say, if it can be.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from kybern.api.core_v1 import Pod, TopologySpreadConstraint
+from kybern.api.selectors import Selector
+from kybern.scheduler.framework import NODE_CHANGED, SCORE_MAX, Change, Column, FilterPlugin, ScorePlugin
+from kybern.scheduler.nodes import Nodes
+from kybern.scheduler.plugins.node_affinity import NodeAffinity
+from kybern.scheduler.plugins.taint_toleration import TaintToleration
+from kybern.scheduler.tallies import Question
+from kybern.scheduler.terms import Which, selector_of, with_own_values
+
+HOSTNAME = "kubernetes.io/hostname"
+DEFAULTS = (
+    TopologySpreadConstraint(max_skew=3, topology_key=HOSTNAME, when_unsatisfiable="ScheduleAnyway"),
+    TopologySpreadConstraint(
+        max_skew=5, topology_key="topology.kubernetes.io/zone", when_unsatisfiable="ScheduleAnyway"
+    ),
+)
+UNEVEN = "node(s) didn't match pod topology spread constraints"
+NO_LABEL = f"{UNEVEN} (missing required label)"
+LEFT_OUT = -1  # the score of a node without one of the labels, until it is normalized
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    key: str
+    in_domain: Column[np.int64]
+    """By the number of the label's value."""
+    most: int
+    """As many may be in a domain before the pod comes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Uneven:
+    key: str
+    in_domain: Column[np.int64] | None
+    """None: each node is its own domain."""
+    on_node: Column[np.int64]
+    weight: float
+    max_skew: int
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    parts: tuple[Uneven, ...]
+    all_keys: bool
+    """Whether a node must have all the labels."""
+
+
+class PodTopologySpread(FilterPlugin[tuple[Counted, ...]], ScorePlugin[Spread]):
+    name = "PodTopologySpread"
+    wakes_on = NODE_CHANGED | Change.NODE_TAINTS | Change.POD_LEFT | Change.POD_ADDED
+    kept = False
+
+    def pre_filter(self, pod: Pod, nodes: Nodes) -> tuple[Counted, ...] | None:
+        constraints = constraints_of(pod, "DoNotSchedule")
+        if not constraints:
+            return None
+        everywhere = Nodes(nodes.snapshot)
+        labelled = with_keys(constraints, everywhere)
+        return tuple(counted(pod, constraint, everywhere, labelled) for constraint in constraints)
+
+    def filter(self, state: tuple[Counted, ...], nodes: Nodes) -> Column[np.bool_]:
+        fits = np.ones(len(nodes), np.bool_)
+        for part in state:
+            labels = nodes.label(part.key)
+            fits &= (labels >= 0) & (part.in_domain[labels] <= part.most)
+        return fits
+
+    def reasons(self, state: tuple[Counted, ...], refused: Nodes) -> Mapping[str, int]:
+        uneven = self.preemption_helps(state, refused)
+        found = {UNEVEN: int(uneven.sum()), NO_LABEL: int((~uneven).sum())}
+        return {reason: count for reason, count in found.items() if count}
+
+    def preemption_helps(self, state: tuple[Counted, ...], refused: Nodes) -> Column[np.bool_]:
+        """Where the first constraint that refuses is not about a label that the node lacks."""
+        helps, decided = np.zeros(len(refused), np.bool_), np.zeros(len(refused), np.bool_)
+        for part in state:
+            labels = refused.label(part.key)
+            uneven = (labels >= 0) & (part.in_domain[labels] > part.most)
+            helps |= uneven & ~decided
+            decided |= uneven | (labels < 0)
+        return helps
+
+    def pre_score(self, pod: Pod, nodes: Nodes) -> Spread | None:
+        own = bool(pod.spec.topology_spread_constraints)
+        group = None if own else nodes.snapshot.group_of(pod)
+        constraints = constraints_of(pod, "ScheduleAnyway") if own else DEFAULTS if group else ()
+        if not constraints:
+            return None
+        everywhere = Nodes(nodes.snapshot)
+        fits = with_keys(constraints, nodes) if own else np.ones(len(nodes), np.bool_)
+        counts = with_keys(constraints, everywhere) if own else np.ones(len(everywhere), np.bool_)
+        return Spread(
+            tuple(uneven(pod, constraint, group, nodes, fits, counts & eligible(pod, constraint, everywhere))
+                  for constraint in constraints),
+            own,
+        )  # fmt: skip
+
+    def score(self, state: Spread, nodes: Nodes) -> Column[np.int64]:
+        total = np.zeros(len(nodes), np.float64)
+        left_out = np.zeros(len(nodes), np.bool_)
+        for part in state.parts:
+            labels = nodes.label(part.key)
+            there = part.on_node[nodes.rows] if part.in_domain is None else part.in_domain[labels]
+            total += np.where(labels >= 0, there * part.weight + (part.max_skew - 1), 0.0)
+            left_out |= state.all_keys & (labels < 0)
+        return np.where(left_out, LEFT_OUT, np.floor(total + 0.5)).astype(np.int64)
+
+    def normalize(self, scores: Column[np.int64]) -> Column[np.int64]:
+        counted = scores != LEFT_OUT
+        if not counted.any():
+            return np.zeros(len(scores), np.int64)
+        least, most = int(scores[counted].min()), int(scores[counted].max())
+        if most == 0:
+            return np.where(counted, SCORE_MAX, 0)
+        return np.where(counted, SCORE_MAX * (most + least - scores) // most, 0)
+
+
+def constraints_of(pod: Pod, when: str) -> tuple[TopologySpreadConstraint, ...]:
+    return tuple(c for c in pod.spec.topology_spread_constraints or () if c.when_unsatisfiable == when)
+
+
+def with_keys(constraints: tuple[TopologySpreadConstraint, ...], nodes: Nodes) -> Column[np.bool_]:
+    return np.asarray(np.logical_and.reduce([nodes.label(c.topology_key) >= 0 for c in constraints]), np.bool_)
+
+
+def eligible(pod: Pod, constraint: TopologySpreadConstraint, nodes: Nodes) -> Column[np.bool_]:
+    """Nodes that count, by the constraint's policies."""
+    fits = np.ones(len(nodes), np.bool_)
+    if (constraint.node_affinity_policy or "Honor") == "Honor":
+        wanted = NodeAffinity().pre_filter(pod, nodes)
+        fits = fits if wanted is None else NodeAffinity().filter(wanted, nodes)
+    if constraint.node_taints_policy == "Honor":
+        fits = fits & TaintToleration().filter(pod.spec.tolerations or (), nodes)
+    return fits
+
+
+def selected(pod: Pod, constraint: TopologySpreadConstraint) -> Selector:
+    return with_own_values(selector_of(constraint.label_selector), pod, constraint.match_label_keys)
+
+
+def alike(pod: Pod, selector: Selector, nodes: Nodes) -> Column[np.int64]:
+    which = Which(selector, frozenset((pod.metadata.namespace or "",)))
+    return nodes.snapshot.tallies.tally(Question((which,), staying=True))[: nodes.snapshot.count]
+
+
+def counted(pod: Pod, constraint: TopologySpreadConstraint, everywhere: Nodes, labelled: Column[np.bool_]) -> Counted:
+    selector = selected(pod, constraint)
+    counts = labelled & eligible(pod, constraint, everywhere)
+    labels = everywhere.label(constraint.topology_key)
+    in_domain = summed(labels, alike(pod, selector, everywhere), counts, everywhere)
+    domains = np.unique(labels[counts])
+    enough = len(domains) >= (constraint.min_domains or 1)
+    least = int(in_domain[domains].min()) if enough else 0
+    itself = int(selector.matches(pod.metadata.labels))
+    return Counted(constraint.topology_key, in_domain, constraint.max_skew + least - itself)
+
+
+def uneven(
+    pod: Pod, constraint: TopologySpreadConstraint, group: Selector | None, fitting: Nodes,
+    fits: Column[np.bool_], counts: Column[np.bool_],
+) -> Uneven:  # fmt: skip
+    """`fits`: of the fitting nodes, those with the labels; `counts`: of all nodes, those whose pods count."""
+    everywhere = Nodes(fitting.snapshot)
+    on_node = alike(pod, group or selected(pod, constraint), everywhere)
+    key = constraint.topology_key
+    if key == HOSTNAME:
+        return Uneven(key, None, on_node, float(np.log(int(fits.sum()) + 2)), constraint.max_skew)
+    here = fitting.label(key)[fits]
+    domains = len(np.unique(here[here >= 0]))
+    in_domain = summed(everywhere.label(key), on_node, counts, everywhere)
+    return Uneven(key, in_domain, on_node, float(np.log(domains + 2)), constraint.max_skew)
+
+
+def summed(
+    labels: Column[np.int64], amounts: Column[np.int64], counts: Column[np.bool_], everywhere: Nodes
+) -> Column[np.int64]:
+    sums = np.zeros(len(everywhere.snapshot.texts) + 1, np.int64)
+    rows = np.flatnonzero(counts & (labels >= 0) & (amounts > 0))
+    np.add.at(sums, labels[rows], amounts[rows])
+    return sums
