@@ -20,6 +20,7 @@ from kybern.web.http import BodyTooLarge, Request
 YAML_TYPES = (YAML, "application/x-yaml", "text/yaml")
 LIMIT = 3 * 1024 * 1024
 SERVED = {(kind.api_version, kind.kind) for kind in KINDS}
+FORMER = {"Eviction": ("Eviction", "policy/v1beta1")}  # what an older `kubectl drain` sends; upstream takes it too
 SCHEME = "pkg/api/legacyscheme/scheme.go:30"  # messages of upstream name the place that knows the kinds
 NO_KIND = "couldn't get version/kind"
 NAMES_IN_GO = r'struct { APIVersion string "json:\"apiVersion,omitempty\""; Kind string "json:\"kind,omitempty\"" }'
@@ -104,7 +105,7 @@ def unnamed(value: Any) -> str:
 def check_kind(sent_kind: str, sent_version: str, kind: Kind) -> None:
     """A body may leave out what it is, but not claim to be something else."""
     sent_kind, sent_version = sent_kind or kind.kind, sent_version or kind.api_version
-    if (sent_kind, sent_version) == (kind.kind, kind.api_version):
+    if (sent_kind, sent_version) in ((kind.kind, kind.api_version), FORMER.get(kind.kind)):
         return
     group, _, version = sent_version.rpartition("/")
     if (sent_version, sent_kind) not in SERVED:

@@ -129,7 +129,8 @@ def status_patch(uid: str, old: PodStatus, new: PodStatus) -> dict[str, Any] | N
     changed |= {key: None for key in was if key not in now}
     known = {condition["type"]: condition for condition in was.get("conditions", ())}
     if "conditions" in changed:
-        changed["conditions"] = [c for c in changed["conditions"] or () if c != known.get(c["type"])]
+        fresh = [c for c in changed["conditions"] or () if c != known.get(c["type"])]
+        changed["conditions"] = [dict.fromkeys(known.get(c["type"], {}).keys() - c.keys()) | c for c in fresh]
     if not changed or changed == {"conditions": []}:
         return None
     for key in REPLACED_LISTS & changed.keys():

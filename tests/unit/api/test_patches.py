@@ -76,7 +76,7 @@ def test_a_json_patch_that_does_not_fit_is_invalid(document: Any, operation: Any
     [{}, "x", [1], [[]]],
 )
 def test_a_malformed_json_patch_is_a_bad_request(patch: Any) -> None:
-    with pytest.raises(BadRequest, match="json: cannot unmarshal (object|string|number|array) into Go value"):
+    with pytest.raises(BadRequest, match=r"json: cannot unmarshal (object|string|number|array) into Go value"):
         apply_json_patch({}, patch)
 
 

@@ -253,3 +253,12 @@ async def compact(api: Any) -> None:
     await api.store.compact(api.store.revision)
     for storage in api.server.machine.storages.values():
         storage.cache.forget(api.store.oldest)
+
+
+async def test_a_person_reads_lines(api: Any) -> None:
+    await fill(api, "a")
+    for url in (ALL, "/api/v1/namespaces/default/configmaps/a"):
+        assert b'\n  "kind"' in (await api.get(url, user_agent="curl/8.0")).raw
+        assert b'\n  "kind"' in (await api.get(f"{url}?pretty=true")).raw
+        assert b"\n " not in (await api.get(f"{url}?pretty=false", user_agent="curl/8.0")).raw
+        assert b"\n " not in (await api.get(url, user_agent="kubectl/v1.32")).raw

@@ -162,6 +162,12 @@ async def test_an_evicted_pod_is_deleted(api: Any) -> None:
     assert (await api.get(f"{PODS}/p")).status == 404
 
 
+async def test_an_older_drain_evicts_too(api: Any) -> None:
+    await api.post(PODS, {"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "i"}]}})
+    eviction = {"apiVersion": "policy/v1beta1", "kind": "Eviction", "metadata": {"name": "p", "namespace": "default"}}
+    assert (await api.post(f"{PODS}/p/eviction", eviction)).status == 201
+
+
 async def test_a_namespace_goes_when_it_is_finalized(api: Any) -> None:
     await api.post("/api/v1/namespaces", {"metadata": {"name": "a"}})
     answer = await api.delete("/api/v1/namespaces/a")

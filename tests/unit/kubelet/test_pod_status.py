@@ -400,6 +400,13 @@ def test_a_patch_holds_only_the_conditions_that_changed() -> None:
     assert {c["type"] for c in patch["status"]["conditions"]} == {"Ready", "ContainersReady"}
 
 
+def test_a_patch_takes_away_the_reason_of_a_condition_that_has_none_any_more() -> None:
+    old = PodStatus(conditions=(PodCondition(type="Ready", status="False", reason="ContainersNotReady", message="m"),))
+    patch = status_patch("u", old, PodStatus(conditions=(PodCondition(type="Ready", status="True"),)))
+    assert patch is not None
+    assert patch["status"]["conditions"] == [{"type": "Ready", "status": "True", "reason": None, "message": None}]
+
+
 def test_a_patch_takes_away_addresses_that_are_gone() -> None:
     old = PodStatus(pod_ips=(PodIP(ip="10.0.0.1"),))
     patch = status_patch("u", old, PodStatus(pod_ips=(PodIP(ip="10.0.0.2"),)))

@@ -7,7 +7,7 @@ from kybern.apiserver.options import one
 from kybern.apiserver.request import ApiRequest
 from kybern.apiserver.storage import Storage
 from kybern.apiserver.verbs.listing import include_of
-from kybern.apiserver.verbs.shown import shown
+from kybern.apiserver.verbs.shown import pretty, shown
 from kybern.apiserver.verbs.versions import check_not_future, version_number
 from kybern.web.http import Response
 
@@ -21,9 +21,5 @@ async def get(machine: Machine, storage: Storage, request: ApiRequest) -> Respon
         raise not_found(storage.about(at.name))
     format_ = format_for(storage.resource.kind, request.http.headers.get("accept", ""))
     if format_ is PLAIN or not format_.transform:
-        return answer(item.served, format_, pretty=bool(request.params) and pretty(request))
+        return answer(item.served, format_, pretty=pretty(request))
     return answer(shown(storage, item.served, format_, machine.clock, include_of(request.params)), format_)
-
-
-def pretty(request: ApiRequest) -> bool:
-    return one(request.params, "pretty").lower() in ("true", "1")

@@ -14,7 +14,7 @@ from kybern.apiserver.selection import Selection, selection_of
 from kybern.apiserver.storage import Storage
 from kybern.apiserver.tables import INCLUDES, table_of
 from kybern.apiserver.verbs.continuing import INCONSISTENT, ContinueExpired, read_token, token_for
-from kybern.apiserver.verbs.shown import partial
+from kybern.apiserver.verbs.shown import partial, pretty
 from kybern.apiserver.verbs.versions import NEWEST, check_not_future, wanted_version
 from kybern.web.http import Response
 
@@ -36,8 +36,7 @@ async def list_objects(machine: Machine, storage: Storage, request: ApiRequest) 
         return Response(200, PROTOBUF_HEADERS, pieces)
     if format_.transform:
         return answer(transformed(machine, storage, page, token, format_, include_of(params)), format_)
-    pretty = bool(params) and one(params, "pretty") in ("true", "1")
-    return answer(joined(storage, page, token), format_, pretty=pretty)
+    return answer(joined(storage, page, token), format_, pretty=pretty(request))
 
 
 def selected(storage: Storage, request: ApiRequest) -> Selection:

@@ -7,8 +7,12 @@ from kybern.apiserver.binary import PROTOBUF, binary_frame
 from kybern.apiserver.formats import Format
 from kybern.apiserver.frames import Form, frame
 from kybern.apiserver.item import metadata_of
+from kybern.apiserver.options import one
+from kybern.apiserver.request import ApiRequest
 from kybern.apiserver.storage import Storage
 from kybern.apiserver.tables import table_of
+
+READ_BY_PEOPLE = ("curl", "Wget", "Mozilla/5.0")
 
 
 def shown(storage: Storage, served: bytes, format_: Format, clock: Clock, include: str = "Metadata") -> bytes:
@@ -43,3 +47,10 @@ def form_for(storage: Storage, format_: Format, clock: Clock, include: str) -> F
 @cache
 def metadata_form(framed: Form, version: str) -> Form:
     return lambda type_, served: framed(type_, partial(served, version))
+
+
+def pretty(request: ApiRequest) -> bool:
+    """With line ends: as the query says, else for a client behind which a person sits."""
+    if "pretty" in request.params:
+        return one(request.params, "pretty").lower() in ("true", "1")
+    return request.http.headers.get("user-agent", "").startswith(READ_BY_PEOPLE)
