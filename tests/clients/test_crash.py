@@ -60,6 +60,15 @@ def containers(cluster: Cluster) -> dict[str, tuple[str, int, bool]]:
     }
 
 
+def runs(pid: int) -> bool:
+    """One that has ended and that nobody has asked for yet does not."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii") as about:
+            return about.read().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
 def until(holds: Callable[[], bool], seconds: float = 30) -> None:
     deadline = time.monotonic() + seconds
     while not holds():
@@ -119,7 +128,7 @@ def test_a_killed_supervisor_takes_its_processes_along_and_up_finds_the_containe
     found = json.loads(own.kybern("status", "-o", "json", check=False).stdout)
     pids = [program["pid"] for program in found["programs"]]
     os.kill(found["pid"], signal.SIGKILL)
-    until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in pids))
+    until(lambda: not any(map(runs, pids)))
     own.kybern("up")
     until(lambda: all(ready for _, _, ready in containers(own).values()))
     assert {name: ident for name, (ident, _, _) in containers(own).items()} == {

@@ -132,11 +132,21 @@ def cluster_id(data_dir: Path) -> str:
 
 
 def saved(data_dir: Path) -> Cluster | None:
-    """The cluster of this data directory, if there has been one."""
+    """The cluster of this data directory, if there has been one. DamagedNote when its note cannot be read."""
+    path = data_dir / "cluster.json"
     try:
-        return msgspec.json.decode((data_dir / "cluster.json").read_bytes(), type=Cluster)
+        return msgspec.json.decode(path.read_bytes(), type=Cluster)
     except FileNotFoundError:
         return None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise DamagedNote(path, error) from error
+
+
+class DamagedNote(Exception):
+    """`cluster.json` cannot be read as one."""
+
+    def __init__(self, path: Path, error: Exception) -> None:
+        super().__init__(f"{path} is damaged ({error}); move it away, or restore it")
 
 
 def save(cluster: Cluster) -> None:

@@ -5,6 +5,8 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 
+from kybern.cmd.config import DamagedNote
+
 COMMANDS: dict[str, tuple[str, str]] = {
     "up": ("kybern.cmd.up", "start the cluster of this machine, or see that it is up"),
     "down": ("kybern.cmd.down", "stop it and leave nothing running; its data stays"),
@@ -33,6 +35,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stderr.close()  # whoever read our output has gone; there is nobody to tell
         return 141
+    except (PermissionError, FileNotFoundError, NotADirectoryError) as error:
+        print(f"kybern: {error.filename}: {(error.strerror or str(error)).lower()}", file=sys.stderr)
+        return 1
+    except DamagedNote as error:
+        print(f"kybern: {error}", file=sys.stderr)
+        return 1
 
 
 def build_parser(chosen: str) -> argparse.ArgumentParser:
