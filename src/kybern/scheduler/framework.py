@@ -22,6 +22,7 @@ from kybern.api.core_v1 import Node, Pod
 
 if TYPE_CHECKING:
     from kybern.scheduler.nodes import Nodes
+    from kybern.scheduler.snapshot import Snapshot
 
 S = TypeVar("S")
 T = TypeVar("T", bound=np.generic)
@@ -52,6 +53,10 @@ class FilterPlugin(Generic[S]):
     reason: ClassVar[str] = ""
     kept: ClassVar[bool] = True
     """Whether the judgement of a node holds until that node changes: not where pods on other nodes matter."""
+
+    def hint(self, pod: Pod, change: Change, about: Pod, snapshot: Snapshot) -> bool:
+        """Whether a pod that came, left or changed (`about`) may make this rule say yes to one that it refused."""
+        return True
 
     @abstractmethod
     def pre_filter(self, pod: Pod, nodes: Nodes) -> S | None: ...

@@ -4,7 +4,7 @@ Pods made from one template ask for the same. Their first judgement is kept and 
 are judged anew, by the same rules. It is dropped when nodes come or go.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
@@ -50,12 +50,15 @@ class Kept:
 class Judgement:
     pod: Pod
     snapshot: Snapshot
+    profile: Profile
     kept: Kept
     filters: list[tuple[Any, Any]]
     """All of them, in the profile's order."""
     fits: Column[np.bool_]
     scorers: list[Weighted]
     """Those that look at other nodes' pods too; they wait until it is known where the pod fits."""
+    promised: dict[int, list[str]] = field(default_factory=dict)
+    """Rows where it would fit but for what was promised to others, and what is short there then."""
 
     @property
     def scores(self) -> list[Column[np.int64]]:
@@ -91,7 +94,7 @@ def completed(known: Kept, pod: Pod, snapshot: Snapshot, profile: Profile) -> Ju
             filters = [*filters, (plugin, state)]
             fits = fits & plugin.filter(state, nodes)
     scorers = [scorer for scorer in profile.scorers if not scorer.plugin.kept]
-    return Judgement(pod, snapshot, known, filters, fits, scorers)
+    return Judgement(pod, snapshot, profile, known, filters, fits, scorers)
 
 
 def columns(
@@ -116,8 +119,11 @@ def mend(judgement: Kept, snapshot: Snapshot) -> None:
     judgement.version = snapshot.version
 
 
-def best(judgement: Judgement, rng: Random) -> int | None:
-    """The row of the best node, one of the best at random; None where none fits."""
+def best(judgement: Judgement, rng: Random, promised: str = "") -> int | None:
+    """The row of the best node, one of the best at random; None where none fits. A promised node is the best one."""
+    row = judgement.snapshot.rows.get(promised)
+    if row is not None and judgement.fits[row]:
+        return row
     rows = np.flatnonzero(judgement.fits)
     if len(rows) < 2:
         return int(rows[0]) if len(rows) else None

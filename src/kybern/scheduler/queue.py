@@ -7,7 +7,8 @@
 """
 
 import heapq
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import count
 
@@ -17,6 +18,14 @@ from kybern.scheduler.framework import Change
 
 BACKOFF = Backoff(first_seconds=1.0, max_seconds=10.0)
 UNSCHEDULABLE_SECONDS_MAX = 300.0  # a change that nobody foresaw is made up for by then
+
+NOBODY = ""  # in the place of a rule: there was no node to refuse the pod
+
+Hint = Callable[[str, Pod], bool]
+
+
+def always(rule: str, pod: Pod) -> bool:
+    return True
 
 
 @dataclass(slots=True)
@@ -40,6 +49,8 @@ class SchedulingQueue:
     active: list[tuple[int, float, int, str]] = field(default_factory=list)
     backing_off: list[tuple[float, int, str]] = field(default_factory=list)
     unschedulable: dict[str, Entry] = field(default_factory=dict)
+    refusing: Counter[str] = field(default_factory=Counter)
+    """How many of those each rule refused: most changes concern none of them."""
     tickets: Iterator[int] = field(default_factory=count)
 
     def __len__(self) -> int:
@@ -60,7 +71,7 @@ class SchedulingQueue:
 
     def remove(self, uid: str) -> None:
         self.entries.pop(uid, None)
-        self.unschedulable.pop(uid, None)
+        self._released(uid)
 
     def pop(self, now: float) -> Entry | None:
         """The next pod to try, no longer in the queue; None where all have to wait."""
@@ -78,16 +89,21 @@ class SchedulingQueue:
         self._failed(entry, now)
         entry.refused_by, entry.refused_at = rules, now
         self.unschedulable[entry.pod.metadata.uid or ""] = entry
+        self.refusing.update(rules or (NOBODY,))
 
     def failed(self, entry: Entry, now: float) -> None:
         """It could not be bound: it is tried again after its back-off."""
         self._failed(entry, now)
         self._back_off(entry)
 
-    def changed(self, change: Change, now: float) -> None:
-        """Something that may make room."""
+    def changed(self, change: Change, now: float, hint: Hint = always) -> None:
+        """Something that may make room. `hint`: whether it does for a pod, as far as a rule that refused it knows."""
+        asked = {rule for rule in self.refusing if rule == NOBODY or change & self.wakes[rule]}
+        if not asked:
+            return
         for entry in list(self.unschedulable.values()):
-            if not entry.refused_by or any(change & self.wakes[rule] for rule in entry.refused_by):
+            rules = entry.refused_by or {NOBODY}
+            if any(rule in asked and (rule == NOBODY or hint(rule, entry.pod)) for rule in rules):
                 self._try_again(entry, now)
 
     def flush(self, now: float) -> None:
@@ -115,11 +131,16 @@ class SchedulingQueue:
         self.entries[entry.pod.metadata.uid or ""] = entry
 
     def _try_again(self, entry: Entry, now: float) -> None:
-        self.unschedulable.pop(entry.pod.metadata.uid or "", None)
+        self._released(entry.pod.metadata.uid or "")
         if entry.not_before > now:
             self._back_off(entry)
         else:
             self._activate(entry)
+
+    def _released(self, uid: str) -> None:
+        entry = self.unschedulable.pop(uid, None)
+        if entry is not None:
+            self.refusing -= Counter(entry.refused_by or (NOBODY,))
 
     def _activate(self, entry: Entry) -> None:
         entry.ticket = next(self.tickets)

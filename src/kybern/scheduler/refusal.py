@@ -5,46 +5,65 @@ Each node is refused by the first rule that refuses it; a rule's reasons are cou
 """
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
 from kybern.api.core_v1 import Pod
-from kybern.scheduler.framework import Profile
+from kybern.scheduler.framework import Change, Profile
 from kybern.scheduler.judgement import Judgement
 from kybern.scheduler.nodes import Nodes
 from kybern.scheduler.snapshot import Snapshot
 
 NO_NODES = "no nodes available to schedule pods"
 NO_VICTIMS = "No preemption victims found for incoming pod"
+NEVER = "preemption: not eligible due to preemptionPolicy=Never."
+LEAVING = "preemption: not eligible due to a terminating pod on the nominated node."
+PROMISED = "Nominations"  # in the place of a rule: the room is promised to others
 NOT_HELPFUL = "Preemption is not helpful for scheduling"
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    message: str
+    available: str
+    """How many nodes were refused for what."""
     rules: frozenset[str]
     """The names of the rules that refused."""
+    nodes: int = 0
+    helpful: tuple[int, ...] = ()
+    """Rows where the pod might fit if others left."""
+    preemption: str = ""
+
+    @property
+    def message(self) -> str:
+        return f"{self.available} {self.preemption}" if self.preemption else self.available
 
 
 def refusal(pod: Pod, judgement: Judgement, snapshot: Snapshot) -> Refusal:
+    """As if nobody was there to be preempted."""
     nodes = Nodes(snapshot)
     if not len(nodes):
         return Refusal(NO_NODES, frozenset())
     reasons: Counter[str] = Counter()
-    helps = 0
+    helpful: list[int] = []
     rules = set()
-    left = nodes.at(np.arange(len(nodes)))
+    rows = np.arange(len(nodes))
     for plugin, state in judgement.filters:
+        left = nodes.at(rows)
         fits = plugin.filter(state, left)
         refused = left.at(np.flatnonzero(~fits))
         if len(refused):
             rules.add(plugin.name)
             reasons.update(plugin.reasons(state, refused))
-            helps += int(plugin.preemption_helps(state, refused).sum())
-        left = left.at(np.flatnonzero(fits))
-    message = f"{available(len(nodes), reasons)} {preemption(pod, len(nodes), helps)}"
-    return Refusal(message, frozenset(rules))
+            helpful += rows[~fits][plugin.preemption_helps(state, refused)].tolist()
+        rows = rows[fits]
+    for row, short in judgement.promised.items():
+        rules.add(PROMISED)
+        reasons.update(short)
+        helpful.append(row)
+    found = available(len(nodes), reasons)
+    return Refusal(found, frozenset(rules), len(nodes), tuple(helpful), no_victims(pod, len(nodes), len(helpful)))
 
 
 def available(count: int, reasons: Counter[str]) -> str:
@@ -52,13 +71,14 @@ def available(count: int, reasons: Counter[str]) -> str:
     return f"0/{count} nodes are available: {listed}."
 
 
-def preemption(pod: Pod, count: int, helps: int) -> str:
+def no_victims(pod: Pod, count: int, helps: int) -> str:
     if pod.spec.preemption_policy == "Never":
-        return "preemption: not eligible due to preemptionPolicy=Never."
+        return NEVER
     outcomes = Counter({NO_VICTIMS: helps, NOT_HELPFUL: count - helps})
     return f"preemption: {available(count, +outcomes)}"
 
 
-def woken_by(profile: Profile) -> dict[str, object]:
+def woken_by(profiles: Iterable[Profile]) -> dict[str, Change]:
     """Each rule's name with the changes after which a pod that it refused is worth another try."""
-    return {plugin.name: plugin.wakes_on for plugin in profile.filters}
+    rules = {plugin.name: plugin.wakes_on for profile in profiles for plugin in profile.filters}
+    return {**rules, PROMISED: Change.NODE_ADDED | Change.NODE_ALLOCATABLE | Change.POD_LEFT}

@@ -6,44 +6,49 @@
 """
 
 import asyncio
-import logging
-from collections.abc import Awaitable, Callable
-from typing import Any, Protocol, cast
+from collections.abc import Awaitable, Callable, Sequence
 
-from kybern.aio.clock import Clock, rfc3339
+from kybern.aio.clock import Clock
 from kybern.aio.ids import Ids
-from kybern.api.core_v1 import Binding, Node, ObjectReference, Pod
+from kybern.api.core_v1 import Binding, Namespace, Node, ObjectReference, Pod
 from kybern.api.errors import ApiError, Conflict, NotFound
 from kybern.api.meta_v1 import ObjectMeta, Status
+from kybern.api.policy_v1 import PodDisruptionBudget
 from kybern.client import Client, View
 from kybern.scheduler.changes import change_of, concerns_scheduling
+from kybern.scheduler.effects import Events, make_room, tell_refused
 from kybern.scheduler.framework import Change, Profile
-from kybern.scheduler.judgement import Judge, best
+from kybern.scheduler.groups import FOLLOWED, group_of
+from kybern.scheduler.judgement import Judge, Judgement, best
+from kybern.scheduler.nominations import Nominations
+from kybern.scheduler.preemption import Attempt, preempt
 from kybern.scheduler.profile import DEFAULT_PROFILE
-from kybern.scheduler.queue import Entry, SchedulingQueue
-from kybern.scheduler.refusal import Refusal, refusal, woken_by
+from kybern.scheduler.queue import Entry, SchedulingQueue, always
+from kybern.scheduler.refusal import refusal, woken_by
 from kybern.scheduler.snapshot import Snapshot
-from kybern.scheduler.status import condition_patch, is_told, is_waiting
+from kybern.scheduler.status import is_waiting, scheduler_of
 
 BINDINGS_MAX = 64  # as many as share a few commits; more only wait in the API server
 SLICE_SECONDS = 0.005  # of deciding, before others on this event loop have their turn
 
-log = logging.getLogger(__name__)
-
-
-class Events(Protocol):
-    def event(self, obj: Any, type: str, reason: str, message: str) -> None: ...
-
 
 class Scheduler:
     def __init__(
-        self, client: Client, view: View, clock: Clock, ids: Ids, events: Events, profile: Profile = DEFAULT_PROFILE
+        self,
+        client: Client,
+        view: View,
+        clock: Clock,
+        ids: Ids,
+        events: Events,
+        profiles: Sequence[Profile] = (DEFAULT_PROFILE,),
     ) -> None:
         self.client, self.view, self.clock, self.ids, self.events = client, view, clock, ids, events
-        self.profile = profile
         self.snapshot = Snapshot()
-        self.judge = Judge(self.snapshot, profile)
-        self.queue = SchedulingQueue(cast(dict[str, Change], woken_by(profile)))
+        self.snapshot.group_of = lambda pod: group_of(pod, view)
+        self.judges = {profile.scheduler_name: Judge(self.snapshot, profile) for profile in profiles}
+        self.rules = {plugin.name: plugin for profile in profiles for plugin in profile.filters}
+        self.queue = SchedulingQueue(woken_by(profiles))
+        self.nominations = Nominations()
         self.binding: set[str] = set()
         """Pods by uid whose binding is under way, or acknowledged and not yet seen in the View."""
         self.woken = asyncio.Event()
@@ -51,9 +56,10 @@ class Scheduler:
 
     async def run(self) -> None:
         """Schedule until cancelled. The View is somebody else's to run."""
-        self.view.watch_kind(Node)
-        self.view.watch_kind(Pod)
+        for kind in (Namespace, Node, Pod, PodDisruptionBudget, *FOLLOWED):
+            self.view.watch_kind(kind)
         await self.view.synced()
+        self.view.on_change(Namespace, self.namespace_changed)
         self.view.on_change(Node, self.node_changed)
         self.view.on_change(Pod, self.pod_changed)
         async with asyncio.TaskGroup() as tasks:
@@ -62,6 +68,17 @@ class Scheduler:
             tasks.create_task(self.decide())
 
     # What the View tells.
+
+    def namespace_changed(self, old: Namespace | None, new: Namespace | None) -> None:
+        """Its labels decide whose terms mean its pods."""
+        if new is not None and (old is None or old.metadata.labels != new.metadata.labels):
+            self.snapshot.tallies.namespaces[new.metadata.name or ""] = new.metadata.labels or {}
+        elif new is None and old is not None:
+            self.snapshot.tallies.namespaces.pop(old.metadata.name or "", None)
+        else:
+            return
+        self.snapshot.tallies.forget()
+        self.wake(Change.POD_ADDED)
 
     def node_changed(self, old: Node | None, new: Node | None) -> None:
         if new is None:
@@ -83,24 +100,43 @@ class Scheduler:
         elif new.spec.node_name:
             self.binding.discard(uid)
             self.queue.remove(uid)
-            self.snapshot.add_pod(new, new.spec.node_name)
-        elif is_waiting(new, self.profile.scheduler_name) and uid not in self.binding:
+            self.nominations.drop(uid)
+            self.pod_placed(new, new.spec.node_name)
+        elif not is_waiting(new) or scheduler_of(new) not in self.judges:
+            self.queue.remove(uid)
+            self.nominations.drop(uid)
+        elif uid not in self.binding:
+            if new.status.nominated_node_name and (old is None or old.metadata.uid != uid):
+                self.nominations.set(new, new.status.nominated_node_name)
             self.queue.add(new, self.clock.monotonic())
             self.woken.set()
-        else:
-            self.queue.remove(uid)
+
+    def pod_placed(self, pod: Pod, node: str) -> None:
+        known = self.snapshot.placed.get(pod.metadata.uid or "")
+        if self.snapshot.add_pod(pod, node):
+            self.wake(Change.POD_ADDED, pod)
+            if known is not None:
+                self.wake(Change.POD_LEFT, known.pod)
 
     def pod_left(self, pod: Pod) -> None:
         uid = pod.metadata.uid or ""
         self.queue.remove(uid)
         self.binding.discard(uid)
-        if self.snapshot.remove_pod(uid):
-            self.wake(Change.POD_LEFT)
+        promised = uid in self.nominations.by_uid
+        self.nominations.drop(uid)
+        if self.snapshot.remove_pod(uid) or promised:
+            self.wake(Change.POD_LEFT, pod)
 
-    def wake(self, change: Change) -> None:
-        if change:
-            self.queue.changed(change, self.clock.monotonic())
-            self.woken.set()
+    def wake(self, change: Change, about: Pod | None = None) -> None:
+        if not change:
+            return
+
+        def hint(rule: str, pod: Pod) -> bool:
+            plugin = self.rules.get(rule)
+            return plugin is None or about is None or plugin.hint(pod, change, about, self.snapshot)
+
+        self.queue.changed(change, self.clock.monotonic(), always if about is None else hint)
+        self.woken.set()
 
     # Deciding.
 
@@ -127,16 +163,34 @@ class Scheduler:
 
     def decided(self, entry: Entry) -> Callable[[], Awaitable[None]]:
         """Decide about one pod; what is left to do about it is the answer."""
-        judgement = self.judge(entry.pod)
-        row = best(judgement, self.ids.rng)
+        pod = entry.pod
+        judgement = self.nominations.respected(self.judges[scheduler_of(pod)](pod))
+        row = best(judgement, self.ids.rng, self.nominations.node_of(pod))
         if row is None:
-            why = refusal(entry.pod, judgement, self.snapshot)
-            self.queue.refused(entry, why.rules, self.clock.monotonic())
-            return lambda: self.tell_refused(entry.pod, why)
+            return self.refused(entry, judgement)
         node = self.snapshot.nodes[row].metadata.name or ""
-        self.snapshot.add_pod(entry.pod, node)
-        self.binding.add(entry.pod.metadata.uid or "")
+        self.nominations.drop(pod.metadata.uid or "")
+        self.snapshot.add_pod(pod, node)
+        self.binding.add(pod.metadata.uid or "")
+        self.wake(Change.POD_ADDED, pod)
         return lambda: self.bind(entry, node)
+
+    def refused(self, entry: Entry, judgement: Judgement) -> Callable[[], Awaitable[None]]:
+        pod = entry.pod
+        why = refusal(pod, judgement, self.snapshot)
+        self.queue.refused(entry, why.rules, self.clock.monotonic())
+        attempt = preempt(judgement, why, self.nominations, self.budgets, self.ids.rng)
+        if attempt.candidate is not None:
+            for other in self.nominations.less_important(pod, attempt.candidate.node):
+                self.nominations.drop(other.metadata.uid or "")
+            self.nominations.set(pod, attempt.candidate.node)
+        elif attempt.eligible:
+            self.nominations.drop(pod.metadata.uid or "")
+        message = f"{why.available} {attempt.message}".rstrip()
+        return lambda: self.tell(pod, message, attempt)
+
+    def budgets(self, namespace: str) -> Sequence[PodDisruptionBudget]:
+        return self.view.list(PodDisruptionBudget, namespace)
 
     # Acting.
 
@@ -166,7 +220,7 @@ class Scheduler:
             return
         self.binding.discard(uid)
         if self.snapshot.remove_pod(uid):
-            self.wake(Change.POD_LEFT)
+            self.wake(Change.POD_LEFT, pod)
         if isinstance(error, NotFound) or found is None or found.metadata.uid != uid:
             return
         if not isinstance(error, Conflict):
@@ -175,14 +229,10 @@ class Scheduler:
         self.queue.failed(entry, self.clock.monotonic())
         self.woken.set()
 
-    async def tell_refused(self, pod: Pod, why: Refusal) -> None:
-        self.events.event(pod, "Warning", "FailedScheduling", why.message)
-        found = self.view.get(Pod, pod.metadata.name or "", pod.metadata.namespace or "")
-        if found is None or found.metadata.uid != pod.metadata.uid or is_told(found, why.message):
-            return
-        patch = condition_patch(found, why.message, rfc3339(self.clock.wall()))
-        name, namespace = pod.metadata.name or "", pod.metadata.namespace or ""
-        try:
-            await self.client.patch(Pod, name, namespace, patch, how="strategic", subresource="status")
-        except ApiError as error:
-            log.info("pod %s/%s: its condition could not be written: %s", namespace, name, error.message)
+    async def tell(self, pod: Pod, message: str, attempt: Attempt) -> None:
+        node = self.nominations.node_of(pod)
+        await tell_refused(pod, message, node, self.client, self.view, self.clock, self.events)
+        candidate = attempt.candidate
+        if candidate and not await make_room(pod, candidate, self.client, self.clock, self.events):
+            self.nominations.drop(pod.metadata.uid or "")
+            self.wake(Change.POD_LEFT)

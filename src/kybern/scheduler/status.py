@@ -9,31 +9,36 @@ UNSCHEDULABLE = "Unschedulable"
 DEFAULT_SCHEDULER = "default-scheduler"
 
 
-def is_waiting(pod: Pod, scheduler_name: str) -> bool:
-    """For a node, from this scheduler, and free to go: not being deleted, and without scheduling gates."""
-    return (
-        not pod.spec.node_name
-        and pod.metadata.deletion_timestamp is None
-        and not pod.spec.scheduling_gates
-        and (pod.spec.scheduler_name or DEFAULT_SCHEDULER) == scheduler_name
-    )
+def is_waiting(pod: Pod) -> bool:
+    """For a node, and free to go: not being deleted, and without scheduling gates."""
+    return not pod.spec.node_name and pod.metadata.deletion_timestamp is None and not pod.spec.scheduling_gates
+
+
+def scheduler_of(pod: Pod) -> str:
+    return pod.spec.scheduler_name or DEFAULT_SCHEDULER
 
 
 def condition(pod: Pod) -> PodCondition | None:
     return next((found for found in pod.status.conditions or () if found.type == SCHEDULED), None)
 
 
-def is_told(pod: Pod, message: str) -> bool:
+def is_told(pod: Pod, message: str, node: str) -> bool:
+    """Why it waits, and for which node."""
     known = condition(pod)
-    return known is not None and (known.status, known.reason, known.message) == ("False", UNSCHEDULABLE, message)
+    return (
+        (pod.status.nominated_node_name or "") == node
+        and known is not None
+        and (known.status, known.reason, known.message) == ("False", UNSCHEDULABLE, message)
+    )
 
 
-def condition_patch(pod: Pod, message: str, now: str) -> dict[str, Any]:
+def condition_patch(pod: Pod, message: str, node: str, now: str) -> dict[str, Any]:
     """A strategic merge patch; the time of transition changes only with the status."""
     known = condition(pod)
     since = known.last_transition_time if known and known.status == "False" else None
     return {
         "status": {
+            "nominatedNodeName": node or None,
             "conditions": [
                 {
                     "type": SCHEDULED,
@@ -43,6 +48,6 @@ def condition_patch(pod: Pod, message: str, now: str) -> dict[str, Any]:
                     "lastProbeTime": None,
                     "lastTransitionTime": since or now,
                 }
-            ]
+            ],
         }
     }

@@ -1,7 +1,7 @@
 """The scheduler at work, between a View that tells and a client that acts."""
 
 import asyncio
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -22,7 +22,7 @@ class FakeView:
     """Told by the test, and by the client for what it bound."""
 
     def __init__(self) -> None:
-        self.held: dict[type[Any], dict[str, Any]] = {Node: {}, Pod: {}}
+        self.held: dict[type[Any], dict[str, Any]] = defaultdict(dict)
         self.calls: dict[type[Any], Any] = {}
 
     def watch_kind(self, of: type[Any]) -> None:
@@ -38,6 +38,9 @@ class FakeView:
 
     def get(self, of: type[Any], name: str, namespace: str = "") -> Any:
         return self.held[of].get(name)
+
+    def list(self, of: type[Any], namespace: str | None = None) -> Any:
+        return tuple(self.held[of].values())
 
     def put(self, obj: Any) -> None:
         old = self.held[type(obj)].get(obj.metadata.name)

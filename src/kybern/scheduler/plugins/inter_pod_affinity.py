@@ -12,6 +12,7 @@ import numpy as np
 from kybern.api.core_v1 import Pod
 from kybern.scheduler.framework import NODE_CHANGED, SCORE_MAX, Change, Column, FilterPlugin, ScorePlugin
 from kybern.scheduler.nodes import Nodes
+from kybern.scheduler.snapshot import Snapshot
 from kybern.scheduler.tallies import Question
 from kybern.scheduler.terms import Term, terms_of
 
@@ -46,13 +47,22 @@ class InterPodAffinity(FilterPlugin[Company], ScorePlugin[tuple[InDomains, ...]]
     wakes_on = NODE_CHANGED | Change.POD_LEFT | Change.POD_ADDED
     kept = False
 
+    def hint(self, pod: Pod, change: Change, about: Pod, snapshot: Snapshot) -> bool:
+        """One that came near is wanted there; one that left was not, or did not want this one."""
+        terms = terms_of(pod)
+        if change & Change.POD_ADDED:
+            return any(matches(term, about, snapshot) for term in terms.affinity)
+        return any(matches(term, about, snapshot) for term in terms.anti_affinity) or any(
+            matches(term, pod, snapshot) for term in terms_of(about).anti_affinity
+        )
+
     def pre_filter(self, pod: Pod, nodes: Nodes) -> Company | None:
         tallies = nodes.snapshot.tallies
         terms = terms_of(pod)
         unwanted = tuple(
             in_domains(bearing.term.topology_key, column, nodes)
             for bearing, column in tallies.bearers.items()
-            if bearing.weight is None and matches(bearing.term, pod, nodes)
+            if bearing.weight is None and matches(bearing.term, pod, nodes.snapshot)
         )
         if not (terms.affinity or terms.anti_affinity or unwanted):
             return None
@@ -62,7 +72,7 @@ class InterPodAffinity(FilterPlugin[Company], ScorePlugin[tuple[InDomains, ...]]
             in_domains(term.topology_key, tallies.tally(Question((term.which,))), nodes) for term in terms.anti_affinity
         )
         first = not any(domains.amounts.any() for domains in near) and all(
-            matches(term, pod, nodes) for term in terms.affinity
+            matches(term, pod, nodes.snapshot) for term in terms.affinity
         )
         return Company(near, first, far, unwanted)
 
@@ -87,7 +97,7 @@ class InterPodAffinity(FilterPlugin[Company], ScorePlugin[tuple[InDomains, ...]]
         found += [
             in_domains(bearing.term.topology_key, bearing.weight * column, nodes)
             for bearing, column in tallies.bearers.items()
-            if bearing.weight is not None and matches(bearing.term, pod, nodes)
+            if bearing.weight is not None and matches(bearing.term, pod, nodes.snapshot)
         ]
         return tuple(found) if any(domains.amounts.any() for domains in found) else None
 
@@ -104,9 +114,9 @@ class InterPodAffinity(FilterPlugin[Company], ScorePlugin[tuple[InDomains, ...]]
         return SCORE_MAX * (scores - least) // (most - least)
 
 
-def matches(term: Term, pod: Pod, nodes: Nodes) -> bool:
+def matches(term: Term, pod: Pod, snapshot: Snapshot) -> bool:
     metadata = pod.metadata
-    return term.which.matches(metadata.namespace or "", metadata.labels or {}, nodes.snapshot.tallies.namespaces)
+    return term.which.matches(metadata.namespace or "", metadata.labels or {}, snapshot.tallies.namespaces)
 
 
 def in_domains(key: str, amounts: Column[np.int64], nodes: Nodes) -> InDomains:

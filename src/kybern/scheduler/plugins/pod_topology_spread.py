@@ -16,6 +16,7 @@ from kybern.scheduler.framework import NODE_CHANGED, SCORE_MAX, Change, Column, 
 from kybern.scheduler.nodes import Nodes
 from kybern.scheduler.plugins.node_affinity import NodeAffinity
 from kybern.scheduler.plugins.taint_toleration import TaintToleration
+from kybern.scheduler.snapshot import Snapshot
 from kybern.scheduler.tallies import Question
 from kybern.scheduler.terms import Which, selector_of, with_own_values
 
@@ -61,6 +62,12 @@ class PodTopologySpread(FilterPlugin[tuple[Counted, ...]], ScorePlugin[Spread]):
     name = "PodTopologySpread"
     wakes_on = NODE_CHANGED | Change.NODE_TAINTS | Change.POD_LEFT | Change.POD_ADDED
     kept = False
+
+    def hint(self, pod: Pod, change: Change, about: Pod, snapshot: Snapshot) -> bool:
+        return about.metadata.namespace == pod.metadata.namespace and any(
+            selected(pod, constraint).matches(about.metadata.labels)
+            for constraint in constraints_of(pod, "DoNotSchedule")
+        )
 
     def pre_filter(self, pod: Pod, nodes: Nodes) -> tuple[Counted, ...] | None:
         constraints = constraints_of(pod, "DoNotSchedule")

@@ -1,0 +1,152 @@
+"""Default preemption: which pods have to leave so that a more important one fits, on the node where that costs least.
+
+- Only pods of less importance leave, and as few as possible: all of them leave in thought, then each that need not leave
+  stays, the most important first, and of all those whose budget would be broken before the others.
+- Among nodes: fewest broken budgets, then the least important worst victim, the smallest sum of importance, the fewest
+  victims, the worst victims that began last.
+- A pod waits for those that are already leaving in its favour and makes nobody else leave meanwhile.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from random import Random
+
+from kybern.api.core_v1 import Pod
+from kybern.api.policy_v1 import PodDisruptionBudget
+from kybern.scheduler.judgement import Judgement
+from kybern.scheduler.nominations import Nominations
+from kybern.scheduler.refusal import LEAVING, NEVER, NO_VICTIMS, NOT_HELPFUL, Refusal, available
+from kybern.scheduler.snapshot import Placed, Snapshot
+from kybern.scheduler.terms import selector_of
+from kybern.scheduler.trial import Trial, begun
+
+CANDIDATES_MIN = 100
+CANDIDATES_SHARE = 0.1  # of the nodes; a good node is enough, the best one of thousands costs too much time
+PRIORITY_SHIFT = 1 << 31  # so that two victims cost more than one, however unimportant they are
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    node: str
+    victims: tuple[Pod, ...]
+    """The most important first."""
+    broken_budgets: int
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    candidate: Candidate | None
+    message: str
+    eligible: bool = True
+
+
+Budgets = Callable[[str], Sequence[PodDisruptionBudget]]
+"""Of a namespace."""
+
+
+def preempt(judgement: Judgement, why: Refusal, nominations: Nominations, budgets: Budgets, rng: Random) -> Attempt:
+    pod, snapshot = judgement.pod, judgement.snapshot
+    if pod.spec.preemption_policy == "Never":
+        return Attempt(None, NEVER, eligible=False)
+    if waits_for_others(pod, nominations.node_of(pod), snapshot):
+        return Attempt(None, LEAVING, eligible=False)
+    outcomes = Counter({NOT_HELPFUL: why.nodes - len(why.helpful)})
+    found: list[Candidate] = []
+    wanted = max(CANDIDATES_MIN, int(why.nodes * CANDIDATES_SHARE))
+    start = rng.randrange(len(why.helpful)) if why.helpful else 0
+    for row in (*why.helpful[start:], *why.helpful[:start]):
+        result = on_node(judgement, row, nominations, budgets)
+        if isinstance(result, Candidate):
+            found.append(result)
+            if len(found) >= wanted:
+                break
+        else:
+            outcomes.update(result)
+    if found:
+        return Attempt(min(found, key=cost), "")
+    return Attempt(None, f"preemption: {available(why.nodes, +outcomes)}" if why.nodes else "")
+
+
+def waits_for_others(pod: Pod, node: str, snapshot: Snapshot) -> bool:
+    return any(
+        placed.pod.metadata.deletion_timestamp is not None and priority(placed.pod) < priority(pod)
+        for placed in snapshot.on_node.get(node, {}).values()
+    )
+
+
+def on_node(judgement: Judgement, row: int, nominations: Nominations, budgets: Budgets) -> Candidate | list[str]:
+    """Who has to leave this node; or why even that would not help."""
+    snapshot, mine = judgement.snapshot, priority(judgement.pod)
+    node = snapshot.nodes[row].metadata.name or ""
+    lower = sorted(
+        (placed for placed in snapshot.on_node.get(node, {}).values() if priority(placed.pod) < mine),
+        key=lambda placed: importance(placed.pod),
+    )
+    if not lower:
+        return [NO_VICTIMS]
+    with begun(judgement, row, nominations.beside(judgement.pod, node)) as trial:
+        for placed in lower:
+            trial.leave(placed)
+        refusals = trial.refusals()
+        if refusals:
+            return refusals
+        breaking, others = by_budget(lower, budgets)
+        broken = reprieve(breaking, trial)
+        victims = [*broken, *reprieve(others, trial)]
+    pods = sorted((placed.pod for placed in victims), key=importance)
+    return Candidate(node, tuple(pods), len(broken)) if pods else [NO_VICTIMS]
+
+
+def reprieve(leaving: Iterable[Placed], trial: Trial) -> list[Placed]:
+    """Those that cannot stay."""
+    victims = []
+    for placed in leaving:
+        trial.stay(placed)
+        if trial.refusals():
+            trial.leave(placed)
+            victims.append(placed)
+    return victims
+
+
+def by_budget(leaving: Sequence[Placed], budgets: Budgets) -> tuple[list[Placed], list[Placed]]:
+    """Those that would break a budget, and the others."""
+    allowed: dict[str, int] = {}
+    parts: tuple[list[Placed], list[Placed]] = ([], [])
+    for placed in leaving:
+        pod, breaks = placed.pod, False
+        for budget in budgets(pod.metadata.namespace or "") if pod.metadata.labels else ():
+            if not covers(budget, pod):
+                continue
+            uid = budget.metadata.uid or budget.metadata.name or ""
+            allowed[uid] = allowed.get(uid, budget.status.disruptions_allowed or 0) - 1
+            breaks |= allowed[uid] < 0
+        parts[0 if breaks else 1].append(placed)
+    return parts
+
+
+def covers(budget: PodDisruptionBudget, pod: Pod) -> bool:
+    """An empty selector covers nobody here, and who was disrupted already has been counted."""
+    selector = selector_of(budget.spec.selector)
+    disrupted = budget.status.disrupted_pods or {}
+    return not selector.everything and selector.matches(pod.metadata.labels) and pod.metadata.name not in disrupted
+
+
+def cost(candidate: Candidate) -> tuple[int, int, int, int, tuple[int, ...]]:
+    victims = candidate.victims
+    worst = priority(victims[0])
+    began = min(pod.status.start_time or NEVER_BEGAN for pod in victims if priority(pod) == worst)
+    total = sum(priority(pod) + PRIORITY_SHIFT for pod in victims)
+    return candidate.broken_budgets, worst, total, len(victims), tuple(-ord(letter) for letter in began)
+
+
+NEVER_BEGAN = "9999-12-31T23:59:59Z"
+
+
+def priority(pod: Pod) -> int:
+    return pod.spec.priority or 0
+
+
+def importance(pod: Pod) -> tuple[int, str]:
+    """Sorts the most important first; among equals the one that began first."""
+    return -priority(pod), pod.status.start_time or NEVER_BEGAN
