@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from functools import partial
 from types import ModuleType
 
@@ -11,7 +12,8 @@ from kybern.cmd.supervisor import Program, Supervisor
 from kybern.runtime.warden import launch
 from kybern.runtime.warden.fdstore import Keeper
 
-ROOTS = {"server": "kybern.cmd.server", "control": "kybern.cmd.control", "node": "kybern.cmd.node"}
+ROOTS = {"server": "kybern.cmd.server", "node": "kybern.cmd.node", "control": "kybern.cmd.control"}
+"""In the order of what others wait for; each is imported just before it starts, while those before it already work."""
 
 
 def supervise(cluster: Cluster, *, foreground: bool) -> None:
@@ -24,13 +26,13 @@ def supervise(cluster: Cluster, *, foreground: bool) -> None:
         logs.to_file(cluster.logs, "supervisor", verbose=cluster.verbose)
     keeper = None if cluster.simulated else Keeper(str(cluster.keeper_socket))
     supervisor = Supervisor(programs(cluster), cluster.control_socket, cluster.logs, keeper)
-    supervisor.about = {"name": cluster.name, "server": cluster.server_url}
+    supervisor.about = {"name": cluster.name, "server": cluster.server_url, "started": time.time()}
     supervisor.run()
 
 
 def programs(cluster: Cluster) -> list[Program]:
     roots = [Program(name, module, partial(root, cluster, name)) for name, module in ROOTS.items()]
-    return roots if cluster.simulated else [*roots, Program("warden", launch.__name__, partial(warden, cluster))]
+    return roots if cluster.simulated else [Program("warden", launch.__name__, partial(warden, cluster)), *roots]
 
 
 def root(cluster: Cluster, name: str, module: ModuleType) -> None:

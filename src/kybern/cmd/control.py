@@ -18,7 +18,7 @@ from kybern.controllers.table import account_of, controllers
 from kybern.reconcile.controller import Loop
 from kybern.reconcile.run import run_controllers
 from kybern.scheduler.scheduler import Scheduler
-from kybern.web.pki import read_pair
+from kybern.web.pki import Pair, read_pair
 
 
 def main(cluster: Cluster) -> None:
@@ -33,8 +33,9 @@ async def run(cluster: Cluster) -> None:
     def account(loop: Loop) -> Client:
         return Client(AccountTransport(unnamed, client, account_of(loop), "kube-system", clock))
 
+    ca = authority(cluster)
     view = View(client, clock=clock, rng=ids.rng)
-    loops = controllers(root_certificate=root_certificate(cluster), cluster_cidr=str(cluster.pod_cidr))
+    loops = controllers(root_certificate=ca.certificate.decode(), authority=ca, cluster_cidr=str(cluster.pod_cidr))
     scheduling = Client(transport(cluster, credentials.SCHEDULER))
     events = Recorder(scheduling, "default-scheduler", cluster.node_name, clock, ids)
     scheduler = Scheduler(scheduling, view, clock, ids, events)
@@ -52,7 +53,7 @@ async def run(cluster: Cluster) -> None:
             task.cancel()
 
 
-def root_certificate(cluster: Cluster) -> str:
+def authority(cluster: Cluster) -> Pair:
     ca = read_pair(cluster.pki, "ca")
     assert ca is not None, "credentials.prepare made it"
-    return ca.certificate.decode()
+    return ca

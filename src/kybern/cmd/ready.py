@@ -1,15 +1,19 @@
 """Waiting until a cluster can be used: the API answers, the node is Ready, names resolve. Each is looked at, not assumed."""
 
 import asyncio
+import math
 import random
 import ssl
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from kybern.aio.clock import from_rfc3339
+from kybern.api.coordination_v1 import Lease
 from kybern.api.core_v1 import Node
 from kybern.api.errors import ApiError
 from kybern.client import Client
+from kybern.cmd import running
 from kybern.cmd.config import CLUSTER_DOMAIN, Cluster
 from kybern.cmd.credentials import ADMIN, Identity
 from kybern.network.dns.forward import over_udp
@@ -21,6 +25,7 @@ from kybern.web.tls import client_context
 
 LOOK_AGAIN_SECONDS = 0.02
 DNS_SECONDS = 0.5
+NEVER = "1970-01-01T00:00:00Z"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +50,23 @@ def transport(cluster: Cluster, identity: Identity | None) -> web_client.Client:
     return web_client.Client(f"https://127.0.0.1:{cluster.port}", ssl=trusted(cluster, identity))
 
 
+def started(cluster: Cluster) -> float:
+    """When the supervisor did, seconds since 1970."""
+    known = running.status(cluster.control_socket)
+    return known["started"] if known else math.inf
+
+
 def steps(cluster: Cluster, connections: web_client.Client) -> list[Step]:
     async def api_answers() -> bool:
         answer = await connections.send(Request("GET", "/readyz"))
         return answer.status == 200
 
     async def node_is_ready() -> bool:
-        node = await Client(connections).get(Node, cluster.node_name)
+        client = Client(connections)
+        lease = await client.get(Lease, cluster.node_name, "kube-node-lease")
+        if from_rfc3339(lease.spec.renew_time or NEVER) < started(cluster):
+            return False  # what the node says of itself is from before this start
+        node = await client.get(Node, cluster.node_name)
         return any(c.type == "Ready" and c.status == "True" for c in node.status.conditions or ())
 
     async def dns_answers() -> bool:
