@@ -1,5 +1,6 @@
 """Every control loop, as plain values. A process runs `controllers(...)`, or any other tuple of loops."""
 
+from kybern.controllers.certificates import CERTIFICATE_APPROVING, CERTIFICATE_CLEANING, certificate_signing
 from kybern.controllers.clusterroleaggregation import CLUSTERROLE_AGGREGATION
 from kybern.controllers.cronjob import CRONJOB
 from kybern.controllers.daemonset import DAEMONSET
@@ -23,9 +24,12 @@ from kybern.controllers.statefulset import STATEFULSET
 from kybern.controllers.tainteviction import TAINTEVICTION
 from kybern.controllers.ttlafterfinished import TTLAFTERFINISHED
 from kybern.reconcile.controller import Loop
+from kybern.web.pki import Pair
 
 CONTROLLERS: tuple[Loop, ...] = (
     ABANDONED,
+    CERTIFICATE_APPROVING,
+    CERTIFICATE_CLEANING,
     CLUSTERROLE_AGGREGATION,
     CRONJOB,
     DAEMONSET,
@@ -48,6 +52,9 @@ CONTROLLERS: tuple[Loop, ...] = (
 
 
 ACCOUNTS = {
+    "certificate-approving": "certificate-controller",
+    "certificate-cleaning": "certificate-controller",
+    "certificate-signing": "certificate-controller",
     "daemonset": "daemon-set-controller",
     "garbagecollector": "generic-garbage-collector",
     "job-abandoned-pods": "job-controller",
@@ -67,16 +74,19 @@ def account_of(loop: Loop) -> str:
 def controllers(
     *,
     root_certificate: str = "",
+    authority: Pair | None = None,
     cluster_cidr: str = "",
     node_prefix: int = 24,
     node_grace_seconds: float = GRACE_SECONDS,
     finished_pods_max: int = FINISHED_MAX,
 ) -> tuple[Loop, ...]:
-    """All loops of a cluster. Without a root certificate none is published, without a CIDR nodes get no pod network."""
+    """All loops of a cluster. Without a root certificate none is published, without an authority none is
+    signed, without a CIDR nodes get no pod network."""
     return (
         *CONTROLLERS,
         node_lifecycle(node_grace_seconds),
         pod_gc(finished_pods_max),
+        *((certificate_signing(authority),) if authority else ()),
         *((root_ca(root_certificate),) if root_certificate else ()),
         *((node_ipam(cluster_cidr, node_prefix),) if cluster_cidr else ()),
     )

@@ -14,6 +14,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from ipaddress import IPv4Network
 
 from kybern.aio.clock import Clock, LoopClock
@@ -21,7 +22,10 @@ from kybern.aio.ids import Ids
 from kybern.apiserver.admission.order import admission_plugins
 from kybern.apiserver.admission.plugin import Inputs
 from kybern.apiserver.allocation.services import ServiceAllocation
+from kybern.apiserver.auth.keys import keys_from_pem, new_signing_key
 from kybern.apiserver.auth.rbac import following
+from kybern.apiserver.auth.reviews import Reviews
+from kybern.apiserver.auth.tokens import ServiceAccountTokens
 from kybern.apiserver.bootstrap.cluster import bootstrap
 from kybern.apiserver.documents import Documents
 from kybern.apiserver.objects import ClusterObjects
@@ -39,6 +43,7 @@ from kybern.testing.binder import BINDER
 from kybern.testing.faults import Faults, Faulty
 from kybern.testing.nodes import SimulatedNodes
 from kybern.web.http import Request
+from kybern.web.pki import create_ca
 
 ROOT_CERTIFICATE = "-----BEGIN CERTIFICATE-----\nsimulated\n-----END CERTIFICATE-----\n"
 QUIET_SECONDS = 3.0
@@ -52,8 +57,10 @@ ACCOUNTS = ("system:serviceaccounts", "system:serviceaccounts:kube-system", "sys
 
 
 async def by_name(request: Request) -> User:
-    """Who shows a token is the service account of that name; who shows none may do everything."""
+    """Who shows a token is the node or the service account of that name; who shows none may do everything."""
     _, _, name = request.headers.get("authorization", "").partition(" ")
+    if name.startswith("system:node:"):
+        return User(name, ("system:nodes", "system:authenticated"))
     return User(f"system:serviceaccount:kube-system:{name}", ACCOUNTS) if name else ADMINISTRATOR
 
 
@@ -93,9 +100,18 @@ def is_sign_of_life(key: str) -> bool:
     return key.startswith(("/registry/leases/", "/registry/minions/", "/registry/events/"))
 
 
-def all_controllers(grace_seconds: float) -> tuple[Loop, ...]:
+@lru_cache(maxsize=1)
+def signing_key() -> bytes:
+    """One for all clusters: making it takes a while."""
+    return new_signing_key()
+
+
+def all_controllers(grace_seconds: float, now: float) -> tuple[Loop, ...]:
     return controllers(
-        root_certificate=ROOT_CERTIFICATE, cluster_cidr="10.244.0.0/16", node_grace_seconds=grace_seconds
+        root_certificate=ROOT_CERTIFICATE,
+        authority=create_ca("simulated", now),
+        cluster_cidr="10.244.0.0/16",
+        node_grace_seconds=grace_seconds,
     )
 
 
@@ -142,7 +158,7 @@ async def running(
     view = View(client, clock=clock, rng=ids.rng)
     simulated = SimulatedNodes(nodes, clock, beat_seconds=beat_seconds)
     grace = beat_seconds / NODE_RENEW_SECONDS * GRACE_SECONDS
-    every = loops if loops is not None else all_controllers(grace)
+    every = loops if loops is not None else all_controllers(grace, clock.wall())
     others = (*((BINDER,) if loops is None else ()), *simulated.loops())
 
     def connect(account: str) -> Transport:
@@ -169,6 +185,8 @@ async def api_server(store: MemoryStore, clock: Clock, ids: Ids) -> ApiServer:
     objects = ClusterObjects(machine, lambda: RESOURCES)
     rbac = following(objects)
     inputs = Inputs(objects=objects, authorizer=rbac, rbac=rbac, clock=clock, ids=ids)
+    keys = keys_from_pem(signing_key())
+    reviews = Reviews(rbac, rbac, ServiceAccountTokens(keys=keys, objects=objects, clock=clock))
     allocation = ServiceAllocation(objects, IPv4Network("10.96.0.0/16"), ids.rng)
     server = ApiServer(
         machine,
@@ -176,6 +194,7 @@ async def api_server(store: MemoryStore, clock: Clock, ids: Ids) -> ApiServer:
         authenticate=by_name,
         authorizer=rbac,
         plugins=(*admission_plugins(inputs), allocation),
+        creators=reviews.creators(),
         documents=(Documents(lambda: RESOURCES),),
     )
     await bootstrap(objects)

@@ -3,13 +3,24 @@
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
+from msgspec.structs import replace
+
+from kybern.aio.clock import rfc3339
 from kybern.api.apps_v1 import Deployment, ReplicaSet
+from kybern.api.certificates_v1 import (
+    CertificateSigningRequest,
+    CertificateSigningRequestCondition,
+    CertificateSigningRequestSpec,
+)
 from kybern.api.codec import to_builtins
 from kybern.api.core_v1 import Endpoints, Event, Node, Pod
 from kybern.api.discovery_v1 import EndpointSlice
 from kybern.api.errors import ApiError
 from kybern.api.meta_v1 import ObjectMeta, Status
 from kybern.api.policy_v1 import Eviction
+from kybern.api.rbac_v1 import ClusterRoleBinding, RoleRef, Subject
+from kybern.client import Client, InMemory
+from kybern.testing.certificates import signing_request
 from kybern.testing.cluster import Cluster
 from kybern.testing.objects import TYPES, made, value_of
 
@@ -17,7 +28,7 @@ Lines = list[str]
 Command = Callable[[Cluster, Sequence[str]], Awaitable[Lines]]
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-CLUSTER_WIDE = ("namespace", "node")
+CLUSTER_WIDE = ("certificatesigningrequest", "namespace", "node")
 REVISION = "deployment.kubernetes.io/revision"
 
 
@@ -138,6 +149,45 @@ async def advance(cluster: Cluster, words: Sequence[str]) -> Lines:
     return []
 
 
+async def bind(cluster: Cluster, words: Sequence[str]) -> Lines:
+    """`bind system:node-bootstrapper system:nodes`: a group gets a role's rights."""
+    role, group = words
+    await cluster.client.create(
+        ClusterRoleBinding(
+            metadata=ObjectMeta(name=role),
+            role_ref=RoleRef(api_group="rbac.authorization.k8s.io", kind="ClusterRole", name=role),
+            subjects=(Subject(kind="Group", api_group="rbac.authorization.k8s.io", name=group),),
+        )
+    )
+    return []
+
+
+async def certify(cluster: Cluster, words: Sequence[str]) -> Lines:
+    """`certify mine user=system:node:n1 name=system:node:n1 groups=system:nodes signer=... usages=a,b`"""
+    told = options_of(words[1:])
+    client = Client(InMemory(cluster.server, token=told.get("user", "")))
+    groups = [group for group in told.get("groups", "").split(",") if group]
+    request = signing_request(told["name"], groups, told.get("dns", ""))
+    spec = CertificateSigningRequestSpec(
+        request=request, signer_name=told["signer"], usages=tuple(told["usages"].replace("_", " ").split(","))
+    )
+    await client.create(CertificateSigningRequest(metadata=ObjectMeta(name=words[0]), spec=spec))
+    return []
+
+
+async def approve(cluster: Cluster, words: Sequence[str]) -> Lines:
+    """As `kubectl certificate approve` does; `approve mine Denied` as its opposite."""
+    csr = await cluster.client.get(CertificateSigningRequest, words[0])
+    type_, moment = (*words[1:], "Approved")[0], rfc3339(cluster.clock.wall())
+    condition = CertificateSigningRequestCondition(
+        type=type_, status="True", reason="Kubectl", message="by hand", last_update_time=moment
+    )
+    await cluster.client.update(
+        replace(csr, status=replace(csr.status, conditions=(condition,))), subresource="approval"
+    )
+    return []
+
+
 # What asks.
 
 
@@ -222,9 +272,19 @@ async def quota(cluster: Cluster, words: Sequence[str]) -> Lines:
     return table((key, (status.used or {}).get(key, "-"), most) for key, most in sorted((status.hard or {}).items()))
 
 
+async def issued(cluster: Cluster, words: Sequence[str]) -> Lines:
+    """Every certificate request: who asked, what was decided, and whether there is a certificate."""
+    rows = []
+    for csr in await cluster.client.list(CertificateSigningRequest):
+        decided = ",".join(sorted(condition.type for condition in csr.status.conditions or ())) or "Pending"
+        rows.append((csr.metadata.name, csr.spec.username, decided, "issued" if csr.status.certificate else "-"))
+    return table(rows)
+
+
 COMMANDS: dict[str, Command] = {
-    "advance": advance, "conditions": conditions, "counts": counts, "create": create, "delete": delete,
-    "endpoints": endpoints, "events": events, "evict": evict, "image": image, "list": list_names, "nodestate": nodes, "pods": pods,
+    "advance": advance, "approve": approve, "bind": bind, "certify": certify, "conditions": conditions, "counts": counts, "create": create, "delete": delete,
+    "endpoints": endpoints, "events": events, "evict": evict, "image": image, "issued": issued,
+    "list": list_names, "nodestate": nodes, "pods": pods,
     "quota": quota,
     "remove": remove_node, "replicasets": replicasets, "revive": revive, "set": set_field, "settle": settle,
     "silence": silence, "slices": slices, "undo": undo,

@@ -7,6 +7,7 @@ import msgspec
 
 from kybern.api.apps_v1 import DaemonSet, Deployment, ReplicaSet, StatefulSet
 from kybern.api.batch_v1 import CronJob, Job
+from kybern.api.certificates_v1 import CertificateSigningRequest
 from kybern.api.codec import from_builtins
 from kybern.api.core_v1 import ConfigMap, Namespace, Node, Pod, ReplicationController, ResourceQuota, Service
 from kybern.api.policy_v1 import PodDisruptionBudget
@@ -14,6 +15,7 @@ from kybern.api.policy_v1 import PodDisruptionBudget
 Options = Mapping[str, str]
 
 TYPES: dict[str, type[Any]] = {
+    "certificatesigningrequest": CertificateSigningRequest,
     "configmap": ConfigMap,
     "cronjob": CronJob,
     "daemonset": DaemonSet,

@@ -13,19 +13,35 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from kybern.web.private_file import write_private
 
 CA_DAYS = 3650
 LEAF_DAYS = 365
+DAY_SECONDS = 86400.0
 BACKDATED = timedelta(minutes=5)  # For peers whose clock is a little behind.
 SUBJECTS_CACHED_MAX = 4096
 
 SERVER = "server"
 CLIENT = "client"
-USAGES = {SERVER: ExtendedKeyUsageOID.SERVER_AUTH, CLIENT: ExtendedKeyUsageOID.CLIENT_AUTH}
+USAGES = {
+    SERVER: ExtendedKeyUsageOID.SERVER_AUTH,
+    CLIENT: ExtendedKeyUsageOID.CLIENT_AUTH,
+    "any": ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE,
+    "code signing": ExtendedKeyUsageOID.CODE_SIGNING,
+    "email protection": ExtendedKeyUsageOID.EMAIL_PROTECTION,
+    "ipsec end system": x509.ObjectIdentifier("1.3.6.1.5.5.7.3.5"),
+    "ipsec tunnel": x509.ObjectIdentifier("1.3.6.1.5.5.7.3.6"),
+    "ipsec user": x509.ObjectIdentifier("1.3.6.1.5.5.7.3.7"),
+    "microsoft sgc": x509.ObjectIdentifier("1.3.6.1.4.1.311.10.3.3"),
+    "netscape sgc": x509.ObjectIdentifier("2.16.840.1.113730.4.1"),
+    "ocsp signing": ExtendedKeyUsageOID.OCSP_SIGNING,
+    "timestamping": ExtendedKeyUsageOID.TIME_STAMPING,
+}
+
+PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey | ed25519.Ed25519PublicKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,33 +90,38 @@ def issue(
 def certify(
     ca: Pair,
     subject: Subject,
-    public_key: ec.EllipticCurvePublicKey | rsa.RSAPublicKey,
+    public_key: PublicKey,
     *,
     now: float,
     dns_names: Iterable[str] = (),
     ips: Iterable[str] = (),
+    other_names: Iterable[x509.GeneralName] = (),
     usages: Iterable[str] = (CLIENT,),
-    days: int = LEAF_DAYS,
+    key_encipherment: bool = True,
+    days: float = LEAF_DAYS,
 ) -> bytes:
-    """A certificate for a key that somebody else holds."""
+    """A certificate for a key that somebody else holds. It ends with its authority's at the latest."""
     authority, authority_key = parsed(ca)
+    days = min(days, (authority.not_valid_after_utc.timestamp() - now) / DAY_SECONDS)
     builder = starting(name_of(subject), authority.subject, public_key, now, days)
     builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-    builder = builder.add_extension(key_usage(signs_certificates=False), critical=True)
-    builder = builder.add_extension(x509.ExtendedKeyUsage([USAGES[usage] for usage in usages]), critical=False)
+    usage = key_usage(signs_certificates=False, key_encipherment=key_encipherment)
+    builder = builder.add_extension(usage, critical=True)
+    extended = [USAGES[name] for name in usages]
+    if extended:
+        builder = builder.add_extension(x509.ExtendedKeyUsage(extended), critical=False)
     issuer = authority.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
     identifier = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(issuer)
     builder = builder.add_extension(identifier, critical=False)
     names: list[x509.GeneralName] = [x509.DNSName(name) for name in dns_names]
     names += [x509.IPAddress(ip_address(ip)) for ip in ips]
+    names += other_names
     if names:
         builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
     return pem(builder.sign(authority_key, hashes.SHA256()))
 
 
-def starting(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey | rsa.RSAPublicKey, now: float, days: int
-) -> x509.CertificateBuilder:
+def starting(subject: x509.Name, issuer: x509.Name, key: PublicKey, now: float, days: float) -> x509.CertificateBuilder:
     moment = datetime.fromtimestamp(now, UTC)
     return (
         x509.CertificateBuilder()
@@ -114,11 +135,11 @@ def starting(
     )
 
 
-def key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
+def key_usage(*, signs_certificates: bool, key_encipherment: bool = True) -> x509.KeyUsage:
     return x509.KeyUsage(
         digital_signature=True,
         content_commitment=False,
-        key_encipherment=not signs_certificates,
+        key_encipherment=key_encipherment and not signs_certificates,
         data_encipherment=False,
         key_agreement=False,
         key_cert_sign=signs_certificates,

@@ -94,9 +94,10 @@ def test_every_plugin_has_upstream_s_name() -> None:
     assert [plugin.name for plugin in World().plugins] == [
         "NamespaceLifecycle", "LimitRanger", "ServiceAccount", "NodeRestriction", "TaintNodesByCondition",
         "PodSecurity", "Priority", "DefaultTolerationSeconds", "DefaultStorageClass", "RuntimeClass",
-        "CertificateApproval", "CertificateSigning", "CertificateSubjectRestriction", "DefaultIngressClass", "RBACEscalation", "ResourceQuota",
+        "CertificateRequester", "CertificateApproval", "CertificateSigning", "CertificateSubjectRestriction",
+        "DefaultIngressClass", "RBACEscalation", "ResourceQuota",
     ]  # fmt: skip
-    assert len(ADMISSION) == 16
+    assert len(ADMISSION) == 17
 
 
 # NamespaceLifecycle
@@ -595,6 +596,13 @@ def signing_request(name: str, *organizations: str, signer: str = "kubernetes.io
     made = x509.CertificateSigningRequestBuilder(subject).sign(ec.generate_private_key(ec.SECP256R1()), hashes.SHA256())
     request = base64.b64encode(made.public_bytes(serialization.Encoding.PEM)).decode()
     return build(CertificateSigningRequest, name, {"spec": {"request": request, "signerName": signer}})
+
+
+async def test_a_certificate_request_says_who_really_makes_it() -> None:
+    forged = signing_request("n1")
+    forged = replace(forged, spec=replace(forged.spec, username="system:node:n1", groups=("system:nodes",)))
+    spec = (await World().admit(forged)).spec
+    assert (spec.username, spec.groups) == ("jane", ("system:authenticated",))
 
 
 async def test_no_certificate_makes_its_holder_a_master() -> None:

@@ -33,8 +33,11 @@ from kybern.store.memory import MemoryStore
 from kybern.testing.nodes import SimulatedNodes
 from kybern.testing.virtual import run
 from kybern.web.http import Request, Response
+from kybern.web.pki import create_ca
 
-LOOPS = controllers(root_certificate="simulated", cluster_cidr="10.244.0.0/16", node_grace_seconds=40)
+AUTHORITY = create_ca("simulated", 0)
+LOOPS = controllers(
+    root_certificate="simulated", authority=AUTHORITY, cluster_cidr="10.244.0.0/16", node_grace_seconds=40)
 ROOT = "root system:masters"
 
 

@@ -1,6 +1,7 @@
-"""CertificateApproval, CertificateSigning, CertificateSubjectRestriction: who may have which certificate issued.
+"""CertificateRequester, CertificateApproval, CertificateSigning, CertificateSubjectRestriction: who may have which certificate issued.
 
 - Approving, and signing, needs the right to do so with the request's signer: by its name, or for its whole domain.
+- A request says who makes it: what its author wrote there is replaced, since approval relies on it.
 - No client certificate may say that its holder is one of the system's masters.
 """
 
@@ -9,6 +10,7 @@ import binascii
 
 from cryptography import x509
 from cryptography.x509.oid import NameOID
+from msgspec.structs import replace
 
 from kybern.api.certificates_v1 import CertificateSigningRequest
 from kybern.apiserver.admission.plugin import Plugin, is_write_of, refused
@@ -32,6 +34,20 @@ def may(authorizer: Authorizer, user: User, verb: str, signer: str) -> bool:
         ).allowed
         for name in (signer, f"{signer.partition('/')[0]}/*")
     )
+
+
+class CertificateRequester(Plugin):
+    name = "CertificateRequester"
+
+    async def admit(self, admission: Admission) -> None:
+        if is_write_of(admission, CertificateSigningRequest, "CREATE"):
+            admission.object = asked_by(admission.object, admission.user)
+
+
+def asked_by(csr: CertificateSigningRequest, user: User) -> CertificateSigningRequest:
+    extra = {key: tuple(values) for key, values in user.extra.items()} or None
+    spec = replace(csr.spec, username=user.name, uid=user.uid or None, groups=user.groups or None, extra=extra)
+    return replace(csr, spec=spec)
 
 
 class CertificateApproval(Plugin):

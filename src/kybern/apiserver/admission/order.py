@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from kybern.apiserver.admission.certificates import (
     CertificateApproval,
+    CertificateRequester,
     CertificateSigning,
     CertificateSubjectRestriction,
 )
@@ -35,6 +36,7 @@ ADMISSION: tuple[Callable[[Inputs], AdmissionPlugin], ...] = (
     DefaultTolerationSeconds,
     DefaultStorageClass,
     RuntimeClassAdmission,
+    CertificateRequester,
     CertificateApproval,
     CertificateSigning,
     CertificateSubjectRestriction,

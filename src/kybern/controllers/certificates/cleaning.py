@@ -1,0 +1,46 @@
+"""certificate cleaning: a request goes an hour after it was decided, a day after nobody decided it, and when the
+certificate that it got has ended."""
+
+import base64
+
+from kybern.aio.clock import from_rfc3339
+from kybern.api.certificates_v1 import CertificateSigningRequest
+from kybern.api.errors import Conflict, NotFound
+from kybern.client import Client, View
+from kybern.reconcile import Context, Periodic
+from kybern.web.pki import expires_at
+
+EVERY_SECONDS = 3600.0
+DECIDED_SECONDS = 3600.0
+PENDING_SECONDS = 86400.0
+
+
+async def clean(view: View, client: Client, context: Context) -> None:
+    for csr in view.list(CertificateSigningRequest):
+        if is_over(csr, context.now):
+            try:
+                await client.delete(CertificateSigningRequest, csr.metadata.name or "", uid=csr.metadata.uid or "")
+            except (NotFound, Conflict):
+                continue
+
+
+def is_over(csr: CertificateSigningRequest, now: float) -> bool:
+    decided = [from_rfc3339(found.last_update_time) for found in csr.status.conditions or () if found.last_update_time]
+    if any(now - at > DECIDED_SECONDS for at in decided) or has_ended(csr, now):
+        return True
+    created = csr.metadata.creation_timestamp
+    return not csr.status.conditions and created is not None and now - from_rfc3339(created) > PENDING_SECONDS
+
+
+def has_ended(csr: CertificateSigningRequest, now: float) -> bool:
+    if not csr.status.certificate:
+        return False
+    try:
+        return expires_at(base64.b64decode(csr.status.certificate)) < now
+    except ValueError:
+        return False  # another signer's, in a form that cannot be read
+
+
+CERTIFICATE_CLEANING = Periodic(
+    name="certificate-cleaning", every_seconds=EVERY_SECONDS, by=clean, reads=(CertificateSigningRequest,)
+)
