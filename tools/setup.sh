@@ -45,6 +45,7 @@ dependencies() { # by hash, from the lock file; again only when that changed
   [[ -e $stamp ]] && return
   "$venv/bin/pip" install -q --disable-pip-version-check --require-hashes -r "$lock"
   "$venv/bin/pip" install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+  "$venv/bin/python" -m compileall -q src # so that the first start is as fast as the next
   touch "$stamp"
 }
 
