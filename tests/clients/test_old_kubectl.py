@@ -9,8 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-
-from tests.clients.conftest import Cluster
+from conftest import Cluster
 
 CACHE = Path(sys.prefix) / "cache" / "kubectl-1.20"
 PACKAGE = "kubernetes-client"
@@ -153,7 +152,9 @@ def test_a_rollout_is_undone(kubectl: Kubectl) -> None:
     kubectl("rollout", "status", "deploy/web", "--timeout=60s")
     assert kubectl("rollout", "undo", "deploy/web").stdout == "deployment.apps/web rolled back\n"
     kubectl("rollout", "status", "deploy/web", "--timeout=60s")
-    revisions = [line.split()[0] for line in kubectl("rollout", "history", "deploy/web").stdout.splitlines()[2:] if line]
+    revisions = [
+        line.split()[0] for line in kubectl("rollout", "history", "deploy/web").stdout.splitlines()[2:] if line
+    ]
     assert revisions == ["2", "3"]
 
 
