@@ -1,5 +1,6 @@
 """Every control loop, as plain values. A process runs `controllers(...)`, or any other tuple of loops."""
 
+from kybern.controllers.bootstraptokens import BOOTSTRAP_SIGNER, TOKEN_CLEANER
 from kybern.controllers.certificates import CERTIFICATE_APPROVING, CERTIFICATE_CLEANING, certificate_signing
 from kybern.controllers.clusterroleaggregation import CLUSTERROLE_AGGREGATION
 from kybern.controllers.cronjob import CRONJOB
@@ -28,6 +29,7 @@ from kybern.web.pki import Pair
 
 CONTROLLERS: tuple[Loop, ...] = (
     ABANDONED,
+    BOOTSTRAP_SIGNER,
     CERTIFICATE_APPROVING,
     CERTIFICATE_CLEANING,
     CLUSTERROLE_AGGREGATION,
@@ -47,11 +49,13 @@ CONTROLLERS: tuple[Loop, ...] = (
     SERVICEACCOUNT,
     STATEFULSET,
     TAINTEVICTION,
+    TOKEN_CLEANER,
     TTLAFTERFINISHED,
 )
 
 
 ACCOUNTS = {
+    "bootstrap-signer": "bootstrap-signer",
     "certificate-approving": "certificate-controller",
     "certificate-cleaning": "certificate-controller",
     "certificate-signing": "certificate-controller",
@@ -63,6 +67,7 @@ ACCOUNTS = {
     "root-ca-certificate-publisher": "root-ca-cert-publisher",
     "serviceaccounts": "service-account-controller",
     "taint-eviction": "node-controller",
+    "token-cleaner": "token-cleaner",
 }
 """Loop → its service account in kube-system, upstream's names; the others are `<loop>-controller`."""
 

@@ -281,10 +281,16 @@ async def issued(cluster: Cluster, words: Sequence[str]) -> Lines:
     return table(rows)
 
 
+async def keys(cluster: Cluster, words: Sequence[str]) -> Lines:
+    """`keys secret/mine`: the names of what a ConfigMap or a Secret holds."""
+    of, name, namespace = place(words[0])
+    return sorted((await cluster.client.get(of, name, namespace)).data or {}) or ["none"]
+
+
 COMMANDS: dict[str, Command] = {
     "advance": advance, "approve": approve, "bind": bind, "certify": certify, "conditions": conditions, "counts": counts, "create": create, "delete": delete,
     "endpoints": endpoints, "events": events, "evict": evict, "image": image, "issued": issued,
-    "list": list_names, "nodestate": nodes, "pods": pods,
+    "keys": keys, "list": list_names, "nodestate": nodes, "pods": pods,
     "quota": quota,
     "remove": remove_node, "replicasets": replicasets, "revive": revive, "set": set_field, "settle": settle,
     "silence": silence, "slices": slices, "undo": undo,

@@ -9,7 +9,17 @@ from kybern.api.apps_v1 import DaemonSet, Deployment, ReplicaSet, StatefulSet
 from kybern.api.batch_v1 import CronJob, Job
 from kybern.api.certificates_v1 import CertificateSigningRequest
 from kybern.api.codec import from_builtins
-from kybern.api.core_v1 import ConfigMap, Namespace, Node, Pod, ReplicationController, ResourceQuota, Service
+from kybern.api.core_v1 import (
+    ConfigMap,
+    Namespace,
+    Node,
+    Pod,
+    ReplicationController,
+    ResourceQuota,
+    Secret,
+    Service,
+    ServiceAccount,
+)
 from kybern.api.policy_v1 import PodDisruptionBudget
 
 Options = Mapping[str, str]
@@ -28,7 +38,9 @@ TYPES: dict[str, type[Any]] = {
     "replicaset": ReplicaSet,
     "replicationcontroller": ReplicationController,
     "resourcequota": ResourceQuota,
+    "secret": Secret,
     "service": Service,
+    "serviceaccount": ServiceAccount,
     "statefulset": StatefulSet,
 }
 
@@ -46,7 +58,13 @@ def made(kind: str, name: str, options: Options) -> Any:
         meta["ownerReferences"] = [owner_of(options["owner"], blocking="blocking" in options)]
     if "finalizer" in options:
         meta["finalizers"] = [options["finalizer"]]
-    body = {"metadata": meta, **({"spec": spec} if spec else {})}
+    body: dict[str, Any] = {"metadata": meta, **({"spec": spec} if spec else {})}
+    for path, text in options.items():
+        if path.startswith(("annotations.", "data.", "stringData.")):
+            into, _, key = path.partition(".")
+            (meta if into == "annotations" else body).setdefault(into, {})[key] = text
+    if "type" in options:
+        body["type"] = options["type"]
     return from_builtins(TYPES[kind], body)
 
 

@@ -18,7 +18,7 @@ from kybern.apiserver.admission.plugin import Inputs
 from kybern.apiserver.auth.issuer import group_names, user_name
 from kybern.apiserver.auth.rbac import Rbac, following
 from kybern.apiserver.bootstrap.cluster import bootstrap
-from kybern.apiserver.bootstrap.rbac import cluster_roles
+from kybern.apiserver.bootstrap.rbac import cluster_roles, roles
 from kybern.apiserver.documents import Documents
 from kybern.apiserver.objects import ClusterObjects
 from kybern.apiserver.request import Attributes, Decision, User
@@ -158,6 +158,6 @@ def test_a_cluster_at_work_is_refused_nothing() -> None:
 
 
 def test_every_loop_s_account_has_a_role() -> None:
-    roles = {role.metadata.name for role in cluster_roles()}
+    names = {role.metadata.name for role in (*cluster_roles(), *roles())}
     for loop in LOOPS:
-        assert f"system:controller:{account_of(loop)}" in roles, loop.name
+        assert f"system:controller:{account_of(loop)}" in names, loop.name
