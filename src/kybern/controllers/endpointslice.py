@@ -7,14 +7,12 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from ipaddress import ip_address
 
 from msgspec.structs import replace
 
 from kybern.api.core_v1 import Node, Pod, Service
 from kybern.api.discovery_v1 import Endpoint, EndpointConditions, EndpointPort, EndpointSlice
-from kybern.api.errors import NotFound
 from kybern.api.meta_v1 import ObjectMeta
 from kybern.client import Client, View
 from kybern.controllers.serving import (
@@ -27,13 +25,11 @@ from kybern.controllers.serving import (
     services_of_pod,
     target_port,
 )
+from kybern.controllers.slices import ENDPOINTS_MAX, MANAGED_BY, SERVICE_NAME, Plan, carry_out, slices_of
 from kybern.reconcile import Context, Controller, controller_ref
 from kybern.reconcile.controller import REST_SECONDS, Watch
 from kybern.reconcile.pods import is_ready
 
-ENDPOINTS_MAX = 100  # in one slice
-SERVICE_NAME = "kubernetes.io/service-name"
-MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
 MANAGER = "endpointslice-controller.k8s.io"
 ZONE = "topology.kubernetes.io/zone"
 
@@ -43,35 +39,14 @@ Ports = tuple[EndpointPort, ...]
 async def reconcile(service: Service, view: View, client: Client, context: Context) -> None:
     if not has_selected_pods(service) or service.metadata.deletion_timestamp is not None:
         return
-    existing = [found for found in slices_of(service, view) if found.metadata.deletion_timestamp is None]
-    wanted = plan(service, pods_of(service, view), existing, zones(view))
-    for found in wanted.delete:
-        try:
-            await client.delete(EndpointSlice, found.metadata.name or "", found.metadata.namespace or "")
-        except NotFound:
-            pass
-    for found in wanted.update:
-        await client.update(found)
-    for found in wanted.create:
-        await client.create(found)
-
-
-def slices_of(service: Service, view: View) -> list[EndpointSlice]:
-    """Ours: others may describe the same Service, and those are left alone."""
-    wanted = {SERVICE_NAME: service.metadata.name, MANAGED_BY: MANAGER}.items()
-    slices = view.list(EndpointSlice, service.metadata.namespace)
-    return [found for found in slices if wanted <= (found.metadata.labels or {}).items()]
+    meta = service.metadata
+    found = slices_of(meta.name or "", meta.namespace or "", MANAGER, view)
+    existing = [one for one in found if one.metadata.deletion_timestamp is None]
+    await carry_out(plan(service, pods_of(service, view), existing, zones(view)), client)
 
 
 def zones(view: View) -> Mapping[str, str]:
     return {node.metadata.name or "": (node.metadata.labels or {}).get(ZONE, "") for node in view.list(Node)}
-
-
-@dataclass(slots=True)
-class Plan:
-    create: list[EndpointSlice] = field(default_factory=list)
-    update: list[EndpointSlice] = field(default_factory=list)
-    delete: list[EndpointSlice] = field(default_factory=list)
 
 
 def plan(service: Service, pods: Sequence[Pod], existing: Sequence[EndpointSlice], zone_of: Mapping[str, str]) -> Plan:

@@ -4,17 +4,15 @@ Those who read only slices (the service proxy, ingresses) then know them like an
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from ipaddress import ip_address
 
 from msgspec.structs import replace
 
 from kybern.api.core_v1 import EndpointAddress, Endpoints, EndpointSubset, Service
 from kybern.api.discovery_v1 import Endpoint, EndpointConditions, EndpointPort, EndpointSlice
-from kybern.api.errors import NotFound
 from kybern.api.meta_v1 import ObjectMeta
 from kybern.client import Client, View
-from kybern.controllers.endpointslice import ENDPOINTS_MAX, MANAGED_BY, SERVICE_NAME
+from kybern.controllers.slices import ENDPOINTS_MAX, MANAGED_BY, SERVICE_NAME, Plan, carry_out, slices_of
 from kybern.reconcile import Context, Controller, Key, controller_ref
 from kybern.reconcile.controller import Watch
 
@@ -31,17 +29,8 @@ Group = tuple[str, Ports]
 async def reconcile(endpoints: Endpoints, view: View, client: Client, context: Context) -> None:
     meta = endpoints.metadata
     service = view.get(Service, meta.name or "", meta.namespace or "")
-    existing = slices_of(Key.of(endpoints), view)
-    step = plan(endpoints if is_mirrored(endpoints, service) else None, existing)
-    for found in step.delete:
-        try:
-            await client.delete(EndpointSlice, found.metadata.name or "", found.metadata.namespace or "")
-        except NotFound:
-            pass
-    for found in step.update:
-        await client.update(found)
-    for found in step.create:
-        await client.create(found)
+    existing = slices_of(meta.name or "", meta.namespace or "", MANAGER, view)
+    await carry_out(plan(endpoints if is_mirrored(endpoints, service) else None, existing), client)
 
 
 def is_mirrored(endpoints: Endpoints, service: Service | None) -> bool:
@@ -49,19 +38,6 @@ def is_mirrored(endpoints: Endpoints, service: Service | None) -> bool:
     if labels.get(SKIP) == "true" or LEADER in annotations or endpoints.metadata.deletion_timestamp is not None:
         return False
     return service is not None and not service.spec.selector
-
-
-def slices_of(key: Key, view: View) -> list[EndpointSlice]:
-    wanted = {SERVICE_NAME: key.name, MANAGED_BY: MANAGER}.items()
-    slices = view.list(EndpointSlice, key.namespace)
-    return [found for found in slices if wanted <= (found.metadata.labels or {}).items()]
-
-
-@dataclass(slots=True)
-class Plan:
-    create: list[EndpointSlice] = field(default_factory=list)
-    update: list[EndpointSlice] = field(default_factory=list)
-    delete: list[EndpointSlice] = field(default_factory=list)
 
 
 def plan(endpoints: Endpoints | None, existing: Sequence[EndpointSlice]) -> Plan:

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 
 from msgspec.structs import replace
 
-from kybern.aio.clock import rfc3339
 from kybern.api.apps_v1 import ReplicaSet, ReplicaSetCondition, ReplicaSetStatus
 from kybern.api.core_v1 import Pod, PodTemplateSpec
 from kybern.api.selectors import of_label_selector
@@ -17,7 +16,7 @@ from kybern.client.cache import controller_uid
 from kybern.reconcile import After, Context, Controller, claim
 from kybern.reconcile.controller import REST_SECONDS
 from kybern.reconcile.pods import is_active, next_available
-from kybern.reconcile.replicas import Failure, carry_out, count, plan
+from kybern.reconcile.replicas import Failure, carry_out, count, plan, with_failure
 
 
 async def reconcile(rs: ReplicaSet, view: View, client: Client, context: Context) -> After | None:
@@ -63,25 +62,8 @@ def status_of(
         available_replicas=counts.available or None,
         terminating_replicas=counts.terminating or None,
         observed_generation=rs.metadata.generation,
-        conditions=conditions_of(rs, failure, now),
+        conditions=with_failure(ReplicaSetCondition, rs.status.conditions, failure, now),
     )
-
-
-def conditions_of(rs: ReplicaSet, failure: Failure | None, now: float) -> tuple[ReplicaSetCondition, ...] | None:
-    """ReplicaFailure is there exactly while something fails."""
-    known = {condition.type: condition for condition in rs.status.conditions or ()}
-    before = known.pop("ReplicaFailure", None)
-    if failure is None:
-        return tuple(known.values()) or None
-    if before is None or before.reason != failure.reason:
-        before = ReplicaSetCondition(
-            type="ReplicaFailure",
-            status="True",
-            reason=failure.reason,
-            message=str(failure.error),
-            last_transition_time=rfc3339(now),
-        )
-    return (*known.values(), before)
 
 
 REPLICASET = Controller(

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from kybern.aio.clock import rfc3339
 from kybern.api.core_v1 import (
     Pod,
     PodTemplateSpec,
@@ -17,7 +16,7 @@ from kybern.client import Client, View
 from kybern.reconcile import After, Context, Controller, claim
 from kybern.reconcile.controller import REST_SECONDS
 from kybern.reconcile.pods import is_active, next_available
-from kybern.reconcile.replicas import Failure, carry_out, count, plan
+from kybern.reconcile.replicas import Failure, carry_out, count, plan, with_failure
 
 
 async def reconcile(rc: ReplicationController, view: View, client: Client, context: Context) -> After | None:
@@ -53,26 +52,8 @@ def status_of(
         ready_replicas=counts.ready or None,
         available_replicas=counts.available or None,
         observed_generation=rc.metadata.generation,
-        conditions=conditions_of(rc, failure, now),
+        conditions=with_failure(ReplicationControllerCondition, rc.status.conditions, failure, now),
     )
-
-
-def conditions_of(
-    rc: ReplicationController, failure: Failure | None, now: float
-) -> tuple[ReplicationControllerCondition, ...] | None:
-    known = {condition.type: condition for condition in rc.status.conditions or ()}
-    before = known.pop("ReplicaFailure", None)
-    if failure is None:
-        return tuple(known.values()) or None
-    if before is None or before.reason != failure.reason:
-        before = ReplicationControllerCondition(
-            type="ReplicaFailure",
-            status="True",
-            reason=failure.reason,
-            message=str(failure.error),
-            last_transition_time=rfc3339(now),
-        )
-    return (*known.values(), before)
 
 
 REPLICATIONCONTROLLER = Controller(

@@ -5,12 +5,13 @@ Which pod goes first when there are too many: the one whose loss costs least, in
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
-from kybern.aio.clock import from_rfc3339
-from kybern.api.core_v1 import Pod, PodTemplateSpec
+from kybern.aio.clock import from_rfc3339, rfc3339
+from kybern.api.apps_v1 import ReplicaSetCondition
+from kybern.api.core_v1 import Pod, PodTemplateSpec, ReplicationControllerCondition
 from kybern.api.errors import ApiError, NotFound
 from kybern.client import Client
 from kybern.reconcile.bursts import at_once, slow_start
@@ -23,6 +24,8 @@ from kybern.reconcile.pods import (
     pod_from,
     ready_since,
 )
+
+C = TypeVar("C", bound=ReplicaSetCondition | ReplicationControllerCondition)
 
 BURST_PODS_MAX = 500  # Per pass: a broken template should fail 500 times, not 50 000 times.
 PHASES = {"Pending": 0, "Unknown": 1, "Running": 2}
@@ -118,6 +121,26 @@ def told(owner: Any, reason: str, doing: str, error: Exception, context: Context
         return None
     context.events.event(owner, "Warning", reason, f"{doing}: {error.message}")
     return Failure(reason, error)
+
+
+def with_failure(
+    made: Callable[..., C], known: Iterable[C] | None, failure: Failure | None, now: float
+) -> tuple[C, ...] | None:
+    """The owner's conditions: ReplicaFailure, of the type `made`, is there exactly while something fails."""
+    conditions: list[C] = list(known or ())
+    others = [condition for condition in conditions if condition.type != "ReplicaFailure"]
+    before = next((condition for condition in conditions if condition.type == "ReplicaFailure"), None)
+    if failure is None:
+        return tuple(others) or None
+    if before is None or before.reason != failure.reason:
+        before = made(
+            type="ReplicaFailure",
+            status="True",
+            reason=failure.reason,
+            message=str(failure.error),
+            last_transition_time=rfc3339(now),
+        )
+    return (*others, before)
 
 
 @dataclass(frozen=True, slots=True)

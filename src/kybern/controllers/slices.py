@@ -1,0 +1,37 @@
+"""What the two writers of EndpointSlices share: whose slices are whose, and how a plan for them is carried out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from kybern.api.discovery_v1 import EndpointSlice
+from kybern.api.errors import NotFound
+from kybern.client import Client, View
+
+ENDPOINTS_MAX = 100  # in one slice
+SERVICE_NAME = "kubernetes.io/service-name"
+MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
+
+
+@dataclass(slots=True)
+class Plan:
+    create: list[EndpointSlice] = field(default_factory=list)
+    update: list[EndpointSlice] = field(default_factory=list)
+    delete: list[EndpointSlice] = field(default_factory=list)
+
+
+async def carry_out(wanted: Plan, client: Client) -> None:
+    for found in wanted.delete:
+        try:
+            await client.delete(EndpointSlice, found.metadata.name or "", found.metadata.namespace or "")
+        except NotFound:
+            pass
+    for found in wanted.update:
+        await client.update(found)
+    for found in wanted.create:
+        await client.create(found)
+
+
+def slices_of(service: str, namespace: str, manager: str, view: View) -> Sequence[EndpointSlice]:
+    """Those of one writer: others may describe the same Service, and theirs are left alone."""
+    wanted = {SERVICE_NAME: service, MANAGED_BY: manager}.items()
+    return [found for found in view.list(EndpointSlice, namespace) if wanted <= (found.metadata.labels or {}).items()]
