@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,9 +79,10 @@ def make_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[
         made.append(cluster)
         return cluster
 
-    yield make
-    for cluster in made:
-        cluster.kybern("reset", check=False)
+    with ExitStack() as resets:  # each is tried, whatever becomes of the others
+        yield make
+        for cluster in made:
+            resets.callback(cluster.kybern, "reset", check=False)
 
 
 @pytest.fixture(scope="session")

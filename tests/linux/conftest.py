@@ -81,7 +81,12 @@ async def warden(root: Path) -> AsyncIterator[None]:
         yield
     finally:
         process.terminate()
-        process.wait()
+        try:
+            process.wait(SECONDS_MAX)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            raise
 
 
 @asynccontextmanager

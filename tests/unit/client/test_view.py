@@ -1,3 +1,4 @@
+import asyncio
 from collections.abc import Sequence
 
 from kybern.api.core_v1 import ConfigMap, Pod, Secret
@@ -72,7 +73,7 @@ def test_the_revision_never_goes_back() -> None:
 
 def test_a_view_waits_for_a_write_and_not_for_what_it_does_not_follow() -> None:
     async def main() -> None:
-        async with running((), loops=()) as cluster:
+        async with asyncio.timeout(600), running((), loops=()) as cluster:  # of virtual time, in which all is prompt
             cluster.view.watch_kind(ConfigMap)
             await cluster.view.synced()
             told: list[Write] = []
