@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from conftest import Cluster
 
+pytestmark = pytest.mark.clients
+
 CACHE = Path(sys.prefix) / "cache" / "kubectl-1.20"
 PACKAGE = "kubernetes-client"
 FETCH_SECONDS = 60
@@ -159,13 +161,13 @@ def test_a_rollout_is_undone(kubectl: Kubectl) -> None:
 
 
 def test_an_eviction_of_its_version_is_taken(kubectl: Kubectl) -> None:
-    apply(kubectl)
+    apply(kubectl, WEB.replace("app: web", "app: drained"))
     kubectl("rollout", "status", "deploy/web", "--timeout=60s")
     pod = kubectl("get", "pods", "-o", "name").stdout.strip().partition("/")[2]
     node = kubectl("get", "pod", pod, "-o", "jsonpath={.spec.nodeName}").stdout
     try:
-        # Its namespace alone: other tests run their pods on this node too.
-        kubectl("drain", node, "--pod-selector", "app=web", "--grace-period=0", "--timeout=60s")
+        # By a label of its own: other tests run their pods on this node too.
+        kubectl("drain", node, "--pod-selector", "app=drained", "--grace-period=0", "--timeout=60s")
         assert kubectl("get", "pod", pod, check=False).returncode == 1
     finally:
         kubectl("uncordon", node)
