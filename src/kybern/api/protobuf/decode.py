@@ -12,11 +12,12 @@ from typing import Any
 
 from kybern.api import times
 from kybern.api.protobuf.table import EMBEDDED, Field, message_of, messages
-from kybern.api.strict import DEPTH_MAX, Malformed, parse
+from kybern.api.strict import Malformed, parse
 
 MAGIC = b"k8s\x00"
 
 VARINT_BITS_MAX = 70
+DEPTH_MAX = 100  # of messages, each of which is up to two levels of JSON and five calls here
 ZEROS: tuple[Any, ...] = ("", 0, {})  # and false and 0.0, which equal 0
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

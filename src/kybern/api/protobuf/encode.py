@@ -22,6 +22,7 @@ Write = Callable[[bytearray, Any], None]
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 VARINT, DOUBLE, BYTES = 0, 1, 2
+UNFIT = (AttributeError, TypeError, ValueError, IndexError, struct.error)
 NO_ENCODING = b"\x1a\x00\x22\x00"  # the envelope's content encoding and type, both empty
 
 _json = msgspec.json.Encoder().encode
@@ -65,6 +66,7 @@ def enveloped(api_version: str, kind: str, pieces: Sequence[bytes]) -> list[byte
 
 
 def encode_fields(value: Json, message: str) -> bytearray:
+    """What does not fit is left out: a schema in a CustomResourceDefinition is kept as it came, with whatever is in it."""
     plan, out = plan_of(message), bytearray()
     embedded: dict[tuple[int, str], dict[str, Any]] = {}
     for name, item in value.items():
@@ -72,7 +74,10 @@ def encode_fields(value: Json, message: str) -> bytearray:
         if item is None:
             continue
         if write is not None:
-            write(out, item)
+            try:
+                write(out, item)
+            except UNFIT:
+                continue
         elif (place := plan.embedded.get(name)) is not None:
             embedded.setdefault(place, {})[name] = item
     for (number, inner), parts in embedded.items():
