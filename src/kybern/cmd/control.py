@@ -35,7 +35,12 @@ async def run(cluster: Cluster) -> None:
 
     ca = authority(cluster)
     view = View(client, clock=clock, rng=ids.rng)
-    loops = controllers(root_certificate=ca.certificate.decode(), authority=ca, cluster_cidr=str(cluster.pod_cidr))
+    loops = controllers(
+        root_certificate=ca.certificate.decode(),
+        authority=ca,
+        signing_key=(cluster.pki / "sa.key").read_bytes(),
+        cluster_cidr=str(cluster.pod_cidr),
+    )
     scheduling = Client(transport(cluster, credentials.SCHEDULER))
     events = Recorder(scheduling, "default-scheduler", cluster.node_name, clock, ids)
     scheduler = Scheduler(scheduling, view, clock, ids, events)

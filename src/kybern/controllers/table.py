@@ -21,6 +21,7 @@ from kybern.controllers.replicationcontroller import REPLICATIONCONTROLLER
 from kybern.controllers.resourcequota import RESOURCEQUOTA
 from kybern.controllers.rootca import root_ca
 from kybern.controllers.serviceaccount import SERVICEACCOUNT
+from kybern.controllers.serviceaccounttokens import service_account_tokens
 from kybern.controllers.statefulset import STATEFULSET
 from kybern.controllers.tainteviction import TAINTEVICTION
 from kybern.controllers.ttlafterfinished import TTLAFTERFINISHED
@@ -80,18 +81,20 @@ def controllers(
     *,
     root_certificate: str = "",
     authority: Pair | None = None,
+    signing_key: bytes = b"",
     cluster_cidr: str = "",
     node_prefix: int = 24,
     node_grace_seconds: float = GRACE_SECONDS,
     finished_pods_max: int = FINISHED_MAX,
 ) -> tuple[Loop, ...]:
     """All loops of a cluster. Without a root certificate none is published, without an authority none is
-    signed, without a CIDR nodes get no pod network."""
+    signed, without a signing key no Secret gets a token, without a CIDR nodes get no pod network."""
     return (
         *CONTROLLERS,
         node_lifecycle(node_grace_seconds),
         pod_gc(finished_pods_max),
         *((certificate_signing(authority),) if authority else ()),
+        *((service_account_tokens(signing_key, root_certificate),) if signing_key else ()),
         *((root_ca(root_certificate),) if root_certificate else ()),
         *((node_ipam(cluster_cidr, node_prefix),) if cluster_cidr else ()),
     )

@@ -110,6 +110,7 @@ def all_controllers(grace_seconds: float, now: float) -> tuple[Loop, ...]:
     return controllers(
         root_certificate=ROOT_CERTIFICATE,
         authority=create_ca("simulated", now),
+        signing_key=signing_key(),
         cluster_cidr="10.244.0.0/16",
         node_grace_seconds=grace_seconds,
     )

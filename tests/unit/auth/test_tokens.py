@@ -19,11 +19,12 @@ from kybern.api.meta_v1 import ObjectMeta
 from kybern.apiserver.auth.bearer import BearerAuthenticator
 from kybern.apiserver.auth.chain import Chain
 from kybern.apiserver.auth.issuer import DEFAULT_ISSUER, TokenIssuer
-from kybern.apiserver.auth.keys import key_id, keys_from_pem, keys_of, new_signing_key
-from kybern.apiserver.auth.legacy_tokens import BootstrapTokens, SecretTokens, secret_token
+from kybern.apiserver.auth.keys import keys_from_pem, keys_of, new_signing_key
+from kybern.apiserver.auth.legacy_tokens import BootstrapTokens, SecretTokens
 from kybern.apiserver.auth.tokens import VERDICTS_MAX, ServiceAccountTokens, payload_of
 from kybern.apiserver.request import ANONYMOUS
 from kybern.testing.memory_objects import MemoryObjects
+from kybern.web.account_token import key_id, secret_claims
 from kybern.web.http import Request
 
 KEYS = keys_from_pem(new_signing_key())
@@ -268,7 +269,7 @@ def data(**entries: str) -> dict[str, str]:
 def test_a_legacy_token_is_good_while_its_secret_holds_it() -> None:
     world = World()
     secret = Secret(metadata=ObjectMeta(name="robot-token", namespace="x"), type="kubernetes.io/service-account-token")
-    token = secret_token(secret, world.account, world.issuer)
+    token = signed(secret_claims("x", "robot-token", "robot", world.account.metadata.uid or ""))
     stored = world.objects.put(replace(secret, data=data(token=token)))
     source = SecretTokens(KEYS, world.objects)
     user = source(token)

@@ -16,6 +16,7 @@ from kybern.api.rbac_v1 import ClusterRole
 from kybern.apiserver.admission.order import admission_plugins
 from kybern.apiserver.admission.plugin import Inputs
 from kybern.apiserver.auth.issuer import group_names, user_name
+from kybern.apiserver.auth.keys import new_signing_key
 from kybern.apiserver.auth.rbac import Rbac, following
 from kybern.apiserver.bootstrap.cluster import bootstrap
 from kybern.apiserver.bootstrap.rbac import cluster_roles, roles
@@ -37,7 +38,12 @@ from kybern.web.pki import create_ca
 
 AUTHORITY = create_ca("simulated", 0)
 LOOPS = controllers(
-    root_certificate="simulated", authority=AUTHORITY, cluster_cidr="10.244.0.0/16", node_grace_seconds=40)
+    root_certificate="simulated",
+    authority=AUTHORITY,
+    signing_key=new_signing_key(),
+    cluster_cidr="10.244.0.0/16",
+    node_grace_seconds=40,
+)
 ROOT = "root system:masters"
 
 

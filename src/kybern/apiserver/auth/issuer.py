@@ -8,12 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import jwt
-
 from kybern.aio.clock import Clock
 from kybern.aio.ids import Ids
 from kybern.api.core_v1 import Node, Pod, Secret, ServiceAccount
 from kybern.apiserver.auth.keys import Keys
+from kybern.web.account_token import signed
 
 DEFAULT_ISSUER = "https://kubernetes.default.svc.cluster.local"
 USER_PREFIX = "system:serviceaccount:"
@@ -80,8 +79,7 @@ class TokenIssuer:
         return Issued(self.signed(claims), float(now + seconds))
 
     def signed(self, claims: Mapping[str, Any]) -> str:
-        headers = {"kid": self.keys.signing_id, "typ": None}
-        return jwt.encode(dict(claims), self.keys.signing, algorithm="RS256", headers=headers)
+        return signed(claims, self.keys.signing)
 
     def discovery(self, jwks_uri: str = "") -> dict[str, Any]:
         """The OpenID Connect discovery document, as far as token verification needs it."""

@@ -16,32 +16,14 @@ import jwt
 
 from kybern.aio.clock import Clock, from_rfc3339
 from kybern.api.core_v1 import Secret, ServiceAccount
-from kybern.apiserver.auth.issuer import TokenIssuer, group_names, user_name
+from kybern.apiserver.auth.issuer import group_names, user_name
 from kybern.apiserver.auth.keys import Keys
 from kybern.apiserver.request import Objects, User
+from kybern.web.account_token import CLAIM, ISSUER
 
-ISSUER = "kubernetes/serviceaccount"
-CLAIM = "kubernetes.io/serviceaccount/"
 BOOTSTRAP_TOKEN = re.compile(r"([a-z0-9]{6})\.([a-z0-9]{16})", re.ASCII)
 BOOTSTRAP_TYPE = "bootstrap.kubernetes.io/token"
 BOOTSTRAP_GROUP = "system:bootstrappers"
-
-
-def secret_claims(secret: Secret, account: ServiceAccount) -> dict[str, Any]:
-    """What the token in a service-account Secret says."""
-    namespace, name = account.metadata.namespace or "", account.metadata.name or ""
-    return {
-        "iss": ISSUER,
-        "sub": user_name(namespace, name),
-        f"{CLAIM}namespace": namespace,
-        f"{CLAIM}secret.name": secret.metadata.name,
-        f"{CLAIM}service-account.name": name,
-        f"{CLAIM}service-account.uid": account.metadata.uid,
-    }
-
-
-def secret_token(secret: Secret, account: ServiceAccount, issuer: TokenIssuer) -> str:
-    return issuer.signed(secret_claims(secret, account))
 
 
 @dataclass(frozen=True, slots=True)

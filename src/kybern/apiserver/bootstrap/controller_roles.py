@@ -195,6 +195,11 @@ service-account-controller
   core serviceaccounts: create
   EVENTS
 
+serviceaccount-token-controller
+  core secrets: delete READ update
+  core serviceaccounts: READ
+  EVENTS
+
 service-cidrs-controller
   networking.k8s.io servicecidrs: READ patch update
   networking.k8s.io servicecidrs/finalizers servicecidrs/status: patch update
