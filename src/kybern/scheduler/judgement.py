@@ -44,6 +44,10 @@ class Kept:
     fits: Column[np.bool_]
     scores: list[Column[np.int64]]
     """Raw, one column for each scorer."""
+    refusal: tuple[int, Any] | None = None
+    """Why such a pod fits nowhere, at a version; it is told to one pod after the other."""
+    trials: dict[int, dict[int, Any]] = field(default_factory=dict)
+    """By priority and row: who would have to leave for such a pod, with the stamp of what that holds for."""
 
 
 @dataclass(slots=True)

@@ -3,6 +3,7 @@
 A promise counts against pods of the same or of less importance: they fit only where they fit beside the promised ones.
 """
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,16 +17,20 @@ from kybern.scheduler.trial import begun
 class Nominations:
     by_uid: dict[str, tuple[Pod, str]] = field(default_factory=dict)
     on_node: dict[str, dict[str, Pod]] = field(default_factory=dict)
+    changes: Counter[str] = field(default_factory=Counter)
+    """How often the promises on a node changed: what was tried there before holds no more."""
 
     def set(self, pod: Pod, node: str) -> None:
         uid = pod.metadata.uid or ""
         self.drop(uid)
         self.by_uid[uid] = (pod, node)
         self.on_node.setdefault(node, {})[uid] = pod
+        self.changes[node] += 1
 
     def drop(self, uid: str) -> None:
         known = self.by_uid.pop(uid, None)
         if known is not None:
+            self.changes[known[1]] += 1
             held = self.on_node[known[1]]
             del held[uid]
             if not held:

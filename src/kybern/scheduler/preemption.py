@@ -10,6 +10,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from random import Random
 
 from kybern.api.core_v1 import Pod
@@ -19,10 +20,13 @@ from kybern.scheduler.nominations import Nominations
 from kybern.scheduler.refusal import LEAVING, NEVER, NO_VICTIMS, NOT_HELPFUL, Refusal, available
 from kybern.scheduler.snapshot import Placed, Snapshot
 from kybern.scheduler.terms import selector_of
-from kybern.scheduler.trial import Trial, begun
+from kybern.scheduler.trial import Trial, begun, is_arithmetic
 
 CANDIDATES_MIN = 100
 CANDIDATES_SHARE = 0.1  # of the nodes; a good node is enough, the best one of thousands costs too much time
+CANDIDATES_MAX = 200
+CANDIDATES_IN_PLACE_MAX = 30  # where every try asks all rules
+TRIES_IN_PLACE_MAX = 500  # then the pod waits, and begins at another node the next time
 PRIORITY_SHIFT = 1 << 31  # so that two victims cost more than one, however unimportant they are
 
 
@@ -41,31 +45,73 @@ class Attempt:
     eligible: bool = True
 
 
+Cost = tuple[int, int, int, int, tuple[int, ...]]
+Priced = tuple[Cost, Candidate]
+
 Budgets = Callable[[str], Sequence[PodDisruptionBudget]]
 """Of a namespace."""
 
 
-def preempt(judgement: Judgement, why: Refusal, nominations: Nominations, budgets: Budgets, rng: Random) -> Attempt:
+def preempt(
+    judgement: Judgement, why: Refusal, nominations: Nominations, budgets: Budgets, rng: Random, epoch: int = 0
+) -> Attempt:
+    """`epoch`: of the budgets; it grows when one of them changes."""
     pod, snapshot = judgement.pod, judgement.snapshot
     if pod.spec.preemption_policy == "Never":
         return Attempt(None, NEVER, eligible=False)
     if waits_for_others(pod, nominations.node_of(pod), snapshot):
         return Attempt(None, LEAVING, eligible=False)
     outcomes = Counter({NOT_HELPFUL: why.nodes - len(why.helpful)})
-    found: list[Candidate] = []
-    wanted = max(CANDIDATES_MIN, int(why.nodes * CANDIDATES_SHARE))
+    found: list[Priced] = []
+    quick = is_arithmetic(judgement, ())
+    share = min(max(CANDIDATES_MIN, int(why.nodes * CANDIDATES_SHARE)), CANDIDATES_MAX)
+    wanted = share if quick else CANDIDATES_IN_PLACE_MAX
     start = rng.randrange(len(why.helpful)) if why.helpful else 0
-    for row in (*why.helpful[start:], *why.helpful[:start]):
-        result = on_node(judgement, row, nominations, budgets)
-        if isinstance(result, Candidate):
+    rows = (*why.helpful[start:], *why.helpful[:start])
+    for row in rows if quick else rows[:TRIES_IN_PLACE_MAX]:
+        result = (
+            remembered(judgement, row, nominations, budgets, epoch)
+            if quick
+            else priced(on_node(judgement, row, nominations, budgets))
+        )
+        if isinstance(result, tuple):
             found.append(result)
             if len(found) >= wanted:
                 break
         else:
             outcomes.update(result)
     if found:
-        return Attempt(min(found, key=cost), "")
+        return Attempt(min(found, key=itemgetter(0))[1], "")
     return Attempt(None, f"preemption: {available(why.nodes, +outcomes)}" if why.nodes else "")
+
+
+def priced(result: Candidate | list[str]) -> Priced | list[str]:
+    return (cost(result), result) if isinstance(result, Candidate) else result
+
+
+def remembered(
+    judgement: Judgement, row: int, nominations: Nominations, budgets: Budgets, epoch: int
+) -> Priced | list[str]:
+    """Pods of one template want the same of a node: the answer holds until something there, or a budget, changes."""
+    snapshot = judgement.snapshot
+    node = snapshot.nodes[row].metadata.name or ""
+    # A pod that is promised this node itself does not count against itself: its answer is its own.
+    own = judgement.pod.metadata.uid if nominations.changes and nominations.node_of(judgement.pod) == node else None
+    stamp = (
+        snapshot.row_version.item(row),
+        nominations.changes.get(node, 0),
+        epoch,
+        own,
+    )
+    trials = judgement.kept.trials.setdefault(priority(judgement.pod), {})
+    known = trials.get(row)
+    if known is not None and known[0] == stamp:
+        result: Priced | list[str] = known[1]
+        return result
+    result = priced(on_node(judgement, row, nominations, budgets))
+    if is_arithmetic(judgement, nominations.beside(judgement.pod, node)):
+        trials[row] = (stamp, result)
+    return result
 
 
 def waits_for_others(pod: Pod, node: str, snapshot: Snapshot) -> bool:
@@ -132,7 +178,7 @@ def covers(budget: PodDisruptionBudget, pod: Pod) -> bool:
     return not selector.everything and selector.matches(pod.metadata.labels) and pod.metadata.name not in disrupted
 
 
-def cost(candidate: Candidate) -> tuple[int, int, int, int, tuple[int, ...]]:
+def cost(candidate: Candidate) -> Cost:
     victims = candidate.victims
     worst = priority(victims[0])
     began = min(pod.status.start_time or NEVER_BEGAN for pod in victims if priority(pod) == worst)

@@ -6,7 +6,7 @@ Each node is refused by the first rule that refuses it; a rule's reasons are cou
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -41,7 +41,19 @@ class Refusal:
 
 
 def refusal(pod: Pod, judgement: Judgement, snapshot: Snapshot) -> Refusal:
-    """As if nobody was there to be preempted."""
+    """As if nobody was there to be preempted. The same for all pods of a shape, unless pods elsewhere matter."""
+    if judgement.promised or judgement.filters is not judgement.kept.filters:
+        return found_anew(pod, judgement, snapshot)
+    known = judgement.kept.refusal
+    if known is None or known[0] != judgement.kept.version:
+        known = judgement.kept.refusal = (judgement.kept.version, found_anew(pod, judgement, snapshot))
+    found: Refusal = known[1]
+    if not found.nodes:
+        return found
+    return replace(found, preemption=no_victims(pod, found.nodes, len(found.helpful)))
+
+
+def found_anew(pod: Pod, judgement: Judgement, snapshot: Snapshot) -> Refusal:
     nodes = Nodes(snapshot)
     if not len(nodes):
         return Refusal(NO_NODES, frozenset())

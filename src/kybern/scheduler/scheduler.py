@@ -49,6 +49,8 @@ class Scheduler:
         self.rules = {plugin.name: plugin for profile in profiles for plugin in profile.filters}
         self.queue = SchedulingQueue(woken_by(profiles))
         self.nominations = Nominations()
+        self.epoch = 0
+        """Of the disruption budgets: how often one of them changed."""
         self.binding: set[str] = set()
         """Pods by uid whose binding is under way, or acknowledged and not yet seen in the View."""
         self.woken = asyncio.Event()
@@ -60,6 +62,7 @@ class Scheduler:
             self.view.watch_kind(kind)
         await self.view.synced()
         self.view.on_change(Namespace, self.namespace_changed)
+        self.view.on_change(PodDisruptionBudget, self.budget_changed)
         self.view.on_change(Node, self.node_changed)
         self.view.on_change(Pod, self.pod_changed)
         async with asyncio.TaskGroup() as tasks:
@@ -79,6 +82,9 @@ class Scheduler:
             return
         self.snapshot.tallies.forget()
         self.wake(Change.POD_ADDED)
+
+    def budget_changed(self, old: PodDisruptionBudget | None, new: PodDisruptionBudget | None) -> None:
+        self.epoch += 1
 
     def node_changed(self, old: Node | None, new: Node | None) -> None:
         if new is None:
@@ -179,7 +185,7 @@ class Scheduler:
         pod = entry.pod
         why = refusal(pod, judgement, self.snapshot)
         self.queue.refused(entry, why.rules, self.clock.monotonic())
-        attempt = preempt(judgement, why, self.nominations, self.budgets, self.ids.rng)
+        attempt = preempt(judgement, why, self.nominations, self.budgets, self.ids.rng, self.epoch)
         if attempt.candidate is not None:
             for other in self.nominations.less_important(pod, attempt.candidate.node):
                 self.nominations.drop(other.metadata.uid or "")

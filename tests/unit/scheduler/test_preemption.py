@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from kybern.api.codec import from_builtins
 from kybern.api.core_v1 import Node, Pod
 from kybern.api.policy_v1 import PodDisruptionBudget
-from kybern.scheduler.judgement import best, judge
+from kybern.scheduler.judgement import Judge, best, judge
 from kybern.scheduler.nominations import Nominations
 from kybern.scheduler.preemption import Attempt, preempt
 from kybern.scheduler.profile import DEFAULT_PROFILE
@@ -201,3 +201,29 @@ def test_in_300_random_clusters_the_victims_are_minimal_and_the_node_the_cheapes
         worst = {name: min(costs(chosen)[0] for chosen in sets) for name, sets in possible.items() if sets}
         assert costs(found.candidate.victims)[0] == min(worst.values())
         assert set(snapshot.placed) == {p.metadata.name for pods in placed.values() for p in pods}
+
+
+def test_what_was_found_for_one_pod_of_a_template_holds_for_the_next_until_something_changes() -> None:
+    snapshot = cluster(node("n1"), node("n2"), n1=[pod("a", 4, 1)], n2=[pod("b", 4, 2)])
+    known, nominations, budgets = Judge(snapshot, DEFAULT_PROFILE), Nominations(), [budget(1, app="db")]
+
+    def leaves(name: str, epoch: int = 0) -> tuple[str, list[str]] | None:
+        judgement = nominations.respected(known(pod(name, 4, 5)))
+        why = refusal(judgement.pod, judgement, snapshot)
+        found = preempt(judgement, why, nominations, lambda namespace: budgets, random.Random(1), epoch)
+        if found.candidate:
+            nominations.set(judgement.pod, found.candidate.node)
+        return outcome(found)
+
+    assert leaves("p1") == ("n1", ["a"])
+    assert leaves("p2") == ("n2", ["b"])
+    assert leaves("p3") is None
+    nominations.drop("p2")
+    assert leaves("p3") == ("n2", ["b"])
+    nominations.drop("p1")
+    snapshot.add_pod(pod("a", 4, 1, labels={"app": "db"}), "n1")
+    assert leaves("p4") == ("n1", ["a"])
+    nominations.drop("p4")
+    nominations.drop("p3")
+    budgets[0] = budget(0, app="db")
+    assert leaves("p5", epoch=1) == ("n2", ["b"])
