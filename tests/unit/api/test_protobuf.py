@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kybern.api import apiextensions_v1, apps_v1, core_v1, kinds, policy_v1, schema, strict
@@ -150,6 +150,7 @@ def test_a_body_without_end_inside_itself_is_refused() -> None:
         decode(nested)
 
 
+@settings(deadline=None)  # the first body of all waits for the table
 @given(st.integers(0, len(DEPLOYMENT)), st.binary(max_size=4))
 def test_a_damaged_body_fails_in_no_other_way(at: int, noise: bytes) -> None:
     try:
