@@ -12,6 +12,7 @@ import numpy as np
 
 from kybern.api.codec import encode
 from kybern.api.core_v1 import Pod
+from kybern.scheduler.demand import Demand, demand_of
 from kybern.scheduler.framework import Column, Profile, Weighted
 from kybern.scheduler.nodes import Nodes
 from kybern.scheduler.snapshot import Snapshot
@@ -38,6 +39,7 @@ class Kept:
 
     layout: int
     version: int
+    demand: Demand
     filters: list[tuple[Any, Any]]
     """Rules that have something to say about such a pod, with what they know of it."""
     scorers: list[tuple[Any, int, Any]]
@@ -86,7 +88,7 @@ def kept(pod: Pod, snapshot: Snapshot, profile: Profile) -> Kept:
         if scorer.plugin.kept and (state := scorer.plugin.pre_score(pod, nodes)) is not None
     ]
     fits, scores = columns(filters, scorers, nodes)
-    return Kept(snapshot.layout, snapshot.version, filters, scorers, fits, scores)
+    return Kept(snapshot.layout, snapshot.version, demand_of(pod), filters, scorers, fits, scores)
 
 
 def completed(known: Kept, pod: Pod, snapshot: Snapshot, profile: Profile) -> Judgement:

@@ -35,7 +35,7 @@ class Arithmetic:
         free = snapshot.allocatable[row] - snapshot.requested[row]
         self.short = {
             name: amount - int(free[snapshot.resources.index(name)])
-            for name, amount in demand_of(judgement.pod).amounts.items()
+            for name, amount in judgement.kept.demand.amounts.items()
         }
         for other in others:
             self._shift(demand_of(other).amounts, 1)
