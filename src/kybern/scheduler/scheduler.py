@@ -6,6 +6,7 @@
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 
 from kybern.aio.clock import Clock
@@ -30,6 +31,8 @@ from kybern.scheduler.status import is_waiting, scheduler_of
 
 BINDINGS_MAX = 64  # as many as share a few commits; more only wait in the API server
 SLICE_SECONDS = 0.005  # of deciding, before others on this event loop have their turn
+
+log = logging.getLogger(__name__)
 
 
 class Scheduler:
@@ -154,7 +157,7 @@ class Scheduler:
                 await self.wait_for_work()
                 slice_ends = self.clock.monotonic() + SLICE_SECONDS
                 continue
-            await self.work.put(self.decided(entry))
+            await self.work.put(self.tried(entry))
             if self.clock.monotonic() >= slice_ends:
                 await asyncio.sleep(0)
                 slice_ends = self.clock.monotonic() + SLICE_SECONDS
@@ -166,6 +169,16 @@ class Scheduler:
                 await self.woken.wait()
         except TimeoutError:
             pass
+
+    def tried(self, entry: Entry) -> Callable[[], Awaitable[None]]:
+        """A fault in a rule is the trouble of the pod that met it; the others go on."""
+        try:
+            return self.decided(entry)
+        except Exception as fault:
+            log.exception("pod %s/%s: a rule failed", entry.pod.metadata.namespace, entry.pod.metadata.name)
+            self.queue.failed(entry, self.clock.monotonic())
+            message = f"a scheduling rule failed: {fault}"
+            return lambda: self.tell(entry.pod, message, Attempt(None, ""))
 
     def decided(self, entry: Entry) -> Callable[[], Awaitable[None]]:
         """Decide about one pod; what is left to do about it is the answer."""

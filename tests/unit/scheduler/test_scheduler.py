@@ -14,6 +14,10 @@ from kybern.api.codec import from_builtins
 from kybern.api.core_v1 import Binding, Node, Pod
 from kybern.api.errors import About, Conflict, NotFound, ServiceUnavailable
 from kybern.api.meta_v1 import Status
+from kybern.scheduler.framework import Profile
+from kybern.scheduler.judgement import Judge
+from kybern.scheduler.nodes import Nodes
+from kybern.scheduler.plugins.node_name import NodeName
 from kybern.scheduler.scheduler import BINDINGS_MAX, Scheduler
 from kybern.testing.virtual import run
 
@@ -292,5 +296,30 @@ def test_heartbeats_wake_nobody() -> None:
                 world.view.put(replace(same, metadata=replace(same.metadata, resource_version="2")))
                 await asyncio.sleep(11)
             assert (world.scheduler.snapshot.version, len(world.told.events)) == (version, told)
+
+    run(story())
+
+
+class Throws(NodeName):
+    name = "Throws"
+
+    def pre_filter(self, pod: Pod, nodes: Nodes) -> str | None:
+        if pod.metadata.name == "cursed":
+            raise ZeroDivisionError("by nothing")
+        return None
+
+
+def test_a_rule_that_throws_is_the_trouble_of_one_pod() -> None:
+    async def story() -> None:
+        async with started() as world:
+            profile = Profile(filters=(Throws(),))
+            world.scheduler.judges["default-scheduler"] = Judge(world.scheduler.snapshot, profile)
+            world.view.put(node("n1"))
+            world.view.put(pod("cursed"))
+            world.view.put(pod("web", cpu="2"))
+            await asyncio.sleep(0.5)
+            assert world.client.bound == {"web": "n1"}
+            assert ("cursed", "FailedScheduling", "a scheduling rule failed: by nothing") in world.told.events
+            assert len(world.scheduler.queue) == 1
 
     run(story())
