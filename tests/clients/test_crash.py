@@ -166,5 +166,4 @@ def test_a_foreground_cluster_ends_with_ctrl_c(
             ["kubectl", "get", "--raw", "/readyz"], made.environment, check=False).returncode == 0)  # fmt: skip
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 0
-    made.kybern("down")
     assert inventory.look().beyond(before, *made.names()) == {}

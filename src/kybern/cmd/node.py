@@ -107,7 +107,8 @@ async def kubelet(cluster: Cluster, client: Client, view: View, recorder: Record
 def kubelet_config(cluster: Cluster, port: int) -> KubeletConfig:
     return KubeletConfig(
         node_name=cluster.node_name,
-        node_ips=(str(cluster.node_address),),
+        # A simulated node's kubelet listens on loopback; the bridge's address would be somebody else's there.
+        node_ips=("127.0.0.1" if cluster.simulated else str(cluster.node_address),),
         data_directory=str(cluster.data),
         logs_directory=str(cluster.data / "pod-logs"),
         cgroup_root=f"{cluster.cgroup}/pods",

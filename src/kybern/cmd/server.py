@@ -11,6 +11,7 @@ import uvloop
 
 from kybern.aio.clock import SystemClock
 from kybern.aio.ids import Ids
+from kybern.api.errors import ServiceUnavailable
 from kybern.apiserver.admission.order import admission_plugins
 from kybern.apiserver.admission.plugin import Inputs
 from kybern.apiserver.allocation.services import ServiceAllocation
@@ -22,11 +23,13 @@ from kybern.apiserver.bootstrap.rbac import node_rules
 from kybern.apiserver.connections.table import connections
 from kybern.apiserver.documents import Documents
 from kybern.apiserver.objects import ClusterObjects
+from kybern.apiserver.request import ApiRequest
 from kybern.apiserver.server import ApiServer, open_machine
 from kybern.cmd.config import Cluster
 from kybern.cmd.stopping import until_stopped
 from kybern.registry import RESOURCES
 from kybern.store.sqlite import SqliteStore
+from kybern.web.http import Response
 from kybern.web.pki import read_pair
 from kybern.web.server import serve
 from kybern.web.tls import client_context, server_context
@@ -37,6 +40,14 @@ IP_FREEBIND = 15  # ip(7): bind an address that does not exist yet; the node mak
 SWITCH_SECONDS = (
     0.0005  # the store's thread is short and everybody waits for it; Python's own 5 ms would be its latency
 )
+
+
+async def nobody_there(request: ApiRequest) -> Response:
+    """On the machine's own network a simulated pod's address may be somebody's: nothing is ever sent there."""
+    raise ServiceUnavailable("the pods of a simulated node have no network")
+
+
+UNREACHABLE = {"pods/proxy": nobody_there, "services/proxy": nobody_there}
 
 
 def main(cluster: Cluster) -> None:
@@ -62,7 +73,7 @@ async def run(cluster: Cluster) -> None:
         impersonation=access.impersonation,
         plugins=(*plugins, allocation),
         creators=access.creators,
-        connections=connections(objects, kubelet_tls(cluster), ids),
+        connections={**connections(objects, kubelet_tls(cluster), ids), **(UNREACHABLE if cluster.simulated else {})},
         paths=access.documents.handlers(),
         documents=(Documents(lambda: RESOURCES, lambda: f"{cluster.bind_address}:{cluster.port}"),),
     )

@@ -126,6 +126,7 @@ def start(cluster: Cluster, progress: Progress, *, foreground: bool) -> int:
     """Forks the supervisor. In the foreground it is this process, and a child of it reports."""
     from kybern.cmd.cluster import supervise
     from kybern.cmd.credentials import prepare
+    from kybern.cmd.remains import clear
 
     for directory in (cluster.data, cluster.run, cluster.pki, cluster.logs):
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -138,6 +139,7 @@ def start(cluster: Cluster, progress: Progress, *, foreground: bool) -> int:
         if os.fork() == 0:
             os._exit(wait_and_tell(cluster, progress))
         supervise(cluster, foreground=True)
+        clear(cluster)
         return 0
     pid = os.fork()
     if pid == 0:
