@@ -1,6 +1,7 @@
 """Images from a registry over HTTP, and from an archive, run in a whole cluster."""
 
 import asyncio
+import json
 import threading
 import time
 import urllib.request
@@ -63,19 +64,22 @@ def test_a_deployment_rolls_from_one_image_of_a_registry_to_the_next(cluster: Cl
     image = f"{registry.address}/web"
     cluster.kubectl("create", "deployment", "pulled", f"--image={image}:1", "--replicas=2")
     cluster.kubectl("rollout", "status", "deploy/pulled", "--timeout=30s")
-    assert page(cluster, newest(cluster)) == "1"
+    assert page(cluster, live(cluster, f"{image}:1")) == "1"
     cluster.kubectl("set", "image", "deploy/pulled", f"web={image}:2")
     cluster.kubectl("rollout", "status", "deploy/pulled", "--timeout=60s")
-    assert page(cluster, newest(cluster)) == "2"
+    assert page(cluster, live(cluster, f"{image}:2")) == "2"
     cluster.kubectl("rollout", "undo", "deploy/pulled")
     cluster.kubectl("rollout", "status", "deploy/pulled", "--timeout=60s")
-    assert page(cluster, newest(cluster)) == "1"
+    assert page(cluster, live(cluster, f"{image}:1")) == "1"
     cluster.kubectl("delete", "deploy/pulled")
 
 
-def newest(cluster: Cluster) -> str:
-    names = cluster.kubectl("get", "pods", "-l", "app=pulled", "--sort-by=.metadata.creationTimestamp", "-o", "name")
-    return names.split()[-1].removeprefix("pod/")
+def live(cluster: Cluster, image: str) -> str:
+    """One of the pods that stay, all of which have this image; those on their way out do not count."""
+    pods = json.loads(cluster.kubectl("get", "pods", "-l", "app=pulled", "-o", "json"))["items"]
+    staying = [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
+    assert {pod["spec"]["containers"][0]["image"] for pod in staying} == {image}
+    return str(staying[0]["metadata"]["name"])
 
 
 def test_an_archive_is_loaded_and_runs(cluster: Cluster, tmp_path: Path) -> None:
