@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kybern.linux import beneath, cgroup_detect, device_filter, mounts, processes
+from kybern.linux import beneath, cgroup_detect, cgroups, device_filter, mounts, processes
 from kybern.linux.cgroups import Cgroups, DeviceRule, Limits
 from kybern.linux.cgroups_v2 import V2
 
@@ -94,6 +94,18 @@ def test_a_group_limits_counts_and_kills(group: tuple[Cgroups, str]) -> None:
     groups.remove(path)
     groups.remove(path)
     groups.create(path)
+
+
+def test_a_group_that_goes_while_it_is_read_is_gone(tmp_path: Path) -> None:
+    groups, path = cgroup_detect.detect(), f"/kybern-test/{tmp_path.name}"
+    groups.create(path)
+    _, directory = groups.views(path)[0]
+    with open(f"{directory}/cgroup.procs") as opened:
+        groups.remove(path)
+        with pytest.raises(FileNotFoundError):
+            cgroups.read(f"/proc/self/fd/{opened.fileno()}")
+        with pytest.raises(FileNotFoundError):
+            cgroups.write(f"/proc/self/fd/{opened.fileno()}", "0")
 
 
 @pytest.mark.skipif(not (UNIFIED / "cgroup.procs").exists(), reason="no v2 tree beside v1 to try it in")

@@ -4,6 +4,7 @@ A group is named by a path like `/kybern/pods/podX/abc`, the same in every hiera
 `cgroups_v1.V1` and `cgroups_v2.V2` this machine needs: v2 when its controllers are there, else v1 (hybrid too).
 """
 
+import errno
 import os
 import signal
 import time
@@ -79,18 +80,27 @@ class Cgroups(Protocol):
 
 
 def read(path: str) -> str:
-    with open(path, encoding="ascii") as opened:
-        return opened.read()
+    """FileNotFoundError when the group is gone, also when it went while it was read."""
+    try:
+        with open(path, encoding="ascii") as opened:
+            return opened.read()
+    except OSError as error:
+        raise _gone(path) if error.errno == errno.ENODEV else error from None
 
 
 def write(path: str, text: str) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
     try:
-        os.write(descriptor, text.encode())
+        with open(path, "wb", buffering=0) as opened:
+            opened.write(text.encode())
     except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENODEV):
+            raise _gone(path) from None
         raise OSError(error.errno, f"{error.strerror} (writing {text.strip()!r})", path) from None
-    finally:
-        os.close(descriptor)
+
+
+def _gone(path: str) -> FileNotFoundError:
+    """What the kernel calls ENODEV: a file that was opened before its group was removed."""
+    return FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
 
 
 def flat(text: str) -> dict[str, int]:

@@ -59,11 +59,11 @@ def _kill(pid: int) -> None:
 
 def remove_group(groups: Cgroups, path: str) -> None:
     """The group with all its processes, and each parent that is left empty."""
-    try:
-        groups.kill(path)
-        groups.remove(path)
-    except FileNotFoundError:
-        pass
+    for end in (groups.kill, groups.remove):
+        try:
+            end(path)
+        except FileNotFoundError:
+            pass  # somebody else removes it at this moment
     for parent in parents(path):
         try:
             groups.remove_empty(parent)
