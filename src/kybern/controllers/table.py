@@ -11,6 +11,7 @@ from kybern.controllers.endpoints import ENDPOINTS
 from kybern.controllers.endpointslice import ENDPOINTSLICE
 from kybern.controllers.endpointslicemirroring import ENDPOINTSLICEMIRRORING
 from kybern.controllers.garbagecollector import GARBAGECOLLECTOR
+from kybern.controllers.horizontalpodautoscaler import horizontal_pod_autoscaler
 from kybern.controllers.job import ABANDONED, JOB
 from kybern.controllers.namespace import NAMESPACE
 from kybern.controllers.nodeipam import node_ipam
@@ -62,6 +63,7 @@ ACCOUNTS = {
     "certificate-signing": "certificate-controller",
     "daemonset": "daemon-set-controller",
     "garbagecollector": "generic-garbage-collector",
+    "horizontal-pod-autoscaler": "horizontal-pod-autoscaler",
     "job-abandoned-pods": "job-controller",
     "node-ipam": "node-controller",
     "pod-garbage-collector": "pod-garbage-collector",
@@ -91,6 +93,7 @@ def controllers(
     signed, without a signing key no Secret gets a token, without a CIDR nodes get no pod network."""
     return (
         *CONTROLLERS,
+        horizontal_pod_autoscaler(),
         node_lifecycle(node_grace_seconds),
         pod_gc(finished_pods_max),
         *((certificate_signing(authority),) if authority else ()),

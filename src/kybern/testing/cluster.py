@@ -41,6 +41,7 @@ from kybern.registry import RESOURCES
 from kybern.store.memory import MemoryStore
 from kybern.testing.binder import BINDER
 from kybern.testing.faults import Faults, Faulty
+from kybern.testing.metrics import Measured, WithMetrics
 from kybern.testing.nodes import SimulatedNodes
 from kybern.web.http import Request
 from kybern.web.pki import create_ca
@@ -75,6 +76,7 @@ class Cluster:
     tasks: asyncio.TaskGroup
     control: "ControlProcess"
     ids: Ids = field(default_factory=Ids)
+    measured: Measured = field(default_factory=Measured)
 
     async def settle(self, quiet_seconds: float = QUIET_SECONDS) -> None:
         """Returns when nothing but heartbeats has been written for a while; TimeoutError when that never comes."""
@@ -162,8 +164,10 @@ async def running(
     every = loops if loops is not None else all_controllers(grace, clock.wall())
     others = (*((BINDER,) if loops is None else ()), *simulated.loops())
 
+    measured = Measured()
+
     def connect(account: str) -> Transport:
-        plain = InMemory(server, token=account)
+        plain = WithMetrics(InMemory(server, token=account), measured, clock)
         return Faulty(plain, faults, clock, ids.rng) if faults is not None else plain
 
     async with asyncio.TaskGroup() as tasks:
@@ -174,7 +178,7 @@ async def running(
             tasks.create_task(run_controllers(client, view, others, clock=clock, ids=ids)),
         ]
         try:
-            yield Cluster(client, view, simulated, store, server, clock, tasks, control, ids)
+            yield Cluster(client, view, simulated, store, server, clock, tasks, control, ids, measured)
         finally:
             control.kill()
             for task in beside:

@@ -175,6 +175,15 @@ async def certify(cluster: Cluster, words: Sequence[str]) -> Lines:
     return []
 
 
+async def measure(cluster: Cluster, words: Sequence[str]) -> Lines:
+    """`measure usage/web/cpu 300m`, `measure pods/web/requests 20`, `measure objects/main/hits 100`, `measure
+    outside/queue 30`: what the metrics APIs tell from now on."""
+    api, *what = words[0].split("/")
+    into = getattr(cluster.measured, api)
+    into[tuple(what) if len(what) > 1 else what[0]] = words[1]
+    return []
+
+
 async def approve(cluster: Cluster, words: Sequence[str]) -> Lines:
     """As `kubectl certificate approve` does; `approve mine Denied` as its opposite."""
     csr = await cluster.client.get(CertificateSigningRequest, words[0])
@@ -290,7 +299,7 @@ async def keys(cluster: Cluster, words: Sequence[str]) -> Lines:
 COMMANDS: dict[str, Command] = {
     "advance": advance, "approve": approve, "bind": bind, "certify": certify, "conditions": conditions, "counts": counts, "create": create, "delete": delete,
     "endpoints": endpoints, "events": events, "evict": evict, "image": image, "issued": issued,
-    "keys": keys, "list": list_names, "nodestate": nodes, "pods": pods,
+    "keys": keys, "list": list_names, "measure": measure, "nodestate": nodes, "pods": pods,
     "quota": quota,
     "remove": remove_node, "replicasets": replicasets, "revive": revive, "set": set_field, "settle": settle,
     "silence": silence, "slices": slices, "undo": undo,

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from kybern.api.apps_v1 import DaemonSet, Deployment, ReplicaSet, StatefulSet
+from kybern.api.autoscaling_v2 import HorizontalPodAutoscaler
 from kybern.api.batch_v1 import CronJob, Job
 from kybern.api.certificates_v1 import CertificateSigningRequest
 from kybern.api.codec import from_builtins
@@ -30,6 +31,7 @@ TYPES: dict[str, type[Any]] = {
     "cronjob": CronJob,
     "daemonset": DaemonSet,
     "deployment": Deployment,
+    "horizontalpodautoscaler": HorizontalPodAutoscaler,
     "job": Job,
     "namespace": Namespace,
     "node": Node,
@@ -93,7 +95,10 @@ def put(spec: dict[str, Any], path: list[str], value: Any) -> None:
 def template(name: str, options: Options, **spec: Any) -> dict[str, Any]:
     """Options that begin with `pod.` are what the simulated kubelet is told: `pod.ready=never`."""
     told = {f"simulated/{key[4:]}": value for key, value in options.items() if key.startswith("pod.")}
-    container = {"name": "main", "image": options.get("image", f"{name}:1")}
+    container: dict[str, Any] = {"name": "main", "image": options.get("image", f"{name}:1")}
+    requests = {key[9:]: value for key, value in options.items() if key.startswith("requests.")}
+    if requests:
+        container["resources"] = {"requests": requests}
     return {
         "metadata": {"labels": {"app": options.get("app", name)}, **({"annotations": told} if told else {})},
         "spec": {"containers": [container], **spec},
@@ -151,6 +156,10 @@ def budget(name: str, options: Options) -> dict[str, Any]:
     return {"selector": selector(name, options)}
 
 
+def autoscaler(name: str, options: Options) -> dict[str, Any]:
+    return {"scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": name}}
+
+
 def no_spec(name: str, options: Options) -> dict[str, Any]:
     return {}
 
@@ -159,6 +168,7 @@ SPECS: dict[str, Callable[[str, Options], dict[str, Any]]] = {
     "cronjob": cron_job,
     "daemonset": workload,
     "deployment": deployment,
+    "horizontalpodautoscaler": autoscaler,
     "job": job,
     "pod": pod,
     "poddisruptionbudget": budget,
