@@ -56,12 +56,14 @@ class Node:
     root: Path
 
     async def until(self, name: str, holds: Callable[[Pod], bool]) -> Pod:
-        async with asyncio.timeout(SECONDS_MAX):
-            while True:
-                found = await self.client.get(Pod, name, "default")
-                if holds(found):
-                    return found
-                await asyncio.sleep(0.01)
+        found: Pod | None = None
+        try:
+            async with asyncio.timeout(SECONDS_MAX):
+                while not holds(found := await self.client.get(Pod, name, "default")):
+                    await asyncio.sleep(0.01)
+        except TimeoutError:
+            raise AssertionError(f"it never came to be: {found.status if found else None}") from None
+        return found
 
     def log(self, pod: Pod) -> str:
         directory = self.root / "logs" / f"default_{pod.metadata.name}_{pod.metadata.uid}" / "main"
@@ -153,11 +155,17 @@ def in_a_cluster(scenario: Callable[[Client, Path], Awaitable[None]], root: Path
 
 
 def pod(
-    name: str, script: str, volumes: dict[str, Volume], *, sub_paths: dict[str, str] | None = None, **spec: Any
+    name: str, script: str, volumes: dict[str, Volume], *, sub_paths: dict[str, str] | None = None, **given: Any
 ) -> Pod:
+    """`given`: fields of the pod's spec, and of its one container."""
+    of_container = {key: given.pop(key) for key in list(given) if key not in PodSpec.__struct_fields__}
+    if "resources" in given:
+        of_container["resources"] = given.pop("resources")
     found = [VolumeMount(name=key, mount_path=f"/mnt/{key}") for key in volumes]
     found += [VolumeMount(name=k, mount_path=f"/mnt/{k}-sub", sub_path=p) for k, p in (sub_paths or {}).items()]
-    main = Container(name="main", image=HOST_IMAGE, command=("sh", "-c", script), volume_mounts=tuple(found))
+    main = Container(
+        name="main", image=HOST_IMAGE, command=("sh", "-c", script), volume_mounts=tuple(found), **of_container
+    )
     return Pod(
         metadata=ObjectMeta(name=name, namespace="default"),
         spec=PodSpec(
@@ -165,7 +173,7 @@ def pod(
             automount_service_account_token=False,
             containers=(main,),
             volumes=tuple(volumes.values()),
-            **spec,
+            **given,
         ),
     )
 

@@ -27,18 +27,24 @@ def refuse(pod: Pod, node: Node, others: Iterable[Pod]) -> Verdict | None:
         return NODE_AFFINITY
     if _ports(pod) and any(_conflict(_ports(pod), _ports(other)) for other in active):
         return NODE_PORTS
-    return _lacks(pod, node.status.allocatable or {}, active)
-
-
-def _lacks(pod: Pod, allocatable: Mapping[str, str], active: list[Pod]) -> Verdict | None:
+    allocatable = node.status.allocatable or {}
     pods_max = int(allocatable.get("pods", "0") or 0)
     if pods_max and len(active) + 1 > pods_max:
         return _out_of("pods", 1, len(active), pods_max)
+    return lacks(pod_requests(pod), allocatable, of_all(active))
+
+
+def of_all(pods: Iterable[Pod]) -> dict[str, int]:
+    """What they take together, in thousandths."""
     used: dict[str, int] = {}
-    for other in active:
-        for name, amount in pod_requests(other).items():
+    for pod in pods:
+        for name, amount in pod_requests(pod).items():
             used[name] = used.get(name, 0) + amount
-    for name, amount in sorted(pod_requests(pod).items()):
+    return used
+
+
+def lacks(asked: Mapping[str, int], allocatable: Mapping[str, str], used: Mapping[str, int]) -> Verdict | None:
+    for name, amount in sorted(asked.items()):
         if name not in allocatable or not amount:
             continue  # extended resources that the node does not know are not its to refuse
         capacity = milli(allocatable[name])

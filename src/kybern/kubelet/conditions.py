@@ -5,7 +5,9 @@ from collections.abc import Mapping
 from kybern.api.core_v1 import Container, ContainerStatus, Pod, PodCondition
 from kybern.kubelet.restarts import is_sidecar
 
-OWNED = frozenset({"PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"})
+PASSING = frozenset({"PodResizePending", "PodResizeInProgress"})
+"""There only while they are true."""
+OWNED = PASSING | {"PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"}
 
 
 def condition(kind: str, true: bool, reason: str = "", message: str = "") -> PodCondition:

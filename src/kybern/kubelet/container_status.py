@@ -22,10 +22,12 @@ from kybern.api.core_v1 import (
     EphemeralContainer,
     LinuxContainerUser,
     Pod,
+    ResourceRequirements,
     VolumeMountStatus,
 )
 from kybern.kubelet.observed import Observed, restart_count
 from kybern.kubelet.plan import NO_RESULTS, Memory, ProbeResults, Waiting
+from kybern.kubelet.resources import enforced_resources
 from kybern.kubelet.restarts import is_restarted, is_sidecar
 from kybern.runtime import cri
 
@@ -92,10 +94,14 @@ def _from_runtime(seen: Seen, container: AnyContainer, found: cri.ContainerStatu
         image_id=found.image_id,
         container_id=identity(found.id),
         allocated_resources=(container.resources.requests if container.resources else None),
-        resources=container.resources,
+        resources=_resources(seen.pod, container, found),
         volume_mounts=_volume_mounts(container),
         user=_user(found),
     )
+
+
+def _resources(pod: Pod, container: AnyContainer, found: cri.ContainerStatus) -> ResourceRequirements | None:
+    return enforced_resources(pod, container, found) if isinstance(container, Container) else container.resources
 
 
 def _terminated_part(before: ContainerStatus) -> ContainerState | None:

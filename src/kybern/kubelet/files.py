@@ -28,6 +28,14 @@ def create_message_file(pods: str, uid: str, container: str, attempt: int) -> st
     return path
 
 
+def replace_file(path: str, content: bytes) -> None:
+    """The old content or the new, never a part of it."""
+    os.makedirs(os.path.dirname(path), 0o750, exist_ok=True)
+    with open(f"{path}.new", "wb") as opened:
+        opened.write(content)
+    os.replace(f"{path}.new", path)
+
+
 def read_text(path: str) -> str:
     """Empty where there is no such file."""
     try:

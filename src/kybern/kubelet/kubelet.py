@@ -21,6 +21,7 @@ from kybern.api.meta_v1 import ObjectMeta
 from kybern.client import Client, View
 from kybern.client.events import Recorder
 from kybern.kubelet.admission import refuse
+from kybern.kubelet.allocation import resize_order
 from kybern.kubelet.config import KubeletConfig
 from kybern.kubelet.files import read_text
 from kybern.kubelet.image_collection import collect_images
@@ -81,6 +82,8 @@ class Kubelet:
                 hosts=read_text(config.hosts_file),
                 on_disk=not simulated,
             ),
+            others=self.others,
+            room_made=self.room_made,
         )
         self.node = NodeReporter(self.parts, self.active_pods)
         self.ready = asyncio.Event()
@@ -163,12 +166,21 @@ class Kubelet:
     def active_pods(self) -> list[Pod]:
         """The pods that use something of the node."""
         return [
-            worker.pod
+            worker.allocated
             for worker in self.workers.values()
             if worker.stage in (Stage.SYNCING, Stage.TERMINATING)
             and worker.refused is None
             and (worker.pod.status.phase or "") not in TERMINAL
         ]
+
+    def others(self, uid: str) -> list[Pod]:
+        return [pod for pod in self.active_pods() if pod.metadata.uid != uid]
+
+    def room_made(self) -> None:
+        """Those whose resize waits for room look again, the most important first."""
+        waiting = [worker for worker in self.workers.values() if worker.resizing.pending is not None]
+        for worker in sorted(waiting, key=lambda w: resize_order(w.pod, w.resizing.pending_since)):
+            worker.notify()
 
     # What nobody asks for any more.
 

@@ -1,6 +1,6 @@
 """What the workers of a kubelet share: the doors to the API, the runtime and the volumes, and what is known of the node."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -110,3 +110,7 @@ class Parts:
     ids: Ids
     config: KubeletConfig
     node: NodeFacts
+    others: Callable[[str], Sequence[Pod]]
+    """The pods beside the one of that uid that use something of the node, as they were given it."""
+    room_made: Callable[[], None]
+    """A pod uses less of the node than before: somebody may have waited for it."""

@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 
 from kybern.api.core_v1 import Container, EphemeralContainer, Pod
 from kybern.kubelet.observed import CONTAINER_HASH, Observed
+from kybern.kubelet.resources import resized, restarts_for
 from kybern.kubelet.restarts import RestartDelay, duration_text, is_restarted, is_sidecar, policy_of, waits_until
-from kybern.runtime.cri import ContainerState, ContainerStatus, SandboxState
+from kybern.runtime.cri import ContainerState, ContainerStatus, LinuxResources, SandboxState
 
 AnyContainer = Container | EphemeralContainer
 
@@ -42,10 +43,19 @@ class KillContainer:
     message: str
     """What the event says."""
     cause: str
-    """`liveness`, `startup` or `changed`: a failed probe may have a grace period of its own."""
+    """`liveness`, `startup`, `changed` or `resize`: a failed probe may have a grace period of its own."""
 
 
-Action = CreateSandbox | StopPod | StartContainer | KillContainer
+@dataclass(frozen=True, slots=True)
+class ResizeContainer:
+    """Other limits for a container that runs on."""
+
+    id: str
+    name: str
+    resources: LinuxResources
+
+
+Action = CreateSandbox | StopPod | StartContainer | KillContainer | ResizeContainer
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +89,8 @@ class Memory:
     """By container name: what the last attempt to start it met."""
     ended: Mapping[str, float] = field(default_factory=dict)
     """By container id: when it ended, on the clock of `now`."""
+    restarts: frozenset[str] = frozenset()
+    """By container id: what was ended here to be started again, whatever its exit code."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,21 +224,31 @@ def _container_steps(pod: Pod, container: Container, observed: Observed, memory:
     """What to do with one container, and whether it is one that keeps the pod going as it is."""
     status = _in_this_sandbox(observed, container.name)
     if status is None or status.state is not ContainerState.RUNNING:
-        if not is_restarted(pod, container, status or observed.latest(container.name)):
-            return [], False
-        return [StartContainer(container.name)], False
+        if is_restarted(pod, container, status or observed.latest(container.name)) or (
+            status is not None and status.id in memory.restarts
+        ):
+            return [StartContainer(container.name)], False
+        return [], False
+    resources = resized(pod, container, status)
     cause = _cause_to_kill(container, status, memory.probes.get(status.id, NO_RESULTS))
+    if cause is None and resources is not None and restarts_for(container, status, resources):
+        cause = "resize"
     if cause is None:
-        return [], True
-    restarts = cause == "changed" or policy_of(pod, container) != "Never"
+        return [] if resources is None else [ResizeContainer(status.id, container.name, resources)], True
+    restarts = is_started_again(pod, container, cause)
     message = REASONS_TO_KILL[cause].format(container.name) + (", will be restarted" if restarts else "")
     return [KillContainer(status.id, container.name, message, cause)], True  # what follows its end is decided then
+
+
+def is_started_again(pod: Pod, container: AnyContainer, cause: str) -> bool:
+    return cause in ("changed", "resize") or policy_of(pod, container) != "Never"
 
 
 REASONS_TO_KILL = {
     "changed": "Container {} definition changed",
     "liveness": "Container {} failed liveness probe",
     "startup": "Container {} failed startup probe",
+    "resize": "Container {} resize requires restart",
 }
 
 NO_RESULTS = ProbeResults()

@@ -40,6 +40,7 @@ class Circumstances:
     waiting: Mapping[str, Waiting] = field(default_factory=dict)
     verdict: Verdict | None = None
     terminal: bool = False
+    resize: tuple[PodCondition, ...] = ()
 
 
 def pod_status(pod: Pod, observed: Observed, now: float, around: Circumstances) -> PodStatus:
@@ -56,7 +57,7 @@ def pod_status(pod: Pod, observed: Observed, now: float, around: Circumstances) 
     return replace(
         old,
         phase=(old.phase or "Pending") if held else phase,
-        conditions=_conditions(pod, observed, statuses, phase, now),
+        conditions=_conditions(pod, observed, statuses, phase, now, around.resize),
         container_statuses=apps or None,
         init_container_statuses=init or None,
         ephemeral_container_statuses=ephemeral_container_statuses(seen) or None,
@@ -65,6 +66,8 @@ def pod_status(pod: Pod, observed: Observed, now: float, around: Circumstances) 
         pod_ip=ips[0] if ips else None,
         pod_ips=tuple(PodIP(ip=ip) for ip in ips) or None,
         qos_class=qos_class(pod),
+        resources=pod.spec.resources,
+        allocated_resources=pod.spec.resources.requests if pod.spec.resources else None,
         start_time=old.start_time or rfc3339(now),
         observed_generation=pod.metadata.generation,
         reason=around.verdict.reason if around.verdict and not held else old.reason,
@@ -101,7 +104,12 @@ def _pod_ips(pod: Pod, observed: Observed, around: Circumstances) -> tuple[str, 
 
 
 def _conditions(
-    pod: Pod, observed: Observed, statuses: Mapping[str, ContainerStatus], phase: str, now: float
+    pod: Pod,
+    observed: Observed,
+    statuses: Mapping[str, ContainerStatus],
+    phase: str,
+    now: float,
+    resize: tuple[PodCondition, ...],
 ) -> tuple[PodCondition, ...]:
     old = {known.type: known for known in pod.status.conditions or ()}
     containers = conditions.containers_ready(pod, statuses, phase)
@@ -111,6 +119,7 @@ def _conditions(
         conditions.ready(pod, containers),
         containers,
         old.get("PodScheduled") or conditions.scheduled(),
+        *resize,
     )
     others = tuple(known for known in old.values() if known.type not in conditions.OWNED)
     generation = pod.metadata.generation
@@ -129,8 +138,11 @@ def status_patch(uid: str, old: PodStatus, new: PodStatus) -> dict[str, Any] | N
     changed |= {key: None for key in was if key not in now}
     known = {condition["type"]: condition for condition in was.get("conditions", ())}
     if "conditions" in changed:
-        fresh = [c for c in changed["conditions"] or () if c != known.get(c["type"])]
+        listed = changed["conditions"] or ()
+        fresh = [c for c in listed if c != known.get(c["type"])]
+        over = sorted((known.keys() & conditions.PASSING) - {c["type"] for c in listed})
         changed["conditions"] = [dict.fromkeys(known.get(c["type"], {}).keys() - c.keys()) | c for c in fresh]
+        changed["conditions"] += [{"$patch": "delete", "type": kind} for kind in over]
     if not changed or changed == {"conditions": []}:
         return None
     for key in REPLACED_LISTS & changed.keys():

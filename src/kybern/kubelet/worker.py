@@ -17,7 +17,7 @@ from kybern.aio.clock import from_rfc3339
 from kybern.api.core_v1 import Pod
 from kybern.api.errors import ApiError, Conflict, NotFound
 from kybern.kubelet.container_status import identity
-from kybern.kubelet.containers import field_path
+from kybern.kubelet.containers import field_path, find
 from kybern.kubelet.dead import bury
 from kybern.kubelet.files import remove_tree
 from kybern.kubelet.lifecycle import Fact, Stage, step
@@ -25,9 +25,21 @@ from kybern.kubelet.mounting import Mounting
 from kybern.kubelet.observed import Observed, ip_of
 from kybern.kubelet.parts import Parts
 from kybern.kubelet.phase import TERMINAL
-from kybern.kubelet.plan import CreateSandbox, KillContainer, Memory, Plan, StartContainer, StopPod, Waiting, plan
+from kybern.kubelet.plan import (
+    CreateSandbox,
+    KillContainer,
+    Memory,
+    Plan,
+    ResizeContainer,
+    StartContainer,
+    StopPod,
+    Waiting,
+    is_started_again,
+    plan,
+)
 from kybern.kubelet.probes.checks import check, check_simulated
 from kybern.kubelet.probes.prober import Inherited, Prober
+from kybern.kubelet.resizing import RETRY_SECONDS, Resizing
 from kybern.kubelet.resources import pod_cgroup
 from kybern.kubelet.restarts import after_restart, ends_seen
 from kybern.kubelet.sandbox_config import grace_of, log_directory
@@ -68,6 +80,7 @@ class PodWorker:
         self.writer.gone = orphaned
         checked = check if parts.node.pods_reachable else check_simulated
         self.prober = Prober(parts.runtime, parts.recorder, parts.clock, parts.ids, self.notify, checked)
+        self.resizing = Resizing(parts, pod)
         self.starting, self.stopping = Starting(parts), Stopping(parts)
         self.inherited = _inherited(pod, self.observed)
 
@@ -76,6 +89,11 @@ class PodWorker:
     @property
     def uid(self) -> str:
         return self.pod.metadata.uid or ""
+
+    @property
+    def allocated(self) -> Pod:
+        """The pod with the resources it was given, which may not be those it asks for by now."""
+        return self.resizing.pod(self.pod)
 
     @property
     def observed(self) -> Observed:
@@ -166,7 +184,8 @@ class PodWorker:
         self.prober.follow(tasks, self.pod, observed, pod_ip, self.inherited)
         ended = ends_seen(self.memory.ended, observed.containers, wall, now)
         self.memory = changed(self.memory, probes=dict(self.prober.results), ended=ended)
-        planned = plan(self.pod, observed, now, self.memory)
+        self.resizing.allocate(self.pod)
+        planned = plan(self.allocated, observed, now, self.memory)
         self._forget_waiting(now, planned)
         self._tell_of_backoff(planned.waiting)
         self.waiting = dict(planned.waiting)
@@ -174,9 +193,13 @@ class PodWorker:
         if planned.finished:
             self._enter(Fact.ENDED)
         elif not await self._carry_out(planned, observed):
-            await self._wait(min(self._deadline() - wall, (planned.wakes_at or float("inf")) - now))
+            await self._wait(min(self._deadline() - wall, self._wakes_at(planned) - now))
         elif self.observed == observed:
             await self._wait(RECHECK_SECONDS)  # the runtime did not do what it said it did
+
+    def _wakes_at(self, planned: Plan) -> float:
+        again = self.parts.clock.monotonic() + RETRY_SECONDS if self.resizing.error else float("inf")
+        return min(planned.wakes_at or float("inf"), again)
 
     def _is_over(self, now: float) -> bool:
         if self.gone or self.refused or self.pod.metadata.deletion_timestamp is not None:
@@ -211,21 +234,30 @@ class PodWorker:
     async def _carry_out(self, planned: Plan, observed: Observed) -> bool:
         """Whether anything was done that makes a new look worth it."""
         done = False
+        if observed.ready_sandbox is not None and not any(isinstance(a, StopPod) for a in planned.actions):
+            shown = self.resizing.conditions()
+            done = await self.resizing.carry_out(self.allocated, planned.actions)
+            if self.resizing.conditions() != shown:
+                self._show()
         for action in planned.actions:
             if self.ending.is_set():
                 return True
             match action:
                 case KillContainer():
-                    await self._unless_ending(self.stopping.kill(self.pod, observed, action))
+                    await self._unless_ending(self.stopping.kill(self.allocated, observed, action))
+                    self._note_killed(action)
                     done = True
                 case StopPod():
                     await self.stopping.stop_pod(self.pod, observed, float(grace_of(self.pod)))
                     done = True
                 case CreateSandbox():
                     await self._prepare_volumes()
-                    await self.starting.create_sandbox(self.pod, action.attempt)
+                    await self.starting.create_sandbox(self.allocated, action.attempt)
+                    self.resizing.cgroup_made(self.allocated)
                     self._show()
                     done = True
+                case ResizeContainer():
+                    pass  # all of them together, before
                 case StartContainer():
                     done |= await self._start(action.name)
         return done
@@ -240,7 +272,7 @@ class PodWorker:
             return True
         ended = self.observed.latest(name)
         try:
-            await self._unless_ending(self.starting.start(self.pod, name, self.observed, self.seen_at))
+            await self._unless_ending(self.starting.start(self.allocated, name, self.observed, self.seen_at))
         except NotStarted as not_started:
             if not_started.waiting is not None:
                 self._note_not_started(name, not_started.waiting)
@@ -262,6 +294,12 @@ class PodWorker:
         self.waiting.pop(name, None)
         known = {other: why for other, why in self.memory.waiting.items() if other != name}
         self.memory = changed(self.memory, waiting=known)
+
+    def _note_killed(self, action: KillContainer) -> None:
+        container = find(self.pod, action.name)
+        if container is not None and is_started_again(self.pod, container, action.cause):
+            known = {status.id for status in self.observed.containers}
+            self.memory = changed(self.memory, restarts=(self.memory.restarts & known) | {action.id})
 
     def _note_restart(self, name: str, ended_at: float) -> None:
         delay = after_restart(self.memory.delays.get(name), ended_at, self.parts.clock.monotonic())
@@ -294,6 +332,7 @@ class PodWorker:
         parts = self.parts
         self.prober.stop()
         self._show()
+        parts.room_made()
         await self.mounting.tear_down()
         await parts.cgroups.remove(pod_cgroup(self.pod, parts.config.cgroup_root))
         parts.images.forget_pod(self.uid)
@@ -328,7 +367,7 @@ class PodWorker:
 
     def _show(self) -> None:
         """Make the status what is known now."""
-        base = replace(self.pod, status=self.writer.wanted)
+        base = replace(self.allocated, status=self.writer.wanted)
         now = self.parts.clock.wall()
         if self.refused is not None:
             self.writer.want(rejected(base, self.refused, now))
@@ -339,6 +378,7 @@ class PodWorker:
             waiting=self.waiting,
             verdict=self.verdict,
             terminal=self.stage is Stage.TERMINATED,
+            resize=self.resizing.conditions() if self.stage is Stage.SYNCING else (),
         )
         self.writer.want(pod_status(base, self.observed, now, around))
 

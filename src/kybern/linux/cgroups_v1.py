@@ -145,7 +145,7 @@ def _write_memory(directory: str, limit: int) -> None:
     with_swap = f"{directory}/memory.memsw.limit_in_bytes"
     if os.path.exists(with_swap):
         files.append(with_swap)
-        if limit > 0 and limit > number(read(with_swap)):
+        if limit < 0 or limit > number(read(with_swap)):
             files.reverse()
     for file in files:
         write(file, str(limit))

@@ -160,7 +160,9 @@ def _merged(old: Any, patch: Any) -> Any:
 
 def _merged_list(old: list[Any], patch: list[Any], key: str) -> list[Any]:
     kept = [] if {"$patch": "replace"} in patch else {item[key]: item for item in old}
-    return list((dict(kept) | {item[key]: item for item in patch if key in item}).values())
+    gone = {item[key] for item in patch if item.get("$patch") == "delete"}
+    found = dict(kept) | {item[key]: item for item in patch if key in item}
+    return [item for name, item in found.items() if name not in gone]
 
 
 class Cluster:
