@@ -33,5 +33,9 @@ class KubeletConfig:
         return f"{self.data_directory}/pods"
 
     @property
+    def static_pods_directory(self) -> str:
+        return f"{self.data_directory}/manifests"
+
+    @property
     def seccomp_directory(self) -> str:
         return f"{self.data_directory}/seccomp"

@@ -28,12 +28,14 @@ from kybern.kubelet.image_collection import collect_images
 from kybern.kubelet.images import Images
 from kybern.kubelet.lifecycle import Stage
 from kybern.kubelet.log_rotation import rotate_logs
+from kybern.kubelet.manifests import is_mirror
 from kybern.kubelet.names import parse_resolv_conf
 from kybern.kubelet.node import NodeReporter
 from kybern.kubelet.observed import GRACE_PERIOD, Observed
 from kybern.kubelet.parts import NoCgroups, NodeFacts, Parts, PodCgroups, Volumes
 from kybern.kubelet.phase import TERMINAL
 from kybern.kubelet.pleg import Pleg
+from kybern.kubelet.static_pods import StaticPods
 from kybern.kubelet.status import Verdict
 from kybern.kubelet.worker import PodWorker
 from kybern.runtime.cri import Runtime
@@ -86,6 +88,7 @@ class Kubelet:
             room_made=self.room_made,
         )
         self.node = NodeReporter(self.parts, self.active_pods)
+        self.static = StaticPods(self.parts, self.workers, self._add_static, lambda: self.node.uid)
         self.ready = asyncio.Event()
         """The pods of this node are known, and each has its worker."""
 
@@ -96,15 +99,22 @@ class Kubelet:
             following = tasks.create_task(self.parts.pleg.run())
             await asyncio.sleep(0)  # the events are listened to before everything is listed
             await self.parts.pleg.relist_at_last()
+            tending = tasks.create_task(self._tend(tasks))
+            self.static.look()  # these wait for no API, and are nobody's orphans
+            tasks.create_task(self.static.run())
             await self.view.synced()
             self.view.on_change(Pod, self._pod_changed)
             self._adopt_orphans()
             self.ready.set()
             tasks.create_task(collect_images(self.parts))
             tasks.create_task(rotate_logs(self.parts))
-            while not following.done():
-                worker = await self.new.get()
-                tasks.create_task(self._keep(worker))
+            await following
+            tending.cancel()
+
+    async def _tend(self, tasks: asyncio.TaskGroup) -> None:
+        while True:
+            worker = await self.new.get()
+            tasks.create_task(self._keep(worker))
 
     async def _keep(self, worker: PodWorker) -> None:
         """A worker until its pod is gone. A fault nobody thought of costs one pod some time, never the node."""
@@ -136,6 +146,9 @@ class Kubelet:
             self._adopt(uid, self.parts.pleg.of(uid))
 
     def _pod_changed(self, old: Pod | None, new: Pod | None) -> None:
+        if is_mirror(old) or is_mirror(new):
+            self.static.mirror_changed(new)
+            return
         if old is not None and (new is None or new.metadata.uid != old.metadata.uid):
             worker = self.workers.get(old.metadata.uid or "")
             if worker is not None:
@@ -147,6 +160,9 @@ class Kubelet:
             self._add(PodWorker(self.parts, new, self._refuse(new)))
         else:
             worker.update(new)
+
+    def _add_static(self, pod: Pod) -> None:
+        self._add(PodWorker(self.parts, pod, self._refuse(pod)))
 
     def _add(self, worker: PodWorker) -> None:
         self.workers[worker.uid] = worker

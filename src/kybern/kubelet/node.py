@@ -37,9 +37,10 @@ class NodeReporter:
             tasks.create_task(self._report_forever())
             await self.registered.wait()
             config = self.parts.config
-            tasks.create_task(keep_node_lease(self.parts.client, config.node_name, self._uid, self.parts.clock))
+            tasks.create_task(keep_node_lease(self.parts.client, config.node_name, lambda: self.uid, self.parts.clock))
 
-    def _uid(self) -> str:
+    @property
+    def uid(self) -> str:
         return (self.node.metadata.uid if self.node else None) or ""
 
     async def _report_forever(self) -> None:

@@ -29,6 +29,8 @@ class StatusWriter:
         self.wanted: PodStatus = pod.status
         self.gone = False
         """The API has no such pod any more."""
+        self.absent = False
+        """It has none yet: a static pod without its mirror."""
         self._change = asyncio.Event()
         self._settled = asyncio.Event()
         self._settled.set()
@@ -46,6 +48,13 @@ class StatusWriter:
         self.written = _with_conditions(self.written, theirs)
         self.wanted = _with_conditions(self.wanted, theirs)
 
+    def attach(self, mirror: Pod) -> None:
+        """From now on the status goes to this pod of the API."""
+        if self.absent or mirror.metadata.uid != self.pod.metadata.uid:
+            self.absent, self.written = False, mirror.status
+            self._change.set()
+        self.rebase(mirror)
+
     async def run(self) -> None:
         while True:
             await self._change.wait()
@@ -60,7 +69,7 @@ class StatusWriter:
 
     async def _write(self) -> None:
         failures = 0
-        while not self.gone:
+        while not self.gone and not self.absent:
             wanted = self.wanted
             meta = self.pod.metadata
             patch = status_patch(meta.uid or "", self.written, wanted)

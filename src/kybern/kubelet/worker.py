@@ -21,6 +21,7 @@ from kybern.kubelet.containers import field_path, find
 from kybern.kubelet.dead import bury
 from kybern.kubelet.files import remove_tree
 from kybern.kubelet.lifecycle import Fact, Stage, step
+from kybern.kubelet.manifests import is_static
 from kybern.kubelet.mounting import Mounting
 from kybern.kubelet.observed import Observed, ip_of
 from kybern.kubelet.parts import Parts
@@ -78,6 +79,7 @@ class PodWorker:
         self.scope: asyncio.Timeout | None = None
         self.writer = StatusWriter(parts.client, parts.clock, pod)
         self.writer.gone = orphaned
+        self.writer.absent = is_static(pod)
         checked = check if parts.node.pods_reachable else check_simulated
         self.prober = Prober(parts.runtime, parts.recorder, parts.clock, parts.ids, self.notify, checked)
         self.resizing = Resizing(parts, pod)
@@ -355,7 +357,7 @@ class PodWorker:
             remove_tree(log_directory(self.pod, self.parts.config.logs_directory))
 
     async def _remove_from_api(self) -> None:
-        if self.gone:
+        if self.gone or is_static(self.pod):
             return
         meta = self.pod.metadata
         try:

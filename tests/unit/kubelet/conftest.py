@@ -188,6 +188,7 @@ async def cluster(
     api: FakeApi | None = None,
     seed: int = 1,
     clock: LoopClock | None = None,
+    simulated: bool = True,
     **config: Any,
 ) -> AsyncIterator[Cluster]:
     clock, ids = clock or LoopClock(), Ids(seed)
@@ -207,7 +208,7 @@ async def cluster(
         clock=clock,
         ids=ids,
         config=KubeletConfig(node_name="n1", capacity=capacity, **config),
-        simulated=True,
+        simulated=simulated,
     )
     async with asyncio.TaskGroup() as tasks:
         running = [tasks.create_task(part.run()) for part in (view, recorder, kubelet)]
