@@ -130,6 +130,13 @@ class Cache:
     def get(self, namespace: str, name: str) -> Item | None:
         return self.items.get(self.resource.key(namespace, name))
 
+    def count(self, namespace: str = "") -> int:
+        """How many objects there are, in one namespace or in all."""
+        if not namespace:
+            return len(self.keys)
+        start = f"{self.prefix}{namespace}/"
+        return bisect_left(self.keys, start[:-1] + AFTER_SLASH) - bisect_left(self.keys, start)
+
     def page(self, selection: Selection, *, at: int = 0, after: str = "", limit: int = 0) -> Page:
         """A part of the list; `at` a revision or 0 for now, `after` the key the former page ended with."""
         now = self.store.revision

@@ -18,6 +18,7 @@ from kybern.apiserver.options import Writing
 from kybern.apiserver.request import User
 from kybern.apiserver.selection import Selection
 from kybern.apiserver.storage import Storage
+from kybern.apiserver.verbs.subresource import put_back
 from kybern.apiserver.verbs.update import check_preconditions
 from kybern.apiserver.writes import create, rewrite
 from kybern.registry.resource import Obj, Resource
@@ -53,14 +54,23 @@ class ClusterObjects:
         return decode(type(obj), written.served)
 
     async def update(self, obj: T) -> T:
+        return await self._rewrite(obj, writing(), lambda old: obj)
+
+    async def update_status(self, obj: T) -> T:
+        status = next(sub for sub in self._by_type[type(obj)].resource.subresources if sub.name == "status")
+        how = writing()
+        how.subresource = "status"
+        return await self._rewrite(obj, how, lambda old: put_back(status, old, obj))
+
+    async def _rewrite(self, obj: T, how: Writing, changed: Callable[[Obj], Obj]) -> T:
         storage, meta = self._by_type[type(obj)], meta_of(obj)
         name = meta.name or ""
 
         def change(old: Obj) -> Obj:
             check_preconditions(storage, name, meta, old)
-            return obj
+            return changed(old)
 
-        written = await rewrite(self.machine, storage, meta.namespace or "", name, change, writing())
+        written = await rewrite(self.machine, storage, meta.namespace or "", name, change, how)
         return decode(type(obj), written.served)
 
     async def delete(self, type: type[Any], name: str, namespace: str = "", *, uid: str = "") -> None:

@@ -61,6 +61,8 @@ class ApiRequest:
     subresource: Subresource | None = None
     warnings: list[str] = field(default_factory=list)
     """Each becomes a `Warning: 299` header."""
+    flow_headers: Mapping[str, str] | None = None
+    """Which flow schema and priority level it was handled under."""
     audit: dict[str, str] = field(default_factory=dict)
 
 
@@ -143,6 +145,8 @@ class Objects(Protocol):
     async def create(self, obj: T) -> T: ...
 
     async def update(self, obj: T) -> T: ...
+
+    async def update_status(self, obj: T) -> T: ...
 
     async def delete(self, type: type[Any], name: str, namespace: str = "", *, uid: str = "") -> None: ...
 

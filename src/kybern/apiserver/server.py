@@ -7,10 +7,11 @@
     await serve(server, ...)            # kybern.web
     await server.run()                  # beside it: forgets old revisions, until cancelled
 
-The layers, from the outside: understand → authenticate → limit → authorize → dispatch (→ admit → store). What any of them
+The layers, from the outside: understand → authenticate → fair turns → authorize → dispatch (→ admit → store). What any of them
 raises becomes a Status here, and nowhere else.
 """
 
+import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 
 from kybern.aio.clock import Clock
@@ -21,11 +22,14 @@ from kybern.apiserver.connect import Connections, Creators
 from kybern.apiserver.dispatch import Dispatch
 from kybern.apiserver.evictions import Evictions
 from kybern.apiserver.failures import failure
+from kybern.apiserver.flowcontrol.control import FlowControl
+from kybern.apiserver.flowcontrol.debug import Dumps
+from kybern.apiserver.flowcontrol.metrics import FlowMetrics
 from kybern.apiserver.formats import PLAIN, Format, negotiate
 from kybern.apiserver.health import Check, Health, well
 from kybern.apiserver.layers.authenticate import Authenticate, AuthenticateLayer
 from kybern.apiserver.layers.authorize import AuthorizeLayer
-from kybern.apiserver.layers.limit import LimitLayer
+from kybern.apiserver.layers.fair import FairLayer
 from kybern.apiserver.layers.understand import Understand
 from kybern.apiserver.machine import Machine
 from kybern.apiserver.metrics import Metrics
@@ -59,8 +63,10 @@ class ApiServer:
         paths: Mapping[str, Layer] | None = None,
         documents: Sequence[Layer] = (),
         checks: Mapping[str, Check] | None = None,
+        flow_control: FlowControl | None = None,
     ) -> None:
-        """`paths` are answered by their handlers; `documents` are asked about every other path (discovery, OpenAPI)."""
+        """`paths` are answered by their handlers; `documents` are asked about every other path (discovery, OpenAPI).
+        Without `flow_control` nobody waits for anybody."""
         machine.use(plugins)
         self.machine = machine
         self.metrics = Metrics()
@@ -72,11 +78,20 @@ class ApiServer:
             machine,
             creators={"pods/eviction": Evictions(machine).create, **(creators or {})},
             connections=connections or {},
-            paths={**dict(health.paths()), "/metrics": self.metrics.answer, **(paths or {})},
+            paths={
+                **dict(health.paths()),
+                "/metrics": self.metrics.answer,
+                **(Dumps(flow_control).paths() if flow_control is not None else {}),
+                **(paths or {}),
+            },
             documents=documents,
         )
-        limited = LimitLayer(AuthorizeLayer(authorizer, dispatch))
-        self.first: Layer = AuthenticateLayer(authenticate, impersonation, limited)
+        inner: Layer = AuthorizeLayer(authorizer, dispatch)
+        if flow_control is not None:
+            self.metrics.registry.register(FlowMetrics(flow_control))
+            inner = FairLayer(flow_control, machine, inner)
+        self.flow_control = flow_control
+        self.first: Layer = AuthenticateLayer(authenticate, impersonation, inner)
 
     async def __call__(self, http: Request) -> Response:
         clock = self.machine.clock
@@ -86,6 +101,8 @@ class ApiServer:
             response = await self.first(request)
         except Exception as error:  # noqa: BLE001 - the one place where whatever went wrong becomes an answer
             response = failure(error, format_for_errors(http))
+        if request.flow_headers is not None:
+            response.headers = {**response.headers, **request.flow_headers}
         if request.warnings:
             response = warned(response, request.warnings)
         if http.method == "HEAD":
@@ -95,7 +112,10 @@ class ApiServer:
 
     async def run(self) -> None:
         """The server's own housekeeping, for as long as it serves."""
-        await self.compaction.run()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.compaction.run())
+            if self.flow_control is not None:
+                tasks.create_task(self.flow_control.run())
 
     async def _store_is_well(self) -> str:
         return self.machine.store.refusal

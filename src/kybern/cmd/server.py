@@ -22,6 +22,7 @@ from kybern.apiserver.bootstrap.fixed_services import FixedService, dns_service,
 from kybern.apiserver.bootstrap.rbac import node_rules
 from kybern.apiserver.connections.table import connections
 from kybern.apiserver.documents import Documents
+from kybern.apiserver.flowcontrol.control import FlowControl
 from kybern.apiserver.objects import ClusterObjects
 from kybern.apiserver.request import ApiRequest
 from kybern.apiserver.server import ApiServer, open_machine
@@ -76,6 +77,7 @@ async def run(cluster: Cluster) -> None:
         connections={**connections(objects, kubelet_tls(cluster), ids), **(UNREACHABLE if cluster.simulated else {})},
         paths=access.documents.handlers(),
         documents=(Documents(lambda: RESOURCES, lambda: f"{cluster.bind_address}:{cluster.port}"),),
+        flow_control=FlowControl(objects, clock),
     )
     await bootstrap(objects, fixed_services(cluster))
     gc.freeze()  # what is there now stays: no collection needs to look at it again

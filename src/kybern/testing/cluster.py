@@ -28,6 +28,7 @@ from kybern.apiserver.auth.reviews import Reviews
 from kybern.apiserver.auth.tokens import ServiceAccountTokens
 from kybern.apiserver.bootstrap.cluster import bootstrap
 from kybern.apiserver.documents import Documents
+from kybern.apiserver.flowcontrol.control import FlowControl
 from kybern.apiserver.objects import ClusterObjects
 from kybern.apiserver.request import User
 from kybern.apiserver.server import ApiServer, open_machine
@@ -201,6 +202,7 @@ async def api_server(store: MemoryStore, clock: Clock, ids: Ids) -> ApiServer:
         plugins=(*admission_plugins(inputs), allocation),
         creators=reviews.creators(),
         documents=(Documents(lambda: RESOURCES),),
+        flow_control=FlowControl(objects, clock),
     )
     await bootstrap(objects)
     return server

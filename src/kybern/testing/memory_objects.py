@@ -61,6 +61,9 @@ class MemoryObjects:
         stored: T = self.put(obj)
         return stored
 
+    async def update_status(self, obj: T) -> T:
+        return await self.update(obj)
+
     async def delete(self, type: type[Any], name: str, namespace: str = "", *, uid: str = "") -> None:
         found = self.get(type, name, namespace)
         if found is None:

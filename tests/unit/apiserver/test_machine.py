@@ -11,7 +11,6 @@ from kybern.api.core_v1 import ConfigMap, Namespace
 from kybern.api.errors import Conflict, Forbidden, Unauthorized
 from kybern.api.meta_v1 import ObjectMeta
 from kybern.apiserver.compaction import Compaction
-from kybern.apiserver.layers.limit import LimitLayer
 from kybern.apiserver.meta import changed_meta
 from kybern.apiserver.request import Admission, Attributes, Decision, User
 from kybern.apiserver.server import ApiServer, open_machine
@@ -57,26 +56,6 @@ async def test_wrong_credentials_are_unauthorized(api: Any) -> None:
     api.server = ApiServer(api.server.machine, RESOURCES, authenticate=refuse, authorizer=Refusing())
     answer = await api.get(PODS)
     assert (answer.status, answer.body["reason"], answer.message) == (401, "Unauthorized", "Unauthorized")
-
-
-async def test_too_many_requests_at_once_are_told_to_come_back(api: Any) -> None:
-    arrived, go_on = asyncio.Event(), asyncio.Event()
-
-    async def slow(request: Any) -> Response:
-        arrived.set()
-        await go_on.wait()
-        return Response()
-
-    limited = LimitLayer(slow, reads_max=1, writes_max=1)
-    request = api.server.understand(Request("GET", PODS))
-    first = asyncio.create_task(limited(request))
-    await arrived.wait()
-    with pytest.raises(Exception, match="Too many requests") as caught:
-        await limited(request)
-    assert caught.value.retry_after_seconds == 1  # type: ignore[attr-defined]
-    go_on.set()
-    await first
-    assert (await limited(request)).status == 200
 
 
 async def test_an_error_inside_tells_nothing_of_the_inside(api: Any, caplog: pytest.LogCaptureFixture) -> None:

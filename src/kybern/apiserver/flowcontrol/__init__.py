@@ -1,0 +1,1 @@
+"""API priority and fairness: whose requests wait for whose, and who is told to come back."""
