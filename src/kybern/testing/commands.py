@@ -81,6 +81,14 @@ async def set_field(cluster: Cluster, words: Sequence[str]) -> Lines:
     return []
 
 
+async def end(cluster: Cluster, words: Sequence[str]) -> Lines:
+    """`end pod-1 3`: it ends by itself now, with this exit code or none."""
+    code = words[1] if len(words) > 1 else "0"
+    told = {"simulated/runs-seconds": "0", "simulated/exit-code": code}
+    await cluster.client.patch(Pod, words[0], "default", {"metadata": {"annotations": told}})
+    return []
+
+
 async def image(cluster: Cluster, words: Sequence[str]) -> Lines:
     """`image deployment/web web:2 ready=never`"""
     (of, name, namespace), told = place(words[0]), options_of(words[2:])
@@ -298,7 +306,7 @@ async def keys(cluster: Cluster, words: Sequence[str]) -> Lines:
 
 COMMANDS: dict[str, Command] = {
     "advance": advance, "approve": approve, "bind": bind, "certify": certify, "conditions": conditions, "counts": counts, "create": create, "delete": delete,
-    "endpoints": endpoints, "events": events, "evict": evict, "image": image, "issued": issued,
+    "end": end, "endpoints": endpoints, "events": events, "evict": evict, "image": image, "issued": issued,
     "keys": keys, "list": list_names, "measure": measure, "nodestate": nodes, "pods": pods,
     "quota": quota,
     "remove": remove_node, "replicasets": replicasets, "revive": revive, "set": set_field, "settle": settle,

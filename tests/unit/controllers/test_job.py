@@ -23,7 +23,7 @@ from kybern.controllers.job import indexes, new_pod
 from kybern.controllers.job.failure import message_for
 from kybern.controllers.job.indexes import INDEX
 from kybern.controllers.job.plan import Plan, plan
-from kybern.controllers.job.tally import FINALIZER, INDEX_FAILURES, tally
+from kybern.controllers.job.tally import FINALIZER, IGNORED_INDEX_FAILURES, INDEX_FAILURES, UNCOUNTED_PODS_MAX, tally
 from kybern.controllers.job.verdict import Verdict, decide
 from kybern.testing.builders import pod, template
 
@@ -193,13 +193,69 @@ def test_a_second_pod_of_an_index_goes() -> None:
 
 
 def test_after_a_failure_the_next_pod_waits() -> None:
-    found = job(JobStatus(failed=5), completions=1)
-    waiting = planned(found, worker("a", "Failed", finalizers=()))
+    failed = [worker(name, "Failed", finalizers=()) for name in "abcde"]
+    waiting = planned(job(JobStatus(failed=5), completions=1), *failed)
     assert waiting.create == [] and waiting.wait_seconds == 60.0  # 160 s after the fifth, 100 of which have passed
 
 
+def test_a_success_ends_a_series_of_failures() -> None:
+    failed = [worker(name, "Failed", finalizers=()) for name in "abcde"]
+    done = worker("f", "Succeeded", finalizers=(), creation_timestamp="2026-01-01T00:00:01Z")
+    assert planned(job(JobStatus(failed=5, succeeded=1), completions=2), *failed, done).create == [-1]
+
+
+def test_each_index_waits_for_itself() -> None:
+    found = job(completion_mode="Indexed", completions=2, parallelism=2, backoff_limit_per_index=9)
+    failed = worker("a", "Failed", 0, annotations={INDEX_FAILURES: "4"})
+    assert planned(found, failed) == Plan(create=[1], wait_seconds=60.0)
+
+
+def test_the_last_failed_pod_of_an_index_stays_until_its_successor_is_there() -> None:
+    found = job(completion_mode="Indexed", completions=1, backoff_limit_per_index=9)
+    first, second = worker("a", "Failed", 0), worker("b", "Failed", 0, annotations={INDEX_FAILURES: "1"})
+    count = tally(found, [second, first])
+    assert count.release == [first] and count.replaceable == {0: second} and count.failed == 2
+    assert new_pod(found, 0, second).metadata.annotations == {INDEX: "0", INDEX_FAILURES: "2"}
+    assert tally(found, [second, first, worker("c", index=0)]).release == [second, first]
+
+
+def test_a_failure_that_is_ignored_is_carried_on_as_such() -> None:
+    rule = PodFailurePolicyRule(
+        action="Ignore", on_exit_codes=PodFailurePolicyOnExitCodesRequirement(operator="In", values=(1,))
+    )
+    found = job(
+        completion_mode="Indexed",
+        completions=1,
+        backoff_limit_per_index=1,
+        pod_failure_policy=PodFailurePolicy(rules=(rule,)),
+    )
+    made = new_pod(found, 0, worker("a", "Failed", 0))
+    assert made.metadata.annotations == {INDEX: "0", INDEX_FAILURES: "0", IGNORED_INDEX_FAILURES: "1"}
+
+
+def test_who_still_runs_when_the_job_fails_has_failed() -> None:
+    running = [worker("a"), worker("b", "Succeeded"), worker("c", "Failed")]
+    count = tally(job(), running, "Failed")
+    assert (count.succeeded, count.failed, len(count.release)) == (1, 2, 3)
+
+
+def test_who_still_runs_when_the_job_is_complete_has_not_failed() -> None:
+    count = tally(job(), [worker("a"), worker("b", "Succeeded")], "Complete")
+    assert (count.succeeded, count.failed, len(count.release)) == (1, 0, 2)
+
+
+def test_indexes_beyond_the_completions_no_longer_count() -> None:
+    found = job(JobStatus(completed_indexes="0,2-5"), completion_mode="Indexed", completions=3)
+    assert tally(found, []).status.completed_indexes == "0,2"
+
+
+def test_only_so_many_pods_are_noted_at_once() -> None:
+    count = tally(job(), [worker(str(number), "Failed") for number in range(UNCOUNTED_PODS_MAX + 20)])
+    assert len(count.release) == UNCOUNTED_PODS_MAX
+
+
 def test_an_indexed_pod_knows_its_index() -> None:
-    made = new_pod(job(completion_mode="Indexed", completions=2), 1, 0)
+    made = new_pod(job(completion_mode="Indexed", completions=2), 1)
     assert (made.metadata.generate_name, made.spec.hostname) == ("work-1-", "work-1")
     assert [env.name for env in made.spec.containers[0].env or ()] == ["JOB_COMPLETION_INDEX"]
     assert FINALIZER in (made.metadata.finalizers or ())

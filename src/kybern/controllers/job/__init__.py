@@ -16,8 +16,8 @@ from kybern.api.errors import NotFound
 from kybern.api.selectors import of_label_selector
 from kybern.client import Client, View
 from kybern.controllers.job import indexes, verdict
-from kybern.controllers.job.plan import Plan, failures_before, plan
-from kybern.controllers.job.tally import FINALIZER, INDEX_FAILURES, Tally, is_tracked, tally
+from kybern.controllers.job.plan import Plan, plan
+from kybern.controllers.job.tally import FINALIZER, Tally, failures_after, is_tracked, tally
 from kybern.controllers.job.verdict import INTERIM, Verdict
 from kybern.reconcile import After, Context, Controller, Key, at_once, claim, slow_start
 from kybern.reconcile.controller import REST_SECONDS, Watch
@@ -38,8 +38,10 @@ async def reconcile(job: Job, view: View, client: Client, context: Context) -> A
 
     count = tally(job, pods)
     ending = verdict.decide(job, count, pods, context.now)
+    if ending is not None:
+        count = tally(job, pods, ending.type)
     step = Plan(delete=count.active) if ending is not None else plan(job, count, pods, context.now)
-    error = await carry_out(step, job, pods, client, context)
+    error = await carry_out(step, job, count, client, context, counting=ending is not None)
 
     status = with_conditions(job, count, ending, context)
     if status != job.status:
@@ -52,12 +54,18 @@ async def reconcile(job: Job, view: View, client: Client, context: Context) -> A
     return After(min(waits)) if waits and ending is None else None
 
 
-async def carry_out(step: Plan, job: Job, pods: Sequence[Pod], client: Client, context: Context) -> Exception | None:
+async def carry_out(
+    step: Plan, job: Job, count: Tally, client: Client, context: Context, *, counting: bool
+) -> Exception | None:
+    """`counting`: what is deleted has ended with its Job, and is counted. Otherwise it only was one too many."""
+
     async def create(index: int) -> None:
-        made = await client.create(new_pod(job, index, failures_before(index, pods, job)))
+        made = await client.create(new_pod(job, index, count.replaceable.get(index)))
         context.events.event(job, "Normal", "SuccessfulCreate", f"Created pod: {made.metadata.name}")
 
     async def delete(pod: Pod) -> None:
+        if not counting:
+            await release([pod], client)
         try:
             await client.delete(Pod, pod.metadata.name or "", pod.metadata.namespace or "", uid=pod.metadata.uid or "")
         except NotFound:
@@ -73,7 +81,8 @@ async def carry_out(step: Plan, job: Job, pods: Sequence[Pod], client: Client, c
     return None if failure is None else failure.error
 
 
-def new_pod(job: Job, index: int, failures: int) -> Pod:
+def new_pod(job: Job, index: int, failed: Pod | None = None) -> Pod:
+    """`failed` is the one that it takes the place of, where each index has its own limit."""
     template = job.spec.template
     if index < 0:
         pod = pod_from(template, job)
@@ -82,7 +91,7 @@ def new_pod(job: Job, index: int, failures: int) -> Pod:
     pod = pod_from(indexed(template), job, generate_name=f"{name}-{index}-")
     annotations = {**(pod.metadata.annotations or {}), indexes.INDEX: str(index)}
     if job.spec.backoff_limit_per_index is not None:
-        annotations[INDEX_FAILURES] = str(failures)
+        annotations |= failures_after(job, failed)
     meta = replace(
         pod.metadata,
         annotations=annotations,
@@ -153,6 +162,9 @@ def tell_end(job: Job, context: Context) -> None:
     """Once: the pass that made it final is the last one that gets here."""
     for found in job.status.conditions or ():
         if found.type == "Complete":
+            if job.spec.completions is not None and (job.status.succeeded or 0) > job.spec.completions:
+                message = "Too many succeeded pods running after completion count reached"
+                context.events.event(job, "Warning", "TooManySucceededPods", message)
             context.events.event(job, "Normal", "Completed", "Job completed")
         elif found.type == "Failed":
             context.events.event(job, "Warning", found.reason or "", found.message or "")

@@ -28,7 +28,7 @@ def fits(rule: PodFailurePolicyRule, pod: Pod) -> bool:
 
 
 def container_fitting(requirement: PodFailurePolicyOnExitCodesRequirement, pod: Pod) -> ContainerStatus | None:
-    statuses = (*(pod.status.init_container_statuses or ()), *(pod.status.container_statuses or ()))
+    statuses = (*(pod.status.container_statuses or ()), *(pod.status.init_container_statuses or ()))
     for status in statuses:
         if requirement.container_name not in (None, status.name):
             continue

@@ -8,8 +8,16 @@ from kybern.aio.clock import from_rfc3339
 from kybern.api.batch_v1 import Job
 from kybern.api.core_v1 import Pod
 from kybern.controllers.job import indexes
-from kybern.controllers.job.tally import Tally, failures_of, has_failed, is_indexed
-from kybern.reconcile.pods import is_ready
+from kybern.controllers.job.tally import (
+    IGNORED_INDEX_FAILURES,
+    Tally,
+    failures_of,
+    has_failed,
+    is_indexed,
+    number_of,
+    waits_for_end,
+)
+from kybern.reconcile.pods import condition, is_ready, is_terminating
 
 BURST_PODS_MAX = 500
 RETRY = Backoff(first_seconds=10.0, max_seconds=600.0)
@@ -32,14 +40,23 @@ def plan(job: Job, count: Tally, pods: Sequence[Pod], now: float) -> Plan:
     if len(keeping) > wanted:
         surplus += sorted(keeping, key=cost_of_losing)[: len(keeping) - wanted]
     missing = wanted - len(keeping)
-    if job.spec.pod_replacement_policy == "Failed" or job.spec.pod_failure_policy is not None:
+    if waits_for_end(job):
         missing -= count.terminating
     if missing <= 0 or surplus:
         return Plan(delete=surplus)
-    wait = seconds_to_wait(job, count, pods, now)
+    if job.spec.backoff_limit_per_index is not None:
+        return retry_each(count, next_indexes(job, count, pods, min(missing, BURST_PODS_MAX)), now)
+    wait = seconds_to_wait(job, pods, now)
     if wait > 0:
         return Plan(wait_seconds=wait)
-    return Plan(create=next_indexes(job, count, min(missing, BURST_PODS_MAX)))
+    return Plan(create=next_indexes(job, count, pods, min(missing, BURST_PODS_MAX)))
+
+
+def retry_each(count: Tally, wanted: Sequence[int], now: float) -> Plan:
+    """Each index waits for itself; when all wait, look again when the first one is due."""
+    waits = {index: seconds_to_wait_for(count.replaceable.get(index), now) for index in wanted}
+    due = [index for index, wait in waits.items() if wait <= 0]
+    return Plan(create=due, wait_seconds=min((wait for wait in waits.values() if wait > 0), default=None))
 
 
 def wanted_active(job: Job, count: Tally) -> int:
@@ -64,10 +81,11 @@ def superfluous(job: Job, count: Tally) -> list[Pod]:
     return found
 
 
-def next_indexes(job: Job, count: Tally, missing: int) -> list[int]:
+def next_indexes(job: Job, count: Tally, pods: Sequence[Pod], missing: int) -> list[int]:
     if not is_indexed(job):
         return [-1] * missing
-    taken = count.completed | count.failed_indexes | {indexes.index_of(pod) for pod in count.active}
+    held = [pod for pod in pods if is_terminating(pod)] if waits_for_end(job) else []
+    taken = count.completed | count.failed_indexes | {indexes.index_of(pod) for pod in (*count.active, *held)}
     free = (index for index in range(job.spec.completions or 0) if index not in taken)
     return [index for index, _ in zip(free, range(missing), strict=False)]
 
@@ -76,22 +94,30 @@ def cost_of_losing(pod: Pod) -> tuple[bool, bool, bool]:
     return (bool(pod.spec.node_name), pod.status.phase == "Running", is_ready(pod))
 
 
-def seconds_to_wait(job: Job, count: Tally, pods: Sequence[Pod], now: float) -> float:
-    """After a failure, longer each time; a Job of many indexes retries each on its own."""
-    if not count.failed or job.spec.backoff_limit_per_index is not None:
+def seconds_to_wait(job: Job, pods: Sequence[Pod], now: float) -> float:
+    """After each failure since the last success, longer each time."""
+    last_success = max((ended_at(pod) for pod in pods if pod.status.phase == "Succeeded"), default=0.0)
+    failures = [ended for ended in (ended_at(pod) for pod in pods if has_failed(job, pod)) if ended > last_success]
+    return max(max(failures) + RETRY.delay(len(failures)) - now, 0.0) if failures else 0.0
+
+
+def seconds_to_wait_for(failed: Pod | None, now: float) -> float:
+    """Until the successor of a failed pod may start; none has failed before a first one."""
+    if failed is None:
         return 0.0
-    last = max((ended_at(pod) for pod in pods if has_failed(job, pod)), default=0.0)
-    return max(last + RETRY.delay(count.failed) - now, 0.0) if last else 0.0
+    failures = failures_of(failed) + number_of(failed, IGNORED_INDEX_FAILURES) + 1
+    return max(ended_at(failed) + RETRY.delay(failures) - now, 0.0)
 
 
 def ended_at(pod: Pod) -> float:
-    """When its last container ended; 0 when that is not known."""
+    """When its last container ended, or else it was no longer ready, was deleted, or was made."""
     states = [status.state for status in pod.status.container_statuses or () if status.state is not None]
     times = [state.terminated.finished_at for state in states if state.terminated and state.terminated.finished_at]
-    return max(map(from_rfc3339, times), default=0.0)
-
-
-def failures_before(index: int, pods: Sequence[Pod], job: Job) -> int:
-    """How often this index has failed, by the pods that are still there to tell."""
-    found = [pod for pod in pods if indexes.index_of(pod) == index and has_failed(job, pod)]
-    return max((failures_of(pod) + 1 for pod in found), default=0)
+    if times and len(times) == len(states):
+        return max(map(from_rfc3339, times))
+    ready, meta = condition(pod, "Ready"), pod.metadata
+    if ready is not None and ready.status == "False" and ready.last_transition_time:
+        return from_rfc3339(ready.last_transition_time)
+    if meta.deletion_timestamp is not None:
+        return from_rfc3339(meta.deletion_timestamp) - (meta.deletion_grace_period_seconds or 0)
+    return from_rfc3339(meta.creation_timestamp) if meta.creation_timestamp else 0.0

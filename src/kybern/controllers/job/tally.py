@@ -5,7 +5,7 @@ then takes their finalizers away; a later pass that finds a noted pod without it
 Whatever fails between two of these steps, the next pass goes on from what the status says.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from msgspec.structs import replace
@@ -18,6 +18,8 @@ from kybern.reconcile.pods import is_active, is_finished, is_ready
 
 FINALIZER = "batch.kubernetes.io/job-tracking"
 INDEX_FAILURES = "batch.kubernetes.io/job-index-failure-count"
+IGNORED_INDEX_FAILURES = "batch.kubernetes.io/job-index-ignored-failure-count"
+UNCOUNTED_PODS_MAX = 500  # noted at once: their uids stay under 20 kB of the status
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,8 @@ class Tally:
     failed_indexes: set[int]
     release: list[Pod]
     """Noted pods, to be freed of the finalizer once the status is written."""
+    replaceable: dict[int, Pod]
+    """The last failed pod of each index that is to be tried again: it is kept until its successor has its numbers."""
 
 
 def is_indexed(job: Job) -> bool:
@@ -43,48 +47,50 @@ def is_tracked(pod: Pod) -> bool:
     return FINALIZER in (pod.metadata.finalizers or ())
 
 
+def waits_for_end(job: Job) -> bool:
+    """A pod that is being deleted is replaced only after it has ended."""
+    return job.spec.pod_replacement_policy == "Failed" or job.spec.pod_failure_policy is not None
+
+
 def has_failed(job: Job, pod: Pod) -> bool:
     """A pod that is being deleted has failed, unless the Job waits for it to end first."""
     if pod.status.phase == "Failed":
         return True
-    waits = job.spec.pod_replacement_policy == "Failed" or job.spec.pod_failure_policy is not None
-    return pod.metadata.deletion_timestamp is not None and pod.status.phase != "Succeeded" and not waits
+    return pod.metadata.deletion_timestamp is not None and pod.status.phase != "Succeeded" and not waits_for_end(job)
 
 
-def tally(job: Job, pods: Sequence[Pod]) -> Tally:
-    noted = job.status.uncounted_terminated_pods or UncountedTerminatedPods()
-    succeeded, failed = dict.fromkeys(noted.succeeded or ()), dict.fromkeys(noted.failed or ())
+def is_counted(job: Job, pod: Pod) -> bool:
+    """A pod of an index that the Job does not have counts for nothing."""
+    return not is_indexed(job) or indexes.index_of(pod) in range(job.spec.completions or 0)
+
+
+def tally(job: Job, pods: Sequence[Pod], ending: str = "") -> Tally:
+    """`ending`: Complete or Failed, once that is decided. Then everybody is let go, and whoever still ran has failed
+    where the Job has."""
     tracked = {pod.metadata.uid or "": pod for pod in pods if is_tracked(pod)}
-    counted = job.status.succeeded or 0, job.status.failed or 0
-    settled = [uid for uid in succeeded if uid not in tracked], [uid for uid in failed if uid not in tracked]
-    completed = indexes.parse(job.status.completed_indexes)
-    lost = indexes.parse(job.status.failed_indexes)
+    noted = job.status.uncounted_terminated_pods or UncountedTerminatedPods()
+    succeeded, settled = still_there(noted.succeeded, tracked)
+    failed, settled_failed = still_there(noted.failed, tracked)
+    active = [pod for pod in pods if is_active(pod)]
+    completed, lost = indexes_of(job, tracked.values())
+    replaceable = {} if ending else last_failures(job, tracked.values(), active, completed | lost)
     release = []
     for uid, pod in tracked.items():
-        index = indexes.index_of(pod)
-        if uid in succeeded or uid in failed:
+        if len(succeeded) + len(failed) >= UNCOUNTED_PODS_MAX:
+            break  # the status stays small; this pass wakes the next
+        gone_wrong = has_failed(job, pod) or (ending == "Failed" and pod.status.phase != "Succeeded")
+        if not (ending or pod.status.phase == "Succeeded" or gone_wrong):
+            continue
+        if replaceable.get(indexes.index_of(pod)) is not pod:
             release.append(pod)
-        elif pod.status.phase == "Succeeded":
-            release.append(pod)
-            if not is_indexed(job):
-                succeeded[uid] = None
-            elif 0 <= index < (job.spec.completions or 0):
-                completed.add(index)
-        elif has_failed(job, pod):
-            release.append(pod)
-            action = action_for(job, pod)
-            if action != IGNORE:
-                failed[uid] = None
-            if index >= 0 and index_is_lost(job, pod, action):
-                lost.add(index)
-    lost -= completed
-    for uid in settled[0]:
-        del succeeded[uid]
-    for uid in settled[1]:
-        del failed[uid]
-    total = len(completed) if is_indexed(job) else counted[0] + len(settled[0])
-    total_failed = counted[1] + len(settled[1])
-    active = [pod for pod in pods if is_active(pod)]
+        if uid in succeeded or uid in failed or not is_counted(job, pod):
+            continue
+        if gone_wrong and action_for(job, pod) != IGNORE:
+            failed[uid] = None
+        elif pod.status.phase == "Succeeded" and not is_indexed(job):
+            succeeded[uid] = None
+    total = len(completed) if is_indexed(job) else (job.status.succeeded or 0) + settled
+    total_failed = (job.status.failed or 0) + settled_failed
     terminating = sum(pod.metadata.deletion_timestamp is not None and not is_finished(pod) for pod in pods)
     status = replace(
         job.status,
@@ -108,16 +114,63 @@ def tally(job: Job, pods: Sequence[Pod]) -> Tally:
         completed=completed,
         failed_indexes=lost,
         release=release,
+        replaceable=replaceable,
     )
 
 
-def index_is_lost(job: Job, pod: Pod, action: str) -> bool:
-    """No pod is tried for the index any more."""
+def still_there(noted: Sequence[str] | None, tracked: Mapping[str, Pod]) -> tuple[dict[str, None], int]:
+    """The noted pods that have their finalizer, and how many have lost it: those are counted now."""
+    kept = dict.fromkeys(uid for uid in noted or () if uid in tracked)
+    return kept, len(noted or ()) - len(kept)
+
+
+def indexes_of(job: Job, tracked: Iterable[Pod]) -> tuple[set[int], set[int]]:
+    """The completed indexes and the lost ones."""
+    own = range(job.spec.completions or 0) if is_indexed(job) else range(0)
+    completed = {index for index in indexes.parse(job.status.completed_indexes) if index in own}
+    lost = {index for index in indexes.parse(job.status.failed_indexes) if index in own}
+    for pod in tracked:
+        index = indexes.index_of(pod)
+        if index in own and pod.status.phase == "Succeeded":
+            completed.add(index)
+        elif index in own and is_lost(job, pod):
+            lost.add(index)
+    return completed, lost - completed
+
+
+def is_lost(job: Job, pod: Pod) -> bool:
+    """No pod is tried for its index any more."""
     limit = job.spec.backoff_limit_per_index
-    return limit is not None and (action == FAIL_INDEX or (action != IGNORE and failures_of(pod) >= limit))
+    if limit is None or not has_failed(job, pod):
+        return False
+    action = action_for(job, pod)
+    return action == FAIL_INDEX or (action != IGNORE and failures_of(pod) >= limit)
+
+
+def last_failures(job: Job, tracked: Iterable[Pod], active: Sequence[Pod], done: set[int]) -> dict[int, Pod]:
+    if job.spec.backoff_limit_per_index is None:
+        return {}
+    settled = done | {indexes.index_of(pod) for pod in active}
+    failed = (pod for pod in tracked if has_failed(job, pod) and is_counted(job, pod))
+    in_order = sorted(failed, key=lambda pod: failures_of(pod) + number_of(pod, IGNORED_INDEX_FAILURES))
+    return {indexes.index_of(pod): pod for pod in in_order if indexes.index_of(pod) not in settled}
 
 
 def failures_of(pod: Pod) -> int:
     """How often the pod's index had failed before it."""
-    text = (pod.metadata.annotations or {}).get(INDEX_FAILURES, "")
+    return number_of(pod, INDEX_FAILURES)
+
+
+def number_of(pod: Pod, annotation: str) -> int:
+    text = (pod.metadata.annotations or {}).get(annotation, "")
     return int(text) if text.isdecimal() else 0
+
+
+def failures_after(job: Job, failed: Pod | None) -> dict[str, str]:
+    """What the successor of a failed pod carries on: how often its index has failed, and how often that was ignored."""
+    if failed is None:
+        return {INDEX_FAILURES: "0"}
+    counts = action_for(job, failed) != IGNORE
+    ignored = number_of(failed, IGNORED_INDEX_FAILURES) + (not counts)
+    carried = {INDEX_FAILURES: str(failures_of(failed) + counts)}
+    return {**carried, IGNORED_INDEX_FAILURES: str(ignored)} if ignored else carried
