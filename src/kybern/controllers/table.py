@@ -4,7 +4,7 @@ from kybern.controllers.bootstraptokens import BOOTSTRAP_SIGNER, TOKEN_CLEANER
 from kybern.controllers.certificates import CERTIFICATE_APPROVING, CERTIFICATE_CLEANING, certificate_signing
 from kybern.controllers.clusterroleaggregation import CLUSTERROLE_AGGREGATION
 from kybern.controllers.cronjob import CRONJOB
-from kybern.controllers.daemonset import DAEMONSET
+from kybern.controllers.daemonset import daemonset
 from kybern.controllers.deployment import DEPLOYMENT
 from kybern.controllers.disruption import DISRUPTION
 from kybern.controllers.endpoints import ENDPOINTS
@@ -36,7 +36,6 @@ CONTROLLERS: tuple[Loop, ...] = (
     CERTIFICATE_CLEANING,
     CLUSTERROLE_AGGREGATION,
     CRONJOB,
-    DAEMONSET,
     DEPLOYMENT,
     DISRUPTION,
     ENDPOINTS,
@@ -93,6 +92,7 @@ def controllers(
     signed, without a signing key no Secret gets a token, without a CIDR nodes get no pod network."""
     return (
         *CONTROLLERS,
+        daemonset(),
         horizontal_pod_autoscaler(),
         node_lifecycle(node_grace_seconds),
         pod_gc(finished_pods_max),

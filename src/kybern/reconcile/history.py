@@ -88,10 +88,10 @@ async def _create(owner: Any, template: PodTemplateSpec, revision: int, client: 
     raise AlreadyExists(f"no free name for a revision of {owner.metadata.name}")
 
 
-def surplus(revisions: Sequence[ControllerRevision], in_use: set[str], limit: int | None) -> list[ControllerRevision]:
-    """The oldest revisions beyond the limit, of those that no pod is of and that are not current."""
-    unused = [found for found in in_order(revisions) if hash_of(found) not in in_use]
-    return unused[: max(len(unused) - (LIMIT if limit is None else limit), 0)]
+def surplus(unused: Iterable[ControllerRevision], limit: int | None) -> list[ControllerRevision]:
+    """The oldest beyond the limit, of the revisions that no pod is of and that are not current."""
+    ordered = in_order(unused)
+    return ordered[: max(len(ordered) - (LIMIT if limit is None else limit), 0)]
 
 
 async def forget(revisions: Iterable[ControllerRevision], client: Client) -> None:

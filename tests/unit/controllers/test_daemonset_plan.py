@@ -5,6 +5,7 @@ from msgspec.structs import replace
 from kybern.api.apps_v1 import DaemonSet, DaemonSetSpec, DaemonSetUpdateStrategy, RollingUpdateDaemonSet
 from kybern.api.core_v1 import Node, NodeSpec, Pod, Taint
 from kybern.api.meta_v1 import LabelSelector, ObjectMeta
+from kybern.controllers.daemonset.failures import Failures
 from kybern.controllers.daemonset.placing import judge, node_of, template_for
 from kybern.controllers.daemonset.plan import Fleet, Plan, fleet, place, roll, status_of
 from kybern.controllers.nodeaffinity import fits
@@ -106,3 +107,45 @@ def test_what_the_status_tells() -> None:
     status = status_of(of(daemonset(), nodes, *pods))
     assert (status.desired_number_scheduled, status.current_number_scheduled, status.number_misscheduled) == (2, 2, 1)
     assert (status.number_ready, status.number_unavailable, status.updated_number_scheduled) == (1, 1, 1)
+
+
+def test_a_pod_that_failed_again_is_replaced_later() -> None:
+    failed, found = daemon("a", "n1", ready=False, phase="Failed"), daemonset()
+    failures = Failures()
+    assert failures.wait(found, "n1", NOW) == 0
+    for expected in (1.0, 2.0, 4.0):
+        failures.note(found, "n1", NOW)
+        assert failures.wait(found, "n1", NOW) == expected
+    waiting = place(of(found, [node("n1")], failed), lambda name: failures.wait(found, name, NOW))
+    assert waiting == Plan(wait_seconds=4.0)
+    assert failures.wait(found, "n1", NOW + 4) == failures.wait(found, "n2", NOW) == 0
+
+
+def test_a_pod_that_ended_and_only_waits_for_a_finalizer_is_no_hindrance() -> None:
+    ended = daemon("a", "n1", ready=False, phase="Failed", deletion_timestamp="2026-01-01T00:00:00Z")
+    assert place(of(daemonset(), [node("n1")], ended)) == Plan(create=["n1"])
+
+
+def test_an_old_pod_where_none_should_run_any_more_is_replaced_too() -> None:
+    old = daemon("a", "n1", "old")
+    assert roll(of(daemonset(), [tainted("n1", "NoSchedule"), node("n2")], old, daemon("b", "n2"))).delete == [old]
+
+
+def test_with_a_surge_an_old_pod_stays_until_enough_are_available_elsewhere() -> None:
+    surging = daemonset(RollingUpdateDaemonSet(max_surge=1, max_unavailable=0))
+    old, nodes = daemon("a", "n1", "old"), [tainted("n1", "NoSchedule"), node("n2")]
+    assert roll(of(surging, nodes, old, daemon("b", "n2", ready=False))) == Plan()
+    assert roll(of(surging, nodes, old, daemon("b", "n2"))) == Plan(delete=[old])
+
+
+def test_with_a_surge_a_pod_that_stops_is_replaced_before_it_is_gone() -> None:
+    surging = daemonset(RollingUpdateDaemonSet(max_surge=1, max_unavailable=0))
+    stopping = daemon("a", "n1", deletion_timestamp="2026-01-01T00:00:00Z")
+    assert place(of(surging, [node("n1")], stopping)) == Plan(create=["n1"])
+    assert place(of(daemonset(), [node("n1")], stopping)) == Plan()
+
+
+def test_with_a_surge_an_old_pod_that_is_not_ready_gives_way() -> None:
+    surging = daemonset(RollingUpdateDaemonSet(max_surge=1, max_unavailable=0))
+    old, new = daemon("a", "n1", "old", ready=False), daemon("b", "n1", ready=False)
+    assert place(of(surging, [node("n1")], old, new)) == Plan(delete=[old])

@@ -5,14 +5,24 @@ from msgspec.structs import replace
 from kybern.api.apps_v1 import (
     RollingUpdateStatefulSetStrategy,
     StatefulSet,
+    StatefulSetPersistentVolumeClaimRetentionPolicy,
     StatefulSetSpec,
     StatefulSetStatus,
     StatefulSetUpdateStrategy,
 )
 from kybern.api.core_v1 import PersistentVolumeClaim, Pod
 from kybern.api.meta_v1 import LabelSelector, ObjectMeta
-from kybern.controllers.statefulset.identity import claims, new_pod, ordinal_of
+from kybern.controllers.statefulset.identity import (
+    claim_owner,
+    claims,
+    identified,
+    is_stale,
+    new_pod,
+    ordinal_of,
+    owned_as,
+)
 from kybern.controllers.statefulset.plan import Ensemble, Plan, ensemble, plan, status_of
+from kybern.reconcile import controller_ref
 from kybern.reconcile.history import HASH, new_revision
 from kybern.testing.builders import APP, pod, template
 
@@ -88,8 +98,64 @@ def test_a_failed_pod_is_replaced() -> None:
 
 def test_a_rollout_that_is_complete_makes_its_revision_the_current_one() -> None:
     found = replace(statefulset(1), status=StatefulSetStatus(current_revision="db-old"))
-    status = status_of(of(found, member(0), current="old"), "db-old", "db-new")
-    assert (status.current_revision, status.current_replicas) == ("db-new", 1)
+    status = status_of(of(found, member(0), current="old"))
+    assert (status.current_revision, status.current_replicas) == ("new", 1)
+
+
+def test_a_pod_bears_the_name_of_its_revision() -> None:
+    owner = statefulset(1)
+    revision = new_revision(owner, template(), 1, 0)
+    assert (new_pod(owner, 0, revision).metadata.labels or {})[HASH] == revision.metadata.name
+
+
+def test_an_adopted_pod_is_told_which_one_it_is() -> None:
+    labels = identified(member(3)).metadata.labels or {}
+    assert (labels["statefulset.kubernetes.io/pod-name"], labels["apps.kubernetes.io/pod-index"]) == ("db-3", "3")
+    known = identified(member(3))
+    assert identified(known) is known
+
+
+def retaining(scaled: str, deleted: str) -> StatefulSet:
+    policy = StatefulSetPersistentVolumeClaimRetentionPolicy(when_scaled=scaled, when_deleted=deleted)
+    data = PersistentVolumeClaim(metadata=ObjectMeta(name="data"))
+    return statefulset(1, persistent_volume_claim_retention_policy=policy, volume_claim_templates=(data,))
+
+
+def test_claims_end_with_whom_the_policy_says() -> None:
+    found, gone = member(0), member(1)
+    owners = {
+        (scaled, deleted): [
+            owner and owner.kind
+            for owner in (
+                claim_owner(retaining(scaled, deleted), found, condemned=False),
+                claim_owner(retaining(scaled, deleted), gone, condemned=True),
+            )
+        ]
+        for scaled in ("Retain", "Delete")
+        for deleted in ("Retain", "Delete")
+    }
+    assert owners == {
+        ("Retain", "Retain"): [None, None],
+        ("Retain", "Delete"): ["StatefulSet", "StatefulSet"],
+        ("Delete", "Retain"): [None, "Pod"],
+        ("Delete", "Delete"): ["StatefulSet", "Pod"],
+    }
+
+
+def test_a_claim_that_goes_with_the_pod_before_is_not_given_to_the_next() -> None:
+    owner, before = retaining("Delete", "Retain"), member(1)
+    (claim,) = claims(owner, 1)
+    assert not is_stale(claim, "db-1")
+    owned = owned_as(claim, owner, before, claim_owner(owner, before, condemned=True))
+    assert is_stale(owned, "db-1")
+    assert is_stale(replace(claim, metadata=replace(claim.metadata, deletion_timestamp="2026-01-01T00:00:00Z")), "db-1")
+
+
+def test_a_claim_that_somebody_else_controls_is_left_alone() -> None:
+    owner = retaining("Retain", "Delete")
+    (claim,) = claims(owner, 0)
+    other = replace(claim, metadata=replace(claim.metadata, owner_references=(controller_ref(member(9)),)))
+    assert owned_as(other, owner, member(0), claim_owner(owner, member(0), condemned=False)) is other
 
 
 def test_a_pod_has_a_name_a_host_and_its_own_claim() -> None:

@@ -10,7 +10,8 @@ from kybern.api.errors import NotFound
 from kybern.api.meta_v1 import LabelSelector
 from kybern.api.selectors import of_label_selector
 from kybern.client import Client, View
-from kybern.controllers.daemonset.placing import template_for
+from kybern.controllers.daemonset.failures import Failures
+from kybern.controllers.daemonset.placing import node_of, template_for
 from kybern.controllers.daemonset.plan import Fleet, Plan, fleet, place, roll, status_of
 from kybern.reconcile import After, Context, Controller, Key, at_once, claim, slow_start
 from kybern.reconcile.controller import REST_SECONDS, Watch
@@ -18,8 +19,34 @@ from kybern.reconcile.history import HASH, current_revision, forget, hash_of, su
 from kybern.reconcile.pods import labelled, next_available, pod_from
 from kybern.reconcile.replicas import told
 
+TEMPLATE_GENERATION = "deprecated.daemonset.template.generation"
+GENERATION_LABEL = "pod-template-generation"
 
-async def reconcile(daemonset: DaemonSet, view: View, client: Client, context: Context) -> After | None:
+
+def daemonset() -> Controller[DaemonSet]:
+    failures = Failures()
+
+    async def by(daemonset: DaemonSet, view: View, client: Client, context: Context) -> After | None:
+        return await reconcile(daemonset, failures, view, client, context)
+
+    async def gone(key: Key, view: View, client: Client, context: Context) -> None:
+        failures.forget(key)
+
+    return Controller(
+        name="daemonset",
+        rest_seconds=REST_SECONDS,
+        reconciles=DaemonSet,
+        owns=(Pod, ControllerRevision),
+        selects=lambda daemonset: daemonset.spec.selector,
+        watches=(Watch(Node, all_daemonsets),),
+        by=by,
+        gone=gone,
+    )
+
+
+async def reconcile(
+    daemonset: DaemonSet, failures: Failures, view: View, client: Client, context: Context
+) -> After | None:
     if daemonset.spec.selector == LabelSelector():
         message = "This daemon set is selecting all pods. A non-empty selector is required."
         context.events.event(daemonset, "Warning", "SelectingAll", message)
@@ -32,24 +59,29 @@ async def reconcile(daemonset: DaemonSet, view: View, client: Client, context: C
     current = await current_revision(daemonset, daemonset.spec.template, revisions, client)
     found = fleet(daemonset, view.list(Node), pods, hash_of(current), context.now)
 
-    wanted = place(found)
-    if found.is_rolling and not (wanted.create or wanted.delete):
-        wanted = roll(found)
-    error = await carry_out(wanted, found, client, context)
+    placing = place(found, lambda node: failures.wait(daemonset, node, context.now))
+    for pod in placing.failed:
+        tell_ended(pod, daemonset, context)
+        if pod.status.phase == "Failed":
+            failures.note(daemonset, node_of(pod), context.now)
+    settled = found.is_rolling and not (placing.create or placing.delete)
+    error = await carry_out(roll(found) if settled else placing, found, client, context)
     in_use = {hash_of(current), *map(hash_of, pods)}
-    await forget(surplus(revisions, in_use, daemonset.spec.revision_history_limit), client)
+    unused = [revision for revision in revisions if hash_of(revision) not in in_use]
+    await forget(surplus(unused, daemonset.spec.revision_history_limit), client)
     status = status_of(found)
     if status != daemonset.status:
         await client.update_status(replace(daemonset, status=status))
     if error is not None:
         raise error
-    wait = next_available(pods, daemonset.spec.min_ready_seconds or 0, context.now)
-    return None if wait is None else After(wait)
+    waits = (placing.wait_seconds, next_available(pods, daemonset.spec.min_ready_seconds or 0, context.now))
+    soonest = min((wait for wait in waits if wait is not None), default=None)
+    return None if soonest is None else After(soonest)
 
 
 async def carry_out(wanted: Plan, found: Fleet, client: Client, context: Context) -> Exception | None:
     daemonset = found.daemonset
-    template = labelled(daemonset.spec.template, **{HASH: found.revision})
+    template = labelled(daemonset.spec.template, **{HASH: found.revision}, **generation_of(daemonset))
 
     async def create(node: str) -> None:
         made = await client.create(pod_from(template_for(template, node), daemonset))
@@ -62,8 +94,6 @@ async def carry_out(wanted: Plan, found: Fleet, client: Client, context: Context
             return
         context.events.event(daemonset, "Normal", "SuccessfulDelete", f"Deleted pod: {pod.metadata.name}")
 
-    for pod in wanted.failed:
-        tell_ended(pod, daemonset, context)
     _, refused = await slow_start(wanted.create, create)
     _, stuck = await at_once(wanted.delete, delete)
     if refused is not None:
@@ -71,6 +101,12 @@ async def carry_out(wanted: Plan, found: Fleet, client: Client, context: Context
     else:
         failure = None if stuck is None else told(daemonset, "FailedDelete", "Error deleting", stuck, context)
     return None if failure is None else failure.error
+
+
+def generation_of(daemonset: DaemonSet) -> dict[str, str]:
+    """The label by which pods were told apart before revisions had hashes; it is still there, and still asked for."""
+    number = (daemonset.metadata.annotations or {}).get(TEMPLATE_GENERATION)
+    return {GENERATION_LABEL: number} if number else {}
 
 
 def tell_ended(pod: Pod, daemonset: DaemonSet, context: Context) -> None:
@@ -86,14 +122,3 @@ def tell_ended(pod: Pod, daemonset: DaemonSet, context: Context) -> None:
 def all_daemonsets(node: Node, view: View) -> Iterable[Key]:
     """Any of them may belong on a node that came, went or changed."""
     return map(Key.of, view.list(DaemonSet))
-
-
-DAEMONSET = Controller(
-    name="daemonset",
-    rest_seconds=REST_SECONDS,
-    reconciles=DaemonSet,
-    owns=(Pod, ControllerRevision),
-    selects=lambda daemonset: daemonset.spec.selector,
-    watches=(Watch(Node, all_daemonsets),),
-    by=reconcile,
-)

@@ -1,6 +1,6 @@
 """StatefulSet: pods with names that last (`identity`), which come, go and are replaced in order (`plan`)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from msgspec.structs import replace
 
@@ -9,9 +9,20 @@ from kybern.api.core_v1 import PersistentVolumeClaim, Pod
 from kybern.api.errors import AlreadyExists, ApiError, NotFound
 from kybern.api.selectors import of_label_selector
 from kybern.client import Client, View
-from kybern.controllers.statefulset.identity import belongs, claim_owner, claims, new_pod, ordinal_of, owned_as
+from kybern.controllers.statefulset.identity import (
+    belongs,
+    claim_owner,
+    claims,
+    identified,
+    is_stale,
+    new_pod,
+    ordinal_of,
+    owned_as,
+    pod_name,
+)
 from kybern.controllers.statefulset.plan import Ensemble, Plan, ensemble, plan, status_of
-from kybern.reconcile import After, Context, Controller, at_once, claim
+from kybern.reconcile import After, Context, Controller, Key, at_once, claim, slow_start
+from kybern.reconcile.controller import Watch
 from kybern.reconcile.history import current_revision, forget, hash_of, name_of, surplus
 from kybern.reconcile.pods import is_namespace_terminating, next_available
 
@@ -26,15 +37,17 @@ async def reconcile(statefulset: StatefulSet, view: View, client: Client, contex
     before = statefulset.status.current_revision
     current = next((found for found in revisions if name_of(found) == before), update)
 
-    found = ensemble(statefulset, pods, hash_of(current), hash_of(update), context.now)
+    found = ensemble(statefulset, pods, name_of(current), name_of(update), context.now)
     step = plan(found)
-    by_hash = {hash_of(current): current, hash_of(update): update}
-    failed = await carry_out(step, found, by_hash, view, client, context)
+    by_name = {name_of(current): current, name_of(update): update}
+    failed = await carry_out(step, found, by_name, view, client, context)
+    await repair(found, view, client, context)
     await keep_claims(found, view, client)
-    in_use = {hash_of(current), hash_of(update), *map(hash_of, pods)}
-    await forget(surplus(revisions, in_use, statefulset.spec.revision_history_limit), client)
+    in_use = {*by_name, *map(hash_of, pods)}
+    unused = [revision for revision in revisions if name_of(revision) not in in_use]
+    await forget(surplus(unused, statefulset.spec.revision_history_limit), client)
 
-    status = status_of(found, name_of(current), name_of(update))
+    status = status_of(found)
     if status != statefulset.status:
         await client.update_status(replace(statefulset, status=status))
     if failed is not None:
@@ -54,6 +67,8 @@ async def carry_out(
     statefulset, name = found.statefulset, found.statefulset.metadata.name
 
     async def create(ordinal: int) -> None:
+        if any(is_stale(claim, pod_name(statefulset, ordinal)) for claim in known_claims(statefulset, ordinal, view)):
+            return  # they are about to go, which wakes this loop again
         await create_claims(statefulset, ordinal, view, client, context)
         pod = new_pod(statefulset, ordinal, revisions[found.revision_for(ordinal)])
         try:
@@ -72,7 +87,7 @@ async def carry_out(
         context.events.event(statefulset, "Normal", "SuccessfulDelete", message)
 
     _, stuck = await at_once(step.delete, delete)
-    _, refused = await at_once(step.create, create)
+    _, refused = await slow_start(step.create, create)
     if refused is not None:
         tell(statefulset, "create", step.create, refused, context)
     if stuck is not None:
@@ -103,6 +118,25 @@ async def create_claims(statefulset: StatefulSet, ordinal: int, view: View, clie
         context.events.event(statefulset, "Normal", "SuccessfulCreate", message)
 
 
+def known_claims(statefulset: StatefulSet, ordinal: int, view: View) -> Iterator[PersistentVolumeClaim]:
+    for wanted in claims(statefulset, ordinal):
+        known = view.get(PersistentVolumeClaim, wanted.metadata.name or "", wanted.metadata.namespace or "")
+        if known is not None:
+            yield known
+
+
+async def repair(found: Ensemble, view: View, client: Client, context: Context) -> None:
+    """Pods that were adopted are told which one they are; pods that wait get the claims that were lost meanwhile."""
+    for ordinal, pod in found.pods.items():
+        if ordinal not in found.slots or pod.metadata.deletion_timestamp is not None:
+            continue
+        if pod.status.phase == "Pending":
+            await create_claims(found.statefulset, ordinal, view, client, context)
+        named = identified(pod)
+        if named is not pod:
+            await client.update(named)
+
+
 async def keep_claims(found: Ensemble, view: View, client: Client) -> None:
     """Let claims end with whom the retention policy says."""
     statefulset = found.statefulset
@@ -110,13 +144,16 @@ async def keep_claims(found: Ensemble, view: View, client: Client) -> None:
         return
     for ordinal, pod in found.pods.items():
         owner = claim_owner(statefulset, pod, condemned=ordinal not in found.slots)
-        for wanted in claims(statefulset, ordinal):
-            known = view.get(PersistentVolumeClaim, wanted.metadata.name or "", wanted.metadata.namespace or "")
-            if known is None:
-                continue
+        for known in known_claims(statefulset, ordinal, view):
             owned = owned_as(known, statefulset, pod, owner)
             if owned is not known:
                 await client.update(owned)
+
+
+def owner_of_claim(claim: PersistentVolumeClaim, view: View) -> list[Key]:
+    """A claim that goes may be what a pod to be waits for."""
+    found = [ref.name for ref in claim.metadata.owner_references or () if ref.kind == "Pod"]
+    return [Key(claim.metadata.namespace or "", name.rpartition("-")[0]) for name in found]
 
 
 STATEFULSET = Controller(
@@ -125,6 +162,6 @@ STATEFULSET = Controller(
     reconciles=StatefulSet,
     owns=(Pod, ControllerRevision),
     selects=lambda statefulset: statefulset.spec.selector,
-    reads=(PersistentVolumeClaim,),
+    watches=(Watch(PersistentVolumeClaim, owner_of_claim),),
     by=reconcile,
 )

@@ -9,7 +9,8 @@ from kybern.api.apps_v1 import ControllerRevision, StatefulSet
 from kybern.api.codec import from_builtins
 from kybern.api.core_v1 import PersistentVolumeClaim, PersistentVolumeClaimVolumeSource, Pod, PodTemplateSpec, Volume
 from kybern.api.meta_v1 import ObjectMeta, OwnerReference
-from kybern.reconcile.history import HASH, hash_of
+from kybern.reconcile import controller_ref
+from kybern.reconcile.history import HASH, name_of
 from kybern.reconcile.pods import labelled, pod_from
 
 POD_NAME = "statefulset.kubernetes.io/pod-name"
@@ -39,9 +40,9 @@ def template_of(revision: ControllerRevision) -> PodTemplateSpec:
 
 def new_pod(statefulset: StatefulSet, ordinal: int, revision: ControllerRevision) -> Pod:
     name = pod_name(statefulset, ordinal)
-    template = labelled(template_of(revision), **{HASH: hash_of(revision)})
+    template = labelled(template_of(revision), **{HASH: name_of(revision)})
     pod = pod_from(template, statefulset, name=name)
-    labels = {**(pod.metadata.labels or {}), POD_NAME: name, POD_INDEX: str(ordinal)}
+    labels = {**(pod.metadata.labels or {}), **identity_labels(pod)}
     spec = replace(
         pod.spec,
         hostname=name,
@@ -49,6 +50,18 @@ def new_pod(statefulset: StatefulSet, ordinal: int, revision: ControllerRevision
         volumes=(*claimed_volumes(statefulset, ordinal), *other_volumes(statefulset, pod)) or None,
     )
     return replace(pod, metadata=replace(pod.metadata, labels=labels), spec=spec)
+
+
+def identity_labels(pod: Pod) -> dict[str, str]:
+    return {POD_NAME: pod.metadata.name or "", POD_INDEX: str(ordinal_of(pod))}
+
+
+def identified(pod: Pod) -> Pod:
+    """With the labels that say which one it is, as an adopted pod may not have them; itself when it has."""
+    labels, wanted = pod.metadata.labels or {}, identity_labels(pod)
+    if wanted.items() <= labels.items():
+        return pod
+    return replace(pod, metadata=replace(pod.metadata, labels={**labels, **wanted}))
 
 
 def claim_name(template: PersistentVolumeClaim, statefulset: StatefulSet, ordinal: int) -> str:
@@ -83,28 +96,33 @@ def claims(statefulset: StatefulSet, ordinal: int) -> list[PersistentVolumeClaim
     ]
 
 
+def is_stale(claim: PersistentVolumeClaim, pod: str) -> bool:
+    """It goes with the pod that had this name before: a new one must not be given it."""
+    if claim.metadata.deletion_timestamp is not None:
+        return True
+    return any(ref.kind == "Pod" and ref.name == pod for ref in claim.metadata.owner_references or ())
+
+
 def claim_owner(statefulset: StatefulSet, pod: Pod | None, *, condemned: bool) -> OwnerReference | None:
     """Whose end is the claim's end too, by the retention policy; None when it is to outlive them."""
     policy = statefulset.spec.persistent_volume_claim_retention_policy
     if policy is None:
         return None
     if condemned and policy.when_scaled == "Delete" and pod is not None:
-        return OwnerReference(api_version="v1", kind="Pod", name=pod.metadata.name or "", uid=pod.metadata.uid or "")
-    if policy.when_deleted == "Delete":
-        meta = statefulset.metadata
-        return OwnerReference(api_version="apps/v1", kind="StatefulSet", name=meta.name or "", uid=meta.uid or "")
-    return None
+        return controller_ref(pod)
+    return controller_ref(statefulset) if policy.when_deleted == "Delete" else None
 
 
 def owned_as(
     claim: PersistentVolumeClaim, statefulset: StatefulSet, pod: Pod | None, owner: OwnerReference | None
 ) -> PersistentVolumeClaim:
-    """The claim with this owner in the place of the StatefulSet and its pod; itself when that changes nothing."""
+    """The claim with this owner in the place of the StatefulSet and its pod; itself when that changes nothing, or when
+    somebody else controls it."""
     ours = {statefulset.metadata.uid, pod.metadata.uid if pod is not None else None}
     known = claim.metadata.owner_references or ()
-    mine = [ref for ref in known if ref.uid in ours]
-    if [ref.uid for ref in mine] == ([owner.uid] if owner is not None else []):
-        return claim
+    mine = tuple(ref for ref in known if ref.uid in ours)
     others = tuple(ref for ref in known if ref.uid not in ours)
-    refs = (*others, *((owner,) if owner is not None else ()))
-    return replace(claim, metadata=replace(claim.metadata, owner_references=refs or None))
+    wanted = (owner,) if owner is not None else ()
+    if mine == wanted or any(ref.controller for ref in others):
+        return claim
+    return replace(claim, metadata=replace(claim.metadata, owner_references=(*others, *wanted) or None))

@@ -29,7 +29,7 @@ class Ensemble:
     statefulset: StatefulSet
     pods: Mapping[int, Pod]
     current: str
-    """Hash of the revision that the rollout comes from."""
+    """Name of the revision that the rollout comes from: pods bear it in the label `controller-revision-hash`."""
     update: str
     now: float
 
@@ -147,7 +147,7 @@ def outdated(found: Ensemble) -> list[Pod]:
     return [*broken[:most], *healthy[: max(most - missing, 0)]]
 
 
-def status_of(found: Ensemble, current_name: str, update_name: str) -> StatefulSetStatus:
+def status_of(found: Ensemble) -> StatefulSetStatus:
     pods = list(found.pods.values())
     living = [pod for pod in pods if pod.metadata.deletion_timestamp is None]
     ready = sum(pod.status.phase == "Running" and is_ready(pod) for pod in pods)
@@ -161,8 +161,8 @@ def status_of(found: Ensemble, current_name: str, update_name: str) -> StatefulS
         available_replicas=sum(map(found.is_up, pods)),
         current_replicas=(updated if complete else current) or None,
         updated_replicas=updated or None,
-        current_revision=update_name if complete else current_name,
-        update_revision=update_name,
+        current_revision=found.update if complete else found.current,
+        update_revision=found.update,
         collision_count=found.statefulset.status.collision_count or 0,
         conditions=found.statefulset.status.conditions,
     )
