@@ -43,6 +43,7 @@ from kybern.reconcile.pods import is_finished
 HEALTHY = {"MemoryPressure": "False", "DiskPressure": "False", "PIDPressure": "False", "Ready": "True"}
 CAPACITY = {"cpu": Quantity("8"), "memory": Quantity("32Gi"), "pods": Quantity("110")}
 REPORT_SECONDS = 300.0
+JOB_TRACKING = "batch.kubernetes.io/job-tracking"
 STOPPED = 143  # the exit code of a process that SIGTERM has ended
 
 
@@ -111,7 +112,7 @@ class SimulatedNodes:
         left = asked_at + self.graceful_seconds - now
         if left > 0 and not is_finished(pod):
             return After(left)
-        if meta.finalizers and not is_finished(pod):  # somebody wants to know how it ended
+        if JOB_TRACKING in (meta.finalizers or ()) and not is_finished(pod):  # its Job waits to hear how it ended
             await client.update_status(replace(pod, status=ended(pod, STOPPED, rfc3339(now))))
         try:
             await client.delete(Pod, meta.name or "", meta.namespace or "", uid=meta.uid or "", grace_seconds=0)
