@@ -1,0 +1,360 @@
+"""A checked tree to Python closures, one for each node, each calling those beneath it.
+
+`compiled(node)` gives the closure and what it always costs. The cost travels up to where it is known whether the node is
+evaluated at all (the root, a branch, a turn of a loop) and is charged there at once, so that most steps count nothing.
+What depends on sizes is charged by the call itself.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from kybern.cel import calls, loops
+from kybern.cel.errors import EvaluationError, no_such_overload
+from kybern.cel.frame import Frame, Run
+from kybern.cel.syntax import (
+    Bind,
+    Call,
+    Comprehension,
+    Ident,
+    ListNode,
+    Literal,
+    MapNode,
+    Node,
+    Select,
+    StructNode,
+)
+from kybern.cel.types import Type
+from kybern.cel.values import NONE, Optional, has_key, kind_of
+
+LIST_COST, MAP_COST, STRUCT_COST = 10, 30, 40
+DYNAMIC = ("dyn", "param", "error")
+SIZED = ("string", "bytes", "list", "map", "object", "opaque", *DYNAMIC)
+UNSET = object()
+
+Part = tuple[Run, int]
+
+
+class Compiler:
+    def __init__(self) -> None:
+        self.scopes: list[dict[str, Run]] = []
+        self.slots = 0
+
+    def slot(self) -> int:
+        self.slots += 1
+        return self.slots - 1
+
+    def compiled(self, node: Node) -> Part:
+        return COMPILES[type(node)](self, node)
+
+    # --- names ---
+
+    def literal(self, node: Literal) -> Part:
+        value = node.value
+        return (lambda frame: value), 0
+
+    def ident(self, node: Ident) -> Part:
+        if node.constant is not None:
+            return constant(node.constant), 1
+        for scope in reversed(self.scopes):
+            if node.name in scope:
+                return scope[node.name], 1
+        return variable(node.name), 1
+
+    def select(self, node: Select) -> Part:
+        if node.constant is not None:
+            return constant(node.constant), 1
+        operand, cost = self.compiled(node.operand)
+        make = {"": selected, "optional": selected_optionally, "test": tested}[node.mode]
+        return make(operand, node.key), cost + (node.mode != "test")
+
+    # --- calls ---
+
+    def call(self, node: Call) -> Part:
+        special = SPECIAL.get(node.function)
+        if special is not None:
+            return special(self, node)
+        parts = [self.compiled(arg) for arg in node.args]
+        runs, cost = [run for run, _ in parts], sum(cost for _, cost in parts)
+        if node.function in ("_==_", "_!=_") and any(arg.type.kind not in SIZED for arg in node.args):
+            return calls.compared(runs[0], runs[1], node.function == "_==_"), cost + 1
+        overload = node.overloads[0]
+        if len(node.overloads) > 1 or not all(map(settled, node.args, overload.params)):
+            return calls.dispatched(node.overloads, runs), cost
+        if overload.works or overload.cost.actual is not None:
+            return calls.charged(overload, runs), cost
+        return calls.plain(overload.call, runs), cost + overload.cost.fixed
+
+    def conditional(self, node: Call) -> Part:
+        (test, cost), (yes, yes_cost), (no, no_cost) = map(self.compiled, node.args)
+
+        def run(frame: Frame) -> Any:
+            found = test(frame)
+            if found is True:
+                frame.spend(yes_cost)
+                return yes(frame)
+            if found is False:
+                frame.spend(no_cost)
+                return no(frame)
+            raise no_such_overload()
+
+        return run, cost
+
+    def both(self, node: Call) -> Part:
+        return self.decided(node, False)
+
+    def either(self, node: Call) -> Part:
+        return self.decided(node, True)
+
+    def decided(self, node: Call, decisive: bool) -> Part:
+        """`&&` and `||`: one decisive side is enough, whatever becomes of the other."""
+        (left, cost), (right, right_cost) = map(self.compiled, node.args)
+
+        def run(frame: Frame) -> Any:
+            error: EvaluationError | None = None
+            try:
+                found = left(frame)
+                if found is decisive:
+                    return decisive
+                if found is not (not decisive):
+                    error = no_such_overload()
+            except EvaluationError as raised:
+                error = raised
+            frame.spend(right_cost)
+            found = right(frame)
+            if found is decisive:
+                return decisive
+            if error is not None:
+                raise error
+            if found is not (not decisive):
+                raise no_such_overload()
+            return found
+
+        return run, cost
+
+    # --- what is built ---
+
+    def list(self, node: ListNode) -> Part:
+        parts = [self.compiled(item) for item in node.items]
+        runs, cost = [run for run, _ in parts], sum(cost for _, cost in parts) + LIST_COST
+        if not node.optional:
+            return (lambda frame: [run(frame) for run in runs]), cost
+        optional = node.optional
+
+        def run(frame: Frame) -> Any:
+            found = []
+            for index, item in enumerate(runs):
+                value = item(frame)
+                if index not in optional:
+                    found.append(value)
+                elif as_optional(value).present:
+                    found.append(value.value)
+            return found
+
+        return run, cost
+
+    def map(self, node: MapNode) -> Part:
+        keys = [self.compiled(key) for key, _, _ in node.entries]
+        values = [self.compiled(value) for _, value, _ in node.entries]
+        entries = [
+            (key, value, node.entries[i][2]) for i, ((key, _), (value, _)) in enumerate(zip(keys, values, strict=True))
+        ]
+        cost = sum(cost for _, cost in (*keys, *values)) + MAP_COST
+
+        def run(frame: Frame) -> Any:
+            found: dict[Any, Any] = {}
+            for key, value, optional in entries:
+                put(found, key(frame), value(frame), optional)
+            return found
+
+        return run, cost
+
+    def struct(self, node: StructNode) -> Part:
+        fields = [(name, self.compiled(value), optional) for name, value, optional, _ in node.fields]
+        keys = {name: field.key for name, field in node.type.fields().items()}  # type: ignore[attr-defined]
+        entries = [(keys[name], run, optional) for name, (run, _), optional in fields]
+
+        def run(frame: Frame) -> Any:
+            found: dict[Any, Any] = {}
+            for key, value, optional in entries:
+                put(found, key, value(frame), optional)
+            return found
+
+        return run, sum(cost for _, (_, cost), _ in fields) + STRUCT_COST
+
+    # --- macros ---
+
+    def comprehension(self, node: Comprehension) -> Part:
+        range_, cost = self.compiled(node.range)
+        slots = tuple(self.slot() for _ in node.names)
+        self.scopes.append({name: at_slot(slot) for name, slot in zip(node.names, slots, strict=True)})
+        predicate = self.compiled(node.predicate) if node.predicate is not None else None
+        transform = self.compiled(node.transform) if node.transform is not None else None
+        self.scopes.pop()
+        run, own_cost = loops.loop(node.kind, range_, slots, predicate, transform)
+        return run, cost + own_cost
+
+    def bind(self, node: Bind) -> Part:
+        value, cost = self.compiled(node.value)
+        slot = self.slot()
+        if node.optional:
+            self.scopes.append({node.name: at_slot(slot)})
+            body, body_cost = self.compiled(node.body)
+            self.scopes.pop()
+            return mapped(value, slot, body, body_cost, node.optional), cost + 1
+        self.scopes.append({node.name: lazy(slot, value, cost)})
+        body, body_cost = self.compiled(node.body)
+        self.scopes.pop()
+
+        def run(frame: Frame) -> Any:
+            frame.slots[slot] = UNSET
+            return body(frame)
+
+        return run, body_cost + LIST_COST
+
+
+COMPILES: Mapping[type[Node], Callable[..., Part]] = {
+    Literal: Compiler.literal,
+    Ident: Compiler.ident,
+    Select: Compiler.select,
+    Call: Compiler.call,
+    ListNode: Compiler.list,
+    MapNode: Compiler.map,
+    StructNode: Compiler.struct,
+    Comprehension: Compiler.comprehension,
+    Bind: Compiler.bind,
+}
+SPECIAL: Mapping[str, Callable[[Compiler, Call], Part]] = {
+    "_?_:_": Compiler.conditional,
+    "_&&_": Compiler.both,
+    "_||_": Compiler.either,
+}
+
+
+# --- names ------------------------------------------------------------------------------------------------------------
+
+
+def constant(value: Any) -> Run:
+    return lambda frame: value
+
+
+def at_slot(slot: int) -> Run:
+    return lambda frame: frame.slots[slot]
+
+
+def lazy(slot: int, value: Run, cost: int) -> Run:
+    """A bound name is worked out when it is first asked for."""
+
+    def run(frame: Frame) -> Any:
+        found = frame.slots[slot]
+        if found is UNSET:
+            frame.spend(cost)
+            found = frame.slots[slot] = value(frame)
+        return found
+
+    return run
+
+
+def variable(name: str) -> Run:
+    def run(frame: Frame) -> Any:
+        try:
+            return frame.values[name]
+        except KeyError:
+            raise EvaluationError(f"no such attribute(s): {name}") from None
+
+    return run
+
+
+# --- fields -----------------------------------------------------------------------------------------------------------
+
+
+def selected(operand: Run, key: str) -> Run:
+    def run(frame: Frame) -> Any:
+        found = operand(frame)
+        if type(found) is dict:
+            try:
+                return found[key]
+            except KeyError:
+                raise EvaluationError(f"no such key: {key}") from None
+        if isinstance(found, Optional):
+            return chosen(found, key)
+        if isinstance(found, Mapping) and key in found:
+            return found[key]
+        raise EvaluationError(f"no such key: {key}") if isinstance(found, Mapping) else no_such_overload()
+
+    return run
+
+
+def chosen(found: Any, key: Any) -> Optional:
+    """What stands under the key, if anything does."""
+    if isinstance(found, Optional):
+        if not found.present:
+            return NONE
+        found = found.value
+    match kind_of(found):
+        case "map":
+            if not has_key(found, key):
+                return NONE
+            value = found[key]
+            return value if isinstance(value, Optional) else Optional(value)
+        case "list":
+            index = as_index(key)
+            return Optional(found[index]) if 0 <= index < len(found) else NONE
+    raise no_such_overload()
+
+
+def as_index(value: Any) -> int:
+    if kind_of(value) not in ("int", "uint", "double") or value != int(value):
+        raise no_such_overload()
+    return int(value)
+
+
+def selected_optionally(operand: Run, key: str) -> Run:
+    return lambda frame: chosen(operand(frame), key)
+
+
+def tested(operand: Run, key: str) -> Run:
+    def run(frame: Frame) -> Any:
+        found = operand(frame)
+        if isinstance(found, Optional):
+            return chosen(found, key).present
+        if not isinstance(found, Mapping):
+            raise no_such_overload()
+        return key in found
+
+    return run
+
+
+def as_optional(value: Any) -> Optional:
+    if not isinstance(value, Optional):
+        raise no_such_overload()
+    return value
+
+
+def put(found: dict[Any, Any], key: Any, value: Any, optional: bool) -> None:
+    if optional:
+        if not as_optional(value).present:
+            return
+        value = value.value
+    if kind_of(key) not in ("string", "int", "uint", "bool"):
+        raise EvaluationError("unsupported key type")
+    if has_key(found, key):
+        raise EvaluationError(f"Failed with repeated key: {key}")
+    found[key] = value
+
+
+def mapped(value: Run, slot: int, body: Run, body_cost: int, kind: str) -> Run:
+    def run(frame: Frame) -> Any:
+        found = as_optional(value(frame))
+        if not found.present:
+            return NONE
+        frame.spend(body_cost)
+        frame.slots[slot] = found.value
+        result = body(frame)
+        return Optional(result) if kind == "optMap" else as_optional(result)
+
+    return run
+
+
+def settled(arg: Node, param: Type) -> bool:
+    """Whether the argument's type is known to be right before it runs."""
+    return param.kind in ("dyn", "param") or arg.type.kind not in DYNAMIC

@@ -1,0 +1,44 @@
+"""How an expression can fail, split by when.
+
+CompileFailed          it was wrong when it was written: carries every problem with its place
+EvaluationError        its values do not fit: a missing key, a division by zero. `&&`, `||`, `all` and `exists` absorb it
+                       where the rest decides alone
+CostLimitExceeded      it did more work than it may. Nothing absorbs it
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    message: str
+    offset: int = 0
+    """Of the character in the expression."""
+
+    def told(self, source: str) -> str:
+        """With the line and a mark beneath it, as upstream prints it."""
+        before = source[: self.offset]
+        line = before.count("\n") + 1
+        column = self.offset - (before.rfind("\n") + 1)
+        text = source.split("\n")[line - 1]
+        return f"ERROR: <input>:{line}:{column + 1}: {self.message}\n | {text}\n | {'.' * column}^"
+
+
+class CompileFailed(Exception):
+    def __init__(self, source: str, problems: list[Problem]) -> None:
+        self.source = source
+        self.problems = tuple(problems)
+        super().__init__("\n".join(problem.told(source) for problem in problems))
+
+
+class EvaluationError(Exception):
+    pass
+
+
+class CostLimitExceeded(Exception):
+    def __init__(self) -> None:
+        super().__init__("operation cancelled: actual cost limit exceeded")
+
+
+def no_such_overload() -> EvaluationError:
+    return EvaluationError("no such overload")

@@ -1,0 +1,74 @@
+"""Lists of what has an order: sums, extremes, places."""
+
+import itertools
+from typing import Any
+
+from kybern.cel import costs, times
+from kybern.cel.errors import EvaluationError
+from kybern.cel.functions import Library, Overload, member
+from kybern.cel.types import BOOL, BYTES, DOUBLE, DURATION, INT, STRING, TIMESTAMP, UINT, A, Type, list_of
+from kybern.cel.values import Work, checked_int, checked_uint, compare, equal, kind_of
+
+ORDERED = (INT, UINT, DOUBLE, BOOL, DURATION, TIMESTAMP, STRING, BYTES)
+SUMMED = (INT, UINT, DOUBLE, DURATION)
+
+
+def is_sorted(found: Any) -> bool:
+    return all(compare(one, other) <= 0 for one, other in itertools.pairwise(found))
+
+
+def extreme(name: str, sign: int) -> Any:
+    def call(found: Any) -> Any:
+        if not found:
+            raise EvaluationError(f"{name} called on empty list")
+        best = found[0]
+        for each in found[1:]:
+            if compare(each, best) == sign:
+                best = each
+        return best
+
+    return call
+
+
+def sum_of(kind: Type) -> Any:
+    def call(found: Any) -> Any:
+        if any(kind_of(each) != kind.kind for each in found):
+            raise EvaluationError("no such overload")
+        match kind.kind:
+            case "duration":
+                return times.bounded_duration(sum(each.nano for each in found))
+            case "uint":
+                return checked_uint(sum(map(int, found)))
+            case "int":
+                return checked_int(sum(found))
+        return float(sum(found))
+
+    return call
+
+
+def sum_of_any(found: Any) -> Any:
+    """Where the elements' type is not known before: the first one's."""
+    kinds = {"duration": DURATION, "uint": UINT, "double": DOUBLE}
+    return sum_of(kinds.get(kind_of(found[0]), INT) if found else INT)(found)
+
+
+def first_place(found: Any, wanted: Any, work: Work) -> int:
+    return next((index for index, each in enumerate(found) if equal(each, wanted, work)), -1)
+
+
+def last_place(found: Any, wanted: Any, work: Work) -> int:
+    return next((index for index in reversed(range(len(found))) if equal(found[index], wanted, work)), -1)
+
+
+def over(name: str, kinds: tuple[Type, ...], result: Type | None, call: Any) -> list[Overload]:
+    return [member(name, (list_of(kind),), result or kind, call, costs.ELEMENTS) for kind in kinds]
+
+
+LISTS: Library = (
+    *over("isSorted", ORDERED, BOOL, is_sorted),
+    *over("max", ORDERED, None, extreme("max", 1)),
+    *over("min", ORDERED, None, extreme("min", -1)),
+    *over("sum", SUMMED, None, sum_of_any),
+    member("indexOf", (list_of(A), A), INT, first_place, costs.ELEMENTS, works=True),
+    member("lastIndexOf", (list_of(A), A), INT, last_place, costs.ELEMENTS, works=True),
+)

@@ -1,0 +1,162 @@
+"""The types of expressions: values that are compared by kind, name and parameters.
+
+- `dyn` fits everything; what it stands for is found out when the expression runs.
+- A type parameter (`A`) stands for one type within one signature.
+- An object has fields, looked up only when somebody asks. Its name makes it equal to another.
+- `size_max` bounds how many characters, elements or entries a value of it can have: what a static cost is reckoned from.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+UNBOUNDED = 2**64 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Type:
+    kind: str
+    name: str = ""
+    params: "tuple[Type, ...]" = ()
+    size_max: int = field(default=UNBOUNDED, compare=False)
+
+    def __str__(self) -> str:
+        match self.kind:
+            case "list" | "map" | "opaque" if self.params:
+                return f"{self.name or self.kind}({', '.join(map(str, self.params))})"
+            case "type":
+                return f"type({self.params[0]})" if self.params else "type"
+            case "error":
+                return "!error!"
+            case "timestamp" | "duration":
+                return f"google.protobuf.{self.kind.capitalize()}"
+        return self.name or self.kind
+
+    def bounded(self, size_max: int) -> "Type":
+        return replace(self, size_max=size_max)
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    type: Type
+    key: str
+    """Its name in the object, where the expression must call it otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectType(Type):
+    make_fields: Callable[[], Mapping[str, Field]] = field(default=dict, compare=False)
+    found: dict[str, Field] = field(default_factory=dict, compare=False, repr=False)
+
+    def fields(self) -> Mapping[str, Field]:
+        if not self.found:
+            self.found.update(self.make_fields())
+        return self.found
+
+    def __str__(self) -> str:
+        return self.name
+
+
+DYN, ERROR, NULL = Type("dyn"), Type("error"), Type("null", "null")
+BOOL, INT, UINT, DOUBLE = Type("bool"), Type("int"), Type("uint"), Type("double")
+STRING, BYTES = Type("string"), Type("bytes")
+TIMESTAMP, DURATION = Type("timestamp"), Type("duration")
+A, B = Type("param", "A"), Type("param", "B")
+
+
+def list_of(item: Type, size_max: int = UNBOUNDED) -> Type:
+    return Type("list", "", (item,), size_max)
+
+
+def map_of(key: Type, value: Type, size_max: int = UNBOUNDED) -> Type:
+    return Type("map", "", (key, value), size_max)
+
+
+def type_of(inner: Type) -> Type:
+    return Type("type", "", (inner,))
+
+
+def optional_of(inner: Type) -> Type:
+    return Type("opaque", "optional_type", (inner,))
+
+
+def opaque(name: str) -> Type:
+    return Type("opaque", name)
+
+
+def object_of(name: str, fields: Callable[[], Mapping[str, Field]]) -> ObjectType:
+    return ObjectType("object", name, (), UNBOUNDED, fields)
+
+
+def is_optional(type_: Type) -> bool:
+    return type_.name == "optional_type"
+
+
+NULLABLE = ("null", "object", "opaque", "timestamp", "duration")
+
+
+class Substitution:
+    """What the type parameters of one expression have turned out to stand for."""
+
+    def __init__(self) -> None:
+        self.bound: dict[str, Type] = {}
+        self.fresh_count = 0
+
+    def fresh(self) -> Type:
+        self.fresh_count += 1
+        return Type("param", f"_var{self.fresh_count}")
+
+    def instantiate(self, types: tuple[Type, ...]) -> tuple[Type, ...]:
+        """The types of one signature, with parameters of their own."""
+        names: dict[str, Type] = {}
+
+        def renamed(type_: Type) -> Type:
+            if type_.kind == "param":
+                if type_.name not in names:
+                    names[type_.name] = self.fresh()
+                return names[type_.name]
+            return replace(type_, params=tuple(map(renamed, type_.params))) if type_.params else type_
+
+        return tuple(map(renamed, types))
+
+    def resolve(self, type_: Type, unknown: Type | None = None) -> Type:
+        """The type with what is known of its parameters put in; `unknown` for those that stayed open."""
+        while type_.kind == "param":
+            found = self.bound.get(type_.name)
+            if found is None:
+                return unknown or type_
+            type_ = found
+        if not type_.params:
+            return type_
+        return replace(type_, params=tuple(self.resolve(param, unknown) for param in type_.params))
+
+    def assignable(self, to: Type, given: Type) -> bool:
+        """Whether a value of type `given` may stand where `to` is wanted. Binds parameters; on False some may be bound."""
+        to, given = self._seen(to), self._seen(given)
+        if to.kind in ("dyn", "error") or given.kind in ("dyn", "error"):
+            return True
+        if to.kind == "param" or given.kind == "param":
+            open_, other = (to, given) if to.kind == "param" else (given, to)
+            if open_ != other:
+                if self._within(open_, other):
+                    return False
+                self.bound[open_.name] = other
+            return True
+        if given.kind == "null":
+            return to.kind in NULLABLE
+        if to.kind != given.kind or to.name != given.name or len(to.params) != len(given.params):
+            return to.kind == given.kind == "type"
+        return to.kind == "type" or all(map(self.assignable, to.params, given.params))
+
+    def _seen(self, type_: Type) -> Type:
+        while type_.kind == "param" and type_.name in self.bound:
+            type_ = self.bound[type_.name]
+        return type_
+
+    def _within(self, open_: Type, other: Type) -> bool:
+        other = self._seen(other)
+        return other == open_ or any(self._within(open_, param) for param in other.params)
+
+
+def joined(types: list[Any]) -> str:
+    return ", ".join(map(str, types))

@@ -1,0 +1,205 @@
+"""What expressions mean: values, errors, problems, and what they cost."""
+
+from typing import Any
+
+import pytest
+
+from kybern.cel import (
+    BOOL,
+    DYN,
+    INT,
+    STRING,
+    Budget,
+    CompileFailed,
+    CostLimitExceeded,
+    Environment,
+    EvaluationError,
+    OutOfBudget,
+    WrongResult,
+    list_of,
+)
+
+ENVIRONMENT = Environment({"self": DYN, "xs": list_of(INT), "s": STRING})
+PLENTY = 10_000_000
+
+
+def evaluated(expression: str, **values: Any) -> Any:
+    return ENVIRONMENT.compile(expression).evaluate(values, Budget(PLENTY))
+
+
+def cost(expression: str, **values: Any) -> int:
+    budget = Budget(PLENTY)
+    ENVIRONMENT.compile(expression).evaluate(values, budget)
+    return PLENTY - budget.left
+
+
+def problems(expression: str) -> list[str]:
+    with pytest.raises(CompileFailed) as failed:
+        ENVIRONMENT.compile(expression)
+    return [problem.message for problem in failed.value.problems]
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "1 + 2 * 3 == 7 && 7 / 2 == 3 && -7 / 2 == -3 && -7 % 2 == -1 && 2.5 * 2.0 == 5.0",
+        "'a' + 'b' == \"ab\" && 'é'.size() == 1 && size('abc') == 3 && '\\u00e9\\x41\\101' == 'éAA' && r'\\n'.size() == 2",
+        "b'abc' == bytes('abc') && b'\\xff'.size() == 1 && string(b'x') == 'x'",
+        "true != dyn(1) && dyn(1) == 1.0 && dyn(1u) == 1 && dyn([1, 2]) == [1, 2] && {'a': 1} == {'a': 1}",
+        "1 in [1, 2] && !(3 in [1, 2]) && 'a' in {'a': 1} && [1, 2][1] == 2 && {'a': 1}['a'] == 1 && {1: 'x'}[1] == 'x'",
+        "false && 1 / 0 > 0 ? false : true",
+        "(1 / 0 > 0 || true) && !(1 / 0 > 0 && false)",
+        "[1, 2, 3].all(x, x > 0) && [1, 2].exists(x, x == 2) && [1, 2].exists_one(x, x > 1) && ![].exists(x, true)",
+        "[0, 1].exists(x, 1 / x == 1) && ![0, 2].all(x, 4 / x > 2)",
+        "[1, 2, 3].map(x, x * 2) == [2, 4, 6] && [1, 2, 3].map(x, x > 1, x * 2) == [4, 6] && [1, 2].filter(x, x > 1) == [2]",
+        "{'a': 1, 'b': 2}.all(k, k != 'c') && {'a': 1}.exists(k, v, k == 'a' && v == 1) && [5, 6].all(i, v, v - i == 5)",
+        "[1, 2].transformList(i, v, i * v) == [0, 2] && {'a': 1}.transformMap(k, v, v + 1) == {'a': 2}",
+        "{'a': 'b'}.transformMapEntry(k, v, {v: k}) == {'b': 'a'} && [1, 2].transformMap(i, v, v > 1, v) == {1: 2}",
+        "cel.bind(a, 2, cel.bind(b, a + 1, a * b)) == 6 && cel.bind(never, 1 / 0, true)",
+        "optional.of(1).hasValue() && !optional.none().hasValue() && optional.of(1).optMap(x, x + 1).value() == 2",
+        "{'a': {'b': 1}}.?a.?b.orValue(0) == 1 && {'a': {'b': 1}}.?x.?b.orValue(0) == 0 && [1][?3].orValue(9) == 9",
+        "[?optional.of(1), ?optional.none(), 2] == [1, 2] && {?'a': optional.none(), 'b': 1} == {'b': 1}",
+        "optional.of({'c': 1}).c == optional.of(1) && optional.ofNonZeroValue('') == optional.none()",
+        "duration('1h') == duration('60m') && duration('1.5s').getMilliseconds() == 500 && string(duration('90s')) == '90s'",
+        "timestamp('2024-02-29T12:30:45.5Z').getDayOfYear() == 59 && timestamp(0).getFullYear() == 1970",
+        "timestamp('2024-01-01T23:00:00Z').getHours('+02:00') == 1 && timestamp('2024-01-07T00:00:00Z').getDayOfWeek() == 0",
+        "timestamp('2024-01-02T00:00:00Z') - timestamp('2024-01-01T00:00:00Z') == duration('24h')",
+        "string(timestamp('2024-01-01T00:00:00.120Z')) == '2024-01-01T00:00:00.12Z' && int(timestamp('1970-01-01T00:00:09Z')) == 9",
+        "type(1) == int && type('') == string && type(null) == null_type && type([]) == list && type(type(1)) == type",
+        "type(timestamp(0)) == google.protobuf.Timestamp",
+        "int('42') == 42 && int(3.9) == 3 && uint(1) == 1u && double('1.5') == 1.5 && string(1.0) == '1' && bool('true')",
+        "'abc'.matches('^a.c$') && !'abc'.matches('b$') && 'a1b22'.find('[0-9]+') == '1' && 'a1b22'.findAll('[0-9]+') == ['1', '22']",
+        "'a,b,c'.split(',') == ['a', 'b', 'c'] && 'a,b,c'.split(',', 2) == ['a', 'b,c'] && ['a', 'b'].join('-') == 'a-b'",
+        "'Hello'.lowerAscii() == 'hello' && 'É'.lowerAscii() == 'É' && '  x '.trim() == 'x' && 'tacocat'.substring(0, 4) == 'taco'",
+        "'tacocat'.indexOf('ac') == 1 && 'tacocat'.lastIndexOf('ac') == 1 && 'abc'.charAt(3) == '' && 'aaa'.replace('a', 'b', 2) == 'bba'",
+        "'%s is %d, %.2f, %x, %b'.format([dyn('x'), 5, 2.0, 255, true]) == 'x is 5, 2.00, ff, 1'",
+        "'%s %s'.format([dyn([1, 2]), {'b': dyn(1), 'a': null}]) == '[1, 2] {a: null, b: 1}'",
+        "[1, 2, 2].isSorted() && [3, 1].sum() == 4 && [3, 1].max() == 3 && ['b', 'a'].min() == 'a' && [1, 2, 1].lastIndexOf(1) == 2",
+        "sets.contains([1, 2, 3], [2]) && sets.equivalent([1, 2, 2], [2, 1]) && !sets.intersects([1], [2])",
+        "quantity('1Gi').isGreaterThan(quantity('1G')) && quantity('500m').add(quantity('0.5')).compareTo(quantity('1')) == 0",
+        "isQuantity('1Ki') && !isQuantity('x') && quantity('2k').asInteger() == 2000 && quantity('1').sub(3).sign() == -1",
+        "url('https://user@h:8080/a%20b?x=1&x=2').getHost() == 'h:8080' && url('https://[::1]:80/').getHostname() == '::1'",
+        "url('/a/b?c=d').getQuery() == {'c': ['d']} && isURL('https://x/') && !isURL('a b') && url('http://x').getPort() == ''",
+        "ip('fe80::1').isLinkLocalUnicast() && ip('10.0.0.1').family() == 4 && !isIP('10.0.0.01') && ip.isCanonical('::1')",
+        "cidr('10.0.0.0/8').containsIP('10.1.2.3') && cidr('10.0.0.0/8').containsCIDR('10.2.0.0/16') && cidr('10.1.0.0/8').masked() == cidr('10.0.0.0/8')",
+        "!format.dns1123Label().validate('a-b').hasValue() && format.dns1123Label().validate('A').hasValue()",
+        "format.named('uuid').value().validate('x') == optional.of(['does not match the UUID format'])",
+        "semver('1.2.3').isLessThan(semver('1.10.0')) && semver('1.0.0-alpha.1').compareTo(semver('1.0.0')) == -1 && isSemver('v1.0', true)",
+        "has({'a': 1}.a) && !has({'a': 1}.b)",
+        "{'if': 1}['if'] == 1 && 'x' in ['x'] // a comment",
+    ],
+)  # fmt: skip
+def test_it_holds(expression: str) -> None:
+    assert evaluated(expression) is True
+
+
+@pytest.mark.parametrize(
+    ("expression", "message"),
+    [
+        ("self.missing", "no such key: missing"),
+        ("xs[5]", "index out of bounds: 5"),
+        ("1 / (xs.size() - 1)", "division by zero"),
+        ("9223372036854775807 + xs[0]", "integer overflow"),
+        ("self.n + 1", "no such overload"),
+        ("self.n.startsWith('a')", "no such overload"),
+        ("dyn(1) ? true : false", "no such overload"),
+        ("int(s)", 'strconv.ParseInt: parsing "text": invalid syntax'),
+        ("optional.none().value()", "optional.none() dereference"),
+        ("quantity(s)", "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"),
+        ("{'a': 1, s.substring(4) + 'a': 2}", "Failed with repeated key: a"),
+        ("''.matches(s + '(')", "error parsing regexp: missing ): text("),
+    ],
+)
+def test_values_that_do_not_fit_are_errors(expression: str, message: str) -> None:
+    with pytest.raises(EvaluationError) as failed:
+        evaluated(expression, self={"n": [1]}, xs=[1], s="text")
+    assert str(failed.value) == message
+
+
+@pytest.mark.parametrize(
+    ("expression", "found"),
+    [
+        ("nope + 1", ["undeclared reference to 'nope' (in container '')"]),
+        ("nope() || nope2()", [f"undeclared reference to '{name}' (in container '')" for name in ("nope", "nope2")]),
+        ("1 + 'a'", ["found no matching overload for '_+_' applied to '(int, string)'"]),
+        ("s.startsWith(1)", ["found no matching overload for 'startsWith' applied to 'string.(int)'"]),
+        ("s.field", ["type 'string' does not support field selection"]),
+        ("s.all(x, true)", ["expression of type 'string' cannot be range of a comprehension (must be list, map, or dynamic)"]),
+        ("xs.all(x, x)", ["found no matching overload for '_&&_' applied to '(bool, int)'"]),
+        ("[1, 'a']", ["expected type 'int' but found 'string'"]),
+        ("true ? 1 : 'a'", ["found no matching overload for '_?_:_' applied to '(bool, int, string)'"]),
+        ("xs.all(x, x > 0) && x", ["undeclared reference to 'x' (in container '')"]),
+        ("s.matches('(')", ["invalid matches argument"]),
+        ("duration('1x') == duration('1s')", ["invalid duration argument"]),
+        ("has(s)", ["invalid argument to has() macro"]),
+        ("if", ["reserved identifier: if"]),
+        ("'a", ["Syntax error: token recognition error at: ''a'"]),
+        ("1 2", ["Syntax error: mismatched input '2' expecting <EOF>"]),
+        ("9223372036854775808", ["invalid int literal"]),
+    ],
+)  # fmt: skip
+def test_every_problem_of_an_expression_is_told(expression: str, found: list[str]) -> None:
+    assert problems(expression) == found
+
+
+def test_a_problem_is_shown_where_it_is() -> None:
+    with pytest.raises(CompileFailed) as failed:
+        ENVIRONMENT.compile("true &&\n  nope")
+    assert str(failed.value) == (
+        "ERROR: <input>:2:3: undeclared reference to 'nope' (in container '')\n |   nope\n | ..^"
+    )
+
+
+def test_an_expression_of_another_type_than_asked_for_is_refused() -> None:
+    assert ENVIRONMENT.compile("self.anything", BOOL).type == DYN
+    with pytest.raises(WrongResult, match="must evaluate to bool"):
+        ENVIRONMENT.compile("1 + 1", BOOL)
+
+
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [
+        ("self.a == 1", 3),
+        ("has(self.a)", 1),
+        ("xs.all(x, x > 0)", 2 + 3 * (3 + 2)),
+        ("xs.exists(x, x > 0)", 2 + 1 * (4 + 2)),
+        ("xs.map(x, x)", 1 + 11 + 3 * 13),
+        ("xs.filter(x, x > 1)", 1 + 11 + 3 * 2 + 1 + 2 * 13),
+        ("s.contains('aaaaaaaaaaa')", 1 + 10 * 2),
+        ("s.matches('aaaa')", 1 + 11 * 1),
+        ("s + s", 2 + 20),
+        ("[s, s]", 12),
+        ("true || xs.all(x, x > 0)", 0),
+    ],
+)
+def test_costs_are_upstreams(expression: str, expected: int) -> None:
+    assert cost(expression, self={"a": 1}, xs=[1, 2, 3], s="a" * 100) == expected
+
+
+def test_a_loop_over_more_than_ten_thousand_turns_is_no_trouble() -> None:
+    assert evaluated("xs.all(a, xs.all(b, a + b >= 0))", xs=list(range(300))) is True
+
+
+def test_a_call_stops_at_its_own_limit_and_at_what_is_left_for_all() -> None:
+    program = ENVIRONMENT.compile("xs.all(a, xs.all(b, xs.all(c, a + b + c >= 0)))")
+    values = {"xs": list(range(200))}
+    budget = Budget(PLENTY)
+    with pytest.raises(CostLimitExceeded, match="operation cancelled: actual cost limit exceeded"):
+        program.evaluate(values, budget)
+    assert budget.left == PLENTY - 1_000_000
+    with pytest.raises(OutOfBudget):
+        program.evaluate(values, Budget(1000))
+
+
+def test_no_error_absorber_absorbs_the_limit() -> None:
+    program = ENVIRONMENT.compile(
+        "true || xs.all(a, true) ? xs.exists(a, xs.all(b, xs.all(c, true)) && false) || true : true"
+    )
+    with pytest.raises(CostLimitExceeded):
+        program.evaluate({"xs": list(range(1000))}, Budget(PLENTY))
+
+
+def test_what_it_may_cost_is_known_before_it_runs_from_bounds() -> None:
+    bounded = Environment({"xs": list_of(STRING.bounded(10), 5), "unbounded": list_of(STRING)})
+    assert bounded.compile("xs.all(x, x == 'abc')").estimate.most == 2 + 5 * (3 + 1 + 1)
+    assert bounded.compile("unbounded.all(x, x == 'abc')").estimate.most == 2**64 - 1

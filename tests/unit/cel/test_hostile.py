@@ -1,0 +1,97 @@
+"""Forty expressions that want to take the server down: each is refused when it is written, or stopped by its budget.
+
+A loop that ran as long as it likes would not end within the suite's patience, and memory is held to a limit here.
+"""
+
+import resource
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from kybern.cel import DYN, Budget, CompileFailed, CostLimitExceeded, Environment, EvaluationError
+
+ENVIRONMENT = Environment({"xs": DYN, "s": DYN})
+VALUES: dict[str, Any] = {"xs": list(range(1000)), "s": "a" * 1_000_000}
+MEMORY_BYTES_MORE = 512 * 1024 * 1024
+
+DOUBLED = "{}" + "".join(f"cel.bind(v{i + 1}, v{i} + v{i}, " for i in range(40)) + "v40.size()" + ")" * 41
+PAIRED = "cel.bind(v0, [1], " + "".join(f"cel.bind(v{i + 1}, [v{i}, v{i}], " for i in range(40)) + "{}" + ")" * 41
+NESTED = "xs.map(a, {})"
+
+HOSTILE = {
+    "loops in loops": "xs.all(a, xs.all(b, xs.all(c, xs.all(d, true))))",
+    "loops that build": "xs.map(a, xs.map(b, xs.map(c, [a, b, c])))",
+    "loops over pairs": "xs.all(i, a, xs.all(j, b, xs.all(k, c, true)))",
+    "transforms of transforms": "xs.transformList(i, a, xs.transformList(j, b, xs.transformList(k, c, a)))",
+    "maps of maps": "xs.transformMap(i, a, xs.transformMap(j, b, xs.transformMap(k, c, a)))",
+    "exists that never finds": "xs.exists(a, xs.exists(b, xs.exists(c, false)))",
+    "errors swallowed for ever": "xs.exists(a, xs.exists(b, xs.exists(c, 1 / 0 == 1)))",
+    "exists_one of many": "xs.exists_one(a, xs.exists_one(b, xs.exists_one(c, true)))",
+    "filters of filters": "xs.filter(a, xs.filter(b, xs.filter(c, true).size() > 0).size() > 0)",
+    "a list doubled forty times": DOUBLED.format("cel.bind(v0, [1], "),
+    "a text doubled forty times": DOUBLED.format("cel.bind(v0, 'aaaaaaaaaa', "),
+    "bytes doubled forty times": DOUBLED.format("cel.bind(v0, b'aaaaaaaaaa', "),
+    "a tree of shared leaves compared": PAIRED.format("v40 == v39 || v40 == [v39, v39]"),
+    "a tree of shared leaves sought": PAIRED.format("[v39, v39] in [v40]"),
+    "a tree of shared leaves shown": PAIRED.format("'%s'.format([v40])"),
+    "a tree of shared leaves as a set": PAIRED.format("sets.equivalent([v40], [[v39, v39]])"),
+    "a text replaced by longer ones": "s.replace('a', s)",
+    "an empty text replaced": "s.replace('', s)",
+    "texts of unknown type doubled": "cel.bind(v0, dyn(s), " + "".join(f"cel.bind(v{i + 1}, v{i} + v{i}, " for i in range(30)) + "v30 == v30" + ")" * 31,
+    "a text joined with itself": "xs.map(a, s).join(s)",
+    "a text shown often": "'%s%s%s%s%s%s%s%s%s%s%s%s'.format([s, s, s, s, s, s, s, s, s, s, s, s])",
+    "texts shown in lists": "'%s'.format([xs.map(a, s)])",
+    "wide hexadecimals": "xs.all(a, '%x'.format([s]).size() > 0)",
+    "a catastrophic pattern": "s.matches('(a+)+$') && s.matches('(a|aa)+$') && s.matches('(.*)*b')",
+    "a pattern of many repeats": "s.matches('(((a{1,100}){1,100}){1,100})')",
+    "a large pattern": f"s.matches('{'(a?){100}' * 20}')",
+    "a pattern made at run time": "s.matches(s)",
+    "patterns in loops": "xs.all(a, xs.all(b, s.matches('a.*b')))",
+    "find in loops": "xs.map(a, s.findAll('a')).size()",
+    "a text split into characters": "xs.map(a, s.split('')).size()",
+    "contains in loops": "xs.exists(a, s.contains('aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab'))",
+    "lookups in long lists": "xs.all(a, xs.all(b, a in xs))",
+    "sets of long lists": "xs.all(a, sets.equivalent(xs, xs))",
+    "sums in loops": "xs.all(a, xs.all(b, xs.sum() > 0))",
+    "authorizer-like chains": NESTED.format(NESTED.format(NESTED.format("quantity('1').add(1)"))),
+    "brackets": "(" * 100_000,
+    "deep lists": "[" * 5000 + "]" * 5000,
+    "deep negation": "!" * 10_000 + "true",
+    "deep selects": "xs" + ".a" * 10_000,
+    "deep sums": "1" + " + 1" * 10_000,
+    "a long text": "'" + "a" * 200_000 + "'",
+    "a huge number": "1" * 5000,
+    "a huge duration": f"duration('{'9' * 5000}h')",
+    "quantities of many digits": f"quantity('{'9' * 100_000}')",
+    "a semantic version of many digits": f"semver('{'9' * 5000}.1.1')",
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def little_memory() -> Iterator[None]:
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    with open("/proc/self/statm") as statm:
+        pages = int(statm.read().split()[0])
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + MEMORY_BYTES_MORE, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_expression_is_refused_or_stopped(name: str) -> None:
+    try:
+        program = ENVIRONMENT.compile(HOSTILE[name])
+    except CompileFailed as refused:
+        assert len(str(refused)) < 1_000_000
+        return
+    budget = Budget(10_000_000)
+    try:
+        program.evaluate(VALUES, budget)
+    except (EvaluationError, CostLimitExceeded):
+        pass
+    assert budget.left >= 9_000_000, "a call costs a million at most"
+
+
+def test_there_are_forty_of_them() -> None:
+    assert len(HOSTILE) >= 40
