@@ -127,7 +127,7 @@ State = dict[str, tuple[int, str]]
 async def recorded(store: Store, seed: int, operations: int) -> tuple[list[Answer], list[State]]:
     """The answers, and the state after every version according to a watch of the store from the beginning."""
     machine = await open_machine(store, RESOURCES, SystemClock(), Ids(seed))
-    history = History(ApiServer(machine, RESOURCES, authenticate=admin, authorizer=Everything()), random.Random(seed))
+    history = History(ApiServer(machine, authenticate=admin, authorizer=Everything()), random.Random(seed))
     await asyncio.gather(*(history.client(operations // CLIENTS) for _ in range(CLIENTS)))
     states: list[State] = [{}]
     for change in await store.changes("/registry/configmaps/", after=0):

@@ -38,7 +38,7 @@ async def test_forty_watchers_miss_nothing_and_repeat_nothing() -> None:
     rng = random.Random(7)
     store = MemoryStore()
     machine = await open_machine(store, RESOURCES, SystemClock(), Ids(7))
-    server = ApiServer(machine, RESOURCES, authenticate=admin, authorizer=Everything())
+    server = ApiServer(machine, authenticate=admin, authorizer=Everything())
     watches: list[tuple[str, str, int, asyncio.Task[list[Told]]]] = []
     for number in range(WRITES):
         await write(server, rng)

@@ -23,6 +23,12 @@ class Kind:
     namespaced: bool
     verbs: tuple[str, ...]
     subresources: tuple[Subresource, ...] = ()
+    listed_as: str = ""
+    """The kind of a list, where it is not simply named after the kind of its items."""
+
+    @property
+    def list_kind(self) -> str:
+        return self.listed_as or f"{self.kind}List"
 
     @property
     def api_version(self) -> str:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import msgspec
 
+from kybern.api.custom import is_custom
 from kybern.api.meta_v1 import ObjectMeta
 from kybern.api.shape import NO_SHAPE, Quantity, Shape
 
@@ -28,6 +29,7 @@ class Node:
         "form",
         "items",
         "keys",
+        "open",
         "replaces",
         "scalar",
         "shape",
@@ -44,7 +46,10 @@ class Node:
         fields: Callable[[], Mapping[str, "Node"]] | None = None,
         struct: type[Any] | None = None,
         scalar: Any = None,
+        open: bool = False,
     ) -> None:
+        self.open = open
+        """A struct that may have fields besides the ones that are known."""
         self.form: Form = form
         self.shape = shape
         self.items = items
@@ -116,9 +121,11 @@ _fields_of: dict[type[Any], Mapping[str, Node]] = {}
 
 
 def of(struct: type[Any]) -> Node:
-    """The schema of a generated type."""
+    """The schema of a generated type, or of a custom one."""
     found = _roots.get(struct)
     if found is None:
+        if is_custom(struct) and struct.node is not None:
+            return struct.node
         found = _roots[struct] = _struct(struct, NO_SHAPE)
     return found
 
@@ -181,7 +188,7 @@ SCALARS: Mapping[str, type[Any]] = {"string": str, "integer": int, "number": flo
 
 
 def of_openapi(schema: Mapping[str, Any]) -> Node:
-    """The schema of a custom resource: a structural OpenAPI v3 schema, as JSON."""
+    """A part of a custom resource: a structural OpenAPI v3 schema, as JSON."""
     shape = Shape(
         list_type=schema.get("x-kubernetes-list-type"),
         map_keys=tuple(schema.get("x-kubernetes-list-map-keys", ())),
@@ -192,26 +199,28 @@ def of_openapi(schema: Mapping[str, Any]) -> Node:
         return Node("scalar", shape=shape, scalar=int | str)
     if kind == "array":
         return Node("list", shape=shape, items=of_openapi(schema.get("items", {})))
-    if kind == "object" and "properties" in schema:
-        properties: Mapping[str, Any] = schema["properties"]
-        return Node("struct", shape=shape, fields=lambda: _openapi_fields(properties))
-    if kind == "object":
-        values = schema.get("additionalProperties")
-        return Node("map", shape=shape, items=of_openapi(values) if isinstance(values, Mapping) else ANY)
     if kind in SCALARS:
         return Node("scalar", shape=shape, scalar=SCALARS[kind])
-    return Node("any", shape=shape)
+    values = schema.get("additionalProperties")
+    if values and "properties" not in schema:
+        return Node("map", shape=shape, items=of_openapi(values) if isinstance(values, Mapping) else ANY)
+    keeps = bool(schema.get("x-kubernetes-preserve-unknown-fields"))
+    if kind != "object" and "properties" not in schema:
+        return Node("any", shape=shape)
+    properties: Mapping[str, Any] = schema.get("properties", {})
+    embedded = bool(schema.get("x-kubernetes-embedded-resource"))
+    if keeps and not properties and not embedded:
+        return Node("map", shape=shape, items=ANY)
+    return Node("struct", shape=shape, fields=lambda: _openapi_fields(properties, embedded), open=keeps)
 
 
-def _openapi_fields(properties: Mapping[str, Any]) -> Mapping[str, Node]:
+def _openapi_fields(properties: Mapping[str, Any], embedded: bool) -> Mapping[str, Node]:
     found = {key: of_openapi(value) for key, value in properties.items()}
     for node in found.values():
         node.always = False
-    return found
+    return {**found, **of(PartialObjectMetadata).fields} if embedded else found
 
 
 def of_custom_resource(schema: Mapping[str, Any]) -> Node:
     """The whole of a custom resource: its own schema, and the metadata that every object has."""
-    own = of_openapi({"type": "object", "properties": {}, **schema})
-    common = of(PartialObjectMetadata).fields
-    return Node("struct", fields=lambda: {**own.fields, **common})
+    return of_openapi({"type": "object", "properties": {}, **schema, "x-kubernetes-embedded-resource": True})

@@ -50,9 +50,9 @@ def from_value(
 ) -> tuple[T, list[str]]:
     node = schema.of(wanted)
     try:
-        if not _is_plain(node, value):
+        if not is_plain(node, value):
             problems = problems + [f'unknown field "{path}"' for path in unknown_fields(node, value)] if check else []
-            value, body = normal(node, value), None
+            value, body = normal(node, pruned(node, value)), None
         obj = codec.decode(wanted, body) if body is not None else codec.from_builtins(wanted, value)
     except msgspec.ValidationError as error:
         raise Malformed(unmarshal_error(wanted, value, str(error))) from None
@@ -88,7 +88,7 @@ def depth(value: Any) -> int:
 # --- unknown fields and times -----------------------------------------------------------------------------------------
 
 
-def _is_plain(node: Node, value: Any) -> bool:
+def is_plain(node: Node, value: Any) -> bool:
     """Whether every field is known and every time is written as this server writes it."""
     if node.form == "struct":
         if type(value) is not dict:
@@ -97,10 +97,12 @@ def _is_plain(node: Node, value: Any) -> bool:
         for key, item in value.items():
             child = fields.get(key)
             if child is None:
+                if node.open:
+                    continue
                 return False
             kind = type(item)
             if kind is dict or kind is list:
-                if not _is_plain(child, item):
+                if not is_plain(child, item):
                     return False
             elif child.time and kind is str and not times.is_normal(item, child.time == "micro"):
                 return False
@@ -109,8 +111,8 @@ def _is_plain(node: Node, value: Any) -> bool:
     if items is None or items.form in ("scalar", "any"):
         return True
     if type(value) is dict and node.form == "map":
-        return all(_is_plain(items, item) for item in value.values())
-    return type(value) is not list or all(_is_plain(items, item) for item in value)
+        return all(is_plain(items, item) for item in value.values())
+    return type(value) is not list or all(is_plain(items, item) for item in value)
 
 
 def unknown_fields(node: Node, value: Any, at: str = "") -> Iterator[str]:
@@ -119,12 +121,25 @@ def unknown_fields(node: Node, value: Any, at: str = "") -> Iterator[str]:
         for key, item in value.items():
             path = f"{at}.{key}" if at else key
             if node.form == "struct" and key not in node.fields:
-                yield path
+                if not node.open:
+                    yield path
             else:
                 yield from unknown_fields(node.child(key), item, path)
     elif isinstance(value, list) and node.form == "list":
         for index, item in enumerate(value):
             yield from unknown_fields(node.item, item, f"{at}[{index}]")
+
+
+def pruned(node: Node, value: Any) -> Any:
+    """The value without the fields that the schema does not have; the value itself where there are none."""
+    if isinstance(value, dict) and node.form in ("struct", "map"):
+        known = node.fields if node.form == "struct" and not node.open else None
+        found = {key: pruned(node.child(key), item) for key, item in value.items() if known is None or key in known}
+        return found if len(found) < len(value) or any(found[key] is not value[key] for key in found) else value
+    if isinstance(value, list) and node.form == "list":
+        items = [pruned(node.item, item) for item in value]
+        return items if any(new is not old for new, old in zip(items, value, strict=True)) else value
+    return value
 
 
 # --- repeated fields --------------------------------------------------------------------------------------------------

@@ -67,6 +67,12 @@ class Audience:
             return ""
         return values(item, self.resource)(field)
 
+    def end(self) -> None:
+        for here in self._groups.values():
+            for group in here.values():
+                for watcher in tuple(group.watchers):
+                    watcher.finish()
+
     @property
     def size(self) -> int:
         return sum(len(group.watchers) for here in self._groups.values() for group in here.values())

@@ -35,7 +35,7 @@ async def listed(
     kind: Kind, meta: Mapping[str, Any], served: Sequence[bytes], *, metadata_only: bool = False
 ) -> list[bytes]:
     """A list's body, in pieces."""
-    names = METADATA_LIST if metadata_only else (kind.api_version, f"{kind.kind}List")
+    names = METADATA_LIST if metadata_only else (kind.api_version, kind.list_kind)
     message = METADATA if metadata_only else message_of(kind.api_version, kind.kind) or ""
     pieces = [block(LIST_META, encode_fields(meta, "meta_v1.ListMeta"))]
     for first in range(0, len(served), ITEMS_AT_ONCE):

@@ -3,6 +3,7 @@
 from typing import Any
 
 from kybern.api import protobuf
+from kybern.api.custom import is_custom
 from kybern.api.errors import BadRequest, RequestEntityTooLarge, UnsupportedMediaType
 from kybern.api.go_messages import go_name
 from kybern.api.kind import Kind
@@ -12,7 +13,7 @@ from kybern.api.strict import Malformed, cannot_be_handled, decode, decode_value
 from kybern.api.yaml import NotYaml
 from kybern.api.yaml import parse as parse_yaml
 from kybern.apiserver.binary import PROTOBUF
-from kybern.apiserver.formats import JSON, MEDIA, YAML
+from kybern.apiserver.formats import JSON, MEDIA, TEXT, YAML
 from kybern.apiserver.options import Writing
 from kybern.registry.resource import Obj
 from kybern.web.http import BodyTooLarge, Request
@@ -22,6 +23,7 @@ LIMIT = 3 * 1024 * 1024
 SERVED = {(kind.api_version, kind.kind) for kind in KINDS}
 FORMER = {"Eviction": ("Eviction", "policy/v1beta1")}  # what an older `kubectl drain` sends; upstream takes it too
 SCHEME = "pkg/api/legacyscheme/scheme.go:30"  # messages of upstream name the place that knows the kinds
+WRONG_VERSION = "the API version in the data ({}) does not match the expected API version ({})"
 NO_KIND = "couldn't get version/kind"
 NAMES_IN_GO = r'struct { APIVersion string "json:\"apiVersion,omitempty\""; Kind string "json:\"kind,omitempty\"" }'
 YAML_BYTES_MAX = 1024 * 1024  # reading YAML takes a hundred times as long as JSON
@@ -57,12 +59,14 @@ def object_in(body: bytes, media: str, kind: Kind, writing: Writing) -> Obj:
         elif media in YAML_TYPES:
             value, repeated = from_yaml(body)
             obj, problems = decode_value(kind.type, value, check, repeated)
-        elif media == PROTOBUF:  # what it does not know was dropped, as upstream drops it
+        elif media == PROTOBUF and not is_custom(kind.type):  # what it does not know was dropped, as upstream drops it
             obj, problems = decode_value(kind.type, protobuf.decode(body), False)
         else:
-            raise unsupported(MEDIA)
+            raise unsupported(TEXT if is_custom(kind.type) else MEDIA)
     except Malformed as error:
         raise refusal(body, media, kind, error) from None
+    if is_custom(kind.type) and not obj["kind"]:
+        raise unrecognized(kind.kind, f"Object 'Kind' is missing in '{body.decode(errors='replace')}'", body)
     check_kind(*names_of(obj), kind)
     if problems:
         mind(problems, kind, writing)
@@ -107,6 +111,10 @@ def check_kind(sent_kind: str, sent_version: str, kind: Kind) -> None:
     sent_kind, sent_version = sent_kind or kind.kind, sent_version or kind.api_version
     if (sent_kind, sent_version) in ((kind.kind, kind.api_version), FORMER.get(kind.kind)):
         return
+    if is_custom(kind.type):
+        if sent_version != kind.api_version:
+            raise BadRequest(WRONG_VERSION.format(sent_version, kind.api_version))
+        return  # that a custom object is of its kind is a rule among its kind's own
     group, _, version = sent_version.rpartition("/")
     if (sent_version, sent_kind) not in SERVED:
         why = f'no kind "{sent_kind}" is registered for version "{sent_version}" in scheme "{SCHEME}"'
@@ -115,9 +123,7 @@ def check_kind(sent_kind: str, sent_version: str, kind: Kind) -> None:
         package = kind.group.partition(".")[0] or "core"
         why = f"converting ({version}.{sent_kind}) to ({package}.{kind.kind}): unknown conversion"
         raise cannot_be_handled(sent_kind, version, why, kind.kind)
-    raise BadRequest(
-        f"the API version in the data ({sent_version}) does not match the expected API version ({kind.api_version})"
-    )
+    raise BadRequest(WRONG_VERSION.format(sent_version, kind.api_version))
 
 
 def names_of(obj: Any) -> tuple[str, str]:

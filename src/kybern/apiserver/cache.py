@@ -60,18 +60,34 @@ class Cache:
         """The revision of the last change here."""
         self.on_event: list[Callable[[Event], None]] = []
         self._convert = convert
+        self._loading: list[Change] | None = None
+        """What happens while the past is still being read."""
+        self._unsubscribe: Callable[[], None] = lambda: None
         self.audience = Audience(resource)
         self._snapshots: dict[int, Snapshot] = {}
 
+    def follow(self) -> None:
+        """Miss nothing from now on; `load` comes next."""
+        self._loading = []
+        self._unsubscribe = self.store.subscribe(self.prefix, self._take)
+
     def load(self, entries: Sequence[Entry], history: Sequence[Change], oldest: int) -> None:
-        """Take over the state, and the changes after `oldest` that led to it; then follow."""
+        """Take over the state, and the changes after `oldest` that led to it; then what has happened meanwhile."""
         self.items = {entry.key: self._item(entry.key, entry.value, entry.created, entry.revision) for entry in entries}
         self.keys = sorted(self.items)
         self.events = [self._event_of_the_past(change) for change in history]
         self.oldest = oldest
         self.changed = max((entry.revision for entry in entries), default=0)
         self.changed = max(self.changed, self.events[-1].revision if self.events else 0)
-        self.store.subscribe(self.prefix, self._take)
+        missed = [change for change in self._loading or () if change.revision > self.changed]
+        self._loading = None
+        if missed:
+            self._take(missed)
+
+    def close(self) -> None:
+        """Follow no longer; every watch ends when its client has read what there is."""
+        self._unsubscribe()
+        self.audience.end()
 
     def _event_of_the_past(self, change: Change) -> Event:
         old = change.previous
@@ -86,6 +102,9 @@ class Cache:
         return Item(key, namespace, name, self._convert(value) if self._convert else value, created, revision)
 
     def _take(self, changes: Sequence[Change]) -> None:
+        if self._loading is not None:
+            self._loading += changes
+            return
         for change in changes:
             event = self._apply(change)
             self.events.append(event)

@@ -64,6 +64,8 @@ class Dispatch:
         if request.attributes.subresource:
             return await self._part(request, resource)
         at = request.attributes
+        if resource.deprecation:
+            request.warnings.append(resource.deprecation)
         found = VERBS.get(at.verb)
         storage = self.machine.storages.get((at.group, at.version, at.resource))
         self._check_scope(request, resource)

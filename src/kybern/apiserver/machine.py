@@ -1,22 +1,25 @@
 """What every verb works with: the store, the clock, identity, the admission plugins, and a storage for each resource."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 
 from kybern.aio.clock import Clock, rfc3339
 from kybern.aio.ids import Ids
 from kybern.apiserver.admission.plugin import Plugin
 from kybern.apiserver.request import Admission, AdmissionPlugin, ReservingPlugin
-from kybern.apiserver.storage import GroupVersionResource, Storage
+from kybern.apiserver.storage import GroupVersionResource, Storage, key_of
+from kybern.registry.resource import Resource
 from kybern.store.interface import Store
 
 
 @dataclass(slots=True)
 class Machine:
     store: Store
-    storages: Mapping[GroupVersionResource, Storage]
+    storages: dict[GroupVersionResource, Storage]
     clock: Clock
     ids: Ids
+    served: dict[GroupVersionResource, Resource] = field(default_factory=dict)
+    """What has an address: these two tables alone say so, and custom kinds come and go in them."""
     plugins: Sequence[AdmissionPlugin] = ()
     admitting: Sequence[AdmissionPlugin] = ()
     validating: Sequence[AdmissionPlugin] = ()
@@ -29,6 +32,18 @@ class Machine:
         self.admitting = [plugin for plugin in plugins if does(plugin, "admit")]
         self.validating = [plugin for plugin in plugins if does(plugin, "validate")]
         self.reserving = [plugin for plugin in plugins if isinstance(plugin, ReservingPlugin)]
+
+    def resources(self) -> Iterable[Resource]:
+        return self.served.values()
+
+    def install(self, storage: Storage) -> None:
+        key = key_of(storage.resource)
+        self.served[key], self.storages[key] = storage.resource, storage
+
+    def remove(self, storage: Storage) -> None:
+        key = key_of(storage.resource)
+        if self.storages.get(key) is storage:
+            del self.served[key], self.storages[key]
 
     def now(self) -> str:
         """The second that it is, as objects carry it; put into words once."""

@@ -1,10 +1,10 @@
-"""An object's metadata, whichever form the object has: a Struct's attribute, or a part of a custom resource's dict."""
+"""An object's metadata, whichever form the object has: a Struct, or a custom object."""
 
 from typing import Any
 
 from msgspec import structs
 
-from kybern.api.codec import from_builtins, to_builtins
+from kybern.api.custom import CustomObject
 from kybern.api.errors import About
 from kybern.api.meta_v1 import ObjectMeta
 from kybern.registry.resource import Obj, Resource
@@ -13,17 +13,14 @@ replace = structs.replace
 
 
 def meta_of(obj: Obj) -> ObjectMeta:
-    if isinstance(obj, dict):
-        return from_builtins(ObjectMeta, obj.get("metadata") or {})
     meta: ObjectMeta = obj.metadata
     return meta
 
 
 def with_meta(obj: Obj, meta: ObjectMeta) -> Obj:
-    if isinstance(obj, dict):
-        head = {"kind": obj.get("kind"), "apiVersion": obj.get("apiVersion"), "metadata": to_builtins(meta)}
-        return head | {key: value for key, value in obj.items() if key not in head}
-    return obj if obj.metadata is meta else replace(obj, metadata=meta)
+    if obj.metadata is meta:
+        return obj
+    return obj.changed(metadata=meta) if isinstance(obj, CustomObject) else replace(obj, metadata=meta)
 
 
 def changed_meta(obj: Obj, **changes: Any) -> Obj:

@@ -31,25 +31,24 @@ KEPT_MAX = 2048  # objects kept decoded: the namespaces, accounts and roles in u
 
 
 class ClusterObjects:
-    def __init__(self, machine: Machine, resources: Callable[[], Iterable[Resource]]) -> None:
+    def __init__(self, machine: Machine) -> None:
         self.machine = machine
-        self._resources = resources
         self._kept: deque[Item] = deque(maxlen=KEPT_MAX)
         self._by_type: dict[type[Any], Storage] = {}
         for storage in machine.storages.values():
             self._by_type.setdefault(storage.resource.kind.type, storage)
 
     def get(self, type: type[T], name: str, namespace: str = "") -> T | None:
-        item = self._by_type[type].cache.get(namespace, name)
+        item = self._storage(type).cache.get(namespace, name)
         return None if item is None else self._object(type, item)
 
     def list(self, type: type[T], namespace: str | None = None) -> Sequence[T]:
-        storage = self._by_type[type]
+        storage = self._storage(type)
         page = storage.cache.page(Selection(storage.resource, namespace or ""))
         return [decode(type, item.served) for item in page.items]
 
     async def create(self, obj: T) -> T:
-        storage = self._by_type[type(obj)]
+        storage = self._storage(type(obj))
         written = await create(self.machine, storage, obj, meta_of(obj).namespace or "", writing())
         return decode(type(obj), written.served)
 
@@ -57,13 +56,13 @@ class ClusterObjects:
         return await self._rewrite(obj, writing(), lambda old: obj)
 
     async def update_status(self, obj: T) -> T:
-        status = next(sub for sub in self._by_type[type(obj)].resource.subresources if sub.name == "status")
+        status = next(sub for sub in self._storage(type(obj)).resource.subresources if sub.name == "status")
         how = writing()
         how.subresource = "status"
         return await self._rewrite(obj, how, lambda old: put_back(status, old, obj))
 
     async def _rewrite(self, obj: T, how: Writing, changed: Callable[[Obj], Obj]) -> T:
-        storage, meta = self._by_type[type(obj)], meta_of(obj)
+        storage, meta = self._storage(type(obj)), meta_of(obj)
         name = meta.name or ""
 
         def change(old: Obj) -> Obj:
@@ -75,10 +74,16 @@ class ClusterObjects:
 
     async def delete(self, type: type[Any], name: str, namespace: str = "", *, uid: str = "") -> None:
         options = DeleteOptions(preconditions=Preconditions(uid=uid or None))
-        await delete(self.machine, self._by_type[type], namespace, name, options, writing())
+        await delete(self.machine, self._storage(type), namespace, name, options, writing())
+
+    def _storage(self, type: type[Any]) -> Storage:
+        found = self._by_type.get(type)
+        if found is None:  # a custom kind, that may be gone tomorrow
+            found = next(known for known in self.machine.storages.values() if known.resource.kind.type is type)
+        return found
 
     def resources(self) -> Iterable[Resource]:
-        return self._resources()
+        return self.machine.resources()
 
     def on_change(self, type: type[Any], call: Callable[[Any, Any], None], *, part: type[Any] | None = None) -> None:
         def told(event: Event) -> None:
@@ -89,7 +94,7 @@ class ClusterObjects:
             old, new = event.old, event.new
             call(old and decode(part or type, old.value), new and decode(part or type, new.value))
 
-        self._by_type[type].cache.on_event.append(told if part is None else told_part)
+        self._storage(type).cache.on_event.append(told if part is None else told_part)
 
     def _object(self, type_: type[T], item: Item) -> T:
         """An item as its Struct; kept on the item, for these parts look at the same few objects all the time. Only the

@@ -1,8 +1,8 @@
 """The API server, put together: one handler for web requests.
 
     machine = await open_machine(store, RESOURCES, clock, ids)
-    objects = ClusterObjects(machine, lambda: RESOURCES)
-    server = ApiServer(machine, RESOURCES, authenticate=..., authorizer=..., plugins=..., creators=..., connections=...,
+    objects = ClusterObjects(machine)
+    server = ApiServer(machine, authenticate=..., authorizer=..., plugins=..., creators=..., connections=...,
                        paths=..., documents=...)
     await serve(server, ...)            # kybern.web
     await server.run()                  # beside it: forgets old revisions, until cancelled
@@ -34,7 +34,7 @@ from kybern.apiserver.layers.understand import Understand
 from kybern.apiserver.machine import Machine
 from kybern.apiserver.metrics import Metrics
 from kybern.apiserver.request import AdmissionPlugin, Authorizer, Layer
-from kybern.apiserver.storage import GroupVersionResource, key_of, load_caches, storages_for
+from kybern.apiserver.storage import key_of, load_caches, storages_for
 from kybern.apiserver.warning import warned
 from kybern.registry.resource import Resource
 from kybern.store.interface import Store
@@ -43,16 +43,16 @@ from kybern.web.http import Request, Response
 
 async def open_machine(store: Store, resources: Iterable[Resource], clock: Clock, ids: Ids) -> Machine:
     """Everything in memory that is in the store, for these resources."""
-    storages = storages_for(resources, store)
+    known = list(resources)
+    storages = storages_for(known, store)
     await load_caches(list(storages.values()), store)
-    return Machine(store, storages, clock, ids)
+    return Machine(store, storages, clock, ids, served={key_of(resource): resource for resource in known})
 
 
 class ApiServer:
     def __init__(
         self,
         machine: Machine,
-        resources: Iterable[Resource],
         *,
         authenticate: Authenticate,
         authorizer: Authorizer,
@@ -70,8 +70,7 @@ class ApiServer:
         machine.use(plugins)
         self.machine = machine
         self.metrics = Metrics()
-        self.served: dict[GroupVersionResource, Resource] = {key_of(resource): resource for resource in resources}
-        self.understand = Understand(self.served.get)
+        self.understand = Understand(machine.served.get)
         self.compaction = Compaction(machine)
         health = Health({"ping": well, "store": self._store_is_well, **(checks or {})})
         dispatch = Dispatch(

@@ -7,7 +7,10 @@ and have a cache of their own, in their own version.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from kybern.api.codec import decode, encode
+from kybern.api.custom import CustomObject
 from kybern.api.errors import About
 from kybern.apiserver.cache import Cache
 from kybern.apiserver.meta import at_revision, changed_meta, meta_of
@@ -27,7 +30,9 @@ class Storage:
         self.cache = Cache(resource, store, convert)
 
     def _converted(self, value: bytes) -> bytes:
-        return encode(self.resource.from_storage(decode(self.stored_type, value)))
+        stored = decode(self.stored_type, value)
+        read = self.resource.from_storage(stored)
+        return value if read is stored else encode(read)
 
     def load(self, entry: Entry) -> Obj:
         """A stored entry as the object that it was, at its resource version."""
@@ -39,6 +44,13 @@ class Storage:
             obj = changed_meta(obj, resource_version=None)
         return encode(self.resource.to_storage(obj))
 
+    def is_stored(self, obj: Obj, value: bytes) -> bool:
+        """Whether this is what the store has; of a custom object, in whatever order its writer put the fields."""
+        new = self.dump(obj)
+        return new == value or (
+            len(new) == len(value) and isinstance(obj, CustomObject) and ordered(new) == ordered(value)
+        )
+
     def encode(self, obj: Obj) -> bytes:
         """The object as this version has it, without a resource version: to be spliced and sent."""
         return encode(obj if meta_of(obj).resource_version is None else changed_meta(obj, resource_version=None))
@@ -46,6 +58,10 @@ class Storage:
     def about(self, name: str = "") -> About:
         kind = self.resource.kind
         return About(resource=kind.plural, group=kind.group, name=name, kind=kind.kind)
+
+
+def ordered(value: bytes) -> bytes:
+    return msgspec.json.encode(msgspec.json.decode(value), order="sorted")
 
 
 def storages_for(resources: Iterable[Resource], store: Store) -> dict[GroupVersionResource, Storage]:
@@ -69,8 +85,18 @@ def key_of(resource: Resource) -> GroupVersionResource:
     return kind.group, kind.version, kind.plural
 
 
+async def load_cache(storage: Storage, store: Store) -> None:
+    """Fill a cache with the store's present and its history; it follows it from then on."""
+    cache = storage.cache
+    cache.follow()
+    oldest = store.oldest
+    history = await store.changes(cache.prefix, after=oldest)
+    entries, _ = await store.list(cache.prefix)
+    cache.load(entries, history, oldest)
+
+
 async def load_caches(storages: Sequence[Storage], store: Store) -> None:
-    """Fill every cache with the store's present and its history; they follow it from then on."""
+    """The same for all that is built in, in one look at the store's history."""
     histories: dict[str, list[Change]] = {storage.cache.prefix: [] for storage in storages}
     for change in await store.changes("/", after=store.oldest):
         for prefix in prefixes_of(change.key):
@@ -78,6 +104,7 @@ async def load_caches(storages: Sequence[Storage], store: Store) -> None:
                 histories[prefix].append(change)
     for storage in storages:
         cache = storage.cache
+        cache.follow()
         entries, _ = await store.list(cache.prefix)
         cache.load(entries, histories[cache.prefix], store.oldest)
 

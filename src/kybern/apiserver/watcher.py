@@ -22,10 +22,12 @@ BYTES_MAX = 16 * 1024 * 1024  # what one slow client may hold of the server's me
 class Watcher:
     """One client's buffer."""
 
-    __slots__ = ("_bytes", "_close", "_frames", "_waiter", "cut")
+    __slots__ = ("_bytes", "_close", "_frames", "_waiter", "cut", "finished")
 
     def __init__(self, close: Callable[["Watcher"], None]) -> None:
         self.cut = False
+        self.finished = False
+        """Nothing will be added any more."""
         self._close = close
         self._frames: list[bytes] = []
         self._bytes = 0
@@ -44,6 +46,11 @@ class Watcher:
         self.cut = True
         self._frames.clear()
         self.close()
+        self.wake()
+
+    def finish(self) -> None:
+        """There is nothing more to watch: it ends when everything is read."""
+        self.finished = True
         self.wake()
 
     def wake(self) -> None:

@@ -76,11 +76,18 @@ async def create_once(machine: Machine, storage: Storage, sent: Obj, namespace: 
     with reserved(machine, admission) as outcome:
         await admit(machine, admission)
         obj = resource.on_create(admission.object)
-        wrong = [*validate_metadata(meta_of(obj), resource.kind.namespaced, resource.validate_name)]
+        wrong = [
+            *validate_metadata(
+                meta_of(obj),
+                resource.kind.namespaced,
+                resource.validate_name,
+                own_finalizers=resource.own_finalizers,
+            )
+        ]
         wrong += resource.validate(obj)
         if wrong:
             raise invalid(storage.about(name), wrong)
-        writing.warnings += resource.warnings(obj)
+        writing.warnings += resource.warnings(obj, None)
         admission.object = obj
         await validate(machine, admission)
         obj = track(storage, obj, None, writing, machine.now())
@@ -185,14 +192,14 @@ async def rewrite_once(
         await admit(machine, admission)
         new = admission.object if writing.subresource else resource.on_update(admission.object, old)
         new = with_generation(resource.generation, new, old)
-        wrong = [*validate_metadata_update(meta_of(new), meta_of(old))]
+        wrong = [*validate_metadata_update(meta_of(new), meta_of(old), own_finalizers=resource.own_finalizers)]
         if check is not None:
             wrong += check(new, old)
         else:
             wrong += resource.validate_update(new, old) if resource.validate_update else resource.validate(new)
         if wrong:
             raise invalid(storage.about(name), wrong)
-        writing.warnings += resource.warnings(new)
+        writing.warnings += resource.warnings(new, old)
         admission.object = new
         await validate(machine, admission)
         if is_unchanged(storage, new, old, head, writing):
@@ -211,7 +218,7 @@ def is_unchanged(storage: Storage, new: Obj, old: Obj, head: Entry, writing: Wri
     """Whether the write would store what is there already; who owns it changes only by server-side apply."""
     if writing.operation != "Apply" and not meta_of(new).managed_fields:
         new = changed_meta(new, managed_fields=meta_of(old).managed_fields)
-    return storage.dump(new) == head.value and not is_finished(storage, new, old)
+    return storage.is_stored(new, head.value) and not is_finished(storage, new, old)
 
 
 def kept_meta(new: Obj, old: Obj) -> Obj:

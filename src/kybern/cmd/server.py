@@ -21,6 +21,7 @@ from kybern.apiserver.bootstrap.cluster import bootstrap
 from kybern.apiserver.bootstrap.fixed_services import FixedService, dns_service, kubernetes_service
 from kybern.apiserver.bootstrap.rbac import node_rules
 from kybern.apiserver.connections.table import connections
+from kybern.apiserver.customresources.serving import CustomResources
 from kybern.apiserver.documents import Documents
 from kybern.apiserver.flowcontrol.control import FlowControl
 from kybern.apiserver.objects import ClusterObjects
@@ -60,15 +61,15 @@ async def run(cluster: Cluster) -> None:
     clock, ids = SystemClock(), Ids()
     store = await SqliteStore.open(cluster.data / "state.db")
     machine = await open_machine(store, RESOURCES, clock, ids)
-    objects = ClusterObjects(machine, lambda: RESOURCES)
+    objects = ClusterObjects(machine)
     access = auth(objects=objects, keys=signing_keys(cluster), clock=clock, ids=ids, node_rules=node_rules())
     plugins = admission_plugins(
         Inputs(objects=objects, authorizer=access.authorizer, rbac=access.rbac, clock=clock, ids=ids)
     )
+    documents = Documents(machine.resources, lambda: f"{cluster.bind_address}:{cluster.port}")
     allocation = ServiceAllocation(objects, cluster.service_cidr, ids.rng)
     api = ApiServer(
         machine,
-        RESOURCES,
         authenticate=access.authenticate,
         authorizer=access.authorizer,
         impersonation=access.impersonation,
@@ -76,16 +77,19 @@ async def run(cluster: Cluster) -> None:
         creators=access.creators,
         connections={**connections(objects, kubelet_tls(cluster), ids), **(UNREACHABLE if cluster.simulated else {})},
         paths=access.documents.handlers(),
-        documents=(Documents(lambda: RESOURCES, lambda: f"{cluster.bind_address}:{cluster.port}"),),
+        documents=(documents,),
         flow_control=FlowControl(objects, clock),
     )
+    crds = CustomResources(machine, objects, documents.invalidate)
+    await crds.start()
     await bootstrap(objects, fixed_services(cluster))
     gc.freeze()  # what is there now stays: no collection needs to look at it again
     listeners = [await serve(api, sock=sock, ssl=tls(cluster)) for sock in sockets(cluster)]
     async with asyncio.TaskGroup() as tasks:
-        housekeeping = tasks.create_task(api.run())
+        running = [tasks.create_task(api.run()), tasks.create_task(crds.run())]
         await until_stopped()
-        housekeeping.cancel()
+        for task in running:
+            task.cancel()
     for listener in listeners:
         await listener.close()
     await store.close()

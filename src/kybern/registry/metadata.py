@@ -22,8 +22,14 @@ NEVER_OWNERS = {("v1", "Event")}
 
 
 def validate_metadata(
-    meta: ObjectMeta, namespaced: bool, name_rule: NameRule | None = None, at: str = "metadata"
+    meta: ObjectMeta,
+    namespaced: bool,
+    name_rule: NameRule | None = None,
+    at: str = "metadata",
+    *,
+    own_finalizers: bool = False,
 ) -> Iterator[FieldError]:
+    """`own_finalizers`: of custom objects; theirs need not name a domain."""
     rule = name_rule or names.dns1123_subdomain
     if meta.generate_name:
         for wrong in rule(completed(meta.generate_name)):
@@ -45,7 +51,7 @@ def validate_metadata(
         yield invalid_value(f"{at}.generation", meta.generation, "must be greater than or equal to 0")
     yield from validate_changeable(meta, at)
     if meta.finalizers:
-        yield from validate_finalizers(meta.finalizers, f"{at}.finalizers")
+        yield from validate_finalizers(meta.finalizers, f"{at}.finalizers", own_finalizers)
 
 
 def completed(prefix: str) -> str:
@@ -53,7 +59,9 @@ def completed(prefix: str) -> str:
     return prefix[:-2] + "a" if len(prefix) > 1 and prefix.endswith("-") else prefix
 
 
-def validate_metadata_update(new: ObjectMeta, old: ObjectMeta, at: str = "metadata") -> Iterator[FieldError]:
+def validate_metadata_update(
+    new: ObjectMeta, old: ObjectMeta, at: str = "metadata", *, own_finalizers: bool = False
+) -> Iterator[FieldError]:
     if old.deletion_timestamp and new.finalizers:
         added = sorted(set(new.finalizers) - set(old.finalizers or ()))
         if added:
@@ -69,7 +77,7 @@ def validate_metadata_update(new: ObjectMeta, old: ObjectMeta, at: str = "metada
     yield from validate_set_once(new, old, at)
     yield from validate_changeable(new, at)
     if new.finalizers and new.finalizers != old.finalizers:
-        yield from validate_finalizers(new.finalizers, f"{at}.finalizers")
+        yield from validate_finalizers(new.finalizers, f"{at}.finalizers", own_finalizers)
 
 
 def validate_set_once(new: ObjectMeta, old: ObjectMeta, at: str) -> Iterator[FieldError]:
@@ -135,13 +143,13 @@ def validate_owners(owners: tuple[OwnerReference, ...], at: str) -> Iterator[Fie
         controller = controller or owner.name
 
 
-def validate_finalizers(finalizers: tuple[str, ...], at: str) -> Iterator[FieldError]:
+def validate_finalizers(finalizers: tuple[str, ...], at: str, own_finalizers: bool = False) -> Iterator[FieldError]:
     for finalizer in finalizers:
         for wrong in names.qualified_name(finalizer):
             yield invalid_value(at, finalizer, wrong)
     if "orphan" in finalizers and "foregroundDeletion" in finalizers:
         yield invalid_value(at, finalizers, "finalizer orphan and foregroundDeletion cannot be both set")
-    for index, finalizer in enumerate(finalizers):
+    for index, finalizer in enumerate(() if own_finalizers else finalizers):
         if "/" not in finalizer and finalizer not in STANDARD_FINALIZERS:
             why = "name is neither a standard finalizer name nor is it fully qualified"
             yield invalid_value(f"{at}[{index}]", finalizer, why)

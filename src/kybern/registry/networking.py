@@ -58,7 +58,7 @@ def validate_new_ingress(ingress: Ingress) -> Iterator[FieldError]:
     yield from validate_ingress(ingress)
 
 
-def warnings(ingress: Ingress) -> Iterator[str]:
+def warnings(ingress: Ingress, old: Ingress | None) -> Iterator[str]:
     if CLASS_ANNOTATION in (ingress.metadata.annotations or {}):
         yield f"annotation \"{CLASS_ANNOTATION}\" is deprecated, please use 'spec.ingressClassName' instead"
 

@@ -54,7 +54,7 @@ def validate_update(pod: Pod, old: Pod) -> Iterator[FieldError]:
         yield from validate_pod_change(pod.spec, old.spec)
 
 
-def warnings(pod: Pod) -> Iterator[str]:
+def warnings(pod: Pod, old: Pod | None) -> Iterator[str]:
     for field, containers in (("containers", pod.spec.containers), ("initContainers", pod.spec.init_containers or ())):
         for index, container in enumerate(containers):
             seen: set[str] = set()

@@ -1,6 +1,6 @@
 """A Resource: one value that tells the generic machine how a kind is served.
 
-The machine calls the rules in this order; objects are the kind's Struct, or a plain dict for a custom resource:
+The machine calls the rules in this order; objects are the kind's Struct, or a custom object:
 
     create   default → (admission) → on_create → validate                    → stored
     update   default → (admission) → on_update(new, old) → validate_update   → stored
@@ -18,7 +18,7 @@ from kybern.api.invalid import FieldError
 from kybern.api.kind import Kind
 
 Obj = Any
-"""A generated Struct, or a dict for a custom resource."""
+"""A generated Struct, or an `api.custom.CustomObject`."""
 
 
 def same(obj: Obj) -> Obj:
@@ -91,9 +91,14 @@ class Resource:
     validate: Callable[[Obj], Iterable[FieldError]] = nothing_wrong
     validate_update: Callable[[Obj, Obj], Iterable[FieldError]] | None = None
     """(new, old); None: `validate(new)`."""
-    warnings: Callable[[Obj], Iterable[str]] = no_warnings
+    warnings: Callable[[Obj, Obj], Iterable[str]] = no_warnings
+    """(new, old or None)"""
+    deprecation: str = ""
+    """A warning to everybody who asks for this version; empty: none."""
     validate_name: Callable[[str], Iterable[str]] | None = None
     """What is wrong with a name, in upstream's words; None: a DNS subdomain."""
+    own_finalizers: bool = False
+    """Its finalizers need not name a domain: custom objects'."""
     generation: Callable[[Obj], Obj] | None = None
     """The part of the object whose change raises metadata.generation; None: the resource does not count it."""
     subresources: tuple[Subresource, ...] = ()

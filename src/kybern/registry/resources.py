@@ -7,6 +7,7 @@ from kybern.registry.admissionpolicies import (
     VALIDATING_POLICY_BINDINGS,
 )
 from kybern.registry.admissionwebhooks import MUTATING_WEBHOOKS, VALIDATING_WEBHOOKS
+from kybern.registry.apiservices import API_SERVICES
 from kybern.registry.autoscalers import AUTOSCALERS, AUTOSCALERS_V1
 from kybern.registry.certificates import (
     CERTIFICATE_SIGNING_REQUESTS,
@@ -15,6 +16,7 @@ from kybern.registry.certificates import (
 )
 from kybern.registry.configmaps import CONFIG_MAPS, SECRETS
 from kybern.registry.cronjobs import CRON_JOBS
+from kybern.registry.customresources.definition import CUSTOM_RESOURCE_DEFINITIONS
 from kybern.registry.daemonsets import DAEMONSETS
 from kybern.registry.deployments import DEPLOYMENTS
 from kybern.registry.devices import (
@@ -26,7 +28,6 @@ from kybern.registry.devices import (
 )
 from kybern.registry.endpoints import ENDPOINT_SLICES, ENDPOINTS
 from kybern.registry.events import EVENTS, NEW_EVENTS
-from kybern.registry.extensions import API_SERVICES, CUSTOM_RESOURCE_DEFINITIONS, STORAGE_VERSION_MIGRATIONS
 from kybern.registry.flowcontrol import FLOW_SCHEMAS, PRIORITY_LEVELS
 from kybern.registry.jobs import JOBS
 from kybern.registry.leases import LEASES
@@ -58,6 +59,7 @@ from kybern.registry.storage import (
     VOLUME_ATTACHMENTS,
     VOLUME_ATTRIBUTES_CLASSES,
 )
+from kybern.registry.storagemigrations import STORAGE_VERSION_MIGRATIONS
 from kybern.registry.templates import CONTROLLER_REVISIONS, POD_TEMPLATES, REPLICATION_CONTROLLERS
 
 RESOURCES: tuple[Resource, ...] = (

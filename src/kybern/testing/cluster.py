@@ -27,6 +27,7 @@ from kybern.apiserver.auth.rbac import following
 from kybern.apiserver.auth.reviews import Reviews
 from kybern.apiserver.auth.tokens import ServiceAccountTokens
 from kybern.apiserver.bootstrap.cluster import bootstrap
+from kybern.apiserver.customresources.serving import CustomResources
 from kybern.apiserver.documents import Documents
 from kybern.apiserver.flowcontrol.control import FlowControl
 from kybern.apiserver.objects import ClusterObjects
@@ -157,7 +158,7 @@ async def running(
     between the controllers and the API server. `beat_seconds`: nodes of simulations over weeks report less often."""
     clock, ids = LoopClock(), Ids(seed)
     store = MemoryStore()
-    server = await api_server(store, clock, ids)
+    server, definitions = await api_server(store, clock, ids)
     client = Client(InMemory(server), user_agent="simulation")
     view = View(client, clock=clock, rng=ids.rng)
     simulated = SimulatedNodes(nodes, clock, beat_seconds=beat_seconds)
@@ -175,6 +176,7 @@ async def running(
         control = ControlProcess(tasks, clock, ids, connect, every, named=loops is None)
         control.start()
         beside = [
+            tasks.create_task(definitions.run()),
             tasks.create_task(view.run()),
             tasks.create_task(run_controllers(client, view, others, clock=clock, ids=ids)),
         ]
@@ -186,23 +188,25 @@ async def running(
                 task.cancel()
 
 
-async def api_server(store: MemoryStore, clock: Clock, ids: Ids) -> ApiServer:
+async def api_server(store: MemoryStore, clock: Clock, ids: Ids) -> tuple[ApiServer, CustomResources]:
     machine = await open_machine(store, RESOURCES, clock, ids)
-    objects = ClusterObjects(machine, lambda: RESOURCES)
+    objects = ClusterObjects(machine)
     rbac = following(objects)
     inputs = Inputs(objects=objects, authorizer=rbac, rbac=rbac, clock=clock, ids=ids)
     keys = keys_from_pem(signing_key())
     reviews = Reviews(rbac, rbac, ServiceAccountTokens(keys=keys, objects=objects, clock=clock))
     allocation = ServiceAllocation(objects, IPv4Network("10.96.0.0/16"), ids.rng)
+    documents = Documents(machine.resources)
     server = ApiServer(
         machine,
-        RESOURCES,
         authenticate=by_name,
         authorizer=rbac,
         plugins=(*admission_plugins(inputs), allocation),
         creators=reviews.creators(),
-        documents=(Documents(lambda: RESOURCES),),
+        documents=(documents,),
         flow_control=FlowControl(objects, clock),
     )
     await bootstrap(objects)
-    return server
+    definitions = CustomResources(machine, objects, documents.invalidate)
+    await definitions.start()
+    return server, definitions

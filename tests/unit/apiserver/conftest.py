@@ -10,6 +10,8 @@ import pytest
 
 from kybern.aio.clock import SystemClock
 from kybern.aio.ids import Ids
+from kybern.apiserver.customresources.serving import CustomResources
+from kybern.apiserver.documents import Documents
 from kybern.apiserver.objects import ClusterObjects
 from kybern.apiserver.request import Attributes, Decision, User
 from kybern.apiserver.server import ApiServer, open_machine
@@ -68,7 +70,7 @@ class Answer:
 class Api:
     def __init__(self, server: ApiServer, store: Store, clock: SteppedClock) -> None:
         self.server, self.store, self.clock = server, store, clock
-        self.objects = ClusterObjects(server.machine, lambda: RESOURCES)
+        self.objects = ClusterObjects(server.machine)
 
     async def send(self, method: str, url: str, body: Any = None, **headers: str) -> Answer:
         path, _, query = url.partition("?")
@@ -125,8 +127,13 @@ class Stream:
 async def api() -> AsyncIterator[Api]:
     store, clock = MemoryStore(), SteppedClock()
     machine = await open_machine(store, RESOURCES, clock, Ids(1))
-    server = ApiServer(machine, RESOURCES, authenticate=admin, authorizer=Everything())
-    yield Api(server, store, clock)
+    documents = Documents(machine.resources)
+    server = ApiServer(machine, authenticate=admin, authorizer=Everything(), documents=(documents,))
+    definitions = CustomResources(machine, ClusterObjects(machine), documents.invalidate)
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(definitions.run())
+        yield Api(server, store, clock)
+        running.cancel()
     await store.close()
 
 

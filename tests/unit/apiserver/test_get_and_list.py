@@ -222,7 +222,7 @@ async def test_head_has_no_body(api: Any) -> None:
     [
         "/api/v1/namespaces/default/configmaps/a%2Fb", "/api/v1/namespaces/../secrets", "/api/v1//configmaps",
         "/api/v1/namespaces/default/configmaps/..", "/api/v1/namespaces/%2e%2e/configmaps", "/api/v2/configmaps",
-        "/apis/apps/v1/configmaps", "/api/v1/namespaces/default/configmaps/a/b/c", "/", "/nothing", "/api/v1/configmaps/a",
+        "/apis/apps/v1/configmaps", "/api/v1/namespaces/default/configmaps/a/b/c", "/nothing", "/api/v1/configmaps/a",
         "/api/v1/namespaces/default/nodes/a",
     ],
 )  # fmt: skip

@@ -47,7 +47,7 @@ async def world() -> World:
     made = World()
     clock, ids = SystemClock(), Ids(1)
     machine = await open_machine(MemoryStore(), RESOURCES, clock, ids)
-    made.objects = objects = ClusterObjects(machine, lambda: RESOURCES)
+    made.objects = objects = ClusterObjects(machine)
     made.access = auth(objects=objects, keys=KEYS, clock=clock, ids=ids, node_rules=node_rules())
     inputs = Inputs(objects=objects, authorizer=made.access.authorizer, rbac=made.access.rbac, clock=clock, ids=ids)
 
@@ -58,9 +58,9 @@ async def world() -> World:
         return User(name, groups) if name else await made.access.authenticate(request)
 
     made.server = ApiServer(
-        machine, RESOURCES, authenticate=authenticate, authorizer=made.access.authorizer,
+        machine, authenticate=authenticate, authorizer=made.access.authorizer,
         impersonation=made.access.impersonation, plugins=admission_plugins(inputs), creators=made.access.creators,
-        paths=made.access.documents.handlers(), documents=(Documents(lambda: RESOURCES, lambda: "localhost"),),
+        paths=made.access.documents.handlers(), documents=(Documents(machine.resources, lambda: "localhost"),),
     )  # fmt: skip
     await bootstrap(objects)
     await objects.create(ServiceAccount(metadata=ObjectMeta(name="default", namespace="default")))

@@ -83,13 +83,13 @@ async def who(request: Request) -> User:
 async def cluster(*nodes: str) -> AsyncIterator[tuple[Client, Noted, SimulatedNodes]]:
     clock, ids = LoopClock(), Ids(1)
     machine = await open_machine(MemoryStore(), RESOURCES, clock, ids)
-    objects = ClusterObjects(machine, lambda: RESOURCES)
+    objects = ClusterObjects(machine)
     rbac = following(objects)
     noted = Noted(rbac)
     inputs = Inputs(objects=objects, authorizer=rbac, rbac=rbac, clock=clock, ids=ids)
     server = ApiServer(
-        machine, RESOURCES, authenticate=who, authorizer=noted, plugins=admission_plugins(inputs),
-        documents=(Documents(lambda: RESOURCES),),
+        machine, authenticate=who, authorizer=noted, plugins=admission_plugins(inputs),
+        documents=(Documents(machine.resources),),
     )  # fmt: skip
     await bootstrap(objects)
 

@@ -62,9 +62,9 @@ class Served:
 async def served(seats: int) -> Served:
     store, clock = MemoryStore(), SystemClock()
     machine = await open_machine(store, RESOURCES, clock, Ids(1))
-    objects = ClusterObjects(machine, lambda: RESOURCES)
+    objects = ClusterObjects(machine)
     control = FlowControl(objects, clock, seats)
-    server = ApiServer(machine, RESOURCES, authenticate=by_name, authorizer=Everything(), flow_control=control)
+    server = ApiServer(machine, authenticate=by_name, authorizer=Everything(), flow_control=control)
     for name in ("default", "kube-node-lease"):
         await objects.create(Namespace(metadata=ObjectMeta(name=name)))
     await ensure_flow_control(objects)

@@ -34,7 +34,7 @@ def tried(resource: Resource, sent: Any, old: Any) -> Any:
     for error in (*validate_metadata(obj.metadata, True), *resource.validate(obj)):
         assert str(error)
     created = resource.on_create(obj)
-    list(resource.warnings(created))
+    list(resource.warnings(created, None))
     old = created if old is None else old
     new = resource.on_update(obj, old)
     list(validate_metadata_update(new.metadata, old.metadata))

@@ -471,7 +471,7 @@ def test_a_claims_source_is_told_in_both_fields() -> None:
 
 def test_an_old_ingress_class_is_warned_of() -> None:
     old = made("ingresses", {**ingress(), "metadata": {"annotations": {"kubernetes.io/ingress.class": "nginx"}}})
-    assert list(resource("ingresses").warnings(old)) == [
+    assert list(resource("ingresses").warnings(old, None)) == [
         "annotation \"kubernetes.io/ingress.class\" is deprecated, please use 'spec.ingressClassName' instead"
     ]
 

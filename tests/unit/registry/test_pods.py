@@ -339,14 +339,14 @@ def test_a_pod_is_resized_in_cpu_and_memory_alone() -> None:
 
 def test_a_hidden_variable_is_warned_of() -> None:
     found = pod(containers=[{**C, "env": [{"name": "A", "value": "1"}, {"name": "A", "value": "2"}]}])
-    assert list(PODS.warnings(found)) == [
+    assert list(PODS.warnings(found, None)) == [
         'spec.containers[0].env[1]: hides previous definition of "A", which may be dropped when using apply'
     ]
 
 
 def test_half_a_byte_is_warned_of() -> None:
     found = pod(containers=[{**C, "resources": {"requests": {"memory": "100m"}}}])
-    assert list(PODS.warnings(found)) == [
+    assert list(PODS.warnings(found, None)) == [
         'spec.containers[0].resources.requests[memory]: fractional byte value "100m" is invalid, must be an integer'
     ]
 

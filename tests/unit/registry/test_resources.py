@@ -49,7 +49,7 @@ def test_an_empty_object_is_judged_without_a_crash(resource: Resource) -> None:
     for error in resource.validate_update(created, created) if resource.validate_update else ():
         assert str(error)
     assert resource.on_update(created, created) == created
-    list(resource.warnings(created))
+    list(resource.warnings(created, None))
 
 
 @every_resource

@@ -72,16 +72,18 @@ class ResourceQuotaAdmission(Plugin):
     def stored(self, namespace: str, quota: ResourceQuota) -> Iterator[tuple[Any, Kind]]:
         """The objects of the kinds that this quota counts."""
         hard = quota.spec.hard or {}
+        places: set[str] = set()  # an object that is served in several versions counts once
         for resource in self.objects.resources():
             kind = resource.kind
-            if kind.namespaced and (kind.type in (Pod, Service, PersistentVolumeClaim) or counts(hard, kind)):
+            counted = kind.type in (Pod, Service, PersistentVolumeClaim) or counts(hard, kind)
+            if kind.namespaced and counted and resource.prefix not in places:
+                places.add(resource.prefix)
                 for obj in self.objects.list(kind.type, namespace):
                     yield obj, kind
 
     def under_way(self, namespace: str) -> Iterator[tuple[Any, Kind]]:
         for at, obj, kind in self.set_aside.values():
-            name = obj.metadata.name if not isinstance(obj, dict) else None
-            if at == namespace and (name is None or self.objects.get(kind.type, name, namespace) is None):
+            if at == namespace and self.objects.get(kind.type, obj.metadata.name or "", namespace) is None:
                 yield obj, kind
 
     def committed(self, admission: Admission) -> None:

@@ -68,7 +68,7 @@ async def delete_collection(machine: Machine, storage: Storage, request: ApiRequ
         pieces = await listed(kind, {"resourceVersion": str(page.revision)}, gone)
         return Response(200, PROTOBUF_HEADERS, pieces)
     head = (
-        f'{{"kind":"{kind.kind}List","apiVersion":"{kind.api_version}",'
+        f'{{"kind":"{kind.list_kind}","apiVersion":"{kind.api_version}",'
         f'"metadata":{{"resourceVersion":"{page.revision}"}},"items":['
     )
     return answer(head.encode() + b",".join(gone) + b"]}", format_)

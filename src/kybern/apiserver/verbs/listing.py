@@ -77,7 +77,7 @@ def joined(storage: Storage, page: Page, token: str) -> Sequence[bytes]:
     if page.remaining is not None:
         more += f',"remainingItemCount":{page.remaining}'
     head = (
-        f'{{"kind":"{kind.kind}List","apiVersion":"{kind.api_version}",'
+        f'{{"kind":"{kind.list_kind}","apiVersion":"{kind.api_version}",'
         f'"metadata":{{"resourceVersion":"{page.revision}"{more}}},"items":['
     )
     return head.encode(), b",".join([item.served for item in page.items]), b"]}\n"

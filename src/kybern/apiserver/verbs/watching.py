@@ -127,6 +127,8 @@ class WatchStream:
             while not watcher.cut:
                 if data := watcher.drain():
                     yield data
+                elif watcher.finished:
+                    return
                 elif self.bookmark_due or self.over:
                     self.bookmark_due = False
                     if wishes.bookmarks:

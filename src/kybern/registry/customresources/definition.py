@@ -1,4 +1,4 @@
-"""customresourcedefinitions, apiservices, storageversionmigrations: how the API itself grows."""
+"""customresourcedefinitions: the rules for the definitions themselves."""
 
 from collections.abc import Iterator
 
@@ -9,16 +9,19 @@ from kybern.api.apiextensions_v1 import (
     CustomResourceDefinitionNames,
     CustomResourceDefinitionSpec,
 )
-from kybern.api.apiregistration_v1 import APIService, APIServiceCondition, APIServiceStatus
 from kybern.api.invalid import FieldError, duplicate, invalid_value, not_supported, required
-from kybern.api.storagemigration_v1 import StorageVersionMigration
 from kybern.registry.checks import immutable, judged, named
-from kybern.registry.columns import AGE, CREATED_AT, NAME
+from kybern.registry.columns import CREATED_AT, NAME
+from kybern.registry.customresources.conditions import find, with_condition
+from kybern.registry.customresources.structural import validate_schema
 from kybern.registry.defaulting import filled, part
 from kybern.registry.parts import changed, clear_status, keep_status, kind_of, spec_of, status
-from kybern.registry.resource import Column, Resource
-from kybern.registry.structural import validate_schema
+from kybern.registry.resource import Resource
 
+CLEANUP = "customresourcecleanup.apiextensions.k8s.io"
+"""The finalizer that holds a definition until its objects are gone."""
+
+MARKED = "CustomResourceDefinition marked for deletion; CustomResource deletion will begin soon"
 NO_CONVERSION = CustomResourceConversion(strategy="None")
 
 
@@ -62,6 +65,22 @@ def with_stored_version(definition: CustomResourceDefinition) -> CustomResourceD
     if not added:
         return definition
     return changed(definition, status=changed(definition.status, stored_versions=(*stored, *added)))
+
+
+def on_delete(definition: CustomResourceDefinition) -> CustomResourceDefinition:
+    """What is asked to go for the first time is held until its objects are gone; asking again adds nothing."""
+    conditions = definition.status.conditions or ()
+    if find(conditions, "Terminating") is not None:
+        return definition
+    now = definition.metadata.deletion_timestamp or ""
+    said = with_condition(conditions, "Terminating", "True", "InstanceDeletionPending", MARKED, now=now)
+    held = changed(definition.metadata, finalizers=(*(definition.metadata.finalizers or ()), CLEANUP))
+    return changed(definition, metadata=held, status=changed(definition.status, conditions=said))
+
+
+def is_held(definition: CustomResourceDefinition) -> bool:
+    """Nothing is deleted at once: `on_delete` has the finalizer put on first."""
+    return definition.metadata.deletion_timestamp is None
 
 
 def validate_definition(definition: CustomResourceDefinition) -> Iterator[FieldError]:
@@ -159,97 +178,6 @@ CUSTOM_RESOURCE_DEFINITIONS = Resource(
     generation=spec_of,
     subresources=(status("all"),),
     columns=(NAME, CREATED_AT),
-)
-
-
-# --- apiservices ------------------------------------------------------------------------------------------------------
-
-LOCAL = APIServiceCondition(
-    type="Available", status="True", reason="Local", message="Local APIServices are always available"
-)
-GROUP_PRIORITY_MAX = 20000
-VERSION_PRIORITY_MAX = 1000
-
-
-def default_service(service: APIService) -> APIService:
-    spec = part(service.spec, "service", lambda ref: filled(ref, port=443))
-    return service if spec is service.spec else changed(service, spec=spec)
-
-
-def create_service(service: APIService) -> APIService:
-    """What this server serves itself is there at once."""
-    local = APIServiceStatus(conditions=(LOCAL,)) if service.spec.service is None else APIServiceStatus()
-    return changed(service, status=local)
-
-
-def validate_service(service: APIService) -> Iterator[FieldError]:
-    spec = service.spec
-    wanted = f"{spec.version or ''}.{spec.group or ''}"
-    if service.metadata.name != wanted:
-        yield invalid_value(
-            "metadata.name", service.metadata.name, f'must be `spec.version+"."+spec.group`: "{wanted}"'
-        )
-    if not spec.version:
-        yield required("spec.version")
-    yield from judged("spec.version", spec.version, names.dns1035_label)
-    if not 0 < spec.group_priority_minimum <= GROUP_PRIORITY_MAX:
-        why = f"must be positive and less than {GROUP_PRIORITY_MAX}"
-        yield invalid_value("spec.groupPriorityMinimum", spec.group_priority_minimum, why)
-    if not 0 < spec.version_priority <= VERSION_PRIORITY_MAX:
-        why = f"must be positive and less than {VERSION_PRIORITY_MAX}"
-        yield invalid_value("spec.versionPriority", spec.version_priority, why)
-    if spec.service is None:
-        if spec.ca_bundle:
-            yield invalid_value(
-                "spec.caBundle", f"{len(spec.ca_bundle)} bytes", "local APIServices may not have a caBundle"
-            )
-        if spec.insecure_skip_tls_verify:
-            yield invalid_value(
-                "spec.insecureSkipTLSVerify", True, "local APIServices may not have insecureSkipTLSVerify"
-            )
-        return
-    for field, value in (("namespace", spec.service.namespace), ("name", spec.service.name)):
-        if not value:
-            yield required(f"spec.service.{field}")
-    if spec.insecure_skip_tls_verify and spec.ca_bundle:
-        yield invalid_value("spec.insecureSkipTLSVerify", True, "may not be true if caBundle is present")
-
-
-def service_cell(service: APIService, now: float) -> str:
-    ref = service.spec.service
-    return f"{ref.namespace}/{ref.name}" if ref is not None else "Local"
-
-
-def available_cell(service: APIService, now: float) -> str:
-    for condition in service.status.conditions or ():
-        if condition.type == "Available":
-            return "True" if condition.status == "True" else f"{condition.status} ({condition.reason})"
-    return "Unknown"
-
-
-API_SERVICES = Resource(
-    kind=kind_of(APIService),
-    categories=("api-extensions",),
-    storage_prefix="/registry/apiregistration.k8s.io/apiservices",
-    default=default_service,
-    on_create=create_service,
-    on_update=keep_status,
-    validate=validate_service,
-    validate_name=names.path_segment,
-    subresources=(status("all"),),
-    columns=(NAME, Column("Service", service_cell), Column("Available", available_cell), AGE),
-)
-
-STORAGE_VERSION_MIGRATIONS = Resource(
-    kind=kind_of(StorageVersionMigration),
-    on_create=clear_status,
-    on_update=keep_status,
-    generation=spec_of,
-    subresources=(status("all"),),
-    columns=(
-        NAME,
-        Column(
-            "Resource", lambda found, now: f"{found.spec.resource.resource}.{found.spec.resource.group}".rstrip(".")
-        ),
-    ),
+    on_delete=on_delete,
+    held=is_held,
 )

@@ -1,0 +1,155 @@
+"""What CustomResourceDefinitions define, served: each definition's versions as storages beside the built-in ones.
+
+    crds = CustomResources(machine, objects, documents.invalidate)
+    await crds.start()      # serves what is in the store
+    await crds.run()        # follows every change, until cancelled
+
+A pass looks at one definition as it is now: whatever woke it, it decides the names, serves, and then says so, so that
+nobody who reads `Established` comes too early. What is served changes in one step; watches of a former schema end, and
+their clients go on with the new one from where they were.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from kybern.api.apiextensions_v1 import CustomResourceDefinition
+from kybern.api.custom import CustomObject
+from kybern.api.errors import ApiError, Conflict, NotFound
+from kybern.apiserver.customresources.cleanup import Cleanup
+from kybern.apiserver.machine import Machine
+from kybern.apiserver.objects import ClusterObjects
+from kybern.apiserver.storage import Storage, load_cache
+from kybern.registry.customresources.conditions import is_true, status_of
+from kybern.registry.customresources.resource import resource_of
+from kybern.registry.parts import changed
+from kybern.store.interface import StoreError
+
+RETRY_SECONDS = 1.0
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    definition: CustomResourceDefinition
+    served: tuple[Storage, ...]
+    stored: Storage
+    """The version that objects lie in the store in, served or not."""
+
+
+class CustomResources:
+    def __init__(self, machine: Machine, objects: ClusterObjects, invalidate: Callable[[], None]) -> None:
+        """`invalidate`: the documents about the API say something else now."""
+        self.machine, self.objects, self.invalidate = machine, objects, invalidate
+        self.installed: dict[str, Installed] = {}
+        self.waiting: asyncio.Queue[str] = asyncio.Queue()
+        self.cleaning: set[str] = set()
+        objects.on_change(CustomResourceDefinition, self._changed)
+
+    async def start(self) -> None:
+        for definition in self.objects.list(CustomResourceDefinition):
+            if is_true(definition, "Established"):
+                await self.install(definition)
+            self.waiting.put_nowait(definition.metadata.name or "")
+
+    async def run(self) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            self.tasks = tasks
+            while True:
+                name = await self.waiting.get()
+                try:
+                    await self.reconcile(name)
+                except (Conflict, NotFound):
+                    continue  # it has changed meanwhile, and that is on its way here
+                except (ApiError, StoreError) as error:
+                    log.error("%s: %s", name, error)
+                    tasks.create_task(self._again(name))
+                except Exception:
+                    log.exception("the definition %s cannot be served", name)
+
+    def _changed(self, old: CustomResourceDefinition | None, new: CustomResourceDefinition | None) -> None:
+        found = new or old
+        assert found is not None
+        self.waiting.put_nowait(found.metadata.name or "")
+        if new is None or (old is not None and old.status.accepted_names != new.status.accepted_names):
+            for other in self.others(found):  # a name may have become free
+                self.waiting.put_nowait(other.metadata.name or "")
+
+    async def _again(self, name: str) -> None:
+        await self.machine.clock.sleep(RETRY_SECONDS)
+        self.waiting.put_nowait(name)
+
+    def others(self, definition: CustomResourceDefinition) -> list[CustomResourceDefinition]:
+        """The other definitions of the same group."""
+        return [
+            other
+            for other in self.objects.list(CustomResourceDefinition)
+            if other.spec.group == definition.spec.group and other.metadata.name != definition.metadata.name
+        ]
+
+    async def reconcile(self, name: str) -> None:
+        definition = self.objects.get(CustomResourceDefinition, name)
+        if definition is None:
+            self.remove(name)
+            return
+        status = status_of(definition, self.others(definition), self.machine.now())
+        now = changed(definition, status=status)
+        if is_true(now, "Established"):
+            await self.install(now)
+        if status != definition.status:
+            await self.objects.update_status(now)
+        if definition.metadata.deletion_timestamp is not None and name not in self.cleaning:
+            self.cleaning.add(name)
+            self.tasks.create_task(self._clean(name))
+
+    async def _clean(self, name: str) -> None:
+        try:
+            installed = self.installed.get(name)
+            await Cleanup(self.machine, self.objects, name, installed.stored if installed else None).run()
+        finally:
+            self.cleaning.discard(name)
+
+    # --- what is served -----------------------------------------------------------------------------------------------
+
+    async def install(self, definition: CustomResourceDefinition) -> None:
+        """Serve a definition as it is now; nothing happens where it is served so already."""
+        name = definition.metadata.name or ""
+        before = self.installed.get(name)
+        if before is not None and is_same(before.definition, definition):
+            return
+        storages = {version.name: self.storage(definition, version.name) for version in definition.spec.versions}
+        stored = next(storages[version.name] for version in definition.spec.versions if version.storage)
+        served = tuple(storages[version.name] for version in definition.spec.versions if version.served)
+        for storage in {id(storage): storage for storage in (*served, stored)}.values():
+            await load_cache(storage, self.machine.store)
+        self.remove(name)
+        for storage in served:
+            self.machine.install(storage)
+        self.installed[name] = Installed(definition, served, stored)
+        self.invalidate()
+
+    def storage(self, definition: CustomResourceDefinition, name: str) -> Storage:
+        version = next(version for version in definition.spec.versions if version.name == name)
+        return Storage(resource_of(definition, version), CustomObject, self.machine.store)
+
+    def remove(self, name: str) -> None:
+        before = self.installed.pop(name, None)
+        if before is None:
+            return
+        for storage in before.served:
+            self.machine.remove(storage)
+        for storage in (*before.served, before.stored):
+            storage.cache.close()
+        self.invalidate()
+
+
+def is_same(one: CustomResourceDefinition, other: CustomResourceDefinition) -> bool:
+    """Whether two states of a definition are served in the same way."""
+    return (
+        one.metadata.uid == other.metadata.uid
+        and one.spec == other.spec
+        and one.status.accepted_names == other.status.accepted_names
+        and is_true(one, "Terminating") == is_true(other, "Terminating")
+    )

@@ -1,0 +1,59 @@
+"""x-kubernetes-list-type `set` and `map`: no two items are the same, or have the same keys."""
+
+from typing import Any
+
+import msgspec
+
+from kybern.api.invalid import duplicate, invalid_value
+from kybern.registry.customresources.places import Check, Place, Schema, Wrong, everywhere, text
+
+_encode = msgspec.json.Encoder(order="sorted").encode
+
+
+def list_types(schema: Schema) -> Check | None:
+    return everywhere(schema, of_list)
+
+
+def of_list(schema: Schema) -> Check | None:
+    kind = schema.get("x-kubernetes-list-type")
+    if kind == "set":
+        return each_once
+    return each_key_once(tuple(schema.get("x-kubernetes-list-map-keys", ()))) if kind == "map" else None
+
+
+def each_once(value: Any, place: Place, wrong: list[Wrong]) -> None:
+    if isinstance(value, list):
+        for index in repeated(value):
+            here = (place, index)
+            wrong.append(Wrong(here, duplicate(text(here), value[index])))
+
+
+def each_key_once(keys: tuple[str, ...]) -> Check:
+    def check(value: Any, place: Place, wrong: list[Wrong]) -> None:
+        if not isinstance(value, list):
+            return
+        for index, item in enumerate(value):
+            if item is not None and not isinstance(item, dict):
+                here = (place, index)
+                why = "must be an object for an array of list-type map"
+                wrong.append(Wrong(here, invalid_value(text(here), item, why)))
+                return
+        parts = [{key: item[key] for key in keys if key in item} if item else {} for item in value]
+        for index in repeated(parts):
+            here = (place, index)
+            wrong.append(Wrong(here, duplicate(text(here), parts[index])))
+
+    return check
+
+
+def repeated(items: list[Any]) -> list[int]:
+    """Where something comes for the second time; further times are not told."""
+    times: dict[Any, int] = {}
+    found = []
+    for index, item in enumerate(items):
+        # Text stands for itself, so that a list of names costs no encoding.
+        key = item if isinstance(item, str) else _encode(item)
+        times[key] = times.get(key, 0) + 1
+        if times[key] == 2:
+            found.append(index)
+    return found

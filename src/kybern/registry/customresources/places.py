@@ -1,0 +1,73 @@
+"""Where in an object something is, and walking an object beside its schema.
+
+A place is a chain of steps that costs one tuple to extend; it becomes text only where something is wrong.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, TypeVar
+
+from kybern.api.invalid import FieldError
+
+T = TypeVar("T")
+
+Schema = Mapping[str, Any]
+"""A part of an OpenAPI v3 schema, as JSON."""
+
+Place = tuple[Any, str | int] | None
+"""(the place around, the field's name or the item's number); None is the object itself."""
+
+ROOT: Place = None
+
+
+class Wrong(NamedTuple):
+    place: Place
+    error: FieldError
+
+
+Check = Callable[[Any, Place, list[Wrong]], None]
+"""(value, where it is, what was found wrong so far and what this adds)."""
+
+
+def steps(place: Place) -> list[str | int]:
+    found: list[str | int] = []
+    while place is not None:
+        place, step = place
+        found.append(step)
+    return found[::-1]
+
+
+def text(place: Place) -> str:
+    """`spec.ports[0].name`"""
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps(place)).removeprefix(".")
+
+
+def some(parts: Mapping[str, Schema], make: Callable[[Schema], T | None]) -> dict[str, T]:
+    """What is made of each part, where something is."""
+    made = ((key, make(part)) for key, part in parts.items())
+    return {key: found for key, found in made if found is not None}
+
+
+def everywhere(schema: Schema, own: Callable[[Schema], Check | None]) -> Check | None:
+    """One check of a whole value, out of what `own` makes of each part of its schema; None where there is nothing to
+    check. Parts without a check are never visited."""
+    here = own(schema)
+    properties = some(schema.get("properties", {}), lambda part: everywhere(part, own))
+    values, items = schema.get("additionalProperties"), schema.get("items")
+    of_values = everywhere(values, own) if isinstance(values, Mapping) else None
+    of_items = everywhere(items, own) if isinstance(items, Mapping) else None
+    if not properties and of_values is None and of_items is None:
+        return here
+
+    def check(value: Any, place: Place, wrong: list[Wrong]) -> None:
+        if here is not None:
+            here(value, place, wrong)
+        if isinstance(value, dict):
+            for key, item in value.items():
+                inner = properties.get(key, of_values)
+                if inner is not None:
+                    inner(item, (place, key), wrong)
+        elif of_items is not None and isinstance(value, list):
+            for index, item in enumerate(value):
+                of_items(item, (place, index), wrong)
+
+    return check

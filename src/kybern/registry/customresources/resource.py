@@ -1,0 +1,180 @@
+"""One version of a CustomResourceDefinition as a `Resource`: the same value that a built-in kind is, made at run time.
+
+Everything a schema asks is compiled when the definition is installed, so that a write costs a few walks of its object.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from kybern.api import names, schema
+from kybern.api.apiextensions_v1 import (
+    CustomResourceDefinition,
+    CustomResourceDefinitionNames,
+    CustomResourceDefinitionVersion,
+    CustomResourceSubresources,
+)
+from kybern.api.codec import to_builtins
+from kybern.api.custom import CustomObject, custom_type
+from kybern.api.invalid import FieldError, invalid_value
+from kybern.api.kind import Kind
+from kybern.api.strict import pruned
+from kybern.registry.customresources import jsonpath
+from kybern.registry.customresources.columns import columns
+from kybern.registry.customresources.columns import text as shown
+from kybern.registry.customresources.conditions import is_true
+from kybern.registry.customresources.defaulting import filling
+from kybern.registry.customresources.parts import scale, scale_errors, status, with_old_status, without_status
+from kybern.registry.customresources.validating import Validation
+from kybern.registry.metadata import STANDARD_FINALIZERS
+from kybern.registry.resource import Resource, Subresource, keep_new, same
+
+VERBS = ("delete", "deletecollection", "get", "list", "patch", "post", "put", "watch")
+VERBS_OF_THE_ENDING = tuple(verb for verb in VERBS if verb != "post")
+NO_NAMES = CustomResourceDefinitionNames()
+
+
+def resource_of(definition: CustomResourceDefinition, version: CustomResourceDefinitionVersion) -> Resource:
+    openapi = openapi_of(version)
+    kind = kind_of(definition, version.name, openapi)
+    accepted = definition.status.accepted_names or NO_NAMES
+    parts = version.subresources or CustomResourceSubresources()
+    has_status = parts.status is not None
+    judged = Validation(openapi, lambda obj: type_errors(obj, kind), lambda obj: scale_errors(obj, parts.scale))
+    fill = filling(openapi) or same
+    subresources: list[Subresource] = [status(judged.of_change)] if has_status else []
+    if parts.scale is not None:
+        subresources.append(scale(parts.scale))
+    return Resource(
+        kind=kind,
+        singular=accepted.singular or "",
+        short_names=accepted.short_names or (),
+        categories=accepted.categories or (),
+        storage_prefix=prefix_of(definition),
+        default=fill,
+        on_create=without_status if has_status else same,
+        on_update=with_old_status if has_status else keep_new,
+        validate=judged.of_new,
+        validate_update=judged.of_change,
+        warnings=finalizer_warnings,
+        deprecation=deprecation_of(version, kind),
+        own_finalizers=True,
+        generation=without_metadata_and_status if has_status else without_metadata,
+        subresources=tuple(subresources),
+        selectable={
+            field.json_path.removeprefix("."): selected(field.json_path) for field in version.selectable_fields or ()
+        },
+        columns=columns(version.additional_printer_columns),
+        to_storage=conversion_to(storage_version(definition)) if not version.storage else same,
+        from_storage=reading(kind, fill),
+    )
+
+
+def openapi_of(version: CustomResourceDefinitionVersion) -> dict[str, Any]:
+    found = version.schema.open_apiv3_schema if version.schema is not None else None
+    openapi: dict[str, Any] = to_builtins(found) if found is not None else {}
+    return openapi
+
+
+def kind_of(definition: CustomResourceDefinition, version: str, openapi: Mapping[str, Any]) -> Kind:
+    accepted = definition.status.accepted_names or NO_NAMES
+    node = schema.of_custom_resource(openapi)
+    node.open = node.open or not openapi
+    return Kind(
+        type=custom_type(accepted.kind, openapi, node),
+        list_type=None,
+        group=definition.spec.group,
+        version=version,
+        kind=accepted.kind,
+        plural=accepted.plural,
+        namespaced=definition.spec.scope == "Namespaced",
+        verbs=VERBS_OF_THE_ENDING if is_true(definition, "Terminating") else VERBS,
+        listed_as=accepted.list_kind or "",
+    )
+
+
+def prefix_of(definition: CustomResourceDefinition) -> str:
+    """Where the objects of all versions lie; upstream's place."""
+    return f"/registry/{definition.spec.group}/{definition.spec.names.plural}"
+
+
+def storage_version(definition: CustomResourceDefinition) -> CustomResourceDefinitionVersion:
+    return next(version for version in definition.spec.versions if version.storage)
+
+
+def deprecation_of(version: CustomResourceDefinitionVersion, kind: Kind) -> str:
+    if not version.deprecated:
+        return ""
+    return version.deprecation_warning or f"{kind.api_version} {kind.kind} is deprecated"
+
+
+# --- between versions -------------------------------------------------------------------------------------------------
+
+
+def reading(kind: Kind, fill: Callable[[Any], Any]) -> Callable[[CustomObject], CustomObject]:
+    """A stored object of any version as one of this: by name alone, without what this version does not know, and with
+    its defaults, which may be younger than the object."""
+
+    def read(obj: CustomObject) -> CustomObject:
+        found = obj if obj["apiVersion"] == kind.api_version else obj.changed(apiVersion=kind.api_version)
+        filled: CustomObject = fill(pruned_object(kind.type, found))
+        return filled
+
+    return read
+
+
+def conversion_to(version: CustomResourceDefinitionVersion) -> Callable[[CustomObject], CustomObject]:
+    """To the version in which objects are stored."""
+    node = schema.of_custom_resource(openapi_of(version))
+
+    def convert(obj: CustomObject) -> CustomObject:
+        group = obj["apiVersion"].rpartition("/")[0]
+        found: CustomObject = obj.changed(apiVersion=f"{group}/{version.name}")
+        kept = pruned(node, {key: item for key, item in found.items() if key != "metadata"})
+        return found.changed(**{key: kept.get(key) for key in found if key != "metadata"})
+
+    return convert
+
+
+def pruned_object(type_: type[CustomObject], obj: CustomObject) -> CustomObject:
+    node = schema.of(type_)
+    body = {key: item for key, item in obj.items() if key != "metadata"}
+    kept = pruned(node, body)
+    return obj if kept is body else obj.changed(**{key: kept.get(key) for key in body})
+
+
+# --- rules that need no schema ----------------------------------------------------------------------------------------
+
+
+def type_errors(obj: CustomObject, kind: Kind) -> Iterable[FieldError]:
+    if obj["kind"] != kind.kind:
+        yield invalid_value("kind", obj["kind"], f"must be {kind.kind}")
+    if obj["apiVersion"] != kind.api_version:
+        yield invalid_value("apiVersion", obj["apiVersion"], f"must be {kind.api_version}")
+
+
+def without_metadata(obj: CustomObject) -> dict[str, Any]:
+    return {key: item for key, item in obj.items() if key != "metadata"}
+
+
+def without_metadata_and_status(obj: CustomObject) -> dict[str, Any]:
+    return {key: item for key, item in obj.items() if key not in ("metadata", "status")}
+
+
+def selected(path: str) -> Callable[[CustomObject], str]:
+    def read(obj: CustomObject) -> str:
+        value = jsonpath.first(path, obj)
+        return "" if value is None else shown(value)
+
+    return read
+
+
+def finalizer_warnings(new: CustomObject, old: CustomObject | None) -> Iterator[str]:
+    before = set(old.metadata.finalizers or ()) if old is not None else set()
+    for finalizer in sorted(set(new.metadata.finalizers or ()) - before):
+        at = f'metadata.finalizers: "{finalizer}"'
+        for wrong in names.qualified_name(finalizer):
+            yield f"{at}: {wrong}"
+        if "/" not in finalizer and finalizer not in STANDARD_FINALIZERS:
+            better = "a domain-qualified finalizer name including a path (/)" if "." in finalizer else ""
+            better = better or "a domain-qualified finalizer name"
+            yield f"{at}: prefer {better} to avoid accidental conflicts with other finalizer writers"

@@ -1,0 +1,246 @@
+"""What a schema says of values, compiled to closures once: types, ranges, lengths, patterns, formats, alternatives.
+
+The order of checks and the words are those of upstream's validator (kube-openapi), clients being used to
+`spec.replicas in body should be less than or equal to 10`.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+from kybern.api.invalid import FieldError, invalid_value, not_supported, printed, required, too_long, too_many
+from kybern.registry.customresources.formats import FORMATS
+from kybern.registry.customresources.numbers import number_checks
+from kybern.registry.customresources.patterns import pattern
+from kybern.registry.customresources.places import Check, Place, Schema, Wrong, some, text
+
+TYPES: dict[str, tuple[type[Any], ...]] = {
+    "string": (str,), "boolean": (bool,), "integer": (int,), "number": (int, float), "array": (list,), "object": (dict,),
+}  # fmt: skip
+NAMES: dict[type[Any], str] = {
+    str: "string", bool: "boolean", int: "integer", float: "number", list: "array", dict: "object", type(None): "null",
+}  # fmt: skip
+NOWHERE = "<nil>"
+"""What upstream calls the place of an error that knows of none."""
+
+
+def compiled(schema: Schema) -> Check | None:
+    """None where every value is right."""
+    types = types_of(schema)
+    accepted = frozenset(python for name in types for python in TYPES.get(name, ()))
+    wanted, nullable = ",".join(types), bool(schema.get("nullable"))
+    whole = "integer" in types and "number" not in types
+    either = alternatives(schema)
+    of_kind: dict[type[Any], list[Check]] = {}
+    for kinds, checks in (
+        ((str,), string_checks(schema, types)),
+        ((int, float), number_checks(schema)),
+        ((list,), list_checks(schema)),
+        ((dict,), object_checks(schema)),
+    ):
+        for kind in kinds:
+            if checks:
+                of_kind[kind] = checks
+    choices = schema.get("enum")
+    if not (types or either or of_kind or choices):
+        return None
+    one_of = enum_check(choices) if choices else None
+
+    def check(value: Any, place: Place, wrong: list[Wrong]) -> None:
+        kind = type(value)
+        if value is None:
+            if types and not nullable:
+                wrong.append(of_type(place, wanted, "null"))
+            if one_of is not None:
+                one_of(value, place, wrong)
+            return
+        if types and kind not in accepted and not (whole and kind is float and value.is_integer()):
+            wrong.append(of_type(place, wanted, NAMES[kind]))
+        if either is not None:
+            either(value, place, wrong)
+        for inner in of_kind.get(kind, ()):
+            inner(value, place, wrong)
+        if one_of is not None:
+            one_of(value, place, wrong)
+
+    return check
+
+
+def types_of(schema: Schema) -> tuple[str, ...]:
+    if schema.get("x-kubernetes-int-or-string"):
+        return ("integer", "string")
+    return (schema["type"],) if schema.get("type") else ()
+
+
+def of_type(place: Place, wanted: str, got: str) -> Wrong:
+    why = f'Invalid value: {printed(got)}: {text(place)} in body must be of type {wanted}: "{got}"'
+    return Wrong(place, FieldError(text(place) or NOWHERE, "FieldValueTypeInvalid", why))
+
+
+def invalid(place: Place, value: Any, detail: str) -> Wrong:
+    return Wrong(place, invalid_value(text(place) or NOWHERE, value, f"{text(place)} in body {detail}"))
+
+
+def composite(place: Place, detail: str) -> Wrong:
+    """What upstream says of a value as a whole, without a place."""
+    return Wrong(place, invalid_value(NOWHERE, "", f'"{text(place)}" {detail}'))
+
+
+def enum_check(choices: list[Any]) -> Check:
+    listed = [choice if isinstance(choice, str) else printed(choice) for choice in choices]
+    plain = frozenset(choice for choice in choices if isinstance(choice, str))
+
+    def check(value: Any, place: Place, wrong: list[Wrong]) -> None:
+        if type(value) is str:
+            if value in plain:
+                return
+        elif value is not None and any(same(value, choice) for choice in choices):
+            return
+        wrong.append(Wrong(place, not_supported(text(place) or NOWHERE, value, listed)))
+
+    return check
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether two JSON values are the same; 1 and 1.0 are, 1 and true are not."""
+    if isinstance(one, bool) or isinstance(other, bool):
+        return one is other
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(same(item, other[key]) for key, item in one.items())
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(same, one, other))
+    return bool(one == other)
+
+
+# --- texts, lists, objects --------------------------------------------------------------------------------------------
+
+
+def string_checks(schema: Schema, types: tuple[str, ...]) -> list[Check]:
+    most, least, source = schema.get("maxLength"), schema.get("minLength"), schema.get("pattern")
+    form = str(schema.get("format", "")).replace("-", "") if not types or "string" in types else ""
+    found: list[Check] = []
+    if most is not None or least is not None or source:
+        found.append(length_check(most, least, source))
+    if form in FORMATS:
+        is_valid, name = FORMATS[form], schema["format"]
+
+        def check(value: Any, place: Place, wrong: list[Wrong]) -> None:
+            if not is_valid(value):
+                why = f"{text(place)} in body must be of type {name}: {printed(value)}"
+                error = FieldError(text(place), "FieldValueTypeInvalid", f"Invalid value: {printed(value)}: {why}")
+                wrong.append(Wrong(place, error))
+
+        found.append(check)
+    return found
+
+
+def length_check(most: int | None, least: int | None, source: str | None) -> Check:
+    matches = pattern(source).search if source else None
+
+    def check(value: str, place: Place, wrong: list[Wrong]) -> None:
+        if most is not None and len(value) > most:
+            wrong.append(Wrong(place, too_long(text(place), "", most)))
+        elif least is not None and len(value) < least:
+            wrong.append(invalid(place, value, f"should be at least {least} chars long"))
+        elif matches is not None and not matches(value.encode(errors="replace").decode()):
+            wrong.append(invalid(place, value, f"should match '{source}'"))
+
+    return check
+
+
+def list_checks(schema: Schema) -> list[Check]:
+    most, least = schema.get("maxItems"), schema.get("minItems")
+    items = schema.get("items")
+    inner = compiled(items) if isinstance(items, dict) else None
+    if most is None and least is None and inner is None:
+        return []
+
+    def check(value: list[Any], place: Place, wrong: list[Wrong]) -> None:
+        size = len(value)
+        if inner is not None:
+            for index, item in enumerate(value):
+                inner(item, (place, index), wrong)
+        if least is not None and size < least:
+            wrong.append(invalid(place, size, f"should have at least {least} items"))
+        if most is not None and size > most:
+            wrong.append(Wrong(place, too_many(text(place), size, most)))
+
+    return [check]
+
+
+def object_checks(schema: Schema) -> list[Check]:
+    most, least = schema.get("maxProperties"), schema.get("minProperties")
+    known = schema.get("properties", {})
+    properties = some(known, compiled)
+    needed: Iterable[str] = schema.get("required", ())
+    values = schema.get("additionalProperties")
+    of_values = compiled(values) if isinstance(values, dict) else None
+    if most is None and least is None and not properties and not needed and of_values is None:
+        return []
+
+    def check(value: dict[str, Any], place: Place, wrong: list[Wrong]) -> None:
+        size = len(value)
+        if least is not None and size < least:
+            wrong.append(invalid(place, size, f"should have at least {least} properties"))
+        if most is not None and size > most:
+            wrong.append(Wrong(place, too_many(text(place), size, most)))
+        for key, item in value.items():
+            inner = properties.get(key)
+            if inner is not None:
+                inner(item, (place, key), wrong)
+            elif of_values is not None and key not in known:
+                of_values(item, (place, key), wrong)
+        for key in needed:
+            if key not in value:
+                wrong.append(Wrong((place, key), required(text((place, key)))))
+
+    return [check]
+
+
+# --- alternatives -----------------------------------------------------------------------------------------------------
+
+
+def alternatives(schema: Schema) -> Check | None:
+    """anyOf, oneOf, allOf and not."""
+    any_of, one_of, all_of = ([compiled(part) for part in schema.get(name, ())] for name in ("anyOf", "oneOf", "allOf"))
+    banned = [compiled(schema["not"])] if schema.get("not") is not None else []
+    if not (any_of or one_of or all_of or banned):
+        return None
+
+    def check(value: Any, place: Place, wrong: list[Wrong]) -> None:
+        if any_of:
+            failures = tried(any_of, value, place)
+            if all(failures):
+                wrong.append(composite(place, "must validate at least one schema (anyOf)"))
+                wrong += fewest(failures)
+        if one_of:
+            failures = tried(one_of, value, place)
+            valid = sum(not failure for failure in failures)
+            if valid != 1:
+                found = f"Found {valid} valid alternatives" if valid else "Found none valid"
+                wrong.append(composite(place, f"must validate one and only one schema (oneOf). {found}"))
+                wrong += [] if valid else fewest(failures)
+        if all_of:
+            failures = tried(all_of, value, place)
+            if any(failures):
+                wrong += [one for failure in failures for one in failure]
+                none = ". None validated" if all(failures) else ""
+                wrong.append(composite(place, f"must validate all the schemas (allOf){none}"))
+        if banned and not tried(banned, value, place)[0]:
+            wrong.append(composite(place, "must not validate the schema (not)"))
+
+    return check
+
+
+def fewest(failures: list[list[Wrong]]) -> list[Wrong]:
+    return min(failures, key=lambda failure: len(failure))
+
+
+def tried(checks: Iterable[Check | None], value: Any, place: Place) -> list[list[Wrong]]:
+    """What each of them finds wrong."""
+    found = []
+    for check in checks:
+        failure: list[Wrong] = []
+        if check is not None:
+            check(value, place, failure)
+        found.append(failure)
+    return found
