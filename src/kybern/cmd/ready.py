@@ -25,6 +25,7 @@ from kybern.web.tls import client_context
 
 LOOK_AGAIN_SECONDS = 0.02
 DNS_SECONDS = 0.5
+CONNECTIONS_MAX = 128  # kept: a burst of writes must not pay for a handshake each
 NEVER = "1970-01-01T00:00:00Z"
 
 
@@ -47,7 +48,9 @@ def trusted(cluster: Cluster, identity: Identity | None) -> ssl.SSLContext:
 
 def transport(cluster: Cluster, identity: Identity | None) -> web_client.Client:
     """Connections to the API server of this machine."""
-    return web_client.Client(f"https://127.0.0.1:{cluster.port}", ssl=trusted(cluster, identity))
+    return web_client.Client(
+        f"https://127.0.0.1:{cluster.port}", ssl=trusted(cluster, identity), idle_connections_max=CONNECTIONS_MAX
+    )
 
 
 def started(cluster: Cluster) -> float:

@@ -37,4 +37,6 @@ def taken(nodes: Iterable[Node]) -> set[str]:
 
 
 def first_free(network: Network, prefix: int, used: set[str]) -> str | None:
+    if len(used) >= 1 << max(prefix - network.prefixlen, 0):
+        return None  # nearly always: looking through all parts for every node would take a large cluster minutes
     return next((str(part) for part in network.subnets(new_prefix=prefix) if str(part) not in used), None)

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from enum import Flag, auto
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from kybern.api.core_v1 import Node, Pod
 
 if TYPE_CHECKING:
     from kybern.scheduler.nodes import Nodes
-    from kybern.scheduler.snapshot import Snapshot
+    from kybern.scheduler.snapshot import Placed, Snapshot
 
 S = TypeVar("S")
 T = TypeVar("T", bound=np.generic)
@@ -44,6 +44,21 @@ class Change(Flag):
 
 
 NODE_CHANGED = Change.NODE_ADDED | Change.NODE_LABELS
+
+
+class Trial(Protocol):
+    """One rule and one pod on one node, while other pods come and go there in thought: upstream's PreFilterExtensions."""
+
+    def leave(self, placed: Placed) -> None: ...
+
+    def stay(self, placed: Placed) -> None:
+        """It comes, or comes back."""
+
+    def refusals(self) -> list[str]:
+        """Why the pod does not fit; nothing where it does."""
+
+    def stamp(self) -> Hashable:
+        """What the answer depends on besides the node and its pods: equal stamps, equal answers."""
 
 
 class FilterPlugin(Generic[S]):
@@ -72,6 +87,14 @@ class FilterPlugin(Generic[S]):
     def preemption_helps(self, state: S, refused: Nodes) -> Column[np.bool_]:
         """Where fewer pods could make it fit."""
         return np.zeros(len(refused), np.bool_)
+
+    pods_matter: ClassVar[bool] = False
+    """Whether other pods on the node make a difference. Then there is a trial, or all rules are asked anew each time."""
+    silence_holds: ClassVar[bool] = True
+    """A rule that has nothing to say about a pod has nothing to say with more pods there, whatever they ask for."""
+
+    def trial(self, state: S, pod: Pod, snapshot: Snapshot, row: int) -> Trial | None:
+        return None
 
 
 class ScorePlugin(Generic[S]):

@@ -48,7 +48,9 @@ class Kept:
     """Raw, one column for each scorer."""
     refusal: tuple[int, Any] | None = None
     """Why such a pod fits nowhere, at a version; it is told to one pod after the other."""
-    trials: dict[int, dict[int, Any]] = field(default_factory=dict)
+    tried_from: int | None = None
+    """The row where preemption begins: at the same one while it finds somebody there, since it remembers those."""
+    trials: dict[int, dict[int, tuple[Any, Any]]] = field(default_factory=dict)
     """By priority and row: who would have to leave for such a pod, with the stamp of what that holds for."""
 
 

@@ -3,13 +3,13 @@
 A plugin that is asked about a few nodes and one that is asked about all run the same code.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 import numpy as np
 
 from kybern.api.core_v1 import Node
 from kybern.scheduler.framework import Column
-from kybern.scheduler.snapshot import NAME, UNKNOWN, HostPort, Snapshot, Taint
+from kybern.scheduler.snapshot import UNKNOWN, Snapshot, Taint
 
 Rows = slice | Column[np.int64]
 
@@ -82,9 +82,11 @@ class Nodes:
         """All texts, by number."""
         return list(self.snapshot.texts)
 
-    def named(self, names: Iterable[str]) -> Column[np.bool_]:
+    def named(self, names: Collection[str]) -> Column[np.bool_]:
         """Which of the nodes have one of these names."""
-        return np.isin(self.label(NAME), [self.text(name) for name in names])
-
-    def ports_in_use(self) -> Iterator[Iterable[HostPort]]:
-        return (self.snapshot.ports_in_use(node.metadata.name or "") for node in self.objects())
+        if len(self) < len(names):
+            return np.fromiter((node.metadata.name in names for node in self.objects()), np.bool_, len(self))
+        rows = self.snapshot.rows
+        found = np.zeros(self.snapshot.count, np.bool_)
+        found[[rows[name] for name in names if name in rows]] = True
+        return found[self.rows]

@@ -7,26 +7,28 @@
 - A pod waits for those that are already leaving in its favour and makes nobody else leave meanwhile.
 """
 
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from random import Random
 
 from kybern.api.core_v1 import Pod
 from kybern.api.policy_v1 import PodDisruptionBudget
+from kybern.scheduler.framework import Trial
 from kybern.scheduler.judgement import Judgement
 from kybern.scheduler.nominations import Nominations
 from kybern.scheduler.refusal import LEAVING, NEVER, NO_VICTIMS, NOT_HELPFUL, Refusal, available
 from kybern.scheduler.snapshot import Placed, Snapshot
 from kybern.scheduler.terms import selector_of
-from kybern.scheduler.trial import Trial, begun, is_arithmetic
+from kybern.scheduler.trial import begun
 
 CANDIDATES_MIN = 100
 CANDIDATES_SHARE = 0.1  # of the nodes; a good node is enough, the best one of thousands costs too much time
 CANDIDATES_MAX = 200
-CANDIDATES_IN_PLACE_MAX = 30  # where every try asks all rules
-TRIES_IN_PLACE_MAX = 500  # then the pod waits, and begins at another node the next time
+CANDIDATES_ELSEWHERE_MAX = 30  # where pods on other nodes matter
+TRIES_ELSEWHERE_MAX = 500  # then the pod waits, and begins at another node the next time
 PRIORITY_SHIFT = 1 << 31  # so that two victims cost more than one, however unimportant they are
 
 
@@ -63,18 +65,19 @@ def preempt(
         return Attempt(None, LEAVING, eligible=False)
     outcomes = Counter({NOT_HELPFUL: why.nodes - len(why.helpful)})
     found: list[Priced] = []
-    quick = is_arithmetic(judgement, ())
+    alone = judgement.filters is judgement.kept.filters
     share = min(max(CANDIDATES_MIN, int(why.nodes * CANDIDATES_SHARE)), CANDIDATES_MAX)
-    wanted = share if quick else CANDIDATES_IN_PLACE_MAX
-    start = rng.randrange(len(why.helpful)) if why.helpful else 0
+    wanted = share if alone else CANDIDATES_ELSEWHERE_MAX
+    if judgement.kept.tried_from is None:
+        judgement.kept.tried_from = rng.randrange(max(snapshot.count, 1))
+    start = bisect_left(why.helpful, judgement.kept.tried_from)
     rows = (*why.helpful[start:], *why.helpful[:start])
-    for row in rows if quick else rows[:TRIES_IN_PLACE_MAX]:
-        result = (
-            remembered(judgement, row, nominations, budgets, epoch)
-            if quick
-            else priced(on_node(judgement, row, nominations, budgets))
-        )
+    rows = rows if alone else rows[:TRIES_ELSEWHERE_MAX]
+    for row in rows:
+        result = remembered(judgement, row, nominations, budgets, epoch)
         if isinstance(result, tuple):
+            if not found:
+                judgement.kept.tried_from = row
             found.append(result)
             if len(found) >= wanted:
                 break
@@ -82,6 +85,7 @@ def preempt(
             outcomes.update(result)
     if found:
         return Attempt(min(found, key=itemgetter(0))[1], "")
+    judgement.kept.tried_from = rows[-1] + 1 if rows else None
     return Attempt(None, f"preemption: {available(why.nodes, +outcomes)}" if why.nodes else "")
 
 
@@ -93,24 +97,23 @@ def remembered(
     judgement: Judgement, row: int, nominations: Nominations, budgets: Budgets, epoch: int
 ) -> Priced | list[str]:
     """Pods of one template want the same of a node: the answer holds until something there, or a budget, changes."""
-    snapshot = judgement.snapshot
+    snapshot, pod = judgement.snapshot, judgement.pod
     node = snapshot.nodes[row].metadata.name or ""
     # A pod that is promised this node itself does not count against itself: its answer is its own.
-    own = judgement.pod.metadata.uid if nominations.changes and nominations.node_of(judgement.pod) == node else None
-    stamp = (
-        snapshot.row_version.item(row),
-        nominations.changes.get(node, 0),
-        epoch,
-        own,
-    )
-    trials = judgement.kept.trials.setdefault(priority(judgement.pod), {})
-    known = trials.get(row)
-    if known is not None and known[0] == stamp:
-        result: Priced | list[str] = known[1]
-        return result
-    result = priced(on_node(judgement, row, nominations, budgets))
-    if is_arithmetic(judgement, nominations.beside(judgement.pod, node)):
-        trials[row] = (stamp, result)
+    own = pod.metadata.uid if nominations.changes and nominations.node_of(pod) == node else None
+    stamp: tuple[Hashable, ...] = (snapshot.row_version.item(row), nominations.changes.get(node, 0), epoch, own)
+    answers: dict[int, tuple[Hashable, Priced | list[str]]] = judgement.kept.trials.setdefault(priority(pod), {})
+    known = answers.get(row)
+    alone = judgement.filters is judgement.kept.filters
+    if alone and known is not None and known[0] == stamp:
+        return known[1]
+    with begun(judgement, row, nominations.beside(pod, node)) as trial:
+        if not alone:
+            stamp = (*stamp, trial.stamp())
+            if known is not None and known[0] == stamp:
+                return known[1]
+        result = priced(on_node(judgement, row, trial, budgets))
+    answers[row] = (stamp, result)
     return result
 
 
@@ -121,7 +124,7 @@ def waits_for_others(pod: Pod, node: str, snapshot: Snapshot) -> bool:
     )
 
 
-def on_node(judgement: Judgement, row: int, nominations: Nominations, budgets: Budgets) -> Candidate | list[str]:
+def on_node(judgement: Judgement, row: int, trial: Trial, budgets: Budgets) -> Candidate | list[str]:
     """Who has to leave this node; or why even that would not help."""
     snapshot, mine = judgement.snapshot, priority(judgement.pod)
     node = snapshot.nodes[row].metadata.name or ""
@@ -131,15 +134,14 @@ def on_node(judgement: Judgement, row: int, nominations: Nominations, budgets: B
     )
     if not lower:
         return [NO_VICTIMS]
-    with begun(judgement, row, nominations.beside(judgement.pod, node)) as trial:
-        for placed in lower:
-            trial.leave(placed)
-        refusals = trial.refusals()
-        if refusals:
-            return refusals
-        breaking, others = by_budget(lower, budgets)
-        broken = reprieve(breaking, trial)
-        victims = [*broken, *reprieve(others, trial)]
+    for placed in lower:
+        trial.leave(placed)
+    refusals = trial.refusals()
+    if refusals:
+        return refusals
+    breaking, others = by_budget(lower, budgets)
+    broken = reprieve(breaking, trial)
+    victims = [*broken, *reprieve(others, trial)]
     pods = sorted((placed.pod for placed in victims), key=importance)
     return Candidate(node, tuple(pods), len(broken)) if pods else [NO_VICTIMS]
 

@@ -32,7 +32,7 @@ class Refusal:
     """The names of the rules that refused."""
     nodes: int = 0
     helpful: tuple[int, ...] = ()
-    """Rows where the pod might fit if others left."""
+    """Rows where the pod might fit if others left, in order."""
     preemption: str = ""
 
     @property
@@ -75,7 +75,9 @@ def found_anew(pod: Pod, judgement: Judgement, snapshot: Snapshot) -> Refusal:
         reasons.update(short)
         helpful.append(row)
     found = available(len(nodes), reasons)
-    return Refusal(found, frozenset(rules), len(nodes), tuple(helpful), no_victims(pod, len(nodes), len(helpful)))
+    return Refusal(
+        found, frozenset(rules), len(nodes), tuple(sorted(helpful)), no_victims(pod, len(nodes), len(helpful))
+    )
 
 
 def available(count: int, reasons: Counter[str]) -> str:

@@ -7,7 +7,8 @@
 - Texts (label values, node names) are numbers here; a column of a label exists from the first time it is asked for.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,6 +62,8 @@ class Snapshot:
         self.tallies = Tallies(self.rows, ROWS_FIRST)
         self.group_of: Callable[[Pod], Selector | None] = lambda pod: None
         """What a pod's services and owner select."""
+        self.ports: dict[tuple[str, int], dict[str, Counter[str]]] = {}
+        """Protocol and port → node → how many pods use it on which address."""
         self.images: dict[str, dict[str, int]] = {}
         """Image name → node → bytes."""
 
@@ -195,7 +198,7 @@ class Snapshot:
         if known is not None and known.node == node and counts_alike(known.pod, pod):
             return False
         self.remove_pod(uid)
-        self.put_back(Placed(node, pod, demand_of(pod), tuple(host_ports(pod)), kind_of(pod)))
+        self.put_back(placed_of(pod, node))
         return True
 
     def put_back(self, placed: Placed) -> None:
@@ -204,6 +207,8 @@ class Snapshot:
         self.placed[uid] = placed
         self.on_node.setdefault(node, {})[uid] = placed
         self.tallies.add(placed.kind, node)
+        for address, protocol, number in placed.ports:
+            self.ports.setdefault((protocol, number), {}).setdefault(node, Counter())[address] += 1
         row = self.rows.get(node)
         if row is not None:
             self._count(row, placed.demand, 1)
@@ -215,6 +220,7 @@ class Snapshot:
         if placed is None:
             return False
         self.tallies.remove(placed.kind, placed.node)
+        self._free_ports(placed)
         held = self.on_node[placed.node]
         del held[uid]
         if not held:
@@ -229,8 +235,21 @@ class Snapshot:
         self.requested[row] += sign * self.vector(demand.amounts)
         self.assumed[row] += sign * np.array(demand.assumed, np.int64)
 
-    def ports_in_use(self, node: str) -> Iterable[HostPort]:
-        return (port for placed in self.on_node.get(node, {}).values() for port in placed.ports)
+    def _free_ports(self, placed: Placed) -> None:
+        for address, protocol, number in placed.ports:
+            nodes = self.ports[protocol, number]
+            addresses = nodes[placed.node]
+            addresses[address] -= 1
+            if not addresses[address]:
+                del addresses[address]
+            if not addresses:
+                del nodes[placed.node]
+            if not nodes:
+                del self.ports[protocol, number]
+
+
+def placed_of(pod: Pod, node: str) -> Placed:
+    return Placed(node, pod, demand_of(pod), tuple(host_ports(pod)), kind_of(pod))
 
 
 def counts_alike(one: Pod, other: Pod) -> bool:

@@ -7,8 +7,9 @@
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -19,16 +20,26 @@ from kybern.scheduler.terms import Labels, Term, Terms, Which, terms_of
 TALLIES_MAX = 512  # questions kept: a template asks about two
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Kind:
     namespace: str
     labels: tuple[tuple[str, str], ...]
     leaving: bool
     terms: Terms
 
-    def bears(self) -> Iterator["Bearing"]:
-        yield from {Bearing(term, None) for term in self.terms.anti_affinity}
-        yield from (Bearing(term, weight) for term, weight in self.terms.weights())
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        """Asked for with every pod that comes or goes, and terms are deep."""
+        return hash((self.namespace, self.labels, self.leaving, self.terms))
+
+    @cached_property
+    def borne(self) -> tuple["Bearing", ...]:
+        """By each pod of this kind."""
+        required = {Bearing(term, None) for term in self.terms.anti_affinity}
+        return (*required, *(Bearing(term, weight) for term, weight in self.terms.weights()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +99,7 @@ class Tallies:
         nodes = self.kinds.get(kind)
         if nodes is None:
             nodes = self.kinds[kind] = Counter()
-            for bearing in kind.bears():
+            for bearing in kind.borne:
                 self.bearing_kinds[bearing] += 1
                 if bearing not in self.bearers:
                     self.bearers[bearing] = np.zeros(self.size, np.int64)
@@ -105,7 +116,7 @@ class Tallies:
         if not nodes:
             del self.kinds[kind]
             self.counted_in.pop(kind, None)
-            for bearing in kind.bears():
+            for bearing in kind.borne:
                 self._borne_no_more(bearing)
 
     def count(self, kind: Kind, node: str, number: int) -> None:
@@ -134,7 +145,7 @@ class Tallies:
         found = self.counted_in.get(kind)
         if found is None:
             found = [c for question, c in self.columns.items() if question.means(kind, self.namespaces)]
-            found += [self.bearers[bearing] for bearing in kind.bears()]
+            found += [self.bearers[bearing] for bearing in kind.borne]
             self.counted_in[kind] = found
         return found
 

@@ -1,57 +1,40 @@
 """Would the pod fit on a node if other pods were gone, or there? Tried without anybody noticing.
 
-- `Arithmetic` serves pods that care about resources only: what they lack, less what others would free.
-- `InPlace` takes the pods out of the snapshot, asks the rules, and puts everything back in the end.
+- `InThought` where each rule that looks at other pods can account for one more or one less of them.
+- `InPlace` takes the pods out of the snapshot, asks all rules, and puts everything back in the end.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Protocol
 
 import numpy as np
 
 from kybern.api.core_v1 import Pod
-from kybern.scheduler.demand import Amounts, demand_of
+from kybern.scheduler.framework import Trial
 from kybern.scheduler.judgement import Judgement
 from kybern.scheduler.nodes import Nodes
-from kybern.scheduler.plugins.node_ports import NodePorts
-from kybern.scheduler.plugins.node_resources import NodeResourcesFit, insufficient
-from kybern.scheduler.snapshot import Placed
+from kybern.scheduler.snapshot import Placed, placed_of
 
 
-class Trial(Protocol):
-    def leave(self, placed: Placed) -> None: ...
+class InThought:
+    """Each rule keeps its own account. In the end nothing has to be put back."""
 
-    def stay(self, placed: Placed) -> None:
-        """After it left."""
-
-    def refusals(self) -> list[str]:
-        """Why the pod does not fit; nothing where it does."""
-
-
-class Arithmetic:
-    def __init__(self, judgement: Judgement, row: int, others: Sequence[Pod]) -> None:
-        snapshot = judgement.snapshot
-        free = snapshot.allocatable[row] - snapshot.requested[row]
-        self.short = {
-            name: amount - int(free[snapshot.resources.index(name)])
-            for name, amount in judgement.kept.demand.amounts.items()
-        }
-        for other in others:
-            self._shift(demand_of(other).amounts, 1)
+    def __init__(self, trials: Sequence[Trial]) -> None:
+        self.trials = trials
 
     def leave(self, placed: Placed) -> None:
-        self._shift(placed.demand.amounts, -1)
+        for trial in self.trials:
+            trial.leave(placed)
 
     def stay(self, placed: Placed) -> None:
-        self._shift(placed.demand.amounts, 1)
+        for trial in self.trials:
+            trial.stay(placed)
 
     def refusals(self) -> list[str]:
-        return [insufficient(name) for name, amount in self.short.items() if amount > 0]
+        return next((found for trial in self.trials if (found := trial.refusals())), [])
 
-    def _shift(self, amounts: Amounts, sign: int) -> None:
-        for name in self.short:
-            self.short[name] += sign * amounts.get(name, 0)
+    def stamp(self) -> Hashable:
+        return tuple(trial.stamp() for trial in self.trials)
 
 
 class InPlace:
@@ -81,6 +64,9 @@ class InPlace:
                 return list(plugin.reasons(state, here))
         return []
 
+    def stamp(self) -> Hashable:
+        return object()  # nothing is known that would not change
+
     def end(self) -> None:
         for placed in self.gone.values():
             self.snapshot.put_back(placed)
@@ -91,8 +77,12 @@ class InPlace:
 @contextmanager
 def begun(judgement: Judgement, row: int, others: Sequence[Pod]) -> Iterator[Trial]:
     """On the node of a row, with `others` there too."""
-    if is_arithmetic(judgement, others):
-        yield Arithmetic(judgement, row, others)
+    trials = in_thought(judgement, row, others)
+    if trials is not None:
+        together = InThought(trials)
+        for other in others:
+            together.stay(placed_of(other, judgement.snapshot.nodes[row].metadata.name or ""))
+        yield together
         return
     trial = InPlace(judgement, row, others)
     try:
@@ -101,10 +91,18 @@ def begun(judgement: Judgement, row: int, others: Sequence[Pod]) -> Iterator[Tri
         trial.end()
 
 
-def is_arithmetic(judgement: Judgement, others: Sequence[Pod]) -> bool:
-    """Whether other pods matter for nothing but resources; all other rules have said yes."""
-    return (
-        all(plugin.kept and not isinstance(plugin, NodePorts) for plugin, _ in judgement.filters)
-        and any(isinstance(plugin, NodeResourcesFit) for plugin, _ in judgement.filters)
-        and not any(other.spec.affinity for other in others)
-    )
+def in_thought(judgement: Judgement, row: int, others: Sequence[Pod]) -> list[Trial] | None:
+    """None where a rule that looks at other pods has no trial, or had nothing to say about this pod and now might."""
+    asked = {plugin.name for plugin, _ in judgement.filters}
+    if any(other.spec.affinity for other in others) and any(
+        not plugin.silence_holds and plugin.name not in asked for plugin in judgement.profile.filters
+    ):
+        return None
+    trials = []
+    for plugin, state in judgement.filters:
+        if plugin.pods_matter:
+            trial = plugin.trial(state, judgement.pod, judgement.snapshot, row)
+            if trial is None:
+                return None
+            trials.append(trial)
+    return trials

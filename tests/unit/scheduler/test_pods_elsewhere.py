@@ -15,9 +15,12 @@ from kybern.scheduler.framework import Profile
 from kybern.scheduler.judgement import judge
 from kybern.scheduler.nodes import Nodes
 from kybern.scheduler.plugins.inter_pod_affinity import InterPodAffinity
+from kybern.scheduler.plugins.node_affinity import NodeAffinity
 from kybern.scheduler.plugins.pod_topology_spread import PodTopologySpread
+from kybern.scheduler.profile import DEFAULT_PROFILE
 from kybern.scheduler.refusal import refusal
 from kybern.scheduler.snapshot import Snapshot
+from kybern.scheduler.trial import InPlace, InThought, in_thought
 
 ZONE, HOST = "topology.kubernetes.io/zone", "kubernetes.io/hostname"
 NAMESPACES = {"a": {"team": "red"}, "b": {"team": "blue"}, "c": {"team": "red"}}
@@ -406,6 +409,38 @@ def test_in_600_random_clusters_the_feasible_nodes_are_those_of_the_model(seed: 
             snapshot.remove_pod(one.metadata.uid or "")
     assert not snapshot.tallies.kinds and not snapshot.tallies.bearers
     assert not any(column.any() for column in snapshot.tallies.columns.values())
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_what_is_tried_in_thought_is_what_the_rules_say_when_the_pods_have_really_left(seed: int) -> None:
+    rng, compared = random.Random(seed), 0
+    for _ in range(25):
+        snapshot, there = cluster(), []
+        for number in range(5):
+            snapshot.set_node(random_node(rng, f"n{number}"))
+        for number in range(14):
+            there.append((random_pod(rng, f"p{number}"), f"n{rng.randrange(5)}"))
+            snapshot.add_pod(*there[-1])
+        judgement = judge(random_pod(rng, "wanted"), snapshot, DEFAULT_PROFILE)
+        for row in range(5):
+            if NodeAffinity in {type(p) for p, _ in judgement.filters} and not judgement.fits[row]:
+                continue  # another rule's refusal, which no pod that leaves can change
+            trials = in_thought(judgement, row, ())
+            assert trials is not None
+            apart, really = InThought(trials), InPlace(judgement, row, ())
+            here = list(snapshot.on_node.get(f"n{row}", {}).values())
+            for placed in rng.sample(here, rng.randint(0, len(here))):
+                apart.leave(placed)
+                really.leave(placed)
+                if rng.random() < 0.3:
+                    apart.stay(placed)
+                    really.stay(placed)
+                mine, theirs = apart.refusals(), really.refusals()
+                if "taint" not in "".join(theirs):
+                    assert bool(mine) == bool(theirs), (mine, theirs)
+                    compared += 1
+            really.end()
+    assert compared > 50
 
 
 def test_columns_follow_when_the_cluster_outgrows_them() -> None:

@@ -33,6 +33,8 @@ PATCH = Case("PATCH ConfigMap (strategic)", "/s", 1400, 1)
 CREATE_CONFIGMAP = Case("CREATE ConfigMap", "/s", 1350, 1)
 CREATE_POD = Case("CREATE Pod", "/s", 790, 1)
 WATCH_LAG = Case("watch lag p99, 100 watchers x 100 writes/s", "ms", 37, 1)
+BOUND = Case("3,000 pods onto 1,000 nodes, create to bound", "/s", 196, 3)
+DEPLOYMENT = Case("Deployment of 1,000 on 200 nodes, to all bound", "s", 7.2, 2)
 IDLE_MEMORY = Case("memory, idle: API server and store", "MB", 317, 3)
 LOADED_MEMORY = Case("memory with all pods: API server and store", "MB", 1600, 4)
 

@@ -11,6 +11,7 @@ import uvloop
 from kybern.cli.bench import figures
 from kybern.cli.bench.figures import Case, Figure, table
 from kybern.cli.bench.own_cluster import StartFailed, memory_megabytes, own_cluster
+from kybern.cli.bench.scheduling import deployment_seconds, pods_per_second
 from kybern.cli.bench.seed import PODS, READ, VALUE, WRITE, SeedFailed, admin_token, pod, seeded
 from kybern.cli.bench.watch_lag import watch_lag
 from kybern.cli.bench.wrk import Load, WrkMissing, measure
@@ -75,7 +76,11 @@ async def ourselves(args: argparse.Namespace) -> list[Figure]:
             token = await admin_token(cluster.client)
             found += [figure async for figure in loads(cluster.client, cluster.url, token, args)]
             found.append(Figure(figures.LOADED_MEMORY, memory_megabytes(cluster.server_pid)))
-        return found
+    tell(figures.BOUND)
+    found.append(Figure(figures.BOUND, await pods_per_second()))
+    tell(figures.DEPLOYMENT)
+    found.append(Figure(figures.DEPLOYMENT, await deployment_seconds()))
+    return found
 
 
 async def loads(client: Client, url: str, token: str, args: argparse.Namespace) -> AsyncIterator[Figure]:

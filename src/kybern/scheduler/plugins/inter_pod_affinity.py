@@ -4,17 +4,17 @@ A domain is the nodes with one value of the topology key. All that counts is the
 term is a sum over the nodes of each domain, and each node looks up its own.
 """
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from kybern.api.core_v1 import Pod
-from kybern.scheduler.framework import NODE_CHANGED, SCORE_MAX, Change, Column, FilterPlugin, ScorePlugin
+from kybern.scheduler.framework import NODE_CHANGED, SCORE_MAX, Change, Column, FilterPlugin, ScorePlugin, Trial
 from kybern.scheduler.nodes import Nodes
-from kybern.scheduler.snapshot import Snapshot
-from kybern.scheduler.tallies import Question
-from kybern.scheduler.terms import Term, terms_of
+from kybern.scheduler.snapshot import Placed, Snapshot
+from kybern.scheduler.tallies import Bearing, Kind, Question
+from kybern.scheduler.terms import Term, Terms, terms_of
 
 NOT_NEAR = "node(s) didn't match pod affinity rules"
 NOT_FAR = "node(s) didn't match pod anti-affinity rules"
@@ -40,10 +40,71 @@ class Company:
     """No pod matches what it wants near it, but the pod itself: it may begin anywhere."""
     far: tuple[InDomains, ...]
     unwanted: tuple[InDomains, ...]
+    terms: Terms
+    begins: bool
+    """The pod matches all that it wants near it itself."""
+
+
+class Neighbours:
+    """How many pods count in the node's domains, term by term."""
+
+    def __init__(self, company: Company, pod: Pod, snapshot: Snapshot, row: int) -> None:
+        self.company, self.pod, self.snapshot = company, pod, snapshot
+        self.namespaces = snapshot.tallies.namespaces
+        self.here = here = Nodes(snapshot, np.array([row]))
+        self.in_reach = [bool(here.label(domains.key)[0] >= 0) for domains in company.near]
+        self.near, self.far = ([int(domains.at(here)[0]) for domains in part] for part in (company.near, company.far))
+        self.unwanted = sum(int(domains.at(here)[0]) for domains in company.unwanted)
+        self.elsewhere = sum(int(domains.amounts.sum()) for domains in company.near) - sum(self.near)
+        terms = company.terms
+        self.wanted = Question(tuple(term.which for term in terms.affinity))
+        self.avoided = [
+            (place, Question((term.which,)))
+            for place, term in enumerate(terms.anti_affinity)
+            if here.label(term.topology_key)[0] >= 0
+        ]
+        self.objections: dict[Kind, int] = {}
+        """How many terms of such a pod, were it here, would not have this one."""
+
+    def leave(self, placed: Placed) -> None:
+        self._shift(placed.kind, -1)
+
+    def stay(self, placed: Placed) -> None:
+        self._shift(placed.kind, 1)
+
+    def _shift(self, kind: Kind, by: int) -> None:
+        if self.near and self.wanted.means(kind, self.namespaces):
+            self.near = [number + by * reached for number, reached in zip(self.near, self.in_reach, strict=True)]
+        for place, question in self.avoided:
+            self.far[place] += by * question.means(kind, self.namespaces)
+        objections = self.objections.get(kind)
+        if objections is None:
+            objections = self.objections[kind] = sum(map(self._objects, kind.borne))
+        self.unwanted += by * objections
+
+    def _objects(self, bearing: Bearing) -> bool:
+        return (
+            bearing.weight is None
+            and matches(bearing.term, self.pod, self.snapshot)
+            and bool(self.here.label(bearing.term.topology_key)[0] >= 0)
+        )
+
+    def refusals(self) -> list[str]:
+        first = self.company.begins and not self.elsewhere and not any(self.near)
+        if not (all(self.in_reach) if first else all(number > 0 for number in self.near)):
+            return [NOT_NEAR]
+        if any(number > 0 for number in self.far):
+            return [NOT_FAR]
+        return [NOT_WANTED] if self.unwanted > 0 else []
+
+    def stamp(self) -> Hashable:
+        return bool(self.elsewhere), tuple(self.near), tuple(self.far), self.unwanted
 
 
 class InterPodAffinity(FilterPlugin[Company], ScorePlugin[tuple[InDomains, ...]]):
     name = "InterPodAffinity"
+    pods_matter = True
+    silence_holds = False
     wakes_on = NODE_CHANGED | Change.POD_LEFT | Change.POD_ADDED
     kept = False
 
@@ -71,10 +132,9 @@ class InterPodAffinity(FilterPlugin[Company], ScorePlugin[tuple[InDomains, ...]]
         far = tuple(
             in_domains(term.topology_key, tallies.tally(Question((term.which,))), nodes) for term in terms.anti_affinity
         )
-        first = not any(domains.amounts.any() for domains in near) and all(
-            matches(term, pod, nodes.snapshot) for term in terms.affinity
-        )
-        return Company(near, first, far, unwanted)
+        begins = all(matches(term, pod, nodes.snapshot) for term in terms.affinity)
+        first = begins and not any(domains.amounts.any() for domains in near)
+        return Company(near, first, far, unwanted, terms, begins)
 
     def filter(self, state: Company, nodes: Nodes) -> Column[np.bool_]:
         return near_enough(state, nodes) & ~anywhere(state.far, nodes) & ~anywhere(state.unwanted, nodes)
@@ -87,6 +147,9 @@ class InterPodAffinity(FilterPlugin[Company], ScorePlugin[tuple[InDomains, ...]]
 
     def preemption_helps(self, state: Company, refused: Nodes) -> Column[np.bool_]:
         return near_enough(state, refused)
+
+    def trial(self, state: Company, pod: Pod, snapshot: Snapshot, row: int) -> Trial:
+        return Neighbours(state, pod, snapshot, row)
 
     def pre_score(self, pod: Pod, nodes: Nodes) -> tuple[InDomains, ...] | None:
         tallies = nodes.snapshot.tallies

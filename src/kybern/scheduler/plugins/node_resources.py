@@ -3,22 +3,24 @@
 NodeResourcesBalancedAllocation: better where CPU and memory are used in like measure.
 """
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from kybern.api.core_v1 import Pod
-from kybern.scheduler.demand import Demand, demand_of
-from kybern.scheduler.framework import SCORE_MAX, Change, Column, FilterPlugin, ScorePlugin
+from kybern.scheduler.demand import Amounts, Demand, demand_of
+from kybern.scheduler.framework import SCORE_MAX, Change, Column, FilterPlugin, ScorePlugin, Trial
 from kybern.scheduler.nodes import Nodes
+from kybern.scheduler.snapshot import Placed, Snapshot
 
 SCORED = 2  # the first resources, CPU and memory, are what nodes are compared by
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
+    by_name: Amounts
     amounts: Column[np.int64]
     """In the order of the nodes' resource columns."""
     assumed: Column[np.int64]
@@ -31,11 +33,34 @@ def wanted(pod: Pod, nodes: Nodes) -> Wanted:
     """Sum the requests once for the pod."""
     demand: Demand = demand_of(pod)
     amounts = nodes.snapshot.vector(demand.amounts)
-    return Wanted(amounts, np.array(demand.assumed, np.int64), amounts > 0)
+    return Wanted(demand.amounts, amounts, np.array(demand.assumed, np.int64), amounts > 0)
+
+
+class Short:
+    """What the pod lacks on a node, less what others would free."""
+
+    def __init__(self, wanted: Amounts, snapshot: Snapshot, row: int) -> None:
+        free = snapshot.allocatable[row] - snapshot.requested[row]
+        self.short = {name: number - int(free[snapshot.resources.index(name)]) for name, number in wanted.items()}
+
+    def leave(self, placed: Placed) -> None:
+        for name in self.short:
+            self.short[name] -= placed.demand.amounts.get(name, 0)
+
+    def stay(self, placed: Placed) -> None:
+        for name in self.short:
+            self.short[name] += placed.demand.amounts.get(name, 0)
+
+    def refusals(self) -> list[str]:
+        return [insufficient(name) for name, number in self.short.items() if number > 0]
+
+    def stamp(self) -> Hashable:
+        return None
 
 
 class NodeResourcesFit(FilterPlugin[Wanted], ScorePlugin[Wanted]):
     name = "NodeResourcesFit"
+    pods_matter = True
     wakes_on = Change.NODE_ADDED | Change.NODE_ALLOCATABLE | Change.POD_LEFT
 
     def pre_filter(self, pod: Pod, nodes: Nodes) -> Wanted | None:
@@ -52,6 +77,9 @@ class NodeResourcesFit(FilterPlugin[Wanted], ScorePlugin[Wanted]):
     def preemption_helps(self, state: Wanted, refused: Nodes) -> Column[np.bool_]:
         """Not where even the empty node is too small."""
         return np.asarray(((refused.allocatable >= state.amounts) | ~state.asked).all(axis=1), np.bool_)
+
+    def trial(self, state: Wanted, pod: Pod, snapshot: Snapshot, row: int) -> Trial:
+        return Short(state.by_name, snapshot, row)
 
     def pre_score(self, pod: Pod, nodes: Nodes) -> Wanted | None:
         return wanted(pod, nodes)

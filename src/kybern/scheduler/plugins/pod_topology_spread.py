@@ -5,19 +5,19 @@ value of the topology key that have all the keys and, by its policies, that the 
 no constraints, its group (what its services and its owner select) is spread as the defaults say, if it can be.
 """
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from kybern.api.core_v1 import Pod, TopologySpreadConstraint
 from kybern.api.selectors import Selector
-from kybern.scheduler.framework import NODE_CHANGED, SCORE_MAX, Change, Column, FilterPlugin, ScorePlugin
+from kybern.scheduler.framework import NODE_CHANGED, SCORE_MAX, Change, Column, FilterPlugin, ScorePlugin, Trial
 from kybern.scheduler.nodes import Nodes
 from kybern.scheduler.plugins.node_affinity import NodeAffinity
 from kybern.scheduler.plugins.taint_toleration import TaintToleration
-from kybern.scheduler.snapshot import Snapshot
-from kybern.scheduler.tallies import Question
+from kybern.scheduler.snapshot import Placed, Snapshot
+from kybern.scheduler.tallies import Kind, Question
 from kybern.scheduler.terms import Which, selector_of, with_own_values
 
 HOSTNAME = "kubernetes.io/hostname"
@@ -39,6 +39,58 @@ class Counted:
     """By the number of the label's value."""
     most: int
     """As many may be in a domain before the pod comes."""
+    domains: Column[np.int64]
+    """Those that the least is taken of; none where there are too few."""
+    room: int
+    """How many more than the least."""
+    counts: Column[np.bool_]
+    """On which nodes pods count."""
+    question: Question
+
+
+class Evenness:
+    """How many pods count in the node's domain, and the least in any other, constraint by constraint."""
+
+    def __init__(self, parts: tuple[Counted, ...], snapshot: Snapshot, row: int) -> None:
+        self.parts, self.namespaces = parts, snapshot.tallies.namespaces
+        self.here = [int(snapshot.label_column(part.key)[row]) for part in parts]
+        self.counts = [bool(part.counts[row]) for part in parts]
+        self.number = [int(part.in_domain[here]) for part, here in zip(parts, self.here, strict=True)]
+        self.elsewhere: list[int | None] = []
+        for part, here in zip(parts, self.here, strict=True):
+            others = part.in_domain[part.domains[part.domains != here]]
+            self.elsewhere.append(int(others.min()) if len(others) else None)
+
+    def leave(self, placed: Placed) -> None:
+        self._shift(placed.kind, -1)
+
+    def stay(self, placed: Placed) -> None:
+        self._shift(placed.kind, 1)
+
+    def _shift(self, kind: Kind, by: int) -> None:
+        for place, part in enumerate(self.parts):
+            if self.counts[place] and part.question.means(kind, self.namespaces):
+                self.number[place] += by
+
+    def refusals(self) -> list[str]:
+        for place, part in enumerate(self.parts):
+            if self.here[place] < 0:
+                return [NO_LABEL]
+            if self.number[place] > self._least(place) + part.room:
+                return [UNEVEN]
+        return []
+
+    def _least(self, place: int) -> int:
+        part, elsewhere = self.parts[place], self.elsewhere[place]
+        if not len(part.domains):
+            return 0
+        counted = self.here[place] in part.domains
+        if elsewhere is None:
+            return self.number[place]
+        return min(elsewhere, self.number[place]) if counted else elsewhere
+
+    def stamp(self) -> Hashable:
+        return tuple(self.number), tuple(self.elsewhere)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +112,7 @@ class Spread:
 
 class PodTopologySpread(FilterPlugin[tuple[Counted, ...]], ScorePlugin[Spread]):
     name = "PodTopologySpread"
+    pods_matter = True
     wakes_on = NODE_CHANGED | Change.NODE_TAINTS | Change.POD_LEFT | Change.POD_ADDED
     kept = False
 
@@ -98,6 +151,9 @@ class PodTopologySpread(FilterPlugin[tuple[Counted, ...]], ScorePlugin[Spread]):
             helps |= uneven & ~decided
             decided |= uneven | (labels < 0)
         return helps
+
+    def trial(self, state: tuple[Counted, ...], pod: Pod, snapshot: Snapshot, row: int) -> Trial:
+        return Evenness(state, snapshot, row)
 
     def pre_score(self, pod: Pod, nodes: Nodes) -> Spread | None:
         own = bool(pod.spec.topology_spread_constraints)
@@ -157,21 +213,26 @@ def selected(pod: Pod, constraint: TopologySpreadConstraint) -> Selector:
     return with_own_values(selector_of(constraint.label_selector), pod, constraint.match_label_keys)
 
 
-def alike(pod: Pod, selector: Selector, nodes: Nodes) -> Column[np.int64]:
-    which = Which(selector, frozenset((pod.metadata.namespace or "",)))
-    return nodes.snapshot.tallies.tally(Question((which,), staying=True))[: nodes.snapshot.count]
+def alike(pod: Pod, selector: Selector) -> Question:
+    return Question((Which(selector, frozenset((pod.metadata.namespace or "",))),), staying=True)
+
+
+def tally(question: Question, everywhere: Nodes) -> Column[np.int64]:
+    return everywhere.snapshot.tallies.tally(question)[: everywhere.snapshot.count]
 
 
 def counted(pod: Pod, constraint: TopologySpreadConstraint, everywhere: Nodes, labelled: Column[np.bool_]) -> Counted:
     selector = selected(pod, constraint)
     counts = labelled & eligible(pod, constraint, everywhere)
     labels = everywhere.label(constraint.topology_key)
-    in_domain = summed(labels, alike(pod, selector, everywhere), counts, everywhere)
+    question = alike(pod, selector)
+    in_domain = summed(labels, tally(question, everywhere), counts, everywhere)
     domains = np.unique(labels[counts])
-    enough = len(domains) >= (constraint.min_domains or 1)
-    least = int(in_domain[domains].min()) if enough else 0
-    itself = int(selector.matches(pod.metadata.labels))
-    return Counted(constraint.topology_key, in_domain, constraint.max_skew + least - itself)
+    if len(domains) < (constraint.min_domains or 1):
+        domains = domains[:0]
+    least = int(in_domain[domains].min()) if len(domains) else 0
+    room = constraint.max_skew - int(selector.matches(pod.metadata.labels))
+    return Counted(constraint.topology_key, in_domain, room + least, domains, room, counts, question)
 
 
 def uneven(
@@ -180,7 +241,7 @@ def uneven(
 ) -> Uneven:  # fmt: skip
     """`fits`: of the fitting nodes, those with the labels; `counts`: of all nodes, those whose pods count."""
     everywhere = Nodes(fitting.snapshot)
-    on_node = alike(pod, group or selected(pod, constraint), everywhere)
+    on_node = tally(alike(pod, group or selected(pod, constraint)), everywhere)
     key = constraint.topology_key
     if key == HOSTNAME:
         return Uneven(key, None, on_node, float(np.log(int(fits.sum()) + 2)), constraint.max_skew)
