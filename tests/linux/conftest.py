@@ -4,7 +4,7 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,6 +64,12 @@ class Node:
         except TimeoutError:
             raise AssertionError(f"it never came to be: {found.status if found else None}") from None
         return found
+
+    async def said(self, pod: Pod, line: str) -> None:
+        """Until it has written that line."""
+        async with asyncio.timeout(SECONDS_MAX):
+            while line not in self.log(pod).splitlines():
+                await asyncio.sleep(0.01)
 
     def log(self, pod: Pod) -> str:
         directory = self.root / "logs" / f"default_{pod.metadata.name}_{pod.metadata.uid}" / "main"
@@ -155,16 +161,23 @@ def in_a_cluster(scenario: Callable[[Client, Path], Awaitable[None]], root: Path
 
 
 def pod(
-    name: str, script: str, volumes: dict[str, Volume], *, sub_paths: dict[str, str] | None = None, **given: Any
+    name: str,
+    script: str,
+    volumes: dict[str, Volume],
+    *,
+    sub_paths: dict[str, str] | None = None,
+    of_main: Mapping[str, Any] | None = None,
+    **spec: Any,
 ) -> Pod:
-    """`given`: fields of the pod's spec, and of its one container."""
-    of_container = {key: given.pop(key) for key in list(given) if key not in PodSpec.__struct_fields__}
-    if "resources" in given:
-        of_container["resources"] = given.pop("resources")
+    """`of_main`: more fields of its one container."""
     found = [VolumeMount(name=key, mount_path=f"/mnt/{key}") for key in volumes]
     found += [VolumeMount(name=k, mount_path=f"/mnt/{k}-sub", sub_path=p) for k, p in (sub_paths or {}).items()]
     main = Container(
-        name="main", image=HOST_IMAGE, command=("sh", "-c", script), volume_mounts=tuple(found), **of_container
+        name="main",
+        image=HOST_IMAGE,
+        command=("sh", "-c", script),
+        volume_mounts=tuple(found),
+        **(of_main or {}),
     )
     return Pod(
         metadata=ObjectMeta(name=name, namespace="default"),
@@ -173,7 +186,7 @@ def pod(
             automount_service_account_token=False,
             containers=(main,),
             volumes=tuple(volumes.values()),
-            **given,
+            **spec,
         ),
     )
 

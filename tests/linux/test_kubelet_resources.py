@@ -1,15 +1,17 @@
 """What the kernel enforces for pods: their cgroups, seen from the machine, while the pods run."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from kybern.api.core_v1 import Pod, ResourceRequirements
+from kybern.api.core_v1 import EmptyDirVolumeSource, Pod, ResourceRequirements, Volume
 from kybern.api.shape import Quantity
 from kybern.client import Client
 from kybern.linux import cgroup_detect
 from kybern.linux.cgroups_v1 import V1
+from kybern.linux.cgroups_v2 import weight
 
 pytestmark = pytest.mark.linux
 
@@ -35,7 +37,7 @@ def enforced(path: str) -> tuple[int, int]:
 async def test_a_resize_reaches_the_cgroups_of_a_running_container(node_lab: Any, tmp_path: Path) -> None:
     async def scenario(client: Client, root: Path) -> None:
         async with node_lab.node(root, client) as here:
-            wanted = node_lab.pod("grows", FOREVER, {}, resources=asked(cpu="100m", memory="64Mi"))
+            wanted = node_lab.pod("grows", FOREVER, {}, of_main={"resources": asked(cpu="100m", memory="64Mi")})
             await client.create(wanted)
             pod = await here.until("grows", lambda pod: pod.status.phase == "Running")
             around = f"{here.kubelet.config.cgroup_root}/pod{pod.metadata.uid}"
@@ -53,6 +55,70 @@ async def test_a_resize_reaches_the_cgroups_of_a_running_container(node_lab: Any
             await node_lab.remove_all(here)
 
     await node_lab.in_a_cluster(scenario, tmp_path)
+
+
+async def test_who_takes_more_memory_than_allowed_is_killed_and_says_so(node_lab: Any, tmp_path: Path) -> None:
+    async def scenario(client: Client, root: Path) -> None:
+        async with node_lab.node(root, client) as here:
+            script = "head -c 200000000 /dev/zero | tail | cat"
+            limited = ResourceRequirements(limits={"memory": Quantity("32Mi")})
+            await client.create(
+                node_lab.pod("hungry", script, {}, of_main={"resources": limited}, restart_policy="Never")
+            )
+            ended = await here.until("hungry", lambda pod: pod.status.phase == "Failed")
+            (status,) = ended.status.container_statuses or ()
+            assert status.state is not None and status.state.terminated is not None
+            assert (status.state.terminated.reason, status.state.terminated.exit_code) == ("OOMKilled", 137)
+            await node_lab.remove_all(here)
+
+    await node_lab.in_a_cluster(scenario, tmp_path)
+
+
+async def test_a_pod_that_fills_more_of_the_disk_than_allowed_is_evicted(node_lab: Any, tmp_path: Path) -> None:
+    async def scenario(client: Client, root: Path) -> None:
+        async with node_lab.node(root, client) as here:
+            cache = Volume(name="cache", empty_dir=EmptyDirVolumeSource(size_limit=Quantity("1Mi")))
+            script = f"head -c 3000000 /dev/zero > /mnt/cache/big; echo full; {FOREVER}"
+            await client.create(node_lab.pod("greedy", script, {"cache": cache}))
+            pod = await here.until("greedy", lambda pod: pod.status.phase == "Running")
+            await here.said(pod, "full")
+            await here.kubelet.eviction.look()
+            ended = await here.until("greedy", lambda pod: pod.status.phase == "Failed")
+            assert ended.status.reason == "Evicted"
+            assert ended.status.message == 'Usage of EmptyDir volume "cache" exceeds the limit "1Mi". '
+            await node_lab.remove_all(here)
+
+    await node_lab.in_a_cluster(scenario, tmp_path)
+
+
+async def test_pods_live_in_the_group_of_their_quality_of_service(node_lab: Any, tmp_path: Path) -> None:
+    async def scenario(client: Client, root: Path) -> None:
+        async with node_lab.node(root, client) as here:
+            wants = ResourceRequirements(requests={"cpu": Quantity("250m")})
+            await client.create(node_lab.pod("bursts", FOREVER, {}, of_main={"resources": wants}))
+            await client.create(node_lab.pod("any", FOREVER, {}))
+            for name, level, shares in (("bursts", "burstable", 256), ("any", "besteffort", 2)):
+                pod = await here.until(name, lambda pod: pod.status.phase == "Running")
+                around = f"{here.kubelet.config.cgroup_root}/{level}"
+                assert pids(f"{around}/pod{pod.metadata.uid}/{container(pod).removeprefix('kybern://')}")
+                async with asyncio.timeout(5):
+                    while shares_of(around) != shares:
+                        await asyncio.sleep(0.02)
+            await node_lab.remove_all(here)
+
+    await node_lab.in_a_cluster(scenario, tmp_path)
+
+
+def pids(path: str) -> list[int]:
+    return cgroup_detect.detect().pids(path)
+
+
+def shares_of(path: str) -> int:
+    groups = cgroup_detect.detect()
+    if isinstance(groups, V1):
+        return int(Path(groups.hierarchies["cpu"] + path, "cpu.shares").read_text())
+    found = int(Path("/sys/fs/cgroup" + path, "cpu.weight").read_text())
+    return next(shares for shares in (2, 256) if weight(shares) == found)
 
 
 def container(pod: Pod) -> str:

@@ -3,14 +3,17 @@
 The scheduler may have been wrong, or somebody bound the pod by hand. What is refused is Failed, with upstream's reasons.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from kybern.api.core_v1 import Node, NodeSelectorRequirement, NodeSelectorTerm, Pod
 from kybern.api.quantity import milli
+from kybern.kubelet.eviction.ranking import REASON, is_critical
 from kybern.kubelet.phase import TERMINAL
+from kybern.kubelet.qos import qos_class
 from kybern.kubelet.resources import pod_requests
 from kybern.kubelet.status import Verdict
 
+MEMORY_TAINT = "node.kubernetes.io/memory-pressure"
 PREDICATE = "Predicate {} failed: {}"
 NODE_AFFINITY = Verdict(
     "NodeAffinity", PREDICATE.format("NodeAffinity", "node(s) didn't match Pod's node affinity/selector")
@@ -20,8 +23,10 @@ NODE_PORTS = Verdict(
 )
 
 
-def refuse(pod: Pod, node: Node, others: Iterable[Pod]) -> Verdict | None:
-    """Why the node will not run the pod beside the others; None where it will."""
+def refuse(pod: Pod, node: Node, others: Iterable[Pod], pressures: Collection[str] = ()) -> Verdict | None:
+    """Why the node will not run the pod beside the others; None where it will. `pressures`: what it runs short of."""
+    if pressures and not is_critical(pod) and not _bears(pod, pressures):
+        return Verdict(REASON, f"The node had condition: [{' '.join(sorted(pressures))}]. ")
     active = [other for other in others if (other.status.phase or "") not in TERMINAL]
     if not matches_node(pod, node):
         return NODE_AFFINITY
@@ -32,6 +37,18 @@ def refuse(pod: Pod, node: Node, others: Iterable[Pod]) -> Verdict | None:
     if pods_max and len(active) + 1 > pods_max:
         return _out_of("pods", 1, len(active), pods_max)
     return lacks(pod_requests(pod), allocatable, of_all(active))
+
+
+def _bears(pod: Pod, pressures: Collection[str]) -> bool:
+    """A node that is short of memory alone still takes who asked for some, or says that it does not mind."""
+    if set(pressures) != {"MemoryPressure"}:
+        return False
+    return qos_class(pod) != "BestEffort" or any(
+        (toleration.key or MEMORY_TAINT) == MEMORY_TAINT
+        and (toleration.effect or "NoSchedule") == "NoSchedule"
+        and (toleration.operator == "Exists" or not toleration.value)
+        for toleration in pod.spec.tolerations or ()
+    )
 
 
 def of_all(pods: Iterable[Pod]) -> dict[str, int]:

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from kybern.kubelet.eviction.thresholds import HARD, Threshold
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KubeletConfig:
@@ -23,6 +25,9 @@ class KubeletConfig:
     provider_id: str = ""
     heartbeat_seconds: float = 10.0
     status_report_seconds: float = 300.0
+    eviction: tuple[Threshold, ...] = HARD
+    reserved: Mapping[str, str] = field(default_factory=dict)
+    """Kept for what runs on the machine besides pods."""
     image_disk_high_percent: int = 85
     image_disk_low_percent: int = 80
     resolv_conf: str = "/etc/resolv.conf"

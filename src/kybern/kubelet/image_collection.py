@@ -1,38 +1,88 @@
-"""Giving back the disk that unused images take, once it becomes scarce."""
+"""Giving back the disk that unused images take, once it becomes scarce: whose last use is longest ago goes first.
+
+An image that has just come is nobody's yet, but somebody's soon: it stays for two minutes. Pinned images stay.
+"""
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from kybern.kubelet.parts import Parts
 from kybern.runtime.cri import Image, RuntimeFault
 
 PERIOD_SECONDS = 300.0
+AGE_SECONDS_MIN = 120.0
 
 log = logging.getLogger(__name__)
 
 
-async def collect_images(parts: Parts) -> None:
-    """Now and then, until cancelled."""
-    while parts.node.on_disk:
-        await parts.clock.sleep(PERIOD_SECONDS)
-        try:
-            await _collect(parts)
-        except (RuntimeFault, OSError) as error:
-            log.warning("images could not be collected: %s", error)
+@dataclass(frozen=True, slots=True)
+class Seen:
+    first: float
+    used: float = 0.0
 
 
-async def _collect(parts: Parts) -> None:
-    total, free = disk_space(parts.config.data_directory)
-    excess = to_free(total, free, parts.config.image_disk_high_percent, parts.config.image_disk_low_percent)
-    if not excess:
-        return
-    used = {status.image_id for observed in parts.pleg.every().values() for status in observed.containers}
-    for image in unused(await parts.runtime.list_images(), used):
-        await parts.runtime.remove_image(image.id)
-        excess -= image.size_bytes
-        if excess <= 0:
+class ImageCollection:
+    def __init__(self, parts: Parts) -> None:
+        self.parts = parts
+        self.seen: dict[str, Seen] = {}
+        """By image id, on the monotonic clock; forgotten with the process, and then nothing is old."""
+
+    async def run(self) -> None:
+        """Now and then, until cancelled."""
+        while self.parts.node.on_disk:
+            await self.parts.clock.sleep(PERIOD_SECONDS)
+            try:
+                await self.look()
+                await self._collect()
+            except (RuntimeFault, OSError) as error:
+                log.warning("images could not be collected: %s", error)
+
+    async def _collect(self) -> None:
+        config = self.parts.config
+        total, free = disk_space(config.data_directory)
+        excess = to_free(total, free, config.image_disk_high_percent, config.image_disk_low_percent)
+        if not excess:
             return
+        freed = await self._remove(excess, AGE_SECONDS_MIN)
+        if freed < excess:
+            text = f"Failed to garbage collect required amount of images. Attempted to free {excess} bytes, but only found {freed} bytes eligible to free."
+            self.parts.tell_of_node("Warning", "FreeDiskSpaceFailed", text)
+
+    async def remove_unused(self) -> None:
+        """Whatever their age: the node runs out of disk."""
+        await self._remove(float("inf"), 0.0)
+
+    async def look(self) -> Sequence[Image]:
+        """The unused images; what is used is noted."""
+        images = await self.parts.runtime.list_images()
+        used = {status.image_id for observed in self.parts.pleg.every().values() for status in observed.containers}
+        self.seen = seen_now(self.seen, images, used, self.parts.clock.monotonic())
+        return [image for image in images if image.id not in used]
+
+    async def _remove(self, excess: float, age_seconds: float) -> float:
+        freed = 0
+        for image in removable(await self.look(), self.seen, self.parts.clock.monotonic() - age_seconds):
+            if freed >= excess:
+                break
+            await self.parts.runtime.remove_image(image.id)
+            freed += image.size_bytes
+        return freed
+
+
+def seen_now(before: Mapping[str, Seen], images: Sequence[Image], used: set[str], now: float) -> dict[str, Seen]:
+    found = {}
+    for image in images:
+        known = before.get(image.id, Seen(now))
+        found[image.id] = Seen(known.first, now) if image.id in used else known
+    return found
+
+
+def removable(unused: Sequence[Image], seen: Mapping[str, Seen], before: float) -> list[Image]:
+    """Those that came and were used before then, in the order in which they go."""
+    free = [image for image in unused if not image.pinned and max(seen[image.id].first, seen[image.id].used) <= before]
+    return sorted(free, key=lambda image: (seen[image.id].used, seen[image.id].first))
 
 
 def disk_space(path: str) -> tuple[int, int]:
@@ -44,9 +94,3 @@ def to_free(total: int, free: int, high_percent: int, low_percent: int) -> int:
     """The bytes to free: none below the high mark, else down to the low one."""
     used = total - free
     return max(used - total * low_percent // 100, 0) if used * 100 >= total * high_percent else 0
-
-
-def unused(images: Sequence[Image], used: set[str]) -> list[Image]:
-    """The largest first, so that the fewest have to go."""
-    free = [image for image in images if image.id not in used and not image.pinned]
-    return sorted(free, key=lambda image: -image.size_bytes)

@@ -23,11 +23,13 @@ from kybern.client.events import Recorder
 from kybern.kubelet.admission import refuse
 from kybern.kubelet.allocation import resize_order
 from kybern.kubelet.config import KubeletConfig
+from kybern.kubelet.eviction.watch import Eviction
 from kybern.kubelet.files import read_text
-from kybern.kubelet.image_collection import collect_images
+from kybern.kubelet.image_collection import ImageCollection
 from kybern.kubelet.images import Images
 from kybern.kubelet.lifecycle import Stage
 from kybern.kubelet.log_rotation import rotate_logs
+from kybern.kubelet.machine import observe_machine
 from kybern.kubelet.manifests import is_mirror
 from kybern.kubelet.names import parse_resolv_conf
 from kybern.kubelet.node import NodeReporter
@@ -35,10 +37,12 @@ from kybern.kubelet.observed import GRACE_PERIOD, Observed
 from kybern.kubelet.parts import NoCgroups, NodeFacts, Parts, PodCgroups, Volumes
 from kybern.kubelet.phase import TERMINAL
 from kybern.kubelet.pleg import Pleg
+from kybern.kubelet.qos_cgroups import QosCgroups
 from kybern.kubelet.static_pods import StaticPods
 from kybern.kubelet.status import Verdict
 from kybern.kubelet.worker import PodWorker
 from kybern.runtime.cri import Runtime
+from kybern.runtime.disk_usage import DiskUsage
 from kybern.volumes.objects import Objects
 
 SURPRISE_BACKOFF = Backoff(first_seconds=1.0, max_seconds=60.0)
@@ -84,11 +88,15 @@ class Kubelet:
                 hosts=read_text(config.hosts_file),
                 on_disk=not simulated,
             ),
+            disk=DiskUsage(),
             others=self.others,
             room_made=self.room_made,
         )
         self.node = NodeReporter(self.parts, self.active_pods)
         self.static = StaticPods(self.parts, self.workers, self._add_static, lambda: self.node.uid)
+        self.qos = QosCgroups(self.parts, self.active_pods, self.node.capacity)
+        self.images = ImageCollection(self.parts)
+        self.eviction = Eviction(self.parts, self.workers, self.images, lambda: observe_machine(config.data_directory))
         self.ready = asyncio.Event()
         """The pods of this node are known, and each has its worker."""
 
@@ -106,7 +114,10 @@ class Kubelet:
             self.view.on_change(Pod, self._pod_changed)
             self._adopt_orphans()
             self.ready.set()
-            tasks.create_task(collect_images(self.parts))
+            tasks.create_task(self.images.run())
+            if self.parts.node.on_disk:
+                tasks.create_task(self.qos.run())
+                tasks.create_task(self.eviction.run())
             tasks.create_task(rotate_logs(self.parts))
             await following
             tending.cancel()
@@ -166,6 +177,7 @@ class Kubelet:
 
     def _add(self, worker: PodWorker) -> None:
         self.workers[worker.uid] = worker
+        self.qos.news.set()
         self.new.put_nowait(worker)
 
     def _refuse(self, pod: Pod) -> Verdict | None:
@@ -174,7 +186,7 @@ class Kubelet:
         node = self.node.node
         if known.sandboxes or pod.status.start_time or pod.metadata.deletion_timestamp or node is None:
             return None
-        verdict = refuse(pod, node, self.active_pods())
+        verdict = refuse(pod, node, self.active_pods(), self.parts.node.pressures)
         if verdict is not None:
             self.parts.recorder.event(pod, "Warning", verdict.reason, verdict.message)
         return verdict
@@ -194,6 +206,7 @@ class Kubelet:
 
     def room_made(self) -> None:
         """Those whose resize waits for room look again, the most important first."""
+        self.qos.news.set()
         waiting = [worker for worker in self.workers.values() if worker.resizing.pending is not None]
         for worker in sorted(waiting, key=lambda w: resize_order(w.pod, w.resizing.pending_since)):
             worker.notify()

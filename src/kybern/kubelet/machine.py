@@ -6,6 +6,15 @@ from collections.abc import Mapping
 
 from kybern.api.core_v1 import NodeSystemInfo
 from kybern.api.quantity import of_value
+from kybern.kubelet.eviction.thresholds import (
+    IMAGE_DISK,
+    IMAGE_INODES,
+    MEMORY,
+    NODE_DISK,
+    NODE_INODES,
+    PIDS,
+    Observation,
+)
 from kybern.kubelet.files import read_text
 
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}
@@ -42,10 +51,29 @@ def _os_name(release: str) -> str:
 
 
 def memory_bytes() -> int:
+    return _meminfo("MemTotal")
+
+
+def _meminfo(name: str) -> int:
     for line in read_text("/proc/meminfo").splitlines():
-        if line.startswith("MemTotal:"):
+        if line.startswith(f"{name}:"):
             return int(line.split()[1]) * 1024
     return 0
+
+
+def observe_machine(directory: str) -> dict[str, Observation]:
+    """What is left of it. Images lie on the same file system as everything else that pods write."""
+    found = os.statvfs(directory)
+    disk = Observation(found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize)
+    inodes = Observation(found.f_favail, found.f_files)
+    observed = {NODE_DISK: disk, IMAGE_DISK: disk, MEMORY: Observation(_meminfo("MemAvailable"), memory_bytes())}
+    if inodes.capacity:  # some file systems have no fixed number of them
+        observed |= {NODE_INODES: inodes, IMAGE_INODES: inodes}
+    pids, tasks = read_text("/proc/sys/kernel/pid_max").strip(), read_text("/proc/loadavg").split()
+    if pids.isdecimal() and len(tasks) > 3:
+        used = int(tasks[3].partition("/")[2] or 0)
+        observed[PIDS] = Observation(int(pids) - used, int(pids))
+    return observed
 
 
 def measure(directory: str, pods_max: int) -> Mapping[str, str]:

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from msgspec.structs import replace
 
@@ -10,10 +10,12 @@ from kybern.aio.backoff import Backoff
 from kybern.api.core_v1 import Node, NodeSpec, NodeStatus, NodeSystemInfo, Pod
 from kybern.api.errors import AlreadyExists, ApiError, NotFound
 from kybern.api.meta_v1 import ObjectMeta
-from kybern.api.quantity import value
+from kybern.api.quantity import milli, value
 from kybern.client.leases import keep_node_lease
+from kybern.kubelet.config import KubeletConfig
+from kybern.kubelet.eviction.thresholds import reserved
 from kybern.kubelet.machine import architecture, measure, system_info
-from kybern.kubelet.node_status import has_news, node_status, node_status_patch
+from kybern.kubelet.node_status import has_news, news, node_status, node_status_patch
 from kybern.kubelet.parts import Parts
 from kybern.runtime.cri import Image, RuntimeFault
 
@@ -22,11 +24,21 @@ RETRY = Backoff(first_seconds=0.05, max_seconds=7.0)
 log = logging.getLogger(__name__)
 
 
+def reserved_of(config: KubeletConfig, capacity: Mapping[str, str]) -> dict[str, int]:
+    """In thousandths: what is kept for others, and what eviction keeps free."""
+    kept = {name: milli(amount) for name, amount in config.reserved.items()}
+    amounts = {name: value(amount) for name, amount in capacity.items()}
+    for name, amount in reserved(config.eviction, amounts).items():
+        kept[name] = kept.get(name, 0) + amount * 1000
+    return kept
+
+
 class NodeReporter:
     def __init__(self, parts: Parts, active_pods: Callable[[], Sequence[Pod]]) -> None:
         self.parts, self.active_pods = parts, active_pods
         self.node: Node | None = None
         self.capacity = parts.config.capacity or measure(parts.config.data_directory, parts.config.pods_max)
+        self.reserved = {} if parts.config.capacity else reserved_of(parts.config, self.capacity)
         self.registered = asyncio.Event()
         self.reported_at = 0.0
         parts.node.allocatable = self.capacity
@@ -47,13 +59,21 @@ class NodeReporter:
         failures = 0
         while True:
             try:
+                self.parts.node.news.clear()
                 await self.report()
                 failures = 0
-                await self.parts.clock.sleep(self.parts.config.heartbeat_seconds)
+                await self._wait(self.parts.config.heartbeat_seconds)
             except ApiError as error:
                 failures += 1
                 log.info("the node's status could not be reported: %s", error.message)
                 await self.parts.clock.sleep(RETRY.delay(failures))
+
+    async def _wait(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self.parts.node.news.wait()
+        except TimeoutError:
+            pass
 
     async def report(self) -> None:
         """Register where there is no such Node; write the status where it has news, or none was written for long."""
@@ -63,6 +83,9 @@ class NodeReporter:
             found = await self._register()
         found = await self._with_labels(found)
         status = await self._status(found.status)
+        for reason in news(found.status, status):
+            name = self.parts.config.node_name
+            self.parts.tell_of_node("Normal", reason, f"Node {name} status is now: {reason}")
         self.node = replace(found, status=status)
         self.parts.node.allocatable = status.allocatable or {}
         now = self.parts.clock.monotonic()
@@ -112,12 +135,14 @@ class NodeReporter:
         return node_status(
             old,
             capacity=self.capacity,
+            reserved=self.reserved,
             info=info,
             addresses=config.node_ips,
             hostname=config.node_name,
             port=config.port,
             images=images,
             fault=fault,
+            pressures=self.parts.node.pressures,
             now=self.parts.clock.wall(),
         )
 

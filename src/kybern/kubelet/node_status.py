@@ -3,7 +3,7 @@
 Capacity that others have added (extended resources) is theirs: it is kept, and offered as allocatable.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from msgspec.structs import replace
@@ -19,13 +19,29 @@ from kybern.api.core_v1 import (
     NodeStatus,
     NodeSystemInfo,
 )
-from kybern.api.quantity import canonical
+from kybern.api.quantity import canonical, from_amount, milli, of_value, parse
 from kybern.runtime.cri import Image
 
 IMAGES_MAX = 50
 OWN_RESOURCES = frozenset({"cpu", "memory", "pods", "ephemeral-storage"})
 
 # type -> (status, reason, message) while all is well
+PRESSING: dict[str, tuple[str, str, str]] = {
+    "MemoryPressure": ("True", "KubeletHasInsufficientMemory", "kubelet has insufficient memory available"),
+    "DiskPressure": ("True", "KubeletHasDiskPressure", "kubelet has disk pressure"),
+    "PIDPressure": ("True", "KubeletHasInsufficientPID", "kubelet has insufficient PID available"),
+}
+# (type, status) -> the reason of the event that tells of it
+EVENTS: dict[tuple[str, str], str] = {
+    ("MemoryPressure", "False"): "NodeHasSufficientMemory",
+    ("MemoryPressure", "True"): "NodeHasInsufficientMemory",
+    ("DiskPressure", "False"): "NodeHasNoDiskPressure",
+    ("DiskPressure", "True"): "NodeHasDiskPressure",
+    ("PIDPressure", "False"): "NodeHasSufficientPID",
+    ("PIDPressure", "True"): "NodeHasInsufficientPID",
+    ("Ready", "False"): "NodeNotReady",
+    ("Ready", "True"): "NodeReady",
+}
 WELL: dict[str, tuple[str, str, str]] = {
     "MemoryPressure": ("False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
     "DiskPressure": ("False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
@@ -38,30 +54,40 @@ def node_status(
     old: NodeStatus,
     *,
     capacity: Mapping[str, str],
+    reserved: Mapping[str, int],
     info: NodeSystemInfo,
     addresses: Sequence[str],
     hostname: str,
     port: int,
     images: Sequence[Image],
     fault: str,
+    pressures: Collection[str],
     now: float,
 ) -> NodeStatus:
-    """`fault`: why the node is not ready; empty when it is."""
+    """`reserved`: what pods may not ask for. `fault`: why the node is not ready; empty when it is."""
     total = {**_of_others(old.capacity or {}), **capacity}
     amounts = {name: canonical(amount) for name, amount in total.items()}
     return replace(
         old,
         capacity=amounts,
-        allocatable=amounts,
+        allocatable={name: allocatable(amount, reserved.get(name, 0)) for name, amount in amounts.items()},
         addresses=(
             *(NodeAddress(type="InternalIP", address=address) for address in addresses),
             NodeAddress(type="Hostname", address=hostname),
         ),
-        conditions=(*_conditions(old, fault, now), *_foreign(old)),
+        conditions=(*_conditions(old, fault, pressures, now), *_foreign(old)),
         daemon_endpoints=NodeDaemonEndpoints(kubelet_endpoint=DaemonEndpoint(port=port)),
         images=_images(images),
         node_info=info,
     )
+
+
+def allocatable(amount: str, reserved_milli: int) -> str:
+    """What is left of a capacity."""
+    left = max(milli(amount) - reserved_milli, 0)
+    if not reserved_milli:
+        return amount
+    return from_amount(left * 1_000_000) if left % 1000 else of_value(left // 1000, parse(amount).family)
 
 
 def _of_others(capacity: Mapping[str, str]) -> dict[str, str]:
@@ -72,9 +98,9 @@ def _of_others(capacity: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def _conditions(old: NodeStatus, fault: str, now: float) -> list[NodeCondition]:
+def _conditions(old: NodeStatus, fault: str, pressures: Collection[str], now: float) -> list[NodeCondition]:
     known = {condition.type: condition for condition in old.conditions or ()}
-    wanted = dict(WELL)
+    wanted = WELL | {kind: PRESSING[kind] for kind in pressures}
     if fault:
         wanted["Ready"] = ("False", "KubeletNotReady", fault)
     return [_condition(kind, *values, known.get(kind), now) for kind, values in wanted.items()]
@@ -104,6 +130,16 @@ def _images(images: Sequence[Image]) -> tuple[ContainerImage, ...]:
         ContainerImage(names=(*image.repo_digests, *image.repo_tags) or (image.id,), size_bytes=image.size_bytes)
         for image in largest
     )
+
+
+def news(old: NodeStatus, new: NodeStatus) -> list[str]:
+    """The reasons of the events that tell what changed."""
+    known = {condition.type: condition.status for condition in old.conditions or ()}
+    return [
+        EVENTS[c.type, c.status]
+        for c in new.conditions or ()
+        if known.get(c.type) != c.status and (c.type, c.status) in EVENTS
+    ]
 
 
 def has_news(old: NodeStatus, new: NodeStatus) -> bool:

@@ -1,18 +1,20 @@
 """What the workers of a kubelet share: the doors to the API, the runtime and the volumes, and what is known of the node."""
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from kybern.aio.clock import Clock
 from kybern.aio.ids import Ids
-from kybern.api.core_v1 import Pod
+from kybern.api.core_v1 import ObjectReference, Pod
 from kybern.client import Client, View
 from kybern.client.events import Recorder
 from kybern.kubelet.config import KubeletConfig
 from kybern.kubelet.images import Images
 from kybern.kubelet.pleg import Pleg
 from kybern.runtime.cri import DNSConfig, LinuxResources, Runtime
+from kybern.runtime.disk_usage import DiskUsage
 from kybern.volumes.downward import Facts
 from kybern.volumes.objects import Objects
 
@@ -86,8 +88,17 @@ class NodeFacts:
     memory_bytes: int = 0
     dns: DNSConfig = field(default_factory=DNSConfig)
     hosts: str = ""
+    pressures: frozenset[str] = frozenset()
+    """The conditions of the node that say what it runs short of."""
+    news: asyncio.Event = field(default_factory=asyncio.Event)
+    """Something of this is to be reported at once."""
     on_disk: bool = True
     """False for a simulated node, whose pods have no files."""
+
+    def say_pressures(self, found: frozenset[str]) -> None:
+        if found != self.pressures:
+            self.pressures = found
+            self.news.set()
 
     @property
     def pods_reachable(self) -> bool:
@@ -112,5 +123,10 @@ class Parts:
     node: NodeFacts
     others: Callable[[str], Sequence[Pod]]
     """The pods beside the one of that uid that use something of the node, as they were given it."""
+    disk: DiskUsage
     room_made: Callable[[], None]
     """A pod uses less of the node than before: somebody may have waited for it."""
+
+    def tell_of_node(self, type: str, reason: str, text: str) -> None:
+        name = self.config.node_name
+        self.recorder.event(ObjectReference(kind="Node", name=name, uid=name), type, reason, text)

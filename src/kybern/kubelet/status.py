@@ -31,6 +31,8 @@ class Verdict:
 
     reason: str
     message: str
+    disrupts: bool = False
+    """It did nothing wrong, and whoever owns it should know."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +59,7 @@ def pod_status(pod: Pod, observed: Observed, now: float, around: Circumstances) 
     return replace(
         old,
         phase=(old.phase or "Pending") if held else phase,
-        conditions=_conditions(pod, observed, statuses, phase, now, around.resize),
+        conditions=_conditions(pod, observed, statuses, phase, now, (*around.resize, *_disruption(around.verdict))),
         container_statuses=apps or None,
         init_container_statuses=init or None,
         ephemeral_container_statuses=ephemeral_container_statuses(seen) or None,
@@ -109,7 +111,7 @@ def _conditions(
     statuses: Mapping[str, ContainerStatus],
     phase: str,
     now: float,
-    resize: tuple[PodCondition, ...],
+    more: tuple[PodCondition, ...],
 ) -> tuple[PodCondition, ...]:
     old = {known.type: known for known in pod.status.conditions or ()}
     containers = conditions.containers_ready(pod, statuses, phase)
@@ -119,11 +121,18 @@ def _conditions(
         conditions.ready(pod, containers),
         containers,
         old.get("PodScheduled") or conditions.scheduled(),
-        *resize,
+        *more,
     )
-    others = tuple(known for known in old.values() if known.type not in conditions.OWNED)
+    written = conditions.OWNED | {c.type for c in fresh}
+    others = tuple(known for known in old.values() if known.type not in written)
     generation = pod.metadata.generation
     return (*(_timed(c, old.get(c.type), generation, now) for c in fresh), *others)
+
+
+def _disruption(verdict: Verdict | None) -> tuple[PodCondition, ...]:
+    if verdict is None or not verdict.disrupts:
+        return ()
+    return (conditions.condition("DisruptionTarget", True, "TerminationByKubelet", verdict.message),)
 
 
 def _timed(fresh: PodCondition, old: PodCondition | None, generation: int | None, now: float) -> PodCondition:

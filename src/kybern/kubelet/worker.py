@@ -69,6 +69,9 @@ class PodWorker:
         self.stage = Stage.SYNCING
         self.refused = refused
         self.verdict: Verdict | None = None
+        self.grace_max = float("inf")
+        self.over = asyncio.Event()
+        """Nothing of it runs any more, and what it used is given back."""
         self.gone = orphaned
         self.memory = Memory()
         self.waiting: dict[str, Waiting] = {}
@@ -119,6 +122,13 @@ class PodWorker:
         if self.stage is Stage.SYNCING:
             self._end()
         self.notify()
+
+    def evict(self, verdict: Verdict, grace_seconds: float) -> None:
+        """The node needs what it uses."""
+        if self.stage is Stage.SYNCING and self.verdict is None:
+            self.verdict, self.grace_max = verdict, grace_seconds
+            self._end()
+            self.notify()
 
     def notify(self) -> None:
         """Something may have changed: look again."""
@@ -208,7 +218,7 @@ class PodWorker:
             return True
         if self.pod.status.phase in TERMINAL:
             return True
-        if self._deadline() <= now:
+        if self.verdict is None and self._deadline() <= now:
             self.verdict = Verdict("DeadlineExceeded", DEADLINE_MESSAGE)
             self.parts.recorder.event(self.pod, "Normal", "DeadlineExceeded", DEADLINE_MESSAGE)
         return self.verdict is not None
@@ -323,9 +333,9 @@ class PodWorker:
             self._enter(Fact.STOPPED)
 
     def _grace(self) -> float:
-        """What deletion says, else what the pod says."""
+        """What deletion says, else what the pod says; less where it was evicted."""
         asked = self.pod.metadata.deletion_grace_period_seconds
-        return float(grace_of(self.pod) if asked is None else asked)
+        return min(float(grace_of(self.pod) if asked is None else asked), self.grace_max)
 
     # TERMINATED
 
@@ -338,6 +348,7 @@ class PodWorker:
         await self.mounting.tear_down()
         await parts.cgroups.remove(pod_cgroup(self.pod, parts.config.cgroup_root))
         parts.images.forget_pod(self.uid)
+        self.over.set()
         if not self.gone and self.pod.metadata.deletion_timestamp is None:
             await self._wait(None)
             return

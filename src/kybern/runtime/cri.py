@@ -267,6 +267,7 @@ class ContainerStats:
     memory_working_set_bytes: int
     memory_usage_bytes: int
     rootfs_used_bytes: int = 0
+    rootfs_inodes: int = 0
     pids: int = 0
 
 

@@ -38,6 +38,7 @@ from kybern.runtime.cri import (
     RuntimeFault,
     SandboxStatus,
 )
+from kybern.runtime.disk_usage import DiskUsage
 from kybern.runtime.execution import Executions
 from kybern.runtime.images.store import ImageStore
 from kybern.runtime.machine import (
@@ -79,6 +80,7 @@ class NativeRuntime:
         self.executions = Executions(self.warden)
         self.cgroups = cgroup_detect.detect()
         self.placement = Placement(self.sandboxes, self.records, images, frozenset(capabilities.bounding()))
+        self.disk = DiskUsage()
         self.changed: dict[str, asyncio.Event] = {}
         self.listeners: list[asyncio.Queue[str]] = []
         self.task: asyncio.Task[None] | None = None
@@ -293,8 +295,11 @@ class NativeRuntime:
             usage = self.cgroups.usage(path)
         except OSError as error:
             raise RuntimeFault("NotFound", f"container {container_id!r} is not running") from error
+        written = await self.disk.of(f"{self.records.path(container_id)}/upper")
         return ContainerStats(
             id=container_id,
+            rootfs_used_bytes=written.bytes,
+            rootfs_inodes=written.inodes,
             cpu_usage_core_ns=usage.cpu_ns,
             memory_working_set_bytes=usage.working_set_bytes,
             memory_usage_bytes=usage.memory_bytes,

@@ -232,7 +232,7 @@ class Simulated:
         return tuple(self.images.values())
 
     async def remove_image(self, image: str) -> None:
-        self.images.pop(image, None)
+        self.images = {name: found for name, found in self.images.items() if image not in (name, found.id)}
 
     async def events(self) -> AsyncIterator[str]:
         news: asyncio.Queue[str] = asyncio.Queue(EVENTS_MAX)

@@ -39,8 +39,9 @@ from kybern.kubelet.credentials import credentials_for, repository_of
 from kybern.kubelet.env import ConfigFault, References, environment
 from kybern.kubelet.expansion import expand, expand_strictly
 from kybern.kubelet.names import dns_config, hostname, hosts_file, parse_resolv_conf
-from kybern.kubelet.qos import oom_score_adjust
-from kybern.kubelet.resources import pod_cgroup, pod_requests, quota, shares
+from kybern.kubelet.qos import oom_score_adjust, qos_class
+from kybern.kubelet.qos_cgroups import qos_limits
+from kybern.kubelet.resources import linux_resources, pod_cgroup, pod_requests, pod_resources, quota, shares
 from kybern.kubelet.security import security_context
 from kybern.kubelet.service_env import service_variables
 from kybern.runtime.cri import DNSConfig, Image, NamespaceMode
@@ -447,3 +448,27 @@ def test_the_most_specific_credential_comes_first() -> None:
     found = credentials_for("reg.example:5000/team/app:1", [wide, narrow, secret("not json")])
     assert [(a.username, a.password) for a in found] == [("team", "pw"), ("wide", "p")]
     assert credentials_for("reg.example:5000/teams/app", [narrow]) == []
+
+
+def test_burstable_pods_share_what_they_ask_for_and_best_effort_pods_next_to_nothing() -> None:
+    def asking(cpu: str) -> Pod:
+        found = ResourceRequirements(requests={"cpu": Quantity(cpu)})
+        return pod(Container(name="a", resources=found))
+
+    found = qos_limits([asking("500m"), asking("1"), pod()], "/pods", {"cpu": Quantity("2")}, 1 << 30)
+    assert {path: limits.cpu_shares for path, limits in found.items()} == {
+        "/pods": 2048,
+        "/pods/burstable": 1536,
+        "/pods/besteffort": 2,
+    }
+    assert [limits.memory_limit_bytes for limits in found.values()] == [1 << 30, -1, -1]
+
+
+def test_what_a_pod_asks_for_as_a_whole_stands_in_for_the_sum_and_limits_who_has_no_limit() -> None:
+    whole = ResourceRequirements(requests={"cpu": Quantity("2")}, limits={"cpu": Quantity("3")})
+    own = Container(name="own", resources=ResourceRequirements(limits={"cpu": Quantity("1")}))
+    found = pod(own, Container(name="free"), resources=whole)
+    assert pod_requests(found)["cpu"] == 2000
+    assert pod_resources(found).cpu_quota == 300_000
+    assert [linux_resources(found, c, 1).cpu_quota for c in found.spec.containers] == [100_000, 300_000]
+    assert qos_class(found) == "Burstable"

@@ -1,0 +1,106 @@
+"""When a node runs short: signals, thresholds on them, and the conditions that say so. All values.
+
+A hard threshold counts at once; a soft one after it was met for its grace period.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from kybern.api.quantity import value
+
+MEMORY, PIDS = "memory.available", "pid.available"
+NODE_DISK, NODE_INODES = "nodefs.available", "nodefs.inodesFree"
+IMAGE_DISK, IMAGE_INODES = "imagefs.available", "imagefs.inodesFree"
+
+# signal -> (the resource in messages, the condition of the node)
+SIGNALS: Mapping[str, tuple[str, str]] = {
+    MEMORY: ("memory", "MemoryPressure"),
+    NODE_DISK: ("ephemeral-storage", "DiskPressure"),
+    NODE_INODES: ("inodes", "DiskPressure"),
+    IMAGE_DISK: ("ephemeral-storage", "DiskPressure"),
+    IMAGE_INODES: ("inodes", "DiskPressure"),
+    PIDS: ("pids", "PIDPressure"),
+}
+TRANSITION_SECONDS = 300.0  # a condition is over only when it has not been met for this long
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    available: int
+    capacity: int
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    signal: str
+    amount: str
+    """`100Mi`, or a share of the capacity: `10%`."""
+    amount_max: str = ""
+    """What a share is at most: a tenth of a large disk is no need."""
+    grace_seconds: float = 0.0
+
+    def bytes_of(self, capacity: int) -> int:
+        if not self.amount.endswith("%"):
+            return value(self.amount)
+        share = capacity * int(self.amount[:-1]) // 100
+        return min(share, value(self.amount_max)) if self.amount_max else share
+
+
+# Upstream's, but that shares of a disk end at 10 GiB.
+HARD: tuple[Threshold, ...] = (
+    Threshold(MEMORY, "100Mi"),
+    Threshold(NODE_DISK, "10%", "10Gi"),
+    Threshold(NODE_INODES, "5%"),
+    Threshold(IMAGE_DISK, "15%", "10Gi"),
+    Threshold(IMAGE_INODES, "5%"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Met:
+    threshold: Threshold
+    observed: Observation
+
+    @property
+    def resource(self) -> str:
+        return SIGNALS[self.threshold.signal][0]
+
+    @property
+    def quantity(self) -> int:
+        return self.threshold.bytes_of(self.observed.capacity)
+
+
+def met(thresholds: Iterable[Threshold], observed: Mapping[str, Observation]) -> list[Met]:
+    """Those that are met, memory first."""
+    found = [
+        Met(threshold, seen)
+        for threshold in thresholds
+        if (seen := observed.get(threshold.signal)) is not None and seen.available < threshold.bytes_of(seen.capacity)
+    ]
+    return sorted(found, key=lambda each: each.threshold.signal != MEMORY)
+
+
+def first_met(before: Mapping[Threshold, float], now_met: Sequence[Met], now: float) -> dict[Threshold, float]:
+    """Since when each threshold is met."""
+    return {each.threshold: before.get(each.threshold, now) for each in now_met}
+
+
+def due(now_met: Sequence[Met], since: Mapping[Threshold, float], now: float) -> list[Met]:
+    """Those whose grace period is over."""
+    return [each for each in now_met if now - since[each.threshold] >= each.threshold.grace_seconds]
+
+
+def conditions_seen(before: Mapping[str, float], now_met: Sequence[Met], now: float) -> dict[str, float]:
+    """When each condition was last met; those that have not been for long are gone."""
+    found = {kind: at for kind, at in before.items() if now - at < TRANSITION_SECONDS}
+    return found | {SIGNALS[each.threshold.signal][1]: now for each in now_met}
+
+
+def reserved(thresholds: Iterable[Threshold], capacity: Mapping[str, int]) -> dict[str, int]:
+    """What hard eviction keeps free of a node, by resource: pods may not ask for it."""
+    signals = {MEMORY: "memory", NODE_DISK: "ephemeral-storage"}
+    return {
+        name: threshold.bytes_of(capacity[name])
+        for threshold in thresholds
+        if (name := signals.get(threshold.signal, "")) in capacity and not threshold.grace_seconds
+    }

@@ -1,0 +1,71 @@
+"""The cgroups around all pods: as much as the node may give, and who yields to whom.
+
+<root>               what pods may take together: CPU by its allocatable share, memory up to capacity less reserves
+  burstable/         as many CPU shares as its pods ask for together
+  besteffort/        next to none
+  pod<uid>/          Guaranteed pods
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from kybern.api.core_v1 import Pod
+from kybern.api.quantity import milli, value
+from kybern.kubelet.parts import Parts
+from kybern.kubelet.qos import qos_class
+from kybern.kubelet.resources import PERIOD_US, UNLIMITED, pod_requests, shares
+from kybern.runtime.cri import LinuxResources
+
+PERIOD_SECONDS = 60.0
+
+log = logging.getLogger(__name__)
+
+
+def qos_limits(
+    pods: Iterable[Pod], root: str, allocatable: Mapping[str, str], memory_bytes_max: int
+) -> dict[str, LinuxResources]:
+    """By path, outer groups first."""
+    burstable = sum(pod_requests(pod).get("cpu", 0) for pod in pods if qos_class(pod) == "Burstable")
+    return {
+        root: _shared(milli(allocatable.get("cpu", "0")), memory_bytes_max or UNLIMITED),
+        f"{root}/burstable": _shared(burstable),
+        f"{root}/besteffort": _shared(0),
+    }
+
+
+def _shared(milli_cpu: int, memory: int = UNLIMITED) -> LinuxResources:
+    return LinuxResources(
+        cpu_period=PERIOD_US, cpu_quota=UNLIMITED, cpu_shares=shares(milli_cpu), memory_limit_bytes=memory
+    )
+
+
+class QosCgroups:
+    def __init__(self, parts: Parts, active_pods: Callable[[], Sequence[Pod]], capacity: Mapping[str, str]) -> None:
+        self.parts, self.active_pods = parts, active_pods
+        kept = value(parts.config.reserved.get("memory", "0"))
+        self.memory_bytes_max = max(value(capacity.get("memory", "0")) - kept, 0)
+        self.applied: dict[str, LinuxResources] = {}
+        self.news = asyncio.Event()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            self.news.clear()
+            try:
+                self.apply()
+            except OSError as error:
+                log.warning("the cgroups of pods could not be set: %s", error)
+            try:
+                async with asyncio.timeout(PERIOD_SECONDS):
+                    await self.news.wait()
+            except TimeoutError:
+                self.applied = {}  # whatever was done to them meanwhile, they are put right
+
+    def apply(self) -> None:
+        root = self.parts.config.cgroup_root
+        wanted = qos_limits(self.active_pods(), root, self.parts.node.allocatable, self.memory_bytes_max)
+        for path, resources in wanted.items():
+            if self.applied.get(path) != resources:
+                self.parts.cgroups.ensure(path, resources)
+                self.applied[path] = resources
