@@ -16,7 +16,7 @@ from kybern.apiserver.audience import Audience
 from kybern.apiserver.frames import Event, Form
 from kybern.apiserver.item import Item
 from kybern.apiserver.selection import Selection
-from kybern.apiserver.watcher import Watcher
+from kybern.apiserver.watcher import Group, Watcher
 from kybern.registry.resource import Resource
 from kybern.store.interface import Change, Entry, Store
 from kybern.store.log import AFTER_SLASH
@@ -105,12 +105,16 @@ class Cache:
         if self._loading is not None:
             self._loading += changes
             return
+        concerned: dict[Group, None] = {}
         for change in changes:
             event = self._apply(change)
             self.events.append(event)
             for group in self.audience.concerned(event):
                 group.take(event)
+                concerned[group] = None
             self._tell(event)
+        for group in concerned:
+            group.flush()
         self.changed = changes[-1].revision
 
     def _tell(self, event: Event) -> None:

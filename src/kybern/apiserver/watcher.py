@@ -2,6 +2,8 @@
 
 - Watchers that want the same share a group: it judges an event and builds its frame once, for all of them.
 - An object that starts to match is ADDED, one that stops is DELETED, whatever happened to it in the store.
+- What happens while a client waits goes straight to its connection, without waking a task; what comes with one commit goes
+  as one piece.
 - A watcher that lets its buffer fill is cut; its client lists or resumes. Nobody waits for it.
 """
 
@@ -22,18 +24,22 @@ BYTES_MAX = 16 * 1024 * 1024  # what one slow client may hold of the server's me
 class Watcher:
     """One client's buffer."""
 
-    __slots__ = ("_bytes", "_close", "_frames", "_waiter", "cut", "finished")
+    __slots__ = ("_bytes", "_close", "_frames", "_waiter", "cut", "finished", "send")
 
     def __init__(self, close: Callable[["Watcher"], None]) -> None:
         self.cut = False
         self.finished = False
         """Nothing will be added any more."""
+        self.send: Callable[[bytes], bool] | None = None
+        """To the connection itself, where there is one; whether it had room."""
         self._close = close
         self._frames: list[bytes] = []
         self._bytes = 0
         self._waiter: asyncio.Future[None] | None = None
 
     def push(self, data: bytes) -> None:
+        if self._waiter is not None and self.send is not None and self.send(data):
+            return  # whoever waits has been given everything before
         self._frames.append(data)
         self._bytes += len(data)
         if len(self._frames) > FRAMES_MAX or self._bytes > BYTES_MAX:
@@ -85,8 +91,10 @@ class Group:
         self.form = form
         self.watchers: set[Watcher] = set()
         self._takes_all = selection.everything and not selection.namespace
+        self._taken: list[bytes] = []
 
     def take(self, event: Event) -> None:
+        """Its frame goes out with the next `flush`."""
         try:
             found = self.frame(event)
         except Exception:  # a column or a selector of this resource has a fault: its watches end, nothing else does
@@ -95,8 +103,14 @@ class Group:
                 watcher.end()
             return
         if found is not None:
+            self._taken.append(found)
+
+    def flush(self) -> None:
+        taken, self._taken = self._taken, []
+        if taken:
+            piece = taken[0] if len(taken) == 1 else b"".join(taken)
             for watcher in tuple(self.watchers):
-                watcher.push(found)
+                watcher.push(piece)
 
     def frame(self, event: Event) -> bytes | None:
         """What an event is to this selection; None where it is nothing."""

@@ -1,9 +1,10 @@
 """A response as bytes on a connection: framing by length, or chunked, or by the end of the connection (HTTP/1.0)."""
 
 from collections.abc import AsyncIterator, Iterable, Iterator
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from kybern.web.http import Response
+from kybern.web.http import PushedStream, Response
 from kybern.web.incoming import Incoming
 
 if TYPE_CHECKING:
@@ -61,6 +62,13 @@ def blocks(pieces: Iterable[bytes]) -> Iterator[bytes | memoryview]:
         yield b"".join(small)
 
 
+def chunk(piece: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(piece), piece)
+
+
+shared_chunk = lru_cache(maxsize=1)(chunk)  # one piece goes to many connections in a row
+
+
 async def write_stream(
     to: "ServerProtocol", response: Response, body: AsyncIterator[bytes], extra: str, http10: bool, head_only: bool
 ) -> None:
@@ -73,9 +81,11 @@ async def write_stream(
         if head_only:
             return
         to.streaming = True
+        if isinstance(body, PushedStream):
+            body.push = to.push_chunk if chunked else to.push
         async for piece in body:
             if piece:
-                await to.write(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
+                await to.write(chunk(piece) if chunked else piece)
         if chunked:
             to.transport.write(b"0\r\n\r\n")
     finally:

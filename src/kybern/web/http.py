@@ -93,6 +93,17 @@ class Response:
         return b"".join(pieces)[:bytes_max]
 
 
+class PushedStream(AsyncIterator[bytes]):
+    """A stream whose source may also write by itself, so that a piece for a thousand connections wakes no thousand tasks.
+
+    While somebody waits for the next piece, and only then, `push` puts one on the connection ahead of it. False: the
+    connection has no room, or is gone, and the piece has to be waited for like any other.
+    """
+
+    push: Callable[[bytes], bool] | None = None
+    """Set by the connection that carries the stream; nothing sets it where there is none."""
+
+
 class Connection(Protocol):
     """A taken-over connection: bytes both ways."""
 

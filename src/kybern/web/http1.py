@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, cast
 
 import httptools
 
-from kybern.web.answer import write_answer
+from kybern.web.answer import shared_chunk, write_answer
 from kybern.web.head import BadHeader, add_header
 from kybern.web.http import BadRequest, Peer, Request, Response, Upgrade
 from kybern.web.incoming import SINGLE, Incoming, check_head, peer_of, split_target
@@ -301,6 +301,16 @@ class ServerProtocol(asyncio.Protocol):
         self.transport.write(data)
         if self.outflow.paused:
             await self.outflow.drain()
+
+    def push(self, data: bytes) -> bool:
+        """Writes at once, or says that it is to be waited for."""
+        if self.outflow.paused or self.transport.is_closing():
+            return False
+        self.transport.write(data)
+        return True
+
+    def push_chunk(self, data: bytes) -> bool:
+        return self.push(shared_chunk(data))
 
     async def hand_over(self, response: Upgrade) -> None:
         assert response.takeover is not None and self.taken is not None

@@ -158,6 +158,9 @@ async def listen(
 
     if unix_path is not None:
         sock = unix_socket(unix_path)
+    elif sock is not None and sock.family != socket.AF_UNIX:
+        # Connections inherit it. Else a second event would wait until the peer, in its own time, acknowledged the first.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if ssl is None:
         if sock is None:
             return await loop.create_server(protocol, host, port, backlog=BACKLOG)

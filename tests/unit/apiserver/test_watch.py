@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from kybern.store.interface import Change
+
 CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
 WATCH = f"{CONFIG_MAPS}?watch=true"
 
@@ -218,3 +220,39 @@ async def test_a_kubelet_sees_pods_come_to_its_node_and_no_others(api: Any) -> N
     assert await streams[0].take(1) == [("DELETED", "a")]
     for stream in streams:
         await stream.close()
+
+
+async def test_what_happens_while_a_client_waits_goes_straight_to_its_connection(api: Any) -> None:
+    await make(api, "first")
+    stream = await api.watch(f"{WATCH}&resourceVersion=1")
+    sent: list[bytes] = []
+
+    def push(piece: bytes) -> bool:
+        sent.append(piece)
+        return len(sent) == 1  # then the connection is full
+
+    stream.body.push = push
+    reading = asyncio.create_task(stream.take(1))
+    await asyncio.sleep(0.01)
+    await make(api, "straight")
+    await make(api, "queued")
+    assert await reading == [("ADDED", "queued")]
+    assert len(sent) == 2 and sent[0].count(b"\n") == 1 and b"straight" in sent[0]
+    await make(api, "later")
+    assert len(sent) == 2  # nobody waits: what was queued must go out first
+    assert await stream.take(1) == [("ADDED", "later")]
+    await stream.close()
+
+
+async def test_the_changes_of_one_commit_are_one_piece(api: Any) -> None:
+    await make(api, "first")
+    stream = await api.watch(f"{WATCH}&resourceVersion=1")
+    sent: list[bytes] = []
+    stream.body.push = lambda piece: sent.append(piece) is None
+    reading = asyncio.create_task(stream.next())
+    await asyncio.sleep(0.01)
+    cache = next(s.cache for s in api.server.machine.storages.values() if s.resource.kind.kind == "ConfigMap")
+    changes = [Change(f"{cache.prefix}default/{n}", n, b'{"metadata":{"name":"x"}}', None) for n in (2, 3)]
+    cache._take(changes)
+    assert [piece.count(b"ADDED") for piece in sent] == [2]
+    reading.cancel()

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -12,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kybern.web.answer import BLOCK_BYTES, COPIED_BYTES_MAX
-from kybern.web.http import BodyTooLarge, Connection, Request, Response, Upgrade
+from kybern.web.http import BodyTooLarge, Connection, PushedStream, Request, Response, Upgrade
 from kybern.web.limits import Limits
 from kybern.web.server import Server, serve
 
@@ -251,6 +252,72 @@ async def test_a_reader_that_stops_stops_the_stream() -> None:
         before = produced
         await asyncio.sleep(0.05)
         assert produced <= before + 2
+
+
+class Held(PushedStream):
+    """Has one piece of its own, then waits for ever."""
+
+    def __init__(self) -> None:
+        self.own = [b"own"]
+        self.waits = asyncio.Event()
+
+    async def __anext__(self) -> bytes:
+        if self.own:
+            return self.own.pop()
+        self.waits.set()
+        return await asyncio.get_running_loop().create_future()
+
+
+@asynccontextmanager
+async def holding(version: bytes) -> AsyncIterator[tuple[Held, Wire, Server]]:
+    held = Held()
+
+    async def handler(request: Request) -> Response:
+        return Response(200, {}, held)
+
+    async with serving(handler) as server, wire(server) as peer:
+        await peer.send(b"GET / HTTP/" + version + b"\r\n" + HOST + b"\r\n")
+        await peer.head()
+        await asyncio.wait_for(held.waits.wait(), 5)
+        yield held, peer, server
+
+
+@pytest.mark.parametrize(("version", "sent"), [(b"1.1", b"3\r\nown\r\n4\r\nmore\r\n"), (b"1.0", b"ownmore")])
+async def test_a_source_pushes_while_its_stream_waits(version: bytes, sent: bytes) -> None:
+    async with holding(version) as (held, peer, _):
+        assert held.push is not None and held.push(b"more")
+        assert await asyncio.wait_for(peer.reader.readexactly(len(sent)), 5) == sent
+
+
+async def test_a_source_cannot_push_more_than_the_peer_takes() -> None:
+    async with holding(b"1.1") as (held, _, server):
+        assert held.push is not None
+        pushed = 0
+        while held.push(bytes(100_000)):
+            pushed += 1
+            await asyncio.sleep(0)
+        assert pushed < 1000  # what the kernel buffers, and then no more
+        assert (
+            next(iter(server.connections)).transport.get_write_buffer_size() < LIMITS.write_buffer_bytes_max + 200_000
+        )
+
+
+async def test_a_source_cannot_push_to_a_peer_that_has_gone() -> None:
+    async with holding(b"1.1") as (held, peer, server):
+        peer.writer.close()
+        while server.connections:
+            await asyncio.sleep(0)
+        assert held.push is not None and not held.push(b"more")
+
+
+async def test_a_short_piece_does_not_wait_until_the_one_before_is_acknowledged() -> None:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        async with serving(sock=sock) as server, wire(server) as peer:
+            await peer.send(b"GET / HTTP/1.1\r\n" + HOST + b"\r\n")
+            await peer.answer()
+            accepted = next(iter(server.connections)).transport.get_extra_info("socket")
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 async def test_100_continue_is_sent_when_the_body_is_first_read() -> None:

@@ -6,7 +6,7 @@
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, Awaitable
 from dataclasses import dataclass
 
 from kybern.api.errors import About, Expired, invalid
@@ -25,7 +25,7 @@ from kybern.apiserver.verbs.listing import include_of, selected
 from kybern.apiserver.verbs.shown import form_for, framing
 from kybern.apiserver.verbs.versions import check_not_future, version_number
 from kybern.apiserver.watcher import Watcher
-from kybern.web.http import Response
+from kybern.web.http import PushedStream, Response
 
 TIMEOUT_SECONDS_MIN = 1800  # upstream ends a watch that names no end after half an hour to an hour
 BOOKMARK_SECONDS = 60.0
@@ -53,7 +53,7 @@ async def watch(machine: Machine, storage: Storage, request: ApiRequest) -> Resp
     wishes = wishes_of(machine, params)
     await check_not_future(machine, wishes.after)
     stream = WatchStream(machine, storage, selection, format_, include_of(params), wishes)
-    return Response(200, {"Content-Type": content_type(format_), **NO_CACHE}, stream.frames())
+    return Response(200, {"Content-Type": content_type(format_), **NO_CACHE}, stream)
 
 
 def content_type(format_: Format) -> str:
@@ -95,7 +95,7 @@ def wishes_of(machine: Machine, params: Params) -> Wishes:
     )
 
 
-class WatchStream:
+class WatchStream(PushedStream):
     def __init__(
         self, machine: Machine, storage: Storage, selection: Selection, format_: Format, include: str, wishes: Wishes
     ) -> None:
@@ -108,8 +108,15 @@ class WatchStream:
         self.tabular = format_.transform == "Table"  # whose rows cannot be made of a mere version
         self.bookmark_due = False
         self.over = False
+        self._pieces = self._frames()
 
-    async def frames(self) -> AsyncIterator[bytes]:
+    def __anext__(self) -> Awaitable[bytes]:
+        return self._pieces.__anext__()
+
+    async def aclose(self) -> None:
+        await self._pieces.aclose()
+
+    async def _frames(self) -> AsyncGenerator[bytes]:
         wishes, cache = self.wishes, self.storage.cache
         revision = self.machine.store.revision
         try:
@@ -117,6 +124,7 @@ class WatchStream:
         except Expired as error:
             yield self.framed("ERROR", status_body(error))
             return
+        watcher.send = self.push
         timers = self._timers(watcher)
         try:
             if wishes.initial:

@@ -13,7 +13,7 @@ from kybern.cli.bench.figures import Case, Figure, table
 from kybern.cli.bench.own_cluster import StartFailed, memory_megabytes, own_cluster
 from kybern.cli.bench.scheduling import deployment_seconds, pods_per_second
 from kybern.cli.bench.seed import PODS, READ, VALUE, WRITE, SeedFailed, admin_token, pod, seeded
-from kybern.cli.bench.watch_lag import watch_lag
+from kybern.cli.bench.watch_lag import Crowd, watch_lag
 from kybern.cli.bench.wrk import Load, WrkMissing, measure
 from kybern.web.client import Client
 from kybern.web.http import Request
@@ -37,6 +37,11 @@ LOADS: tuple[tuple[Case, Load], ...] = (
     ),
     (figures.CREATE_CONFIGMAP, Load(f"/api/v1/namespaces/{WRITE}/configmaps", "POST", NUMBERED_CONFIGMAP)),
     (figures.CREATE_POD, Load(f"/api/v1/namespaces/{WRITE}/pods", "POST", json.dumps(pod("new-@N@")))),
+)
+
+CROWDS: tuple[tuple[Case, Crowd], ...] = (
+    (figures.WATCH_LAG, Crowd(watchers=100, writes_per_second=100)),
+    (figures.WATCH_LAG_OF_MANY, Crowd(watchers=1000, writes_per_second=20)),
 )
 
 
@@ -90,8 +95,9 @@ async def loads(client: Client, url: str, token: str, args: argparse.Namespace) 
         yield Figure(case, report.rate, report.failed)
     tell(figures.LIST_PODS)
     yield Figure(figures.LIST_PODS, min([await time_to_list(client) for _ in range(3)]))
-    tell(figures.WATCH_LAG)
-    yield Figure(figures.WATCH_LAG, await watch_lag(client, url, token, args.seconds))
+    for case, crowd in CROWDS:
+        tell(case)
+        yield Figure(case, await watch_lag(client, url, token, crowd, args.seconds))
 
 
 async def time_to_list(client: Client) -> float:

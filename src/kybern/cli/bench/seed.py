@@ -13,6 +13,7 @@ READ, PODS, WRITE, WATCH = "kybern-bench-read", "kybern-bench-pods", "kybern-ben
 NAMESPACES = (READ, PODS, WRITE, WATCH)
 BINDING = "kybern-bench"
 CONFIGMAPS = 100
+WATCHED_CONFIGMAPS = 20
 AT_ONCE = 32
 GONE_SECONDS, LOOK_SECONDS = 60.0, 0.2
 VALUE = "x" * 800
@@ -48,6 +49,8 @@ async def seeded(client: Client, pods: int) -> AsyncIterator[None]:
             await send(client, "POST", f"/api/v1/namespaces/{namespace}/serviceaccounts", account, allowed=[409])
         path = f"/api/v1/namespaces/{READ}/configmaps"
         await create(client, path, (configmap(f"cm-{n}") for n in range(CONFIGMAPS)))
+        watched = (configmap(f"lag-{n}") for n in range(WATCHED_CONFIGMAPS))
+        await create(client, f"/api/v1/namespaces/{WATCH}/configmaps", watched)
         await create(client, f"/api/v1/namespaces/{PODS}/pods", (pod(f"pod-{n}") for n in range(pods)))
         yield
     finally:
