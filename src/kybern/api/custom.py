@@ -5,7 +5,10 @@ kind has its Struct: `codec` decodes to it, and `schema.of` finds the schema tha
 """
 
 from collections.abc import Mapping
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, ClassVar, TypeGuard
+
+import msgspec
 
 from kybern.api.meta_v1 import ObjectMeta
 
@@ -23,6 +26,8 @@ class CustomObject(dict[str, Any]):
     node: ClassVar["Node | None"] = None
     openapi: ClassVar[Mapping[str, Any]] = {}
     """The kind's schema as its definition has it: OpenAPI v3, as JSON."""
+    fingerprint: ClassVar[str] = ""
+    """Another one for every schema."""
 
     @property
     def metadata(self) -> ObjectMeta:
@@ -41,7 +46,9 @@ class CustomObject(dict[str, Any]):
 
 
 def custom_type(kind: str, openapi: Mapping[str, Any], node: "Node") -> type[CustomObject]:
-    return type(kind, (CustomObject,), {"__slots__": (), "node": node, "openapi": openapi})
+    fingerprint = sha256(msgspec.json.encode(openapi)).hexdigest()
+    own = {"__slots__": (), "node": node, "openapi": openapi, "fingerprint": fingerprint}
+    return type(kind, (CustomObject,), own)
 
 
 def is_custom(wanted: Any) -> TypeGuard[type[CustomObject]]:

@@ -192,14 +192,3 @@ def _unwrapped(annotation: Any) -> tuple[Any, str]:
     inner, *notes = get_args(annotation)
     formats = [(note.extra or {}).get("format", "") for note in notes if isinstance(note, msgspec.Meta)]
     return inner, next(filter(None, formats), "")
-
-
-def undescribed(group: str, version: str, kind: str) -> tuple[str, Schema]:
-    """The definition of a kind that has no Struct, a custom one: its name and that it may hold anything."""
-    name = ".".join([*reversed(group.split(".")), version, kind])
-    gvk = {"group": group, "kind": kind, "version": version}
-    return name, {
-        "type": "object",
-        "x-kubernetes-group-version-kind": [gvk],
-        "x-kubernetes-preserve-unknown-fields": True,
-    }

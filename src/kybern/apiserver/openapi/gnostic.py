@@ -1,7 +1,7 @@
 """OpenAPI 2 as protobuf, in the form of the Go library gnostic: what kubectl before 1.27 asks for.
 
 The message types are made from the table below when they are first needed: `name:number:type`, where a type is `s`
-text, `b` truth, or another message, and `*` marks a repeated field. Only fields that our documents use are listed.
+text, `b` truth, `i` a whole number, `d` any number, or another message, and `*` marks a repeated field. Only fields that our documents use are listed.
 """
 
 import re
@@ -23,8 +23,11 @@ AdditionalPropertiesItem schema:1:Schema boolean:2:b
 NamedSchema              name:1:s value:2:Schema
 Properties               additional_properties:1:*NamedSchema
 Definitions              additional_properties:1:*NamedSchema
-Schema                   _ref:1:s format:2:s description:4:s required:19:*s type:22:TypeItem items:23:ItemsItem
-                         additional_properties:21:AdditionalPropertiesItem properties:25:Properties
+Schema                   _ref:1:s format:2:s title:3:s description:4:s default:5:Any multiple_of:6:d maximum:7:d
+                         exclusive_maximum:8:b minimum:9:d exclusive_minimum:10:b max_length:11:i min_length:12:i
+                         pattern:13:s max_items:14:i min_items:15:i max_properties:17:i min_properties:18:i
+                         required:19:*s enum:20:*Any additional_properties:21:AdditionalPropertiesItem
+                         type:22:TypeItem items:23:ItemsItem properties:25:Properties example:30:Any
                          vendor_extension:31:*NamedAny
 BodyParameter            description:1:s name:2:s in:3:s required:4:b schema:5:Schema
 QueryParameterSubSchema  required:1:b in:2:s description:3:s name:4:s type:6:s unique_items:20:b
@@ -48,6 +51,12 @@ Document                 swagger:1:s info:2:Info paths:8:Paths definitions:9:Def
 
 Json = Mapping[str, Any]
 
+LIMITS = {
+    "multipleOf": "multiple_of", "exclusiveMaximum": "exclusive_maximum", "exclusiveMinimum": "exclusive_minimum",
+    "maxLength": "max_length", "minLength": "min_length", "maxItems": "max_items", "minItems": "min_items",
+    "maxProperties": "max_properties", "minProperties": "min_properties",
+}  # fmt: skip
+
 
 @cache
 def messages() -> dict[str, Any]:
@@ -69,8 +78,9 @@ def _add_field(message: Any, name: str, number: str, type_: str) -> None:
     field = message.field.add(name=name, number=int(number))
     field.label = kinds.LABEL_REPEATED if type_.startswith("*") else kinds.LABEL_OPTIONAL
     type_ = type_.removeprefix("*")
-    if type_ in ("s", "b"):
-        field.type = kinds.TYPE_STRING if type_ == "s" else kinds.TYPE_BOOL
+    scalars = {"s": kinds.TYPE_STRING, "b": kinds.TYPE_BOOL, "i": kinds.TYPE_INT64, "d": kinds.TYPE_DOUBLE}
+    if type_ in scalars:
+        field.type = scalars[type_]
     else:
         field.type = kinds.TYPE_MESSAGE
         field.type_name = f".openapi.v2.{type_}"
@@ -131,14 +141,25 @@ def _schema(into: Any, schema: Json) -> None:
     into.SetInParent()
     if "$ref" in schema:
         into._ref = schema["$ref"]
-    _set(into, schema, ("format", "description"))
+    _set(into, schema, ("format", "title", "description", "pattern", "maximum", "minimum"))
+    for field, name in LIMITS.items():
+        if field in schema:
+            setattr(into, name, schema[field])
+    for field in ("default", "example"):
+        if schema.get(field) is not None:
+            getattr(into, field).yaml = dump(schema[field])
+    for choice in schema.get("enum", ()):
+        into.enum.add().yaml = dump(choice)
     into.required.extend(schema.get("required", ()))
     if "type" in schema:
         into.type.value.append(schema["type"])
     if "items" in schema:
         _schema(into.items.schema.add(), schema["items"])
-    if "additionalProperties" in schema:
-        _schema(into.additional_properties.schema, schema["additionalProperties"])
+    values = schema.get("additionalProperties")
+    if isinstance(values, bool):
+        into.additional_properties.boolean = values
+    elif values is not None:
+        _schema(into.additional_properties.schema, values)
     for name, inner in schema.get("properties", {}).items():
         _schema(into.properties.additional_properties.add(name=name).value, inner)
     _extensions(into, schema)

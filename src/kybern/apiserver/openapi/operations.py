@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from kybern.api import meta_v1
+from kybern.api.custom import is_custom
 from kybern.api.kind import Kind
-from kybern.apiserver.openapi.definitions import name_of, undescribed
+from kybern.apiserver.openapi.custom import model_name
+from kybern.apiserver.openapi.definitions import name_of
 from kybern.registry.resource import Resource, Subresource
 
 
@@ -57,6 +59,7 @@ PATCH_TYPES = (
     "application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json",
     "application/apply-patch+yaml",
 )  # fmt: skip
+CUSTOM_PATCH_TYPES = tuple(type_ for type_ in PATCH_TYPES if "strategic" not in type_)
 ANY_TYPE = ("*/*",)
 WORDS = {"get": "read", "list": "list", "post": "create", "put": "replace", "patch": "patch", "delete": "delete",
          "deletecollection": "delete", "connect": "connect"}  # fmt: skip
@@ -113,12 +116,12 @@ def _gvk(kind: Kind) -> dict[str, str]:
 
 
 def definition_of(kind: Kind) -> str:
-    if isinstance(kind.type, type) and hasattr(kind.type, "__struct_fields__"):
-        return name_of(kind.type)
-    return undescribed(kind.group, kind.version, kind.kind)[0]
+    return model_name(kind, kind.kind) if is_custom(kind.type) else name_of(kind.type)
 
 
 def _list_definition(kind: Kind) -> str:
+    if is_custom(kind.type):
+        return model_name(kind, kind.list_kind)
     return name_of(kind.list_type) if kind.list_type is not None else ""
 
 
@@ -177,7 +180,7 @@ def _on_one(
         )  # fmt: skip
     if "patch" in verbs:
         yield Operation(
-            **one, method="patch", action="patch", id=_id(kind, "patch", what), consumes=PATCH_TYPES,
+            **one, method="patch", action="patch", id=_id(kind, "patch", what), consumes=CUSTOM_PATCH_TYPES if is_custom(kind.type) else PATCH_TYPES,
             parameters=(*where, *WRITING, FORCE, PRETTY), body=PATCH, answer=own, created=True,
         )  # fmt: skip
     if "delete" in verbs:

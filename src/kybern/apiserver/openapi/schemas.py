@@ -4,8 +4,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from kybern.api import meta_v1
+from kybern.api.custom import is_custom
 from kybern.api.kind import Kind
-from kybern.apiserver.openapi.definitions import Definitions, Dialect, Schema, undescribed
+from kybern.apiserver.openapi import custom
+from kybern.apiserver.openapi.definitions import Definitions, Dialect, Schema
 from kybern.apiserver.openapi.descriptions import Descriptions
 from kybern.apiserver.openapi.operations import PATCH
 from kybern.registry.resource import Resource
@@ -17,16 +19,16 @@ ALWAYS = (
 
 
 def schemas(resources: Iterable[Resource], dialect: Dialect, descriptions: Descriptions) -> dict[str, Schema]:
-    kinds = [kind for resource in resources for kind in _kinds(resource)]
+    served = list(resources)
+    kinds = [kind for resource in served for kind in _kinds(resource)]
     structs = [
         type_ for kind in kinds for type_ in (kind.type, kind.list_type) if type_ is not None and _is_struct(type_)
     ]
     found = Definitions(dialect, descriptions).complete([*ALWAYS, *structs])
     found[PATCH] = {"description": "A change of an object, in one of the patch formats.", "type": "object"}
-    for kind in kinds:
-        if not _is_struct(kind.type) and kind.plural:
-            name, definition = undescribed(kind.group, kind.version, kind.kind)
-            found[name] = definition
+    for resource in served:
+        if is_custom(resource.kind.type):
+            found |= custom.definitions(resource, dialect)
     return dict(sorted(found.items()))
 
 

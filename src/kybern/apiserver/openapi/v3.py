@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from hashlib import sha256
 from typing import Any
 
+from kybern.api.custom import is_custom
 from kybern.apiserver.discovery import by_version
 from kybern.apiserver.openapi.definitions import V3
 from kybern.apiserver.openapi.descriptions import Descriptions
@@ -31,13 +32,15 @@ def path_of(group: str, version: str) -> str:
 
 
 def fingerprint(resources: Iterable[Resource], version: str) -> str:
-    """Says whether a document is still the same without building it: it follows from these names and the release."""
+    """Says whether a document is still the same without building it: it follows from these names,
+    the release, and the schemas of custom kinds."""
     names = [
         (
             resource.kind.kind,
             resource.kind.plural,
             resource.kind.verbs,
             tuple((p.name, p.verbs) for p in resource.subresources),
+            (resource.kind.type.fingerprint, *resource.selectable) if is_custom(resource.kind.type) else (),
         )
         for resource in resources
     ]
