@@ -9,11 +9,12 @@ from kybern.api.apiextensions_v1 import (
     CustomResourceDefinitionNames,
     CustomResourceDefinitionSpec,
 )
-from kybern.api.invalid import FieldError, duplicate, invalid_value, not_supported, required
-from kybern.registry.checks import immutable, judged, named
+from kybern.api.invalid import FieldError, forbidden_field, invalid_value, required
+from kybern.registry.admissionwebhooks import validate_client
+from kybern.registry.checks import immutable, judged, one_of
 from kybern.registry.columns import CREATED_AT, NAME
-from kybern.registry.customresources.conditions import find, with_condition
-from kybern.registry.customresources.structural import validate_schema
+from kybern.registry.customresources.conditions import APPROVAL, approval_of, find, is_true, with_condition
+from kybern.registry.customresources.version import validate_version
 from kybern.registry.defaulting import filled, part
 from kybern.registry.parts import changed, clear_status, keep_status, kind_of, spec_of, status
 from kybern.registry.resource import Resource
@@ -87,82 +88,130 @@ def validate_definition(definition: CustomResourceDefinition) -> Iterator[FieldE
     spec = definition.spec
     if definition.metadata.name != f"{spec.names.plural}.{spec.group}":
         yield invalid_value("metadata.name", definition.metadata.name, 'must be spec.names.plural+"."+spec.group')
+    yield from validate_spec(definition)
+    yield from validate_stored_versions(definition)
+    yield from validate_approval(definition, None)
+    if spec.preserve_unknown_fields:
+        why = "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead"
+        yield invalid_value("spec.preserveUnknownFields", True, why)
+
+
+def validate_definition_update(
+    definition: CustomResourceDefinition, old: CustomResourceDefinition
+) -> Iterator[FieldError]:
+    yield from validate_spec(definition, old)
+    if is_true(old, "Established"):  # these name the place in the store
+        yield from immutable("spec.scope", definition.spec.scope, old.spec.scope)
+        yield from immutable("spec.names.kind", definition.spec.names.kind, old.spec.names.kind)
+    yield from immutable("spec.group", definition.spec.group, old.spec.group)
+    yield from immutable("spec.names.plural", definition.spec.names.plural, old.spec.names.plural)
+    yield from validate_stored_versions(definition)
+    yield from validate_approval(definition, old)
+
+
+def validate_spec(
+    definition: CustomResourceDefinition, old: CustomResourceDefinition | None = None
+) -> Iterator[FieldError]:
+    spec = definition.spec
     if not spec.group:
         yield required("spec.group")
     else:
         yield from judged("spec.group", spec.group, names.dns1123_subdomain)
         if "." not in spec.group:
             yield invalid_value("spec.group", spec.group, "should be a domain with at least one dot")
-    if not spec.scope:
-        yield required("spec.scope")
-    elif spec.scope not in ("Cluster", "Namespaced"):
-        yield not_supported("spec.scope", spec.scope, ("Cluster", "Namespaced"))
-    if spec.preserve_unknown_fields:
-        why = "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead"
-        yield invalid_value("spec.preserveUnknownFields", True, why)
-    yield from validate_versions(spec)
+    yield from one_of("spec.scope", spec.scope, ("Cluster", "Namespaced"))
+    yield from validate_versions(definition, old)
+    for field, name in (
+        ("plural", spec.names.plural), ("singular", spec.names.singular), ("kind", spec.names.kind),
+        ("listKind", spec.names.list_kind),
+    ):  # fmt: skip
+        if not name:
+            yield required(f"spec.names.{field}")
     yield from validate_names(spec.names, "spec.names")
-    if spec.conversion is not None and spec.conversion.strategy not in ("None", "Webhook"):
-        yield not_supported("spec.conversion.strategy", spec.conversion.strategy, ("None", "Webhook"))
+    if spec.conversion is not None:
+        yield from validate_conversion(spec.conversion, "spec.conversion")
 
 
-def validate_versions(spec: CustomResourceDefinitionSpec) -> Iterator[FieldError]:
-    if not spec.versions:
-        yield required("spec.versions", "must have at least one version")
-    seen: set[str] = set()
-    for index, version in enumerate(spec.versions):
+def validate_versions(
+    definition: CustomResourceDefinition, old: CustomResourceDefinition | None
+) -> Iterator[FieldError]:
+    versions = definition.spec.versions
+    for index, version in enumerate(versions):
         at = f"spec.versions[{index}]"
+        if version.schema is None or version.schema.open_apiv3_schema is None:
+            yield required(f"{at}.schema.openAPIV3Schema")
         yield from judged(f"{at}.name", version.name, names.dns1035_label)
-        if version.name in seen:
-            yield duplicate(f"{at}.name", version.name)
-        seen.add(version.name)
-        schema = version.schema.open_apiv3_schema if version.schema is not None else None
-        if schema is None:
-            yield required(f"{at}.schema.openAPIV3Schema", "schemas are required")
-        else:
-            yield from validate_schema(schema, f"{at}.schema.openAPIV3Schema")
-        scale = version.subresources.scale if version.subresources is not None else None
-        if scale is not None:
-            for field, path in (
-                ("specReplicasPath", scale.spec_replicas_path), ("statusReplicasPath", scale.status_replicas_path),
-            ):  # fmt: skip
-                if not path:
-                    yield required(f"{at}.subresources.scale.{field}")
-    if sum(version.storage for version in spec.versions) != 1:
-        yield invalid_value("spec.versions", spec.versions, "must have exactly one version marked as storage version")
+        before = old and next((one for one in old.spec.versions if one.name == version.name), None)
+        yield from validate_version(version, before or None, at)
+    named = [version.name for version in versions]
+    if len(set(named)) < len(named):
+        yield invalid_value("spec.versions", versions, "must contain unique version names")
+    if sum(version.storage for version in versions) != 1:
+        yield invalid_value("spec.versions", versions, "must have exactly one version marked as storage version")
+
+
+def validate_stored_versions(definition: CustomResourceDefinition) -> Iterator[FieldError]:
+    stored = definition.status.stored_versions or ()
+    known = {version.name for version in definition.spec.versions}
+    for index, name in enumerate(stored):
+        if name not in known:
+            why = (
+                f"missing from spec.versions; {name} was previously a storage version, and must remain in spec.versions "
+                f"until a storage migration ensures no data remains persisted in {name} and removes {name} from "
+                "status.storedVersions"
+            )
+            yield invalid_value(f"status.storedVersions[{index}]", name, why)
+
+
+def validate_approval(
+    definition: CustomResourceDefinition, old: CustomResourceDefinition | None
+) -> Iterator[FieldError]:
+    """A group of Kubernetes' own needs somebody's approval, or that its author says it has none."""
+    approval = approval_of(definition)
+    if approval is None or (old is not None and approval_of(old) == approval):
+        return
+    at = f"metadata.annotations[{APPROVAL}]"
+    if approval[1] == "MissingAnnotation":
+        yield required(at, approval[2])
+    elif approval[1] == "InvalidAnnotation":
+        yield invalid_value(at, (definition.metadata.annotations or {}).get(APPROVAL), approval[2])
 
 
 def validate_names(found: CustomResourceDefinitionNames, at: str) -> Iterator[FieldError]:
-    yield from named(f"{at}.plural", found.plural, names.dns1035_label)
+    yield from judged(f"{at}.plural", found.plural, names.dns1035_label)
     yield from judged(f"{at}.singular", found.singular, names.dns1035_label)
     for field, kind in (("kind", found.kind), ("listKind", found.list_kind)):
-        if not kind:
-            yield required(f"{at}.{field}")
-            continue
-        for wrong in names.dns1035_label(kind.lower()):
+        for wrong in names.dns1035_label(kind.lower()) if kind else ():
             yield invalid_value(f"{at}.{field}", kind, f"may have mixed case, but should otherwise match: {wrong}")
-    if found.kind and found.kind == found.list_kind:
-        yield invalid_value(f"{at}.listKind", found.list_kind, "kind and listKind may not be the same")
     for index, short in enumerate(found.short_names or ()):
         yield from judged(f"{at}.shortNames[{index}]", short, names.dns1035_label)
+    if found.kind and found.kind == found.list_kind:
+        yield invalid_value(f"{at}.listKind", found.list_kind, "kind and listKind may not be the same")
     for index, category in enumerate(found.categories or ()):
         yield from judged(f"{at}.categories[{index}]", category, names.dns1035_label)
 
 
-def validate_definition_update(
-    definition: CustomResourceDefinition, old: CustomResourceDefinition
-) -> Iterator[FieldError]:
-    yield from validate_definition(definition)
-    if any(c.type == "Established" and c.status == "True" for c in old.status.conditions or ()):
-        yield from immutable("spec.scope", definition.spec.scope, old.spec.scope)
-        yield from immutable("spec.names.kind", definition.spec.names.kind, old.spec.names.kind)
-    yield from immutable("spec.group", definition.spec.group, old.spec.group)
-    yield from immutable("spec.names.plural", definition.spec.names.plural, old.spec.names.plural)
-    known = {version.name for version in definition.spec.versions}
-    for index, version in enumerate(definition.status.stored_versions or ()):
-        if version not in known:
-            why = "must appear in spec.versions"
-            yield invalid_value(f"status.storedVersions[{index}]", version, why)
+def validate_conversion(conversion: CustomResourceConversion, at: str) -> Iterator[FieldError]:
+    yield from one_of(f"{at}.strategy", conversion.strategy, ("None", "Webhook"))
+    webhook = conversion.webhook
+    if conversion.strategy != "Webhook":
+        if webhook is not None:
+            why = "should not be set when strategy is not set to Webhook"
+            yield forbidden_field(f"{at}.webhookClientConfig", why)
+        return
+    if webhook is None or webhook.client_config is None:
+        yield required(f"{at}.webhookClientConfig", "required when strategy is set to Webhook")
+    else:
+        yield from validate_client(webhook.client_config, f"{at}.webhookClientConfig")
+    reviews = webhook.conversion_review_versions if webhook is not None else ()
+    if not reviews:
+        yield required(f"{at}.conversionReviewVersions")
+    for index, name in enumerate(reviews):
+        if name in reviews[:index]:
+            yield invalid_value(f"{at}.conversionReviewVersions[{index}]", name, "duplicate version")
+        yield from judged(f"{at}.conversionReviewVersions[{index}]", name, names.dns1035_label)
+    if reviews and not set(reviews) & {"v1", "v1beta1"}:
+        yield invalid_value(f"{at}.conversionReviewVersions", reviews, "must include at least one of v1, v1beta1")
 
 
 CUSTOM_RESOURCE_DEFINITIONS = Resource(

@@ -13,7 +13,6 @@ from kybern.api.apiextensions_v1 import (
     CustomResourceDefinitionVersion,
     CustomResourceSubresources,
 )
-from kybern.api.codec import to_builtins
 from kybern.api.custom import CustomObject, custom_type
 from kybern.api.invalid import FieldError, invalid_value
 from kybern.api.kind import Kind
@@ -25,6 +24,7 @@ from kybern.registry.customresources.conditions import is_true
 from kybern.registry.customresources.defaulting import filling
 from kybern.registry.customresources.parts import scale, scale_errors, status, with_old_status, without_status
 from kybern.registry.customresources.validating import Validation
+from kybern.registry.customresources.version import openapi_of
 from kybern.registry.metadata import STANDARD_FINALIZERS
 from kybern.registry.resource import Resource, Subresource, keep_new, same
 
@@ -67,12 +67,6 @@ def resource_of(definition: CustomResourceDefinition, version: CustomResourceDef
         to_storage=conversion_to(storage_version(definition)) if not version.storage else same,
         from_storage=reading(kind, fill),
     )
-
-
-def openapi_of(version: CustomResourceDefinitionVersion) -> dict[str, Any]:
-    found = version.schema.open_apiv3_schema if version.schema is not None else None
-    openapi: dict[str, Any] = to_builtins(found) if found is not None else {}
-    return openapi
 
 
 def kind_of(definition: CustomResourceDefinition, version: str, openapi: Mapping[str, Any]) -> Kind:
