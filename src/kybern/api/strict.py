@@ -91,7 +91,7 @@ def depth(value: Any) -> int:
 def is_plain(node: Node, value: Any) -> bool:
     """Whether every field is known and every time is written as this server writes it."""
     if node.form == "struct":
-        if type(value) is not dict:
+        if not isinstance(value, dict):
             return True
         fields = node.fields
         for key, item in value.items():

@@ -17,19 +17,25 @@ from kybern.apiserver.meta import at_revision, changed_meta, meta_of
 from kybern.registry.resource import Obj, Resource, same
 from kybern.store.interface import Change, Entry, Store
 
+DUMPED_MAX = 64  # more writes than are on their way to the store at once
+
 GroupVersionResource = tuple[str, str, str]
 
 
 class Storage:
-    __slots__ = ("cache", "resource", "stored_type")
+    __slots__ = ("_dumped", "cache", "resource", "stored_type")
 
     def __init__(self, resource: Resource, stored_type: type[Any], store: Store) -> None:
         self.resource = resource
         self.stored_type = stored_type
         convert = None if resource.from_storage is same else self._converted
         self.cache = Cache(resource, store, convert)
+        self._dumped: set[bytes] = set()
+        """What was made here a moment ago, and so is what reading it would make of it."""
 
     def _converted(self, value: bytes) -> bytes:
+        if value in self._dumped:
+            return value
         stored = decode(self.stored_type, value)
         read = self.resource.from_storage(stored)
         return value if read is stored else encode(read)
@@ -42,7 +48,12 @@ class Storage:
         """What the store keeps: without the resource version, which is the store's own."""
         if meta_of(obj).resource_version is not None:
             obj = changed_meta(obj, resource_version=None)
-        return encode(self.resource.to_storage(obj))
+        value = encode(self.resource.to_storage(obj))
+        if self.resource.to_storage is same and self.resource.from_storage is not same:
+            if len(self._dumped) >= DUMPED_MAX:
+                self._dumped.clear()
+            self._dumped.add(value)
+        return value
 
     def is_stored(self, obj: Obj, value: bytes) -> bool:
         """Whether this is what the store has; of a custom object, in whatever order its writer put the fields."""

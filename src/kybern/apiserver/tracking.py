@@ -7,6 +7,7 @@ import msgspec
 
 from kybern.api import apply, schema
 from kybern.api.codec import encode, from_builtins
+from kybern.api.custom import CustomObject
 from kybern.api.meta_v1 import ManagedFieldsEntry
 from kybern.apiserver.meta import changed_meta
 from kybern.apiserver.options import Writing
@@ -26,8 +27,8 @@ def track(storage: Storage, new: Obj, old: Obj | None, writing: Writing, now: st
         return new
     kind = storage.resource.kind
     entries = apply.track(
-        None if old is None else document_of(encode(old)),
-        document_of(encode(new)),
+        None if old is None else document(old),
+        document(new),
         manager=writing.manager,
         api_version=kind.api_version,
         now=now,
@@ -36,6 +37,14 @@ def track(storage: Storage, new: Obj, old: Obj | None, writing: Writing, now: st
         ignored=ignored(storage.resource, writing.subresource),
     )
     return with_entries(new, entries)
+
+
+def document(obj: Obj) -> dict[str, Any]:
+    """An object as the dicts and lists that its JSON consists of; a custom one consists of them anyway."""
+    if isinstance(obj, CustomObject):
+        return {**obj, "metadata": document_of(encode(obj.metadata))}
+    found: dict[str, Any] = document_of(encode(obj))
+    return found
 
 
 def with_entries(obj: Obj, entries: Sequence[dict[str, Any]]) -> Obj:

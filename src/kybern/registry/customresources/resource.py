@@ -16,7 +16,7 @@ from kybern.api.apiextensions_v1 import (
 from kybern.api.custom import CustomObject, custom_type
 from kybern.api.invalid import FieldError, invalid_value
 from kybern.api.kind import Kind
-from kybern.api.strict import pruned
+from kybern.api.strict import is_plain, pruned
 from kybern.registry.customresources import jsonpath
 from kybern.registry.customresources.columns import columns
 from kybern.registry.customresources.columns import text as shown
@@ -131,6 +131,8 @@ def conversion_to(version: CustomResourceDefinitionVersion) -> Callable[[CustomO
 
 def pruned_object(type_: type[CustomObject], obj: CustomObject) -> CustomObject:
     node = schema.of(type_)
+    if is_plain(node, obj):
+        return obj
     body = {key: item for key, item in obj.items() if key != "metadata"}
     kept = pruned(node, body)
     return obj if kept is body else obj.changed(**{key: kept.get(key) for key in body})

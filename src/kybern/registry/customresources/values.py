@@ -10,7 +10,7 @@ from typing import Any
 from kybern.api.invalid import FieldError, invalid_value, not_supported, printed, required, too_long, too_many
 from kybern.registry.customresources.formats import FORMATS
 from kybern.registry.customresources.numbers import number_checks
-from kybern.registry.customresources.patterns import pattern
+from kybern.registry.customresources.patterns import found_by
 from kybern.registry.customresources.places import Check, Place, Schema, Wrong, some, text
 
 TYPES: dict[str, tuple[type[Any], ...]] = {
@@ -44,9 +44,14 @@ def compiled(schema: Schema) -> Check | None:
     if not (types or either or of_kind or choices):
         return None
     one_of = enum_check(choices) if choices else None
+    simple = either is None and one_of is None
 
     def check(value: Any, place: Place, wrong: list[Wrong]) -> None:
         kind = type(value)
+        if simple and kind in accepted:
+            for inner in of_kind.get(kind, ()):
+                inner(value, place, wrong)
+            return
         if value is None:
             if types and not nullable:
                 wrong.append(of_type(place, wanted, "null"))
@@ -134,14 +139,14 @@ def string_checks(schema: Schema, types: tuple[str, ...]) -> list[Check]:
 
 
 def length_check(most: int | None, least: int | None, source: str | None) -> Check:
-    matches = pattern(source).search if source else None
+    matches = found_by(source) if source else None
 
     def check(value: str, place: Place, wrong: list[Wrong]) -> None:
         if most is not None and len(value) > most:
             wrong.append(Wrong(place, too_long(text(place), "", most)))
         elif least is not None and len(value) < least:
             wrong.append(invalid(place, value, f"should be at least {least} chars long"))
-        elif matches is not None and not matches(value.encode(errors="replace").decode()):
+        elif matches is not None and not matches(value):
             wrong.append(invalid(place, value, f"should match '{source}'"))
 
     return check
@@ -171,6 +176,7 @@ def object_checks(schema: Schema) -> list[Check]:
     most, least = schema.get("maxProperties"), schema.get("minProperties")
     known = schema.get("properties", {})
     properties = some(known, compiled)
+    plain = {key: TYPES[part["type"]] for key, part in known.items() if is_plain(part)}
     needed: Iterable[str] = schema.get("required", ())
     values = schema.get("additionalProperties")
     of_values = compiled(values) if isinstance(values, dict) else None
@@ -184,6 +190,8 @@ def object_checks(schema: Schema) -> list[Check]:
         if most is not None and size > most:
             wrong.append(Wrong(place, too_many(text(place), size, most)))
         for key, item in value.items():
+            if key in plain and type(item) in plain[key]:
+                continue
             inner = properties.get(key)
             if inner is not None:
                 inner(item, (place, key), wrong)
@@ -194,6 +202,18 @@ def object_checks(schema: Schema) -> list[Check]:
                 wrong.append(Wrong((place, key), required(text((place, key)))))
 
     return [check]
+
+
+def is_plain(schema: Schema) -> bool:
+    """Whether only the type is asked for."""
+    return schema.get("type") in TYPES and schema.keys() <= {
+        "type",
+        "description",
+        "title",
+        "default",
+        "nullable",
+        "example",
+    }
 
 
 # --- alternatives -----------------------------------------------------------------------------------------------------
