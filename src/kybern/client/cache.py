@@ -1,12 +1,16 @@
 """The copy of one kind that a View holds, with its indexes. A reflector fills it; everybody else only reads.
 
 - Objects are frozen and shared, so nothing is ever copied.
+- Without `managedFields`: more than half of a small object, and no loop's business. An update without them keeps the
+  server's.
 - `revision` never goes back, and everything up to it has been seen.
 - Whoever wants to know of changes is told after the copy has changed, with the object before and after.
 """
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Generic, TypeVar
+
+from msgspec.structs import replace
 
 from kybern.api.meta_v1 import ObjectMeta
 from kybern.client.client import WatchEvent, revision_of
@@ -25,6 +29,13 @@ ORPHANS = "without a controller in "
 def key_of(obj: Any) -> Key:
     meta: ObjectMeta = obj.metadata
     return (meta.namespace or "", meta.name or "")
+
+
+def without_managed_fields(obj: T) -> T:
+    meta: ObjectMeta = obj.metadata  # type: ignore[attr-defined]
+    if meta.managed_fields is None:
+        return obj
+    return replace(obj, metadata=replace(meta, managed_fields=None))  # type: ignore[type-var]
 
 
 def controller_uid(obj: Any) -> str:
@@ -76,7 +87,7 @@ class Cache(Generic[T]):
     # The reflector's side (`reflector.Sink`).
 
     def replace(self, objects: Sequence[T], revision: int) -> None:
-        listed = {key_of(obj): obj for obj in objects}
+        listed = {key_of(obj): without_managed_fields(obj) for obj in objects}
         changes: list[tuple[T | None, T | None]] = [
             (self._put(key, None), None) for key in [key for key in self.objects if key not in listed]
         ]
@@ -89,7 +100,7 @@ class Cache(Generic[T]):
         changes: list[tuple[T | None, T | None]] = []
         for event in events:
             if event.type != "BOOKMARK":
-                new = None if event.type == "DELETED" else event.object
+                new = None if event.type == "DELETED" else without_managed_fields(event.object)
                 changes.append((self._put(key_of(event.object), new), new))
         for event in events:
             meta: ObjectMeta = event.object.metadata  # type: ignore[attr-defined]

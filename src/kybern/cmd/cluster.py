@@ -8,11 +8,17 @@ from types import ModuleType
 
 from kybern.cmd import logs
 from kybern.cmd.config import Cluster
+from kybern.cmd.credentials import has_simulated_nodes
 from kybern.cmd.supervisor import Program, Supervisor
 from kybern.runtime.warden import launch
 from kybern.runtime.warden.fdstore import Keeper
 
-ROOTS = {"server": "kybern.cmd.server", "node": "kybern.cmd.node", "control": "kybern.cmd.control"}
+ROOTS = {
+    "server": "kybern.cmd.server",
+    "node": "kybern.cmd.node",
+    "control": "kybern.cmd.control",
+    "simulated-nodes": "kybern.cmd.simulated_nodes",
+}
 """In the order of what others wait for; each is imported just before it starts, while those before it already work."""
 
 
@@ -31,7 +37,11 @@ def supervise(cluster: Cluster, *, foreground: bool) -> None:
 
 
 def programs(cluster: Cluster) -> list[Program]:
-    roots = [Program(name, module, partial(root, cluster, name)) for name, module in ROOTS.items()]
+    roots = [
+        Program(name, module, partial(root, cluster, name))
+        for name, module in ROOTS.items()
+        if name != "simulated-nodes" or has_simulated_nodes(cluster)
+    ]
     return roots if cluster.simulated else [Program("warden", launch.__name__, partial(warden, cluster)), *roots]
 
 

@@ -34,6 +34,10 @@ class Cluster:
     node_name: str = "kybern"
     simulated: bool = False
     """Containers cannot run here: nodes are simulated."""
+    simulated_nodes: int = 0
+    """So many, beside the machine's own node."""
+    simulated_config: str = ""
+    """A file that says what simulated nodes and their pods are like."""
     verbose: bool = False
 
     @property

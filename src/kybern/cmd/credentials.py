@@ -45,11 +45,22 @@ ADMIN = Identity("admin", "kubernetes-admin", ("system:masters",))
 CONTROLLERS = Identity("controller-manager", "system:kube-controller-manager")
 SCHEDULER = Identity("scheduler", "system:kube-scheduler")
 PROXY = Identity("proxy", "system:kube-proxy")
+SIMULATED_NODES = Identity("simulated-nodes", "kybern:simulated-nodes")
 KUBELET_CLIENT = Identity("apiserver-kubelet-client", "kube-apiserver-kubelet-client", ("system:masters",))
 
 
 def node(name: str) -> Identity:
     return Identity(f"node-{name}", f"system:node:{name}", ("system:nodes",))
+
+
+def identities(cluster: Cluster) -> Iterator[Identity]:
+    yield from (ADMIN, CONTROLLERS, SCHEDULER, PROXY, KUBELET_CLIENT, node(cluster.node_name))
+    if has_simulated_nodes(cluster):
+        yield SIMULATED_NODES
+
+
+def has_simulated_nodes(cluster: Cluster) -> bool:
+    return bool(cluster.simulated_nodes or cluster.simulated_config)
 
 
 def prepare(cluster: Cluster, now: float) -> None:
@@ -58,7 +69,7 @@ def prepare(cluster: Cluster, now: float) -> None:
     if ca is None:
         ca = create_ca(f"kybern-{cluster.id}-ca", now)
         write_pair(cluster.pki, "ca", ca)
-    for identity in (ADMIN, CONTROLLERS, SCHEDULER, PROXY, KUBELET_CLIENT, node(cluster.node_name)):
+    for identity in identities(cluster):
         if expired(cluster.pki, identity.file, now):
             pair = issue(ca, identity.user, now=now, organizations=identity.groups, usages=(CLIENT,))
             write_pair(cluster.pki, identity.file, pair)

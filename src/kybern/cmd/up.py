@@ -28,6 +28,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--bind-address", help="where the API server listens besides the cluster (default 127.0.0.1)")
     parser.add_argument("--node-name", type=node_name, help="default: this machine's name")
     parser.add_argument("--simulated", action="store_true", help="simulated nodes, no containers, no privileges")
+    parser.add_argument(
+        "--simulated-nodes",
+        type=node_count,
+        metavar="N",
+        help="so many simulated nodes beside this machine's (0: none)",
+    )
+    parser.add_argument(
+        "--simulated-config", type=absolute, metavar="FILE", help="what simulated nodes and their pods are like"
+    )
     parser.add_argument("--foreground", action="store_true", help="stay here until Ctrl-C, then stop the cluster")
     parser.add_argument("--verbose", action="store_true", help="write more into the logs, and them to the terminal")
 
@@ -46,6 +55,20 @@ def port_number(text: str) -> int:
     return number
 
 
+def node_count(text: str) -> int:
+    from kybern.testing.lives import NODES_MAX
+
+    number = int(text) if text.isdecimal() else -1
+    if not 0 <= number <= NODES_MAX:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of nodes (0-{NODES_MAX})")
+    return number
+
+
+def absolute(text: str) -> str:
+    """It is read again by later starts, from wherever those are made; an empty one means no file any more."""
+    return str(Path(text).expanduser().absolute()) if text else ""
+
+
 def node_name(text: str) -> str:
     from kybern.api.names import dns1123_subdomain
 
@@ -61,6 +84,7 @@ def run(args: argparse.Namespace) -> int:
         return already_up(known, args, progress)
     try:
         cluster = chosen(args)
+        check_simulation(cluster)
     except ValueError as error:
         return progress.failed(str(error))
     found = [*problems(look(cluster.data, cluster.bind_address, cluster.port)), *address_problems(cluster)]
@@ -79,8 +103,17 @@ def chosen(args: argparse.Namespace) -> Cluster:
     name = args.node_name or os.uname().nodename.lower()
     return config.choose(
         args.data_dir, used, port=args.port, bind_address=args.bind_address, verbose=args.verbose,
-        simulated=args.simulated, node_name=args.node_name or (None if config.saved(args.data_dir) else name),
+        simulated=args.simulated, simulated_nodes=args.simulated_nodes, simulated_config=args.simulated_config,
+        node_name=args.node_name or (None if config.saved(args.data_dir) else name),
     )  # fmt: skip
+
+
+def check_simulation(cluster: Cluster) -> None:
+    """ValueError where the file cannot be used: better now than from a process that ends again and again."""
+    if cluster.simulated_config:
+        from kybern.testing.lives import read_settings
+
+        read_settings(cluster.simulated_config, cluster.simulated_nodes)
 
 
 def routed_networks(but_by: str = "") -> list[IPv4Network]:

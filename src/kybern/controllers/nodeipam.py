@@ -19,7 +19,7 @@ def node_ipam(cluster_cidr: str, node_prefix: int = 24) -> Controller[Node]:
     network = ip_network(cluster_cidr)
 
     async def reconcile(node: Node, view: View, client: Client, context: Context) -> After | None:
-        if node.spec.pod_cidr or node.metadata.deletion_timestamp is not None:
+        if node.spec.pod_cidr or node.metadata.deletion_timestamp is not None or is_simulated(node):
             return None
         cidr = first_free(network, node_prefix, taken(view.list(Node)))
         if cidr is None:
@@ -30,6 +30,11 @@ def node_ipam(cluster_cidr: str, node_prefix: int = 24) -> Controller[Node]:
         return None
 
     return Controller(name="node-ipam", component="cidrAllocator", reconciles=Node, by=reconcile, workers=1)
+
+
+def is_simulated(node: Node) -> bool:
+    """Its pods have no network, and there may be far more such nodes than parts."""
+    return (node.metadata.annotations or {}).get("kybern.io/simulated") == "true"
 
 
 def taken(nodes: Iterable[Node]) -> set[str]:

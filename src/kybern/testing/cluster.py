@@ -43,6 +43,7 @@ from kybern.registry import RESOURCES
 from kybern.store.memory import MemoryStore
 from kybern.testing.binder import BINDER
 from kybern.testing.faults import Faults, Faulty
+from kybern.testing.lives import Settings
 from kybern.testing.metrics import Measured, WithMetrics
 from kybern.testing.nodes import SimulatedNodes
 from kybern.web.http import Request
@@ -153,15 +154,17 @@ async def running(
     loops: Sequence[Loop] | None = None,
     faults: Faults | None = None,
     beat_seconds: float = NODE_RENEW_SECONDS,
+    settings: Settings | None = None,
 ) -> AsyncIterator[Cluster]:
     """`loops`: instead of all controllers, each with its own account's rights, and the small scheduler. `faults` lie
-    between the controllers and the API server. `beat_seconds`: nodes of simulations over weeks report less often."""
+    between the controllers and the API server. `beat_seconds`: nodes of simulations over weeks report less often.
+    `settings`: more nodes, and what pods are like."""
     clock, ids = LoopClock(), Ids(seed)
     store = MemoryStore()
     server, definitions = await api_server(store, clock, ids)
     client = Client(InMemory(server), user_agent="simulation")
     view = View(client, clock=clock, rng=ids.rng)
-    simulated = SimulatedNodes(nodes, clock, beat_seconds=beat_seconds)
+    simulated = SimulatedNodes(nodes, clock, settings=settings, beat_seconds=beat_seconds)
     grace = beat_seconds / NODE_RENEW_SECONDS * GRACE_SECONDS
     every = loops if loops is not None else all_controllers(grace, clock.wall())
     others = (*((BINDER,) if loops is None else ()), *simulated.loops())

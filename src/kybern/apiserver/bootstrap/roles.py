@@ -132,6 +132,14 @@ system:heapster
   core events namespaces nodes pods: READ
   extensions deployments: READ
 
+kybern:simulated-nodes
+  EVENTS
+  core nodes: create READ
+  core nodes/status: patch update
+  core pods: delete READ
+  core pods/status: patch update
+  coordination.k8s.io leases: create READ update patch
+
 system:kube-scheduler
   EVENTS
   coordination.k8s.io leases: create
@@ -231,6 +239,7 @@ GROUPS_BOUND = {
     "system:kube-dns": ("ServiceAccount kube-system/kube-dns",),
     "system:kube-scheduler": ("User system:kube-scheduler",),
     "system:volume-scheduler": ("User system:kube-scheduler",),
+    "kybern:simulated-nodes": ("User kybern:simulated-nodes",),
     "system:kube-controller-manager": ("User system:kube-controller-manager",),
 }
 """ClusterRoleBindings of the role's own name."""

@@ -13,6 +13,7 @@ from kybern.cli.bench.figures import Case, Figure, table
 from kybern.cli.bench.own_cluster import StartFailed, memory_megabytes, own_cluster
 from kybern.cli.bench.scheduling import deployment_seconds, pods_per_second
 from kybern.cli.bench.seed import PODS, READ, VALUE, WRITE, SeedFailed, admin_token, pod, seeded
+from kybern.cli.bench.simulation import simulation
 from kybern.cli.bench.watch_lag import Crowd, watch_lag
 from kybern.cli.bench.wrk import Load, WrkMissing, measure
 from kybern.web.client import Client
@@ -50,6 +51,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--against", default="", metavar="URL", help="another API server; without it, one of our own is started"
     )
     parser.add_argument("--token", default="", help="of a cluster administrator, with --against")
+    parser.add_argument(
+        "--crowd", action="store_true", help="measure the memory of 50,000 pods too, which takes minutes"
+    )
     parser.add_argument("--seconds", type=float, default=5.0, help="for each case (default %(default)g)")
     parser.add_argument("--pods", type=int, default=PODS_COUNT, help="in the lists of pods (default %(default)d)")
 
@@ -85,6 +89,8 @@ async def ourselves(args: argparse.Namespace) -> list[Figure]:
     found.append(Figure(figures.BOUND, await pods_per_second()))
     tell(figures.DEPLOYMENT)
     found.append(Figure(figures.DEPLOYMENT, await deployment_seconds()))
+    tell(figures.NODES_READY)
+    found += [figure async for figure in simulation(crowd=args.crowd)]
     return found
 
 

@@ -35,12 +35,23 @@ class OwnCluster:
     client: Client
     url: str
     start_seconds: float
-    server_pid: int
+    pids: dict[str, int]
+    """Of its processes, by name."""
+
+    @property
+    def server_pid(self) -> int:
+        return self.pids["server"]
+
+    @property
+    def control_plane_megabytes(self) -> float:
+        return sum(memory_megabytes(self.pids[name]) for name in ("server", "control"))
 
 
 @asynccontextmanager
-async def own_cluster() -> AsyncIterator[OwnCluster]:
-    """Started once and stopped, then started again with the clock running: making certificates is not measured."""
+async def own_cluster(*more: str) -> AsyncIterator[OwnCluster]:
+    """Started once and stopped, then started again with the clock running: making certificates is not measured.
+
+    `more` are arguments of the second start."""
     directory = Path(tempfile.mkdtemp(prefix="kybern-bench-"))
     data, port = directory / "data", str(free_port())
     words = (*KYBERN, "up", "--foreground", "--simulated", "--port", port, "--data-dir", str(data))
@@ -48,9 +59,9 @@ async def own_cluster() -> AsyncIterator[OwnCluster]:
         async with started(words, data), client_of(data, port) as client:
             await wait_ready(client)
         began = time.monotonic()
-        async with started(words, data), client_of(data, port) as client:
+        async with started((*words, *more), data), client_of(data, port) as client:
             await wait_ready(client)
-            yield OwnCluster(client, f"https://127.0.0.1:{port}", time.monotonic() - began, await server_pid(data))
+            yield OwnCluster(client, f"https://127.0.0.1:{port}", time.monotonic() - began, await pids(data))
     finally:
         await output_of(data, "reset")
         shutil.rmtree(directory, ignore_errors=True)
@@ -88,11 +99,11 @@ async def client_of(data: Path, port: str) -> AsyncIterator[Client]:
         yield client
 
 
-async def server_pid(data: Path) -> int:
+async def pids(data: Path) -> dict[str, int]:
     answer = await output_of(data, "status", "-o", "json")
     try:
-        return next(int(process["pid"]) for process in json.loads(answer)["programs"] if process["name"] == "server")
-    except (ValueError, KeyError, StopIteration) as error:
+        return {process["name"]: int(process["pid"]) for process in json.loads(answer)["programs"]}
+    except (ValueError, KeyError) as error:
         raise StartFailed("the cluster ended as soon as it had started") from error
 
 
