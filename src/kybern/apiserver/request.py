@@ -63,7 +63,12 @@ class ApiRequest:
     """Each becomes a `Warning: 299` header."""
     flow_headers: Mapping[str, str] | None = None
     """Which flow schema and priority level it was handled under."""
+    impersonator: User | None = None
+    """Who it really is that acts as `user`."""
     audit: dict[str, str] = field(default_factory=dict)
+    """Annotations for whoever reads the audit log."""
+    on_answer: Callable[[Response], Response] | None = None
+    """Called with the answer, whatever it is, before it goes out."""
 
 
 Layer = Callable[[ApiRequest], Awaitable[Response]]

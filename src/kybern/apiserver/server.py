@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from kybern.aio.clock import Clock
 from kybern.aio.ids import Ids
+from kybern.apiserver.audit.audit import Audit
 from kybern.apiserver.auth.impersonation import Impersonation
 from kybern.apiserver.compaction import Compaction
 from kybern.apiserver.connect import Connections, Creators
@@ -27,6 +28,7 @@ from kybern.apiserver.flowcontrol.debug import Dumps
 from kybern.apiserver.flowcontrol.metrics import FlowMetrics
 from kybern.apiserver.formats import PLAIN, Format, negotiate
 from kybern.apiserver.health import Check, Health, well
+from kybern.apiserver.layers.audit import AuditLayer
 from kybern.apiserver.layers.authenticate import Authenticate, AuthenticateLayer
 from kybern.apiserver.layers.authorize import AuthorizeLayer
 from kybern.apiserver.layers.fair import FairLayer
@@ -64,6 +66,7 @@ class ApiServer:
         documents: Sequence[Layer] = (),
         checks: Mapping[str, Check] | None = None,
         flow_control: FlowControl | None = None,
+        audit: Audit | None = None,
     ) -> None:
         """`paths` are answered by their handlers; `documents` are asked about every other path (discovery, OpenAPI).
         Without `flow_control` nobody waits for anybody."""
@@ -90,6 +93,10 @@ class ApiServer:
             self.metrics.registry.register(FlowMetrics(flow_control))
             inner = FairLayer(flow_control, machine, inner)
         self.flow_control = flow_control
+        self.audit = audit
+        if audit is not None:
+            self.metrics.registry.register(audit)
+            inner = AuditLayer(audit, inner)
         self.first: Layer = AuthenticateLayer(authenticate, impersonation, inner)
 
     async def __call__(self, http: Request) -> Response:
@@ -104,6 +111,10 @@ class ApiServer:
             response.headers = {**response.headers, **request.flow_headers}
         if request.warnings:
             response = warned(response, request.warnings)
+        if request.on_answer is not None:
+            response = request.on_answer(response)
+        elif response.status == 401 and self.audit is not None:
+            self.audit.unauthenticated(request, response)
         if http.method == "HEAD":
             response.body = b""
         self.metrics.count(request, response.status, clock.monotonic() - began)

@@ -7,11 +7,13 @@ addresses. A second cluster on the machine takes the next free pair of ranges: 1
 import hashlib
 import os
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
 import msgspec
+
+from kybern.cmd.server_options import ServerOptions
 
 CLUSTER_DOMAIN = "cluster.local"
 API_PORT = 6443
@@ -39,6 +41,7 @@ class Cluster:
     simulated_config: str = ""
     """A file that says what simulated nodes and their pods are like."""
     verbose: bool = False
+    options: ServerOptions = field(default_factory=ServerOptions)
 
     @property
     def data(self) -> Path:

@@ -27,6 +27,7 @@ from kybern.apiserver.flowcontrol.control import FlowControl
 from kybern.apiserver.objects import ClusterObjects
 from kybern.apiserver.request import ApiRequest
 from kybern.apiserver.server import ApiServer, open_machine
+from kybern.cmd.auditing import audited
 from kybern.cmd.config import Cluster
 from kybern.cmd.stopping import until_stopped
 from kybern.registry import RESOURCES
@@ -68,6 +69,7 @@ async def run(cluster: Cluster) -> None:
     )
     documents = Documents(machine.resources, lambda: f"{cluster.bind_address}:{cluster.port}")
     allocation = ServiceAllocation(objects, cluster.service_cidr, ids.rng)
+    audit, sinks = audited(cluster.options, clock, ids)
     api = ApiServer(
         machine,
         authenticate=access.authenticate,
@@ -79,6 +81,7 @@ async def run(cluster: Cluster) -> None:
         paths=access.documents.handlers(),
         documents=(documents,),
         flow_control=FlowControl(objects, clock),
+        audit=audit,
     )
     crds = CustomResources(machine, objects, documents.invalidate)
     await crds.start()
@@ -86,13 +89,14 @@ async def run(cluster: Cluster) -> None:
     gc.freeze()  # what is there now stays: no collection needs to look at it again
     listeners = [await serve(api, sock=sock, ssl=tls(cluster)) for sock in sockets(cluster)]
     async with asyncio.TaskGroup() as tasks:
-        running = [tasks.create_task(api.run()), tasks.create_task(crds.run())]
+        beside = [tasks.create_task(work) for work in (api.run(), crds.run(), *sinks.work())]
         await until_stopped()
-        for task in running:
+        for task in beside:
             task.cancel()
     for listener in listeners:
         await listener.close()
     await store.close()
+    sinks.close()
 
 
 def fixed_services(cluster: Cluster) -> list[FixedService]:

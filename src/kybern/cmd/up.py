@@ -14,7 +14,7 @@ from dataclasses import replace
 from ipaddress import IPv4Network
 from pathlib import Path
 
-from kybern.cmd import config, running
+from kybern.cmd import config, running, server_options
 from kybern.cmd.config import Cluster
 from kybern.cmd.preflight import Problem, look, problems
 from kybern.cmd.progress import Progress
@@ -39,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--foreground", action="store_true", help="stay here until Ctrl-C, then stop the cluster")
     parser.add_argument("--verbose", action="store_true", help="write more into the logs, and them to the terminal")
+    server_options.add_arguments(parser)
 
 
 def add_data_dir(parser: argparse.ArgumentParser) -> None:
@@ -101,10 +102,12 @@ def run(args: argparse.Namespace) -> int:
 def chosen(args: argparse.Namespace) -> Cluster:
     used = config.indices_in_use(config.run_root()) | config.overlapping(routed_networks())
     name = args.node_name or os.uname().nodename.lower()
+    known = config.saved(args.data_dir)
     return config.choose(
         args.data_dir, used, port=args.port, bind_address=args.bind_address, verbose=args.verbose,
         simulated=args.simulated, simulated_nodes=args.simulated_nodes, simulated_config=args.simulated_config,
-        node_name=args.node_name or (None if config.saved(args.data_dir) else name),
+        node_name=args.node_name or (None if known else name),
+        options=server_options.chosen(args, known.options if known else server_options.ServerOptions()),
     )  # fmt: skip
 
 

@@ -14,6 +14,9 @@ class AuthorizeLayer:
 
     async def __call__(self, request: ApiRequest) -> Response:
         decision = self.authorizer.decide(request.attributes)
+        if request.on_answer is not None:
+            request.audit["authorization.k8s.io/decision"] = "allow" if decision.allowed else "forbid"
+            request.audit["authorization.k8s.io/reason"] = decision.reason
         if not decision.allowed:
             raise forbidden_request(request.attributes, decision.reason)
         return await self.next(request)

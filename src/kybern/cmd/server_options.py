@@ -1,0 +1,43 @@
+"""The API server's options that people know from upstream, by upstream's names, kept with the cluster's settings.
+
+    kybern up --audit-policy-file policy.yaml --audit-log-path audit.log
+
+An option that is not given stays as it was; one that is given empty is unset.
+"""
+
+import argparse
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+
+def option(text: str, default: Any = "", *, path: bool = False) -> Any:
+    """`path`: a file of this machine, kept by its whole name."""
+    return field(default=default, metadata={"help": text, "path": path})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerOptions:
+    audit_policy_file: str = option("what is written into the audit log, as a Policy of audit.k8s.io/v1", path=True)
+    audit_log_path: str = option("where audit events go, a JSON object a line", path=True)
+    audit_log_maxsize: int = option("megabytes of the audit log before it is rotated", 100)
+    audit_log_maxbackup: int = option("rotated audit logs that are kept; 0 keeps all", 0)
+    audit_log_maxage: int = option("days that rotated audit logs are kept; 0 keeps all", 0)
+    audit_webhook_config_file: str = option("a kubeconfig of a server that audit events are sent to", path=True)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("options of the API server, kept until they are changed")
+    for one in fields(ServerOptions):
+        kind = file_name if one.metadata["path"] else type(one.default)
+        default = f" (default {one.default})" if one.default else ""
+        group.add_argument(f"--{one.name.replace('_', '-')}", type=kind, help=one.metadata["help"] + default)
+
+
+def file_name(text: str) -> str:
+    return str(Path(text).expanduser().absolute()) if text else ""
+
+
+def chosen(args: argparse.Namespace, known: ServerOptions) -> ServerOptions:
+    given = {one.name: getattr(args, one.name) for one in fields(ServerOptions)}
+    return replace(known, **{name: value for name, value in given.items() if value is not None})
