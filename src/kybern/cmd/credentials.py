@@ -6,6 +6,7 @@
     <data>/pki/kubelet-server           what the kubelet shows to the API server
     <data>/pki/<identity>               who a process is to the API server
     <data>/pki/sa.key                   signs service-account tokens
+    <data>/pki/sa-*.pub                 signed them before, and are still believed
 
 Each process is its own user with its own rights, as upstream's are; none is an administrator.
 """
@@ -76,6 +77,11 @@ def prepare(cluster: Cluster, now: float) -> None:
     prepare_servers(cluster, ca, now)
     if not (cluster.pki / "sa.key").exists():
         write_private(cluster.pki / "sa.key", create_signing_key())
+
+
+def former_keys(pki: Path) -> list[Path]:
+    """The public parts of the keys that signed service-account tokens before."""
+    return list(pki.glob("sa-*.pub"))
 
 
 def prepare_servers(cluster: Cluster, ca: Pair, now: float) -> None:

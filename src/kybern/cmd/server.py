@@ -29,6 +29,8 @@ from kybern.apiserver.request import ApiRequest
 from kybern.apiserver.server import ApiServer, open_machine
 from kybern.cmd.auditing import audited
 from kybern.cmd.config import Cluster
+from kybern.cmd.credentials import former_keys
+from kybern.cmd.encryption import seal_of
 from kybern.cmd.stopping import until_stopped
 from kybern.registry import RESOURCES
 from kybern.store.sqlite import SqliteStore
@@ -60,7 +62,7 @@ def main(cluster: Cluster) -> None:
 
 async def run(cluster: Cluster) -> None:
     clock, ids = SystemClock(), Ids()
-    store = await SqliteStore.open(cluster.data / "state.db")
+    store = await SqliteStore.open(cluster.data / "state.db", seal_of(cluster))
     machine = await open_machine(store, RESOURCES, clock, ids)
     objects = ClusterObjects(machine)
     access = auth(objects=objects, keys=signing_keys(cluster), clock=clock, ids=ids, node_rules=node_rules())
@@ -106,7 +108,8 @@ def fixed_services(cluster: Cluster) -> list[FixedService]:
 
 
 def signing_keys(cluster: Cluster) -> Keys:
-    return keys_from_pem((cluster.pki / "sa.key").read_bytes())
+    former = [path.read_bytes() for path in sorted(former_keys(cluster.pki), reverse=True)]
+    return keys_from_pem((cluster.pki / "sa.key").read_bytes(), former)
 
 
 def tls(cluster: Cluster) -> ssl.SSLContext:

@@ -24,14 +24,22 @@ class ServerOptions:
     audit_log_maxbackup: int = option("rotated audit logs that are kept; 0 keeps all", 0)
     audit_log_maxage: int = option("days that rotated audit logs are kept; 0 keeps all", 0)
     audit_webhook_config_file: str = option("a kubeconfig of a server that audit events are sent to", path=True)
+    encrypt_secrets: bool = option("encrypt Secrets on disk; new clusters do, unless told not to", False)
+
+
+NEW_CLUSTER = ServerOptions(encrypt_secrets=True)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("options of the API server, kept until they are changed")
     for one in fields(ServerOptions):
+        flag, text = f"--{one.name.replace('_', '-')}", one.metadata["help"]
+        if isinstance(one.default, bool):
+            group.add_argument(flag, action=argparse.BooleanOptionalAction, default=None, help=text)
+            continue
         kind = file_name if one.metadata["path"] else type(one.default)
         default = f" (default {one.default})" if one.default else ""
-        group.add_argument(f"--{one.name.replace('_', '-')}", type=kind, help=one.metadata["help"] + default)
+        group.add_argument(flag, type=kind, help=text + default)
 
 
 def file_name(text: str) -> str:

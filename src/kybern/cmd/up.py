@@ -107,7 +107,7 @@ def chosen(args: argparse.Namespace) -> Cluster:
         args.data_dir, used, port=args.port, bind_address=args.bind_address, verbose=args.verbose,
         simulated=args.simulated, simulated_nodes=args.simulated_nodes, simulated_config=args.simulated_config,
         node_name=args.node_name or (None if known else name),
-        options=server_options.chosen(args, known.options if known else server_options.ServerOptions()),
+        options=server_options.chosen(args, known.options if known else server_options.NEW_CLUSTER),
     )  # fmt: skip
 
 
@@ -162,6 +162,7 @@ def start(cluster: Cluster, progress: Progress, *, foreground: bool) -> int:
     """Forks the supervisor. In the foreground it is this process, and a child of it reports."""
     from kybern.cmd.cluster import supervise
     from kybern.cmd.credentials import prepare
+    from kybern.cmd.encryption import prepare_encryption
     from kybern.cmd.remains import clear
 
     for directory in (cluster.data, cluster.run, cluster.pki, cluster.logs):
@@ -170,6 +171,7 @@ def start(cluster: Cluster, progress: Progress, *, foreground: bool) -> int:
     (cluster.run / "index").write_text(str(cluster.index))
     config.save(cluster)
     prepare(cluster, time.time())
+    prepare_encryption(cluster)
     progress.reached("checked this machine and the certificates")
     if foreground:
         if os.fork() == 0:

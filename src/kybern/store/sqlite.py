@@ -19,6 +19,7 @@ from weakref import WeakSet
 from kybern.store.interface import Change, Conflict, Entry, Unavailable
 from kybern.store.log import Log, Subscriber, entry_of
 from kybern.store.memory import meets
+from kybern.store.seal import OPEN, Seal
 from kybern.store.sqlite_file import DELETIONS_PER_BATCH_MAX, Batch, SqliteFile, unreachable
 from kybern.store.watch import Watch
 
@@ -51,8 +52,9 @@ class SqliteStore:
         self._thread.start()
 
     @classmethod
-    async def open(cls, path: Path) -> "SqliteStore":
-        file = SqliteFile(path)
+    async def open(cls, path: Path, seal: Seal = OPEN) -> "SqliteStore":
+        """`seal` says what is encrypted on disk."""
+        file = SqliteFile(path, seal)
         try:
             return cls(file)
         except Unavailable:

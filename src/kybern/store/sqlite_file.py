@@ -16,6 +16,7 @@ from zlib import crc32
 
 from kybern.store.interface import Change, Entry, Unavailable
 from kybern.store.log import entry_of
+from kybern.store.seal import FORM, OPEN, Seal
 
 SCHEMA_VERSION = 1
 ROWS_PER_STATEMENT_MAX = 500  # five parameters each, far below SQLite's 32766
@@ -52,8 +53,9 @@ class Loaded:
 
 
 class SqliteFile:
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, seal: Seal = OPEN) -> None:
         """Opens the file, making it if need be. Unavailable where that cannot be done."""
+        self._seal = seal
         try:
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
             self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=1.0)
@@ -81,14 +83,15 @@ class SqliteFile:
         """Everything, replayed from the rows. Unavailable where a row is not what was written."""
         try:
             meta: dict[str, int] = dict(self._db.execute("SELECT name, value FROM meta"))
+            self._seal_again()
             rows = self._db.execute("SELECT revision, key, value, created, checksum FROM log ORDER BY revision")
-            return replay(rows, compacted_in(meta))
+            return replay(rows, compacted_in(meta), self._seal)
         except (sqlite3.Error, ArithmeticError, LookupError, ValueError, TypeError, AttributeError) as error:
             raise Unavailable(f"the store cannot be read: {error}") from error
 
     def commit(self, batch: Batch) -> None:
         """Durable when it returns; nothing of it has happened when it raises sqlite3.Error, unless it is an I/O error."""
-        rows = [row_of(change) for change in batch.changes]
+        rows = [row_of(change, self._seal) for change in batch.changes]
         if len(rows) <= ROWS_PER_STATEMENT_MAX and not batch.superseded and not batch.compacted:
             self._insert(rows)
             return
@@ -112,19 +115,35 @@ class SqliteFile:
         marks = ",".join(["(?,?,?,?,?)"] * len(rows))
         self._db.execute(f"INSERT INTO log VALUES {marks}", [field for row in rows for field in row])
 
+    def _seal_again(self) -> None:
+        """What is on disk in another form than it would be written in today is rewritten, and no trace of it left."""
+        concerned = " OR ".join(["substr(value, 1, ?) = ?", *["substr(key, 1, ?) = ?"] * len(self._seal.prefixes)])
+        beginnings = [field for text in (FORM, *self._seal.prefixes) for field in (len(text), text)]
+        rows = self._db.execute(
+            f"SELECT revision, key, value, created, checksum FROM log WHERE value IS NOT NULL AND ({concerned})",
+            beginnings,
+        )
+        stale = [row for row in rows if not self._seal.is_current(row[1], row[2])]
+        if not stale:
+            return
+        self._db.execute("BEGIN IMMEDIATE")
+        for revision, key, stored, created, expected in stale:
+            check(revision, key, stored, created, expected)
+            sealed = self._seal.close(key, self._seal.open(key, stored))
+            fields = (sealed, checksum(revision, key, sealed, created), revision)
+            self._db.execute("UPDATE log SET value = ?, checksum = ? WHERE revision = ?", fields)
+        self._db.execute("COMMIT")
+        self._db.execute("VACUUM")  # freed pages still hold what was in them
+        self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
     def close(self) -> None:
         self._db.close()
 
 
-def row_of(change: Change) -> Row:
+def row_of(change: Change, seal: Seal = OPEN) -> Row:
     created = 0 if change.value is None else entry_of(change).created
-    return (
-        change.revision,
-        change.key,
-        change.value,
-        created,
-        checksum(change.revision, change.key, change.value, created),
-    )
+    stored = None if change.value is None else seal.close(change.key, change.value)
+    return change.revision, change.key, stored, created, checksum(change.revision, change.key, stored, created)
 
 
 def checksum(revision: int, key: str, value: bytes | None, created: int) -> int:
@@ -147,15 +166,20 @@ def compacted_in(meta: dict[str, int]) -> int:
     return found
 
 
-def replay(rows: Iterable[Row], oldest: int) -> Loaded:
+def check(revision: int, key: str, value: bytes | None, created: int, expected: int) -> None:
+    if checksum(revision, key, value, created) != expected:
+        raise Unavailable(f"the row of revision {revision} is damaged: its checksum does not fit")
+
+
+def replay(rows: Iterable[Row], oldest: int, seal: Seal = OPEN) -> Loaded:
     """The state that the rows add up to, the history after `oldest`, and what a compaction left undone."""
     entries: dict[str, Entry] = {}
     history: list[Change] = []
     superseded: list[int] = []
     revision = oldest
-    for revision, key, value, created, expected in rows:
-        if checksum(revision, key, value, created) != expected:
-            raise Unavailable(f"the row of revision {revision} is damaged: its checksum does not fit")
+    for revision, key, stored, created, expected in rows:
+        check(revision, key, stored, created, expected)
+        value = None if stored is None else seal.open(key, stored)
         previous = entries.pop(key, None)
         if revision > oldest:
             history.append(Change(key, revision, value, previous))
