@@ -79,7 +79,6 @@ async def serving(rules: Policy) -> Api:
     audit = Audit(rules, [kept], clock, ids)
     server = ApiServer(
         machine,
-        RESOURCES,
         authenticate=jane,
         authorizer=Allowing(),
         audit=audit,
