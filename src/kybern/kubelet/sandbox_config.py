@@ -1,6 +1,7 @@
 """The configuration of a pod's sandbox: a function of the pod and of how the node is set up."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from kybern.api.core_v1 import Pod
 from kybern.kubelet.config import KubeletConfig
@@ -8,12 +9,17 @@ from kybern.kubelet.names import dns_config, hostname
 from kybern.kubelet.observed import GRACE_PERIOD, POD_NAME, POD_NAMESPACE, POD_UID
 from kybern.kubelet.resources import pod_cgroup
 from kybern.kubelet.security import namespaces
-from kybern.runtime.cri import DNSConfig, PodSandboxConfig, PortMapping, SandboxMetadata
+from kybern.runtime.cri import DNSConfig, IdMapping, PodSandboxConfig, PortMapping, SandboxMetadata
 from kybern.volumes.paths import single
 
 
 def sandbox_config(
-    pod: Pod, attempt: int, config: KubeletConfig, host_dns: DNSConfig, handler: str = ""
+    pod: Pod,
+    attempt: int,
+    config: KubeletConfig,
+    host_dns: DNSConfig,
+    handler: str = "",
+    ids: IdMapping | None = None,
 ) -> PodSandboxConfig:
     meta = pod.metadata
     containers = (*pod.spec.containers, *(pod.spec.init_containers or ()))
@@ -28,7 +34,7 @@ def sandbox_config(
         labels={**(meta.labels or {}), **pod_labels(pod)},
         annotations={**(meta.annotations or {}), GRACE_PERIOD: str(grace_of(pod))},
         cgroup_parent=pod_cgroup(pod, config.cgroup_root),
-        namespaces=namespaces(pod),
+        namespaces=replace(namespaces(pod), user_namespace=ids),
         sysctls=_sysctls(pod),
         privileged=any(c.security_context is not None and bool(c.security_context.privileged) for c in containers),
         runtime_handler=handler,

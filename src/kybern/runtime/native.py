@@ -30,6 +30,7 @@ from kybern.runtime.cri import (
     ContainerStatus,
     ExecIO,
     ExecResult,
+    IdMapping,
     Image,
     LinuxResources,
     NamespaceMode,
@@ -70,6 +71,7 @@ class NativeRuntime:
         self.images, self.clock, self.ids = images, clock or SystemClock(), ids or Ids()
         self.sandboxes = Sandboxes(data_dir, run_dir, network or NoNetwork())
         self.records = ContainerRecords(data_dir)
+        self.sandboxes.pin_owned = self._pin_owned
         images.in_use = lambda: {record.image_id for record in self.records.by_id.values()}
         self.warden = WardenClient(
             warden_socket(run_dir),
@@ -151,8 +153,6 @@ class NativeRuntime:
     # Sandboxes
 
     async def run_pod_sandbox(self, config: PodSandboxConfig) -> str:
-        if config.namespaces.user_namespace is not None:
-            raise RuntimeFault("CreatePodSandboxError", "user namespaces are not supported by this runtime")
         if config.runtime_handler:
             raise RuntimeFault("CreatePodSandboxError", f'no runtime for "{config.runtime_handler}" is configured')
         identifier = self._new_id()
@@ -163,6 +163,12 @@ class NativeRuntime:
         await self.sandboxes.create(record)
         self._tell(identifier)
         return identifier
+
+    async def _pin_owned(self, paths: Mapping[str, str], mapping: IdMapping) -> None:
+        """By the warden, since only a process of one thread may enter a new user namespace."""
+        await self._call(
+            "CreatePodSandboxError", "pin", paths=dict(paths), host_id=mapping.host_id, length=mapping.length
+        )
 
     async def stop_pod_sandbox(self, sandbox_id: str) -> None:
         record = self.sandboxes.by_id.get(sandbox_id)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from kybern.linux import beneath, capabilities, processes, seccomp
-from kybern.runtime.warden.filesystem import SetupError
+from kybern.runtime.warden.owners import SetupError
 
 Process = Mapping[str, Any]
 
