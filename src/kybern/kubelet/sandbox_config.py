@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from kybern.api.core_v1 import Pod
 from kybern.kubelet.config import KubeletConfig
+from kybern.kubelet.enforceable import dotted
 from kybern.kubelet.names import dns_config, hostname
 from kybern.kubelet.observed import GRACE_PERIOD, POD_NAME, POD_NAMESPACE, POD_UID
 from kybern.kubelet.resources import pod_cgroup
@@ -74,4 +75,4 @@ def _port_mappings(pod: Pod) -> tuple[PortMapping, ...]:
 
 def _sysctls(pod: Pod) -> Mapping[str, str]:
     context = pod.spec.security_context
-    return {sysctl.name: sysctl.value for sysctl in (context.sysctls if context else None) or ()}
+    return {dotted(sysctl.name): sysctl.value for sysctl in (context.sysctls if context else None) or ()}

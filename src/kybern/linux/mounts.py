@@ -133,6 +133,10 @@ def tmpfs(target: str, size_bytes: int = 0, mode: int = 0o755) -> None:
     attach_at(filesystem("tmpfs", options, attributes=NOSUID | NODEV), target)
 
 
+def hugetlbfs(target: str, page_bytes: int) -> None:
+    attach_at(filesystem("hugetlbfs", [("pagesize", str(page_bytes))], attributes=NOSUID | NODEV), target)
+
+
 def unmount(target: str) -> None:
     """Detach the mount at `target` now; it ends when its last user does. Nothing when there is none."""
     try:

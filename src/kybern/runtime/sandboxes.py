@@ -29,6 +29,8 @@ from kybern.runtime.cri import (
 
 SHM_BYTES = 64 << 20
 SHM_MODE = 0o1777
+DOTS_FOR_SLASHES = str.maketrans("./", "/.")
+"""In `net.ipv4.conf.eth0/100.forwarding` the slash stands for a dot in a name."""
 SYSCTL_ROOT = Path("/proc/sys")
 
 
@@ -192,7 +194,8 @@ def prepare(config: PodSandboxConfig) -> None:
 
 def write_sysctl(name: str, value: str) -> None:
     """Only what belongs to a namespace, by a name that cannot leave /proc/sys."""
-    path = name if "/" in name else name.replace(".", "/")
+    dots_first = next((mark for mark in name if mark in "./"), "/") == "."
+    path = name.translate(DOTS_FOR_SLASHES) if dots_first else name
     parts = path.split("/")
     namespaced = parts[0] == "net" or path.startswith(("kernel/shm", "kernel/msg", "kernel/sem", "fs/mqueue"))
     if not namespaced or any(part in ("", ".", "..") for part in parts):

@@ -142,6 +142,7 @@ def container_spec(config: ContainerConfig, image: ImageDefaults, around: Surrou
             "capabilities": {kind: [f"CAP_{name}" for name in held] for kind in ("bounding", "effective", "permitted")},
             "noNewPrivileges": security.no_new_privs and not security.privileged,
             "oomScoreAdj": config.resources.oom_score_adj,
+            "apparmorProfile": "" if security.privileged else security.apparmor.localhost_ref,
         },
         "mounts": standard_mounts(config, around) + asked_mounts(config.mounts, around),
         "linux": {

@@ -123,6 +123,17 @@ def enter_directory(root: int, path: str) -> None:
     os.close(opened)
 
 
+def confine(profile: str) -> None:
+    """From the next program on, under this AppArmor profile."""
+    if not profile:
+        return
+    try:
+        with open("/proc/thread-self/attr/exec", "w", encoding="utf-8") as opened:
+            opened.write(f"exec {profile}")
+    except OSError as error:
+        raise SetupError(f"apparmor profile {profile}: {(error.strerror or '').lower()}") from error
+
+
 def run(arguments: Sequence[str], variables: Mapping[str, str]) -> None:
     """Becomes the program. Raises CannotRun, in the words Go's os/exec has for it."""
     path = find_program(arguments[0], variables.get("PATH", ""))

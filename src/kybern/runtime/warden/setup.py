@@ -207,6 +207,7 @@ def run_program(child: Child) -> None:
     root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     identity_of = child.process
     variables = identity.environment(identity_of, child.user)
+    identity.confine(identity_of.get("apparmorProfile") or "")
     enter_user_namespace(child)
     identity.become(identity_of, child.user, child.filter_program)
     identity.enter_directory(root, identity_of.get("cwd") or "/")
