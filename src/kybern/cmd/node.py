@@ -35,8 +35,9 @@ from kybern.network.dns.server import serve as serve_dns
 from kybern.network.ipam import Addresses
 from kybern.network.proxy import ServiceProxy
 from kybern.network.rules import NodeNetwork
+from kybern.runtime.build.builder import Builder
 from kybern.runtime.cri import Runtime
-from kybern.runtime.images.service import ImageService
+from kybern.runtime.image_service import ImageService
 from kybern.runtime.images.store import ImageStore
 from kybern.runtime.native import NativeRuntime
 from kybern.runtime.simulated import Simulated
@@ -95,7 +96,10 @@ async def kubelet(cluster: Cluster, client: Client, view: View, recorder: Record
         simulated=cluster.simulated,
     )
     listener = await serve(KubeletServer(agent), sock=sock, ssl=tls(cluster))
-    image_listener = await serve(ImageService(images), unix_path=str(cluster.images_socket))
+    builder = None
+    if isinstance(runtime, NativeRuntime):
+        builder = Builder(runtime, cluster.runtime / "build", f"{cluster.cgroup}/build", clock)
+    image_listener = await serve(ImageService(images, builder), unix_path=str(cluster.images_socket))
     try:
         await agent.run()
     finally:

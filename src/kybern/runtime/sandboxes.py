@@ -100,8 +100,8 @@ class Sandboxes:
             if mapping is not None:
                 await self.pin_owned({kind: self.path(record, kind) for kind in OWNED}, mapping)
             await asyncio.to_thread(self._make, record)
-            path = self.path(record, "network")
-            ips = await self.network.attach(record.id, path, record.config) if path else ()
+            wanted = record.config.namespaces.network == NamespaceMode.POD
+            ips = await self.network.attach(record.id, self.path(record, "network"), record.config) if wanted else ()
         except OSError as error:
             await self.stop(record.id)
             raise RuntimeFault("CreatePodSandboxError", f"failed to create pod sandbox: {error}") from error
