@@ -12,7 +12,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "down": ("kybern.cmd.down", "stop it and leave nothing running; its data stays"),
     "status": ("kybern.cmd.status", "say what runs and whether it is well"),
     "reset": ("kybern.cmd.reset", "stop it and delete its data"),
-    "image": ("kybern.cmd.image", "load, pull, list and remove the node's images"),
+    "image": ("kybern.cmd.image", "build, pull, push, load, save, list and remove images"),
     "rotate": ("kybern.cmd.rotate", "replace a cluster's keys: what encrypts Secrets, what signs tokens"),
     "kubectl": ("kybern.cli.kubectl.main", "a small kubectl, for machines that have none"),
     "bench": ("kybern.cli.bench", "measure an API server and print the figures beside upstream's"),
