@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from kybern.aio.clock import Clock, rfc3339_micro
 from kybern.api.coordination_v1 import Lease, LeaseSpec
-from kybern.api.errors import ApiError, NotFound
+from kybern.api.errors import ApiError, Conflict, NotFound
 from kybern.api.meta_v1 import ObjectMeta, OwnerReference
 from kybern.client.client import Client
 
@@ -21,6 +21,7 @@ NODE_LEASE_SECONDS = 40
 NODE_RENEW_SECONDS = 10.0
 NODE_RETRY_SECONDS = 0.2
 RETRY_MAX_SECONDS = 7.0
+UNREACHED_SECONDS = 0.2  # until a server that did not answer yet is asked again
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ class LeaderElection:
     async def run(self, lead: Callable[[], Awaitable[None]]) -> None:
         """Wait for the lease, lead until `lead` returns or the lease is lost (LostLease), then let go of it."""
         while not await self.try_to_hold():
-            await self.clock.sleep(self.terms.retry_seconds)
+            await self.clock.sleep(UNREACHED_SECONDS if self.observed is None else self.terms.retry_seconds)
         try:
             async with asyncio.TaskGroup() as tasks:
                 keeping = tasks.create_task(self._keep())
@@ -70,6 +71,12 @@ class LeaderElection:
             return False
 
     async def _hold(self) -> bool:
+        if self.observed is not None and self.observed.spec.holder_identity == self.identity:
+            try:
+                self._observe(await self.client.update(replace(self.observed, spec=self._spec(self.observed.spec))))
+                return True
+            except (Conflict, NotFound):
+                pass  # somebody else has written or deleted it: look
         try:
             lease = await self.client.get(Lease, self.name, self.namespace)
         except NotFound:
@@ -83,12 +90,15 @@ class LeaderElection:
         return True
 
     async def _keep(self) -> None:
-        renewed = self.clock.monotonic()
-        while self.clock.monotonic() - renewed < self.terms.renew_deadline_seconds:
-            await self.clock.sleep(self.terms.retry_seconds)
-            if await self.try_to_hold():
-                renewed = self.clock.monotonic()
-        raise LostLease
+        """Renew until that fails for too long, be it that the server does not answer."""
+        try:
+            while True:
+                async with asyncio.timeout(self.terms.renew_deadline_seconds):
+                    await self.clock.sleep(self.terms.retry_seconds)
+                    while not await self.try_to_hold():
+                        await self.clock.sleep(self.terms.retry_seconds)
+        except TimeoutError:
+            raise LostLease from None
 
     async def release(self) -> None:
         """Give it up, so that the next one need not wait for its end."""

@@ -1,6 +1,11 @@
-"""The control process: every controller, and the scheduler, each under its own name."""
+"""The control process: every controller, and the scheduler, each under its own name.
+
+Several may run: of those the one that holds a lease acts (upstream's leases, so upstream's own may stand beside), the
+others watch and are ready. A process that has lost its lease ends, and is started again as one of those who wait.
+"""
 
 import asyncio
+from functools import partial
 
 import uvloop
 
@@ -9,6 +14,7 @@ from kybern.aio.ids import Ids
 from kybern.client import Client
 from kybern.client.accounts import AccountTransport
 from kybern.client.events import Recorder
+from kybern.client.leases import LeaderElection, Terms
 from kybern.client.view import View
 from kybern.cmd import credentials
 from kybern.cmd.config import Cluster
@@ -16,9 +22,11 @@ from kybern.cmd.ready import transport
 from kybern.cmd.stopping import until_stopped
 from kybern.controllers.table import account_of, controllers
 from kybern.reconcile.controller import Loop
-from kybern.reconcile.run import run_controllers
+from kybern.reconcile.run import declare, run_controllers
 from kybern.scheduler.scheduler import Scheduler
 from kybern.web.pki import Pair, read_pair
+
+TERMS = Terms(retry_seconds=4.0)  # upstream's but for how often: a quiet machine is left quiet
 
 
 def main(cluster: Cluster) -> None:
@@ -44,18 +52,29 @@ async def run(cluster: Cluster) -> None:
     scheduling = Client(transport(cluster, credentials.SCHEDULER))
     events = Recorder(scheduling, "default-scheduler", cluster.node_name, clock, ids)
     scheduler = Scheduler(scheduling, view, clock, ids, events)
+
+    def elected(candidate: Client, lease: str) -> LeaderElection:
+        return LeaderElection(candidate, lease, "kube-system", identity(cluster), clock, TERMS)
+
+    declare(loops, view)
+    controlling = partial(
+        run_controllers, client, view, loops, clock=clock, ids=ids, host=cluster.node_name, client_of=account
+    )
     async with asyncio.TaskGroup() as tasks:
         running = [
             tasks.create_task(view.run()),
             tasks.create_task(events.run()),
-            tasks.create_task(
-                run_controllers(client, view, loops, clock=clock, ids=ids, host=cluster.node_name, client_of=account)
-            ),
-            tasks.create_task(scheduler.run()),
+            tasks.create_task(elected(client, "kube-controller-manager").run(controlling)),
+            tasks.create_task(elected(scheduling, "kube-scheduler").run(scheduler.run)),
         ]
         await until_stopped()
         for task in running:
             task.cancel()
+
+
+def identity(cluster: Cluster) -> str:
+    """The same after a restart, so that whoever was killed goes on at once: there is one in a data directory."""
+    return f"{cluster.node_name}_{cluster.id}"
 
 
 def authority(cluster: Cluster) -> Pair:

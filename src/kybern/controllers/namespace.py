@@ -80,7 +80,7 @@ async def delete_kind(kind: Kind, namespace: str, client: Client, content: Conte
             await client.delete_collection(kind, namespace)
         else:
             for meta in await left_of(kind, namespace, client):
-                await client.delete_kind(kind, meta.name or "", namespace, propagation="Background")
+                await client.delete_kind(kind, meta.name or "", namespace, uid=meta.uid or "", propagation="Background")
         remaining = await left_of(kind, namespace, client)
     except (NotFound, MethodNotAllowed):
         return  # the kind itself has gone meanwhile, or does not allow it

@@ -22,7 +22,8 @@ class Plan:
 async def carry_out(wanted: Plan, client: Client) -> None:
     for found in wanted.delete:
         try:
-            await client.delete(EndpointSlice, found.metadata.name or "", found.metadata.namespace or "")
+            meta = found.metadata
+            await client.delete(EndpointSlice, meta.name or "", meta.namespace or "", uid=meta.uid or "")
         except NotFound:
             pass
     for found in wanted.update:

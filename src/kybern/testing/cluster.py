@@ -14,7 +14,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from ipaddress import IPv4Network
 from random import Random
 
@@ -36,11 +36,11 @@ from kybern.apiserver.objects import ClusterObjects
 from kybern.apiserver.request import User
 from kybern.apiserver.server import ApiServer, open_machine
 from kybern.client import Client, InMemory, Transport, View
-from kybern.client.leases import NODE_RENEW_SECONDS
+from kybern.client.leases import NODE_RENEW_SECONDS, LeaderElection, LostLease
 from kybern.controllers.nodelifecycle import GRACE_SECONDS
 from kybern.controllers.table import account_of, controllers
-from kybern.reconcile import run_controllers
 from kybern.reconcile.controller import Loop
+from kybern.reconcile.run import declare, run_controllers
 from kybern.registry import RESOURCES
 from kybern.store.memory import MemoryStore
 from kybern.testing.binder import BINDER
@@ -80,6 +80,8 @@ class Cluster:
     clock: Clock
     tasks: asyncio.TaskGroup
     control: "ControlProcess"
+    control_process: Callable[[str], "ControlProcess"]
+    """Another one, of this identity."""
     ids: Ids = field(default_factory=Ids)
     measured: Measured = field(default_factory=Measured)
 
@@ -123,26 +125,59 @@ def all_controllers(grace_seconds: float, now: float) -> tuple[Loop, ...]:
     )
 
 
+class Killable(LeaderElection):
+    """What `kill -9` ends lets go of nothing."""
+
+    async def release(self) -> None:
+        pass
+
+
 class ControlProcess:
     """The controllers with a View of their own, as they run in a process of their own; it can be killed and started."""
 
     def __init__(
-        self, tasks: asyncio.TaskGroup, clock: Clock, ids: Ids, connect: Connect, loops: Sequence[Loop], *, named: bool
+        self,
+        tasks: asyncio.TaskGroup,
+        clock: Clock,
+        ids: Ids,
+        connect: Connect,
+        loops: Sequence[Loop],
+        *,
+        named: bool,
+        identity: str = "",
     ) -> None:
-        """`named`: each loop shows its own account, and has that account's rights only."""
+        """`named`: each loop shows its own account, and has that account's rights only. With an identity it acts only
+        while it holds the lease."""
         self.tasks, self.clock, self.ids, self.connect, self.loops = tasks, clock, ids, connect, loops
         self.client_of = self._account if named else None
-        self.running: list[asyncio.Task[None]] = []
+        self.identity = identity
+        self.running: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        client = Client(self.connect(""), user_agent="control")
-        view = View(client, clock=self.clock, rng=self.ids.rng)
-        running = run_controllers(client, view, self.loops, clock=self.clock, ids=self.ids, client_of=self.client_of)
-        self.running = [self.tasks.create_task(view.run()), self.tasks.create_task(running)]
+        self.running = self.tasks.create_task(self._run())
 
     def kill(self) -> None:
-        for task in self.running:
-            task.cancel()
+        """As -9 does: nothing is let go of."""
+        if self.running is not None:
+            self.running.cancel()
+
+    async def _run(self) -> None:
+        client = Client(self.connect(""), user_agent="control")
+        view = View(client, clock=self.clock, rng=self.ids.rng)
+        control = partial(
+            run_controllers, client, view, self.loops, clock=self.clock, ids=self.ids, client_of=self.client_of
+        )
+        declare(self.loops, view)
+        while True:
+            try:
+                async with asyncio.TaskGroup() as tasks:
+                    tasks.create_task(view.run())
+                    await (self._election(client).run(control) if self.identity else control())
+            except* LostLease:
+                view = View(client, clock=self.clock, rng=self.ids.rng)  # as a new process would
+
+    def _election(self, client: Client) -> LeaderElection:
+        return Killable(client, "kube-controller-manager", "kube-system", self.identity, self.clock)
 
     def _account(self, loop: Loop) -> Client:
         return Client(self.connect(account_of(loop)), user_agent=loop.name)
@@ -178,7 +213,11 @@ async def running(
         return Faulty(plain, faults, clock, ids.rng) if faults is not None else plain
 
     async with asyncio.TaskGroup() as tasks:
-        control = ControlProcess(tasks, clock, ids, connect, every, named=loops is None)
+
+        def process(identity: str = "") -> ControlProcess:
+            return ControlProcess(tasks, clock, ids, connect, every, named=loops is None, identity=identity)
+
+        control = process()
         control.start()
         beside = [
             tasks.create_task(definitions.run()),
@@ -186,7 +225,7 @@ async def running(
             tasks.create_task(run_controllers(client, view, others, clock=clock, ids=ids)),
         ]
         try:
-            yield Cluster(client, view, simulated, store, server, clock, tasks, control, ids, measured)
+            yield Cluster(client, view, simulated, store, server, clock, tasks, control, process, ids, measured)
         finally:
             control.kill()
             for task in beside:
