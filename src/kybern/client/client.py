@@ -2,18 +2,18 @@
 
 - Every failure is an ApiError (`api.errors`).
 - Data does no I/O: an object has no `delete()`, the client deletes it.
-- `wrote` is told about every successful write, so that a control loop can wait until its View has seen it.
+- `wrote` is told about every write, so that a control loop can wait until its View has seen it.
 """
 
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeVar
 
 import msgspec
 
 from kybern.api.codec import decode, encode, from_builtins
-from kybern.api.errors import from_status
+from kybern.api.errors import ServiceUnavailable, Timeout, from_status
 from kybern.api.kind import Kind
 from kybern.api.meta_v1 import DeleteOptions, ListMeta, ObjectMeta, Preconditions, Status
 from kybern.client.calls import JSON, call, failure, lines, read, send
@@ -43,9 +43,14 @@ class WatchEvent(Generic[T]):
     object: T
 
 
+UNKNOWN = -1
+"""The revision of a write that was never answered: it may have been done."""
+
+
 @dataclass(frozen=True, slots=True)
 class Write:
-    """A write that the server has acknowledged. `revision` is 0 for an object that is gone at once."""
+    """A write that the server has acknowledged, or has not answered. `revision` is 0 for an object that is gone at
+    once."""
 
     type: type[Any]
     namespace: str
@@ -108,14 +113,16 @@ class Client:
         """`metadata.namespace` says where; `metadata.generateName` may stand for a name."""
         kind = kind_of(type(obj))
         query = query_of(fieldManager=self.field_manager, dryRun="All" if dry_run else "")
-        body = await self.request("POST", path_of(kind, _meta(obj).namespace or ""), query, encode(obj))
+        with self._unanswered(type(obj)):
+            body = await self.request("POST", path_of(kind, _meta(obj).namespace or ""), query, encode(obj))
         return self._told(decode(type(obj), body))
 
     async def update(self, obj: T, *, subresource: str = "") -> T:
         """Replace; Conflict when `metadata.resourceVersion` is set and no longer current."""
         meta = _meta(obj)
         path = path_of(kind_of(type(obj)), meta.namespace or "", meta.name or "", subresource)
-        body = await self.request("PUT", path, query_of(fieldManager=self.field_manager), encode(obj))
+        with self._unanswered(type(obj)):
+            body = await self.request("PUT", path, query_of(fieldManager=self.field_manager), encode(obj))
         return self._told(decode(type(obj), body))
 
     async def update_status(self, obj: T) -> T:
@@ -133,7 +140,8 @@ class Client:
         field_manager: str = "",
         force: bool = False,
     ) -> T:
-        body = await self.patch_kind(kind_of(of), name, namespace, patch, how, subresource, field_manager, force)
+        with self._unanswered(of):
+            body = await self.patch_kind(kind_of(of), name, namespace, patch, how, subresource, field_manager, force)
         return self._told(decode(of, body))
 
     async def delete(
@@ -148,9 +156,10 @@ class Client:
     ) -> None:
         """With `uid`, Conflict unless it is still that object."""
         kind = kind_of(of)
-        body = await self.delete_kind(
-            kind, name, namespace, uid=uid, grace_seconds=grace_seconds, propagation=propagation
-        )
+        with self._unanswered(of):
+            body = await self.delete_kind(
+                kind, name, namespace, uid=uid, grace_seconds=grace_seconds, propagation=propagation
+            )
         if self._wrote is not None:
             self._wrote(_deletion(of, namespace, name, uid, body))
 
@@ -248,6 +257,16 @@ class Client:
         if body:
             headers["content-type"] = content_type
         return Request(method, path, query, headers, body)
+
+    @contextmanager
+    def _unanswered(self, of: type[Any]) -> Iterator[None]:
+        """A write that gets no answer is told of too."""
+        try:
+            yield
+        except (ServiceUnavailable, Timeout):
+            if self._wrote is not None:
+                self._wrote(Write(of, "", "", "", UNKNOWN))
+            raise
 
     def _told(self, obj: T) -> T:
         if self._wrote is not None:

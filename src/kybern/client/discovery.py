@@ -6,6 +6,7 @@ everything in two answers (aggregated discovery); others are asked group by grou
 
 import asyncio
 from collections.abc import Iterator
+from functools import lru_cache
 
 import msgspec
 
@@ -53,22 +54,33 @@ class _Groups(msgspec.Struct, frozen=True):
 async def discover(client: Client) -> tuple[list[Kind], list[str]]:
     """The preferred version of every kind, and the groups and versions that did not answer."""
     answers = await asyncio.gather(_aggregated(client, "/api"), _aggregated(client, "/apis"))
-    if any(answer.kind != "APIGroupDiscoveryList" for answer in answers):
+    told = _told(*answers)
+    if told is None:
         return await _group_by_group(client)
+    kinds, failed = told
+    return list(kinds), list(failed)
+
+
+async def _aggregated(client: Client, path: str) -> bytes:
+    try:
+        return await client.request("GET", path, accept=AGGREGATED)
+    except NotAcceptable:
+        return b"{}"
+
+
+@lru_cache(maxsize=1)
+def _told(*answers: bytes) -> tuple[tuple[Kind, ...], tuple[str, ...]] | None:
+    """The answers are large, are asked for often, and change seldom. None from a server that does not aggregate."""
+    decoded = [decode(_Groups, answer) for answer in answers]
+    if any(answer.kind != "APIGroupDiscoveryList" for answer in decoded):
+        return None
     kinds, failed = [], []
-    for group in (group for answer in answers for group in answer.items if group.versions):
+    for group in (group for answer in decoded for group in answer.items if group.versions):
         preferred = group.versions[0]
         if preferred.freshness == "Stale":
             failed.append(f"{group.metadata.name}/{preferred.version}")
         kinds += [_kind(group.metadata.name, preferred.version, found) for found in preferred.resources]
-    return kinds, failed
-
-
-async def _aggregated(client: Client, path: str) -> _Groups:
-    try:
-        return decode(_Groups, await client.request("GET", path, accept=AGGREGATED))
-    except NotAcceptable:
-        return _Groups()
+    return tuple(kinds), tuple(failed)
 
 
 def _kind(group: str, version: str, found: _Resource) -> Kind:

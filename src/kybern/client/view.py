@@ -3,19 +3,22 @@
 - Reading is synchronous and free of effects; what is read is frozen.
 - A kind is followed once it was declared with `watch_kind`; reading a kind that is not followed is a KeyError.
 - `caught_up(writes)` waits until the View is no older than these writes: a loop that waits for its own writes never
-  acts on a state from before them.
+  acts on a state from before them. Of a write that was not answered nobody knows whether it was done: the View is no
+  older than it once it has everything that the server has after the failure.
 """
 
 import asyncio
 import random
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from kybern.aio.clock import Clock, SystemClock
+from kybern.api.errors import ApiError
 from kybern.client.cache import ORPHANS, Cache, IndexBy, OnChange
-from kybern.client.client import Client, Write
+from kybern.client.client import UNKNOWN, Client, Write, revision_of
 from kybern.client.paths import kind_of
-from kybern.client.reflector import Reflector, Source
+from kybern.client.reflector import BACKOFF, Reflector, Source
 
 T = TypeVar("T")
 
@@ -105,10 +108,22 @@ class View:
 
     async def caught_up(self, writes: Iterable[Write]) -> None:
         """Everything that these writes did has been seen, as far as it is followed."""
-        unseen = [write for write in writes if not self._saw(write)]
+        known = [await self._outcome(write) if write.revision == UNKNOWN else write for write in dict.fromkeys(writes)]
+        unseen = [write for write in known if not self._saw(write)]
         while unseen:
             await self._changed()
             unseen = [write for write in unseen if not self._saw(write)]
+
+    async def _outcome(self, write: Write) -> Write:
+        """A write as late as anything that the server has done by now."""
+        failures = 0
+        while True:
+            try:
+                page = await self.client.page(kind_of(write.type), "", "limit=1")
+                return replace(write, revision=revision_of(page.metadata))
+            except ApiError:
+                failures += 1
+                await self.clock.sleep(BACKOFF.delay(failures, self.rng))
 
     def _saw(self, write: Write) -> bool:
         cache = self._caches.get(write.type)

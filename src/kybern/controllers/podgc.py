@@ -24,8 +24,14 @@ MESSAGE = "PodGC: node no longer exists"
 
 def pod_gc(finished_max: int = FINISHED_MAX) -> Periodic:
     missing_since: dict[str, float] = {}
+    looked_at = (-1, -1)
+
+    def idle(view: View) -> bool:
+        return not missing_since and (view.revision(Pod), view.revision(Node)) == looked_at
 
     async def collect(view: View, client: Client, context: Context) -> None:
+        nonlocal looked_at
+        now = view.revision(Pod), view.revision(Node)
         pods = view.list(Pod)
         for pod in [*surplus(pods, finished_max), *never_placed(pods), *out_of_service(pods, view)]:
             await force_delete(pod, client, context)
@@ -34,8 +40,9 @@ def pod_gc(finished_max: int = FINISHED_MAX) -> Periodic:
         for node in [node for node in due if await is_absent(node, client)]:
             for pod in [pod for pod in pods if pod.spec.node_name == node]:
                 await force_delete(pod, client, context)
+        looked_at = now
 
-    return Periodic(name="pod-garbage-collector", every_seconds=EVERY_SECONDS, reads=(Pod, Node), by=collect)
+    return Periodic(name="pod-garbage-collector", every_seconds=EVERY_SECONDS, reads=(Pod, Node), by=collect, idle=idle)
 
 
 def surplus(pods: Sequence[Pod], finished_max: int) -> list[Pod]:

@@ -113,6 +113,8 @@ class Periodic:
     every_seconds: float
     by: Callable[[View, Client, Context], Awaitable[None]]
     reads: tuple[type[Any], ...] = ()
+    idle: Callable[[View], bool] = lambda _: False
+    """Nothing can have changed for it: it need not look before the View has changed."""
 
     @property
     def kinds(self) -> tuple[type[Any], ...]:

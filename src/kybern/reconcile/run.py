@@ -75,6 +75,7 @@ async def _repeat(loop: Periodic, around: Surroundings) -> None:
         except Exception:
             log.exception("%s failed", loop.name)
         await around.clock.sleep(loop.every_seconds)
+        await around.view.wait_until(lambda: not loop.idle(around.view))
 
 
 def _context(around: Surroundings) -> Context:

@@ -13,7 +13,7 @@ On the virtual loop the same seed gives the same run.
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from ipaddress import IPv4Network
 from random import Random
@@ -48,11 +48,12 @@ from kybern.testing.faults import Faults, Faulty
 from kybern.testing.lives import Settings
 from kybern.testing.metrics import Measured, WithMetrics
 from kybern.testing.nodes import SimulatedNodes
-from kybern.web.http import Request
+from kybern.web.http import Request, Response
 from kybern.web.pki import create_ca
 
 ROOT_CERTIFICATE = "-----BEGIN CERTIFICATE-----\nsimulated\n-----END CERTIFICATE-----\n"
 QUIET_SECONDS = 3.0
+WATCH_SECONDS = 90 * 86400
 SETTLE_SECONDS_MAX = 3600.0
 
 Connect = Callable[[str], Transport]
@@ -125,6 +126,18 @@ def all_controllers(grace_seconds: float, now: float) -> tuple[Loop, ...]:
     )
 
 
+class Undisturbed:
+    """A transport whose watches last for months and hear of changes only: bookmarks and new watches are most of what
+    happens in a quiet month."""
+
+    def __init__(self, transport: Transport) -> None:
+        self.transport = transport
+
+    async def send(self, request: Request) -> Response:
+        query = request.query.replace("allowWatchBookmarks=true", f"timeoutSeconds={WATCH_SECONDS}")
+        return await self.transport.send(replace(request, query=query))
+
+
 class Killable(LeaderElection):
     """What `kill -9` ends lets go of nothing."""
 
@@ -194,12 +207,13 @@ async def running(
     settings: Settings | None = None,
 ) -> AsyncIterator[Cluster]:
     """`loops`: instead of all controllers, each with its own account's rights, and the small scheduler. `faults` lie
-    between the controllers and the API server. `beat_seconds`: nodes of simulations over weeks report less often.
-    `settings`: more nodes, and what pods are like."""
+    between the controllers and the API server. `beat_seconds`: in simulations over weeks nodes report less often, and
+    nothing disturbs those who watch. `settings`: more nodes, and what pods are like."""
     clock, ids = LoopClock(), Ids(seed)
     store = MemoryStore()
     server, definitions = await api_server(store, clock, ids)
-    client = Client(InMemory(server), user_agent="simulation")
+    long = beat_seconds > NODE_RENEW_SECONDS
+    client = Client(Undisturbed(InMemory(server)) if long else InMemory(server), user_agent="simulation")
     view = View(client, clock=clock, rng=ids.rng)
     simulated = SimulatedNodes(nodes, clock, settings=settings, beat_seconds=beat_seconds)
     grace = beat_seconds / NODE_RENEW_SECONDS * GRACE_SECONDS
@@ -209,7 +223,8 @@ async def running(
     measured = Measured()
 
     def connect(account: str) -> Transport:
-        plain = WithMetrics(InMemory(server, token=account), measured, clock)
+        plain: Transport = WithMetrics(InMemory(server, token=account), measured, clock)
+        plain = Undisturbed(plain) if long else plain
         return Faulty(plain, faults, clock, ids.rng) if faults is not None else plain
 
     async with asyncio.TaskGroup() as tasks:

@@ -24,13 +24,16 @@ from kybern.reconcile import After, Context, Controller, Running
 from kybern.reconcile.controller import Loop, Surroundings
 from kybern.reconcile.pods import is_finished
 from kybern.testing.lives import CAPACITY, NodeGroup, Settings, life_of
-from kybern.testing.pod_statuses import next_status
+from kybern.testing.pod_statuses import ended, next_status
 
 HEALTHY = {"MemoryPressure": "False", "DiskPressure": "False", "PIDPressure": "False", "Ready": "True"}
 REPORT_SECONDS = 300.0
 AT_ONCE = 32  # reports of nodes that are under way
 POD_WORKERS = 32
 NO_POD_NETWORK = {"kybern.io/simulated": "true"}
+RESYNC_SECONDS_MIN = 60.0
+JOB_TRACKING = "batch.kubernetes.io/job-tracking"
+STOPPED = 143  # the exit code of a process that SIGTERM has ended
 
 
 class SimulatedNodes:
@@ -64,7 +67,11 @@ class SimulatedNodes:
     def loops(self) -> tuple[Loop, ...]:
         return (
             Controller(
-                name="simulated-kubelet", reconciles=Pod, by=self.run_pod, workers=POD_WORKERS, resync_seconds=60.0
+                name="simulated-kubelet",
+                reconciles=Pod,
+                by=self.run_pod,
+                workers=POD_WORKERS,
+                resync_seconds=max(self.beat_seconds, RESYNC_SECONDS_MIN),
             ),
             Running(name="simulated-heartbeat", by=self.beat, kinds=(Node,)),
         )
@@ -152,6 +159,8 @@ class SimulatedNodes:
         left = asked_at + min(life_of(pod, self.settings.pods).stops, grace) - now
         if left > 0 and not is_finished(pod):
             return After(left)
+        if JOB_TRACKING in (meta.finalizers or ()) and not is_finished(pod):  # its Job waits to hear how it ended
+            await client.update_status(replace(pod, status=ended(pod, STOPPED, rfc3339(now))))
         try:
             await client.delete(Pod, meta.name or "", meta.namespace or "", uid=meta.uid or "", grace_seconds=0)
         except NotFound:

@@ -41,8 +41,9 @@ from kybern.reconcile import Running
 from kybern.reconcile.controller import Surroundings
 from kybern.reconcile.queue import Queue
 
-DISCOVER_SECONDS = 300.0
+DISCOVER_SECONDS = 1800.0  # for what no change of a definition or an API service tells
 RETRY_SECONDS = 1.0
+UNANSWERED_SECONDS = 30.0
 SERVES = (CustomResourceDefinition, APIService)
 WORKERS = 20
 
@@ -77,15 +78,18 @@ class Collector:
 
     async def _follow_kinds(self, tasks: asyncio.TaskGroup) -> None:
         while True:
+            wait = RETRY_SECONDS
             try:
                 kinds, failed = await discover(self.around.client)
             except ApiError as error:
                 log.info("garbage collector: %s", error.message)
             else:
-                self.kinds = kinds
-                self._follow(collectable(kinds), complete=not failed, tasks=tasks)
+                wait = UNANSWERED_SECONDS if failed else DISCOVER_SECONDS
+                if kinds != self.kinds or failed:
+                    self.kinds = kinds
+                    self._follow(collectable(kinds), complete=not failed, tasks=tasks)
             self.served_changed.clear()
-            await self._until_served_changes(DISCOVER_SECONDS if self.kinds else RETRY_SECONDS)
+            await self._until_served_changes(wait)
 
     async def _until_served_changes(self, seconds_max: float) -> None:
         """Until a custom kind or an aggregated API comes, changes or goes; at most so long."""
@@ -97,7 +101,8 @@ class Collector:
         await self.around.clock.sleep(RETRY_SECONDS)  # the server needs a moment to serve it
 
     def _follow(self, kinds: Iterable[Kind], *, complete: bool, tasks: asyncio.TaskGroup) -> None:
-        wanted = {kind: self._shared(kind) for kind in kinds}
+        followed = {(kind_of(of).group, kind_of(of).kind): of for of in self.around.view.followed()}
+        wanted = {kind: followed.get((kind.group, kind.kind)) for kind in kinds}
         for kind in [kind for kind in self.reflecting if complete and kind not in wanted]:
             self.reflecting.pop(kind).cancel()
             del self.sinks[kind]
@@ -111,14 +116,6 @@ class Collector:
                 self.sinks[kind] = sink = KindSink(kind, self.graph, self._listed)
                 self.reflecting[kind] = tasks.create_task(self._reflector(kind, sink).run())
         self._listed()
-
-    def _shared(self, kind: Kind) -> type[Any] | None:
-        """The type under which the View has these objects anyway."""
-        for of in self.around.view.followed():
-            known = kind_of(of)
-            if (known.group, known.kind) == (kind.group, kind.kind):
-                return of
-        return None
 
     def _share(self, kind: Kind, of: type[Any]) -> None:
         if kind not in self.shared:
