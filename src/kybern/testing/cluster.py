@@ -164,15 +164,15 @@ class ControlProcess:
         self.tasks, self.clock, self.ids, self.connect, self.loops = tasks, clock, ids, connect, loops
         self.client_of = self._account if named else None
         self.identity = identity
-        self.running: asyncio.Task[None] | None = None
+        self.running: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
-        self.running = self.tasks.create_task(self._run())
+        self.running = [self.tasks.create_task(self._run())]
 
     def kill(self) -> None:
         """As -9 does: nothing is let go of."""
-        if self.running is not None:
-            self.running.cancel()
+        for task in self.running:
+            task.cancel()
 
     async def _run(self) -> None:
         client = Client(self.connect(""), user_agent="control")
