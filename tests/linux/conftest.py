@@ -41,6 +41,9 @@ class OneAddressEach:
     def __init__(self) -> None:
         self.count = 1
 
+    def fault(self) -> str:
+        return ""
+
     async def attach(self, sandbox_id: str, netns_path: str, config: Any) -> tuple[str, ...]:
         self.count += 1
         return (f"10.244.0.{self.count}",)

@@ -15,8 +15,8 @@ import pytest
 from kybern.linux import netns, nft
 from kybern.linux.netlink import Netlink
 from kybern.network.bridge import POD_LINK, BridgeNetwork, link_name
-from kybern.network.ipam import Addresses
-from kybern.network.rules import NodeNetwork, Ruleset, frame, ruleset, transaction
+from kybern.network.nftables import Ruleset, transaction
+from kybern.network.rules import NodeNetwork, frame, ruleset
 from kybern.network.services import Backend, ServicePort
 from kybern.runtime.cri import PodSandboxConfig, SandboxMetadata
 
@@ -48,10 +48,9 @@ def machine(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def network(machine: Path) -> BridgeNetwork:
-    addresses = Addresses(machine / "addresses", IPv4Network("10.199.0.0/24"))
-    made = BridgeNetwork("kyb-test", addresses, IPv4Network("10.198.0.0/16"))
-    made.prepare()
-    made.prepare()
+    made = BridgeNetwork("kyb-test", machine / "addresses", (IPv4Network("10.198.0.0/16"),))
+    made.configure(("10.199.0.0/24",))
+    made.configure(("10.199.0.0/24",))
     return made
 
 
@@ -109,7 +108,7 @@ def talks(client: socket.socket, server: socket.socket) -> str:
 
 
 def program(*ports: ServicePort) -> None:
-    nft.apply(frame(NODE) + transaction(NODE.table, Ruleset(), ruleset(ports)))
+    nft.apply(frame(NODE) + transaction("ip", NODE.table, Ruleset(), ruleset(ports)))
 
 
 def web(*backends: Backend, node_port: int = 0, affinity_seconds: int = 0) -> ServicePort:
@@ -203,4 +202,4 @@ def test_attaching_and_detaching_twice_do_no_harm(machine: Path, network: Bridge
     with Netlink() as here:
         assert here.link(link_name("pod")) is None
     netns.remove(str(path))
-    assert list((machine / "addresses").iterdir()) == []
+    assert list((machine / "addresses" / "ipv4").iterdir()) == []

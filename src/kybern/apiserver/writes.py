@@ -128,11 +128,8 @@ def admission_for(
         object=obj,
         old=old,
         dry_run=writing.dry_run,
-        options=writing.options or writing,
+        options=writing.options,
         warnings=writing.warnings,
-        audit=writing.audit,
-        posted=writing.posted,
-        internal=writing.internal,
     )
 
 

@@ -1,48 +1,63 @@
 """The processes of one cluster, in the order they start. Each row is a composition root of its own."""
 
 import os
-import signal
 import time
+from collections.abc import Callable, Iterator
 from functools import partial
 from types import ModuleType
+from typing import Any
 
-from kybern.cmd import logs
+from kybern.cmd import config, logs
 from kybern.cmd.config import Cluster
 from kybern.cmd.credentials import has_simulated_nodes
+from kybern.cmd.place import Place, places
 from kybern.cmd.supervisor import Program, Supervisor
+from kybern.linux import cgroup_detect, namespaces
 from kybern.runtime.warden import launch
 from kybern.runtime.warden.fdstore import Keeper
-
-ROOTS = {
-    "server": "kybern.cmd.server",
-    "node": "kybern.cmd.node",
-    "control": "kybern.cmd.control",
-    "simulated-nodes": "kybern.cmd.simulated_nodes",
-}
-"""In the order of what others wait for; each is imported just before it starts, while those before it already work."""
 
 
 def supervise(cluster: Cluster, *, foreground: bool) -> None:
     """Be the supervisor until told to stop."""
     os.environ["OPENBLAS_NUM_THREADS"] = "1"  # numpy would start threads, and a process with threads must not fork
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     if foreground and cluster.verbose:
         logs.to_terminal(verbose=True)
     else:
         logs.to_file(cluster.logs, "supervisor", verbose=cluster.verbose)
-    keeper = None if cluster.simulated else Keeper(str(cluster.keeper_socket))
-    supervisor = Supervisor(programs(cluster), cluster.control_socket, cluster.logs, keeper)
+
+    def wanted() -> list[Program]:
+        return list(programs(config.saved(cluster.data) or cluster))
+
+    supervisor = Supervisor(list(programs(cluster)), cluster.control_socket, cluster.logs, wanted)
     supervisor.about = {"name": cluster.name, "server": cluster.server_url, "started": time.time()}
     supervisor.run()
 
 
-def programs(cluster: Cluster) -> list[Program]:
-    roots = [
-        Program(name, module, partial(root, cluster, name))
-        for name, module in ROOTS.items()
-        if name != "simulated-nodes" or has_simulated_nodes(cluster)
-    ]
-    return roots if cluster.simulated else [Program("warden", launch.__name__, partial(warden, cluster)), *roots]
+def programs(cluster: Cluster) -> Iterator[Program]:
+    """In the order of what others wait for; each is imported just before it starts, while those before it already work."""
+    machine, *others = (list(node_programs(place)) for place in places(cluster))
+    *warden, node = machine
+    yield from warden
+    yield Program("server", "kybern.cmd.server", partial(root, cluster, "server"))
+    yield node
+    yield Program("control", "kybern.cmd.control", partial(root, cluster, "control"))
+    for found in others:
+        yield from found
+    if has_simulated_nodes(cluster):
+        yield Program("simulated-nodes", "kybern.cmd.simulated_nodes", partial(root, cluster, "simulated-nodes"))
+
+
+def node_programs(place: Place) -> Iterator[Program]:
+    if place.off:
+        return
+    if not place.cluster.simulated:
+        keeper: Callable[[], Any] = partial(Keeper, str(place.keeper_socket))
+        yield Program(place.program("warden"), launch.__name__, partial(warden, place), make_keeper=keeper)
+    yield Program(place.program("node"), "kybern.cmd.node", partial(node_root, place))
+    if place.delay_ms:
+        # Named after its settings: others are another program.
+        name = f"{place.program('link')}-{place.delay_ms}ms-{place.loss_percent}"
+        yield Program(name, "kybern.cmd.slow", partial(slow_root, place, name))
 
 
 def root(cluster: Cluster, name: str, module: ModuleType) -> None:
@@ -51,7 +66,30 @@ def root(cluster: Cluster, name: str, module: ModuleType) -> None:
     module.main(cluster)
 
 
-def warden(cluster: Cluster, module: ModuleType) -> None:
-    launch.become_warden(
-        str(cluster.run / "warden.sock"), str(cluster.runtime / "containers"), str(cluster.keeper_socket)
-    )
+def node_root(place: Place, module: ModuleType) -> None:
+    logs.to_file(place.cluster.logs, place.program("node"), verbose=place.cluster.verbose)
+    enter(place)
+    module.main(place)
+
+
+def slow_root(place: Place, name: str, module: ModuleType) -> None:
+    logs.to_file(place.cluster.logs, name, verbose=place.cluster.verbose)
+    module.main(place)
+
+
+def warden(place: Place, module: ModuleType) -> None:
+    enter(place)
+    launch.become_warden(str(place.run / "warden.sock"), str(place.runtime / "containers"), str(place.keeper_socket))
+
+
+def enter(place: Place) -> None:
+    """This process becomes one of the node's: in its namespace, under its limits."""
+    if place.cluster.simulated:
+        return
+    groups, group = cgroup_detect.detect(), f"{place.cgroup}/system"
+    groups.create(group)
+    groups.join(group, os.getpid())
+    if place.netns is not None:
+        opened = os.open(place.netns, os.O_RDONLY | os.O_CLOEXEC)
+        namespaces.setns(opened, namespaces.NEWNET)
+        os.close(opened)

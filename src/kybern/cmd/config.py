@@ -1,7 +1,7 @@
 """What a cluster on this machine is made of: its directories, addresses and names, chosen once and then kept.
 
 The choice is written to `<data>/cluster.json` by the first `kybern up`; later ones read it, so a cluster keeps its
-addresses. A second cluster on the machine takes the next free pair of ranges: 10.245.0.0/16 and 10.97.0.0/16, say.
+addresses. A second cluster on the machine takes the next free ranges: 10.245.0.0/16, 10.97.0.0/16 and 10.107.0.0/24, say.
 """
 
 import hashlib
@@ -18,8 +18,25 @@ from kybern.cmd.server_options import ServerOptions
 CLUSTER_DOMAIN = "cluster.local"
 API_PORT = 6443
 KUBELET_PORT = 10250
-CLUSTERS_MAX = 10  # pairs of address ranges: 10.244-10.253 for pods, 10.96-10.105 for services
-FIRST_POD_RANGE, FIRST_SERVICE_RANGE = 244, 96
+CLUSTERS_MAX = 10  # address ranges: 10.244-10.253 for pods, 10.96-10.105 for services, 10.106-10.115 for nodes
+FIRST_POD_RANGE, FIRST_SERVICE_RANGE, FIRST_NODE_RANGE = 244, 96, 106
+NODES_MAX = 250  # on one machine: the last part of their address
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FurtherNode:
+    """A node of this machine beside the first, in a network namespace of its own."""
+
+    name: str
+    number: int
+    """From 2; decides its address, and is never another's while the node exists."""
+    cpus: str = ""
+    memory: str = ""
+    off: bool = False
+    """Killed, and to stay so until it is healed."""
+    delay_ms: int = 0
+    loss_percent: int = 0
+    """How its link is slowed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +51,13 @@ class Cluster:
     port: int = API_PORT
     bind_address: str = "127.0.0.1"
     node_name: str = "kybern"
+    """Of the first node, which is the machine itself."""
+    node_cpus: str = ""
+    node_memory: str = ""
+    """What a node may use at most; empty for all of the machine's."""
+    further_nodes: tuple[FurtherNode, ...] = ()
+    pod_network: str = "vxlan"
+    """How pods of different nodes reach each other: vxlan or routes."""
     simulated: bool = False
     """Containers cannot run here: nodes are simulated."""
     simulated_nodes: int = 0
@@ -64,34 +88,21 @@ class Cluster:
         return self.run / "supervisor.sock"
 
     @property
-    def keeper_socket(self) -> Path:
-        return self.run / "keeper.sock"
-
-    @property
-    def images_socket(self) -> Path:
-        return self.run / "images.sock"
-
-    @property
-    def runtime(self) -> Path:
-        """What the container runtime keeps: sandboxes, containers, images."""
-        return self.data / "runtime"
-
-    @property
     def pod_cidr(self) -> IPv4Network:
         return ranges(self.index)[0]
 
     @property
-    def node_pod_cidr(self) -> IPv4Network:
-        return next(self.pod_cidr.subnets(new_prefix=24))
+    def service_cidr(self) -> IPv4Network:
+        return ranges(self.index)[1]
+
+    @property
+    def node_cidr(self) -> IPv4Network:
+        return ranges(self.index)[2]
 
     @property
     def node_address(self) -> IPv4Address:
-        """The bridge's address: this machine and its pods reach it, nobody else does."""
-        return self.node_pod_cidr.network_address + 1
-
-    @property
-    def service_cidr(self) -> IPv4Network:
-        return ranges(self.index)[1]
+        """The first node's: this machine, its nodes and its pods reach it, nobody else does."""
+        return self.node_cidr.network_address + 1
 
     @property
     def api_service_address(self) -> IPv4Address:
@@ -103,7 +114,22 @@ class Cluster:
 
     @property
     def bridge(self) -> str:
+        """What pods are attached to."""
         return f"kyb-{self.id}"
+
+    @property
+    def node_bridge(self) -> str:
+        """What the nodes of this machine are attached to."""
+        return f"kyn-{self.id}"
+
+    @property
+    def vxlan(self) -> str:
+        return f"kyv-{self.id}"
+
+    @property
+    def vxlan_number(self) -> int:
+        """Another for each cluster of a machine; the same on all machines of a cluster."""
+        return 4096 + self.index
 
     @property
     def table(self) -> str:
@@ -190,11 +216,12 @@ def overlapping(networks: Iterable[IPv4Network]) -> set[int]:
     return {index for index in range(CLUSTERS_MAX) if any(r.overlaps(n) for r in ranges(index) for n in known)}
 
 
-def ranges(index: int) -> tuple[IPv4Network, IPv4Network]:
-    """(pods, services)."""
+def ranges(index: int) -> tuple[IPv4Network, IPv4Network, IPv4Network]:
+    """(pods, services, nodes)."""
     return (
         IPv4Network(f"10.{FIRST_POD_RANGE + index}.0.0/16"),
         IPv4Network(f"10.{FIRST_SERVICE_RANGE + index}.0.0/16"),
+        IPv4Network(f"10.{FIRST_NODE_RANGE + index}.0.0/24"),
     )
 
 

@@ -3,7 +3,7 @@
     <data>/pki/ca                       trusted by everybody
     <data>/pki/apiserver                what the API server shows
     <data>/pki/apiserver-kubelet-client what it shows to kubelets
-    <data>/pki/kubelet-server           what the kubelet shows to the API server
+    <data>/pki/kubelet-server           what the first node's kubelet shows to the API server; of others: -<node>
     <data>/pki/<identity>               who a process is to the API server
     <data>/pki/sa.key                   signs service-account tokens
     <data>/pki/sa-*.pub                 signed them before, and are still believed
@@ -12,11 +12,12 @@ Each process is its own user with its own rights, as upstream's are; none is an 
 """
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from kybern.cmd.config import CLUSTER_DOMAIN, Cluster
+from kybern.cmd.place import places
 from kybern.web.pki import (  # fmt: skip
     CLIENT,
     SERVER,
@@ -45,7 +46,6 @@ class Identity:
 ADMIN = Identity("admin", "kubernetes-admin", ("system:masters",))
 CONTROLLERS = Identity("controller-manager", "system:kube-controller-manager")
 SCHEDULER = Identity("scheduler", "system:kube-scheduler")
-PROXY = Identity("proxy", "system:kube-proxy")
 SIMULATED_NODES = Identity("simulated-nodes", "kybern:simulated-nodes")
 KUBELET_CLIENT = Identity("apiserver-kubelet-client", "kube-apiserver-kubelet-client", ("system:masters",))
 
@@ -55,7 +55,8 @@ def node(name: str) -> Identity:
 
 
 def identities(cluster: Cluster) -> Iterator[Identity]:
-    yield from (ADMIN, CONTROLLERS, SCHEDULER, PROXY, KUBELET_CLIENT, node(cluster.node_name))
+    yield from (ADMIN, CONTROLLERS, SCHEDULER, KUBELET_CLIENT)
+    yield from (node(place.name) for place in places(cluster))
     if has_simulated_nodes(cluster):
         yield SIMULATED_NODES
 
@@ -85,19 +86,24 @@ def former_keys(pki: Path) -> list[Path]:
 
 
 def prepare_servers(cluster: Cluster, ca: Pair, now: float) -> None:
-    """The server's certificate names its addresses, so it is issued again when they change."""
-    names, addresses = list(server_names(cluster)), list(server_addresses(cluster))
-    note = cluster.pki / "apiserver.names"
-    listed = "\n".join([*names, *addresses])
-    if expired(cluster.pki, "apiserver", now) or not note.exists() or note.read_text() != listed:
-        pair = issue(ca, "kube-apiserver", now=now, dns_names=names, ips=addresses, usages=(SERVER,))
-        write_pair(cluster.pki, "apiserver", pair)
+    """A server's certificate names its addresses, so it is issued again when they change."""
+    prepare_server(
+        cluster.pki, "apiserver", "kube-apiserver", server_names(cluster), server_addresses(cluster), ca, now
+    )
+    for place in places(cluster):
+        ips = (str(place.address), "127.0.0.1")
+        prepare_server(cluster.pki, place.serving_pair, f"system:node:{place.name}", [place.name], ips, ca, now)
+
+
+def prepare_server(
+    directory: Path, file: str, user: str, names: Iterable[str], ips: Iterable[str], ca: Pair, now: float
+) -> None:
+    names, ips = list(names), list(ips)
+    note = directory / f"{file}.names"
+    listed = "\n".join([*names, *ips])
+    if expired(directory, file, now) or not note.exists() or note.read_text() != listed:
+        write_pair(directory, file, issue(ca, user, now=now, dns_names=names, ips=ips, usages=(SERVER,)))
         write_private(note, listed.encode())
-    if expired(cluster.pki, "kubelet-server", now):
-        ips = (str(cluster.node_address), "127.0.0.1")
-        names = [cluster.node_name]
-        pair = issue(ca, f"system:node:{cluster.node_name}", now=now, dns_names=names, ips=ips, usages=(SERVER,))
-        write_pair(cluster.pki, "kubelet-server", pair)
 
 
 def expired(directory: Path, name: str, now: float) -> bool:

@@ -1,23 +1,22 @@
-"""The node process: the kubelet, its server, the service proxy and cluster DNS."""
+"""The node process: the kubelet and its server, and beside them the node's network."""
 
 import asyncio
-import random
 import socket
 import ssl
-from collections.abc import Coroutine
-from typing import Any
 
 import uvloop
 
 from kybern.aio.clock import Clock, SystemClock
 from kybern.aio.ids import Ids
 from kybern.api.core_v1 import Node, Pod, Service
-from kybern.api.discovery_v1 import EndpointSlice
 from kybern.client import Client
 from kybern.client.events import Recorder
 from kybern.client.view import View
-from kybern.cmd import credentials
-from kybern.cmd.config import CLUSTER_DOMAIN, KUBELET_PORT, Cluster
+from kybern.cmd import credentials, node_network
+from kybern.cmd.config import CLUSTER_DOMAIN, KUBELET_PORT
+from kybern.cmd.limits import capacity
+from kybern.cmd.node_network import Network
+from kybern.cmd.place import Place
 from kybern.cmd.ready import transport
 from kybern.cmd.stopping import until_stopped
 from kybern.kubelet.config import KubeletConfig
@@ -25,19 +24,11 @@ from kybern.kubelet.kubelet import Kubelet
 from kybern.kubelet.parts import NoVolumes
 from kybern.kubelet.pod_cgroups import KernelCgroups
 from kybern.kubelet.server import KubeletServer
-from kybern.linux import cgroup_detect, nft
+from kybern.linux import cgroup_detect
 from kybern.linux.real import RealMounts
-from kybern.network.bridge import BridgeNetwork
-from kybern.network.dns.forward import resolvers_of_host
-from kybern.network.dns.records import Zone
-from kybern.network.dns.server import Resolver, ZoneFollower
-from kybern.network.dns.server import serve as serve_dns
-from kybern.network.ipam import Addresses
-from kybern.network.proxy import ServiceProxy
-from kybern.network.rules import NodeNetwork
-from kybern.runtime.build.builder import Builder
+from kybern.network.peers import NETWORKED
 from kybern.runtime.cri import Runtime
-from kybern.runtime.image_service import ImageService
+from kybern.runtime.images.service import ImageService
 from kybern.runtime.images.store import ImageStore
 from kybern.runtime.native import NativeRuntime
 from kybern.runtime.simulated import Simulated
@@ -47,26 +38,23 @@ from kybern.web.pki import read_pair
 from kybern.web.server import serve
 from kybern.web.tls import server_context
 
-DNS_PORT = 53
+
+def main(place: Place) -> None:
+    uvloop.run(run(place))
 
 
-def main(cluster: Cluster) -> None:
-    uvloop.run(run(cluster))
-
-
-async def run(cluster: Cluster) -> None:
+async def run(place: Place) -> None:
     clock, ids = SystemClock(), Ids()
-    client = Client(transport(cluster, credentials.node(cluster.node_name)))
+    client = Client(transport(place.cluster, credentials.node(place.name), place.server_url))
     view = View(client, clock=clock, rng=ids.rng)
-    view.watch_kind(Pod, fields=f"spec.nodeName={cluster.node_name}")
-    view.watch_kind(Node, fields=f"metadata.name={cluster.node_name}")
+    view.watch_kind(Pod, fields=f"spec.nodeName={place.name}")
+    view.watch_kind(Node, fields=f"metadata.name={place.name}")
     view.watch_kind(Service)
-    recorder = Recorder(client, "kubelet", cluster.node_name, clock, ids)
-    if not cluster.simulated:
-        BridgeNetwork(cluster.bridge, addresses(cluster), cluster.service_cidr).prepare()
-    work = [view.run(), recorder.run(), kubelet(cluster, client, view, recorder, clock, ids)]
-    if not cluster.simulated:
-        work += network(cluster, clock, ids)
+    recorder = Recorder(client, "kubelet", place.name, clock, ids)
+    network = None if place.cluster.simulated else node_network.network(place, client, clock, ids)
+    work = [view.run(), recorder.run(), kubelet(place, client, view, recorder, network, clock, ids)]
+    if network is not None:
+        work += node_network.work(place, network, clock, ids)
     async with asyncio.TaskGroup() as tasks:
         running = [tasks.create_task(part) for part in work]
         await until_stopped()
@@ -74,108 +62,81 @@ async def run(cluster: Cluster) -> None:
             task.cancel()
 
 
-async def kubelet(cluster: Cluster, client: Client, view: View, recorder: Recorder, clock: Clock, ids: Ids) -> None:
-    images = ImageStore(cluster.runtime / "images", hidden=(cluster.data, cluster.run))
-    runtime = await container_runtime(cluster, images, clock, ids)
-    sock = kubelet_socket(cluster)
-    config = kubelet_config(cluster, sock.getsockname()[1])
+async def kubelet(
+    place: Place, client: Client, view: View, recorder: Recorder, network: Network | None, clock: Clock, ids: Ids
+) -> None:
+    """Without a network the node is simulated."""
+    images = ImageStore(place.runtime / "images", hidden=(place.cluster.data, place.cluster.run))
+    runtime = await container_runtime(place, images, network, clock, ids)
+    sock = kubelet_socket(place)
+    config = kubelet_config(place, sock.getsockname()[1])
     objects = Objects(client, clock)
     agent = Kubelet(
         client=client,
         view=view,
         runtime=runtime,
-        volumes=NoVolumes()
-        if cluster.simulated
-        else PodVolumes(config.pods_directory, objects, RealMounts(), clock, ids),
+        volumes=PodVolumes(config.pods_directory, objects, RealMounts(), clock, ids) if network else NoVolumes(),
         recorder=recorder,
         clock=clock,
         ids=ids,
         config=config,
         objects=objects,
-        cgroups=None if cluster.simulated else KernelCgroups(cgroup_detect.detect()),
-        simulated=cluster.simulated,
+        cgroups=KernelCgroups(cgroup_detect.detect()) if network else None,
+        simulated=network is None,
     )
-    listener = await serve(KubeletServer(agent), sock=sock, ssl=tls(cluster))
-    builder = None
-    if isinstance(runtime, NativeRuntime):
-        builder = Builder(runtime, cluster.runtime / "build", f"{cluster.cgroup}/build", clock)
-    image_listener = await serve(ImageService(images, builder), unix_path=str(cluster.images_socket))
+    listener = await serve(KubeletServer(agent), sock=sock, ssl=tls(place))
+    image_listener = await serve(ImageService(images), unix_path=str(place.images_socket))
     try:
-        await agent.run()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(agent.run())
+            if network is not None:
+                await network.pods.configured.wait()
+                agent.parts.node.news.set()
     finally:
         await listener.close()
         await image_listener.close()
         await runtime.close()
 
 
-def kubelet_config(cluster: Cluster, port: int) -> KubeletConfig:
+def kubelet_config(place: Place, port: int) -> KubeletConfig:
+    cluster = place.cluster
     return KubeletConfig(
-        node_name=cluster.node_name,
-        # A simulated node's kubelet listens on loopback; the bridge's address would be somebody else's there.
-        node_ips=("127.0.0.1" if cluster.simulated else str(cluster.node_address),),
-        data_directory=str(cluster.data),
-        logs_directory=str(cluster.data / "pod-logs"),
-        cgroup_root=f"{cluster.cgroup}/pods",
+        node_name=place.name,
+        node_ips=(str(place.address),),
+        node_labels={} if cluster.simulated else {NETWORKED: "true"},
+        data_directory=str(place.data),
+        logs_directory=str(place.data / "pod-logs"),
+        cgroup_root=f"{place.cgroup}/pods",
         cluster_dns=(str(cluster.dns_address),),
         cluster_domain=CLUSTER_DOMAIN,
         port=port,
+        capacity=capacity(place),
     )
 
 
-async def container_runtime(cluster: Cluster, images: ImageStore, clock: Clock, ids: Ids) -> Runtime:
-    if cluster.simulated:
-        return Simulated(clock, network=str(cluster.node_pod_cidr.network_address).rpartition(".")[0])
-    pods = BridgeNetwork(cluster.bridge, addresses(cluster), cluster.service_cidr)
-    native = NativeRuntime(cluster.runtime, cluster.run, images=images, network=pods, clock=clock, ids=ids)
+async def container_runtime(
+    place: Place, images: ImageStore, network: Network | None, clock: Clock, ids: Ids
+) -> Runtime:
+    if network is None:
+        part, _, _ = str(place.cluster.pod_cidr.network_address + 256 * (place.number - 1)).rpartition(".")
+        return Simulated(clock, network=part)
+    native = NativeRuntime(place.runtime, place.run, images=images, network=network.pods, clock=clock, ids=ids)
     await native.open()
+    network.policies.adopt(await native.list_pod_sandboxes())
     return native
 
 
-def network(cluster: Cluster, clock: Clock, ids: Ids) -> list[Coroutine[Any, Any, None]]:
-    """The proxy and DNS read the same View, as the user that may read every Service."""
-    view = View(Client(transport(cluster, credentials.PROXY)), clock=clock, rng=ids.rng)
-    view.watch_kind(Service)
-    view.watch_kind(EndpointSlice)
-    return [view.run(), proxy(cluster, view, clock), dns(cluster, view, ids.rng)]
-
-
-async def proxy(cluster: Cluster, view: View, clock: Clock) -> None:
-    await view.synced()
-
-    async def apply(text: str) -> None:
-        await asyncio.to_thread(nft.apply, text)
-
-    here = NodeNetwork(
-        table=cluster.table,
-        node_addresses=(str(cluster.node_address),),
-        node_pod_cidr=str(cluster.node_pod_cidr),
-        cluster_pod_cidr=str(cluster.pod_cidr),
-    )
-    await ServiceProxy(view, apply, here, cluster.node_name, clock).run()
-
-
-async def dns(cluster: Cluster, view: View, rng: random.Random) -> None:
-    await view.synced()
-    zone = Zone(CLUSTER_DOMAIN.encode())
-    ZoneFollower(view, zone)
-    ours = frozenset({str(cluster.dns_address), str(cluster.node_address)})
-    await serve_dns(Resolver(zone, resolvers_of_host(without=ours), rng), str(cluster.node_address), DNS_PORT)
-
-
-def addresses(cluster: Cluster) -> Addresses:
-    return Addresses(cluster.run / "addresses", cluster.node_pod_cidr)
-
-
-def kubelet_socket(cluster: Cluster) -> socket.socket:
-    """On the node's own address; a simulated node has none but loopback, where others may have the usual port."""
-    address = ("127.0.0.1", 0) if cluster.simulated else (str(cluster.node_address), KUBELET_PORT)
+def kubelet_socket(place: Place) -> socket.socket:
+    """On the node's own address; simulated nodes share loopback, where others may have the usual port."""
+    address = (str(place.address), 0 if place.cluster.simulated else KUBELET_PORT)
     sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     sock.bind(address)
     return sock
 
 
-def tls(cluster: Cluster) -> ssl.SSLContext:
-    pair, ca = read_pair(cluster.pki, "kubelet-server"), read_pair(cluster.pki, "ca")
+def tls(place: Place) -> ssl.SSLContext:
+    pki = place.cluster.pki
+    pair, ca = read_pair(pki, place.serving_pair), read_pair(pki, "ca")
     assert pair is not None and ca is not None, "credentials.prepare made them"
     return server_context(pair.certificate, pair.key, client_ca=ca.certificate)

@@ -16,6 +16,7 @@ from kybern.client import Client
 from kybern.cmd import running
 from kybern.cmd.config import CLUSTER_DOMAIN, Cluster
 from kybern.cmd.credentials import ADMIN, Identity
+from kybern.cmd.place import places
 from kybern.network.dns.forward import over_udp
 from kybern.network.dns.message import query
 from kybern.web import client as web_client
@@ -46,10 +47,12 @@ def trusted(cluster: Cluster, identity: Identity | None) -> ssl.SSLContext:
     )
 
 
-def transport(cluster: Cluster, identity: Identity | None) -> web_client.Client:
+def transport(cluster: Cluster, identity: Identity | None, url: str = "") -> web_client.Client:
     """Connections to the API server of this machine."""
     return web_client.Client(
-        f"https://127.0.0.1:{cluster.port}", ssl=trusted(cluster, identity), idle_connections_max=CONNECTIONS_MAX
+        url or f"https://127.0.0.1:{cluster.port}",
+        ssl=trusted(cluster, identity),
+        idle_connections_max=CONNECTIONS_MAX,
     )
 
 
@@ -64,13 +67,9 @@ def steps(cluster: Cluster, connections: web_client.Client) -> list[Step]:
         answer = await connections.send(Request("GET", "/readyz"))
         return answer.status == 200
 
-    async def node_is_ready() -> bool:
-        client = Client(connections)
-        lease = await client.get(Lease, cluster.node_name, "kube-node-lease")
-        if from_rfc3339(lease.spec.renew_time or NEVER) < started(cluster):
-            return False  # what the node says of itself is from before this start
-        node = await client.get(Node, cluster.node_name)
-        return any(c.type == "Ready" and c.status == "True" for c in node.status.conditions or ())
+    async def nodes_are_ready() -> bool:
+        client, since = Client(connections), started(cluster)
+        return all([await node_is_ready(client, place.name, since) for place in places(cluster) if not place.off])
 
     async def dns_answers() -> bool:
         name = f"kubernetes.default.svc.{CLUSTER_DOMAIN}".encode()
@@ -78,8 +77,18 @@ def steps(cluster: Cluster, connections: web_client.Client) -> list[Step]:
             reply = await over_udp(query(name, random.SystemRandom().getrandbits(16)), str(cluster.dns_address))
         return reply[6:8] != b"\0\0"  # it holds at least one answer
 
-    first = [Step("API server answers", api_answers), Step("node is Ready", node_is_ready)]
+    ready = "nodes are Ready" if cluster.further_nodes else "node is Ready"
+    first = [Step("API server answers", api_answers), Step(ready, nodes_are_ready)]
     return first if cluster.simulated else [*first, Step("DNS answers", dns_answers)]
+
+
+async def node_is_ready(client: Client, name: str, since: float) -> bool:
+    """By its own word, given after `since`."""
+    lease = await client.get(Lease, name, "kube-node-lease")
+    if from_rfc3339(lease.spec.renew_time or NEVER) < since:
+        return False
+    node = await client.get(Node, name)
+    return any(c.type == "Ready" and c.status == "True" for c in node.status.conditions or ())
 
 
 async def wait(cluster: Cluster, seconds: float, reached: Callable[[str, float], None]) -> str:

@@ -7,6 +7,8 @@ import os
 import shutil
 
 from kybern.cmd.config import Cluster
+from kybern.cmd.links import remove_place
+from kybern.cmd.place import Place, places
 from kybern.linux import cgroup_detect, mounts, nft
 from kybern.linux.netlink import Netlink
 from kybern.runtime.cleanup import cleanup, remove_group
@@ -19,11 +21,25 @@ def clear(cluster: Cluster) -> None:
 
 
 def clear_kernel(cluster: Cluster) -> None:
-    cleanup(cluster.runtime, cluster.run)
+    for place in places(cluster):
+        clear_node(place)
     remove_group(cgroup_detect.detect(), cluster.cgroup)
     for directory in (cluster.data, cluster.run):
         mounts.unmount_beneath(str(directory))
     if nft.binary() is not None:
-        nft.delete_table("ip", cluster.table)
+        for table in (cluster.table, f"{cluster.table}-policy"):
+            nft.delete_table("ip", table)
     with Netlink() as here:
-        here.delete_link(cluster.bridge)
+        for link in (cluster.bridge, cluster.vxlan, cluster.node_bridge):
+            here.delete_link(link)
+
+
+def clear_node(place: Place) -> None:
+    """Everything of a node that has been stopped; its data stays."""
+    cleanup(place.runtime, place.run)
+    remove_group(cgroup_detect.detect(), place.cgroup)
+    if not place.is_machine:
+        remove_place(place)
+        for directory in (place.data, place.run):
+            mounts.unmount_beneath(str(directory))
+        shutil.rmtree(place.run, ignore_errors=True)

@@ -50,6 +50,20 @@ def stop(control_socket: Path) -> bool:
     return True
 
 
+def look_again(control_socket: Path) -> bool:
+    """Tell the supervisor that other programs may be wanted now. False when none runs."""
+    known = status(control_socket)
+    if known is None:
+        return False
+    os.kill(known["pid"], signal.SIGHUP)
+    return True
+
+
+def program_names(control_socket: Path) -> set[str]:
+    known = status(control_socket)
+    return {program["name"] for program in known["programs"]} if known else set()
+
+
 def wait_for_end(pidfd: int, pid: int) -> None:
     poll = select.poll()
     poll.register(pidfd, select.POLLIN)

@@ -7,6 +7,7 @@ share the memory of what was imported. So it stays single-threaded and runs no e
 - Containers outlive all of them: the supervisor keeps their streams open (the warden's fd store) and, being their
   subreaper, learns how they ended while no warden runs.
 - A unix socket answers with the state as JSON (`kybern status`). TERM stops everything in reverse order.
+- HUP asks `wanted` which programs there are to be: new ones are started, others stopped (`kybern node add`, `remove`).
 """
 
 import json
@@ -58,7 +59,9 @@ class Program:
     """Imported before the fork, so that every start after the first finds it warm."""
     main: Callable[[ModuleType], None]
     """Given the module; runs in the child until the process is to end."""
-    stops_with_cluster: bool = True
+    make_keeper: Callable[[], Keeper] | None = None
+    """Of what must outlive the process, made before its first start."""
+    keeper: Keeper | None = None
     pid: int = 0
     started: float = 0.0
     failures: int = 0
@@ -72,10 +75,12 @@ class Supervisor:
     programs: list[Program]
     socket_path: Path
     log_directory: Path
-    keeper: Keeper | None = None
+    wanted: Callable[[], list[Program]] | None = None
+    """Asked after HUP; programs are told apart by their names."""
     about: dict[str, object] = field(default_factory=dict)
     """Goes into the status as it is."""
     stopping: bool = False
+    told_to_look: bool = False
     selector: selectors.BaseSelector = field(default_factory=selectors.DefaultSelector)
     listener: socket.socket | None = None
     wakeup: socket.socket | None = None
@@ -85,8 +90,6 @@ class Supervisor:
         """Until a signal says stop."""
         self._listen()
         wakeup = self._signals()
-        if self.keeper is not None:
-            self.selector.register(self.keeper.fileno(), selectors.EVENT_READ, self.keeper.ready)
         try:
             for program in self.programs:
                 self.start(program)
@@ -94,6 +97,7 @@ class Supervisor:
                 for key, _ in self.selector.select(self._until_next_restart()):
                     key.data()
                 self._reap()
+                self._look_again()
                 self._restart_due()
         finally:
             wakeup.close()
@@ -117,6 +121,7 @@ class Supervisor:
         signal.signal(signal.SIGCHLD, lambda *_: None)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._told_to_stop)
+        signal.signal(signal.SIGHUP, self._told_to_look)
         self.selector.register(reader, selectors.EVENT_READ, lambda: reader.recv(4096))
         self.wakeup = writer
         return reader
@@ -124,7 +129,36 @@ class Supervisor:
     def _told_to_stop(self, *_: object) -> None:
         self.stopping = True
 
+    def _told_to_look(self, *_: object) -> None:
+        self.told_to_look = True
+
+    def _look_again(self) -> None:
+        """The programs become those that are wanted; one that is not is given no time, as if its machine had gone."""
+        if not self.told_to_look or self.wanted is None:
+            return
+        self.told_to_look = False
+        wanted = {program.name: program for program in self.wanted()}
+        for program in [program for program in self.programs if program.name not in wanted]:
+            self.programs.remove(program)
+            self._end(program)
+        known = {program.name for program in self.programs}
+        for program in [program for name, program in wanted.items() if name not in known]:
+            self.programs.append(program)
+            self.start(program)
+
+    def _end(self, program: Program) -> None:
+        if program.pid:
+            os.kill(program.pid, signal.SIGKILL)
+            os.waitpid(program.pid, 0)
+            program.pid = 0
+        if program.keeper is not None:
+            self.selector.unregister(program.keeper.fileno())
+            program.keeper.close()
+
     def start(self, program: Program) -> None:
+        if program.make_keeper is not None and program.keeper is None:
+            program.keeper = program.make_keeper()
+            self.selector.register(program.keeper.fileno(), selectors.EVENT_READ, program.keeper.ready)
         program.restart_at = 0.0
         program.started = time.monotonic()
         module = import_module(program.module)
@@ -141,11 +175,12 @@ class Supervisor:
             signal.set_wakeup_fd(-1)
             for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, signal.SIG_DFL)
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
             self.selector.close()
             if self.listener is not None:
                 self.listener.close()
-            if self.keeper is not None:
-                self.keeper.close()
+            for keeper in self._keepers():
+                keeper.close()
             redirect_output(self.log_directory / f"{program.name}.out")
             die_with_parent(signal.SIGTERM)  # nobody would start it again, and it would be in the next one's way
             program.main(module)
@@ -172,8 +207,12 @@ class Supervisor:
             program = next((p for p in self.programs if p.pid == pid), None)
             if program is not None:
                 self._died(program, status)
-            elif self.keeper is not None:
-                self.keeper.exited(pid, status)
+            else:
+                for keeper in self._keepers():  # whose it was only its warden knows
+                    keeper.exited(pid, status)
+
+    def _keepers(self) -> list[Keeper]:
+        return [program.keeper for program in self.programs if program.keeper is not None]
 
     def _died(self, program: Program, status: int) -> None:
         now = time.monotonic()
@@ -223,11 +262,11 @@ class Supervisor:
     def _stop_all(self) -> None:
         """One after the other, the last started first: a node can still say goodbye to its server."""
         for program in reversed(self.programs):
-            if program.pid and program.stops_with_cluster:
+            if program.pid:
                 stop_process(program.pid)
                 program.pid = 0
-        if self.keeper is not None:
-            self.keeper.close()
+        for keeper in self._keepers():
+            keeper.close()
         if self.listener is not None:
             self.listener.close()
         self.socket_path.unlink(missing_ok=True)

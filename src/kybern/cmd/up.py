@@ -16,6 +16,7 @@ from pathlib import Path
 
 from kybern.cmd import config, running, server_options
 from kybern.cmd.config import Cluster
+from kybern.cmd.place import places
 from kybern.cmd.preflight import Problem, look, problems
 from kybern.cmd.progress import Progress
 
@@ -27,6 +28,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--port", type=port_number, help=f"of the API server (default {config.API_PORT})")
     parser.add_argument("--bind-address", help="where the API server listens besides the cluster (default 127.0.0.1)")
     parser.add_argument("--node-name", type=node_name, help="default: this machine's name")
+    parser.add_argument(
+        "--nodes", type=machine_node_count, help="how many; each further one in a network of its own (default 1)"
+    )
+    parser.add_argument(
+        "--node-cpus", type=cpu_amount, help="what a node may use, `2` or `500m` (default: all there is)"
+    )
+    parser.add_argument("--node-memory", type=memory_amount, help="what a node may use, `2Gi` (default: all there is)")
+    parser.add_argument("--pod-network", choices=("vxlan", "routes"), help="between nodes (default vxlan)")
     parser.add_argument("--simulated", action="store_true", help="simulated nodes, no containers, no privileges")
     parser.add_argument(
         "--simulated-nodes",
@@ -65,9 +74,35 @@ def node_count(text: str) -> int:
     return number
 
 
+def machine_node_count(text: str) -> int:
+    number = int(text) if text.isdecimal() else 0
+    if not 0 < number <= config.NODES_MAX:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of nodes (1-{config.NODES_MAX})")
+    return number
+
+
 def absolute(text: str) -> str:
     """It is read again by later starts, from wherever those are made; an empty one means no file any more."""
     return str(Path(text).expanduser().absolute()) if text else ""
+
+
+def cpu_amount(text: str) -> str:
+    return amount(text, least_milli=10, what="CPUs", example="`2` or `500m`")
+
+
+def memory_amount(text: str) -> str:
+    return amount(text, least_milli=(64 << 20) * 1000, what="memory", example="`2Gi`, at least 64Mi")
+
+
+def amount(text: str, *, least_milli: int, what: str, example: str) -> str:
+    from kybern.api.quantity import canonical, milli
+
+    try:
+        if milli(text) >= least_milli:
+            return str(canonical(text))
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"{text!r} is no amount of {what}, say {example}")
 
 
 def node_name(text: str) -> str:
@@ -103,12 +138,14 @@ def chosen(args: argparse.Namespace) -> Cluster:
     used = config.indices_in_use(config.run_root()) | config.overlapping(routed_networks())
     name = args.node_name or os.uname().nodename.lower()
     known = config.saved(args.data_dir)
-    return config.choose(
+    cluster = config.choose(
         args.data_dir, used, port=args.port, bind_address=args.bind_address, verbose=args.verbose,
         simulated=args.simulated, simulated_nodes=args.simulated_nodes, simulated_config=args.simulated_config,
         node_name=args.node_name or (None if known else name),
+        node_cpus=args.node_cpus, node_memory=args.node_memory, pod_network=args.pod_network,
         options=server_options.chosen(args, known.options if known else server_options.NEW_CLUSTER),
     )  # fmt: skip
+    return with_nodes(cluster, args.nodes) if args.nodes else cluster
 
 
 def check_simulation(cluster: Cluster) -> None:
@@ -119,30 +156,50 @@ def check_simulation(cluster: Cluster) -> None:
         read_settings(cluster.simulated_config, cluster.simulated_nodes)
 
 
-def routed_networks(but_by: str = "") -> list[IPv4Network]:
-    """What this machine has routes to, except by one link; empty where it cannot be asked (no Linux)."""
+def with_nodes(cluster: Cluster, count: int) -> Cluster:
+    """ValueError where there are more already: which of them to lose is not ours to guess."""
+    from kybern.cmd.nodes import with_another
+
+    if count < len(cluster.further_nodes) + 1:
+        raise ValueError(f"there are {len(cluster.further_nodes) + 1} nodes; fewer by: kybern node remove NAME")
+    while len(cluster.further_nodes) + 1 < count:
+        cluster = with_another(cluster, None, cluster.node_cpus, cluster.node_memory)
+    return cluster
+
+
+def routed_networks(but_by: tuple[str, ...] = ()) -> list[IPv4Network]:
+    """What this machine has routes to, except by these links; empty where it cannot be asked (no Linux)."""
     if sys.platform != "linux":
         return []
     from kybern.linux.netlink import Netlink
 
     with Netlink() as here:
-        link = here.link(but_by) if but_by else None
-        routes = [route for route in here.routes() if link is None or route.index != link.index]
+        skipped = {link.index for name in but_by if (link := here.link(name)) is not None}
+        routes = [route for route in here.routes() if route.index not in skipped]
     return [IPv4Network(route.destination) for route in routes if ":" not in route.destination]
 
 
 def address_problems(cluster: Cluster) -> Iterator[Problem]:
     """A cluster keeps its addresses, so somebody else may have taken them since."""
-    if not cluster.simulated and cluster.index in config.overlapping(routed_networks(cluster.bridge)):
-        pods, services = config.ranges(cluster.index)
+    ours = (cluster.bridge, cluster.node_bridge, cluster.vxlan)
+    if not cluster.simulated and cluster.index in config.overlapping(routed_networks(ours)):
+        pods, services, nodes = config.ranges(cluster.index)
         yield Problem(
-            f"this machine has routes into {pods} or {services}, which the cluster in {cluster.data} uses",
+            f"this machine has routes into {pods}, {services} or {nodes}, which the cluster in {cluster.data} uses",
             f"stop what uses them, or start afresh: kybern reset --data-dir {cluster.data}",
         )
 
 
 def already_up(cluster: Cluster, args: argparse.Namespace, progress: Progress) -> int:
-    asked = [(args.port, cluster.port, "--port"), (args.bind_address, cluster.bind_address, "--bind-address")]
+    asked = [
+        (args.port, cluster.port, "--port"),
+        (args.bind_address, cluster.bind_address, "--bind-address"),
+        (args.pod_network, cluster.pod_network, "--pod-network"),
+    ]
+    if args.nodes and args.nodes != len(cluster.further_nodes) + 1:
+        return progress.failed(
+            f"the cluster is up with {len(cluster.further_nodes) + 1} nodes", "kybern node add, kybern node remove"
+        )
     for wanted, has, flag in asked:
         if wanted is not None and wanted != has:
             return progress.failed(
@@ -163,6 +220,7 @@ def start(cluster: Cluster, progress: Progress, *, foreground: bool) -> int:
     from kybern.cmd.cluster import supervise
     from kybern.cmd.credentials import prepare
     from kybern.cmd.encryption import prepare_encryption
+    from kybern.cmd.links import ensure_node_bridge, ensure_place
     from kybern.cmd.remains import clear
 
     for directory in (cluster.data, cluster.run, cluster.pki, cluster.logs):
@@ -172,6 +230,10 @@ def start(cluster: Cluster, progress: Progress, *, foreground: bool) -> int:
     config.save(cluster)
     prepare(cluster, time.time())
     prepare_encryption(cluster)
+    if not cluster.simulated:
+        ensure_node_bridge(cluster)
+    for place in places(cluster):
+        ensure_place(place)
     progress.reached("checked this machine and the certificates")
     if foreground:
         if os.fork() == 0:
@@ -192,6 +254,7 @@ def detach(cluster: Cluster) -> None:
     """A session, a parent and files of its own (daemon(7)): whoever reads our output need not wait for its end."""
     from kybern.cmd.supervisor import redirect_output
 
+    os.closerange(3, os.sysconf("SC_OPEN_MAX"))  # what the caller left open is not ours: a lock, say
     os.setsid()
     if os.fork() != 0:
         os._exit(0)
@@ -199,11 +262,17 @@ def detach(cluster: Cluster) -> None:
     redirect_output(cluster.logs / "supervisor.out")
 
 
-def wait_and_tell(cluster: Cluster, progress: Progress) -> int:
-    from kybern.cmd.kubeconfig import write
+def wait_for_nodes(cluster: Cluster, progress: Progress) -> str:
+    """What was not reached in time; empty when all was."""
     from kybern.cmd.ready import wait
 
-    missing = asyncio.run(wait(cluster, READY_SECONDS, lambda step, _: progress.reached(step)))
+    return asyncio.run(wait(cluster, READY_SECONDS, lambda step, _: progress.reached(step)))
+
+
+def wait_and_tell(cluster: Cluster, progress: Progress) -> int:
+    from kybern.cmd.kubeconfig import write
+
+    missing = wait_for_nodes(cluster, progress)
     if missing:
         return progress.failed(f"after {READY_SECONDS:.0f} s still waiting: {missing}", f"look into {cluster.logs}")
     path = write(cluster)

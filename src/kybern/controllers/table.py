@@ -2,6 +2,7 @@
 
 from kybern.controllers.bootstraptokens import BOOTSTRAP_SIGNER, TOKEN_CLEANER
 from kybern.controllers.certificates import CERTIFICATE_APPROVING, CERTIFICATE_CLEANING, certificate_signing
+from kybern.controllers.clusterdns import CLUSTER_DNS
 from kybern.controllers.clusterroleaggregation import CLUSTERROLE_AGGREGATION
 from kybern.controllers.cronjob import CRONJOB
 from kybern.controllers.daemonset import daemonset
@@ -34,6 +35,7 @@ CONTROLLERS: tuple[Loop, ...] = (
     BOOTSTRAP_SIGNER,
     CERTIFICATE_APPROVING,
     CERTIFICATE_CLEANING,
+    CLUSTER_DNS,
     CLUSTERROLE_AGGREGATION,
     CRONJOB,
     DEPLOYMENT,
@@ -60,6 +62,7 @@ ACCOUNTS = {
     "certificate-approving": "certificate-controller",
     "certificate-cleaning": "certificate-controller",
     "certificate-signing": "certificate-controller",
+    "cluster-dns": "endpointslice-controller",
     "daemonset": "daemon-set-controller",
     "garbagecollector": "generic-garbage-collector",
     "horizontal-pod-autoscaler": "horizontal-pod-autoscaler",

@@ -150,7 +150,9 @@ class NodeReporter:
         """Who it is, what it has, and what is wrong with it."""
         try:
             name, version = await self.parts.runtime.version()
-            return system_info(name, version), await self.parts.runtime.list_images(), ""
+            fault = await self.parts.runtime.network_fault()
+            said = f"container runtime network not ready: {fault}" if fault else ""
+            return system_info(name, version), await self.parts.runtime.list_images(), said
         except (RuntimeFault, OSError) as error:
             log.warning("the container runtime does not answer: %s", error)
             return old.node_info or system_info("kybern", "unknown"), (), "container runtime is down"

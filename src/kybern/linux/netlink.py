@@ -12,6 +12,7 @@ import os
 import socket
 import struct
 from collections.abc import Iterator
+from ipaddress import ip_address
 from types import TracebackType
 from typing import Self
 
@@ -64,15 +65,18 @@ class Netlink:
         address = m.attribute(m.IFLA_ADDRESS, m.packed_mac(mac)) if mac else b""
         return self._ensure_link(name, "bridge", extra=address)
 
-    def ensure_vxlan(self, name: str, number: int, local: str, port: int = 8472) -> int:
-        """Without learning: who is where is said by `set_neighbour`."""
+    def ensure_vxlan(self, name: str, number: int, local: str, port: int = 8472, *, mac: str = "", mtu: int = 0) -> int:
+        """Without learning: who is where is said by `set_neighbour` and `set_forwarding`."""
+        local_kind = m.IFLA_VXLAN_LOCAL6 if ":" in local else m.IFLA_VXLAN_LOCAL
         data = (
             m.attribute(m.IFLA_VXLAN_ID, number),
-            m.attribute(m.IFLA_VXLAN_LOCAL, socket.inet_aton(local)),
+            m.attribute(local_kind, ip_address(local).packed),
             m.attribute(m.IFLA_VXLAN_LEARNING, b"\0"),
             m.attribute(m.IFLA_VXLAN_PORT, struct.pack("!H", port)),
         )
-        return self._ensure_link(name, "vxlan", *data)
+        address = m.attribute(m.IFLA_ADDRESS, m.packed_mac(mac)) if mac else b""
+        size = m.attribute(m.IFLA_MTU, mtu) if mtu else b""
+        return self._ensure_link(name, "vxlan", *data, extra=address + size)
 
     def add_veth(self, name: str, peer: str, peer_netns_path: str | None = None, *, mtu: int = 0) -> None:
         """A pair: `name` here, `peer` here or in another namespace."""
@@ -91,8 +95,8 @@ class Netlink:
     def delete_link(self, name: str) -> None:
         self._forgiving(m.DELLINK, m.link_part() + m.attribute(m.IFLA_IFNAME, name))
 
-    def set_up(self, index: int) -> None:
-        self._exchange(m.NEWLINK, 0, m.link_part(index, m.IFF_UP, m.IFF_UP))
+    def set_up(self, index: int, *, up: bool = True) -> None:
+        self._exchange(m.NEWLINK, 0, m.link_part(index, m.IFF_UP if up else 0, m.IFF_UP))
 
     def set_master(self, index: int, master: int) -> None:
         """0 takes the link out of its bridge."""
@@ -128,9 +132,10 @@ class Netlink:
         fixed = struct.pack("=BBBBBBBBI", 0, 0, 0, 0, 0, 0, 0, 0, 0)
         return [m.parse_route(payload) for payload in self._dump(m.GETROUTE, fixed) if payload[4] == 254]
 
-    def ensure_route(self, destination: str, *, index: int = 0, gateway: str = "") -> None:
-        """`0.0.0.0/0` is the default route."""
-        self._exchange(m.NEWROUTE, m.F_CREATE | m.F_REPLACE, m.route_part(destination, index, gateway))
+    def ensure_route(self, destination: str, *, index: int = 0, gateway: str = "", onlink: bool = False) -> None:
+        """`0.0.0.0/0` is the default route. `onlink`: the gateway is there, whatever other routes say."""
+        part = m.route_part(destination, index, gateway, onlink=onlink)
+        self._exchange(m.NEWROUTE, m.F_CREATE | m.F_REPLACE, part)
 
     def delete_route(self, destination: str, *, index: int = 0, gateway: str = "") -> None:
         self._forgiving(m.DELROUTE, m.route_part(destination, index, gateway))
@@ -140,6 +145,10 @@ class Netlink:
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         part = m.neighbour_part(index, mac, address, family=family, flags=0)
         self._exchange(m.NEWNEIGH, m.F_CREATE | m.F_REPLACE, part)
+
+    def delete_neighbour(self, index: int, address: str) -> None:
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        self._forgiving(m.DELNEIGH, m.neighbour_part(index, "", address, family=family, flags=0))
 
     def set_forwarding(self, index: int, mac: str, remote: str) -> None:
         """Which machine is behind a MAC address on a VXLAN link."""

@@ -19,10 +19,11 @@ IFLA_NET_NS_FD, IFLA_TXQLEN = 28, 13
 IFLA_INFO_KIND, IFLA_INFO_DATA, IFLA_INFO_SLAVE_KIND, IFLA_INFO_SLAVE_DATA = 1, 2, 4, 5
 VETH_INFO_PEER = 1
 IFLA_BRPORT_MODE, IFLA_BRPORT_ISOLATED = 4, 33
-IFLA_VXLAN_ID, IFLA_VXLAN_LOCAL, IFLA_VXLAN_LEARNING, IFLA_VXLAN_PORT = 1, 4, 7, 15
-IFA_ADDRESS, IFA_LOCAL = 1, 2
+IFLA_VXLAN_ID, IFLA_VXLAN_LOCAL, IFLA_VXLAN_LEARNING, IFLA_VXLAN_PORT, IFLA_VXLAN_LOCAL6 = 1, 4, 7, 15, 17
+IFA_ADDRESS, IFA_LOCAL, IFA_F_NODAD = 1, 2, 2
 RTA_DST, RTA_OIF, RTA_GATEWAY = 1, 4, 5
 NDA_DST, NDA_LLADDR = 1, 2
+RTNH_F_ONLINK = 4
 NTF_SELF, NUD_PERMANENT = 0x02, 0x80
 
 IFF_UP = 0x1
@@ -84,15 +85,16 @@ def link_part(index: int = 0, flags: int = 0, mask: int = 0) -> bytes:
 def address_part(index: int, cidr: str) -> bytes:
     interface = ip_interface(cidr)
     family = socket.AF_INET if interface.version == 4 else socket.AF_INET6
-    fixed = struct.pack("=BBBBI", family, interface.network.prefixlen, 0, 0, index)
+    flags = IFA_F_NODAD if interface.version == 6 else 0  # it is ours to give: nobody needs to be asked
+    fixed = struct.pack("=BBBBI", family, interface.network.prefixlen, flags, 0, index)
     return fixed + attribute(IFA_LOCAL, interface.ip.packed) + attribute(IFA_ADDRESS, interface.ip.packed)
 
 
-def route_part(destination: str, index: int, gateway: str) -> bytes:
+def route_part(destination: str, index: int, gateway: str, *, onlink: bool = False) -> bytes:
     network = ip_network(destination)
     family = socket.AF_INET if network.version == 4 else socket.AF_INET6
     scope = 0 if gateway else 253  # universe, or link for what is reached directly
-    fixed = struct.pack("=BBBBBBBBI", family, network.prefixlen, 0, 0, 254, 3, scope, 1, 0)
+    fixed = struct.pack("=BBBBBBBBI", family, network.prefixlen, 0, 0, 254, 3, scope, 1, RTNH_F_ONLINK if onlink else 0)
     parts = [fixed]
     if network.prefixlen:
         parts.append(attribute(RTA_DST, network.network_address.packed))
@@ -105,7 +107,8 @@ def route_part(destination: str, index: int, gateway: str) -> bytes:
 
 def neighbour_part(index: int, mac: str, address: str, *, family: int, flags: int) -> bytes:
     fixed = struct.pack("=BxxxiHBB", family, index, NUD_PERMANENT, flags, 0)
-    return fixed + attribute(NDA_DST, ip_address(address).packed) + attribute(NDA_LLADDR, packed_mac(mac))
+    link_address = attribute(NDA_LLADDR, packed_mac(mac)) if mac else b""
+    return fixed + attribute(NDA_DST, ip_address(address).packed) + link_address
 
 
 def packed_mac(mac: str) -> bytes:

@@ -1,59 +1,89 @@
 """The pod network of a node: one bridge, a veth pair per sandbox, every packet routed by the node.
 
-A pod's address is a /32 whose gateway is the bridge (docs/decisions/0002): what pods send each other passes the node's IP
-layer too, so translated connections are always seen both ways, and policies see everything.
+A pod's address is a /32 (/128) whose gateway is the bridge (docs/decisions/0002): what pods send each other passes the
+node's IP layer too, so translated connections are always seen both ways, and policies see everything.
+
+Which addresses a node gives to its pods is said by its Node object (`spec.podCIDRs`), so it may not be known yet: until
+`configure` was called there is a `fault`, and no sandbox is attached.
 """
 
+import asyncio
 import hashlib
 import logging
-from ipaddress import IPv4Address, IPv4Network
+from collections.abc import Sequence
+from ipaddress import ip_network
 from pathlib import Path
+from typing import Protocol
 
 from kybern.linux.netlink import Netlink
-from kybern.network.ipam import Addresses
+from kybern.network.ipam import Address, Addresses, Network
 from kybern.runtime.cri import PodSandboxConfig
 
 POD_LINK = "eth0"
-SYSCTL = Path("/proc/sys/net/ipv4")
+SYSCTL = Path("/proc/sys/net")
+UNCONFIGURED = "the node has no pod CIDR yet"
 
 log = logging.getLogger(__name__)
+
+
+class Guard(Protocol):
+    """Who sees to it that a pod's packets may pass, before it has any: see `policy.enforcing`."""
+
+    async def admit(self, sandbox_id: str, config: PodSandboxConfig, ips: tuple[str, ...]) -> None:
+        """Returns when the pod's rules are in force; OSError when they cannot be."""
+
+    def dismiss(self, sandbox_id: str) -> None: ...
 
 
 class BridgeNetwork:
     """The `PodNetwork` of a node."""
 
-    def __init__(self, bridge: str, addresses: Addresses, service_cidr: IPv4Network, mtu: int = 0) -> None:
-        self.bridge, self.addresses, self.service_cidr, self.mtu = bridge, addresses, service_cidr, mtu
+    def __init__(
+        self, bridge: str, directory: Path, service_cidrs: Sequence[Network], mtu: int = 0, guard: Guard | None = None
+    ) -> None:
+        """`directory` remembers who has which address. `mtu`: of pods' links; 0 for the kernel's own."""
+        self.bridge, self.directory, self.service_cidrs, self.mtu = bridge, directory, service_cidrs, mtu
+        self.guard = guard
+        self.pools: tuple[Addresses, ...] = ()
+        self.configured = asyncio.Event()
 
-    def prepare(self) -> None:
-        """The bridge with its address, and the machine as a router. Does nothing twice."""
-        gateway = self.addresses.gateway
+    def fault(self) -> str:
+        return "" if self.pools else UNCONFIGURED
+
+    def configure(self, cidrs: Sequence[str]) -> None:
+        """The bridge with its addresses, and the node as a router. Does nothing twice."""
+        pools = tuple(Addresses(self.directory / family(cidr), ip_network(cidr)) for cidr in cidrs)
         with Netlink() as here:
             # A fixed hardware address: a bridge would otherwise take one of its ports', and change it with them.
-            index = here.ensure_bridge(self.bridge, mac=hardware_address(gateway))
+            index = here.ensure_bridge(self.bridge, mac=hardware_address(pools[0].gateway))
             here.set_up(index)
-            here.ensure_address(index, f"{gateway}/{self.addresses.cidr.prefixlen}")
-            # Service addresses need a route to be translated on their way out, also on a machine that is offline.
-            here.ensure_route(str(self.service_cidr), index=index)
-        (SYSCTL / "ip_forward").write_text("1")
-        for scope in ("all", self.bridge):  # either would be enough to tell pods not to go on through us
-            (SYSCTL / "conf" / scope / "send_redirects").write_text("0")
-        (SYSCTL / "conf" / self.bridge / "rp_filter").write_text("0")  # /32 neighbours are reached by routes
+            for pool in pools:
+                here.ensure_address(index, f"{pool.gateway}/{pool.cidr.prefixlen}")
+            for cidr in self.service_cidrs:
+                # Service addresses need a route to be translated on their way out, also on a machine that is offline.
+                here.ensure_route(str(cidr), index=index)
+        route_between_links(self.bridge)
+        self.pools = pools
+        self.configured.set()
 
     def remove(self) -> None:
         with Netlink() as here:
             here.delete_link(self.bridge)
 
     async def attach(self, sandbox_id: str, netns_path: str, config: PodSandboxConfig) -> tuple[str, ...]:
-        address = self.addresses.take(sandbox_id)
+        if not self.pools:
+            raise OSError(UNCONFIGURED)
         try:
-            self._wire(sandbox_id, netns_path, address)
+            addresses = [pool.take(sandbox_id) for pool in self.pools]
+            if self.guard is not None:
+                await self.guard.admit(sandbox_id, config, tuple(map(str, addresses)))
+            self._wire(sandbox_id, netns_path, addresses)
         except OSError:
             await self.detach(sandbox_id, netns_path)
             raise
-        return (str(address),)
+        return tuple(map(str, addresses))
 
-    def _wire(self, sandbox_id: str, namespace: str, address: IPv4Address) -> None:
+    def _wire(self, sandbox_id: str, namespace: str, addresses: Sequence[Address]) -> None:
         name = link_name(sandbox_id)
         with Netlink() as here, Netlink(namespace) as there:
             if there.link(POD_LINK) is None:
@@ -63,16 +93,17 @@ class BridgeNetwork:
             here.set_master(port, here.index(self.bridge))
             here.set_hairpin(port)  # where br_netfilter is on, a pod's way to itself stays on the bridge
             here.set_up(port)
-            self._address(there, address)
+            self._address(there, addresses)
 
-    def _address(self, there: Netlink, address: IPv4Address) -> None:
-        gateway = str(self.addresses.gateway)
+    def _address(self, there: Netlink, addresses: Sequence[Address]) -> None:
         there.set_up(there.index("lo"))
         link = there.index(POD_LINK)
         there.set_up(link)
-        there.ensure_address(link, f"{address}/32")
-        there.ensure_route(f"{gateway}/32", index=link)
-        there.ensure_route("0.0.0.0/0", index=link, gateway=gateway)
+        for pool, address in zip(self.pools, addresses, strict=True):
+            gateway, whole = str(pool.gateway), address.max_prefixlen
+            there.ensure_address(link, f"{address}/{whole}")
+            there.ensure_route(f"{gateway}/{whole}", index=link)
+            there.ensure_route("0.0.0.0/0" if whole == 32 else "::/0", index=link, gateway=gateway)
 
     async def detach(self, sandbox_id: str, netns_path: str) -> None:
         try:
@@ -80,7 +111,22 @@ class BridgeNetwork:
                 here.delete_link(link_name(sandbox_id))
         except OSError as error:
             log.warning("the link of sandbox %s could not be removed: %s", sandbox_id, error)
-        self.addresses.give_back(sandbox_id)
+        for pool in self.pools:
+            pool.give_back(sandbox_id)
+        if self.guard is not None:
+            self.guard.dismiss(sandbox_id)
+
+
+def family(cidr: str) -> str:
+    return "ipv6" if ":" in cidr else "ipv4"
+
+
+def route_between_links(bridge: str) -> None:
+    """The namespace that this thread is in forwards packets, and tells nobody to take another way."""
+    (SYSCTL / "ipv4" / "ip_forward").write_text("1")
+    for scope in ("all", bridge):  # either would be enough to tell pods not to go on through us
+        (SYSCTL / "ipv4" / "conf" / scope / "send_redirects").write_text("0")
+    (SYSCTL / "ipv4" / "conf" / bridge / "rp_filter").write_text("0")  # /32 neighbours are reached by routes
 
 
 def link_name(sandbox_id: str) -> str:
@@ -88,6 +134,6 @@ def link_name(sandbox_id: str) -> str:
     return "veth" + hashlib.sha256(sandbox_id.encode()).hexdigest()[:10]
 
 
-def hardware_address(address: IPv4Address) -> str:
+def hardware_address(address: Address) -> str:
     """Locally administered, made from the IP address: the same one after every restart."""
-    return (b"\x0a\x58" + address.packed).hex(":")
+    return (b"\x0a\x58" + address.packed[-4:]).hex(":")

@@ -1,6 +1,6 @@
 """What the network reads of a View, and EndpointSlices by the service they belong to."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, TypeVar
 
 from kybern.api.discovery_v1 import EndpointSlice
@@ -8,6 +8,9 @@ from kybern.api.discovery_v1 import EndpointSlice
 SERVICE_LABEL = "kubernetes.io/service-name"
 
 T = TypeVar("T")
+
+Apply = Callable[[str], Awaitable[None]]
+"""Hands a transaction to the kernel; RulesRefused when it says no."""
 
 
 class Followed(Protocol):

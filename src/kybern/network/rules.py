@@ -8,14 +8,16 @@ backend. So the cost of a packet does not grow with the number of services.
     no-endpoints       ip . protocol . port            refused at once, so that clients do not hang
     cluster-ips        ip                              anything else sent there is refused too
     hairpin            ip . ip                         a pod that reached itself through a service is masqueraded
+    cluster-nodes      ip                              pods reach them with their own address
 
-`ruleset` is a pure function of the ports; `transaction` is the text for `nft -f -` that leads from one to the next.
+`ruleset` is a pure function of the ports.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
+from kybern.network.nftables import Ruleset
 from kybern.network.services import Backend, ServicePort
 
 CHAIN_NAME_MAX = 100  # the kernel takes 255; `nft list` stays readable
@@ -30,21 +32,19 @@ class NodeNetwork:
     """Where node ports answer."""
     node_pod_cidr: str
     cluster_pod_cidr: str
+    hidden_cidr: str = ""
+    """Addresses that only this machine knows, its nodes': what they send beyond the cluster goes out as the machine's."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ruleset:
-    """What is in the table besides its fixed frame."""
-
-    chains: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Chain → rules."""
-    sets: Mapping[str, str] = field(default_factory=dict)
-    """Affinity set → declaration."""
-    elements: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    """Set or map → key → verdict, or "" in a set."""
-
-
-MAPS = ("service-ips", "service-nodeports", "no-endpoints", "no-endpoint-nodeports", "cluster-ips", "hairpin")
+MAPS = (
+    "service-ips",
+    "service-nodeports",
+    "no-endpoints",
+    "no-endpoint-nodeports",
+    "cluster-ips",
+    "hairpin",
+    "cluster-nodes",
+)
 
 
 def frame(network: NodeNetwork) -> str:
@@ -55,6 +55,9 @@ def frame(network: NodeNetwork) -> str:
         "ct state new ip daddr @nodeport-ips meta l4proto . th dport @no-endpoint-nodeports reject",
     ]
     beyond = "ct state new ip daddr @cluster-ips reject"
+    hidden = network.hidden_cidr
+    outside = f"ip daddr != {network.cluster_pod_cidr} ip daddr != @cluster-nodes"
+    hide = f"ip saddr {hidden} ip daddr != {hidden} {outside} masquerade" if hidden else ""
     return f"""\
 table ip {network.table}
 delete table ip {network.table}
@@ -65,6 +68,7 @@ table ip {network.table} {{
     set no-endpoint-nodeports {{ type inet_proto . inet_service; }}
     set cluster-ips {{ type ipv4_addr; }}
     set hairpin {{ type ipv4_addr . ipv4_addr; }}
+    set cluster-nodes {{ type ipv4_addr; }}
     set nodeport-ips {{ type ipv4_addr; elements = {{ {addresses} }}; }}
     chain services {{
         ip daddr . meta l4proto . th dport vmap @service-ips
@@ -76,7 +80,8 @@ table ip {network.table} {{
         type nat hook postrouting priority srcnat; policy accept;
         ip saddr . ip daddr @hairpin masquerade
         ct status dnat ip saddr != {network.cluster_pod_cidr} ip daddr != {network.node_pod_cidr} masquerade
-        ip saddr {network.node_pod_cidr} ip daddr != {network.cluster_pod_cidr} masquerade
+        ip saddr {network.node_pod_cidr} {outside} masquerade
+        {hide}
     }}
     chain refuse {{
         {refuse[0]}
@@ -90,10 +95,12 @@ table ip {network.table} {{
 """
 
 
-def ruleset(ports: Iterable[ServicePort]) -> Ruleset:
+def ruleset(ports: Iterable[ServicePort], nodes: Iterable[str] = ()) -> Ruleset:
+    """`nodes`: the addresses of all nodes."""
     chains: dict[str, tuple[str, ...]] = {}
     sets: dict[str, str] = {}
     elements: dict[str, dict[str, str]] = {name: {} for name in MAPS}
+    elements["cluster-nodes"] = dict.fromkeys(sorted(nodes), "")
     for port in ports:
         for address in port.cluster_ips:
             elements["cluster-ips"][address] = ""
@@ -150,43 +157,3 @@ def chain_name(kind: str, port: ServicePort, backend: Backend | None = None) -> 
         readable += f"/{backend.address}/{backend.port}"
     unique = hashlib.sha256(f"{readable}/{port.name}".encode()).hexdigest()[:10]
     return f"{kind}-{unique}-{readable}"[:CHAIN_NAME_MAX]
-
-
-def transaction(table: str, old: Ruleset, new: Ruleset) -> str:
-    """The commands that turn `old` into `new`; empty when they are equal. Order: what is pointed at outlives what points."""
-    lines: list[str] = []
-    for name in MAPS:
-        gone = changed_keys(old.elements.get(name, {}), new.elements.get(name, {}))
-        lines += element_lines("delete", table, name, dict.fromkeys(gone, ""))
-    lines += [f"add set ip {table} {name} {{ {kind} }}" for name, kind in new.sets.items() if name not in old.sets]
-    lines += [f"add chain ip {table} {name}" for name in new.chains if name not in old.chains]
-    lines += list(rule_lines(table, old.chains, new.chains))
-    for name in MAPS:
-        before, after = old.elements.get(name, {}), new.elements.get(name, {})
-        lines += element_lines("add", table, name, {k: v for k, v in after.items() if before.get(k) != v})
-    gone_chains = [name for name in old.chains if name not in new.chains]
-    lines += [f"flush chain ip {table} {name}" for name in gone_chains]
-    lines += [f"delete chain ip {table} {name}" for name in gone_chains]
-    lines += [f"delete set ip {table} {name}" for name in old.sets if name not in new.sets]
-    return "\n".join(lines) + "\n" if lines else ""
-
-
-def changed_keys(before: Mapping[str, str], after: Mapping[str, str]) -> Sequence[str]:
-    return [key for key, value in before.items() if after.get(key) != value]
-
-
-def rule_lines(table: str, old: Mapping[str, tuple[str, ...]], new: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
-    for name, rules in new.items():
-        if old.get(name) == rules:
-            continue
-        if name in old:
-            yield f"flush chain ip {table} {name}"
-        for rule in rules:
-            yield f"add rule ip {table} {name} {rule}"
-
-
-def element_lines(verb: str, table: str, name: str, elements: Mapping[str, str]) -> list[str]:
-    if not elements:
-        return []
-    listed = ", ".join(f"{key} : {value}" if value else key for key, value in elements.items())
-    return [f"{verb} element ip {table} {name} {{ {listed} }}"]

@@ -75,7 +75,7 @@ def port_of(service: Service, port: Port, slices: Sequence[EndpointSlice], node:
         port=port.port,
         node_port=port.node_port or 0,
         cluster_ips=addresses_of(service),
-        backends=backends_of(port, slices, local_only),
+        backends=backends_of(port, slices, local_only, node),
         affinity_seconds=affinity_of(service),
     )
 
@@ -100,9 +100,11 @@ def affinity_of(service: Service) -> int:
     return (client.timeout_seconds if client else None) or AFFINITY_SECONDS
 
 
-def backends_of(port: Port, slices: Sequence[EndpointSlice], only_on: str) -> tuple[Backend, ...]:
-    """The ready endpoints; when none is ready, those that still serve while they terminate (KEP-1669)."""
+def backends_of(port: Port, slices: Sequence[EndpointSlice], only_on: str, node: str) -> tuple[Backend, ...]:
+    """The ready endpoints, of those the ones meant for this node where there are any; when none is ready, those that
+    still serve while they terminate (KEP-1669)."""
     ready: set[Backend] = set()
+    nearest: set[Backend] = set()
     terminating: set[Backend] = set()
     for piece in slices:
         if piece.address_type != "IPv4":
@@ -116,7 +118,14 @@ def backends_of(port: Port, slices: Sequence[EndpointSlice], only_on: str) -> tu
             chosen = ready if is_ready(endpoint) else terminating if is_serving_terminating(endpoint) else None
             if chosen is not None and endpoint.addresses:
                 chosen.add(Backend(endpoint.addresses[0], number))
-    return tuple(sorted(ready or terminating))
+                if chosen is ready and is_meant_for(endpoint, node):
+                    nearest.add(Backend(endpoint.addresses[0], number))
+    return tuple(sorted(nearest or ready or terminating))
+
+
+def is_meant_for(endpoint: Endpoint, node: str) -> bool:
+    hints = endpoint.hints
+    return any(hint.name == node for hint in (hints.for_nodes if hints else None) or ())
 
 
 def port_number(port: Port, offered: Sequence[EndpointPort]) -> int:

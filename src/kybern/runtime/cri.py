@@ -118,8 +118,6 @@ class Mount:
     propagation: Propagation = Propagation.PRIVATE
     image: str = ""
     """The id of an image to mount instead of `host_path`."""
-    image_sub_path: str = ""
-    """The directory of that image to mount; empty for all of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -312,6 +310,9 @@ class Runtime(Protocol):
     async def version(self) -> tuple[str, str]:
         """Name and version: `kybern`, `0.1.0`."""
 
+    async def network_fault(self) -> str:
+        """Why pods cannot be given a network; empty when they can."""
+
     async def run_pod_sandbox(self, config: PodSandboxConfig) -> str: ...
 
     async def stop_pod_sandbox(self, sandbox_id: str) -> None:
@@ -381,6 +382,9 @@ class ByteWriter(Protocol):
 
 class PodNetwork(Protocol):
     """How a sandbox gets onto the network: what CNI's ADD and DEL do. Given to the runtime, implemented above it."""
+
+    def fault(self) -> str:
+        """Why nothing can be attached; empty when it can."""
 
     async def attach(self, sandbox_id: str, netns_path: str, config: PodSandboxConfig) -> tuple[str, ...]:
         """Wire the namespace up and return its addresses. Idempotent for one sandbox."""

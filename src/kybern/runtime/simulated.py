@@ -70,6 +70,9 @@ class Simulated:
     async def version(self) -> tuple[str, str]:
         return "kybern-simulated", "0.1.0"
 
+    async def network_fault(self) -> str:
+        return ""
+
     async def run_pod_sandbox(self, config: PodSandboxConfig) -> str:
         made = self._id()
         ips = () if config.namespaces.network.value == "node" else (self._address(),)

@@ -2,7 +2,6 @@
 
 import base64
 from collections.abc import Iterable
-from random import Random
 from typing import Any
 
 import pytest
@@ -29,7 +28,6 @@ from kybern.api.storage_v1 import StorageClass
 from kybern.apiserver.admission.order import ADMISSION, admission_plugins
 from kybern.apiserver.admission.plugin import Inputs
 from kybern.apiserver.auth.rbac import following
-from kybern.apiserver.callouts.callouts import Callouts
 from kybern.apiserver.request import Admission, User
 from kybern.registry.resource import Resource
 from kybern.testing.memory_objects import MemoryObjects
@@ -54,14 +52,7 @@ class World:
         )
         rbac = following(self.objects)
         self.plugins = admission_plugins(
-            Inputs(
-                objects=self.objects,
-                authorizer=rbac,
-                rbac=rbac,
-                clock=LoopClock(),
-                ids=Ids(1),
-                callouts=Callouts(self.objects, Random(1), pods_reachable=False),
-            )
+            Inputs(objects=self.objects, authorizer=rbac, rbac=rbac, clock=LoopClock(), ids=Ids(1))
         )
 
     def admission(self, obj: Any, old: Any = None, *, user: User = JANE, sub: str = "", **more: Any) -> Admission:
@@ -104,9 +95,9 @@ def test_every_plugin_has_upstream_s_name() -> None:
         "NamespaceLifecycle", "LimitRanger", "ServiceAccount", "NodeRestriction", "TaintNodesByCondition",
         "PodSecurity", "Priority", "DefaultTolerationSeconds", "DefaultStorageClass", "RuntimeClass",
         "CertificateRequester", "CertificateApproval", "CertificateSigning", "CertificateSubjectRestriction",
-        "DefaultIngressClass", "MutatingAdmissionWebhook", "RBACEscalation", "ValidatingAdmissionWebhook", "ResourceQuota",
+        "DefaultIngressClass", "RBACEscalation", "ResourceQuota",
     ]  # fmt: skip
-    assert len(ADMISSION) == 19
+    assert len(ADMISSION) == 17
 
 
 # NamespaceLifecycle

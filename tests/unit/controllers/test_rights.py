@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from random import Random
 from typing import Any
 
 from kybern.aio.clock import LoopClock
@@ -21,7 +20,6 @@ from kybern.apiserver.auth.keys import new_signing_key
 from kybern.apiserver.auth.rbac import Rbac, following
 from kybern.apiserver.bootstrap.cluster import bootstrap
 from kybern.apiserver.bootstrap.rbac import cluster_roles, roles
-from kybern.apiserver.callouts.callouts import Callouts
 from kybern.apiserver.documents import Documents
 from kybern.apiserver.objects import ClusterObjects
 from kybern.apiserver.request import Attributes, Decision, User
@@ -88,14 +86,7 @@ async def cluster(*nodes: str) -> AsyncIterator[tuple[Client, Noted, SimulatedNo
     objects = ClusterObjects(machine)
     rbac = following(objects)
     noted = Noted(rbac)
-    inputs = Inputs(
-        objects=objects,
-        authorizer=rbac,
-        rbac=rbac,
-        clock=clock,
-        ids=ids,
-        callouts=Callouts(objects, Random(1), pods_reachable=False),
-    )
+    inputs = Inputs(objects=objects, authorizer=rbac, rbac=rbac, clock=clock, ids=ids)
     server = ApiServer(
         machine, authenticate=who, authorizer=noted, plugins=admission_plugins(inputs),
         documents=(Documents(machine.resources),),

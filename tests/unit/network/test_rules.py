@@ -4,7 +4,8 @@ from kybern.api.core_v1 import Service, ServiceSpec
 from kybern.api.core_v1 import ServicePort as Port
 from kybern.api.discovery_v1 import Endpoint, EndpointConditions, EndpointPort, EndpointSlice
 from kybern.api.meta_v1 import ObjectMeta
-from kybern.network.rules import NodeNetwork, Ruleset, frame, ruleset, transaction
+from kybern.network.nftables import Ruleset, transaction
+from kybern.network.rules import NodeNetwork, frame, ruleset
 from kybern.network.services import Backend, ServicePort, service_ports
 
 
@@ -62,13 +63,13 @@ def test_a_service_without_endpoints_is_refused_at_once() -> None:
 
 def test_nothing_changed_is_no_transaction() -> None:
     rules = ruleset(service_ports([service()], endpoints(at("10.244.0.2")), "n1"))
-    assert transaction("t", rules, rules) == ""
+    assert transaction("ip", "t", rules, rules) == ""
 
 
 def test_one_more_backend_rewrites_one_chain_and_touches_no_map_of_services() -> None:
     before = ruleset(service_ports([service()], endpoints(at("10.244.0.2")), "n1"))
     after = ruleset(service_ports([service()], endpoints(at("10.244.0.2"), at("10.244.0.3")), "n1"))
-    text = transaction("t", before, after)
+    text = transaction("ip", "t", before, after)
     assert text.count("flush chain") == 1
     assert "service-ips" not in text
     assert "numgen random mod 2" in text
@@ -76,7 +77,7 @@ def test_one_more_backend_rewrites_one_chain_and_touches_no_map_of_services() ->
 
 def test_a_chain_is_deleted_after_the_element_that_leads_to_it() -> None:
     before = ruleset(service_ports([service()], endpoints(at("10.244.0.2")), "n1"))
-    lines = transaction("t", before, Ruleset()).splitlines()
+    lines = transaction("ip", "t", before, Ruleset()).splitlines()
     assert [line.split()[0:2] for line in lines if "service-" in line or "chain" in line] == [
         ["delete", "element"],
         ["delete", "element"],

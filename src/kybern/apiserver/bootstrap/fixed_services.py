@@ -43,6 +43,8 @@ class FixedService:
     """Where it is answered, as pods see it."""
     ports: Sequence[FixedPort]
     labels: dict[str, str] = field(default_factory=dict)
+    follows_nodes: bool = False
+    """Its slice is only begun here: which nodes answer is kept current by a controller."""
 
 
 def kubernetes_service(cluster_ip: str, addresses: Sequence[str], port: int) -> FixedService:
@@ -64,13 +66,14 @@ def dns_service(cluster_ip: str, addresses: Sequence[str], port: int = 53) -> Fi
         addresses=addresses,
         ports=(FixedPort("dns", "UDP", 53, port), FixedPort("dns-tcp", "TCP", 53, port)),
         labels={"k8s-app": "kube-dns", "kubernetes.io/name": "CoreDNS"},
+        follows_nodes=True,
     )
 
 
 async def ensure_fixed_service(objects: Objects, wanted: FixedService) -> None:
     await ensure_same(objects, service(wanted), ())
     await ensure_same(objects, endpoints(wanted), ("subsets",))
-    await ensure_same(objects, endpoint_slice(wanted), ("endpoints", "ports"))
+    await ensure_same(objects, endpoint_slice(wanted), () if wanted.follows_nodes else ("endpoints", "ports"))
 
 
 async def ensure_same(objects: Objects, wanted: Any, fields: tuple[str, ...]) -> None:

@@ -110,6 +110,11 @@ system:node-proxier
   discovery.k8s.io endpointslices: list watch
   networking.k8s.io servicecidrs: list watch
 
+kybern:node-network
+  core endpoints namespaces nodes pods services: READ
+  discovery.k8s.io endpointslices: READ
+  networking.k8s.io networkpolicies: READ
+
 system:node-bootstrapper
   certificates.k8s.io certificatesigningrequests: create READ
 
@@ -236,6 +241,7 @@ GROUPS_BOUND = {
     "system:service-account-issuer-discovery": ("Group system:serviceaccounts",),
     "system:node": (),
     "system:node-proxier": ("User system:kube-proxy",),
+    "kybern:node-network": ("Group system:nodes",),
     "system:kube-dns": ("ServiceAccount kube-system/kube-dns",),
     "system:kube-scheduler": ("User system:kube-scheduler",),
     "system:volume-scheduler": ("User system:kube-scheduler",),

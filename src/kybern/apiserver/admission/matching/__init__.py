@@ -1,1 +1,0 @@
-"""Whom a request concerns: the rules, selectors and conditions that webhooks and policies share."""

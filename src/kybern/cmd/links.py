@@ -1,0 +1,87 @@
+"""The node network of this machine: one bridge, with a link to every node that is a namespace.
+
+Everything is made where it is missing, so it may be done again at any time: by `kybern up`, by `kybern node add`, and by
+the first node when it starts.
+"""
+
+from kybern.cmd.config import Cluster
+from kybern.cmd.limits import limits_of
+from kybern.cmd.place import Place
+from kybern.linux import cgroup_detect, netns
+from kybern.linux.netlink import Netlink
+
+UPLINK = "eth0"  # the node's end
+
+
+def ensure_node_bridge(cluster: Cluster) -> None:
+    with Netlink() as here:
+        index = here.ensure_bridge(cluster.node_bridge)
+        here.set_up(index)
+        here.ensure_address(index, f"{cluster.node_address}/{cluster.node_cidr.prefixlen}")
+
+
+def ensure_place(place: Place) -> None:
+    """The namespace, link and cgroup that a node's processes are to live in."""
+    place.run.mkdir(parents=True, exist_ok=True, mode=0o700)
+    place.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if place.cluster.simulated:
+        return
+    ensure_cgroup(place)
+    if place.netns is not None:
+        netns.create(place.netns)
+        ensure_uplink(place, place.netns)
+
+
+def ensure_uplink(place: Place, namespace: str) -> None:
+    cluster = place.cluster
+    with Netlink() as here, Netlink(namespace) as there:
+        if there.link(UPLINK) is None:
+            here.delete_link(place.uplink)  # of a namespace that is gone
+            here.add_veth(place.uplink, UPLINK, namespace)
+        port = here.index(place.uplink)
+        if not place.delay_ms:
+            here.delete_link(place.slow_ends[0])
+            here.set_master(port, here.index(cluster.node_bridge))
+        here.set_up(port)
+        there.set_up(there.index("lo"))
+        link = there.index(UPLINK)
+        there.set_up(link)
+        there.ensure_address(link, f"{place.address}/{cluster.node_cidr.prefixlen}")
+        there.ensure_route("0.0.0.0/0", index=link, gateway=str(cluster.node_address))
+
+
+def insert_slow_ends(place: Place) -> None:
+    """The link leaves the bridge, and one more pair of links takes its place there."""
+    on_bridge, beside = place.slow_ends
+    with Netlink() as here:
+        if here.link(on_bridge) is None:
+            here.add_veth(on_bridge, beside)
+        here.set_master(here.index(place.uplink), 0)
+        here.set_master(here.index(on_bridge), here.index(place.cluster.node_bridge))
+        for name in place.slow_ends:
+            here.set_up(here.index(name))
+
+
+def ensure_cgroup(place: Place) -> None:
+    """Its limits hold for the node's own processes and its pods together."""
+    groups = cgroup_detect.detect()
+    groups.create(place.cgroup)
+    groups.limit(place.cgroup, limits_of(place))
+
+
+def remove_place(place: Place) -> None:
+    """What keeps a node's namespace alive; the cgroup and what is in it must have ended."""
+    if place.netns is not None:
+        netns.remove(place.netns)
+    with Netlink() as here:
+        for link in (place.uplink, place.slow_ends[0]):
+            here.delete_link(link)
+
+
+def underlay_mtu(place: Place) -> int:
+    """Of the link that has the node's address; the bridge is made where it is missing."""
+    if place.is_machine:
+        ensure_node_bridge(place.cluster)
+    with Netlink() as here:
+        link = here.link(place.cluster.node_bridge if place.is_machine else UPLINK)
+    return link.mtu if link else 1500

@@ -1,0 +1,45 @@
+"""Which ways lead to other nodes' pods, as values."""
+
+from kybern.api.core_v1 import Node, NodeAddress, NodeSpec, NodeStatus
+from kybern.api.meta_v1 import ObjectMeta
+from kybern.controllers.clusterdns import endpoints
+from kybern.network.peers import NETWORKED, Peer, node_addresses, peers
+from kybern.network.routes import Way, tunnel_mac, wanted_routes
+
+
+def node(name: str, address: str, *cidrs: str, networked: bool = True) -> Node:
+    return Node(
+        metadata=ObjectMeta(name=name, labels={NETWORKED: "true"} if networked else {}),
+        spec=NodeSpec(pod_cidr=cidrs[0] if cidrs else None, pod_cidrs=cidrs or None),
+        status=NodeStatus(addresses=(NodeAddress(type="InternalIP", address=address),)),
+    )
+
+
+A, B = node("a", "10.106.0.1", "10.244.0.0/24"), node("b", "10.106.0.2", "10.244.7.0/24")
+
+
+def test_a_tunnel_ends_at_the_first_address_of_its_nodes_pods() -> None:
+    assert wanted_routes(peers([A, B], "a"), tunnelled=True) == {Way("10.244.7.0/24", "10.244.7.0")}
+    assert tunnel_mac("10.244.7.0/24") == "0a:58:0a:f4:07:00"
+
+
+def test_without_tunnels_the_way_is_the_nodes_own_address() -> None:
+    assert wanted_routes(peers([A, B], "a"), tunnelled=False) == {Way("10.244.7.0/24", "10.106.0.2")}
+
+
+def test_a_node_without_pods_or_of_another_network_is_no_peer() -> None:
+    assert peers([A, node("c", "10.106.0.3"), node("d", "1.2.3.4", "10.244.9.0/24", networked=False)], "a") == []
+    assert node_addresses([A, B, node("d", "1.2.3.4", networked=False)]) == {"10.106.0.1", "10.106.0.2"}
+
+
+def test_a_node_with_one_address_carries_both_families_of_pods() -> None:
+    both = node("b", "10.106.0.2", "10.244.7.0/24", "fd00:10:244:7::/64")
+    assert peers([both], "a") == [
+        Peer("b", "10.106.0.2", "10.244.7.0/24"), Peer("b", "10.106.0.2", "fd00:10:244:7::/64"),
+    ]  # fmt: skip
+
+
+def test_every_node_of_the_network_answers_for_the_cluster_and_first_for_itself() -> None:
+    found = endpoints([B, A, node("d", "1.2.3.4", networked=False)])
+    assert [endpoint.addresses for endpoint in found] == [("10.106.0.1",), ("10.106.0.2",)]
+    assert [hint.name for e in found if e.hints for hint in e.hints.for_nodes or ()] == ["a", "b"]
