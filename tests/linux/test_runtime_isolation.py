@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from oci_images import archive, build, entry, oci_archive
 from runtime_fixtures import Pod, pod
 
 from kybern.runtime.cri import (
-    IdMapping,
     Mount,
     NamespaceMode,
     NamespaceOptions,
@@ -244,8 +244,25 @@ async def test_a_shared_pid_namespace_has_a_first_process_that_reaps(tmp_path: P
         await made.runtime.remove_pod_sandbox(made.sandbox)
 
 
-@pytest.mark.parametrize("mapping", [IdMapping(100_000, 65_536)])
-async def test_user_namespaces_are_refused_as_long_as_they_are_not_there(tmp_path: Path, mapping: IdMapping) -> None:
-    with pytest.raises(RuntimeFault, match="user namespaces"):
-        async with pod(tmp_path, namespaces=NamespaceOptions(user_namespace=mapping)):
-            pass
+async def test_an_image_is_a_volume_of_all_its_layers_and_of_one_directory(tmp_path: Path) -> None:
+    async with pod(tmp_path) as made:
+        layers = [archive([entry("a", b"below"), entry("d"), entry("d/x", b"1")]), archive([entry("a", b"above")])]
+        archived = tmp_path / "two.tar"
+        archived.write_bytes(oci_archive(build(layers), "two:1"))
+        (name,) = await made.runtime.images.load(archived)
+        image = await made.runtime.image_status(name)
+        assert image is not None
+        mounts = (
+            Mount(container_path="/whole", image=image.id, readonly=True),
+            Mount(container_path="/part", image=image.id, image_sub_path="d", readonly=True),
+        )
+        script = "cat /whole/a /whole/d/x /part/x; touch /whole/b 2>/dev/null || echo read-only"
+        assert await made.shell(script, mounts=mounts) == ["above11read-only"]
+        with pytest.raises(RuntimeFault, match="subpath"):
+            await made.run("true", mounts=(Mount(container_path="/up", image=image.id, image_sub_path="../.."),))
+
+
+async def test_the_machines_own_image_as_a_volume_hides_what_it_hides_as_a_root(web: Pod) -> None:
+    mounts = (Mount(container_path="/machine", image="kybern.local/host", readonly=True),)
+    script = "ls /machine/root; ls /machine/home; ls /machine/var/lib; cat /machine/etc/shadow; ls /machine/usr | grep -x bin"
+    assert await web.shell(f"({script}) 2>/dev/null", mounts=mounts) == ["bin"]

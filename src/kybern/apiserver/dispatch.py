@@ -137,6 +137,7 @@ class Dispatch:
             dry_run=False,
             options=request.params,
             warnings=request.warnings,
+            audit=request.audit,
         )
         with reserved(self.machine, admission) as outcome:
             await admit(self.machine, admission)
@@ -150,8 +151,7 @@ class Dispatch:
         if creator is None or request.attributes.verb != "create":
             raise MethodNotAllowed(part.NOT_ALLOWED)
         format_ = format_for(kind, http.headers.get("accept", ""), ())
-        agent = http.headers.get("user-agent", "")
-        writing = writing_of(request.params, request.user, agent, "CreateOptions", request.warnings)
+        writing = writing_of(request, "CreateOptions")
         sent: Any = object_in(await body_of(http), media_type(http), kind, writing)
         sent = resource.default(in_namespace(sent, request.attributes.namespace))
         return answer(encode(await creator(sent, request)), format_, 201)

@@ -29,7 +29,9 @@ class Machine:
 
     def use(self, plugins: Sequence[AdmissionPlugin]) -> None:
         self.plugins = plugins
-        self.admitting = [plugin for plugin in plugins if does(plugin, "admit")]
+        self.admitting = [
+            plugin for plugin in plugins if does(plugin, "admit") and not isinstance(plugin, ReservingPlugin)
+        ]
         self.validating = [plugin for plugin in plugins if does(plugin, "validate")]
         self.reserving = [plugin for plugin in plugins if isinstance(plugin, ReservingPlugin)]
 
@@ -77,7 +79,14 @@ class reserved:
 
 
 async def admit(machine: Machine, admission: Admission) -> None:
+    """Who sets something aside comes last and once; the others once more, where a webhook or policy asked for it."""
     for plugin in machine.admitting:
+        await plugin.admit(admission)
+    if admission.reinvocation.wanted:
+        admission.reinvocation.round = 1
+        for plugin in machine.admitting:
+            await plugin.admit(admission)
+    for plugin in machine.reserving:
         await plugin.admit(admission)
 
 

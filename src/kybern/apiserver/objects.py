@@ -109,4 +109,4 @@ class ClusterObjects:
 
 
 def writing() -> Writing:
-    return Writing(user=SELF, manager=MANAGER)
+    return Writing(user=SELF, manager=MANAGER, internal=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 from kybern.api.errors import About, BadRequest, invalid
 from kybern.api.invalid import FieldError, invalid_value, not_supported, too_long
-from kybern.apiserver.request import User
+from kybern.apiserver.request import ApiRequest, User
 
 MANAGER_BYTES_MAX = 128
 DEFAULT_MANAGER = "unknown"
@@ -29,7 +29,13 @@ class Writing:
     operation: str = "Update"
     """For managedFields: Update or Apply."""
     warnings: list[str] = field(default_factory=list)
+    audit: dict[str, str] = field(default_factory=dict)
+    """Annotations for the audit log."""
     options: Any = None
+    posted: Any = None
+    """What a POST to a part of the object said."""
+    internal: bool = False
+    """The API server's own."""
 
 
 def one(params: Params, name: str) -> str:
@@ -53,8 +59,9 @@ def whole_number(params: Params, name: str) -> int | None:
         raise BadRequest(f'strconv.ParseInt: parsing "{text}": invalid syntax') from None
 
 
-def writing_of(params: Params, user: User, user_agent: str, kind: str, warnings: list[str]) -> Writing:
+def writing_of(request: ApiRequest, kind: str) -> Writing:
     """`kind` names the options in errors: CreateOptions, UpdateOptions, PatchOptions."""
+    params = request.params
     manager = one(params, "fieldManager")
     validation = one(params, "fieldValidation") or "Warn"
     dry_run = params.get("dryRun", ())
@@ -69,12 +76,13 @@ def writing_of(params: Params, user: User, user_agent: str, kind: str, warnings:
     if wrong:
         raise invalid(About(kind=kind, group="meta.k8s.io"), wrong)
     return Writing(
-        user=user,
-        manager=manager or manager_of(user_agent),
+        user=request.user,
+        manager=manager or manager_of(request.http.headers.get("user-agent", "")),
         dry_run=bool(dry_run),
         validation=validation,
         force=flag(params, "force"),
-        warnings=warnings,
+        warnings=request.warnings,
+        audit=request.audit,
     )
 
 

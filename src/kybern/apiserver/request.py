@@ -90,6 +90,23 @@ class Authorizer(Protocol):
         """From memory, in microseconds."""
 
 
+@dataclass(slots=True)
+class Reinvocation:
+    """Mutating plugins are called once more when a webhook or policy has changed what they saw; never a third time."""
+
+    round: int = 0
+    wanted: bool = False
+    former: set[str] = field(default_factory=set)
+    """The hooks and policies that were called, and want to be again when somebody changes the object after them."""
+    required: set[str] = field(default_factory=set)
+    """Those of them after whom somebody did."""
+    left_by_hooks: Any = None
+
+    def require_former(self) -> None:
+        self.required |= self.former
+        self.former.clear()
+
+
 @dataclass(slots=True, kw_only=True)
 class Admission:
     """What an admission plugin sees. Mutating plugins replace `object`."""
@@ -107,7 +124,15 @@ class Admission:
     """Typed; None for CREATE."""
     dry_run: bool
     options: Any = None
+    """How the writer asked (`options.Writing`), `DeleteOptions`, or a connection's query parameters."""
     warnings: list[str] = field(default_factory=list)
+    audit: dict[str, str] = field(default_factory=dict)
+    """Annotations for the audit log."""
+    posted: Any = None
+    """What a POST to a part of an object said (a Binding); `object` is what becomes of the whole."""
+    internal: bool = False
+    """The API server's own, which no webhook or policy of a user may hold up."""
+    reinvocation: Reinvocation = field(default_factory=Reinvocation)
 
 
 class AdmissionPlugin(Protocol):

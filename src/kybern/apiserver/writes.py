@@ -128,8 +128,11 @@ def admission_for(
         object=obj,
         old=old,
         dry_run=writing.dry_run,
-        options=writing.options,
+        options=writing.options or writing,
         warnings=writing.warnings,
+        audit=writing.audit,
+        posted=writing.posted,
+        internal=writing.internal,
     )
 
 

@@ -119,6 +119,9 @@ class Checker:
 
     def select(self, node: Select) -> Type:
         name = qualified_name(node)
+        if name in self.variables and not any(name.split(".")[0] in scope for scope in self.scopes):
+            node.mode, node.key = "variable", name
+            return self.variables[name]
         if name in TYPE_NAMES and self.declared(name.split(".")[0]) is None:
             node.constant = TypeValue(name)
             return type_of(TYPE_NAMES[name])

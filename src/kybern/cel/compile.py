@@ -63,6 +63,8 @@ class Compiler:
     def select(self, node: Select) -> Part:
         if node.constant is not None:
             return constant(node.constant), 1
+        if node.mode == "variable":
+            return variable(node.key), 1
         operand, cost = self.compiled(node.operand)
         make = {"": selected, "optional": selected_optionally, "test": tested}[node.mode]
         return make(operand, node.key), cost + (node.mode != "test")

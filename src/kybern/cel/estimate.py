@@ -72,6 +72,8 @@ def of_ident(node: Ident, scope: Mapping[str, Estimate]) -> Estimate:
 def of_select(node: Select, scope: Mapping[str, Estimate]) -> Estimate:
     if node.constant is not None:
         return Estimate(exactly(1), exactly(1))
+    if node.mode == "variable":
+        return by_type(node.type, exactly(1))
     operand = estimated(node.operand, scope)
     cost = operand.cost if node.mode == "test" else operand.cost.plus(exactly(1))
     return by_type(node.type, cost)

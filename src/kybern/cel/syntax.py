@@ -35,7 +35,7 @@ class Ident(Node):
 
 
 class Select(Node):
-    """`operand.field`; optional: `operand.?field`; test: `has(operand.field)`."""
+    """`operand.field`; optional: `operand.?field`; test: `has(operand.field)`; variable: one whose name has a dot."""
 
     __slots__ = ("constant", "field", "key", "mode", "operand")
 

@@ -13,7 +13,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "status": ("kybern.cmd.status", "say what runs and whether it is well"),
     "reset": ("kybern.cmd.reset", "stop it and delete its data"),
     "node": ("kybern.cmd.nodes", "the nodes of this machine: add, remove, cut off, slow, kill, heal"),
-    "image": ("kybern.cmd.image", "load, pull, list and remove the node's images"),
+    "image": ("kybern.cmd.image", "build, pull, push, load, save, list and remove images"),
     "rotate": ("kybern.cmd.rotate", "replace a cluster's keys: what encrypts Secrets, what signs tokens"),
     "kubectl": ("kybern.cli.kubectl.main", "a small kubectl, for machines that have none"),
     "bench": ("kybern.cli.bench", "measure an API server and print the figures beside upstream's"),

@@ -27,8 +27,9 @@ from kybern.kubelet.server import KubeletServer
 from kybern.linux import cgroup_detect
 from kybern.linux.real import RealMounts
 from kybern.network.peers import NETWORKED
+from kybern.runtime.build.builder import Builder
 from kybern.runtime.cri import Runtime
-from kybern.runtime.images.service import ImageService
+from kybern.runtime.image_service import ImageService
 from kybern.runtime.images.store import ImageStore
 from kybern.runtime.native import NativeRuntime
 from kybern.runtime.simulated import Simulated
@@ -85,7 +86,10 @@ async def kubelet(
         simulated=network is None,
     )
     listener = await serve(KubeletServer(agent), sock=sock, ssl=tls(place))
-    image_listener = await serve(ImageService(images), unix_path=str(place.images_socket))
+    builder = None
+    if isinstance(runtime, NativeRuntime):
+        builder = Builder(runtime, place.runtime / "build", f"{place.cgroup}/build", clock)
+    image_listener = await serve(ImageService(images, builder), unix_path=str(place.images_socket))
     try:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(agent.run())

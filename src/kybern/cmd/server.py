@@ -20,6 +20,7 @@ from kybern.apiserver.auth.setup import auth
 from kybern.apiserver.bootstrap.cluster import bootstrap
 from kybern.apiserver.bootstrap.fixed_services import FixedService, dns_service, kubernetes_service
 from kybern.apiserver.bootstrap.rbac import node_rules
+from kybern.apiserver.callouts.callouts import Callouts
 from kybern.apiserver.connections.table import connections
 from kybern.apiserver.customresources.serving import CustomResources
 from kybern.apiserver.documents import Documents
@@ -66,8 +67,9 @@ async def run(cluster: Cluster) -> None:
     machine = await open_machine(store, RESOURCES, clock, ids)
     objects = ClusterObjects(machine)
     access = auth(objects=objects, keys=signing_keys(cluster), clock=clock, ids=ids, node_rules=node_rules())
+    callouts = Callouts(objects, ids.rng, pods_reachable=not cluster.simulated)
     plugins = admission_plugins(
-        Inputs(objects=objects, authorizer=access.authorizer, rbac=access.rbac, clock=clock, ids=ids)
+        Inputs(objects=objects, authorizer=access.authorizer, rbac=access.rbac, clock=clock, ids=ids, callouts=callouts)
     )
     documents = Documents(machine.resources, lambda: f"{cluster.bind_address}:{cluster.port}")
     allocation = ServiceAllocation(objects, cluster.service_cidr, ids.rng)
@@ -97,6 +99,7 @@ async def run(cluster: Cluster) -> None:
             task.cancel()
     for listener in listeners:
         await listener.close()
+    callouts.close()
     await store.close()
     sinks.close()
 

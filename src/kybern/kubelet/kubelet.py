@@ -23,13 +23,14 @@ from kybern.client.events import Recorder
 from kybern.kubelet.admission import refuse
 from kybern.kubelet.allocation import resize_order
 from kybern.kubelet.config import KubeletConfig
+from kybern.kubelet.enforceable import refuse_unenforceable
 from kybern.kubelet.eviction.watch import Eviction
 from kybern.kubelet.files import read_text
 from kybern.kubelet.image_collection import ImageCollection
 from kybern.kubelet.images import Images
 from kybern.kubelet.lifecycle import Stage
 from kybern.kubelet.log_rotation import rotate_logs
-from kybern.kubelet.machine import observe_machine
+from kybern.kubelet.machine import apparmor_enabled, observe_machine
 from kybern.kubelet.manifests import is_mirror
 from kybern.kubelet.names import parse_resolv_conf
 from kybern.kubelet.node import NodeReporter
@@ -87,6 +88,7 @@ class Kubelet:
                 dns=parse_resolv_conf(read_text(config.resolv_conf)),
                 hosts=read_text(config.hosts_file),
                 on_disk=not simulated,
+                apparmor=apparmor_enabled(),
             ),
             disk=DiskUsage(),
             others=self.others,
@@ -186,7 +188,9 @@ class Kubelet:
         node = self.node.node
         if known.sandboxes or pod.status.start_time or pod.metadata.deletion_timestamp or node is None:
             return None
-        verdict = refuse(pod, node, self.active_pods(), self.parts.node.pressures)
+        verdict = refuse_unenforceable(pod, self.config.unsafe_sysctls, self.parts.node.apparmor) or refuse(
+            pod, node, self.active_pods(), self.parts.node.pressures
+        )
         if verdict is not None:
             self.parts.recorder.event(pod, "Warning", verdict.reason, verdict.message)
         return verdict

@@ -50,6 +50,10 @@ def _os_name(release: str) -> str:
     return "Linux"
 
 
+def apparmor_enabled() -> bool:
+    return read_text("/sys/module/apparmor/parameters/enabled").startswith("Y")
+
+
 def memory_bytes() -> int:
     return _meminfo("MemTotal")
 

@@ -4,6 +4,7 @@ from kybern.api.core_v1 import Pod
 from kybern.runtime.cri import DNSConfig
 
 HOSTNAME_LENGTH_MAX = 63
+FQDN_LENGTH_MAX = 64  # the kernel's, of a host name
 SEARCHES_MAX = 32
 NAMESERVERS_MAX = 3
 HOSTS_HEADER = "# Kubernetes-managed hosts file."
@@ -28,9 +29,17 @@ def hostname_and_domain(pod: Pod, cluster_domain: str) -> tuple[str, str]:
 
 
 def hostname(pod: Pod, cluster_domain: str) -> str:
-    """What `hostname` prints in the pod."""
+    """What `hostname` prints in the pod. ValueError where the kernel would not take it."""
     short, domain = hostname_and_domain(pod, cluster_domain)
-    return f"{short}.{domain}" if domain and pod.spec.set_hostname_as_fqdn else short
+    if not domain or not pod.spec.set_hostname_as_fqdn:
+        return short
+    whole = f"{short}.{domain}"
+    if len(whole) > FQDN_LENGTH_MAX:
+        raise ValueError(
+            "failed to construct FQDN from pod hostname and cluster domain, "
+            f"FQDN {whole} is too long ({FQDN_LENGTH_MAX} characters is the max, {len(whole)} characters requested)"
+        )
+    return whole
 
 
 def hosts_file(pod: Pod, pod_ips: tuple[str, ...], cluster_domain: str, host_file: str = "") -> str:

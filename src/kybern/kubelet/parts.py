@@ -92,6 +92,8 @@ class NodeFacts:
     """The conditions of the node that say what it runs short of."""
     news: asyncio.Event = field(default_factory=asyncio.Event)
     """Something of this is to be reported at once."""
+    apparmor: bool = False
+    """The kernel can enforce its profiles."""
     on_disk: bool = True
     """False for a simulated node, whose pods have no files."""
 

@@ -1,19 +1,26 @@
 """The configuration of a pod's sandbox: a function of the pod and of how the node is set up."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from kybern.api.core_v1 import Pod
 from kybern.kubelet.config import KubeletConfig
+from kybern.kubelet.enforceable import dotted
 from kybern.kubelet.names import dns_config, hostname
 from kybern.kubelet.observed import GRACE_PERIOD, POD_NAME, POD_NAMESPACE, POD_UID
 from kybern.kubelet.resources import pod_cgroup
 from kybern.kubelet.security import namespaces
-from kybern.runtime.cri import DNSConfig, PodSandboxConfig, PortMapping, SandboxMetadata
+from kybern.runtime.cri import DNSConfig, IdMapping, PodSandboxConfig, PortMapping, SandboxMetadata
 from kybern.volumes.paths import single
 
 
 def sandbox_config(
-    pod: Pod, attempt: int, config: KubeletConfig, host_dns: DNSConfig, handler: str = ""
+    pod: Pod,
+    attempt: int,
+    config: KubeletConfig,
+    host_dns: DNSConfig,
+    handler: str = "",
+    ids: IdMapping | None = None,
 ) -> PodSandboxConfig:
     meta = pod.metadata
     containers = (*pod.spec.containers, *(pod.spec.init_containers or ()))
@@ -28,7 +35,7 @@ def sandbox_config(
         labels={**(meta.labels or {}), **pod_labels(pod)},
         annotations={**(meta.annotations or {}), GRACE_PERIOD: str(grace_of(pod))},
         cgroup_parent=pod_cgroup(pod, config.cgroup_root),
-        namespaces=namespaces(pod),
+        namespaces=replace(namespaces(pod), user_namespace=ids),
         sysctls=_sysctls(pod),
         privileged=any(c.security_context is not None and bool(c.security_context.privileged) for c in containers),
         runtime_handler=handler,
@@ -68,4 +75,4 @@ def _port_mappings(pod: Pod) -> tuple[PortMapping, ...]:
 
 def _sysctls(pod: Pod) -> Mapping[str, str]:
     context = pod.spec.security_context
-    return {sysctl.name: sysctl.value for sysctl in (context.sysctls if context else None) or ()}
+    return {dotted(sysctl.name): sysctl.value for sysctl in (context.sysctls if context else None) or ()}

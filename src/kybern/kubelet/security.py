@@ -3,7 +3,15 @@
 `RuntimeDefault` is the seccomp profile of everything that does not ask for another and is not privileged.
 """
 
-from kybern.api.core_v1 import Container, EphemeralContainer, Pod, PodSecurityContext, SeccompProfile, SecurityContext
+from kybern.api.core_v1 import (
+    AppArmorProfile,
+    Container,
+    EphemeralContainer,
+    Pod,
+    PodSecurityContext,
+    SeccompProfile,
+    SecurityContext,
+)
 from kybern.kubelet.env import ConfigFault
 from kybern.runtime import cri
 
@@ -30,6 +38,7 @@ def security_context(
         readonly_rootfs=bool(own.read_only_root_filesystem),
         no_new_privs=own.allow_privilege_escalation is False,
         seccomp=_seccomp(own.seccomp_profile or shared.seccomp_profile, privileged, seccomp_root),
+        apparmor=_apparmor(own.app_armor_profile or shared.app_armor_profile, privileged),
         masked_paths=() if unmasked else None,
         readonly_paths=() if unmasked else None,
         namespaces=namespaces(pod, target_id),
@@ -67,13 +76,24 @@ def _groups(shared: PodSecurityContext) -> tuple[int, ...]:
     return tuple(dict.fromkeys((*(shared.supplemental_groups or ()), *fs_group)))
 
 
+def _apparmor(profile: AppArmorProfile | None, privileged: bool) -> cri.SecurityProfile:
+    """What the node cannot enforce it has refused before."""
+    if profile is None or profile.type != "Localhost" or privileged:
+        return cri.SecurityProfile("Unconfined")
+    return cri.SecurityProfile("Localhost", profile.localhost_profile or "")
+
+
 def _seccomp(profile: SeccompProfile | None, privileged: bool, root: str) -> cri.SecurityProfile:
     if privileged:
         return cri.SecurityProfile("Unconfined")
     if profile is None:
         return cri.SecurityProfile("RuntimeDefault")
-    reference = f"{root}/{profile.localhost_profile}" if profile.type == "Localhost" else ""
-    return cri.SecurityProfile(profile.type, reference)
+    if profile.type != "Localhost":
+        return cri.SecurityProfile(profile.type)
+    name = profile.localhost_profile or ""
+    if not name or name.startswith("/") or ".." in name.split("/"):
+        raise ConfigFault(f"seccomp profile {name!r} is not a path below {root}")
+    return cri.SecurityProfile("Localhost", f"{root}/{name}")
 
 
 def namespaces(pod: Pod, target_id: str = "") -> cri.NamespaceOptions:

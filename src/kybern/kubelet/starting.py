@@ -40,6 +40,7 @@ from kybern.kubelet.plan import Waiting
 from kybern.kubelet.resources import pod_cgroup, pod_resources
 from kybern.kubelet.sandbox_config import sandbox_config
 from kybern.kubelet.service_env import service_variables
+from kybern.kubelet.user_namespaces import NoIds, UserNamespaces
 from kybern.runtime import cri
 from kybern.runtime.cri import AuthConfig, ContainerState, Image, RuntimeFault
 from kybern.volumes.paths import CONTENT, source_of
@@ -64,17 +65,19 @@ class SandboxFailed(Exception):
 class Starting:
     def __init__(self, parts: Parts) -> None:
         self.parts = parts
+        self.user_namespaces = UserNamespaces(parts.config.pods_directory, parts.config.pods_max)
 
     async def create_sandbox(self, pod: Pod, attempt: int) -> str:
         parts, config = self.parts, self.parts.config
         try:
             handler = await self._runtime_handler(pod)
-            wanted = sandbox_config(pod, attempt, config, parts.node.dns, handler)
+            ids = self.user_namespaces.of(pod)
+            wanted = sandbox_config(pod, attempt, config, parts.node.dns, handler, ids)
             if parts.node.on_disk:
                 make_log_directory(wanted.log_directory)
             parts.cgroups.ensure(pod_cgroup(pod, config.cgroup_root), pod_resources(pod, config.pids_max))
             made = await parts.runtime.run_pod_sandbox(wanted)
-        except (RuntimeFault, ApiError, OSError, ValueError) as error:
+        except (RuntimeFault, ApiError, OSError, ValueError, NoIds) as error:
             raise SandboxFailed(f"Failed to create pod sandbox: {error}") from error
         await parts.pleg.note_sandboxes()
         return made
@@ -174,7 +177,10 @@ class Starting:
             volume = found.get(mount.name, Volume())
             if volume.image is not None:
                 image = await self._volume_image(pod, volume.name, volume.image)
-                mounts.append(cri.Mount(container_path=mount.mount_path, image=image.id, readonly=True))
+                path = sub_path_of(mount, variables)
+                mounts.append(
+                    cri.Mount(container_path=mount.mount_path, image=image.id, image_sub_path=path, readonly=True)
+                )
             else:
                 host_path = self._host_path(pod, container, index, mount, variables)
                 mounts.append(volume_mount(mount, host_path, must_be_readonly=source_of(volume) in CONTENT))

@@ -54,6 +54,13 @@ def set_effective(names: Iterable[str]) -> None:
     call("capset", _Header(_VERSION_3, 0), _Sets(low, low, 0, high, high, 0), about="capset")
 
 
+def use_all() -> None:
+    """Everything that is permitted becomes effective again."""
+    held = _permitted()
+    low, high = held & 0xFFFFFFFF, held >> 32
+    call("capset", _Header(_VERSION_3, 0), _Sets(low, low, 0, high, high, 0), about="capset")
+
+
 def _permitted() -> int:
     sets = _Sets()
     call("capget", _Header(_VERSION_3, 0), sets)

@@ -12,6 +12,8 @@ class Mounts(Protocol):
 
     def tmpfs(self, path: str, size_bytes: int = 0, mode: int = 0o755) -> None: ...
 
+    def hugetlbfs(self, path: str, page_bytes: int) -> None: ...
+
     def unmount(self, path: str) -> None:
         """Nothing when nothing is mounted there."""
 

@@ -17,6 +17,7 @@ RDONLY, NOSUID, NODEV, NOEXEC = 0x1, 0x2, 0x4, 0x8
 PRIVATE, SLAVE, SHARED = 1 << 18, 1 << 19, 1 << 20
 
 _OPEN_TREE_CLONE = 1
+_IDMAP = 0x0010_0000
 _MOVE_MOUNT_EMPTY_PATHS = 0x04 | 0x40
 _FSCONFIG_SET_FLAG, _FSCONFIG_SET_STRING, _FSCONFIG_CREATE = 0, 1, 6
 _MNT_DETACH, _UMOUNT_NOFOLLOW = 2, 8
@@ -62,9 +63,19 @@ def filesystem(fstype: str, options: Iterable[tuple[str, str | None]] = (), *, a
         os.close(context)
 
 
-def change(mount: int, *, add: int = 0, clear: int = 0, propagation: int = 0, recursive: bool = False) -> None:
-    """The attributes of an open mount."""
-    attributes = _MountAttributes(add, clear, propagation, 0)
+def change(
+    mount: int,
+    *,
+    add: int = 0,
+    clear: int = 0,
+    propagation: int = 0,
+    recursive: bool = False,
+    user_namespace: int = -1,
+) -> None:
+    """The attributes of an open mount. With an open user namespace, files show with that namespace's ids: what belongs
+    to user 0 on the disk belongs to the namespace's user 0."""
+    idmap = _IDMAP if user_namespace >= 0 else 0
+    attributes = _MountAttributes(add | idmap, clear, propagation, max(user_namespace, 0))
     flags = AT_EMPTY_PATH | (AT_RECURSIVE if recursive else 0)
     call("mount_setattr", mount, "", flags, attributes, ctypes.sizeof(attributes), about="mount attributes")
 
@@ -120,6 +131,10 @@ def tmpfs(target: str, size_bytes: int = 0, mode: int = 0o755) -> None:
     """A file system in memory; at most half of the machine's memory where `size_bytes` is 0 (the kernel's rule)."""
     options = [("mode", f"{mode:o}")] + ([("size", str(size_bytes))] if size_bytes else [])
     attach_at(filesystem("tmpfs", options, attributes=NOSUID | NODEV), target)
+
+
+def hugetlbfs(target: str, page_bytes: int) -> None:
+    attach_at(filesystem("hugetlbfs", [("pagesize", str(page_bytes))], attributes=NOSUID | NODEV), target)
 
 
 def unmount(target: str) -> None:

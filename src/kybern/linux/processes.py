@@ -10,6 +10,7 @@ import struct
 import sys
 from collections.abc import Collection, Mapping
 
+from kybern.linux import capabilities
 from kybern.linux.namespaces import NEWPID, setns, unshare
 from kybern.linux.syscalls import call
 
@@ -95,6 +96,13 @@ def wait_for_end(pidfd: int, seconds: float) -> bool:
     poll = select.poll()
     poll.register(pidfd, select.POLLIN)
     return bool(poll.poll(seconds * 1000))
+
+
+def own_files_as(user: int, group: int) -> None:
+    """What this process makes from now on belongs to them; what it may do stays as it is."""
+    call("setfsgid", group, about="setfsgid")
+    call("setfsuid", user, about="setfsuid")
+    capabilities.use_all()  # the kernel takes those for files from who stops being root to files
 
 
 def start_ticks(pid: int) -> int:

@@ -13,6 +13,9 @@ class RealMounts:
     def tmpfs(self, path: str, size_bytes: int = 0, mode: int = 0o755) -> None:
         mounts.tmpfs(path, size_bytes, mode)
 
+    def hugetlbfs(self, path: str, page_bytes: int) -> None:
+        mounts.hugetlbfs(path, page_bytes)
+
     def unmount(self, path: str) -> None:
         mounts.unmount(path)
 

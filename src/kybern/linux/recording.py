@@ -17,6 +17,9 @@ class RecordingMounts:
     def tmpfs(self, path: str, size_bytes: int = 0, mode: int = 0o755) -> None:
         self.calls.append(("tmpfs", path, str(size_bytes), f"{mode:o}"))
 
+    def hugetlbfs(self, path: str, page_bytes: int) -> None:
+        self.calls.append(("hugetlbfs", path, str(page_bytes)))
+
     def unmount(self, path: str) -> None:
         self.calls.append(("unmount", path))
 

@@ -26,6 +26,8 @@ COMMON = {
     "mount_setattr": 442,
 }
 X86_64 = {
+    "setfsuid": 122,
+    "setfsgid": 123,
     "capget": 125,
     "capset": 126,
     "pivot_root": 155,
@@ -48,6 +50,8 @@ AARCH64 = {
     "capset": 91,
     "unshare": 97,
     "sethostname": 161,
+    "setfsuid": 151,
+    "setfsgid": 152,
     "prctl": 167,
     "keyctl": 219,
     "setns": 268,

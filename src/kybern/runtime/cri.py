@@ -118,6 +118,8 @@ class Mount:
     propagation: Propagation = Propagation.PRIVATE
     image: str = ""
     """The id of an image to mount instead of `host_path`."""
+    image_sub_path: str = ""
+    """The directory of that image to mount; empty for all of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

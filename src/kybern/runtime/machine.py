@@ -29,8 +29,16 @@ def signal_number(name: str) -> int:
 
 def refuse_apparmor(config: ContainerConfig) -> None:
     """A profile that cannot be enforced must not be left out."""
-    if config.security.apparmor.type == "Localhost" and not config.security.privileged:
+    wanted = config.security.apparmor.type == "Localhost" and not config.security.privileged
+    if wanted and not apparmor_enabled():
         raise RuntimeFault("CreateContainerError", "Cannot enforce AppArmor: AppArmor is not enabled on the host")
+
+
+def apparmor_enabled() -> bool:
+    try:
+        return Path("/sys/module/apparmor/parameters/enabled").read_text().startswith("Y")
+    except OSError:
+        return False
 
 
 def host_devices(config: ContainerConfig) -> tuple[dict[str, Any], ...]:

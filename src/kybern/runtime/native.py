@@ -30,6 +30,7 @@ from kybern.runtime.cri import (
     ContainerStatus,
     ExecIO,
     ExecResult,
+    IdMapping,
     Image,
     LinuxResources,
     NamespaceMode,
@@ -70,6 +71,7 @@ class NativeRuntime:
         self.images, self.clock, self.ids = images, clock or SystemClock(), ids or Ids()
         self.sandboxes = Sandboxes(data_dir, run_dir, network or NoNetwork())
         self.records = ContainerRecords(data_dir)
+        self.sandboxes.pin_owned = self._pin_owned
         images.in_use = lambda: {record.image_id for record in self.records.by_id.values()}
         self.warden = WardenClient(
             warden_socket(run_dir),
@@ -82,6 +84,8 @@ class NativeRuntime:
         self.placement = Placement(self.sandboxes, self.records, images, frozenset(capabilities.bounding()))
         self.disk = DiskUsage()
         self.changed: dict[str, asyncio.Event] = {}
+        self.private: set[str] = set()
+        """Sandboxes that are this process' own business; nobody is told of them. After a restart they are orphans."""
         self.listeners: list[asyncio.Queue[str]] = []
         self.task: asyncio.Task[None] | None = None
 
@@ -137,10 +141,16 @@ class NativeRuntime:
         self._tell(identifier)
 
     def _tell(self, identifier: str) -> None:
+        if identifier in self.private or self._sandbox_of(identifier) in self.private:
+            return
         for queue in self.listeners:
             if queue.full():
                 queue.get_nowait()
             queue.put_nowait(identifier)
+
+    def _sandbox_of(self, container_id: str) -> str:
+        record = self.records.by_id.get(container_id)
+        return record.sandbox_id if record is not None else ""
 
     async def events(self) -> AsyncIterator[str]:
         queue: asyncio.Queue[str] = asyncio.Queue(EVENTS_MAX)
@@ -153,12 +163,12 @@ class NativeRuntime:
 
     # Sandboxes
 
-    async def run_pod_sandbox(self, config: PodSandboxConfig) -> str:
-        if config.namespaces.user_namespace is not None:
-            raise RuntimeFault("CreatePodSandboxError", "user namespaces are not supported by this runtime")
+    async def run_pod_sandbox(self, config: PodSandboxConfig, *, private: bool = False) -> str:
         if config.runtime_handler:
             raise RuntimeFault("CreatePodSandboxError", f'no runtime for "{config.runtime_handler}" is configured')
         identifier = self._new_id()
+        if private:
+            self.private.add(identifier)
         record = SandboxRecord(id=identifier, config=config, created_at=self.clock.wall())
         if config.namespaces.pid == NamespaceMode.POD:
             answer, _ = await self._call("CreatePodSandboxError", "hold")
@@ -166,6 +176,12 @@ class NativeRuntime:
         await self.sandboxes.create(record)
         self._tell(identifier)
         return identifier
+
+    async def _pin_owned(self, paths: Mapping[str, str], mapping: IdMapping) -> None:
+        """By the warden, since only a process of one thread may enter a new user namespace."""
+        await self._call(
+            "CreatePodSandboxError", "pin", paths=dict(paths), host_id=mapping.host_id, length=mapping.length
+        )
 
     async def stop_pod_sandbox(self, sandbox_id: str) -> None:
         record = self.sandboxes.by_id.get(sandbox_id)
@@ -183,9 +199,10 @@ class NativeRuntime:
             await self.remove_container(record.id)
         await self.sandboxes.remove(sandbox_id)
         self._tell(sandbox_id)
+        self.private.discard(sandbox_id)
 
     async def list_pod_sandboxes(self) -> Sequence[SandboxStatus]:
-        return self.sandboxes.statuses()
+        return [status for status in self.sandboxes.statuses() if status.id not in self.private]
 
     # Containers
 
@@ -278,7 +295,8 @@ class NativeRuntime:
         self._tell(container_id)
 
     async def list_containers(self) -> Sequence[ContainerStatus]:
-        return [self.records.status(identifier) for identifier in self.records.by_id]
+        told = [record.id for record in self.records.by_id.values() if record.sandbox_id not in self.private]
+        return [self.records.status(identifier) for identifier in told]
 
     async def container_status(self, container_id: str) -> ContainerStatus:
         return self.records.status(container_id)

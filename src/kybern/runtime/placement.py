@@ -35,7 +35,8 @@ class Placement:
             capabilities=self.available,
             host_devices=host_devices(config),
             volume_mounts=tuple(self._volumes(identifier, image)) if config.security.readonly_rootfs else (),
-            image_mounts={mount.image: self._image_directory(mount.image) for mount in config.mounts if mount.image},
+            image_mounts={mount.image: self._image_layers(mount.image) for mount in config.mounts if mount.image},
+            user_path=self.sandboxes.path(sandbox, "user"),
             seccomp=localhost_profile(config),
         )
 
@@ -61,8 +62,8 @@ class Placement:
             found.append((str(directory), path))
         return found
 
-    def _image_directory(self, identifier: str) -> str:
+    def _image_layers(self, identifier: str) -> oci.ImageLayers:
         image = self.images.get(identifier)
-        if image is None or len(image.layers) != 1:
+        if image is None or not image.layers:
             raise RuntimeFault("CreateContainerError", f"image {identifier!r} cannot be mounted as a volume")
-        return image.layers[0]
+        return oci.ImageLayers(image.layers, image.hidden)

@@ -9,7 +9,7 @@ import asyncio
 import os
 import shutil
 import socket
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from kybern.linux.netlink import Netlink
 from kybern.runtime import disk
 from kybern.runtime.cri import (
     DNSConfig,
+    IdMapping,
     NamespaceMode,
     PodNetwork,
     PodSandboxConfig,
@@ -28,6 +29,8 @@ from kybern.runtime.cri import (
 
 SHM_BYTES = 64 << 20
 SHM_MODE = 0o1777
+DOTS_FOR_SLASHES = str.maketrans("./", "/.")
+"""In `net.ipv4.conf.eth0/100.forwarding` the slash stands for a dot in a name."""
 SYSCTL_ROOT = Path("/proc/sys")
 
 
@@ -41,6 +44,16 @@ class SandboxRecord:
     holder_pid: int = 0
     """The first process of a shared PID namespace."""
     holder_ticks: int = 0
+
+
+SHARED = {"network": namespaces.NEWNET, "ipc": namespaces.NEWIPC, "uts": namespaces.NEWUTS}
+"""By the containers of a sandbox."""
+OWNED = ("user", *SHARED)
+PinOwned = Callable[[Mapping[str, str], IdMapping], Awaitable[None]]
+
+
+async def no_user_namespaces(paths: Mapping[str, str], mapping: IdMapping) -> None:
+    raise RuntimeFault("CreatePodSandboxError", "user namespaces are not supported by this runtime")
 
 
 class NoNetwork:
@@ -60,6 +73,7 @@ class Sandboxes:
     def __init__(self, data_dir: Path, run_dir: Path, network: PodNetwork) -> None:
         self.data_dir, self.run_dir, self.network = data_dir / "sandboxes", run_dir / "sandboxes", network
         self.by_id: dict[str, SandboxRecord] = {}
+        self.pin_owned: PinOwned = no_user_namespaces
 
     def load(self) -> None:
         for identifier in disk.names(self.data_dir):
@@ -69,7 +83,7 @@ class Sandboxes:
                 self.by_id[identifier] = record if self._intact(record) else replace(record, ready=False)
 
     def _intact(self, record: SandboxRecord) -> bool:
-        pins = [path for kind in ("network", "ipc", "uts") if (path := self.path(record, kind))]
+        pins = [path for kind in OWNED if (path := self.path(record, kind))]
         return record.ready and os.path.exists(self.resolv_conf_path(record)) and all(map(netns.exists, pins))
 
     def get(self, identifier: str) -> SandboxRecord:
@@ -85,9 +99,12 @@ class Sandboxes:
     async def create(self, record: SandboxRecord) -> SandboxRecord:
         self.save(record)
         try:
+            mapping = record.config.namespaces.user_namespace
+            if mapping is not None:
+                await self.pin_owned({kind: self.path(record, kind) for kind in OWNED}, mapping)
             await asyncio.to_thread(self._make, record)
-            path = self.path(record, "network")
-            ips = await self.network.attach(record.id, path, record.config) if path else ()
+            wanted = record.config.namespaces.network == NamespaceMode.POD
+            ips = await self.network.attach(record.id, self.path(record, "network"), record.config) if wanted else ()
         except OSError as error:
             await self.stop(record.id)
             raise RuntimeFault("CreatePodSandboxError", f"failed to create pod sandbox: {error}") from error
@@ -101,9 +118,10 @@ class Sandboxes:
     def _make(self, record: SandboxRecord) -> None:
         directory = self.run_dir / record.id
         directory.mkdir(mode=0o711, parents=True, exist_ok=True)
-        kinds = {"network": namespaces.NEWNET, "ipc": namespaces.NEWIPC, "uts": namespaces.NEWUTS}
-        wanted = {number: self.path(record, kind) for kind, number in kinds.items() if self.path(record, kind)}
-        if wanted:
+        wanted = {number: self.path(record, kind) for kind, number in SHARED.items() if self.path(record, kind)}
+        if self.path(record, "user"):
+            namespaces.inside(wanted, lambda: prepare(record.config))
+        elif wanted:
             namespaces.pin(wanted, lambda: prepare(record.config))
         if self.path(record, "ipc"):
             shm = directory / "shm"
@@ -114,6 +132,8 @@ class Sandboxes:
     def path(self, record: SandboxRecord, kind: str) -> str:
         """Of a pinned namespace; empty where the host's is used."""
         options = record.config.namespaces
+        if kind == "user" and options.user_namespace is None:
+            return ""
         mode = options.ipc if kind == "ipc" else options.network
         return "" if mode == NamespaceMode.NODE else str(self.run_dir / record.id / kind)
 
@@ -177,7 +197,8 @@ def prepare(config: PodSandboxConfig) -> None:
 
 def write_sysctl(name: str, value: str) -> None:
     """Only what belongs to a namespace, by a name that cannot leave /proc/sys."""
-    path = name if "/" in name else name.replace(".", "/")
+    dots_first = next((mark for mark in name if mark in "./"), "/") == "."
+    path = name.translate(DOTS_FOR_SLASHES) if dots_first else name
     parts = path.split("/")
     namespaced = parts[0] == "net" or path.startswith(("kernel/shm", "kernel/msg", "kernel/sem", "fs/mqueue"))
     if not namespaced or any(part in ("", ".", "..") for part in parts):

@@ -5,7 +5,7 @@ and the policy for supplemental groups.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from kybern.linux.seccomp_default import default_profile
@@ -30,6 +30,7 @@ MASKED_PATHS = (
     "/sys/devices/virtual/powercap",
 )  # fmt: skip
 READONLY_PATHS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
+TERMINAL_GROUP = 5
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 NODES = (("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0))
@@ -58,6 +59,14 @@ class ImageDefaults:
     volumes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class ImageLayers:
+    """An image that is mounted as a volume: the topmost layer first, and what of them is not shown."""
+
+    layers: tuple[str, ...]
+    hidden: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
     """What the container finds: its sandbox's namespaces and files, and the machine's limits."""
@@ -77,7 +86,10 @@ class Surroundings:
     """Every device of the machine, for privileged containers."""
     volume_mounts: tuple[tuple[str, str], ...] = ()
     """(host path, container path) of the image's anonymous volumes."""
-    image_mounts: Mapping[str, str] = None  # type: ignore[assignment]
+    image_mounts: Mapping[str, ImageLayers] = field(default_factory=dict)
+    """By image id."""
+    user_path: str = ""
+    """Of the user namespace; empty for the host's."""
     seccomp: Mapping[str, Any] | None = None
     """The decoded Localhost profile."""
 
@@ -130,10 +142,12 @@ def container_spec(config: ContainerConfig, image: ImageDefaults, around: Surrou
             "capabilities": {kind: [f"CAP_{name}" for name in held] for kind in ("bounding", "effective", "permitted")},
             "noNewPrivileges": security.no_new_privs and not security.privileged,
             "oomScoreAdj": config.resources.oom_score_adj,
+            "apparmorProfile": "" if security.privileged else security.apparmor.localhost_ref,
         },
         "mounts": standard_mounts(config, around) + asked_mounts(config.mounts, around),
         "linux": {
             "namespaces": namespaces(config, around),
+            **id_mappings(around),
             "cgroupsPath": around.cgroup,
             "resources": {"devices": device_rules(config, around)},
             "devices": devices(config, around),
@@ -174,7 +188,12 @@ def namespaces(config: ContainerConfig, around: Surroundings) -> list[dict[str, 
     found = [{"type": "mount"}]
     if not config.security.privileged:
         found.append({"type": "cgroup"})
-    for kind, path in (("network", around.network_path), ("ipc", around.ipc_path), ("uts", around.uts_path)):
+    for kind, path in (
+        ("user", around.user_path),
+        ("network", around.network_path),
+        ("ipc", around.ipc_path),
+        ("uts", around.uts_path),
+    ):
         if path:
             found.append({"type": kind, "path": path})
     if around.pid_path:
@@ -184,11 +203,26 @@ def namespaces(config: ContainerConfig, around: Surroundings) -> list[dict[str, 
     return found
 
 
+def id_mappings(around: Surroundings) -> dict[str, Any]:
+    mapping = around.sandbox.namespaces.user_namespace
+    if mapping is None:
+        return {}
+    ids = [{"containerID": 0, "hostID": mapping.host_id, "size": mapping.length}]
+    return {"uidMappings": ids, "gidMappings": ids}
+
+
 def standard_mounts(config: ContainerConfig, around: Surroundings) -> list[dict[str, Any]]:
     taken = {mount.container_path for mount in config.mounts}
     access = "rw" if config.security.privileged else "ro"
     safe = ["nosuid", "noexec", "nodev"]
-    terminals = ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]
+    terminals = [
+        "nosuid",
+        "noexec",
+        "newinstance",
+        "ptmxmode=0666",
+        "mode=0620",
+        f"gid={TERMINAL_GROUP + host_id(around)}",
+    ]
     found = [
         _mount("/proc", "proc", safe),
         _mount("/dev", "tmpfs", ["nosuid", "strictatime", "mode=755", "size=65536k"]),
@@ -207,6 +241,12 @@ def standard_mounts(config: ContainerConfig, around: Surroundings) -> list[dict[
     return found
 
 
+def host_id(around: Surroundings) -> int:
+    """What the container's user 0 is on the machine."""
+    mapping = around.sandbox.namespaces.user_namespace
+    return mapping.host_id if mapping is not None else 0
+
+
 def asked_mounts(mounts: Sequence[Mount], around: Surroundings) -> list[dict[str, Any]]:
     """Outer paths first, so that a mount may lie in another one."""
     ordered = sorted(mounts, key=lambda mount: mount.container_path.rstrip("/").count("/"))
@@ -214,12 +254,25 @@ def asked_mounts(mounts: Sequence[Mount], around: Surroundings) -> list[dict[str
 
 
 def _asked(mount: Mount, around: Surroundings) -> dict[str, Any]:
-    source = (around.image_mounts or {})[mount.image] if mount.image else mount.host_path
-    readonly = mount.readonly or bool(mount.image)
-    options = ["rbind", PROPAGATION[mount.propagation], "ro" if readonly else "rw"]
+    if mount.image:
+        return _image(around.image_mounts[mount.image], mount)
+    options = ["rbind", PROPAGATION[mount.propagation], "ro" if mount.readonly else "rw"]
     if mount.recursive_read_only:
         options.append("rro")
-    return _bind(source, mount.container_path, options)
+    return _bind(mount.host_path, mount.container_path, options)
+
+
+def _image(image: ImageLayers, mount: Mount) -> dict[str, Any]:
+    """Not OCI: its layers are put together by whoever mounts them."""
+    return {
+        "destination": mount.container_path,
+        "type": "image",
+        "source": mount.image,
+        "options": ["ro", "nosuid", "nodev"],
+        "layers": list(image.layers),
+        "hidden": list(image.hidden),
+        "subPath": mount.image_sub_path,
+    }
 
 
 def _mount(destination: str, fstype: str, options: list[str]) -> dict[str, Any]:
@@ -282,4 +335,5 @@ def exec_spec(spec: Mapping[str, Any], command: Sequence[str], *, tty: bool) -> 
     process = dict(spec["process"]) | {"args": list(command), "terminal": tty}
     if tty and not any(entry.startswith("TERM=") for entry in process["env"]):
         process["env"] = [*process["env"], "TERM=xterm"]
-    return {"process": process, "linux": {"namespaces": [], "seccomp": spec["linux"].get("seccomp")}}
+    kept = {name: spec["linux"][name] for name in ("seccomp", "uidMappings", "gidMappings") if name in spec["linux"]}
+    return {"process": process, "linux": {"namespaces": [], **kept}}

@@ -16,6 +16,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from ipaddress import IPv4Network
+from random import Random
 
 from kybern.aio.clock import Clock, LoopClock
 from kybern.aio.ids import Ids
@@ -27,6 +28,7 @@ from kybern.apiserver.auth.rbac import following
 from kybern.apiserver.auth.reviews import Reviews
 from kybern.apiserver.auth.tokens import ServiceAccountTokens
 from kybern.apiserver.bootstrap.cluster import bootstrap
+from kybern.apiserver.callouts.callouts import Callouts
 from kybern.apiserver.customresources.serving import CustomResources
 from kybern.apiserver.documents import Documents
 from kybern.apiserver.flowcontrol.control import FlowControl
@@ -249,7 +251,14 @@ async def api_server(store: MemoryStore, clock: Clock, ids: Ids) -> tuple[ApiSer
     machine = await open_machine(store, RESOURCES, clock, ids)
     objects = ClusterObjects(machine)
     rbac = following(objects)
-    inputs = Inputs(objects=objects, authorizer=rbac, rbac=rbac, clock=clock, ids=ids)
+    inputs = Inputs(
+        objects=objects,
+        authorizer=rbac,
+        rbac=rbac,
+        clock=clock,
+        ids=ids,
+        callouts=Callouts(objects, Random(1), pods_reachable=False),
+    )
     keys = keys_from_pem(signing_key())
     reviews = Reviews(rbac, rbac, ServiceAccountTokens(keys=keys, objects=objects, clock=clock))
     allocation = ServiceAllocation(objects, IPv4Network("10.96.0.0/16"), ids.rng)

@@ -15,6 +15,9 @@ class NoMounts:
     def tmpfs(self, path: str, size_bytes: int = 0, mode: int = 0o755) -> None:
         return
 
+    def hugetlbfs(self, path: str, page_bytes: int) -> None:
+        return
+
     def unmount(self, path: str) -> None:
         return
 

@@ -10,8 +10,11 @@ from typing import Any, TypeVar
 
 from kybern.aio.clock import Clock, from_rfc3339
 from kybern.api.authentication_v1 import BoundObjectReference, TokenRequest, TokenRequestSpec
+from kybern.api.certificates_v1 import ClusterTrustBundle
 from kybern.api.core_v1 import Pod, ServiceAccount
 from kybern.api.errors import NotFound
+from kybern.api.meta_v1 import LabelSelector
+from kybern.api.selectors import of_label_selector
 from kybern.client import Client
 
 T = TypeVar("T")
@@ -74,6 +77,14 @@ class Objects:
             oldest = next(iter(self._answers))
             del self._answers[oldest]
             self._locks.pop(oldest, None)
+
+    async def trust_bundles(self, signer: str, selector: LabelSelector | None) -> list[ClusterTrustBundle]:
+        """Those of a signer. A selector that is not there selects nothing, an empty one everything."""
+        if selector is None:
+            return []
+        found = await self.client.list(ClusterTrustBundle, fields=f"spec.signerName={signer}")
+        chosen = of_label_selector(selector)
+        return [bundle for bundle in found if chosen.matches(bundle.metadata.labels or {})]
 
     async def token(self, pod: Pod, audience: str, seconds: int) -> Token:
         """A token of the pod's service account, bound to the pod, renewed before it ends."""

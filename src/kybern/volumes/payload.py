@@ -3,10 +3,13 @@
 What is missing and not optional is a `VolumeFault`: the pod waits, and an event says for what.
 """
 
+import re
 from base64 import b64decode
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
+from kybern.api.certificates_v1 import ClusterTrustBundle
 from kybern.api.core_v1 import (
+    ClusterTrustBundleProjection,
     ConfigMap,
     DownwardAPIVolumeFile,
     KeyToPath,
@@ -21,6 +24,7 @@ from kybern.volumes.atomic import Projection
 from kybern.volumes.downward import Facts, FieldUnknown, field_text, resource_text
 from kybern.volumes.objects import Objects
 
+PEM = re.compile(r"-----BEGIN CERTIFICATE-----(.*?)-----END CERTIFICATE-----", re.DOTALL)
 MODE_DEFAULT = 0o644
 TOKEN_SECONDS_DEFAULT = 3600
 TOKEN_MODE_PRIVATE = 0o600
@@ -106,6 +110,8 @@ class Contents:
             return self.downward(part.downward_api.items, mode)
         if part.service_account_token:
             return await self.token(part.service_account_token, mode)
+        if part.cluster_trust_bundle:
+            return await self.trust_bundle(part.cluster_trust_bundle, mode)
         raise VolumeFault("a source of this projected volume is of a kind that this node does not know")
 
     async def token(self, source: ServiceAccountTokenProjection, mode: int | None) -> Payload:
@@ -116,6 +122,26 @@ class Contents:
         private = owner is not None or (shared is not None and shared.fs_group is not None)
         wanted = TOKEN_MODE_PRIVATE if private else _mode(None, mode)
         return {source.path: Projection(token.text.encode(), wanted, owner)}
+
+    async def trust_bundle(self, source: ClusterTrustBundleProjection, mode: int | None) -> Payload:
+        if source.name:
+            found = await self.objects.get(ClusterTrustBundle, "", source.name, self.not_before)
+            bundles = [found] if found is not None else []
+            missing = f'clustertrustbundles.certificates.k8s.io "{source.name}" not found'
+        else:
+            bundles = await self.objects.trust_bundles(source.signer_name or "", source.label_selector)
+            missing = "combination of signerName and labelSelector matched zero ClusterTrustBundles"
+        if not bundles and not source.optional:
+            raise VolumeFault(missing)
+        text = certificates(bundle.spec.trust_bundle for bundle in bundles)
+        return {source.path: Projection(text.encode(), _mode(None, mode))}
+
+
+def certificates(bundles: Iterable[str]) -> str:
+    """Every certificate of them once, in an order that says nothing, without what stands between."""
+    found = {"".join(block.split()) for bundle in bundles for block in PEM.findall(bundle)}
+    lines = ("\n".join(block[at : at + 64] for at in range(0, len(block), 64)) for block in sorted(found))
+    return "".join(f"-----BEGIN CERTIFICATE-----\n{body}\n-----END CERTIFICATE-----\n" for body in lines)
 
 
 def only_user(pod: Pod) -> int | None:

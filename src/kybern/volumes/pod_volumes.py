@@ -13,7 +13,7 @@ from contextlib import suppress
 
 from kybern.aio.clock import Clock
 from kybern.aio.ids import Ids
-from kybern.api.core_v1 import Pod, Volume
+from kybern.api.core_v1 import EmptyDirVolumeSource, Pod, Volume
 from kybern.api.errors import ApiError
 from kybern.api.quantity import value
 from kybern.linux.interface import Mounts
@@ -25,6 +25,7 @@ from kybern.volumes.paths import CONTENT, pod_directory, source_of, sub_path_tar
 from kybern.volumes.payload import Contents, Payload, VolumeFault
 from kybern.volumes.sub_path import make_sub_path
 
+HUGE_PAGES = "HugePages"
 IN_MEMORY = frozenset({"secret", "downward_api", "projected"})
 OPEN_TO_ALL = 0o777  # the containers of a pod may run as anybody
 
@@ -58,21 +59,23 @@ class PodVolumes:
         if volume.host_path:
             host_path.prepare(volume.host_path.path, volume.host_path.type or "")
         elif volume.empty_dir:
-            self._set_up_empty_dir(pod, volume)
+            self._set_up_empty_dir(pod, volume, contents.facts)
         elif source in CONTENT:
             await self._set_up_content(pod, volume, source, contents)
         elif source != "image":
             raise VolumeFault("no volume plugin matched")
 
-    def _set_up_empty_dir(self, pod: Pod, volume: Volume) -> None:
+    def _set_up_empty_dir(self, pod: Pod, volume: Volume, facts: Facts) -> None:
         source = volume.empty_dir
         assert source is not None
         directory = volume_directory(self.pods, pod.metadata.uid or "", volume)
-        if os.path.isdir(directory) and (source.medium != "Memory" or os.path.ismount(directory)):
+        if os.path.isdir(directory) and (not source.medium or os.path.ismount(directory)):
             return
         self._make_directory(directory, OPEN_TO_ALL)
         if source.medium == "Memory":
-            self.mounts.tmpfs(directory, value(source.size_limit) if source.size_limit else 0)
+            self.mounts.tmpfs(directory, memory_size(pod, source, facts))
+        elif source.medium and source.medium.startswith(HUGE_PAGES):
+            self.mounts.hugetlbfs(directory, page_size(pod, source.medium))
         elif source.medium:
             raise VolumeFault(f"unsupported emptyDir medium {source.medium}")
         os.chmod(directory, OPEN_TO_ALL if source.mode is None else source.mode)
@@ -141,6 +144,31 @@ class PodVolumes:
         if mounted_beneath(directory):
             raise OSError(f"something is still mounted beneath {directory}")
         await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
+
+
+def memory_size(pod: Pod, source: EmptyDirVolumeSource, facts: Facts) -> int:
+    """What a volume in memory may grow to: what it says, and no more than its pod, or else the node, has."""
+    limits = [(c.resources.limits if c.resources else None) or {} for c in pod.spec.containers]
+    whole = ((pod.spec.resources.limits if pod.spec.resources else None) or {}).get("memory")
+    most = value((facts.allocatable or {}).get("memory", "0"))
+    if whole:
+        most = value(whole)
+    elif all("memory" in limit for limit in limits):
+        most = sum(value(limit["memory"]) for limit in limits)
+    asked = value(source.size_limit) if source.size_limit else 0
+    return min(asked, most) if asked and most else asked or most
+
+
+def page_size(pod: Pod, medium: str) -> int:
+    """Of `HugePages-2Mi`; of plain `HugePages` the one size that the pod asks for."""
+    named = medium.removeprefix(HUGE_PAGES).removeprefix("-")
+    requests = [(c.resources.requests if c.resources else None) or {} for c in pod.spec.containers]
+    asked = {name.removeprefix("hugepages-") for each in requests for name in each if name.startswith("hugepages-")}
+    if not named and len(asked) != 1:
+        raise VolumeFault("medium HugePages can only be used if the pod requests huge pages of one size")
+    if named and named not in asked:
+        raise VolumeFault(f"the requested huge page size {named} is not requested by any container")
+    return value(named or asked.pop())
 
 
 def _fs_group(pod: Pod) -> int | None:

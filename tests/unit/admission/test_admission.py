@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Iterable
+from random import Random
 from typing import Any
 
 import pytest
@@ -28,6 +29,7 @@ from kybern.api.storage_v1 import StorageClass
 from kybern.apiserver.admission.order import ADMISSION, admission_plugins
 from kybern.apiserver.admission.plugin import Inputs
 from kybern.apiserver.auth.rbac import following
+from kybern.apiserver.callouts.callouts import Callouts
 from kybern.apiserver.request import Admission, User
 from kybern.registry.resource import Resource
 from kybern.testing.memory_objects import MemoryObjects
@@ -52,7 +54,14 @@ class World:
         )
         rbac = following(self.objects)
         self.plugins = admission_plugins(
-            Inputs(objects=self.objects, authorizer=rbac, rbac=rbac, clock=LoopClock(), ids=Ids(1))
+            Inputs(
+                objects=self.objects,
+                authorizer=rbac,
+                rbac=rbac,
+                clock=LoopClock(),
+                ids=Ids(1),
+                callouts=Callouts(self.objects, Random(1), pods_reachable=False),
+            )
         )
 
     def admission(self, obj: Any, old: Any = None, *, user: User = JANE, sub: str = "", **more: Any) -> Admission:
@@ -95,9 +104,9 @@ def test_every_plugin_has_upstream_s_name() -> None:
         "NamespaceLifecycle", "LimitRanger", "ServiceAccount", "NodeRestriction", "TaintNodesByCondition",
         "PodSecurity", "Priority", "DefaultTolerationSeconds", "DefaultStorageClass", "RuntimeClass",
         "CertificateRequester", "CertificateApproval", "CertificateSigning", "CertificateSubjectRestriction",
-        "DefaultIngressClass", "RBACEscalation", "ResourceQuota",
+        "DefaultIngressClass", "MutatingAdmissionWebhook", "RBACEscalation", "ValidatingAdmissionWebhook", "ResourceQuota",
     ]  # fmt: skip
-    assert len(ADMISSION) == 17
+    assert len(ADMISSION) == 19
 
 
 # NamespaceLifecycle

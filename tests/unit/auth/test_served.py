@@ -1,6 +1,7 @@
 """The API server as it is composed: who gets in, who may what, and that nothing answers without being asked who (U01)."""
 
 import json
+from random import Random
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from kybern.apiserver.auth.keys import keys_from_pem, new_signing_key
 from kybern.apiserver.auth.setup import Auth, auth
 from kybern.apiserver.bootstrap.cluster import bootstrap
 from kybern.apiserver.bootstrap.rbac import node_rules
+from kybern.apiserver.callouts.callouts import Callouts
 from kybern.apiserver.documents import Documents
 from kybern.apiserver.objects import ClusterObjects
 from kybern.apiserver.request import User
@@ -49,7 +51,14 @@ async def world() -> World:
     machine = await open_machine(MemoryStore(), RESOURCES, clock, ids)
     made.objects = objects = ClusterObjects(machine)
     made.access = auth(objects=objects, keys=KEYS, clock=clock, ids=ids, node_rules=node_rules())
-    inputs = Inputs(objects=objects, authorizer=made.access.authorizer, rbac=made.access.rbac, clock=clock, ids=ids)
+    inputs = Inputs(
+        objects=objects,
+        authorizer=made.access.authorizer,
+        rbac=made.access.rbac,
+        clock=clock,
+        ids=ids,
+        callouts=Callouts(objects, Random(1), pods_reachable=False),
+    )
 
     async def authenticate(request: Request) -> User:
         """Tests may simply say who they are."""

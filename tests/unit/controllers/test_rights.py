@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from random import Random
 from typing import Any
 
 from kybern.aio.clock import LoopClock
@@ -20,6 +21,7 @@ from kybern.apiserver.auth.keys import new_signing_key
 from kybern.apiserver.auth.rbac import Rbac, following
 from kybern.apiserver.bootstrap.cluster import bootstrap
 from kybern.apiserver.bootstrap.rbac import cluster_roles, roles
+from kybern.apiserver.callouts.callouts import Callouts
 from kybern.apiserver.documents import Documents
 from kybern.apiserver.objects import ClusterObjects
 from kybern.apiserver.request import Attributes, Decision, User
@@ -86,7 +88,14 @@ async def cluster(*nodes: str) -> AsyncIterator[tuple[Client, Noted, SimulatedNo
     objects = ClusterObjects(machine)
     rbac = following(objects)
     noted = Noted(rbac)
-    inputs = Inputs(objects=objects, authorizer=rbac, rbac=rbac, clock=clock, ids=ids)
+    inputs = Inputs(
+        objects=objects,
+        authorizer=rbac,
+        rbac=rbac,
+        clock=clock,
+        ids=ids,
+        callouts=Callouts(objects, Random(1), pods_reachable=False),
+    )
     server = ApiServer(
         machine, authenticate=who, authorizer=noted, plugins=admission_plugins(inputs),
         documents=(Documents(machine.resources),),

@@ -23,6 +23,8 @@ from kybern.apiserver.admission.resource_quota import ResourceQuotaAdmission
 from kybern.apiserver.admission.runtime_class import RuntimeClassAdmission
 from kybern.apiserver.admission.service_account import ServiceAccountAdmission
 from kybern.apiserver.admission.taint_nodes_by_condition import TaintNodesByCondition
+from kybern.apiserver.admission.webhooks.mutating import MutatingWebhooks
+from kybern.apiserver.admission.webhooks.validating import ValidatingWebhooks
 from kybern.apiserver.request import AdmissionPlugin
 
 ADMISSION: tuple[Callable[[Inputs], AdmissionPlugin], ...] = (
@@ -41,7 +43,9 @@ ADMISSION: tuple[Callable[[Inputs], AdmissionPlugin], ...] = (
     CertificateSigning,
     CertificateSubjectRestriction,
     DefaultIngressClass,
+    MutatingWebhooks,
     RbacEscalation,
+    ValidatingWebhooks,
     ResourceQuotaAdmission,
 )
 

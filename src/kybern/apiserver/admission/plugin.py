@@ -7,6 +7,7 @@ from kybern.aio.clock import Clock
 from kybern.aio.ids import Ids
 from kybern.api.errors import About, Forbidden, forbidden
 from kybern.apiserver.auth.rbac import Rbac
+from kybern.apiserver.callouts.callouts import Callouts
 from kybern.apiserver.request import Admission, Authorizer, Objects
 
 
@@ -19,6 +20,7 @@ class Inputs:
     rbac: Rbac
     clock: Clock
     ids: Ids
+    callouts: Callouts
 
 
 class Plugin:

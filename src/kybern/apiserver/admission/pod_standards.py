@@ -7,19 +7,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from kybern.api.core_v1 import PodSpec
+from kybern.registry.podspec.security import SAFE_SYSCTLS
 
 Check = Callable[[PodSpec, Mapping[str, str]], Iterator[str]]
 
 CAPABILITIES = {
     "AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "MKNOD", "NET_BIND_SERVICE", "SETFCAP",
     "SETGID", "SETPCAP", "SETUID", "SYS_CHROOT",
-}  # fmt: skip
-SYSCTLS = {
-    "kernel.shm_rmid_forced", "net.ipv4.ip_local_port_range", "net.ipv4.tcp_syncookies", "net.ipv4.ping_group_range",
-    "net.ipv4.ip_unprivileged_port_start", "net.ipv4.ip_local_reserved_ports", "net.ipv4.tcp_keepalive_time",
-    "net.ipv4.tcp_fin_timeout", "net.ipv4.tcp_keepalive_intvl", "net.ipv4.tcp_keepalive_probes",
-    "net.ipv4.tcp_rmem", "net.ipv4.tcp_wmem",
-    "net.ipv4.tcp_slow_start_after_idle", "net.ipv4.tcp_notsent_lowat",
 }  # fmt: skip
 SELINUX_TYPES = {"", "container_t", "container_init_t", "container_kvm_t", "container_engine_t"}
 VOLUMES = {
@@ -156,7 +150,7 @@ def is_unconfined(context: Any) -> bool:
 
 def sysctls(spec: PodSpec, _: Mapping[str, str]) -> Iterator[str]:
     asked = (spec.security_context.sysctls if spec.security_context else None) or ()
-    found = [sysctl.name for sysctl in asked if sysctl.name not in SYSCTLS]
+    found = [sysctl.name for sysctl in asked if sysctl.name not in SAFE_SYSCTLS]
     if found:
         yield f"forbidden sysctls ({', '.join(found)})"
 

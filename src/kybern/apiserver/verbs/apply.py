@@ -32,8 +32,7 @@ APPLY_TYPES = ("application/apply-patch+yaml", "application/apply-patch+json")
 async def apply(machine: Machine, storage: Storage, request: ApiRequest, sub: Subresource | None = None) -> Response:
     http, at = request.http, request.attributes
     format_ = format_for(storage.resource.kind, http.headers.get("accept", ""))
-    agent = http.headers.get("user-agent", "")
-    writing = writing_of(request.params, request.user, agent, "PatchOptions", request.warnings)
+    writing = writing_of(request, "PatchOptions")
     if not one(request.params, "fieldManager"):
         wrong = required("fieldManager", "is required for apply patch")
         raise invalid(About(kind="PatchOptions", group="meta.k8s.io"), [wrong])

@@ -17,8 +17,7 @@ from kybern.web.http import Response
 async def create(machine: Machine, storage: Storage, request: ApiRequest) -> Response:
     http = request.http
     format_ = format_for(storage.resource.kind, http.headers.get("accept", ""))
-    agent = http.headers.get("user-agent", "")
-    writing = writing_of(request.params, request.user, agent, "CreateOptions", request.warnings)
+    writing = writing_of(request, "CreateOptions")
     body = await body_of(http)
     obj = object_in(body, media_type(http), storage.resource.kind, writing)
     obj = in_namespace(obj, request.attributes.namespace)

@@ -93,6 +93,7 @@ def writing_for(request: ApiRequest, options: DeleteOptions) -> Writing:
         manager=manager_of(agent),
         dry_run=bool(options.dry_run),
         warnings=request.warnings,
+        audit=request.audit,
         options=options,
     )
 

@@ -45,8 +45,7 @@ async def patch(machine: Machine, storage: Storage, request: ApiRequest) -> Resp
     if media in APPLY_TYPES:
         return await apply(machine, storage, request)
     format_ = format_for(storage.resource.kind, http.headers.get("accept", ""))
-    agent = http.headers.get("user-agent", "")
-    writing = writing_of(request.params, request.user, agent, "PatchOptions", request.warnings)
+    writing = writing_of(request, "PatchOptions")
     kind = storage.resource.kind
     applied = patcher(media, await body_of(http), kind, writing)
 

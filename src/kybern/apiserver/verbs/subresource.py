@@ -40,8 +40,7 @@ async def read(machine: Machine, storage: Storage, sub: Subresource, request: Ap
 async def replace(machine: Machine, storage: Storage, sub: Subresource, request: ApiRequest) -> Response:
     http, at = request.http, request.attributes
     format_ = format_for(kind_of(storage, sub), http.headers.get("accept", ""))
-    agent = http.headers.get("user-agent", "")
-    writing = writing_of(request.params, request.user, agent, "UpdateOptions", request.warnings)
+    writing = writing_of(request, "UpdateOptions")
     writing.subresource = sub.name
     sent = object_in(await body_of(http), media_type(http), kind_of(storage, sub), writing)
     check_name(sent, at.name, at.namespace)
@@ -60,8 +59,7 @@ async def patch(machine: Machine, storage: Storage, sub: Subresource, request: A
     if media in APPLY_TYPES and sub.kind is None:
         return await apply(machine, storage, request, sub)
     format_ = format_for(kind_of(storage, sub), http.headers.get("accept", ""))
-    agent = http.headers.get("user-agent", "")
-    writing = writing_of(request.params, request.user, agent, "PatchOptions", request.warnings)
+    writing = writing_of(request, "PatchOptions")
     writing.subresource = sub.name
     kind = kind_of(storage, sub)
     applied = patcher(media, await body_of(http), kind, writing)
@@ -82,8 +80,7 @@ async def post(
     """A body that does something to the object: a creator's business, or the resource's own rule."""
     http, at = request.http, request.attributes
     format_ = format_for(kind_of(storage, sub), http.headers.get("accept", ""), ())
-    agent = http.headers.get("user-agent", "")
-    writing = writing_of(request.params, request.user, agent, "CreateOptions", request.warnings)
+    writing = writing_of(request, "CreateOptions")
     writing.subresource = sub.name
     sent = object_in(await body_of(http), media_type(http), kind_of(storage, sub), writing)
     if meta_of(sent).name:
@@ -97,6 +94,7 @@ async def post(
             made = await creator(admission.object, request)
             outcome.written = not writing.dry_run
         return answer(encode(made), format_, 201)
+    writing.posted = sent
     await rewrite(
         machine, storage, at.namespace, at.name, lambda old: put_back(sub, old, sent), writing, check=sub.validate
     )

@@ -19,8 +19,7 @@ from kybern.web.http import Response
 async def update(machine: Machine, storage: Storage, request: ApiRequest) -> Response:
     http, at = request.http, request.attributes
     format_ = format_for(storage.resource.kind, http.headers.get("accept", ""))
-    agent = http.headers.get("user-agent", "")
-    writing = writing_of(request.params, request.user, agent, "UpdateOptions", request.warnings)
+    writing = writing_of(request, "UpdateOptions")
     body = await body_of(http)
     sent = object_in(body, media_type(http), storage.resource.kind, writing)
     check_name(sent, at.name, at.namespace)

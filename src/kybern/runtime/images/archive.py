@@ -12,7 +12,7 @@ from typing import IO, Any
 
 from kybern.runtime.images import manifest as documents
 from kybern.runtime.images.layout import Layout
-from kybern.runtime.images.manifest import CONFIG_BYTES_MAX, MANIFEST_TYPES, BadImage, Descriptor
+from kybern.runtime.images.manifest import MANIFEST_TYPES, BadImage, Descriptor
 from kybern.runtime.images.reference import parse
 
 ENTRIES_MAX = 10_000
@@ -23,7 +23,6 @@ LINKS_MAX = 10
 NAMES = ("io.containerd.image.name", "org.opencontainers.image.ref.name")
 GZIP_MAGIC, ZSTD_MAGIC = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 LAYER_TYPE = "application/vnd.oci.image.layer.v1.tar"
-CONFIG_TYPE = "application/vnd.oci.image.config.v1+json"
 
 
 class Contents:
@@ -122,25 +121,11 @@ def _docker(contents: Contents) -> list[tuple[str, Descriptor]]:
             raise BadImage("manifest.json has an entry without layers")
         config = contents.find(_joined("", str(entry.get("Config"))))
         layers = [contents.find(_joined("", str(name))) for name in entry["Layers"]]
-        manifest = _manifest_of(contents.layout, config, layers)
+        manifest = contents.layout.put_manifest(config, layers)
         found += [
             (parse(str(tag)).name, manifest) for tag in entry.get("RepoTags") or [f"localhost/loaded@{manifest.digest}"]
         ]
     return found
-
-
-def _manifest_of(layout: Layout, config: Descriptor, layers: list[Descriptor]) -> Descriptor:
-    if config.size > CONFIG_BYTES_MAX:
-        raise BadImage("configuration is too large")
-    body = json.dumps(
-        {
-            "schemaVersion": 2,
-            "mediaType": MANIFEST_TYPES[0],
-            "config": {"mediaType": CONFIG_TYPE, "digest": config.digest, "size": config.size},
-            "layers": [{"mediaType": each.media_type, "digest": each.digest, "size": each.size} for each in layers],
-        }
-    ).encode()
-    return Descriptor(MANIFEST_TYPES[0], layout.put(body), len(body))
 
 
 def _oci(contents: Contents) -> list[tuple[str, Descriptor]]:

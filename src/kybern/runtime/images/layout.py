@@ -10,11 +10,11 @@ A blob gets its name only after its digest was computed from the very bytes that
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from kybern.runtime.images.manifest import MANIFEST_TYPES, BadImage, Descriptor
+from kybern.runtime.images.manifest import CONFIG_BYTES_MAX, CONFIG_TYPE, MANIFEST_TYPES, BadImage, Descriptor
 from kybern.runtime.images.reference import DIGEST
 
 NAME = "org.opencontainers.image.ref.name"
@@ -43,6 +43,9 @@ class Layout:
         with self.path(digest).open("rb") as opened:
             return opened.read(bytes_max)
 
+    def bytes_held(self) -> int:
+        return sum(path.stat().st_size for path in self.blobs.iterdir())
+
     def put(self, data: bytes) -> str:
         digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
         if not self.has(digest):
@@ -51,6 +54,20 @@ class Layout:
                 incoming.write(data)
                 incoming.commit()
         return digest
+
+    def put_manifest(self, config: Descriptor, layers: Sequence[Descriptor]) -> Descriptor:
+        """BadImage when the configuration is larger than is ever read."""
+        if config.size > CONFIG_BYTES_MAX:
+            raise BadImage("configuration is too large")
+        body = json.dumps(
+            {
+                "schemaVersion": 2,
+                "mediaType": MANIFEST_TYPES[0],
+                "config": {"mediaType": CONFIG_TYPE, "digest": config.digest, "size": config.size},
+                "layers": [{"mediaType": each.media_type, "digest": each.digest, "size": each.size} for each in layers],
+            }
+        ).encode()
+        return Descriptor(MANIFEST_TYPES[0], self.put(body), len(body))
 
     def tag(self, name: str, manifest: Descriptor) -> None:
         self.names[name] = manifest

@@ -16,6 +16,7 @@ MANIFEST_TYPES = (
     "application/vnd.oci.image.manifest.v1+json",
     "application/vnd.docker.distribution.manifest.v2+json",
 )
+CONFIG_TYPE = "application/vnd.oci.image.config.v1+json"
 COMPRESSION = {
     "application/vnd.oci.image.layer.v1.tar": "",
     "application/vnd.oci.image.layer.v1.tar+gzip": "gzip",

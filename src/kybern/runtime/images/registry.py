@@ -11,7 +11,7 @@ import json
 import re
 import time
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import urlencode, urljoin, urlsplit
 
 from kybern.runtime.cri import AuthConfig
@@ -43,7 +43,7 @@ class NotFound(RegistryError):
 @dataclass(frozen=True, slots=True)
 class Answer:
     response: Response
-    client: Client
+    method: str
     url: str
 
 
@@ -66,7 +66,7 @@ class Registry:
     async def manifest(self, asked: str) -> tuple[bytes, str]:
         """Its bytes and the media type that was announced."""
         path = f"/v2/{self.reference.path}/manifests/{asked}"
-        answer = await self._get(path, {"accept": ACCEPT})
+        answer = await self._ask("GET", path, {"accept": ACCEPT})
         await self._expect(answer, (200,), asked)
         body = await read_at_most(answer.response, MANIFEST_BYTES_MAX)
         return body, answer.response.headers.get("content-type", "")
@@ -74,9 +74,44 @@ class Registry:
     async def blob(self, digest: str, offset: int) -> tuple[bool, AsyncIterator[bytes]]:
         """Its bytes from `offset` on, where the registry can; says whether it did."""
         headers = {"accept": "*/*"} | ({"range": f"bytes={offset}-"} if offset else {})
-        answer = await self._get(f"/v2/{self.reference.path}/blobs/{digest}", headers)
+        answer = await self._ask("GET", f"/v2/{self.reference.path}/blobs/{digest}", headers)
         await self._expect(answer, (200, 206), digest)
         return answer.response.status == 206, paced(answer.response)
+
+    async def has_blob(self, digest: str) -> bool:
+        answer = await self._ask("HEAD", f"/v2/{self.reference.path}/blobs/{digest}", {})
+        await discard(answer.response)
+        return answer.response.status == 200
+
+    async def begin_upload(self) -> str:
+        """The address that the pieces of a blob are sent to."""
+        answer = await self._ask("POST", f"/v2/{self.reference.path}/blobs/uploads/", {})
+        return await self._location(answer, (202,))
+
+    async def send_piece(self, address: str, offset: int, data: bytes) -> str:
+        """The address for the next piece."""
+        headers = {
+            "content-type": "application/octet-stream",
+            "content-range": f"{offset}-{offset + len(data) - 1}",
+        }
+        return await self._location(await self._ask("PATCH", address, headers, data), (202,))
+
+    async def finish_upload(self, address: str, digest: str) -> None:
+        separator = "&" if urlsplit(address).query else "?"
+        answer = await self._ask("PUT", f"{address}{separator}{urlencode({'digest': digest})}", {})
+        await self._expect(answer, (201,), digest)
+        await discard(answer.response)
+
+    async def put_manifest(self, name: str, media_type: str, body: bytes) -> None:
+        path = f"/v2/{self.reference.path}/manifests/{name}"
+        answer = await self._ask("PUT", path, {"content-type": media_type}, body)
+        await self._expect(answer, (201,), name)
+        await discard(answer.response)
+
+    async def _location(self, answer: Answer, statuses: tuple[int, ...]) -> str:
+        await self._expect(answer, statuses, "an upload")
+        await discard(answer.response)
+        return self._checked(urljoin(answer.url, answer.response.headers.get("location", "")))
 
     async def _expect(self, answer: Answer, statuses: tuple[int, ...], asked: str) -> None:
         status = answer.response.status
@@ -88,28 +123,30 @@ class Registry:
             raise NotFound(f"{name}: not found")
         if status in (401, 403):
             raise RegistryError(
-                f"pull access denied, repository does not exist or may require authorization: "
-                f"server answered {status} for {asked}"
+                f"{'pull' if answer.method in ('GET', 'HEAD') else 'push'} access denied, repository does not exist or "
+                f"may require authorization: server answered {status} for {asked}"
             )
-        raise RegistryError(f"unexpected status from GET request to {answer.url}: {status}")
+        raise RegistryError(f"unexpected status from {answer.method} request to {answer.url}: {status}")
 
-    async def _get(self, path: str, headers: Mapping[str, str]) -> Answer:
-        """With one attempt at authentication."""
-        answer = await self._follow(self.base + path, headers)
+    async def _ask(self, method: str, path: str, headers: Mapping[str, str], body: bytes = b"") -> Answer:
+        """With one attempt at authentication. `path` may be a whole address that the registry gave."""
+        request = Request(method, "", "", headers, body)
+        url = urljoin(self.base, path)
+        answer = await self._follow(url, request)
         if answer.response.status != 401:
             return answer
         challenge = answer.response.headers.get("www-authenticate", "")
         await discard(answer.response)
         self.authorization = await self._authorize(challenge)
-        return await self._follow(self.base + path, headers)
+        return await self._follow(url, request)
 
-    async def _follow(self, url: str, headers: Mapping[str, str]) -> Answer:
+    async def _follow(self, url: str, request: Request) -> Answer:
         origin = urlsplit(url).netloc
         for _ in range(REDIRECTS_MAX):
-            own = dict(headers)
+            own = dict(request.headers)
             if self.authorization and urlsplit(url).netloc == origin:
                 own["authorization"] = self.authorization
-            answer = await self._send(url, own)
+            answer = await self._send(url, replace(request, headers=own))
             if answer.response.status not in REDIRECTS:
                 return answer
             await discard(answer.response)
@@ -127,17 +164,18 @@ class Registry:
             raise RegistryError(f"the registry redirects to {parts.hostname}, which is this machine's own")
         return url
 
-    async def _send(self, url: str, headers: Mapping[str, str]) -> Answer:
+    async def _send(self, url: str, request: Request) -> Answer:
         parts = urlsplit(url)
         base = f"{parts.scheme}://{parts.netloc}"
         try:
             client = self.clients.get(base)
             if client is None:
                 client = self.clients[base] = Client(base, response_seconds=SILENCE_SECONDS)
-            response = await client.send(Request("GET", parts.path or "/", parts.query, headers))
+            response = await client.send(replace(request, path=parts.path or "/", query=parts.query))
         except (ClientError, ValueError) as error:
-            raise RegistryError(f'failed to do request: Get "{url}": {error}') from error
-        return Answer(response, client, url)
+            verb = request.method.capitalize()
+            raise RegistryError(f'failed to do request: {verb} "{url}": {error}') from error
+        return Answer(response, request.method, url)
 
     async def _authorize(self, challenge: str) -> str:
         """What to send, by the registry's challenge (RFC 7235; bearer tokens as docker registries do them)."""
@@ -156,7 +194,8 @@ class Registry:
         if "service" in fields:
             query["service"] = fields["service"]
         separator = "&" if urlsplit(realm).query else "?"
-        answer = await self._send(f"{realm}{separator}{urlencode(query)}", {"authorization": basic} if basic else {})
+        asked = Request("GET", "", "", {"authorization": basic} if basic else {})
+        answer = await self._send(f"{realm}{separator}{urlencode(query)}", asked)
         body = await read_at_most(answer.response, TOKEN_BYTES_MAX)
         if answer.response.status != 200:
             raise RegistryError(

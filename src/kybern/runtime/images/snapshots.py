@@ -6,17 +6,13 @@ under a temporary name is removed at the next start (`sweep`), so nothing half i
 
 import asyncio
 import hashlib
-import json
 import shutil
-import sys
 from collections.abc import Iterable, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 
+from kybern.runtime.apart import Broken, run_apart
 from kybern.runtime.images.manifest import BadImage
 
-SOURCE = Path(__file__).parents[3]
-PROGRAM = "import sys; sys.path[:0] = sys.argv.pop(1).split(':'); from kybern.runtime.images.unpack import main; main(sys.argv[1:])"
 UNPACK_SECONDS = 900.0
 NEW = ".new-"
 
@@ -61,6 +57,12 @@ class Snapshots:
                 if made.exists():
                     await asyncio.to_thread(shutil.rmtree, made, ignore_errors=True)
 
+    def adopt(self, directory: Path, diff_ids: Sequence[str]) -> None:
+        """A layer that was made here: its directory, which lies on the same file system, becomes the snapshot."""
+        target = self.path(chain_ids(diff_ids)[-1])
+        if not target.exists():
+            directory.rename(target)
+
     def keep_only(self, chains: Iterable[str]) -> None:
         wanted = {self.path(chain).name for chain in chains}
         for path in self.directory.iterdir():
@@ -82,34 +84,16 @@ def chain_ids(diff_ids: Sequence[str]) -> list[str]:
 async def run_unpack(blob: Path, compression: str, target: Path, parents: Sequence[str]) -> str:
     """In a fresh interpreter; its diff id."""
     with blob.open("rb") as opened:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            *("-I", "-S", "-c", PROGRAM, ":".join(import_path(compression)), compression, str(target), *parents),
-            stdin=opened,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-            env={"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"},
-        )
         try:
-            async with asyncio.timeout(UNPACK_SECONDS):
-                output, _ = await process.communicate()
-        except BaseException:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
-            raise
-    try:
-        answer = json.loads(output)
-    except ValueError:
-        raise BadImage(f"the process that unpacks a layer ended with {process.returncode}") from None
+            answer = await run_apart(
+                "kybern.runtime.images.unpack",
+                (compression, str(target), *parents),
+                opened,
+                UNPACK_SECONDS,
+                zstd=compression == "zstd",
+            )
+        except Broken as error:
+            raise BadImage(f"failed to extract layer: {error}") from error
     if "error" in answer:
         raise BadImage(f"failed to extract layer: {answer['error']}")
     return str(answer["diff_id"])
-
-
-def import_path(compression: str) -> list[str]:
-    found = [str(SOURCE)]
-    spec = find_spec("backports.zstd") if compression == "zstd" and sys.version_info < (3, 14) else None
-    if spec is not None and spec.origin is not None:
-        found.append(str(Path(spec.origin).parents[2]))
-    return found

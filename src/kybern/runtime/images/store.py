@@ -4,7 +4,9 @@ index name -> manifest -> configuration (whose digest is the image's id) -> laye
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from kybern.runtime.cri import AuthConfig, Image, RuntimeFault
@@ -15,9 +17,19 @@ from kybern.runtime.images.image import ReadyImage, defaults_of, described
 from kybern.runtime.images.layout import Layout
 from kybern.runtime.images.manifest import BadImage, Descriptor
 from kybern.runtime.images.pull import pull, read_config, read_manifest, unpack_all
+from kybern.runtime.images.push import push
 from kybern.runtime.images.reference import parse
 from kybern.runtime.images.registry import Registry, RegistryError
+from kybern.runtime.images.saving import save
 from kybern.runtime.images.snapshots import Snapshots, chain_ids
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A layer that stays although no name leads to it: its blob, and the diff ids of what it lies on and of itself."""
+
+    blob: str
+    diff_ids: tuple[str, ...]
 
 
 class ImageStore:
@@ -38,16 +50,31 @@ class ImageStore:
         self.pulling: dict[str, asyncio.Lock] = {}
         self.in_use: Callable[[], Iterable[str]] = tuple
         """The ids of images that containers are made from; set by the runtime."""
+        self.also_kept: Callable[[], Iterable[Kept]] = tuple
+        """What builds want to find again; set by the builder."""
+        self.unnamed: dict[str, ReadyImage] = {}
         self.snapshots.sweep()
 
     def get(self, name: str) -> ReadyImage | None:
         """By name, digest or id, when everything of it is there."""
         if self.host is not None and host.is_host(name):
             return self.host
-        found = self._find(name)
+        if name in self.unnamed:
+            return self.unnamed[name]
+        found = self.find(name)
         return self._ready(found) if found is not None else None
 
-    def _find(self, name: str) -> Descriptor | None:
+    @contextlib.contextmanager
+    def held(self, image: ReadyImage) -> Iterator[None]:
+        """An image that has no name, to be found by its id meanwhile."""
+        self.unnamed[image.id] = image
+        try:
+            yield
+        finally:
+            del self.unnamed[image.id]
+
+    def find(self, name: str) -> Descriptor | None:
+        """The manifest that a name, digest or id stands for."""
         if name in self.layout.names:
             return self.layout.names[name]
         if name.startswith("sha256:") or (len(name) == 64 and "/" not in name):
@@ -128,6 +155,55 @@ class ImageStore:
             self._add(name, each, f'failed to load image "{name}": ')
         return [name for name, _ in found]
 
+    async def push(self, name: str, auth: AuthConfig | None = None) -> str:
+        """To the registry that its name says; the digest. RuntimeFault ErrImagePush."""
+        reference, found = parse(name), self._named(name)
+        registry = Registry(reference, auth, self.insecure)
+        try:
+            await push(registry, self.layout, found)
+        except (RegistryError, BadImage, OSError, TimeoutError) as error:
+            raise RuntimeFault("ErrImagePush", f'failed to push "{reference.name}": {error}') from error
+        finally:
+            registry.close()
+        return found.digest
+
+    def _named(self, name: str) -> Descriptor:
+        found = self.find(name)
+        if found is None:
+            raise RuntimeFault("NotFound", f"there is no image {name!r}")
+        return found
+
+    async def save(self, names: Sequence[str], path: Path) -> None:
+        images = {parse(name).name: self._named(name) for name in names}
+        await asyncio.to_thread(save, self.layout, images, path)
+
+    def tag(self, name: str, new: str) -> str:
+        """Another name for an image; that name in full."""
+        reference = parse(new)
+        if reference.digest:
+            raise RuntimeFault("InvalidImageName", f"{new!r} has a digest, which no image can be given")
+        self.layout.tag(reference.name, self._named(name))
+        return reference.name
+
+    async def prune(self, *, everything: bool) -> tuple[list[str], int]:
+        """Images without a tag go, or with `everything` all that no container uses, and what no name leads to:
+        (the names, the bytes that were freed)."""
+        before = await asyncio.to_thread(self.layout.bytes_held)
+        used = set(self.in_use())
+        unused = {each.digest for each in self._manifests() if self._id(each) not in used}
+        gone = [
+            name for name, each in self.layout.names.items() if each.digest in unused and (everything or "@" in name)
+        ]
+        for name in gone:
+            self.layout.untag(name)
+        await asyncio.to_thread(self.collect)
+        return gone, before - await asyncio.to_thread(self.layout.bytes_held)
+
+    def add(self, name: str, manifest: Descriptor) -> str:
+        """Name an image whose blobs and layers are here; its id."""
+        reference = parse(name)
+        return self._add(reference.name, manifest, f'failed to name image "{reference.name}": ')
+
     def status(self, name: str) -> Image | None:
         found = self.get(name)
         if found is None:
@@ -154,7 +230,7 @@ class ImageStore:
 
     async def remove(self, name: str) -> None:
         """All names of the image; what no other image and no container needs goes with it."""
-        found = self._find(name)
+        found = self.find(name)
         if found is None:
             return
         if self._id(found) in set(self.in_use()):
@@ -172,6 +248,9 @@ class ImageStore:
             manifest = read_manifest(self.layout, each.digest)
             blobs |= {each.digest, manifest.config.digest, *(layer.digest for layer in manifest.layers)}
             chains |= set(chain_ids(documents.diff_ids(read_config(self.layout, manifest), len(manifest.layers))))
+        for kept in self.also_kept():
+            blobs.add(kept.blob)
+            chains |= set(chain_ids(kept.diff_ids))
         for path in self.layout.blobs.iterdir():
             if f"sha256:{path.name}" not in blobs:
                 path.unlink(missing_ok=True)

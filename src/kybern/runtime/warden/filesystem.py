@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from kybern.linux import beneath, mounts
+from kybern.runtime.warden.owners import Owners, SetupError
 
 Spec = Mapping[str, Any]
 
@@ -32,22 +33,50 @@ DEVICE_LINKS = {"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/p
                 "stderr": "/proc/self/fd/2", "ptmx": "pts/ptmx"}  # fmt: skip
 
 
-class SetupError(Exception):
-    """The container cannot be set up as asked; the message is for its user."""
-
-
-def open_sources(spec: Spec) -> dict[int, int]:
+def open_sources(spec: Spec, owners: Owners) -> dict[int, int]:
     """The bind mounts of the spec, cloned: position in the list to descriptor."""
     found: dict[int, int] = {}
     shared = {point.path for point in mounts.mount_points() if point.shared}
     for position, mount in enumerate(spec["mounts"]):
         options = mount.get("options") or ()
         if mount.get("type") == "bind":
-            found[position] = _clone_source(mount["source"], options, shared)
+            found[position] = _clone_source(mount["source"], options, shared, owners)
     return found
 
 
-def _clone_source(source: str, options: Sequence[str], shared: set[str]) -> int:
+def open_images(spec: Spec, staging: str, owners: Owners) -> dict[int, int]:
+    """The images of the spec that are mounted as volumes, likewise."""
+    mounted = enumerate(spec["mounts"])
+    return {at: _open_image(mount, staging, owners) for at, mount in mounted if mount.get("type") == "image"}
+
+
+def _open_image(mount: Spec, staging: str, owners: Owners) -> int:
+    """An image as a volume: put together on a directory that only this mount namespace sees, and taken off it again."""
+    layers = list(mount["layers"])
+    mounts.tmpfs(staging, mode=0o755)
+    try:
+        if mount.get("hidden"):
+            layers.insert(0, hiding_layer(f"{staging}/hidden", mount["hidden"]))
+        layers = owners.layers(layers, staging)
+        whole = mounts.overlay(layers) if len(layers) > 1 else mounts.clone(layers[0])
+        os.mkdir(f"{staging}/whole")
+        mounts.attach_at(whole, f"{staging}/whole")
+        root = os.open(f"{staging}/whole", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            shown = beneath.open_path(root, mount.get("subPath") or ".", resolve=beneath.BENEATH)
+        except OSError as error:
+            raise SetupError(f"failed to mount image: subpath {mount.get('subPath')!r}: {error.strerror}") from None
+        finally:
+            os.close(root)
+        made = mounts.clone(shown)
+        os.close(shown)
+        mounts.change(made, add=_attributes(mount["options"]), propagation=mounts.PRIVATE)
+        return made
+    finally:
+        mounts.unmount_beneath(staging)
+
+
+def _clone_source(source: str, options: Sequence[str], shared: set[str], owners: Owners) -> int:
     recursive = "rbind" in options
     propagation = next((PROPAGATION[name] for name in options if name in PROPAGATION), mounts.PRIVATE)
     if propagation == mounts.SHARED and not any(_covers(point, source) for point in shared):
@@ -56,6 +85,7 @@ def _clone_source(source: str, options: Sequence[str], shared: set[str]) -> int:
         made = mounts.clone(source, recursive=recursive)
     except FileNotFoundError:
         raise SetupError(f"error mounting {source!r}: no such file or directory") from None
+    owners.show(made, source, recursive=recursive)
     attributes = _attributes(options)
     if propagation != mounts.SHARED:
         mounts.change(made, propagation=propagation, recursive=recursive)
@@ -75,17 +105,19 @@ def _attributes(options: Sequence[str]) -> int:
     return value
 
 
-def mount_root(rootfs: Spec, staging: str) -> int:
+def mount_root(rootfs: Spec, staging: str, owners: Owners) -> int:
     """The overlay, attached to a directory that only this mount namespace sees it on; its root."""
     lower, upper, work = list(rootfs["lower"]), rootfs.get("upper", ""), rootfs.get("work", "")
+    if owners.mapped or rootfs.get("hidden"):
+        mounts.tmpfs(staging, mode=0o755)
     if rootfs.get("hidden"):
         # The lower directory is the machine's own root: other layers on the same file system would lie within it.
-        mounts.tmpfs(staging, mode=0o755)
         upper, work = f"{staging}/upper", f"{staging}/work"
         os.mkdir(upper, 0o755)
         os.mkdir(work, 0o700)
         lower.insert(0, hiding_layer(f"{staging}/hidden", rootfs["hidden"]))
-    mounts.attach_at(mounts.overlay(lower, upper, work), staging)
+    owners.take(upper)
+    mounts.attach_at(mounts.overlay(owners.layers(lower, staging), upper, work), staging)
     return os.open(staging, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
@@ -169,19 +201,19 @@ def _plain_directory(root: int, path: str) -> int:
         raise SetupError(f"{path} must be mounted on an ordinary directory") from None
 
 
-def make_devices(spec: Spec, root: int, *, only_bind: bool = False) -> None:
+def make_devices(spec: Spec, root: int, owners: Owners) -> None:
     """Nodes and links in /dev, which is a fresh tmpfs by now."""
     dev = beneath.open_at(root, "dev", os.O_PATH | os.O_DIRECTORY, resolve=beneath.IN_ROOT | beneath.NO_SYMLINKS)
     try:
         for name, leads_to in DEVICE_LINKS.items():
             os.symlink(leads_to, name, dir_fd=dev)
         for device in spec["linux"].get("devices") or ():
-            _make_device(dev, device, only_bind=only_bind)
+            _make_device(dev, device, owners)
     finally:
         os.close(dev)
 
 
-def _make_device(dev: int, device: Spec, *, only_bind: bool) -> None:
+def _make_device(dev: int, device: Spec, owners: Owners) -> None:
     path = device["path"]
     if not path.startswith("/dev/"):
         raise SetupError(f"device {path!r} is not below /dev")
@@ -190,17 +222,11 @@ def _make_device(dev: int, device: Spec, *, only_bind: bool) -> None:
         raise SetupError(f"device {path!r} has no name")
     directory = beneath.make_directories(dev, parent)
     try:
-        if only_bind:
-            target = beneath.make_like(dev, path.removeprefix("/dev/"), directory=False)
-            made = mounts.clone(device.get("hostPath") or path)
-            mounts.attach(made, target)
-            os.close(made)
-            os.close(target)
-            return
         kind = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}[device["type"]]
         mode = device.get("fileMode", 0o666)
         os.mknod(name, kind | mode, os.makedev(device.get("major", 0), device.get("minor", 0)), dir_fd=directory)
-        os.chown(name, device.get("uid", 0), device.get("gid", 0), dir_fd=directory, follow_symlinks=False)
+        uid, gid = owners.host_id + device.get("uid", 0), owners.host_id + device.get("gid", 0)
+        os.chown(name, uid, gid, dir_fd=directory, follow_symlinks=False)
     finally:
         os.close(directory)
 

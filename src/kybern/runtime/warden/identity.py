@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from kybern.linux import beneath, capabilities, processes, seccomp
-from kybern.runtime.warden.filesystem import SetupError
+from kybern.runtime.warden.owners import SetupError
 
 Process = Mapping[str, Any]
 
@@ -121,6 +121,17 @@ def enter_directory(root: int, path: str) -> None:
         raise SetupError(f"chdir to cwd ({path!r}) set in config.json failed: {error.strerror}") from None
     os.fchdir(opened)
     os.close(opened)
+
+
+def confine(profile: str) -> None:
+    """From the next program on, under this AppArmor profile."""
+    if not profile:
+        return
+    try:
+        with open("/proc/thread-self/attr/exec", "w", encoding="utf-8") as opened:
+            opened.write(f"exec {profile}")
+    except OSError as error:
+        raise SetupError(f"apparmor profile {profile}: {(error.strerror or '').lower()}") from error
 
 
 def run(arguments: Sequence[str], variables: Mapping[str, str]) -> None:

@@ -12,13 +12,13 @@ import socket
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from kybern.linux import processes
+from kybern.linux import namespaces, processes
 from kybern.runtime.warden.containers import Container, Containers, Refused
 from kybern.runtime.warden.execs import Exec, Execs
-from kybern.runtime.warden.filesystem import SetupError
 from kybern.runtime.warden.hold import Holders
 from kybern.runtime.warden.loop import READ, WRITE, Loop
 from kybern.runtime.warden.messages import Broken, Inbox, Message, Outbox
+from kybern.runtime.warden.owners import SetupError
 from kybern.runtime.warden.process import Failure
 
 UNSENT_MESSAGES_MAX = 10_000  # a connection that does not read is no agent
@@ -207,6 +207,12 @@ def _hold(service: Service, message: Message, reply: Reply) -> None:
     reply.ok({"pid": service.holders.start()})
 
 
+def _pin(service: Service, message: Message, reply: Reply) -> None:
+    paths = {namespaces.IN_ORDER[kind]: path for kind, path in message["paths"].items()}
+    namespaces.pin_owned(paths, int(message["host_id"]), int(message["length"]))
+    reply.ok()
+
+
 OPERATIONS: Mapping[str, Callable[[Service, Message, Reply], None]] = {
     "start": _start,
     "exec": _exec,
@@ -220,4 +226,5 @@ OPERATIONS: Mapping[str, Callable[[Service, Message, Reply], None]] = {
     "forget": _forget,
     "list": _list,
     "hold": _hold,
+    "pin": _pin,
 }

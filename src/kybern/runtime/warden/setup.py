@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 
 from kybern.linux import beneath, mounts, namespaces, processes, tty
 from kybern.runtime.warden import filesystem, identity
+from kybern.runtime.warden.owners import Owners, SetupError, host_id_of, owners_of
 
 DEFAULT_SIGNALS = set(signal.valid_signals()) - {signal.SIGKILL, signal.SIGSTOP}
 UMASK = 0o022
@@ -36,6 +37,7 @@ class Child:
     warden: socket.socket
     pid_namespace_of: int = -1
     """For a process in a running container: a pidfd of its first process."""
+    owners: Owners = field(default_factory=Owners)
     root: int = -1
     null: int = -1
     sources: dict[int, int] = field(default_factory=dict)
@@ -65,7 +67,7 @@ def _take(steps: Sequence[Callable[[Child], None]], child: Child) -> NoReturn:
     except identity.CannotRun as error:
         code = error.code
         _report(child.warden, {"error": str(error), "code": code})
-    except filesystem.SetupError as error:
+    except SetupError as error:
         _report(child.warden, {"error": str(error), "code": code})
     except OSError as error:
         where = f": {error.filename}" if error.filename else ""
@@ -102,11 +104,12 @@ def forget_the_warden(child: Child) -> None:
 
 
 def enter_namespaces(child: Child) -> None:
+    child.owners = owners_of(child.spec)
     wanted = {entry["type"]: entry.get("path", "") for entry in child.spec["linux"]["namespaces"]}
     new = 0
     for name, kind in namespaces.IN_ORDER.items():
-        if name in ("pid", "cgroup") or name not in wanted:
-            continue  # the process was forked into its PID namespace; its cgroup is not known before it is in it
+        if name in ("pid", "cgroup", "user") or name not in wanted:
+            continue  # forked into the first; not in its cgroup yet; and root of the machine as long as it builds
         if wanted[name]:
             opened = os.open(wanted[name], os.O_RDONLY | os.O_CLOEXEC)
             namespaces.setns(opened, kind)
@@ -121,12 +124,14 @@ def enter_namespaces(child: Child) -> None:
 def build_root(child: Child) -> None:
     os.umask(0)  # what is made here has exactly the mode it is to have
     child.null = os.open("/dev/null", os.O_PATH | os.O_CLOEXEC)
-    child.sources = filesystem.open_sources(child.spec)
     views = [(name, path) for name, path in child.cgroup_views]
+    child.sources = filesystem.open_sources(child.spec, child.owners)  # before the next line: some are to stay shared
     mounts.set_propagation("/", mounts.PRIVATE)
-    child.root = filesystem.mount_root(child.rootfs, child.staging)
+    child.sources |= filesystem.open_images(child.spec, child.staging, child.owners)
+    child.root = filesystem.mount_root(child.rootfs, child.staging, child.owners)
+    child.owners.make_theirs()
     filesystem.mount_all(child.spec, child.root, child.sources)
-    filesystem.make_devices(child.spec, child.root)
+    filesystem.make_devices(child.spec, child.root, child.owners)
     filesystem.mount_cgroups(child.root, views)
     filesystem.hide_paths(child.spec, child.root, child.null)
 
@@ -139,7 +144,7 @@ def make_working_directory(child: Child) -> None:
     try:
         os.close(beneath.make_directories(child.root, child.process.get("cwd") or "/"))
     except OSError as error:
-        raise filesystem.SetupError(f"mkdir {child.process.get('cwd')}: {error.strerror}") from None
+        raise SetupError(f"mkdir {child.process.get('cwd')}: {error.strerror}") from None
 
 
 def open_terminal(child: Child) -> None:
@@ -148,7 +153,7 @@ def open_terminal(child: Child) -> None:
         _report(child.warden, {"ready": True, "user": _user(child)})
         return
     master, slave, _ = tty.open_pair(child.root)
-    os.fchown(slave, child.user.uid, -1)
+    os.fchown(slave, host_id_of(child.spec) + child.user.uid, -1)
     if child.pid_namespace_of < 0:
         console = beneath.make_like(child.root, "dev/console", directory=False)
         made = mounts.clone(slave)
@@ -187,7 +192,7 @@ def connect_streams(child: Child) -> None:
     if not child.process.get("terminal"):
         for number in range(3):
             try:
-                os.fchown(number, child.user.uid, -1)
+                os.fchown(number, host_id_of(child.spec) + child.user.uid, -1)
             except OSError:
                 pass  # a stream that has no owner to change
     sys.stdin = sys.stdout = sys.stderr = None
@@ -202,11 +207,21 @@ def run_program(child: Child) -> None:
     root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     identity_of = child.process
     variables = identity.environment(identity_of, child.user)
+    identity.confine(identity_of.get("apparmorProfile") or "")
+    enter_user_namespace(child)
     identity.become(identity_of, child.user, child.filter_program)
     identity.enter_directory(root, identity_of.get("cwd") or "/")
     os.close(root)
     processes.close_on_exec_from(3)
     identity.run(identity_of["args"], variables)
+
+
+def enter_user_namespace(child: Child) -> None:
+    """Its root from here on, and nobody's outside. Last, since the machine's root is needed for everything before."""
+    if child.pid_namespace_of >= 0 and child.spec["linux"].get("uidMappings"):
+        namespaces.setns(child.pid_namespace_of, namespaces.NEWUSER)
+    elif child.owners.mapped:
+        namespaces.setns(child.owners.namespace, namespaces.NEWUSER)
 
 
 def join_container(child: Child) -> None:

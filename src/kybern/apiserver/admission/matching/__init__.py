@@ -1,0 +1,1 @@
+"""Whom a request concerns: the rules, selectors and conditions that webhooks and policies share."""

@@ -1,0 +1,155 @@
+"""A request as a webhook or an expression sees it: JSON, in the version of the resource that its rule names.
+
+What a part of an object sends (`deployments/scale`) is that part, a connection (`pods/exec`) is its options. What is
+changed here goes back into the request in the version, and the form, that it came in.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from kybern.api.codec import from_builtins, to_builtins
+from kybern.api.core_v1 import Namespace
+from kybern.api.kind import Kind
+from kybern.apiserver.options import Writing
+from kybern.apiserver.request import Admission
+from kybern.registry.resource import Resource, Subresource
+
+CONNECTIONS = {
+    "pods/exec": "PodExecOptions",
+    "pods/attach": "PodAttachOptions",
+    "pods/portforward": "PodPortForwardOptions",
+    "pods/proxy": "PodProxyOptions",
+    "services/proxy": "ServiceProxyOptions",
+    "nodes/proxy": "NodeProxyOptions",
+}
+STREAMS = ("stdin", "stdout", "stderr", "tty")
+OPTIONS = {"CREATE": "CreateOptions", "UPDATE": "UpdateOptions", "DELETE": "DeleteOptions"}
+
+GroupVersionKind = tuple[str, str, str]
+
+
+@dataclass(slots=True)
+class Versioned:
+    admission: Admission
+    resource: Resource
+    """The version that is looked at: the request's own, or one that is equivalent to it."""
+    part: Subresource | None = None
+    kind: GroupVersionKind = ("", "", "")
+    operation: str = ""
+    _object: Any = field(default=None, init=False)
+    _seen: Any = field(default=None, init=False)
+    _old: Any = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        admission = self.admission
+        named = (each for each in self.resource.subresources if each.name == admission.subresource)
+        self.part = next(named, None)
+        posted = admission.posted is not None
+        self.operation = "CREATE" if posted else admission.operation
+        self.kind = kind_of(self.resource.kind, self.part, self.connection)
+
+    @property
+    def connection(self) -> str:
+        """The kind of a connection's options; empty where it is none."""
+        if self.admission.operation != "CONNECT":
+            return ""
+        return CONNECTIONS.get(f"{self.resource.kind.plural}/{self.admission.subresource}", "")
+
+    @property
+    def namespace(self) -> str:
+        """A Namespace is in itself."""
+        if self.resource.kind.type is Namespace:
+            return self.admission.name
+        return self.admission.namespace if self.resource.kind.namespaced else ""
+
+    @property
+    def object(self) -> Any:
+        """JSON; None for DELETE. Worked out again when somebody has changed the request's object."""
+        now = self.admission.object if self.admission.posted is None else self.admission.posted
+        if self._seen is not now or self._object is None:
+            self._seen = now
+            self._object = self._connection_options() if self.connection else self._as_json(now)
+        return self._object
+
+    @property
+    def old(self) -> Any:
+        if self._old is None and self.admission.old is not None and self.admission.posted is None:
+            self._old = self._as_json(self.admission.old)
+        return self._old
+
+    def options(self) -> Any:
+        """As JSON, with what they are; None for a connection."""
+        options, kind = self.admission.options, OPTIONS.get(self.operation)
+        if kind is None:
+            return None
+        found: dict[str, Any] = {"kind": kind, "apiVersion": "meta.k8s.io/v1"}
+        if isinstance(options, Writing):
+            found["fieldManager"] = options.manager
+            found["fieldValidation"] = options.validation
+        elif kind == "DeleteOptions" and options is not None:
+            found = {**to_builtins(options), **found}
+        if self.admission.dry_run:
+            found["dryRun"] = ["All"]
+        return found
+
+    @property
+    def changeable(self) -> bool:
+        return self.admission.object is not None and self.admission.posted is None and not self.connection
+
+    def change(self, document: Mapping[str, Any]) -> None:
+        """Another object in the place of the request's: read as strictly as what is stored, and defaulted again.
+
+        msgspec.ValidationError and ValueError where it is no object of the kind."""
+        admission, own = self.admission, self.admission.resource
+        part = self.part
+        if part is not None and part.kind is not None and type(admission.object) is own.kind.type:
+            assert part.write is not None
+            admission.object = part.write(admission.object, from_builtins(part.kind.type, document))
+            return
+        wanted = part.kind.type if part is not None and part.kind is not None else self.resource.kind.type
+        found = from_builtins(wanted, document)
+        if self.resource is not own:
+            found = converted(found, self.resource, own)
+        admission.object = own.default(found) if part is None or part.kind is None else found
+
+    def _as_json(self, obj: Any) -> Any:
+        if obj is None:
+            return None
+        own, part = self.admission.resource, self.part
+        whole = type(obj) is own.kind.type
+        if whole and part is not None and part.kind is not None and part.read is not None:
+            return to_builtins(part.read(obj))
+        if whole and self.resource is not own:
+            obj = converted(obj, own, self.resource)
+        found = to_builtins(obj)
+        group, version, kind = self.kind
+        return {**found, "kind": kind, "apiVersion": f"{group}/{version}" if group else version}
+
+    def _connection_options(self) -> Any:
+        params: Mapping[str, list[str]] = self.admission.options or {}
+        found: dict[str, Any] = {"kind": self.connection, "apiVersion": "v1"}
+        for stream in STREAMS:
+            if params.get(stream, [""])[0] in ("true", "1"):
+                found[stream] = True
+        for name in ("container", "path"):
+            if name in params:
+                found[name] = params[name][0]
+        if "command" in params:
+            found["command"] = list(params["command"])
+        if "ports" in params:
+            found["ports"] = [int(port) for port in params["ports"] if port.isdecimal()]
+        return found
+
+
+def kind_of(kind: Kind, part: Subresource | None, connection: str) -> GroupVersionKind:
+    if connection:
+        return "", "v1", connection
+    if part is not None and part.kind is not None:
+        kind = part.kind
+    return kind.group, kind.version, kind.kind
+
+
+def converted(obj: Any, from_: Resource, to: Resource) -> Any:
+    """The same object in another version that lies in the same place of the store."""
+    return to.from_storage(from_.to_storage(obj))

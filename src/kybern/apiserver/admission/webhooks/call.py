@@ -1,0 +1,67 @@
+"""Asking one webhook: the call, what becomes of its warnings and annotations, and what a failure means."""
+
+from kybern.api.errors import ApiError, BadRequest, InternalError
+from kybern.apiserver.admission.matching.versioned import Versioned
+from kybern.apiserver.admission.plugin import Inputs
+from kybern.apiserver.admission.webhooks.review import (
+    WARNING_LENGTH_MAX,
+    AdmissionResponse,
+    InvalidAnswer,
+    answer,
+    denial,
+    question,
+    version_for,
+)
+from kybern.apiserver.admission.webhooks.source import Hook
+from kybern.apiserver.callouts.callouts import CalloutFailed
+from kybern.apiserver.request import Admission
+
+ANSWER_BYTES_MAX = 8 * 1024 * 1024
+"""Of a patch that replaces the largest object, in base64."""
+TIMEOUT_SECONDS_DEFAULT = 10
+
+
+class CallFailed(Exception):
+    """The webhook did not answer, or not to the question: whether that refuses the request is its failure policy's."""
+
+
+async def ask(inputs: Inputs, hook: Hook, versioned: Versioned, *, may_patch: bool) -> AdmissionResponse:
+    """The answer, where it allows; raises ApiError where it denies, CallFailed where there is none."""
+    webhook, admission = hook.webhook, versioned.admission
+    if admission.dry_run and webhook.side_effects not in ("None", "NoneOnDryRun"):
+        raise unsupported_dry_run(hook)
+    version = version_for(webhook)
+    if version is None:
+        raise CallFailed("webhook does not accept known AdmissionReview versions (v1, v1beta1)")
+    uid = inputs.ids.uid()
+    try:
+        body = await inputs.callouts.post(
+            webhook.client_config,
+            question(versioned, uid, version),
+            timeout_seconds=webhook.timeout_seconds or TIMEOUT_SECONDS_DEFAULT,
+            answer_bytes_max=ANSWER_BYTES_MAX,
+        )
+    except CalloutFailed as error:
+        raise CallFailed(f"failed to call webhook: {error}") from error
+    try:
+        response = answer(body, uid, version, may_patch=may_patch)
+    except InvalidAnswer as error:
+        raise CallFailed(f"received invalid webhook response: {error}") from None
+    admission.warnings += [warning[:WARNING_LENGTH_MAX] for warning in response.warnings or ()]
+    for key, value in (response.audit_annotations or {}).items():
+        admission.audit[f"{hook.name}/{key}"] = value
+    if not response.allowed:
+        raise denial(hook.name, response)
+    return response
+
+
+def unsupported_dry_run(hook: Hook) -> ApiError:
+    return BadRequest(f'admission webhook "{hook.name}" does not support dry run')
+
+
+def failure(hook: Hook, error: Exception) -> InternalError:
+    return InternalError(f'Internal error occurred: failed calling webhook "{hook.name}": {error}')
+
+
+def failed_open(admission: Admission, phase: str, round_: int, index: int, hook: Hook) -> None:
+    admission.audit[f"failed-open.{phase}.webhook.admission.k8s.io/round_{round_}_index_{index}"] = hook.name

@@ -1,0 +1,89 @@
+"""MutatingAdmissionWebhook: one hook after the other, each sees what the former made of the object.
+
+When a hook has changed the object, the plugins before it and the hooks that asked for it (`reinvocationPolicy:
+IfNeeded`) are called once more, and no third time. What a hook's patch makes is read, pruned and defaulted like what a
+client sends, and validated after all of them.
+"""
+
+import msgspec
+
+from kybern.api.admissionregistration_v1 import MutatingWebhookConfiguration
+from kybern.api.errors import ApiError, InternalError
+from kybern.api.patches import apply_json_patch
+from kybern.apiserver.admission.matching.versioned import Versioned
+from kybern.apiserver.admission.plugin import Inputs, Plugin
+from kybern.apiserver.admission.webhooks.call import CallFailed, ask, failed_open, failure
+from kybern.apiserver.admission.webhooks.review import InvalidAnswer, patch_in
+from kybern.apiserver.admission.webhooks.source import Hook, Hooks
+from kybern.apiserver.request import Admission
+
+
+class MutatingWebhooks(Plugin):
+    name = "MutatingAdmissionWebhook"
+
+    def __init__(self, inputs: Inputs) -> None:
+        super().__init__(inputs)
+        self.source = Hooks(inputs, MutatingWebhookConfiguration)
+
+    async def admit(self, admission: Admission) -> None:
+        if not self.source.hooks or self.source.matcher.is_exempt(admission):
+            return
+        again = admission.reinvocation
+        if again.round and admission.object is not again.left_by_hooks:
+            again.require_former()
+        for index, hook in enumerate(self.source.hooks):
+            versioned = self.source.concerned(hook, admission)
+            if versioned is None or (again.round and hook.uid not in again.required):
+                continue
+            if await self.call(hook, versioned, index):
+                again.require_former()
+                again.wanted = True
+            if hook.webhook.reinvocation_policy == "IfNeeded":
+                again.former.add(hook.uid)
+        again.left_by_hooks = admission.object
+
+    async def call(self, hook: Hook, versioned: Versioned, index: int) -> bool:
+        """Whether it changed the object."""
+        admission = versioned.admission
+        try:
+            response = await ask(self.inputs, hook, versioned, may_patch=True)
+            patch = patch_in(response)
+        except (CallFailed, InvalidAnswer) as error:
+            if not hook.fails_open:
+                raise failure(hook, error) from error
+            failed_open(admission, "mutating", admission.reinvocation.round, index, hook)
+            return False
+        if patch is None:
+            return False
+        if not versioned.changeable:
+            raise InternalError(
+                f'Internal error occurred: admission webhook "{hook.name}" attempted to modify the object, '
+                "which is not supported for this operation"
+            )
+        before = versioned.object
+        changed = applied(hook, patch, versioned)
+        if changed != before:
+            change(hook, versioned, changed)
+        return bool(changed != before)
+
+
+def applied(hook: Hook, patch: object, versioned: Versioned) -> dict[str, object]:
+    try:
+        found = apply_json_patch(versioned.object, patch)
+    except ApiError as error:
+        raise InternalError(f"Internal error occurred: {error.message}") from error
+    if not isinstance(found, dict):
+        raise InternalError(f'Internal error occurred: admission webhook "{hook.name}" made no object of it')
+    return found
+
+
+def change(hook: Hook, versioned: Versioned, document: dict[str, object]) -> None:
+    """What it is and whose it is, no patch may change."""
+    before, name = versioned.object, f'admission webhook "{hook.name}"'
+    for key in ("kind", "apiVersion"):
+        if document.get(key) != before.get(key):
+            raise InternalError(f"Internal error occurred: {name} changed the object's {key}")
+    try:
+        versioned.change(document)
+    except (msgspec.ValidationError, ValueError) as error:
+        raise InternalError(f"Internal error occurred: {name} made an object that cannot be read: {error}") from error
