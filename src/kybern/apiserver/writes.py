@@ -7,11 +7,13 @@
 - A dry run goes all the way, up to the store.
 """
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from kybern.api.errors import MODIFIED, AlreadyExists, ApiError, already_exists, conflict, invalid, not_found
+from kybern.api.invalid import FieldError
 from kybern.apiserver.commits import delete, put
 from kybern.apiserver.item import with_revision
 from kybern.apiserver.machine import Machine, admit, reserved, validate
@@ -21,7 +23,7 @@ from kybern.apiserver.request import Admission
 from kybern.apiserver.storage import Storage
 from kybern.apiserver.tracking import track
 from kybern.registry.metadata import validate_metadata, validate_metadata_update
-from kybern.registry.resource import Obj
+from kybern.registry.resource import Obj, Resource
 from kybern.store import interface as store
 from kybern.store.interface import Entry
 
@@ -84,7 +86,7 @@ async def create_once(machine: Machine, storage: Storage, sent: Obj, namespace: 
                 own_finalizers=resource.own_finalizers,
             )
         ]
-        wrong += resource.validate(obj)
+        wrong += await judged(resource, resource.validate, obj)
         if wrong:
             raise invalid(storage.about(name), wrong)
         writing.warnings += resource.warnings(obj, None)
@@ -98,6 +100,13 @@ async def create_once(machine: Machine, storage: Storage, sent: Obj, namespace: 
         except store.Conflict:
             raise already_exists(storage.about(name)) from None
     return Written(served_at(storage, namespace, name, revision, obj), created=True)
+
+
+async def judged(resource: Resource, rule: Callable[..., Iterable[FieldError]], *objects: Obj) -> Iterable[FieldError]:
+    """What a rule says of an object; where that can take long, others go on meanwhile."""
+    if resource.validates_long:
+        return await asyncio.to_thread(lambda: list(rule(*objects)))
+    return rule(*objects)
 
 
 def new_meta(machine: Machine, storage: Storage, sent: Obj, namespace: str) -> Any:
@@ -197,9 +206,11 @@ async def rewrite_once(
         new = with_generation(resource.generation, new, old)
         wrong = [*validate_metadata_update(meta_of(new), meta_of(old), own_finalizers=resource.own_finalizers)]
         if check is not None:
-            wrong += check(new, old)
+            wrong += await judged(resource, check, new, old)
+        elif resource.validate_update:
+            wrong += await judged(resource, resource.validate_update, new, old)
         else:
-            wrong += resource.validate_update(new, old) if resource.validate_update else resource.validate(new)
+            wrong += resource.validate(new)
         if wrong:
             raise invalid(storage.about(name), wrong)
         writing.warnings += resource.warnings(new, old)

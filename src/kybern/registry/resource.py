@@ -91,6 +91,8 @@ class Resource:
     validate: Callable[[Obj], Iterable[FieldError]] = nothing_wrong
     validate_update: Callable[[Obj, Obj], Iterable[FieldError]] | None = None
     """(new, old); None: `validate(new)`."""
+    validates_long: bool = False
+    """Whether the two can take long enough for others to notice: then they are asked in a thread of their own."""
     warnings: Callable[[Obj, Obj], Iterable[str]] = no_warnings
     """(new, old or None)"""
     deprecation: str = ""

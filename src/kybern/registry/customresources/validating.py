@@ -11,10 +11,12 @@ from typing import Any
 from kybern.api.codec import to_builtins
 from kybern.api.custom import CustomObject
 from kybern.api.invalid import FieldError
+from kybern.registry.customresources.correlation import is_old
 from kybern.registry.customresources.embedded import embedded_resources
 from kybern.registry.customresources.lists import list_types
-from kybern.registry.customresources.places import ROOT, Check, Place, Schema, Wrong, steps
-from kybern.registry.customresources.values import compiled, same
+from kybern.registry.customresources.places import ROOT, Check, Place, Schema, Wrong
+from kybern.registry.customresources.rules import LIGHT_COST_MAX, Evaluation, most_expensive, rules_of
+from kybern.registry.customresources.values import compiled
 
 Document = dict[str, Any]
 OwnErrors = Callable[[CustomObject], Iterable[FieldError]]
@@ -38,7 +40,11 @@ class Validation:
         self.values = compiled(without_plain_metadata(schema))
         self.embedded = embedded_resources(schema)
         self.lists = list_types(schema)
-        self.needs_metadata = bool(schema.get("properties", {}).get("metadata", {}).get("properties"))
+        self.rules = rules_of(schema)
+        self.takes_long = self.rules is not None and most_expensive(self.rules) > LIGHT_COST_MAX
+        self.needs_metadata = self.rules is not None or bool(
+            schema.get("properties", {}).get("metadata", {}).get("properties")
+        )
         self.type_errors, self.scale_errors = type_errors, scale_errors
 
     def of_new(self, obj: CustomObject) -> list[FieldError]:
@@ -49,7 +55,7 @@ class Validation:
         errors = [one.error for one in wrong]
         errors += self.scale_errors(obj)
         errors += (one.error for check in (self.embedded, self.lists) for one in found(check, value))
-        return errors
+        return self.with_rules(errors, value, None)
 
     def of_change(self, new: CustomObject, old: CustomObject) -> list[FieldError]:
         if wrong_type := list(self.type_errors(new)):
@@ -62,7 +68,18 @@ class Validation:
         lists = found(self.lists, value)
         if lists and not found(self.lists, before):
             errors += (one.error for one in lists)
-        return errors
+        return self.with_rules(errors, value, before)
+
+    def with_rules(self, errors: list[FieldError], value: Document, before: Document | None) -> list[FieldError]:
+        if self.rules is None:
+            return errors
+        if any(error.reason in BLOCKING for error in errors):
+            return [*errors, NOT_CHECKED]
+
+        def unchanged(place: Place) -> bool:
+            return before is not None and is_old(place, self.schema, value, before)
+
+        return errors + Evaluation(unchanged).run(self.rules, value, before)
 
     def document(self, obj: CustomObject) -> Document:
         """The object as plain JSON; its metadata only where somebody looks at it."""
@@ -81,43 +98,3 @@ def found(check: Check | None, value: Any) -> list[Wrong]:
     if check is not None:
         check(value, ROOT, wrong)
     return wrong
-
-
-# --- what was wrong before --------------------------------------------------------------------------------------------
-
-
-def is_old(place: Place, schema: Schema, new: Any, old: Any) -> bool:
-    """Whether something around a place, or just there, is as it was."""
-    if same(new, old):
-        return True
-    for step in steps(place):
-        if isinstance(step, int):
-            old = counterpart(new[step], old, schema)
-            new, schema = new[step], schema.get("items", {})
-        elif step not in new:
-            return False
-        else:
-            old = old.get(step) if isinstance(old, dict) else None
-            new, schema = new[step], part_of(schema, step)
-        if old is None:
-            return False
-        if same(new, old):
-            return True
-    return False
-
-
-def part_of(schema: Schema, name: str) -> Schema:
-    values = schema.get("additionalProperties")
-    found_: Schema = schema.get("properties", {}).get(name) or (values if isinstance(values, dict) else {})
-    return found_
-
-
-def counterpart(item: Any, old: Any, schema: Schema) -> Any:
-    """The item of the old list that an item of the new one is: told by its keys, in a list that has some."""
-    if schema.get("x-kubernetes-list-type") != "map" or not isinstance(old, list) or not isinstance(item, dict):
-        return None
-    keys = schema.get("x-kubernetes-list-map-keys", ())
-    for other in old:
-        if isinstance(other, dict) and all(item.get(key) == other.get(key) for key in keys):
-            return other
-    return None

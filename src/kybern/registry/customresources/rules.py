@@ -1,0 +1,265 @@
+"""x-kubernetes-validations: what expressions say of values, compiled once and asked whenever an object is written.
+
+- `self` is the value where the rule stands. A rule that looks at `oldSelf` is about a change: it is asked only where
+  there was a value before, which in lists only those with keys can tell; or it takes `oldSelf` as something optional.
+- All rules of one object share one budget, and each call has a limit of its own, so no rule holds the server up.
+- A rule that fails on a part that has not changed is not held against whoever changes another.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from kybern.api.codec import encode
+from kybern.api.invalid import FieldError, duplicate, forbidden_field, printed, required
+from kybern.cel import (
+    BOOL,
+    STRING,
+    Budget,
+    CompileFailed,
+    CostLimitExceeded,
+    Environment,
+    EvaluationError,
+    OutOfBudget,
+    Program,
+    WrongResult,
+)
+from kybern.cel.schema import Typed, typed_by
+from kybern.cel.types import UNBOUNDED, optional_of
+from kybern.cel.values import NONE, Optional
+from kybern.registry.customresources.correlation import counterpart
+from kybern.registry.customresources.places import Place, Schema, some, text
+
+OBJECT_BUDGET = 4_000_000
+"""For all the rules of one write: about a second. Upstream has 10,000,000, and evaluates in less time."""
+
+LIGHT_COST_MAX = 200_000
+"""Rules that cannot cost more, some 50 ms, are asked at once; others in a thread, beside what others want."""
+REQUEST_BYTES_MAX = 3 * 1024 * 1024
+MESSAGE_BYTES_MAX = 5 * 1024
+NO_BUDGET = "validation failed due to running out of cost budget, no further validation rules will be run"
+RULES = "x-kubernetes-validations"
+
+Rule = Mapping[str, Any]
+"""As the schema has it: rule, message, messageExpression, reason, fieldPath, optionalOldSelf."""
+
+
+class Stop(Exception):
+    """Too much was asked: the remaining rules are not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    rule: Rule
+    program: Program | None
+    """None where it could not be compiled."""
+    problem: str = ""
+    """Why not, in upstream's words."""
+    message: Program | None = None
+    message_problem: str = ""
+    uses_old: bool = False
+
+    @property
+    def shown(self) -> str:
+        return str(self.rule.get("message") or self.rule.get("rule", "")).strip()
+
+    @property
+    def takes_nothing(self) -> bool:
+        return bool(self.rule.get("optionalOldSelf"))
+
+
+def compiled_rules(schema: Schema, typed: Typed) -> list[Compiled]:
+    return [compiled_rule(rule, typed) for rule in schema.get(RULES, ()) if str(rule.get("rule", "")).strip()]
+
+
+def compiled_rule(rule: Rule, typed: Typed) -> Compiled:
+    before = optional_of(typed.type) if rule.get("optionalOldSelf") else typed.type
+    alone = Environment({"self": typed.type})
+    both = alone.extended({"oldSelf": before})
+    uses_old = False
+    try:
+        try:
+            program = alone.compile(rule["rule"], BOOL)
+        except WrongResult:
+            raise
+        except CompileFailed:  # it may only be that there is no oldSelf
+            program = both.compile(rule["rule"], BOOL)
+            uses_old = True
+    except WrongResult:
+        return Compiled(rule, None, "cel expression must evaluate to a bool")
+    except CompileFailed as error:
+        return Compiled(rule, None, f"compilation failed: {error}")
+    message, problem = None, ""
+    if str(rule.get("messageExpression", "")).strip():
+        try:
+            message = both.compile(rule["messageExpression"], STRING)
+        except WrongResult:
+            problem = "messageExpression must evaluate to a string"
+        except CompileFailed as error:
+            problem = f"messageExpression compilation failed: {error}"
+    return Compiled(rule, program, message=message, message_problem=problem, uses_old=uses_old)
+
+
+# --- a tree of them ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of the schema at or below which there are rules."""
+
+    schema: Schema
+    typed: Typed | None
+    rules: list[Compiled]
+    properties: Mapping[str, "Part"]
+    values: "Part | None"
+    items: "Part | None"
+
+
+def rules_of(schema: Schema, *, root: bool = True) -> Part | None:
+    """None where there are no rules at all."""
+    properties = some(schema.get("properties", {}), lambda part: rules_of(part, root=False))
+    values, items = schema.get("additionalProperties"), schema.get("items")
+    of_values = rules_of(values, root=False) if isinstance(values, Mapping) else None
+    of_items = rules_of(items, root=False) if isinstance(items, Mapping) else None
+    typed = typed_by(schema, root=root) if schema.get(RULES) else None
+    rules = compiled_rules(schema, typed) if typed is not None else []
+    if not (rules or properties or of_values or of_items):
+        return None
+    return Part(schema, typed, rules, properties, of_values, of_items)
+
+
+class Evaluation:
+    """One object against all the rules there are for it."""
+
+    def __init__(self, is_old: Callable[[Place], bool]) -> None:
+        """`is_old`: whether what is at a place, or something around it, is as it was."""
+        self.is_old = is_old
+        self.budget = Budget(OBJECT_BUDGET)
+        self.wrong: list[FieldError] = []
+
+    def run(self, part: Part, value: Any, old: Any) -> list[FieldError]:
+        try:
+            self.visit(part, value, old, None)
+        except Stop:
+            pass
+        return self.wrong
+
+    def visit(self, part: Part, value: Any, old: Any, place: Place) -> None:
+        if value is None:
+            return
+        if part.rules and part.typed is not None:
+            self.ask(part, part.typed, value, old, place)
+        if isinstance(value, dict):
+            before = old if isinstance(old, dict) else {}
+            for key, item in value.items():
+                inner = part.properties.get(key, part.values)
+                if inner is not None:
+                    self.visit(inner, item, before.get(key), (place, key))
+        elif isinstance(value, list) and part.items is not None:
+            for index, item in enumerate(value):
+                self.visit(part.items, item, counterpart(item, old, part.schema), (place, index))
+
+    def ask(self, part: Part, typed: Typed, value: Any, old: Any, place: Place) -> None:
+        known = {"self": typed.value(value)}
+        before = typed.value(old) if old is not None else None
+        for rule in part.rules:
+            if rule.uses_old and old is None and not rule.takes_nothing:
+                continue
+            if rule.takes_nothing:
+                known["oldSelf"] = NONE if old is None else Optional(before)
+            else:
+                known["oldSelf"] = before
+            if not self.holds(rule, known, place):
+                self.tell(rule, known, value, part.schema, place)
+
+    def holds(self, rule: Compiled, known: Mapping[str, Any], place: Place) -> bool:
+        if rule.program is None:
+            self.refuse(place, f"rule compile error: {rule.problem}")
+            return True
+        if self.budget.left <= 0:
+            self.stop(place, NO_BUDGET)
+        try:
+            return bool(rule.program.evaluate(known, self.budget))
+        except OutOfBudget:
+            self.stop(place, NO_BUDGET)
+        except CostLimitExceeded as error:
+            why = "no further validation rules will be run due to call cost exceeds limit for rule"
+            self.stop(place, f"'{error}': {why}: {rule.shown}")
+        except EvaluationError as error:
+            if str(error).startswith("no such overload"):
+                why = "call arguments did not match a supported operator, function or macro signature for rule"
+                self.refuse(place, f"'{error}': {why}: {rule.shown}")
+            else:
+                self.refuse(place, f"{error} evaluating rule: {rule.shown}")
+        return True
+
+    def stop(self, place: Place, why: str) -> None:
+        self.refuse(place, why)
+        raise Stop
+
+    def refuse(self, place: Place, why: str) -> None:
+        self.wrong.append(FieldError(text(place) or "<nil>", "FieldValueInvalid", f"Invalid value: {why}"))
+
+    def tell(self, rule: Compiled, known: Mapping[str, Any], value: Any, schema: Schema, place: Place) -> None:
+        """What a rule that does not hold has to say."""
+        detail = self.message(rule, known, place)
+        if not rule.uses_old and self.is_old(place):
+            return
+        at = (text(place) + field_path(rule.rule)).removeprefix(".") or "<nil>"
+        self.wrong.append(error_of(rule.rule.get("reason"), at, value, detail, schema.get("type")))
+
+    def message(self, rule: Compiled, known: Mapping[str, Any], place: Place) -> str:
+        fixed = str(rule.rule.get("message") or "").strip() or f"failed rule: {rule.shown}"
+        if rule.message is None:
+            return fixed
+        try:
+            said = str(rule.message.evaluate(known, self.budget)).strip()
+        except CostLimitExceeded:
+            why = "no further validation rules will be run due to call cost exceeds limit for messageExpression"
+            self.stop(place, f'{why}: "{rule.rule["messageExpression"]}"')
+        except EvaluationError:
+            return fixed
+        is_good = said and "\n" not in said and len(said.encode(errors="replace")) <= MESSAGE_BYTES_MAX
+        return said if is_good else fixed
+
+
+def field_path(rule: Rule) -> str:
+    path = str(rule.get("fieldPath") or "").strip()
+    return path if not path or path.startswith((".", "[")) else f".{path}"
+
+
+def error_of(reason: str | None, at: str, value: Any, detail: str, type_: str | None) -> FieldError:
+    shown = "" if type_ in ("object", "array") else f"{printed(value)}: "
+    match reason:
+        case "FieldValueRequired":
+            return required(at, detail)
+        case "FieldValueForbidden":
+            return forbidden_field(at, detail)
+        case "FieldValueDuplicate":
+            return duplicate(at, value) if shown else FieldError(at, "FieldValueDuplicate", "Duplicate value")
+    return FieldError(at, "FieldValueInvalid", f"Invalid value: {shown}{detail}")
+
+
+def most_expensive(part: Part, times: int | None = 1) -> int:
+    """What all the rules can cost together for one object."""
+    bytes_min = part.typed.bytes_min if part.typed is not None else 0
+    often = REQUEST_BYTES_MAX // (bytes_min + 1) if times is None else times
+    own = sum(rule.program.estimate.most for rule in part.rules if rule.program is not None) * often
+    below = repeated(times, part.schema)
+    inner = (*part.properties.values(), *(one for one in (part.values, part.items) if one is not None))
+    return min(own + sum(most_expensive(one, below) for one in inner), UNBOUNDED)
+
+
+def repeated(times: int | None, schema: Schema) -> int | None:
+    """How often what is below a part can be there, the part being there so often; None where nothing bounds that."""
+    most: int | None = 1
+    if schema.get("type") == "array":
+        most = schema.get("maxItems")
+    elif schema.get("type") == "object" and schema.get("additionalProperties") is not None:
+        most = schema.get("maxProperties")
+    return None if times is None or most is None else min(times * max(most, 0), UNBOUNDED)
+
+
+def rule_text(rule: Rule) -> str:
+    """A rule as errors show it."""
+    return encode(dict(rule)).decode()
