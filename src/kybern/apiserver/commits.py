@@ -6,11 +6,16 @@ before it is known whether it did.
 
 import asyncio
 
+from kybern.api.errors import RequestEntityTooLarge
 from kybern.apiserver.machine import Machine, reserved
 from kybern.store.interface import StoreError
 
+VALUE_BYTES_MAX = 8 * 1024 * 1024  # the largest body, with what the server adds; a few defaults could make gigabytes
+
 
 async def put(machine: Machine, outcome: reserved, key: str, value: bytes, expected: int) -> int:
+    if len(value) > VALUE_BYTES_MAX:
+        raise RequestEntityTooLarge(f"Request entity too large: limit is {VALUE_BYTES_MAX}")
     try:
         revision = await machine.store.put(key, value, expected=expected)
     except asyncio.CancelledError:

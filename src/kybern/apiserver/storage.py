@@ -17,6 +17,7 @@ from kybern.apiserver.meta import at_revision, changed_meta, meta_of
 from kybern.registry.resource import Obj, Resource, same
 from kybern.store.interface import Change, Entry, Store
 
+HISTORY_MAX = 1_000  # changes of one custom kind, which a new schema makes others of
 DUMPED_MAX = 64  # more writes than are on their way to the store at once
 
 GroupVersionResource = tuple[str, str, str]
@@ -97,12 +98,15 @@ def key_of(resource: Resource) -> GroupVersionResource:
 
 
 async def load_cache(storage: Storage, store: Store) -> None:
-    """Fill a cache with the store's present and its history; it follows it from then on."""
+    """Fill a cache with the store's present and its history; it follows it from then on. A long history is left: its
+    objects would all have to be read anew, and clients list again."""
     cache = storage.cache
     cache.follow()
     oldest = store.oldest
     history = await store.changes(cache.prefix, after=oldest)
-    entries, _ = await store.list(cache.prefix)
+    entries, revision = await store.list(cache.prefix)
+    if len(history) > HISTORY_MAX:
+        history, oldest = (), revision
     cache.load(entries, history, oldest)
 
 

@@ -27,9 +27,9 @@ COLUMN_FORMATS = ("byte", "date", "date-time", "double", "float", "int32", "int6
 SELECTABLE_MAX = 8
 SELECTABLE_TYPES = ("string", "boolean", "integer")
 WARNING_CHARACTERS_MAX = 256
-PARTS_MAX = (
-    50_000  # of one schema: the largest real ones have some ten thousand, and each costs whoever writes or reads it
-)
+PARTS_MAX = 30_000
+"""Of one schema: the largest real ones have some ten thousand, and each costs whoever writes or reads it."""
+
 TOO_MANY_PARTS = f"a schema has at most {PARTS_MAX} parts"
 
 
