@@ -107,6 +107,12 @@ class Reinvocation:
         self.former.clear()
 
 
+class RemoteAuthorizer(Protocol):
+    """Somebody else, who is asked about what nobody here allows."""
+
+    async def ask(self, attributes: Attributes) -> Decision: ...
+
+
 @dataclass(slots=True, kw_only=True)
 class Admission:
     """What an admission plugin sees. Mutating plugins replace `object`."""

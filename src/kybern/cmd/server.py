@@ -28,10 +28,13 @@ from kybern.apiserver.flowcontrol.control import FlowControl
 from kybern.apiserver.objects import ClusterObjects
 from kybern.apiserver.request import ApiRequest
 from kybern.apiserver.server import ApiServer, open_machine
+from kybern.cmd.admission_config import event_limits
 from kybern.cmd.auditing import audited
 from kybern.cmd.config import Cluster
 from kybern.cmd.credentials import former_keys
 from kybern.cmd.encryption import seal_of
+from kybern.cmd.outside import front_proxy_ca, outside
+from kybern.cmd.server_options import words
 from kybern.cmd.stopping import until_stopped
 from kybern.registry import RESOURCES
 from kybern.store.sqlite import SqliteStore
@@ -66,11 +69,19 @@ async def run(cluster: Cluster) -> None:
     store = await SqliteStore.open(cluster.data / "state.db", seal_of(cluster))
     machine = await open_machine(store, RESOURCES, clock, ids)
     objects = ClusterObjects(machine)
-    access = auth(objects=objects, keys=signing_keys(cluster), clock=clock, ids=ids, node_rules=node_rules())
+    others = outside(cluster, clock)
+    access = auth(
+        objects=objects, keys=signing_keys(cluster), clock=clock, ids=ids, node_rules=node_rules(), outside=others
+    )
     callouts = Callouts(objects, ids.rng, pods_reachable=not cluster.simulated)
     plugins = admission_plugins(
-        Inputs(objects=objects, authorizer=access.authorizer, rbac=access.rbac, clock=clock, ids=ids, callouts=callouts)
-    )
+        Inputs(
+            objects=objects, authorizer=access.authorizer, rbac=access.rbac, clock=clock, ids=ids, callouts=callouts,
+            event_limits=event_limits(cluster.options),
+        ),
+        words(cluster.options.enable_admission_plugins),
+        words(cluster.options.disable_admission_plugins),
+    )  # fmt: skip
     documents = Documents(machine.resources, lambda: f"{cluster.bind_address}:{cluster.port}")
     allocation = ServiceAllocation(objects, cluster.service_cidr, ids.rng)
     audit, sinks = audited(cluster.options, clock, ids)
@@ -78,6 +89,7 @@ async def run(cluster: Cluster) -> None:
         machine,
         authenticate=access.authenticate,
         authorizer=access.authorizer,
+        remote_authorizer=access.remote_authorizer,
         impersonation=access.impersonation,
         plugins=(*plugins, allocation),
         creators=access.creators,
@@ -118,7 +130,7 @@ def signing_keys(cluster: Cluster) -> Keys:
 def tls(cluster: Cluster) -> ssl.SSLContext:
     pair, ca = read_pair(cluster.pki, "apiserver"), read_pair(cluster.pki, "ca")
     assert pair is not None and ca is not None, "credentials.prepare made them"
-    return server_context(pair.certificate, pair.key, client_ca=ca.certificate)
+    return server_context(pair.certificate, pair.key, client_ca=ca.certificate + front_proxy_ca(cluster.options))
 
 
 def kubelet_tls(cluster: Cluster) -> ssl.SSLContext:

@@ -123,6 +123,10 @@ def run(args: argparse.Namespace) -> int:
         check_simulation(cluster)
     except ValueError as error:
         return progress.failed(str(error))
+    from kybern.cmd.option_check import wrong_with
+
+    if wrong := wrong_with(cluster):
+        return progress.failed(wrong)
     found = [*problems(look(cluster.data, cluster.bind_address, cluster.port)), *address_problems(cluster)]
     fatal = [problem for problem in found if not problem.containers_only]
     if fatal:
@@ -205,6 +209,8 @@ def already_up(cluster: Cluster, args: argparse.Namespace, progress: Progress) -
             return progress.failed(
                 f"the cluster is up with {flag} {has}", "kybern down, then kybern up with the new one"
             )
+    if server_options.chosen(args, cluster.options) != cluster.options:
+        return progress.failed("the cluster is up with other options of the API server", "kybern down, then kybern up")
     progress.note(f"{cluster.name} is up already")
     return wait_and_tell(cluster, progress)
 

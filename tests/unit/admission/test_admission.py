@@ -102,11 +102,11 @@ def build(kind: type[Any], name: str, body: dict[str, Any] | None = None, namesp
 def test_every_plugin_has_upstream_s_name() -> None:
     assert [plugin.name for plugin in World().plugins] == [
         "NamespaceLifecycle", "LimitRanger", "ServiceAccount", "NodeRestriction", "TaintNodesByCondition",
-        "PodSecurity", "Priority", "DefaultTolerationSeconds", "DefaultStorageClass", "RuntimeClass",
-        "CertificateRequester", "CertificateApproval", "CertificateSigning", "CertificateSubjectRestriction",
+        "PodSecurity", "Priority", "DefaultTolerationSeconds", "DefaultStorageClass", "PersistentVolumeClaimResize",
+        "RuntimeClass", "CertificateRequester", "CertificateApproval", "CertificateSigning", "CertificateSubjectRestriction",
         "DefaultIngressClass", "MutatingAdmissionWebhook", "RBACEscalation", "ValidatingAdmissionWebhook", "ResourceQuota",
     ]  # fmt: skip
-    assert len(ADMISSION) == 19
+    assert len(ADMISSION) == 22
 
 
 # NamespaceLifecycle

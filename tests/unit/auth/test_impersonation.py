@@ -1,5 +1,6 @@
 """Impersonation: every part of the other identity is a right of its own (R05)."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -24,7 +25,7 @@ def acting(headers: dict[str, str], *rules: dict[str, Any], user: User = JANE) -
     subjects = [{"kind": "User", "name": "jane"}]
     body = {"metadata": {"name": "b"}, "roleRef": reference, "subjects": subjects}
     objects = MemoryObjects(role, from_builtins(ClusterRoleBinding, body))
-    return Impersonation(following(objects)).acting(user, headers)
+    return asyncio.run(Impersonation(following(objects)).acting(user, headers))
 
 
 USERS = {"apiGroups": [""], "resources": ["users"]}

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from kybern.apiserver.auth.keys import keys_from_pem
-from kybern.cmd import config, rotate
+from kybern.cmd import config, rotate, server_options
 from kybern.cmd.config import Cluster
 from kybern.cmd.credentials import former_keys, prepare
 from kybern.cmd.encryption import EncryptionError, file_of, prepare_encryption, read, seal_from, seal_of
+from kybern.cmd.option_check import wrong_with
 from kybern.cmd.server import signing_keys
 from kybern.cmd.server_options import NEW_CLUSTER, ServerOptions
 
@@ -118,3 +119,35 @@ def test_tokens_of_a_former_key_are_believed_until_it_is_forgotten(cluster: Clus
     assert set(third.verifying) == {third.signing_id}
     assert not former_keys(cluster.pki)
     assert keys_from_pem((cluster.pki / "sa.key").read_bytes()).signing_id == third.signing_id
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({}, ""),
+        ({"audit_policy_file": "/nowhere"}, "/nowhere: no such file or directory"),
+        ({"audit_log_path": "/tmp/x"}, "needs --audit-policy-file"),
+        ({"oidc_issuer_url": "http://x"}, "not an https one"),
+        ({"oidc_issuer_url": "https://x"}, "audience"),
+        ({"oidc_issuer_url": "https://x", "oidc_client_id": "a", "oidc_signing_algs": "HS256"}, "unsupported signing"),
+        ({"token_auth_file": "/nowhere"}, "/nowhere: no such file or directory"),
+        ({"requestheader_client_ca_file": "/nowhere"}, "/nowhere: no such file or directory"),
+        ({"enable_admission_plugins": "Nothing"}, 'plugin "Nothing" is unknown'),
+        ({"authorization_webhook_config_file": "/nowhere"}, "no current context"),
+        ({"admission_control_config_file": "/nowhere"}, "/nowhere: no such file or directory"),
+    ],
+)
+def test_options_that_make_no_sense_are_told_before_anything_starts(
+    cluster: Cluster, options: dict[str, Any], why: str
+) -> None:
+    found = wrong_with(config.replace(cluster, options=ServerOptions(**options)))
+    assert why in found and bool(why) == bool(found)
+
+
+def test_options_stay_as_they_were_until_they_are_given_again() -> None:
+    parser = argparse.ArgumentParser()
+    server_options.add_arguments(parser)
+    first = server_options.chosen(parser.parse_args(["--oidc-client-id", "a", "--audit-log-path", "x"]), NEW_CLUSTER)
+    assert (first.oidc_client_id, first.audit_log_path, first.encrypt_secrets) == ("a", str(Path("x").absolute()), True)
+    second = server_options.chosen(parser.parse_args(["--no-encrypt-secrets", "--oidc-client-id", ""]), first)
+    assert (second.oidc_client_id, second.audit_log_path, second.encrypt_secrets) == ("", first.audit_log_path, False)

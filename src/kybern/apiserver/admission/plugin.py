@@ -3,12 +3,23 @@
 from dataclasses import dataclass
 from typing import Any
 
+from msgspec import Struct
+
 from kybern.aio.clock import Clock
 from kybern.aio.ids import Ids
 from kybern.api.errors import About, Forbidden, forbidden
 from kybern.apiserver.auth.rbac import Rbac
 from kybern.apiserver.callouts.callouts import Callouts
 from kybern.apiserver.request import Admission, Authorizer, Objects
+
+
+class EventLimit(Struct, frozen=True, rename="camel"):
+    """One of `limits` in upstream's configuration of EventRateLimit."""
+
+    type: str
+    qps: int
+    burst: int
+    cache_size: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +32,8 @@ class Inputs:
     clock: Clock
     ids: Ids
     callouts: Callouts
+    event_limits: tuple[EventLimit, ...] = ()
+    """For EventRateLimit, where it is on."""
 
 
 class Plugin:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kybern.apiserver.request import Attributes, Authorizer, Decision
+from kybern.apiserver.request import Attributes, Authorizer, Decision, RemoteAuthorizer
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,3 +19,12 @@ class FirstThatAllows:
             if decision.reason:
                 reasons.append(decision.reason)
         return Decision(False, ", ".join(reasons))
+
+
+async def decided(authorizer: Authorizer, remote: RemoteAuthorizer | None, attributes: Attributes) -> Decision:
+    """Ours first; another server, if there is one, about the rest."""
+    decision = authorizer.decide(attributes)
+    if decision.allowed or remote is None:
+        return decision
+    theirs = await remote.ask(attributes)
+    return Decision(theirs.allowed, ", ".join(reason for reason in (decision.reason, theirs.reason) if reason))

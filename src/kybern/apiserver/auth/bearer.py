@@ -6,7 +6,7 @@
 
 import base64
 import binascii
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from kybern.api.errors import Unauthorized
@@ -38,9 +38,15 @@ def decoded(text: str) -> str:
         raise Unauthorized("Unauthorized") from None
 
 
+RemoteTokenSource = Callable[[str], Awaitable[User | None]]
+"""The same where somebody else may have to be asked."""
+
+
 @dataclass(frozen=True, slots=True)
 class BearerAuthenticator:
     sources: Sequence[TokenSource]
+    remote: Sequence[RemoteTokenSource] = ()
+    """Asked about what the others do not know."""
 
     async def __call__(self, request: Request) -> User | None:
         token = token_in(request)
@@ -49,6 +55,10 @@ class BearerAuthenticator:
         if len(token) <= TOKEN_BYTES_MAX:
             for source in self.sources:
                 user = source(token)
+                if user is not None:
+                    return user
+            for ask in self.remote:
+                user = await ask(token)
                 if user is not None:
                     return user
         raise Unauthorized("Unauthorized")

@@ -4,6 +4,7 @@ TLS has verified the chain, the purpose and the dates at the handshake. A connec
 dates are looked at again for every request.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -40,12 +41,18 @@ def identity_of(certificate: bytes) -> Identity | None:
     )
 
 
+def never(certificate: bytes) -> bool:
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class CertificateAuthenticator:
     clock: Clock
+    refused: Callable[[bytes], bool] = never
+    """Certificates that TLS verified, but not as a client's."""
 
     async def __call__(self, request: Request) -> User | None:
-        if request.peer.certificate is None:
+        if request.peer.certificate is None or self.refused(request.peer.certificate):
             return None
         identity = identity_of(request.peer.certificate)
         if identity is None:

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from urllib.parse import unquote
 
 from kybern.api.errors import BadRequest
+from kybern.apiserver.auth.authorizers import decided
 from kybern.apiserver.auth.chain import AUTHENTICATED
 from kybern.apiserver.auth.denial import forbidden_request
 from kybern.apiserver.auth.issuer import account_of, group_names
-from kybern.apiserver.request import ANONYMOUS, Attributes, Authorizer, User
+from kybern.apiserver.request import ANONYMOUS, Attributes, Authorizer, RemoteAuthorizer, User
 
 USER = "impersonate-user"
 GROUP = "impersonate-group"
@@ -24,15 +25,16 @@ UNAUTHENTICATED = "system:unauthenticated"
 @dataclass(frozen=True, slots=True)
 class Impersonation:
     authorizer: Authorizer
+    remote: RemoteAuthorizer | None = None
 
-    def acting(self, user: User, headers: Mapping[str, str]) -> User:
+    async def acting(self, user: User, headers: Mapping[str, str]) -> User:
         """The user to go on with. BadRequest where the headers make no sense, Forbidden where a right is missing."""
         wanted = identity_in(headers)
         if wanted is None:
             return user
         for part in parts_of(wanted):
             attributes = Attributes(user=user, verb="impersonate", version="v1", **part)
-            decision = self.authorizer.decide(attributes)
+            decision = await decided(self.authorizer, self.remote, attributes)
             if not decision.allowed:
                 raise forbidden_request(attributes, decision.reason)
         return completed(wanted)

@@ -32,12 +32,14 @@ from kybern.api.authorization_v1 import (
 from kybern.api.errors import About, BadRequest, invalid
 from kybern.api.invalid import FieldError, invalid_value, required
 from kybern.api.rbac_v1 import PolicyRule
-from kybern.apiserver.auth.bearer import TokenSource
+from kybern.apiserver.auth.authorizers import decided
+from kybern.apiserver.auth.bearer import RemoteTokenSource, TokenSource
 from kybern.apiserver.auth.chain import as_authenticated
+from kybern.apiserver.auth.node import node_of
 from kybern.apiserver.auth.rbac import Rbac
 from kybern.apiserver.auth.tokens import ServiceAccountTokens
 from kybern.apiserver.connect import Creator
-from kybern.apiserver.request import ApiRequest, Attributes, Authorizer, User
+from kybern.apiserver.request import ApiRequest, Attributes, Authorizer, RemoteAuthorizer, User
 
 AUTHORIZATION = "authorization.k8s.io"
 AUTHENTICATION = "authentication.k8s.io"
@@ -50,6 +52,8 @@ class Reviews:
     accounts: ServiceAccountTokens
     others: tuple[TokenSource, ...] = ()
     """Sources of tokens that are good for this API server only."""
+    remote_tokens: tuple[RemoteTokenSource, ...] = ()
+    remote: RemoteAuthorizer | None = None
 
     def creators(self) -> Mapping[str, Creator]:
         return {
@@ -63,7 +67,7 @@ class Reviews:
 
     async def subject_access(self, review: SubjectAccessReview, request: ApiRequest) -> SubjectAccessReview:
         refuse_wrong_spec("SubjectAccessReview", review.spec, names_subject=True)
-        return replace(review, status=self.answer(subject_of(review.spec), review.spec))
+        return replace(review, status=await self.answer(subject_of(review.spec), review.spec))
 
     async def local_subject_access(
         self, review: LocalSubjectAccessReview, request: ApiRequest
@@ -78,25 +82,32 @@ class Reviews:
             raise wrong("LocalSubjectAccessReview", [
                 invalid_value("spec.resourceAttributes.namespace", asked.namespace or "", detail)
             ])  # fmt: skip
-        return replace(review, status=self.answer(subject_of(review.spec), review.spec))
+        return replace(review, status=await self.answer(subject_of(review.spec), review.spec))
 
     async def self_subject_access(
         self, review: SelfSubjectAccessReview, request: ApiRequest
     ) -> SelfSubjectAccessReview:
         refuse_wrong_spec("SelfSubjectAccessReview", review.spec, names_subject=False)
-        return replace(review, status=self.answer(request.user, review.spec))
+        return replace(review, status=await self.answer(request.user, review.spec))
 
-    def answer(self, user: User, spec: Any) -> SubjectAccessReviewStatus:
-        decision = self.authorizer.decide(attributes_of(user, spec.resource_attributes, spec.non_resource_attributes))
+    async def answer(self, user: User, spec: Any) -> SubjectAccessReviewStatus:
+        asked = attributes_of(user, spec.resource_attributes, spec.non_resource_attributes)
+        decision = await decided(self.authorizer, self.remote, asked)
         return SubjectAccessReviewStatus(allowed=decision.allowed, reason=decision.reason or None)
 
     async def self_subject_rules(self, review: SelfSubjectRulesReview, request: ApiRequest) -> SelfSubjectRulesReview:
         if not review.spec.namespace:
             raise BadRequest("no namespace on request")
         rules = self.rbac.rules_for(request.user, review.spec.namespace)
+        unknown = [
+            *(["node authorizer"] if node_of(request.user) else []),
+            *(["webhook authorizer"] if self.remote else []),
+        ]
         return replace(
             review,
             status=SubjectRulesReviewStatus(
+                incomplete=bool(unknown),
+                evaluation_error=joined([f"{name} does not support user rule resolution" for name in unknown]) or None,
                 resource_rules=tuple(resource_rule(rule) for rule in rules if rule.resources),
                 non_resource_rules=tuple(
                     NonResourceRule(verbs=rule.verbs, non_resource_urls=rule.non_resource_urls)
@@ -109,9 +120,9 @@ class Reviews:
     async def token(self, review: TokenReview, request: ApiRequest) -> TokenReview:
         if not review.spec.token:
             raise BadRequest("token is required for TokenReview in authentication")
-        return replace(review, status=self.token_status(review.spec.token, review.spec.audiences or ()))
+        return replace(review, status=await self.token_status(review.spec.token, review.spec.audiences or ()))
 
-    def token_status(self, token: str, audiences: tuple[str, ...]) -> TokenReviewStatus:
+    async def token_status(self, token: str, audiences: tuple[str, ...]) -> TokenReviewStatus:
         asked = audiences or self.accounts.audiences
         found = self.accounts.review(token, asked)
         if found is not None:
@@ -121,10 +132,19 @@ class Reviews:
             user = source(token)
             if user is not None:
                 return TokenReviewStatus(authenticated=True, user=info_of(user), audiences=ours)
+        for ask in self.remote_tokens if ours else ():
+            user = await ask(token)
+            if user is not None:
+                return TokenReviewStatus(authenticated=True, user=info_of(user), audiences=ours)
         return TokenReviewStatus(error="[invalid bearer token]")
 
     async def self_subject(self, review: SelfSubjectReview, request: ApiRequest) -> SelfSubjectReview:
         return replace(review, status=SelfSubjectReviewStatus(user_info=info_of(request.user)))
+
+
+def joined(errors: list[str]) -> str:
+    """As upstream prints an aggregate."""
+    return errors[0] if len(errors) == 1 else f"[{', '.join(errors)}]" if errors else ""
 
 
 def subject_of(spec: Any) -> User:

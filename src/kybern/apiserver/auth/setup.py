@@ -3,11 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from cryptography.x509 import Certificate
+
 from kybern.aio.clock import Clock
 from kybern.aio.ids import Ids
 from kybern.api.rbac_v1 import PolicyRule
 from kybern.apiserver.auth.authorizers import FirstThatAllows
-from kybern.apiserver.auth.bearer import BearerAuthenticator, TokenSource
+from kybern.apiserver.auth.bearer import BearerAuthenticator, RemoteTokenSource, TokenSource
 from kybern.apiserver.auth.certificates import CertificateAuthenticator
 from kybern.apiserver.auth.chain import Chain
 from kybern.apiserver.auth.impersonation import Impersonation
@@ -17,11 +19,12 @@ from kybern.apiserver.auth.legacy_tokens import BootstrapTokens, SecretTokens
 from kybern.apiserver.auth.node import node_authorizer
 from kybern.apiserver.auth.oidc import IssuerDocuments
 from kybern.apiserver.auth.rbac import Rbac, following
+from kybern.apiserver.auth.request_header import FrontProxy, RequestHeaderAuthenticator, is_of
 from kybern.apiserver.auth.reviews import Reviews
 from kybern.apiserver.auth.token_requests import ADDRESS, TokenRequests
 from kybern.apiserver.auth.tokens import ServiceAccountTokens
 from kybern.apiserver.connect import Creator
-from kybern.apiserver.request import Authorizer, Objects
+from kybern.apiserver.request import Authenticator, Authorizer, Objects, RemoteAuthorizer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,11 +32,38 @@ class Auth:
     authenticate: Chain
     impersonation: Impersonation
     authorizer: Authorizer
+    remote_authorizer: RemoteAuthorizer | None
     rbac: Rbac
     issuer: TokenIssuer
     documents: IssuerDocuments
     creators: Mapping[str, Creator]
     """Reviews and token requests, by address."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outside:
+    """Whom else is believed: further tokens, a front proxy, other servers that are asked."""
+
+    tokens: tuple[TokenSource, ...] = ()
+    remote_tokens: tuple[RemoteTokenSource, ...] = ()
+    authorizer: RemoteAuthorizer | None = None
+    front_proxy: FrontProxy | None = None
+    client_authorities: tuple[Certificate, ...] = ()
+    """The clients' own; needed to tell them from the front proxy's."""
+
+
+NOTHING_OUTSIDE = Outside()
+
+
+def certificates(clock: Clock, outside: Outside) -> tuple[Authenticator, ...]:
+    """TLS believes the clients' authorities and the front proxy's; here each is believed for what it is."""
+    if outside.front_proxy is None:
+        return (CertificateAuthenticator(clock),)
+    own = outside.client_authorities
+    return (
+        RequestHeaderAuthenticator(outside.front_proxy, clock),
+        CertificateAuthenticator(clock, refused=lambda certificate: not is_of(certificate, own)),
+    )
 
 
 def auth(
@@ -44,19 +74,22 @@ def auth(
     ids: Ids,
     node_rules: tuple[PolicyRule, ...],
     issuer: str = DEFAULT_ISSUER,
-    tokens: tuple[TokenSource, ...] = (),
+    outside: Outside = NOTHING_OUTSIDE,
 ) -> Auth:
-    """`node_rules` are the Node authorizer's, `bootstrap.rbac.node_rules()`; `tokens` are further sources of tokens."""
+    """`node_rules` are the Node authorizer's, `bootstrap.rbac.node_rules()`."""
     rbac = following(objects)
     authorizer = FirstThatAllows((node_authorizer(objects, node_rules), rbac))
     token_issuer = TokenIssuer(keys=keys, clock=clock, ids=ids, issuer=issuer, audiences=(issuer,))
     accounts = ServiceAccountTokens(keys=keys, objects=objects, clock=clock, issuers=(issuer,), audiences=(issuer,))
-    others: tuple[TokenSource, ...] = (SecretTokens(keys, objects), BootstrapTokens(objects, clock), *tokens)
-    reviews = Reviews(authorizer, rbac, accounts, others)
+    others: tuple[TokenSource, ...] = (SecretTokens(keys, objects), BootstrapTokens(objects, clock), *outside.tokens)
+    reviews = Reviews(authorizer, rbac, accounts, others, outside.remote_tokens, outside.authorizer)
     return Auth(
-        authenticate=Chain((CertificateAuthenticator(clock), BearerAuthenticator((accounts, *others)))),
-        impersonation=Impersonation(authorizer),
+        authenticate=Chain(
+            (*certificates(clock, outside), BearerAuthenticator((accounts, *others), outside.remote_tokens))
+        ),
+        impersonation=Impersonation(authorizer, outside.authorizer),
         authorizer=authorizer,
+        remote_authorizer=outside.authorizer,
         rbac=rbac,
         issuer=token_issuer,
         documents=IssuerDocuments(token_issuer),

@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
+from kybern.apiserver.auth.authorizers import decided
 from kybern.apiserver.auth.denial import forbidden_request
-from kybern.apiserver.request import ApiRequest, Authorizer, Layer
+from kybern.apiserver.request import ApiRequest, Authorizer, Layer, RemoteAuthorizer
 from kybern.web.http import Response
 
 
@@ -11,9 +12,12 @@ from kybern.web.http import Response
 class AuthorizeLayer:
     authorizer: Authorizer
     next: Layer
+    remote: RemoteAuthorizer | None = None
 
     async def __call__(self, request: ApiRequest) -> Response:
         decision = self.authorizer.decide(request.attributes)
+        if not decision.allowed and self.remote is not None:
+            decision = await decided(self.authorizer, self.remote, request.attributes)
         if request.on_answer is not None:
             request.audit["authorization.k8s.io/decision"] = "allow" if decision.allowed else "forbid"
             request.audit["authorization.k8s.io/reason"] = decision.reason

@@ -1,0 +1,165 @@
+"""Users of an outside issuer: JSON Web Tokens by OpenID Connect, as `--oidc-issuer-url` and its fellows configure it.
+
+- Whose a token is, is read before anything is asked of anybody: of another issuer's this source knows nothing.
+- The issuer's keys are fetched over HTTPS when the first token comes, kept, and fetched again for a key that is not
+  known, but not more often than every few seconds. Redirects are not followed.
+- Only the asymmetric algorithms that are configured count, and only the issuer's own keys.
+"""
+
+import asyncio
+import binascii
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+import jwt
+
+from kybern.aio.clock import Clock
+from kybern.apiserver.auth.issuer import digest
+from kybern.apiserver.auth.tokens import payload_of
+from kybern.apiserver.auth.verdicts import TooManyQuestions, Verdicts
+from kybern.apiserver.request import User
+from kybern.web.client import Client, ClientError
+from kybern.web.http import Request
+
+DOCUMENT_BYTES_MAX = 1024 * 1024
+REFRESH_SECONDS = 10.0  # between two times that the keys are fetched, whatever tokens arrive
+VERDICT_SECONDS_MAX = 300.0  # a key that the issuer withdraws is believed no longer than that
+ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512")
+DISCOVERY = "/.well-known/openid-configuration"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JwtSettings:
+    """Which tokens count, and whose they are."""
+
+    url: str
+    audiences: tuple[str, ...]
+    username_claim: str = "sub"
+    username_prefix: str | None = None
+    """None: the issuer's URL and `#`, except for an e-mail address; `-` is none."""
+    groups_claim: str = ""
+    groups_prefix: str = ""
+    required_claims: Mapping[str, str] = field(default_factory=dict)
+    algorithms: tuple[str, ...] = ("RS256",)
+    discovery_url: str = ""
+
+    def wrong(self) -> Iterable[str]:
+        """What makes no sense of it."""
+        if urlsplit(self.url).scheme != "https" or not urlsplit(self.url).hostname:
+            yield f"the issuer's URL {self.url!r} is not an https one"
+        if self.discovery_url and urlsplit(self.discovery_url).scheme != "https":
+            yield f"the discovery URL {self.discovery_url!r} is not an https one"
+        if not self.audiences:
+            yield "an audience (the client id) is required"
+        for name in self.algorithms:
+            if name not in ALGORITHMS:
+                yield f"unsupported signing algorithm {name!r}; supported are {', '.join(ALGORITHMS)}"
+
+
+class JwtIssuer:
+    def __init__(self, settings: JwtSettings, client: Client, clock: Clock) -> None:
+        """`client` reaches the issuer's server."""
+        self.settings = settings
+        self.client = client
+        self.clock = clock
+        self.keys: dict[str, Any] = {}
+        self._fetched = float("-inf")
+        self._fetching = asyncio.Lock()
+        self._verdicts: Verdicts[tuple[User | None, float]] = Verdicts(clock, lambda verdict: verdict[1])
+
+    async def __call__(self, token: str) -> User | None:
+        """None where it is not one of this issuer's, or not good."""
+        try:
+            if payload_of(token).get("iss") != self.settings.url:
+                return None
+        except (ValueError, IndexError, AttributeError, binascii.Error, RecursionError):
+            return None
+        try:
+            user, _ = await self._verdicts.get(digest(token), lambda: self._judged(token))
+        except TooManyQuestions:
+            return None
+        return user
+
+    async def _judged(self, token: str) -> tuple[User | None, float]:
+        """The user, and for how long that holds."""
+        try:
+            claims = jwt.decode(
+                token,
+                await self._key_of(token),
+                algorithms=list(self.settings.algorithms),
+                issuer=self.settings.url,
+                audience=list(self.settings.audiences),
+                options={
+                    "require": ["exp", "iss", "aud"],
+                    "verify_exp": False,
+                    "verify_nbf": False,
+                    "verify_iat": False,
+                },
+            )
+            left = float(claims["exp"]) - self.clock.wall()
+            begun = float(claims.get("nbf", 0)) <= self.clock.wall()
+        except (jwt.PyJWTError, ValueError, TypeError, RecursionError, LookupError):
+            return None, 0.0
+        user = user_from(claims, self.settings) if left > 0 and begun else None
+        return user, min(left, VERDICT_SECONDS_MAX) if user is not None else 0.0
+
+    async def _key_of(self, token: str) -> Any:
+        """LookupError where the issuer has no such key."""
+        name = jwt.get_unverified_header(token).get("kid", "")
+        if name not in self.keys:
+            async with self._fetching:
+                if name not in self.keys and self.clock.monotonic() - self._fetched >= REFRESH_SECONDS:
+                    self._fetched = self.clock.monotonic()
+                    self.keys = await self._fetch()
+        return self.keys[name] if name or len(self.keys) != 1 else next(iter(self.keys.values()))
+
+    async def _fetch(self) -> dict[str, Any]:
+        discovery = self.settings.discovery_url or self.settings.url.rstrip("/") + DISCOVERY
+        document = await self._document(discovery)
+        if document.get("issuer") != self.settings.url:
+            raise LookupError(f"{discovery} is of the issuer {document.get('issuer')!r}")
+        found = jwt.PyJWKSet.from_dict(await self._document(str(document.get("jwks_uri"))))
+        return {key.key_id or "": key for key in found.keys if key.public_key_use in (None, "sig")}
+
+    async def _document(self, url: str) -> dict[str, Any]:
+        """LookupError where it cannot be had: the token cannot be judged now."""
+        parts = urlsplit(url)
+        if parts.scheme != "https" or parts.hostname != self.client.host or (parts.port or 443) != self.client.port:
+            raise LookupError(f"{url} is not of the issuer's own server")
+        try:
+            response = await self.client.send(Request("GET", parts.path, parts.query, {"accept": "application/json"}))
+            body = await response.read(DOCUMENT_BYTES_MAX)
+        except ClientError as error:
+            raise LookupError(str(error)) from None
+        if response.status != 200:
+            raise LookupError(f"{url} answered {response.status}")
+        document = json.loads(body)
+        if not isinstance(document, dict):
+            raise LookupError(f"{url} is no JSON object")
+        return document
+
+
+def user_from(claims: Mapping[str, Any], settings: JwtSettings) -> User | None:
+    """None where a claim is missing or of another shape than it should be."""
+    name = claims.get(settings.username_claim)
+    if not isinstance(name, str) or not name:
+        return None
+    if settings.username_claim == "email" and claims.get("email_verified", True) is not True:
+        return None
+    if any(claims.get(claim) != value for claim, value in settings.required_claims.items()):
+        return None
+    groups = claims.get(settings.groups_claim, ()) if settings.groups_claim else ()
+    groups = (groups,) if isinstance(groups, str) else groups
+    if not isinstance(groups, list | tuple) or not all(isinstance(group, str) for group in groups):
+        return None
+    extra = {"authentication.kubernetes.io/credential-id": (f"JTI={claims['jti']}",)} if claims.get("jti") else {}
+    return User(prefix_of(settings) + name, tuple(settings.groups_prefix + group for group in groups), "", extra)
+
+
+def prefix_of(settings: JwtSettings) -> str:
+    if settings.username_prefix is None:
+        return "" if settings.username_claim == "email" else f"{settings.url}#"
+    return "" if settings.username_prefix == "-" else settings.username_prefix

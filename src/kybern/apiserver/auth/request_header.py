@@ -1,0 +1,86 @@
+"""Users whom a front proxy has authenticated: it shows a certificate of its own authority and says who they are.
+
+- The proxy's authority is not the clients': a certificate of the one is nothing towards the other, so a user's own
+  certificate never makes headers count, nor does the proxy's make it a user.
+- Without such a certificate the headers are just headers.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from urllib.parse import unquote
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+
+from kybern.aio.clock import Clock
+from kybern.api.errors import Unauthorized
+from kybern.apiserver.auth.certificates import PARSED_MAX, identity_of
+from kybern.apiserver.request import User
+from kybern.web.http import Request
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrontProxy:
+    """Upstream's --requestheader-... flags; the headers that clients are named in, the first that is there counts."""
+
+    authorities: tuple[x509.Certificate, ...]
+    allowed_names: tuple[str, ...] = ()
+    """Common names; any where there are none."""
+    username_headers: tuple[str, ...] = ("x-remote-user",)
+    uid_headers: tuple[str, ...] = ()
+    group_headers: tuple[str, ...] = ("x-remote-group",)
+    extra_prefixes: tuple[str, ...] = ("x-remote-extra-",)
+
+
+@dataclass(frozen=True, slots=True)
+class RequestHeaderAuthenticator:
+    proxy: FrontProxy
+    clock: Clock
+
+    async def __call__(self, request: Request) -> User | None:
+        certificate = request.peer.certificate
+        if certificate is None or not is_of(certificate, self.proxy.authorities):
+            return None
+        identity = identity_of(certificate)
+        name = identity.user.name if identity is not None else ""
+        is_allowed = not self.proxy.allowed_names or name in self.proxy.allowed_names
+        if identity is None or not is_allowed or not identity.not_before <= self.clock.wall() <= identity.not_after:
+            raise Unauthorized("Unauthorized")
+        return named_in(request.headers, self.proxy)
+
+
+def named_in(headers: Mapping[str, str], proxy: FrontProxy) -> User | None:
+    """None where they name nobody: the proxy speaks for no user then, and is none itself."""
+    name = next((headers[header] for header in proxy.username_headers if headers.get(header)), "")
+    if not name:
+        return None
+    groups = tuple(group for header in proxy.group_headers for group in listed(headers.get(header, "")))
+    uid = next((headers[header] for header in proxy.uid_headers if headers.get(header)), "")
+    extra = {
+        unquote(key.removeprefix(prefix)).lower(): tuple(listed(value))
+        for prefix in proxy.extra_prefixes
+        for key, value in headers.items()
+        if key.startswith(prefix)
+    }
+    return User(name, groups, uid, extra)
+
+
+def listed(value: str) -> list[str]:
+    """A header given several times arrives joined with commas."""
+    return [item.strip() for item in value.split(",") if item.strip()]
+
+
+@lru_cache(PARSED_MAX)
+def is_of(certificate: bytes, authorities: Sequence[x509.Certificate]) -> bool:
+    """Whether one of these authorities signed it itself."""
+    parsed = x509.load_der_x509_certificate(certificate)
+    return any(signed_by(parsed, authority) for authority in authorities)
+
+
+def signed_by(certificate: x509.Certificate, authority: x509.Certificate) -> bool:
+    try:
+        certificate.verify_directly_issued_by(authority)
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return True

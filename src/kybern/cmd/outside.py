@@ -1,0 +1,88 @@
+"""Whom else the API server believes, as its options say: token files, issuers, webhooks, front proxies."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from cryptography.x509 import Certificate, load_pem_x509_certificates
+
+from kybern.aio.clock import Clock
+from kybern.apiserver.auth.access_webhook import AccessWebhook
+from kybern.apiserver.auth.bearer import RemoteTokenSource
+from kybern.apiserver.auth.issuer import DEFAULT_ISSUER
+from kybern.apiserver.auth.jwt_issuer import JwtIssuer, JwtSettings
+from kybern.apiserver.auth.request_header import FrontProxy
+from kybern.apiserver.auth.setup import Outside
+from kybern.apiserver.auth.static_tokens import read_tokens
+from kybern.apiserver.auth.token_webhook import TokenWebhook
+from kybern.cmd.config import Cluster
+from kybern.cmd.remote import remote
+from kybern.cmd.server_options import ServerOptions, words
+from kybern.web.client import Client
+from kybern.web.pki import read_pair
+from kybern.web.tls import client_context
+
+
+def outside(cluster: Cluster, clock: Clock) -> Outside:
+    options = cluster.options
+    proxies = front_proxy_ca(options)
+    tokens = (read_tokens(Path(options.token_auth_file).read_text()),) if options.token_auth_file else ()
+    return Outside(
+        tokens=tokens,
+        remote_tokens=tuple(remote_tokens(options, clock)),
+        authorizer=access_webhook(options, clock),
+        front_proxy=front_proxy(options, proxies) if proxies else None,
+        client_authorities=client_authorities(cluster) if proxies else (),
+    )
+
+
+def client_authorities(cluster: Cluster) -> tuple[Certificate, ...]:
+    ca = read_pair(cluster.pki, "ca")
+    return tuple(load_pem_x509_certificates(ca.certificate)) if ca is not None else ()
+
+
+def remote_tokens(options: ServerOptions, clock: Clock) -> Iterator[RemoteTokenSource]:
+    settings = jwt_settings(options)
+    if settings is not None:
+        ca = Path(options.oidc_ca_file).read_bytes() if options.oidc_ca_file else None
+        yield JwtIssuer(settings, Client(settings.url, ssl=client_context(ca=ca)), clock)
+    if options.authentication_token_webhook_config_file:
+        client, path = remote(Path(options.authentication_token_webhook_config_file))
+        yield TokenWebhook(client, path, clock, (DEFAULT_ISSUER,))
+
+
+def jwt_settings(options: ServerOptions) -> JwtSettings | None:
+    """ValueError where they make no sense."""
+    if not options.oidc_issuer_url:
+        return None
+    settings = JwtSettings(
+        url=options.oidc_issuer_url,
+        audiences=words(options.oidc_client_id),
+        username_claim=options.oidc_username_claim,
+        username_prefix=options.oidc_username_prefix or None,
+        groups_claim=options.oidc_groups_claim,
+        groups_prefix=options.oidc_groups_prefix,
+        required_claims=dict(pair.split("=", 1) for pair in words(options.oidc_required_claim)),
+        algorithms=words(options.oidc_signing_algs),
+    )
+    for wrong in settings.wrong():
+        raise ValueError(wrong)
+    return settings
+
+
+def access_webhook(options: ServerOptions, clock: Clock) -> AccessWebhook | None:
+    if not options.authorization_webhook_config_file:
+        return None
+    client, path = remote(Path(options.authorization_webhook_config_file))
+    return AccessWebhook(client, path, clock)
+
+
+def front_proxy(options: ServerOptions, ca: bytes) -> FrontProxy:
+    return FrontProxy(
+        authorities=tuple(load_pem_x509_certificates(ca)), allowed_names=words(options.requestheader_allowed_names)
+    )
+
+
+def front_proxy_ca(options: ServerOptions) -> bytes:
+    """PEM; empty where no front proxy is believed."""
+    path = options.requestheader_client_ca_file
+    return Path(path).read_bytes() if path else b""
