@@ -95,7 +95,7 @@ class Kubelet:
             room_made=self.room_made,
         )
         self.node = NodeReporter(self.parts, self.active_pods)
-        self.static = StaticPods(self.parts, self.workers, self._add_static, lambda: self.node.uid)
+        self.static = StaticPods(self.parts, self.workers, self._add_static, self.node)
         self.qos = QosCgroups(self.parts, self.active_pods, self.node.capacity)
         self.images = ImageCollection(self.parts)
         self.eviction = Eviction(self.parts, self.workers, self.images, lambda: observe_machine(config.data_directory))

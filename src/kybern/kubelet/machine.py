@@ -3,6 +3,7 @@
 import os
 import platform
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from kybern.api.core_v1 import NodeSystemInfo
 from kybern.api.quantity import of_value
@@ -20,6 +21,13 @@ from kybern.kubelet.files import read_text
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}
 VERSION = "v1.37.0"
 HUGEPAGES = "/sys/kernel/mm/hugepages"
+
+
+class Traffic(NamedTuple):
+    received: int
+    receive_errors: int
+    sent: int
+    send_errors: int
 
 
 def architecture() -> str:
@@ -65,9 +73,13 @@ def _meminfo(name: str) -> int:
     return 0
 
 
+def file_system(directory: str) -> os.statvfs_result:
+    return os.statvfs(directory if os.path.isdir(directory) else "/")
+
+
 def observe_machine(directory: str) -> dict[str, Observation]:
     """What is left of it. Images lie on the same file system as everything else that pods write."""
-    found = os.statvfs(directory)
+    found = file_system(directory)
     disk = Observation(found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize)
     inodes = Observation(found.f_favail, found.f_files)
     observed = {NODE_DISK: disk, IMAGE_DISK: disk, MEMORY: Observation(_meminfo("MemAvailable"), memory_bytes())}
@@ -80,9 +92,34 @@ def observe_machine(directory: str) -> dict[str, Observation]:
     return observed
 
 
+def cpu_nanoseconds() -> int:
+    """That all processors together have worked since boot."""
+    fields = read_text("/proc/stat").partition("\n")[0].split()
+    user, nice, system, _idle, _waiting, *rest = (int(field) for field in fields[1:9])
+    return (user + nice + system + sum(rest[:2])) * (1_000_000_000 // os.sysconf("SC_CLK_TCK"))
+
+
+def network_bytes(pid: int | str = "self") -> dict[str, Traffic]:
+    """By interface, in the network that a process is in; loopback left out."""
+    found = {}
+    for line in read_text(f"/proc/{pid}/net/dev").splitlines()[2:]:
+        name, _, text = line.partition(":")
+        fields = text.split()
+        if name.strip() != "lo" and len(fields) > 10:
+            found[name.strip()] = Traffic(int(fields[0]), int(fields[2]), int(fields[8]), int(fields[10]))
+    return found
+
+
+def own_usage() -> tuple[float, int]:
+    """Seconds of CPU and bytes of memory of this process."""
+    times = os.times()
+    pages = read_text("/proc/self/statm").split()
+    return times.user + times.system, int(pages[1]) * os.sysconf("SC_PAGE_SIZE") if len(pages) > 1 else 0
+
+
 def measure(directory: str, pods_max: int) -> Mapping[str, str]:
     """The machine's capacity. `directory`: where pods keep what they write."""
-    found = os.statvfs(directory if os.path.isdir(directory) else "/")
+    found = file_system(directory)
     capacity = {
         "cpu": str(os.cpu_count() or 1),
         "memory": f"{memory_bytes() // 1024}Ki",

@@ -1,26 +1,32 @@
-"""The kubelet's own server: logs, exec, attach, port-forward, and what runs here; for the API server, and nobody else.
+"""The kubelet's own server: logs, exec, attach, port-forward, what runs here and what it uses.
 
-A handler for `web.server`. Its listener asks for client certificates of the cluster's authority; which of those may come
-in is `allowed`, decided here. `/healthz` is for everybody.
+A handler for `web.server`, whose listener asks for client certificates of the cluster's authority. Who may ask for what
+is `access`; `/healthz` is for everybody.
 """
 
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from urllib.parse import unquote
 
+from msgspec.structs import replace
+
 from kybern.aio.clock import from_rfc3339
 from kybern.api.codec import encode, to_builtins
+from kybern.kubelet import exposition
+from kybern.kubelet.access import Access
+from kybern.kubelet.eviction.thresholds import MEMORY
 from kybern.kubelet.kubelet import Kubelet
 from kybern.kubelet.logs import LogOptions, read_log
+from kybern.kubelet.machine import memory_bytes, observe_machine
 from kybern.kubelet.observed import Observed
-from kybern.kubelet.stats import exposition, measure, summary
 from kybern.kubelet.streams import connect_to, failed, serve_process
+from kybern.kubelet.summary import Summary
+from kybern.kubelet.usage import Measured, measure_pod
 from kybern.kubelet.worker import PodWorker
 from kybern.runtime.cri import ContainerState, ContainerStatus, ExecIO, RuntimeFault
 from kybern.web.addresses import is_port
 from kybern.web.http import Request, Response
-from kybern.web.pki import Subject, subject_of
 from kybern.web.port_forward import accept_port_forward
 from kybern.web.remote_command import RemoteCommand, Streams, accept_remote_command
 
@@ -32,20 +38,19 @@ COMMAND_WORDS_MAX = 1000
 Route = Callable[[Request, list[str]], Awaitable[Response]]
 
 
-def is_api_server(subject: Subject) -> bool:
-    """Upstream's client certificate of the API server, or an administrator's."""
-    return subject.common_name == "kube-apiserver-kubelet-client" or "system:masters" in subject.organizations
-
-
 class KubeletServer:
-    def __init__(self, kubelet: Kubelet, allowed: Callable[[Subject], bool] = is_api_server) -> None:
-        self.kubelet, self.parts, self.allowed = kubelet, kubelet.parts, allowed
+    def __init__(self, kubelet: Kubelet) -> None:
+        self.kubelet, self.parts = kubelet, kubelet.parts
+        self.access = Access(self.parts.client, self.parts.config.node_name, self.parts.clock)
+        self.summary = Summary(self.parts)
         self.routes: dict[str, Route] = {
             "containerLogs": self._logs,
             "exec": self._exec,
             "attach": self._attach,
             "portForward": self._port_forward,
             "pods": self._pods,
+            "runningpods": self._running_pods,
+            "checkpoint": self._checkpoint,
             "stats": self._summary,
             "metrics": self._metrics,
         }
@@ -54,11 +59,12 @@ class KubeletServer:
         first, *rest = [unquote(part) for part in request.path.strip("/").split("/")]
         if first == "healthz":
             return Response(200, TEXT, b"ok")
-        certificate = request.peer.certificate
-        if certificate is None:
+        asker = await self.access.who(request)
+        if asker is None:
             return Response(401, TEXT, b"Unauthorized")
-        if not self.allowed(subject_of(certificate)):
-            return Response(403, TEXT, b"Forbidden")
+        refusal = await self.access.may(asker, request, first)
+        if refusal:
+            return Response(403, TEXT, refusal.encode())
         route = self.routes.get(first)
         if route is None:
             return Response(404, TEXT, b"404 page not found")
@@ -85,17 +91,50 @@ class KubeletServer:
         return status
 
     async def _pods(self, request: Request, rest: list[str]) -> Response:
-        pods = [to_builtins(worker.pod) for worker in self.kubelet.workers.values()]
-        return Response(200, JSON, encode({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": pods}))
+        return _pod_list(self.kubelet.workers.values())
+
+    async def _running_pods(self, request: Request, rest: list[str]) -> Response:
+        return _pod_list(worker for worker in self.kubelet.workers.values() if worker.observed.running)
+
+    async def _measure(self) -> list[Measured]:
+        """Every pod that runs."""
+        workers = [worker for worker in self.kubelet.workers.values() if worker.observed.running]
+        return [await measure_pod(self.parts, worker.allocated, worker.observed) for worker in workers]
 
     async def _summary(self, request: Request, rest: list[str]) -> Response:
-        return Response(200, JSON, encode(summary(self.parts, await measure(self.parts))))
+        if rest != ["summary"]:
+            return Response(404, TEXT, b"404 page not found")
+        return Response(200, JSON, encode(self.summary.of(await self._measure())))
 
     async def _metrics(self, request: Request, rest: list[str]) -> Response:
-        if rest != ["resource"]:
-            return Response(404, TEXT, b"404 page not found")
-        text = exposition(await measure(self.parts), self.parts.clock.wall())
-        return Response(200, {"Content-Type": "text/plain; version=0.0.4"}, text.encode())
+        workers = list(self.kubelet.workers.values())
+        dated: float | None = None
+        match rest:
+            case []:
+                containers = [status for worker in workers for status in worker.observed.containers]
+                samples = exposition.own_samples(self.parts.config.node_name, workers, containers)
+            case ["resource"]:
+                dated = self.parts.clock.wall()
+                used = memory_bytes() - observe_machine(self.parts.config.data_directory)[MEMORY].available
+                samples = exposition.resource_samples(await self._measure(), used)
+            case ["cadvisor"]:
+                dated = self.parts.clock.wall()
+                samples = exposition.cadvisor_samples(await self._measure(), os.cpu_count() or 1)
+            case ["probes"]:
+                samples = exposition.probe_samples(workers)
+            case _:
+                return Response(404, TEXT, b"404 page not found")
+        text = exposition.text_of(samples, dated)
+        return Response(200, {"Content-Type": exposition.TYPE}, text.encode())
+
+    async def _checkpoint(self, request: Request, rest: list[str]) -> Response:
+        """No runtime of this node can do it, and it says so."""
+        if request.method != "POST":
+            return Response(405, TEXT, b"405 method not allowed")
+        namespace, name, container = _three(rest)
+        self._container(self._worker(namespace, name).observed, name, container)
+        text = f"checkpointing of {namespace}/{name}/{container} failed (the container runtime does not support it)"
+        return Response(500, TEXT, text.encode())
 
     async def _logs(self, request: Request, rest: list[str]) -> Response:
         namespace, name, container = _three(rest)
@@ -164,6 +203,11 @@ class KubeletServer:
 
         connect = partial(connect_to, self.parts.runtime, sandbox.id)
         return accept_port_forward(request, [int(text) for text in texts], connect)
+
+
+def _pod_list(workers: Iterable[PodWorker]) -> Response:
+    pods = [to_builtins(replace(worker.pod, status=worker.writer.wanted)) for worker in workers]
+    return Response(200, JSON, encode({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": pods}))
 
 
 class _Refused(Exception):

@@ -16,6 +16,7 @@ from kybern.api.core_v1 import Pod, PodStatus
 from kybern.api.errors import AlreadyExists, ApiError, NotFound
 from kybern.api.meta_v1 import ObjectMeta, OwnerReference
 from kybern.kubelet.manifests import MIRROR, SEEN, Manifests, is_mirror, is_static, manifest_files, read_manifests
+from kybern.kubelet.node import NodeReporter
 from kybern.kubelet.parts import Parts
 from kybern.kubelet.worker import PodWorker
 
@@ -32,9 +33,9 @@ class StaticPods:
         parts: Parts,
         workers: Mapping[str, PodWorker],
         start: Callable[[Pod], None],
-        node_uid: Callable[[], str],
+        node: NodeReporter,
     ) -> None:
-        self.parts, self.workers, self.start, self.node_uid = parts, workers, start, node_uid
+        self.parts, self.workers, self.start, self.node = parts, workers, start, node
         self.manifests = Manifests({}, {})
         self.stamp: Stamp = ()
         self.news = asyncio.Event()
@@ -86,6 +87,7 @@ class StaticPods:
 
     async def _mirror_forever(self) -> None:
         await self.parts.view.synced()
+        await self.node.registered.wait()  # it owns them
         while True:
             self.news.clear()
             complete = await self._mirror_all()
@@ -99,7 +101,7 @@ class StaticPods:
         """Whether every mirror is as it should be."""
         known = {_name(pod): pod for pod in self.parts.view.list(Pod) if is_mirror(pod)}
         wanted = {_name(w.pod): w for w in list(self.workers.values()) if is_static(w.pod) and not w.gone}
-        complete = bool(self.node_uid()) or not wanted
+        complete = True
         for name in known.keys() | wanted.keys():
             try:
                 complete &= await self._mirror(known.get(name), wanted.get(name))
@@ -116,8 +118,6 @@ class StaticPods:
             known = None
         if worker is None or known is not None:
             return True
-        if not self.node_uid():
-            return False
         try:
             made = await self.parts.client.create(self._mirror_of(worker.pod))
         except AlreadyExists:
@@ -137,7 +137,7 @@ class StaticPods:
     def _mirror_of(self, pod: Pod) -> Pod:
         meta, uid = pod.metadata, pod.metadata.uid or ""
         node = self.parts.config.node_name
-        owner = OwnerReference(api_version="v1", kind="Node", name=node, uid=self.node_uid(), controller=True)
+        owner = OwnerReference(api_version="v1", kind="Node", name=node, uid=self.node.uid, controller=True)
         return Pod(
             metadata=ObjectMeta(
                 name=meta.name,

@@ -35,6 +35,9 @@ class Usage(NamedTuple):
     memory_bytes: int = 0
     working_set_bytes: int = 0
     pids: int = 0
+    rss_bytes: int = 0
+    page_faults: int = 0
+    major_page_faults: int = 0
 
 
 class DeviceRule(NamedTuple):

@@ -99,8 +99,14 @@ class V1:
             usage = usage._replace(cpu_ns=number(read(f"{directory}/cpuacct.usage")))
         if directory := self._at("memory", path):
             used = number(read(f"{directory}/memory.usage_in_bytes"))
-            idle = flat(read(f"{directory}/memory.stat")).get("total_inactive_file", 0)
-            usage = usage._replace(memory_bytes=used, working_set_bytes=max(0, used - idle))
+            about = flat(read(f"{directory}/memory.stat"))
+            usage = usage._replace(
+                memory_bytes=used,
+                working_set_bytes=max(0, used - about.get("total_inactive_file", 0)),
+                rss_bytes=about.get("total_rss", 0),
+                page_faults=about.get("total_pgfault", 0),
+                major_page_faults=about.get("total_pgmajfault", 0),
+            )
         if directory := self._at("pids", path):
             usage = usage._replace(pids=number(read(f"{directory}/pids.current")))
         return usage

@@ -41,9 +41,17 @@ class V2:
     def usage(self, path: str) -> Usage:
         directory = self.root + path
         used = _number_in(f"{directory}/memory.current")
-        idle = _flat_in(f"{directory}/memory.stat").get("inactive_file", 0)
+        about = _flat_in(f"{directory}/memory.stat")
         cpu = _flat_in(f"{directory}/cpu.stat").get("usage_usec", 0) * 1000
-        return Usage(cpu, used, max(0, used - idle), _number_in(f"{directory}/pids.current"))
+        return Usage(
+            cpu,
+            used,
+            max(0, used - about.get("inactive_file", 0)),
+            _number_in(f"{directory}/pids.current"),
+            about.get("anon", 0),
+            about.get("pgfault", 0),
+            about.get("pgmajfault", 0),
+        )
 
     def oom_kills(self, path: str) -> int:
         return _flat_in(f"{self.root}{path}/memory.events").get("oom_kill", 0)

@@ -270,6 +270,9 @@ class ContainerStats:
     memory_usage_bytes: int
     rootfs_used_bytes: int = 0
     rootfs_inodes: int = 0
+    memory_rss_bytes: int = 0
+    page_faults: int = 0
+    major_page_faults: int = 0
     pids: int = 0
 
 

@@ -325,6 +325,9 @@ class NativeRuntime:
             memory_working_set_bytes=usage.working_set_bytes,
             memory_usage_bytes=usage.memory_bytes,
             pids=usage.pids,
+            memory_rss_bytes=usage.rss_bytes,
+            page_faults=usage.page_faults,
+            major_page_faults=usage.major_page_faults,
         )
 
     # Streams

@@ -36,6 +36,7 @@ class FakeApi:
         self.watchers: list[tuple[str, asyncio.Queue[bytes]]] = []
         self.requests: list[tuple[str, str]] = []
         self.down = False
+        self.may_get: set[str] = set()
 
     async def __call__(self, request: Request) -> Response:
         path = request.path
@@ -55,6 +56,8 @@ class FakeApi:
                 return self._answer(found) if found else self._fail(404, "NotFound")
             case "POST" if path.endswith("/token"):
                 return self._answer({"status": {"token": "a-token", "expirationTimestamp": "2026-01-01T01:00:00Z"}})
+            case "POST" if path.endswith("reviews"):
+                return self._answer(self._review(json.loads(body)))
             case "POST":
                 obj = json.loads(body)
                 return self._answer(self.put(f"{path}/{obj['metadata']['name']}", obj))
@@ -72,6 +75,15 @@ class FakeApi:
     def _fail(self, code: int, reason: str) -> Response:
         status = {"kind": "Status", "status": "Failure", "message": reason, "reason": reason, "code": code}
         return Response(code, {}, json.dumps(status).encode())
+
+    def _review(self, obj: dict[str, Any]) -> dict[str, Any]:
+        """The token `good` is the user `scraper`, who may get what `may_get` says of nodes."""
+        if obj["kind"] == "TokenReview":
+            good = obj["spec"]["token"] == "good"
+            return obj | {"status": {"authenticated": good, "user": {"username": "scraper"} if good else {}}}
+        asked = obj["spec"]["resourceAttributes"]
+        allowed = obj["spec"]["user"] == "scraper" and asked["verb"] == "get" and asked["subresource"] in self.may_get
+        return obj | {"status": {"allowed": allowed}}
 
     def put(self, path: str, obj: dict[str, Any]) -> dict[str, Any]:
         known = path in self.objects

@@ -6,7 +6,10 @@ from typing import Any
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from kybern.kubelet.server import KubeletServer, is_api_server
+from kybern.aio.clock import SystemClock
+from kybern.kubelet.exposition import Sample, text_of
+from kybern.kubelet.server import KubeletServer
+from kybern.kubelet.summary import Rates
 from kybern.web.http import Peer, Request, Response
 from kybern.web.pki import Subject, create_ca, issue
 
@@ -19,6 +22,7 @@ def certificate(subject: Subject) -> bytes:
 
 
 API_SERVER = Peer(certificate=certificate(Subject("kube-apiserver-kubelet-client")))
+ADMINISTRATOR = Peer(certificate=certificate(Subject("me", ("system:masters",))))
 OTHER = Peer(certificate=certificate(Subject("system:node:n2", ("system:nodes",))))
 
 
@@ -26,10 +30,8 @@ async def ask(server: KubeletServer, path: str, query: str = "", peer: Peer = AP
     return await server(Request("GET", path, query, peer=peer))
 
 
-def test_only_the_api_server_and_administrators_may_ask() -> None:
-    assert is_api_server(Subject("kube-apiserver-kubelet-client"))
-    assert is_api_server(Subject("me", ("system:masters",)))
-    assert not is_api_server(Subject("system:node:n1", ("system:nodes",)))
+def with_token(token: str) -> dict[str, str]:
+    return {"authorization": f"Bearer {token}"}
 
 
 def test_who_may_not_ask_learns_nothing(lab: Any) -> None:
@@ -38,8 +40,38 @@ def test_who_may_not_ask_learns_nothing(lab: Any) -> None:
             server = KubeletServer(cluster.kubelet)
             assert (await ask(server, "/pods", peer=Peer())).status == 401
             assert (await ask(server, "/pods", peer=OTHER)).status == 403
+            assert (await ask(server, "/pods", peer=ADMINISTRATOR)).status == 200
             assert (await ask(server, "/healthz", peer=Peer())).status == 200
             assert (await ask(server, "/nothing")).status == 404
+            cluster.api.down = True
+            for headers, status in ((with_token("good"), 401), ({}, 401)):
+                assert (await server(Request("GET", "/pods", headers=headers))).status == status
+
+    lab.simulate(scenario)
+
+
+def test_the_api_server_decides_who_may_ask_what_and_the_finer_name_suffices(lab: Any) -> None:
+    async def scenario() -> None:
+        async with lab.cluster() as cluster:
+            server = KubeletServer(cluster.kubelet)
+
+            async def get(path: str, token: str = "good", method: str = "GET") -> int:
+                return int((await server(Request(method, path, headers=with_token(token)))).status)
+
+            assert await get("/pods", "bad") == 401
+            assert await get("/pods") == 403
+            cluster.api.may_get = {"metrics", "pods"}
+            await cluster.kubelet.clock.sleep(31)  # refusals are believed for half a minute
+            assert [await get(path) for path in ("/pods", "/metrics", "/metrics/resource")] == [200] * 3
+            assert [await get(path) for path in ("/stats/summary", "/containerLogs/default/a/b")] == [403] * 2
+            assert await get("/pods", method="POST") == 403
+            cluster.api.may_get = {"proxy"}
+            await cluster.kubelet.clock.sleep(31)
+            assert [await get(path) for path in ("/runningpods", "/containerLogs/default/a/b")] == [200, 404]
+            asked = [path for method, path in cluster.api.requests if path.endswith("reviews")]
+            before = len(asked)
+            assert await get("/runningpods") == 200
+            assert len([path for _, path in cluster.api.requests if path.endswith("reviews")]) == before
 
     lab.simulate(scenario)
 
@@ -52,12 +84,44 @@ def test_pods_and_what_they_use_are_listed(lab: Any) -> None:
             server = KubeletServer(cluster.kubelet)
             pods = json.loads(await (await ask(server, "/pods")).read())
             assert [item["metadata"]["name"] for item in pods["items"]] == ["web-1"]
+            assert pods["items"][0]["status"]["phase"] == "Running"
             summary = json.loads(await (await ask(server, "/stats/summary")).read())
             assert summary["pods"][0]["podRef"]["name"] == "web-1"
+            assert summary["node"]["memory"]["workingSetBytes"] > 0 and summary["node"]["fs"]["capacityBytes"] > 0
             text = (await (await ask(server, "/metrics/resource")).read()).decode()
             assert 'container_memory_working_set_bytes{container="web",namespace="default",pod="web-1"} 0' in text
+            assert "node_cpu_usage_seconds_total " in text and 'pod_cpu_usage_seconds_total{namespace="default"' in text
+            assert "kubelet_running_pods 1" in (await (await ask(server, "/metrics")).read()).decode()
+            checkpoint = Request("POST", "/checkpoint/default/web-1/web", peer=API_SERVER)
+            answer = await server(checkpoint)
+            assert answer.status == 500 and b"does not support it" in await answer.read()
 
     lab.simulate(scenario)
+
+
+def test_cpu_in_use_is_what_was_used_since_the_last_look() -> None:
+    class Clock(SystemClock):
+        now = 0.0
+
+        def monotonic(self) -> float:
+            return self.now
+
+    clock = Clock()
+    rates = Rates(clock)
+    assert rates.of("a", 1_000_000_000) is None
+    clock.now = 5.0
+    assert rates.of("a", 2_000_000_000) is None, "too soon to tell"
+    clock.now = 10.0
+    assert rates.of("a", 6_000_000_000) == 500_000_000
+    clock.now = 11.0
+    assert rates.of("a", 9_000_000_000) == 500_000_000
+
+
+def test_what_prometheus_reads_is_typed_sorted_and_escaped() -> None:
+    samples = [Sample("b_total", 2, {"x": 'a"\\'}), Sample("a", 1.5), Sample("b_total", 3)]
+    assert text_of(samples, 1.0) == (
+        "# TYPE a gauge\na 1.5 1000\n# TYPE b_total counter\n" + r'b_total{x="a\"\\"} 2 1000' + "\nb_total 3 1000\n"
+    )
 
 
 def test_what_is_not_there_is_not_found(lab: Any) -> None:

@@ -92,6 +92,7 @@ system:node
   core persistentvolumeclaims persistentvolumes: get
   core endpoints: get
   certificates.k8s.io certificatesigningrequests: create READ
+  certificates.k8s.io clustertrustbundles: READ
   coordination.k8s.io leases: create delete get patch update
   storage.k8s.io volumeattachments: get
   core serviceaccounts/token: create

@@ -7,6 +7,7 @@
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
@@ -23,6 +24,12 @@ from kybern.kubelet.restarts import is_sidecar
 from kybern.runtime.cri import ContainerState, ContainerStatus, Runtime
 
 KINDS = ("startup", "liveness", "readiness")
+COUNTED = {
+    Outcome.SUCCESS: "successful",
+    Outcome.WARNING: "successful",
+    Outcome.FAILURE: "failed",
+    Outcome.UNKNOWN: "unknown",
+}
 TITLES = {"startup": "Startup", "liveness": "Liveness", "readiness": "Readiness"}
 
 
@@ -46,6 +53,8 @@ class Prober:
     ) -> None:
         self.check = check
         self.runtime, self.recorder, self.clock, self.ids, self.changed = runtime, recorder, clock, ids, changed
+        self.counts: Counter[tuple[str, str, str]] = Counter()
+        """By container name, kind of probe and outcome."""
         self.results: dict[str, ProbeResults] = {}
         """By container id."""
         self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
@@ -101,6 +110,7 @@ class Prober:
         run = Run(decided=None)
         while True:
             checked = await self.check(probe, self.runtime, subject.container, subject.status.id, subject.pod_ip)
+            self.counts[subject.container.name, TITLES[kind], COUNTED[checked.outcome]] += 1
             self._tell(kind, checked, subject)
             run = count(run, checked.outcome, probe)
             if run.decided is not None:

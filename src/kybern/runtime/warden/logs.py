@@ -8,6 +8,7 @@ import time
 
 LINE_BYTES_MAX = 16 * 1024
 MODE = 0o640
+PIECES_MAX = os.sysconf("SC_IOV_MAX")
 NANOSECONDS = 1_000_000_000
 
 
@@ -31,17 +32,23 @@ class Log:
     def write(self, stream: str, data: bytes) -> None:
         text = self.unfinished.pop(stream, b"") + data
         begin = stamp(time.time_ns()) + b" " + stream.encode()
-        whole, newline, rest = text.rpartition(b"\n")
-        if newline and has_no_long_line(whole):
-            full = begin + b" F "
-            self._append(full + whole.replace(b"\n", b"\n" + full) + b"\n")
-        elif newline:
-            self._append(b"".join(self._long(line, begin) for line in whole.split(b"\n")))
+        end = text.rfind(b"\n")
+        rest = text[end + 1 :]
+        if end >= 0:
+            self._lines(text[:end], begin)
         if len(rest) > LINE_BYTES_MAX:
             parts, rest = self._parts(rest, begin)
-            self._append(b"".join(parts))
+            self._append(*parts)
         if rest:
             self.unfinished[stream] = rest
+
+    def _lines(self, whole: bytes, begin: bytes) -> None:
+        """Megabytes a moment: as few copies as can be."""
+        if has_no_long_line(whole):
+            full = begin + b" F "
+            self._append(full, whole.replace(b"\n", b"\n" + full), b"\n")
+        else:
+            self._append(b"".join(self._long(line, begin) for line in whole.split(b"\n")))
 
     def _long(self, line: bytes, begin: bytes) -> bytes:
         parts, last = self._parts(line, begin) if line else ([], b"")
@@ -52,14 +59,16 @@ class Log:
         pieces = [line[start : start + LINE_BYTES_MAX] for start in range(0, len(line), LINE_BYTES_MAX)]
         return [begin + b" P " + piece + b"\n" for piece in pieces[:-1]], pieces[-1]
 
-    def _append(self, data: bytes) -> None:
+    def _append(self, *pieces: bytes) -> None:
         """A full disk loses log lines, never the container."""
-        left = memoryview(data)
-        while left:
-            try:
-                left = left[os.write(self.descriptor, left) :]
-            except OSError:
-                return
+        try:
+            written = os.writev(self.descriptor, pieces[:PIECES_MAX])
+            if written < sum(map(len, pieces)):
+                left = memoryview(b"".join(pieces))[written:]
+                while left:
+                    left = left[os.write(self.descriptor, left) :]
+        except OSError:
+            return
 
     def finish(self) -> None:
         """The streams have ended: what never saw its line end is written as a part."""
