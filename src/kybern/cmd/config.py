@@ -64,6 +64,8 @@ class Cluster:
     """So many, beside the machine's own node."""
     simulated_config: str = ""
     """A file that says what simulated nodes and their pods are like."""
+    scheduler_config: str = ""
+    """A file in upstream's format."""
     verbose: bool = False
     options: ServerOptions = field(default_factory=ServerOptions)
 

@@ -23,6 +23,7 @@ from kybern.cmd.stopping import until_stopped
 from kybern.controllers.table import account_of, controllers
 from kybern.reconcile.controller import Loop
 from kybern.reconcile.run import declare, run_controllers
+from kybern.scheduler.configuration import read_configuration
 from kybern.scheduler.scheduler import Scheduler
 from kybern.web.pki import Pair, read_pair
 
@@ -51,7 +52,8 @@ async def run(cluster: Cluster) -> None:
     )
     scheduling = Client(transport(cluster, credentials.SCHEDULER))
     events = Recorder(scheduling, "default-scheduler", cluster.node_name, clock, ids)
-    scheduler = Scheduler(scheduling, view, clock, ids, events)
+    settings = read_configuration(cluster.scheduler_config)
+    scheduler = Scheduler(scheduling, view, clock, ids, events, settings.profiles, settings.extenders, settings.backoff)
 
     def elected(candidate: Client, lease: str) -> LeaderElection:
         return LeaderElection(candidate, lease, "kube-system", identity(cluster), clock, TERMS)

@@ -46,6 +46,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--simulated-config", type=absolute, metavar="FILE", help="what simulated nodes and their pods are like"
     )
+    parser.add_argument(
+        "--scheduler-config",
+        type=absolute,
+        metavar="FILE",
+        help="a KubeSchedulerConfiguration, as upstream's scheduler takes",
+    )
     parser.add_argument("--foreground", action="store_true", help="stay here until Ctrl-C, then stop the cluster")
     parser.add_argument("--verbose", action="store_true", help="write more into the logs, and them to the terminal")
     server_options.add_arguments(parser)
@@ -120,7 +126,7 @@ def run(args: argparse.Namespace) -> int:
         return already_up(known, args, progress)
     try:
         cluster = chosen(args)
-        check_simulation(cluster)
+        check_files(cluster)
     except ValueError as error:
         return progress.failed(str(error))
     from kybern.cmd.option_check import wrong_with
@@ -148,12 +154,17 @@ def chosen(args: argparse.Namespace) -> Cluster:
         node_name=args.node_name or (None if known else name),
         node_cpus=args.node_cpus, node_memory=args.node_memory, pod_network=args.pod_network,
         options=server_options.chosen(args, known.options if known else server_options.NEW_CLUSTER),
+        scheduler_config=args.scheduler_config,
     )  # fmt: skip
     return with_nodes(cluster, args.nodes) if args.nodes else cluster
 
 
-def check_simulation(cluster: Cluster) -> None:
-    """ValueError where the file cannot be used: better now than from a process that ends again and again."""
+def check_files(cluster: Cluster) -> None:
+    """ValueError where one cannot be used: better now than from a process that ends again and again."""
+    if cluster.scheduler_config:
+        from kybern.scheduler.configuration import read_configuration
+
+        read_configuration(cluster.scheduler_config)
     if cluster.simulated_config:
         from kybern.testing.lives import read_settings
 

@@ -4,7 +4,7 @@ All containers run together, so their requests add up; init containers run one a
 sidecars started so far, so only the largest moment counts.
 """
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 
 from kybern.api.core_v1 import Container, Pod, ResourceRequirements
@@ -23,6 +23,10 @@ class Demand:
     """By resource; one of `pods`."""
     assumed: tuple[int, int]
     """CPU and memory, where every container counts for something."""
+
+    @property
+    def key(self) -> Hashable:
+        return frozenset(self.amounts.items()), self.assumed
 
 
 def amount(resource: str, quantity: str) -> int:

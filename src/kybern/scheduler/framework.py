@@ -12,7 +12,6 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
 from enum import Flag, auto
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
@@ -42,7 +41,13 @@ class Change(Flag):
     POD_ADDED = auto()
     """Or its labels changed: others may want it near them."""
 
+    VOLUME = auto()
+    """A claim, a volume, a class, or what a node can attach."""
+    DEVICE = auto()
+    """A claim for devices, a class of them, or what a node offers."""
 
+
+ANY = ~Change(0)
 NODE_CHANGED = Change.NODE_ADDED | Change.NODE_LABELS
 
 
@@ -116,6 +121,8 @@ class ScorePlugin(Generic[S]):
 class PerNodePlugin(FilterPlugin[S]):
     """A filter that is written for one node: `refuses` gives the reasons, or none."""
 
+    kept = False  # it may look at anything in the pod and the node, so no judgement is used twice
+
     @abstractmethod
     def refuses(self, state: S, node: Node) -> list[str]: ...
 
@@ -124,19 +131,6 @@ class PerNodePlugin(FilterPlugin[S]):
 
     def reasons(self, state: S, refused: Nodes) -> Mapping[str, int]:
         return Counter(reason for node in refused.objects() for reason in self.refuses(state, node))
-
-
-@dataclass(frozen=True, slots=True)
-class Weighted:
-    plugin: ScorePlugin[Any]
-    weight: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Profile:
-    scheduler_name: str = "default-scheduler"
-    filters: tuple[FilterPlugin[Any], ...] = ()
-    scorers: tuple[Weighted, ...] = ()
 
 
 def in_proportion(scores: Column[np.int64], *, reverse: bool = False) -> Column[np.int64]:

@@ -4,6 +4,7 @@ Pods made from one template ask for the same. Their first judgement is kept and 
 are judged anew, by the same rules. It is dropped when nodes come or go.
 """
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
@@ -13,7 +14,8 @@ import numpy as np
 from kybern.api.codec import encode
 from kybern.api.core_v1 import Pod
 from kybern.scheduler.demand import Demand, demand_of
-from kybern.scheduler.framework import Column, Profile, Weighted
+from kybern.scheduler.extension_points import Profile, Weighted
+from kybern.scheduler.framework import Column
 from kybern.scheduler.nodes import Nodes
 from kybern.scheduler.snapshot import Snapshot
 
@@ -67,6 +69,9 @@ class Judgement:
     """Those that look at other nodes' pods too; they wait until it is known where the pod fits."""
     promised: dict[int, list[str]] = field(default_factory=dict)
     """Rows where it would fit but for what was promised to others, and what is short there then."""
+
+    hopeless: set[int] = field(default_factory=set)
+    """Of these, where it would be no use if others left."""
 
     @property
     def scores(self) -> list[Column[np.int64]]:
@@ -127,8 +132,9 @@ def mend(judgement: Kept, snapshot: Snapshot) -> None:
     judgement.version = snapshot.version
 
 
-def best(judgement: Judgement, rng: Random, promised: str = "") -> int | None:
-    """The row of the best node, one of the best at random; None where none fits. A promised node is the best one."""
+def best(judgement: Judgement, rng: Random, promised: str = "", more: Mapping[str, int] | None = None) -> int | None:
+    """The row of the best node, one of the best at random; None where none fits. A promised node is the best one.
+    `more`: extenders' scores."""
     row = judgement.snapshot.rows.get(promised)
     if row is not None and judgement.fits[row]:
         return row
@@ -136,15 +142,23 @@ def best(judgement: Judgement, rng: Random, promised: str = "") -> int | None:
     if len(rows) < 2:
         return int(rows[0]) if len(rows) else None
     total = np.zeros(len(rows), np.int64)
+    for _, scores in scored(judgement, rows):
+        total += scores
+    if more:
+        total += [more.get(judgement.snapshot.nodes[row].metadata.name or "", 0) for row in rows]
+    winners = rows[total == total.max()]
+    return int(winners[rng.randrange(len(winners))])
+
+
+def scored(judgement: Judgement, rows: Column[np.int64]) -> Iterator[tuple[str, Column[np.int64]]]:
+    """Each scorer's name, and its scores of these rows with its weight."""
     for (plugin, weight, _), scores in zip(judgement.kept.scorers, judgement.scores, strict=True):
-        total += weight * plugin.normalize(scores[rows])
+        yield plugin.name, weight * plugin.normalize(scores[rows])
     fitting = Nodes(judgement.snapshot, rows)
     for scorer in judgement.scorers:
         state = scorer.plugin.pre_score(judgement.pod, fitting)
         if state is not None:
-            total += scorer.weight * scorer.plugin.normalize(scorer.plugin.score(state, fitting))
-    winners = rows[total == total.max()]
-    return int(winners[rng.randrange(len(winners))])
+            yield scorer.plugin.name, scorer.weight * scorer.plugin.normalize(scorer.plugin.score(state, fitting))
 
 
 class Judge:

@@ -13,9 +13,11 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from random import Random
+from typing import ClassVar
 
 from kybern.api.core_v1 import Pod
 from kybern.api.policy_v1 import PodDisruptionBudget
+from kybern.scheduler.extension_points import PostFilterPlugin
 from kybern.scheduler.framework import Trial
 from kybern.scheduler.judgement import Judgement
 from kybern.scheduler.nominations import Nominations
@@ -54,10 +56,33 @@ Budgets = Callable[[str], Sequence[PodDisruptionBudget]]
 """Of a namespace."""
 
 
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A pod that fits nowhere, and what a PostFilter plugin may want to know."""
+
+    judgement: Judgement
+    why: Refusal
+    nominations: Nominations
+    budgets: Budgets
+    rng: Random
+    epoch: int = 0
+    """Of the budgets: it grows when one of them changes."""
+
+
+@dataclass(frozen=True, slots=True)
+class DefaultPreemption(PostFilterPlugin):
+    name: ClassVar[str] = "DefaultPreemption"
+    candidates_min: int = CANDIDATES_MIN
+    candidates_share: float = CANDIDATES_SHARE
+
+    def post_filter(self, refused: Refused) -> Attempt:
+        return preempt(refused, self.candidates_min, self.candidates_share)
+
+
 def preempt(
-    judgement: Judgement, why: Refusal, nominations: Nominations, budgets: Budgets, rng: Random, epoch: int = 0
+    refused: Refused, candidates_min: int = CANDIDATES_MIN, candidates_share: float = CANDIDATES_SHARE
 ) -> Attempt:
-    """`epoch`: of the budgets; it grows when one of them changes."""
+    judgement, why, nominations, rng = refused.judgement, refused.why, refused.nominations, refused.rng
     pod, snapshot = judgement.pod, judgement.snapshot
     if pod.spec.preemption_policy == "Never":
         return Attempt(None, NEVER, eligible=False)
@@ -66,7 +91,7 @@ def preempt(
     outcomes = Counter({NOT_HELPFUL: why.nodes - len(why.helpful)})
     found: list[Priced] = []
     alone = judgement.filters is judgement.kept.filters
-    share = min(max(CANDIDATES_MIN, int(why.nodes * CANDIDATES_SHARE)), CANDIDATES_MAX)
+    share = min(max(candidates_min, int(why.nodes * candidates_share)), CANDIDATES_MAX)
     wanted = share if alone else CANDIDATES_ELSEWHERE_MAX
     if judgement.kept.tried_from is None:
         judgement.kept.tried_from = rng.randrange(max(snapshot.count, 1))
@@ -74,7 +99,7 @@ def preempt(
     rows = (*why.helpful[start:], *why.helpful[:start])
     rows = rows if alone else rows[:TRIES_ELSEWHERE_MAX]
     for row in rows:
-        result = remembered(judgement, row, nominations, budgets, epoch)
+        result = remembered(judgement, row, nominations, refused.budgets, refused.epoch)
         if isinstance(result, tuple):
             if not found:
                 judgement.kept.tried_from = row

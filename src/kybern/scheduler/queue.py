@@ -1,6 +1,7 @@
-"""The scheduling queue: pods that may be tried now, pods that wait out their back-off, pods that fit nowhere.
+"""The scheduling queue: pods that may be tried now, pods that wait out their back-off, pods that fit nowhere, pods at a gate.
 
-- `pop` gives the most important pod that may be tried, among equals the one that waits longest.
+- `pop` gives the most important pod that may be tried, among equals the one that waits longest, unless a plugin sorts.
+- A pod that a PreEnqueue plugin keeps out is asked about again when it changes, or something that concerns that plugin.
 - A pod that fits nowhere waits until something changes that concerns a rule that refused it, or for five minutes.
 - After the n-th failure in a row a pod is not tried before its back-off of 1 to 10 seconds is over.
 - Time comes in as `now`; nothing here waits.
@@ -11,10 +12,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import count
+from typing import Any
 
 from kybern.aio.backoff import Backoff
 from kybern.api.core_v1 import Pod
-from kybern.scheduler.framework import Change
+from kybern.scheduler.framework import ANY, Change
 
 BACKOFF = Backoff(first_seconds=1.0, max_seconds=10.0)
 UNSCHEDULABLE_SECONDS_MAX = 300.0  # a change that nobody foresaw is made up for by then
@@ -22,6 +24,19 @@ UNSCHEDULABLE_SECONDS_MAX = 300.0  # a change that nobody foresaw is made up for
 NOBODY = ""  # in the place of a rule: there was no node to refuse the pod
 
 Hint = Callable[[str, Pod], bool]
+
+
+Gate = Callable[[Pod], str]
+"""The name of the plugin that keeps a pod out; empty where none does."""
+SortKey = Callable[[Pod, float], tuple[Any, ...]]
+
+
+def open_gate(pod: Pod) -> str:
+    return ""
+
+
+def by_priority(pod: Pod, added: float) -> tuple[Any, ...]:
+    return -(pod.spec.priority or 0), added
 
 
 def always(rule: str, pod: Pod) -> bool:
@@ -46,9 +61,14 @@ class SchedulingQueue:
     """Rule → the changes after which a pod that it refused is tried again."""
     entries: dict[str, Entry] = field(default_factory=dict)
     """Every pod that waits, by uid."""
-    active: list[tuple[int, float, int, str]] = field(default_factory=list)
+    gate: Gate = open_gate
+    sort_key: SortKey = by_priority
+    backoff: Backoff = BACKOFF
+    active: list[tuple[tuple[Any, ...], int, str]] = field(default_factory=list)
     backing_off: list[tuple[float, int, str]] = field(default_factory=list)
     unschedulable: dict[str, Entry] = field(default_factory=dict)
+    gated: dict[str, str] = field(default_factory=dict)
+    """Pods at a gate, by uid: who keeps them out."""
     refusing: Counter[str] = field(default_factory=Counter)
     """How many of those each rule refused: most changes concern none of them."""
     tickets: Iterator[int] = field(default_factory=count)
@@ -62,7 +82,11 @@ class SchedulingQueue:
         entry = self.entries.get(uid)
         if entry is None:
             entry = self.entries[uid] = Entry(pod, now)
-            self._activate(entry)
+            self._enter(entry)
+            return
+        if uid in self.gated:
+            entry.pod = pod
+            self._enter(entry)
             return
         changed = entry.pod.spec != pod.spec or entry.pod.metadata.labels != pod.metadata.labels
         entry.pod = pod
@@ -71,18 +95,41 @@ class SchedulingQueue:
 
     def remove(self, uid: str) -> None:
         self.entries.pop(uid, None)
+        self.gated.pop(uid, None)
         self._released(uid)
+
+    def knock(self, plugin: str) -> None:
+        """Whom this plugin kept out is asked about again."""
+        for uid in [uid for uid, keeper in self.gated.items() if keeper == plugin]:
+            self._enter(self.entries[uid])
+
+    def _enter(self, entry: Entry) -> None:
+        uid = entry.pod.metadata.uid or ""
+        keeper = self.gate(entry.pod)
+        if keeper:
+            self.gated[uid] = keeper
+        else:
+            self.gated.pop(uid, None)
+            self._activate(entry)
 
     def pop(self, now: float) -> Entry | None:
         """The next pod to try, no longer in the queue; None where all have to wait."""
         self.flush(now)
         while self.active:
-            _, _, ticket, uid = heapq.heappop(self.active)
+            _, ticket, uid = heapq.heappop(self.active)
             entry = self.entries.get(uid)
             if entry is not None and entry.ticket == ticket:
                 del self.entries[uid]
                 return entry
         return None
+
+    def take(self, uid: str) -> Entry | None:
+        """One that waits, out of its turn: others of its group are being tried."""
+        self._released(uid)
+        entry = None if uid in self.gated else self.entries.pop(uid, None)
+        if entry is not None:
+            entry.ticket = next(self.tickets)  # its place in a heap is nobody's now
+        return entry
 
     def refused(self, entry: Entry, rules: frozenset[str], now: float) -> None:
         """It fits nowhere: it waits for a change."""
@@ -98,7 +145,7 @@ class SchedulingQueue:
 
     def changed(self, change: Change, now: float, hint: Hint = always) -> None:
         """Something that may make room. `hint`: whether it does for a pod, as far as a rule that refused it knows."""
-        asked = {rule for rule in self.refusing if rule == NOBODY or change & self.wakes[rule]}
+        asked = {rule for rule in self.refusing if rule == NOBODY or change & self.wakes.get(rule, ANY)}
         if not asked:
             return
         for entry in list(self.unschedulable.values()):
@@ -127,7 +174,7 @@ class SchedulingQueue:
 
     def _failed(self, entry: Entry, now: float) -> None:
         entry.failures += 1
-        entry.not_before = now + BACKOFF.delay(entry.failures)
+        entry.not_before = now + self.backoff.delay(entry.failures)
         self.entries[entry.pod.metadata.uid or ""] = entry
 
     def _try_again(self, entry: Entry, now: float) -> None:
@@ -144,8 +191,8 @@ class SchedulingQueue:
 
     def _activate(self, entry: Entry) -> None:
         entry.ticket = next(self.tickets)
-        priority = entry.pod.spec.priority or 0
-        heapq.heappush(self.active, (-priority, entry.added, entry.ticket, entry.pod.metadata.uid or ""))
+        place = (self.sort_key(entry.pod, entry.added), entry.ticket, entry.pod.metadata.uid or "")
+        heapq.heappush(self.active, place)
 
     def _back_off(self, entry: Entry) -> None:
         entry.ticket = next(self.tickets)

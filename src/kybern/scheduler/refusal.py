@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from kybern.api.core_v1 import Pod
-from kybern.scheduler.framework import Change, Profile
+from kybern.scheduler.extension_points import Profile
+from kybern.scheduler.framework import Change
 from kybern.scheduler.judgement import Judgement
 from kybern.scheduler.nodes import Nodes
 from kybern.scheduler.snapshot import Snapshot
@@ -73,7 +74,8 @@ def found_anew(pod: Pod, judgement: Judgement, snapshot: Snapshot) -> Refusal:
     for row, short in judgement.promised.items():
         rules.add(PROMISED)
         reasons.update(short)
-        helpful.append(row)
+        if row not in judgement.hopeless:
+            helpful.append(row)
     found = available(len(nodes), reasons)
     return Refusal(
         found, frozenset(rules), len(nodes), tuple(sorted(helpful)), no_victims(pod, len(nodes), len(helpful))

@@ -1,38 +1,54 @@
 """The scheduler: takes a pod from the queue, decides from memory, and binds it while the next one is decided.
 
-- A decision never waits: everything it needs is in the snapshot, which follows the View.
+- A decision never waits: everything it needs is in the snapshot, which follows the View. Only extenders are waited for,
+  beside other decisions.
 - A pod counts on its node from the decision on, so the next decision sees it; if binding fails, it is taken off again.
 - Many bindings are under way at once, and no more than BINDINGS_MAX: then decisions wait.
 """
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
+import numpy as np
+
+from kybern.aio.backoff import Backoff
 from kybern.aio.clock import Clock
 from kybern.aio.ids import Ids
-from kybern.api.core_v1 import Binding, Namespace, Node, ObjectReference, Pod
-from kybern.api.errors import ApiError, Conflict, NotFound
-from kybern.api.meta_v1 import ObjectMeta, Status
+from kybern.api.core_v1 import Namespace, Node, Pod
+from kybern.api.errors import ApiError, Conflict, InternalError, NotFound
 from kybern.api.policy_v1 import PodDisruptionBudget
 from kybern.client import Client, View
+from kybern.scheduler.binding import carried_out, reserve, unreserve
 from kybern.scheduler.changes import change_of, concerns_scheduling
 from kybern.scheduler.effects import Events, make_room, tell_refused
-from kybern.scheduler.framework import Change, Profile
+from kybern.scheduler.extenders import Extender, ExtenderFailed, Opinion, opinion
+from kybern.scheduler.extension_points import PreEnqueuePlugin, Profile
+from kybern.scheduler.framework import Change
+from kybern.scheduler.gangs import Gang, Gangs, GangScheduling, gang_of
 from kybern.scheduler.groups import FOLLOWED, group_of
 from kybern.scheduler.judgement import Judge, Judgement, best
 from kybern.scheduler.nominations import Nominations
-from kybern.scheduler.preemption import Attempt, preempt
+from kybern.scheduler.permits import Permits
+from kybern.scheduler.preemption import Attempt, Candidate, Refused
 from kybern.scheduler.profile import DEFAULT_PROFILE
-from kybern.scheduler.queue import Entry, SchedulingQueue, always
+from kybern.scheduler.queue import BACKOFF, Entry, SchedulingQueue, always, by_priority
 from kybern.scheduler.refusal import refusal, woken_by
 from kybern.scheduler.snapshot import Snapshot
 from kybern.scheduler.status import is_waiting, scheduler_of
 
 BINDINGS_MAX = 64  # as many as share a few commits; more only wait in the API server
+EXTENDED_MAX = 16  # pods about which extenders are being asked
 SLICE_SECONDS = 0.005  # of deciding, before others on this event loop have their turn
 
 log = logging.getLogger(__name__)
+
+Act = Callable[[], Awaitable[None]]
+NO_ATTEMPT = Attempt(None, "")
+
+
+async def nothing() -> None:
+    return
 
 
 class Scheduler:
@@ -44,20 +60,39 @@ class Scheduler:
         ids: Ids,
         events: Events,
         profiles: Sequence[Profile] = (DEFAULT_PROFILE,),
+        extenders: Sequence[Extender] = (),
+        backoff: Backoff = BACKOFF,
     ) -> None:
         self.client, self.view, self.clock, self.ids, self.events = client, view, clock, ids, events
+        self.extenders = extenders
         self.snapshot = Snapshot()
         self.snapshot.group_of = lambda pod: group_of(pod, view)
+        self.profiles = {profile.scheduler_name: profile for profile in profiles}
         self.judges = {profile.scheduler_name: Judge(self.snapshot, profile) for profile in profiles}
         self.rules = {plugin.name: plugin for profile in profiles for plugin in profile.filters}
-        self.queue = SchedulingQueue(woken_by(profiles))
+        self.gangs = Gangs()
+        sort = next((profile.queue_sort for profile in profiles if profile.queue_sort), None)
+        self.queue = SchedulingQueue(
+            woken_by(profiles),
+            gate=self.keeper_of,
+            sort_key=sort.sort_key if sort else by_priority,
+            backoff=backoff,
+        )
         self.nominations = Nominations()
         self.epoch = 0
         """Of the disruption budgets: how often one of them changed."""
         self.binding: set[str] = set()
         """Pods by uid whose binding is under way, or acknowledged and not yet seen in the View."""
+        self.asking: dict[str, Entry] = {}
+        """Pods by uid about which extenders are being asked."""
+        self.held: dict[str, tuple[Entry, str]] = {}
+        """Pods by uid with their node, that wait for a Permit plugin's word."""
+        self.permits = Permits(self.allowed, self.turned_away)
         self.woken = asyncio.Event()
-        self.work: asyncio.Queue[Callable[[], Awaitable[None]]] = asyncio.Queue(BINDINGS_MAX)
+        self.work: asyncio.Queue[Act] = asyncio.Queue(BINDINGS_MAX)
+        self.extended: asyncio.Queue[Act] = asyncio.Queue(EXTENDED_MAX)
+        self.due: list[Act] = []
+        """Acts of pods that were allowed or turned away between decisions."""
 
     async def run(self) -> None:
         """Schedule until cancelled. The View is somebody else's to run."""
@@ -70,7 +105,9 @@ class Scheduler:
         self.view.on_change(Pod, self.pod_changed)
         async with asyncio.TaskGroup() as tasks:
             for _ in range(BINDINGS_MAX):
-                tasks.create_task(self.carry_out())
+                tasks.create_task(self.carry_out(self.work))
+            for _ in range(EXTENDED_MAX if self.extenders else 0):
+                tasks.create_task(self.carry_out(self.extended))
             tasks.create_task(self.decide())
 
     # What the View tells.
@@ -112,9 +149,12 @@ class Scheduler:
             self.nominations.drop(uid)
             self.pod_placed(new, new.spec.node_name)
         elif not is_waiting(new) or scheduler_of(new) not in self.judges:
-            self.queue.remove(uid)
-            self.nominations.drop(uid)
+            self.pod_left(new)
+        elif uid in self.asking:
+            self.asking[uid].pod = new
         elif uid not in self.binding:
+            if self.gangs.join(new):
+                self.queue.knock(GangScheduling.name)
             if new.status.nominated_node_name and (old is None or old.metadata.uid != uid):
                 self.nominations.set(new, new.status.nominated_node_name)
             self.queue.add(new, self.clock.monotonic())
@@ -131,6 +171,9 @@ class Scheduler:
         uid = pod.metadata.uid or ""
         self.queue.remove(uid)
         self.binding.discard(uid)
+        self.asking.pop(uid, None)
+        self.permits.turn_away(uid, "the pod was deleted")
+        self.gangs.leave(pod)
         promised = uid in self.nominations.by_uid
         self.nominations.drop(uid)
         if self.snapshot.remove_pod(uid) or promised:
@@ -147,12 +190,24 @@ class Scheduler:
         self.queue.changed(change, self.clock.monotonic(), always if about is None else hint)
         self.woken.set()
 
+    def keeper_of(self, pod: Pod) -> str:
+        """The PreEnqueue plugin that keeps a pod out of the queue."""
+        gates: tuple[PreEnqueuePlugin, ...] = (GangScheduling(self.gangs), *self.profile_of(pod).pre_enqueue)
+        return next((plugin.name for plugin in gates if plugin.pre_enqueue(pod, self.snapshot)), "")
+
+    def profile_of(self, pod: Pod) -> Profile:
+        return self.profiles[scheduler_of(pod)]
+
     # Deciding.
 
     async def decide(self) -> None:
         slice_ends = self.clock.monotonic() + SLICE_SECONDS
         while True:
-            entry = self.queue.pop(self.clock.monotonic())
+            now = self.clock.monotonic()
+            self.permits.flush(now)
+            while self.due:
+                await self.work.put(self.due.pop(0))
+            entry = self.queue.pop(now)
             if entry is None:
                 await self.wait_for_work()
                 slice_ends = self.clock.monotonic() + SLICE_SECONDS
@@ -164,41 +219,109 @@ class Scheduler:
 
     async def wait_for_work(self) -> None:
         self.woken.clear()
+        now = self.clock.monotonic()
+        waits = [found for found in (self.queue.seconds_to_wait(now), self.permits.seconds_to_wait(now)) if found]
         try:
-            async with asyncio.timeout(self.queue.seconds_to_wait(self.clock.monotonic())):
+            async with asyncio.timeout(min(waits, default=None)):
                 await self.woken.wait()
         except TimeoutError:
             pass
 
-    def tried(self, entry: Entry) -> Callable[[], Awaitable[None]]:
+    def tried(self, entry: Entry) -> Act:
+        return self.guarded(entry, lambda: self.decided(entry))
+
+    def guarded(self, entry: Entry, decision: Callable[[], Act]) -> Act:
         """A fault in a rule is the trouble of the pod that met it; the others go on."""
         try:
-            return self.decided(entry)
+            return decision()
         except Exception as fault:
             log.exception("pod %s/%s: a rule failed", entry.pod.metadata.namespace, entry.pod.metadata.name)
-            self.queue.failed(entry, self.clock.monotonic())
-            message = f"a scheduling rule failed: {fault}"
-            return lambda: self.tell(entry.pod, message, Attempt(None, ""))
+            self.give_back(entry.pod)
+            return self.failed(entry, f"a scheduling rule failed: {fault}")
 
-    def decided(self, entry: Entry) -> Callable[[], Awaitable[None]]:
-        """Decide about one pod; what is left to do about it is the answer."""
-        pod = entry.pod
-        judgement = self.nominations.respected(self.judges[scheduler_of(pod)](pod))
-        row = best(judgement, self.ids.rng, self.nominations.node_of(pod))
+    def decided(self, entry: Entry) -> Act:
+        """Decide about one pod, or a gang; what is left to do about it is the answer."""
+        gang = gang_of(entry.pod)
+        if gang is not None:
+            return self.decided_together(gang, entry)
+        judgement = self.judged(entry.pod)
+        interested = [extender for extender in self.extenders if extender.interested(entry.pod)]
+        if interested and judgement.fits.any():
+            return self.handed_to(interested, entry, judgement)
+        return self.settled(entry, judgement)
+
+    def judged(self, pod: Pod) -> Judgement:
+        return self.nominations.respected(self.judges[scheduler_of(pod)](pod))
+
+    def settled(self, entry: Entry, judgement: Judgement, scores: Mapping[str, int] | None = None) -> Act:
+        row = best(judgement, self.ids.rng, self.nominations.node_of(entry.pod), scores)
         if row is None:
             return self.refused(entry, judgement)
         node = self.snapshot.nodes[row].metadata.name or ""
-        self.nominations.drop(pod.metadata.uid or "")
-        self.snapshot.add_pod(pod, node)
-        self.binding.add(pod.metadata.uid or "")
-        self.wake(Change.POD_ADDED, pod)
-        return lambda: self.bind(entry, node)
+        rule, why = self.taken(entry.pod, node)
+        if why:
+            self.queue.refused(entry, frozenset((rule,)), self.clock.monotonic())
+            return lambda: self.tell(entry.pod, why, NO_ATTEMPT)
+        return self.permitted(entry, node)
 
-    def refused(self, entry: Entry, judgement: Judgement) -> Callable[[], Awaitable[None]]:
+    def taken(self, pod: Pod, node: str) -> tuple[str, str]:
+        """From here on the pod counts on the node. Or the plugin that could not reserve, and why."""
+        rule, why = reserve(pod, node, self.profile_of(pod), self.snapshot)
+        if not why:
+            self.nominations.drop(pod.metadata.uid or "")
+            self.snapshot.add_pod(pod, node)
+            self.binding.add(pod.metadata.uid or "")
+            self.wake(Change.POD_ADDED, pod)
+        return rule, why
+
+    def give_back(self, pod: Pod) -> None:
+        uid = pod.metadata.uid or ""
+        placed = self.snapshot.placed.get(uid)
+        self.binding.discard(uid)
+        if placed is not None:
+            unreserve(pod, placed.node, self.profile_of(pod), self.snapshot)
+            self.snapshot.remove_pod(uid)
+            self.wake(Change.POD_LEFT, pod)
+
+    def permitted(self, entry: Entry, node: str) -> Act:
+        why = self.permits.ask(entry.pod, node, self.profile_of(entry.pod).permit, self.clock.monotonic())
+        if why is None:
+            return lambda: self.bind(entry, node)
+        if why:
+            self.give_back(entry.pod)
+            return self.failed(entry, why)
+        self.held[entry.pod.metadata.uid or ""] = (entry, node)
+        return nothing
+
+    def allowed(self, uid: str) -> None:
+        entry, node = self.held.pop(uid)
+        self.due.append(lambda: self.bind(entry, node))
+        self.woken.set()
+
+    def turned_away(self, uid: str, why: str) -> None:
+        entry, _ = self.held.pop(uid)
+        self.give_back(entry.pod)
+        found = self.view.get(Pod, entry.pod.metadata.name or "", entry.pod.metadata.namespace or "")
+        if found is not None and found.metadata.uid == uid and is_waiting(found):
+            entry.pod = found
+            self.due.append(self.failed(entry, why))
+        self.woken.set()
+
+    def failed(self, entry: Entry, message: str) -> Act:
+        """It is tried again after its back-off."""
+        self.queue.failed(entry, self.clock.monotonic())
+        return lambda: self.tell(entry.pod, message, NO_ATTEMPT)
+
+    def refused(self, entry: Entry, judgement: Judgement) -> Act:
         pod = entry.pod
         why = refusal(pod, judgement, self.snapshot)
         self.queue.refused(entry, why.rules, self.clock.monotonic())
-        attempt = preempt(judgement, why, self.nominations, self.budgets, self.ids.rng, self.epoch)
+        about = Refused(judgement, why, self.nominations, self.budgets, self.ids.rng, self.epoch)
+        attempt = NO_ATTEMPT
+        for plugin in judgement.profile.post_filters:
+            attempt = plugin.post_filter(about)
+            if attempt.candidate is not None:
+                break
         if attempt.candidate is not None:
             for other in self.nominations.less_important(pod, attempt.candidate.node):
                 self.nominations.drop(other.metadata.uid or "")
@@ -208,25 +331,97 @@ class Scheduler:
         message = f"{why.available} {attempt.message}".rstrip()
         return lambda: self.tell(pod, message, attempt)
 
+    # Gangs.
+
+    def decided_together(self, gang: Gang, first: Entry) -> Act:
+        """All that wait, in one step. Those beyond the gang's size that find no room wait as any pod does."""
+        members = self.gangs.of(gang)
+        waiting = [first, *(entry for uid in members if (entry := self.queue.take(uid)) is not None)]
+        placed = sum(uid in self.snapshot.placed for uid in members)
+        acts: list[Act] = []
+        chosen: list[tuple[Entry, str]] = []
+        refused: list[tuple[Entry, Judgement]] = []
+        for entry in waiting:
+            judgement = self.judged(entry.pod)
+            row = best(judgement, self.ids.rng, self.nominations.node_of(entry.pod))
+            node = "" if row is None else self.snapshot.nodes[row].metadata.name or ""
+            if node and not self.taken(entry.pod, node)[1]:
+                chosen.append((entry, node))
+            else:
+                refused.append((entry, judgement))
+        if placed + len(chosen) < gang.size:
+            why = f"gang {gang.name}: room for {placed + len(chosen)} of {gang.size} pods"
+            reasons = refusal(refused[0][0].pod, refused[0][1], self.snapshot)
+            for entry, _ in chosen:
+                self.give_back(entry.pod)
+            for entry in waiting:
+                self.queue.refused(entry, reasons.rules, self.clock.monotonic())
+                acts.append(lambda pod=entry.pod: self.tell(pod, f"{why}. {reasons.available}", NO_ATTEMPT))  # type: ignore[misc]
+        else:
+            acts += [self.permitted(entry, node) for entry, node in chosen]
+            acts += [self.refused(entry, judgement) for entry, judgement in refused]
+        self.due += acts[1:]
+        return acts[0]
+
+    # Extenders.
+
+    def handed_to(self, extenders: Sequence[Extender], entry: Entry, judgement: Judgement) -> Act:
+        nodes = [self.snapshot.nodes[row] for row in np.flatnonzero(judgement.fits)]
+        try:
+            self.extended.put_nowait(lambda: self.ask(extenders, entry, nodes))
+        except asyncio.QueueFull:
+            self.queue.failed(entry, self.clock.monotonic())
+            return nothing
+        self.asking[entry.pod.metadata.uid or ""] = entry
+        return nothing
+
+    async def ask(self, extenders: Sequence[Extender], entry: Entry, nodes: Sequence[Node]) -> None:
+        try:
+            found = await opinion(extenders, entry.pod, nodes)
+        except ApiError as error:
+            act = self.failed(entry, error.message) if self.answered(entry) else nothing
+        else:
+            act = self.guarded(entry, lambda: self.extended_by(entry, found)) if self.answered(entry) else nothing
+        await act()
+        self.woken.set()
+
+    def answered(self, entry: Entry) -> bool:
+        """Whether the pod is still there."""
+        return self.asking.pop(entry.pod.metadata.uid or "", None) is not None
+
+    def extended_by(self, entry: Entry, found: Opinion) -> Act:
+        """Judged anew: the cluster has changed since they were asked."""
+        judgement = self.judged(entry.pod)
+        judgement.fits = judgement.fits.copy()
+        for row in np.flatnonzero(judgement.fits).tolist():
+            name = self.snapshot.nodes[row].metadata.name or ""
+            if name not in found.scores:
+                judgement.fits[row] = False
+                judgement.promised[row] = [found.refused.get(name, "node(s) are not known to an extender yet")]
+                judgement.hopeless |= {row} if name in found.hopeless else set()
+        return self.settled(entry, judgement, found.scores)
+
     def budgets(self, namespace: str) -> Sequence[PodDisruptionBudget]:
         return self.view.list(PodDisruptionBudget, namespace)
 
     # Acting.
 
-    async def carry_out(self) -> None:
+    async def carry_out(self, work: asyncio.Queue[Act]) -> None:
         while True:
-            act = await self.work.get()
+            act = await work.get()
             await act()
 
     async def bind(self, entry: Entry, node: str) -> None:
         pod = entry.pod
-        metadata = ObjectMeta(name=pod.metadata.name, namespace=pod.metadata.namespace, uid=pod.metadata.uid)
-        body = Binding(metadata=metadata, target=ObjectReference(api_version="v1", kind="Node", name=node))
         name, namespace = pod.metadata.name or "", pod.metadata.namespace or ""
         try:
-            await self.client.subresource(Pod, name, namespace, "binding", body, Status)
+            await carried_out(pod, node, self.profile_of(pod), self.extenders, self.snapshot, self.client)
         except ApiError as error:
             self.not_bound(entry, error)
+            return
+        except Exception as fault:
+            log.exception("pod %s/%s: it could not be bound", namespace, name)
+            self.not_bound(entry, InternalError(str(fault)))
             return
         self.events.event(pod, "Normal", "Scheduled", f"Successfully assigned {namespace}/{name} to {node}")
 
@@ -237,9 +432,7 @@ class Scheduler:
         found = self.view.get(Pod, pod.metadata.name or "", pod.metadata.namespace or "")
         if found is not None and found.metadata.uid == uid and found.spec.node_name:
             return
-        self.binding.discard(uid)
-        if self.snapshot.remove_pod(uid):
-            self.wake(Change.POD_LEFT, pod)
+        self.give_back(pod)
         if isinstance(error, NotFound) or found is None or found.metadata.uid != uid:
             return
         if not isinstance(error, Conflict):
@@ -252,6 +445,20 @@ class Scheduler:
         node = self.nominations.node_of(pod)
         await tell_refused(pod, message, node, self.client, self.view, self.clock, self.events)
         candidate = attempt.candidate
-        if candidate and not await make_room(pod, candidate, self.client, self.clock, self.events):
+        if candidate and not await self.agreed(pod, candidate):
+            self.nominations.drop(pod.metadata.uid or "")
+        elif candidate and not await make_room(pod, candidate, self.client, self.clock, self.events):
             self.nominations.drop(pod.metadata.uid or "")
             self.wake(Change.POD_LEFT)
+
+    async def agreed(self, pod: Pod, candidate: Candidate) -> bool:
+        """Every extender that has a say in preemption; one that cannot be asked and is ignorable has none."""
+        for extender in self.extenders:
+            if extender.preempt_verb and extender.interested(pod):
+                try:
+                    if not await extender.agrees(pod, candidate):
+                        return False
+                except ExtenderFailed:
+                    if not extender.ignorable:
+                        return False
+        return True

@@ -8,7 +8,7 @@
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,7 @@ from kybern.scheduler.tallies import Kind, Tallies, kind_of
 ROWS_FIRST = 64
 RESOURCES = ("cpu", "memory", "ephemeral-storage", "pods")
 NAME = " name"  # the node's own name among its labels, whose keys have no spaces
+DEMANDS_MAX = 4096
 ABSENT = -1
 UNKNOWN = -2  # a text that no node has
 
@@ -32,10 +33,11 @@ HostPort = tuple[str, str, int]
 """Address, protocol, port."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Placed:
     node: str
     pod: Pod
+    """As last heard of: the rest of it is forgotten everywhere, and when it began says how important it is."""
     demand: Demand
     ports: tuple[HostPort, ...]
     kind: Kind
@@ -59,6 +61,8 @@ class Snapshot:
         self.taint_sets: dict[tuple[Taint, ...], int] = {(): 0}
         self.placed: dict[str, Placed] = {}
         self.on_node: dict[str, dict[str, Placed]] = {}
+        self._demands: dict[Hashable, Demand] = {}
+        """Pods of a template share one."""
         self.tallies = Tallies(self.rows, ROWS_FIRST)
         self.group_of: Callable[[Pod], Selector | None] = lambda pod: None
         """What a pod's services and owner select."""
@@ -196,9 +200,15 @@ class Snapshot:
         uid = pod.metadata.uid or ""
         known = self.placed.get(uid)
         if known is not None and known.node == node and counts_alike(known.pod, pod):
+            known.pod = pod
             return False
         self.remove_pod(uid)
-        self.put_back(placed_of(pod, node))
+        placed = placed_of(pod, node)
+        placed.kind = self.tallies.known(placed.kind)
+        if len(self._demands) > DEMANDS_MAX:
+            self._demands.clear()
+        placed.demand = self._demands.setdefault(placed.demand.key, placed.demand)
+        self.put_back(placed)
         return True
 
     def put_back(self, placed: Placed) -> None:

@@ -10,8 +10,8 @@ DEFAULT_SCHEDULER = "default-scheduler"
 
 
 def is_waiting(pod: Pod) -> bool:
-    """For a node, and free to go: not being deleted, and without scheduling gates."""
-    return not pod.spec.node_name and pod.metadata.deletion_timestamp is None and not pod.spec.scheduling_gates
+    """For a node, and not being deleted."""
+    return not pod.spec.node_name and pod.metadata.deletion_timestamp is None
 
 
 def scheduler_of(pod: Pod) -> str:

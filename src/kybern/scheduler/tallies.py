@@ -78,6 +78,7 @@ class Tallies:
     namespaces: dict[str, Labels] = field(default_factory=dict)
     kinds: dict[Kind, Counter[str]] = field(default_factory=dict)
     """How many there are on each node."""
+    held: dict[Kind, Kind] = field(default_factory=dict)
     columns: dict[Question, Column[np.int64]] = field(default_factory=dict)
     bearers: dict[Bearing, Column[np.int64]] = field(default_factory=dict)
     bearing_kinds: Counter[Bearing] = field(default_factory=Counter)
@@ -95,10 +96,15 @@ class Tallies:
             self.counted_in.clear()
         return column
 
+    def known(self, kind: Kind) -> Kind:
+        """The equal one that is held already: a template's pods share it."""
+        return self.held.get(kind, kind)
+
     def add(self, kind: Kind, node: str) -> None:
         nodes = self.kinds.get(kind)
         if nodes is None:
             nodes = self.kinds[kind] = Counter()
+            self.held[kind] = kind
             for bearing in kind.borne:
                 self.bearing_kinds[bearing] += 1
                 if bearing not in self.bearers:
@@ -114,7 +120,7 @@ class Tallies:
             return
         del nodes[node]
         if not nodes:
-            del self.kinds[kind]
+            del self.kinds[kind], self.held[kind]
             self.counted_in.pop(kind, None)
             for bearing in kind.borne:
                 self._borne_no_more(bearing)

@@ -11,7 +11,7 @@ from kybern.api.core_v1 import Pod, PodAffinityTerm
 from kybern.api.meta_v1 import LabelSelector
 from kybern.api.selectors import NOTHING, Requirement, Selector, of_label_selector
 
-HARD_AFFINITY_WEIGHT = 1  # what a required term of a pod that runs already is worth to the pods it wants near it
+REQUIRED = 0  # in the place of a weight: the plugin's settings say what a required term is worth
 
 Labels = Mapping[str, str]
 
@@ -44,7 +44,7 @@ class Terms:
     def weights(self) -> Iterator[tuple[Term, int]]:
         """What this pod, where it runs, is worth to the pods that its terms match."""
         for term in self.affinity:
-            yield term, HARD_AFFINITY_WEIGHT
+            yield term, REQUIRED
         yield from self.preferred
 
 

@@ -13,7 +13,7 @@ from kybern.api.core_v1 import Event, Node, Pod
 from kybern.api.scheduling_v1 import PriorityClass
 from kybern.client.events import Recorder
 from kybern.controllers.table import controllers
-from kybern.scheduler.framework import Profile
+from kybern.scheduler.extension_points import Profile
 from kybern.scheduler.profile import DEFAULT_PROFILE
 from kybern.scheduler.scheduler import Scheduler
 from kybern.testing.cluster import Cluster, running

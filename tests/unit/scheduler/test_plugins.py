@@ -9,7 +9,8 @@ import pytest
 from kybern.api.codec import from_builtins
 from kybern.api.core_v1 import Node, Pod
 from kybern.scheduler.demand import amounts_of, demand_of
-from kybern.scheduler.framework import Change, PerNodePlugin, Profile, Weighted
+from kybern.scheduler.extension_points import Profile, Weighted
+from kybern.scheduler.framework import Change, PerNodePlugin
 from kybern.scheduler.judgement import Judge, best, judge
 from kybern.scheduler.nodes import Nodes
 from kybern.scheduler.plugins.image_locality import ImageLocality

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from kybern.api.codec import from_builtins
 from kybern.api.core_v1 import Node, Pod
 from kybern.api.selectors import of_labels
-from kybern.scheduler.framework import Profile
+from kybern.scheduler.extension_points import Profile
 from kybern.scheduler.judgement import judge
 from kybern.scheduler.nodes import Nodes
 from kybern.scheduler.plugins.inter_pod_affinity import InterPodAffinity

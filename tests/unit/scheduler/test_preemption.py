@@ -12,7 +12,7 @@ from kybern.api.core_v1 import Node, Pod
 from kybern.api.policy_v1 import PodDisruptionBudget
 from kybern.scheduler.judgement import Judge, best, judge
 from kybern.scheduler.nominations import Nominations
-from kybern.scheduler.preemption import Attempt, preempt
+from kybern.scheduler.preemption import Attempt, Refused, preempt
 from kybern.scheduler.profile import DEFAULT_PROFILE
 from kybern.scheduler.refusal import refusal
 from kybern.scheduler.snapshot import Snapshot
@@ -63,7 +63,7 @@ def attempt(wanted: Pod, snapshot: Snapshot, *budgets: PodDisruptionBudget, to: 
     judgement = nominations.respected(judge(wanted, snapshot, DEFAULT_PROFILE))
     assert best(judgement, random.Random(1)) is None
     why = refusal(wanted, judgement, snapshot)
-    return preempt(judgement, why, nominations, lambda namespace: budgets, random.Random(1))
+    return preempt(Refused(judgement, why, nominations, lambda namespace: budgets, random.Random(1)))
 
 
 def outcome(found: Attempt) -> tuple[str, list[str]] | None:
@@ -210,7 +210,7 @@ def test_what_was_found_for_one_pod_of_a_template_holds_for_the_next_until_somet
     def leaves(name: str, epoch: int = 0) -> tuple[str, list[str]] | None:
         judgement = nominations.respected(known(pod(name, 4, 5)))
         why = refusal(judgement.pod, judgement, snapshot)
-        found = preempt(judgement, why, nominations, lambda namespace: budgets, random.Random(1), epoch)
+        found = preempt(Refused(judgement, why, nominations, lambda namespace: budgets, random.Random(1), epoch))
         if found.candidate:
             nominations.set(judgement.pod, found.candidate.node)
         return outcome(found)

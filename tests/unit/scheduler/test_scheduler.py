@@ -14,7 +14,7 @@ from kybern.api.codec import from_builtins
 from kybern.api.core_v1 import Binding, Node, Pod
 from kybern.api.errors import About, Conflict, NotFound, ServiceUnavailable
 from kybern.api.meta_v1 import Status
-from kybern.scheduler.framework import Profile
+from kybern.scheduler.extension_points import Profile
 from kybern.scheduler.judgement import Judge
 from kybern.scheduler.nodes import Nodes
 from kybern.scheduler.plugins.node_name import NodeName

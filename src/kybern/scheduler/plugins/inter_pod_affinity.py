@@ -6,6 +6,7 @@ term is a sum over the nodes of each domain, and each node looks up its own.
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from kybern.scheduler.framework import NODE_CHANGED, SCORE_MAX, Change, Column, 
 from kybern.scheduler.nodes import Nodes
 from kybern.scheduler.snapshot import Placed, Snapshot
 from kybern.scheduler.tallies import Bearing, Kind, Question
-from kybern.scheduler.terms import Term, Terms, terms_of
+from kybern.scheduler.terms import REQUIRED, Term, Terms, terms_of
 
 NOT_NEAR = "node(s) didn't match pod affinity rules"
 NOT_FAR = "node(s) didn't match pod anti-affinity rules"
@@ -101,12 +102,17 @@ class Neighbours:
         return bool(self.elsewhere), tuple(self.near), tuple(self.far), self.unwanted
 
 
+@dataclass(frozen=True, slots=True)
 class InterPodAffinity(FilterPlugin[Company], ScorePlugin[tuple[InDomains, ...]]):
-    name = "InterPodAffinity"
-    pods_matter = True
-    silence_holds = False
-    wakes_on = NODE_CHANGED | Change.POD_LEFT | Change.POD_ADDED
-    kept = False
+    name: ClassVar[str] = "InterPodAffinity"
+    pods_matter: ClassVar[bool] = True
+    silence_holds: ClassVar[bool] = False
+    wakes_on: ClassVar[Change] = NODE_CHANGED | Change.POD_LEFT | Change.POD_ADDED
+    kept: ClassVar[bool] = False
+    hard_weight: int = 1
+    """What a required term of a pod that runs already is worth to the pods it wants near it."""
+    ignore_preferred_of_existing: bool = False
+    """By pods that prefer nothing themselves."""
 
     def hint(self, pod: Pod, change: Change, about: Pod, snapshot: Snapshot) -> bool:
         """One that came near is wanted there; one that left was not, or did not want this one."""
@@ -153,14 +159,18 @@ class InterPodAffinity(FilterPlugin[Company], ScorePlugin[tuple[InDomains, ...]]
 
     def pre_score(self, pod: Pod, nodes: Nodes) -> tuple[InDomains, ...] | None:
         tallies = nodes.snapshot.tallies
+        preferred = terms_of(pod).preferred
+        hard_only = self.ignore_preferred_of_existing and not preferred
         found = [
             in_domains(term.topology_key, weight * tallies.tally(Question((term.which,))), nodes)
-            for term, weight in terms_of(pod).preferred
+            for term, weight in preferred
         ]
         found += [
-            in_domains(bearing.term.topology_key, bearing.weight * column, nodes)
+            in_domains(bearing.term.topology_key, (bearing.weight or self.hard_weight) * column, nodes)
             for bearing, column in tallies.bearers.items()
-            if bearing.weight is not None and matches(bearing.term, pod, nodes.snapshot)
+            if bearing.weight is not None
+            and not (hard_only and bearing.weight != REQUIRED)
+            and matches(bearing.term, pod, nodes.snapshot)
         ]
         return tuple(found) if any(domains.amounts.any() for domains in found) else None
 

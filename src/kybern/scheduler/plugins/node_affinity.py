@@ -1,11 +1,14 @@
 """NodeAffinity: a pod goes to nodes whose labels and name it asks for, and rather to those it prefers."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
+from kybern.api.core_v1 import NodeAffinity as Affinity
 from kybern.api.core_v1 import NodeSelectorRequirement, NodeSelectorTerm, Pod, PreferredSchedulingTerm
-from kybern.scheduler.framework import NODE_CHANGED, Column, FilterPlugin, ScorePlugin, in_proportion
+from kybern.scheduler.framework import NODE_CHANGED, Change, Column, FilterPlugin, ScorePlugin, in_proportion
 from kybern.scheduler.nodes import Nodes
 from kybern.scheduler.snapshot import ABSENT, NAME
 
@@ -18,32 +21,48 @@ class Wanted:
     """All of them."""
     terms: tuple[NodeSelectorTerm, ...] | None
     """Any of them; None where it asks for none."""
+    added: tuple[NodeSelectorTerm, ...] | None
+    """And any of these."""
 
 
+NOT_ASKED = "node(s) didn't match Pod's node affinity/selector"
+NOT_ENFORCED = "node(s) didn't match scheduler-enforced node affinity"
+
+
+@dataclass(frozen=True, slots=True)
 class NodeAffinity(FilterPlugin[Wanted], ScorePlugin[Preferred]):
-    name = "NodeAffinity"
-    wakes_on = NODE_CHANGED
-    reason = "node(s) didn't match Pod's node affinity/selector"
+    name: ClassVar[str] = "NodeAffinity"
+    wakes_on: ClassVar[Change] = NODE_CHANGED
+    added: Affinity | None = None
+    """Of the profile: as if every pod asked for it too."""
 
     def pre_filter(self, pod: Pod, nodes: Nodes) -> Wanted | None:
         affinity = pod.spec.affinity.node_affinity if pod.spec.affinity else None
-        required = affinity.required_during_scheduling_ignored_during_execution if affinity else None
-        if not pod.spec.node_selector and required is None:
+        required, added = required_by(affinity), required_by(self.added)
+        if not pod.spec.node_selector and required is None and added is None:
             return None
-        labels = tuple((pod.spec.node_selector or {}).items())
-        return Wanted(labels, required.node_selector_terms if required else None)
+        return Wanted(tuple((pod.spec.node_selector or {}).items()), required, added)
 
     def filter(self, state: Wanted, nodes: Nodes) -> Column[np.bool_]:
+        return self.enforced(state, nodes) & self.asked(state, nodes)
+
+    def reasons(self, state: Wanted, refused: Nodes) -> Mapping[str, int]:
+        enforced = int(self.enforced(state, refused).sum())
+        found = {NOT_ENFORCED: len(refused) - enforced, NOT_ASKED: enforced}
+        return {reason: number for reason, number in found.items() if number}
+
+    def enforced(self, state: Wanted, nodes: Nodes) -> Column[np.bool_]:
+        return any_of(state.added, nodes)
+
+    def asked(self, state: Wanted, nodes: Nodes) -> Column[np.bool_]:
         fits = np.ones(len(nodes), np.bool_)
         for key, value in state.labels:
             fits &= nodes.label(key) == nodes.text(value)
-        if state.terms is not None:
-            fits &= np.logical_or.reduce([matches(term, nodes) for term in state.terms])
-        return fits
+        return fits & any_of(state.terms, nodes)
 
     def pre_score(self, pod: Pod, nodes: Nodes) -> Preferred | None:
         affinity = pod.spec.affinity.node_affinity if pod.spec.affinity else None
-        return (affinity.preferred_during_scheduling_ignored_during_execution if affinity else None) or None
+        return (*preferred_by(affinity), *preferred_by(self.added)) or None
 
     def score(self, state: Preferred, nodes: Nodes) -> Column[np.int64]:
         total = np.zeros(len(nodes), np.int64)
@@ -53,6 +72,21 @@ class NodeAffinity(FilterPlugin[Wanted], ScorePlugin[Preferred]):
 
     def normalize(self, scores: Column[np.int64]) -> Column[np.int64]:
         return in_proportion(scores)
+
+
+def required_by(affinity: Affinity | None) -> tuple[NodeSelectorTerm, ...] | None:
+    required = affinity.required_during_scheduling_ignored_during_execution if affinity else None
+    return required.node_selector_terms if required else None
+
+
+def preferred_by(affinity: Affinity | None) -> Preferred:
+    return (affinity.preferred_during_scheduling_ignored_during_execution if affinity else None) or ()
+
+
+def any_of(terms: tuple[NodeSelectorTerm, ...] | None, nodes: Nodes) -> Column[np.bool_]:
+    if terms is None:
+        return np.ones(len(nodes), np.bool_)
+    return np.asarray(np.logical_or.reduce([matches(term, nodes) for term in terms]), np.bool_)
 
 
 def matches(term: NodeSelectorTerm, nodes: Nodes) -> Column[np.bool_]:

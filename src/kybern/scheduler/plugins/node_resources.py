@@ -1,11 +1,11 @@
-"""NodeResourcesFit: a pod fits a node when everything it requests is still free there; better where more is left.
+"""NodeResourcesFit: a pod fits a node when everything it requests is still free there; a strategy says where it is better.
 
 NodeResourcesBalancedAllocation: better where CPU and memory are used in like measure.
 """
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -13,7 +13,8 @@ from kybern.api.core_v1 import Pod
 from kybern.scheduler.demand import Amounts, Demand, demand_of
 from kybern.scheduler.framework import SCORE_MAX, Change, Column, FilterPlugin, ScorePlugin, Trial
 from kybern.scheduler.nodes import Nodes
-from kybern.scheduler.snapshot import Placed, Snapshot
+from kybern.scheduler.snapshot import RESOURCES, Placed, Snapshot
+from kybern.scheduler.strategies import LEAST, Strategy
 
 SCORED = 2  # the first resources, CPU and memory, are what nodes are compared by
 
@@ -29,11 +30,19 @@ class Wanted:
     """Which resources it asks for at all: a node that has too little of another is no worse for it."""
 
 
-def wanted(pod: Pod, nodes: Nodes) -> Wanted:
+def wanted(pod: Pod, nodes: Nodes, ignored: tuple[str, ...] = ()) -> Wanted:
     """Sum the requests once for the pod."""
     demand: Demand = demand_of(pod)
-    amounts = nodes.snapshot.vector(demand.amounts)
-    return Wanted(demand.amounts, amounts, np.array(demand.assumed, np.int64), amounts > 0)
+    by_name = {
+        name: number for name, number in demand.amounts.items() if name not in ignored and group_of(name) not in ignored
+    }
+    amounts = nodes.snapshot.vector(by_name)
+    return Wanted(by_name, amounts, np.array(demand.assumed, np.int64), amounts > 0)
+
+
+def group_of(resource: str) -> str:
+    """`example.com/` of `example.com/dongle`."""
+    return resource.rpartition("/")[0] + "/"
 
 
 class Short:
@@ -58,13 +67,18 @@ class Short:
         return None
 
 
+@dataclass(frozen=True, slots=True)
 class NodeResourcesFit(FilterPlugin[Wanted], ScorePlugin[Wanted]):
-    name = "NodeResourcesFit"
-    pods_matter = True
-    wakes_on = Change.NODE_ADDED | Change.NODE_ALLOCATABLE | Change.POD_LEFT
+    name: ClassVar[str] = "NodeResourcesFit"
+    pods_matter: ClassVar[bool] = True
+    wakes_on: ClassVar[Change] = Change.NODE_ADDED | Change.NODE_ALLOCATABLE | Change.POD_LEFT
+
+    strategy: Strategy = LEAST
+    ignored: tuple[str, ...] = ()
+    """Extended resources, or groups of them with a slash at the end, that somebody else looks after."""
 
     def pre_filter(self, pod: Pod, nodes: Nodes) -> Wanted | None:
-        return wanted(pod, nodes)
+        return wanted(pod, nodes, self.ignored)
 
     def filter(self, state: Wanted, nodes: Nodes) -> Column[np.bool_]:
         """One comparison for all nodes: (nodes, resources) against (resources,)."""
@@ -85,29 +99,58 @@ class NodeResourcesFit(FilterPlugin[Wanted], ScorePlugin[Wanted]):
         return wanted(pod, nodes)
 
     def score(self, state: Wanted, nodes: Nodes) -> Column[np.int64]:
-        """Least-allocated: prefer the nodes with the largest share left once the pod is on them."""
-        there = nodes.allocatable[:, :SCORED]
-        left = np.maximum(there - nodes.assumed - state.assumed, 0)
-        shares = left * SCORE_MAX // np.maximum(there, 1)
-        counted = np.maximum((there > 0).sum(axis=1), 1)
-        total: Column[np.int64] = (shares * (there > 0)).sum(axis=1) // counted
-        return total
+        """By the strategy, each resource by itself, and the weighted mean of those that count."""
+        total, weights = np.zeros(len(nodes), np.int64), np.zeros(len(nodes), np.int64)
+        for name, weight in self.strategy.resources:
+            use = use_of(name, state, nodes, counted=True)
+            if use is None:
+                continue
+            there, used = use
+            scores = self.strategy.score(used, there)
+            counts = (there > 0) & ((scores > 0) | self.strategy.zero_counts)
+            total += np.where(counts, scores * weight, 0)
+            weights += np.where(counts, weight, 0)
+        weights = np.maximum(weights, 1)
+        return total // weights if self.strategy.zero_counts else (2 * total + weights) // (2 * weights)
 
 
+@dataclass(frozen=True, slots=True)
 class NodeResourcesBalancedAllocation(ScorePlugin[Wanted]):
-    name = "NodeResourcesBalancedAllocation"
+    name: ClassVar[str] = "NodeResourcesBalancedAllocation"
+    resources: tuple[str, ...] = ("cpu", "memory")
 
     def pre_score(self, pod: Pod, nodes: Nodes) -> Wanted | None:
         asked = wanted(pod, nodes)
-        return asked if asked.asked[:SCORED].any() else None
+        return asked if any(asked.by_name.get(name) for name in self.resources) else None
 
     def score(self, state: Wanted, nodes: Nodes) -> Column[np.int64]:
-        there = nodes.allocatable[:, :SCORED]
-        used = nodes.requested[:, :SCORED] + state.amounts[:SCORED]
-        shares: Any = np.minimum(used / np.maximum(there, 1), 1.0)
-        deviation = np.where((there > 0).all(axis=1), np.abs(shares[:, 0] - shares[:, 1]) / 2, 0.0)
-        scores: Column[np.int64] = ((1 - deviation) * SCORE_MAX).astype(np.int64)
+        uses = [use for name in self.resources if (use := use_of(name, state, nodes, counted=False)) is not None]
+        if len(uses) < 2:
+            return np.full(len(nodes), SCORE_MAX, np.int64)
+        there = np.array([use[0] for use in uses])
+        shares: Any = np.minimum(np.array([use[1] for use in uses]) / np.maximum(there, 1), 1.0)
+        known = there > 0
+        number = np.maximum(known.sum(axis=0), 1)
+        mean = (shares * known).sum(axis=0) / number
+        deviation = np.sqrt((((shares - mean) ** 2) * known).sum(axis=0) / number)
+        scores: Column[np.int64] = ((1 - np.where(number > 1, deviation, 0.0)) * SCORE_MAX + 1e-9).astype(np.int64)
         return scores
+
+
+def use_of(
+    name: str, state: Wanted, nodes: Nodes, *, counted: bool
+) -> tuple[Column[np.int64], Column[np.int64]] | None:
+    """What nodes have of a resource, and what is used with the pod. `counted`: every container counts for something.
+    None where it is nobody's, or one of the extended ones that the pod does not ask for."""
+    if name not in nodes.resources:
+        return None
+    column = nodes.resources.index(name)
+    if counted and column < SCORED:
+        return nodes.allocatable[:, column], nodes.assumed[:, column] + state.assumed[column]
+    asked = state.by_name.get(name, 0)
+    if not asked and name not in RESOURCES:
+        return None
+    return nodes.allocatable[:, column], nodes.requested[:, column] + asked
 
 
 def insufficient(resource: str) -> str:

@@ -7,6 +7,7 @@ no constraints, its group (what its services and its owner select) is spread as 
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -110,25 +111,30 @@ class Spread:
     """Whether a node must have all the labels."""
 
 
+@dataclass(frozen=True, slots=True)
 class PodTopologySpread(FilterPlugin[tuple[Counted, ...]], ScorePlugin[Spread]):
-    name = "PodTopologySpread"
-    pods_matter = True
-    wakes_on = NODE_CHANGED | Change.NODE_TAINTS | Change.POD_LEFT | Change.POD_ADDED
-    kept = False
+    name: ClassVar[str] = "PodTopologySpread"
+    pods_matter: ClassVar[bool] = True
+    wakes_on: ClassVar[Change] = NODE_CHANGED | Change.NODE_TAINTS | Change.POD_LEFT | Change.POD_ADDED
+    kept: ClassVar[bool] = False
+    defaults: tuple[TopologySpreadConstraint, ...] = DEFAULTS
+    """For pods without constraints that something selects."""
 
     def hint(self, pod: Pod, change: Change, about: Pod, snapshot: Snapshot) -> bool:
+        if not pod.spec.topology_spread_constraints:
+            return about.metadata.namespace == pod.metadata.namespace
         return about.metadata.namespace == pod.metadata.namespace and any(
             selected(pod, constraint).matches(about.metadata.labels)
             for constraint in constraints_of(pod, "DoNotSchedule")
         )
 
     def pre_filter(self, pod: Pod, nodes: Nodes) -> tuple[Counted, ...] | None:
-        constraints = constraints_of(pod, "DoNotSchedule")
+        constraints, group = self.asked(pod, nodes, "DoNotSchedule")
         if not constraints:
             return None
         everywhere = Nodes(nodes.snapshot)
         labelled = with_keys(constraints, everywhere)
-        return tuple(counted(pod, constraint, everywhere, labelled) for constraint in constraints)
+        return tuple(counted(pod, constraint, group, everywhere, labelled) for constraint in constraints)
 
     def filter(self, state: tuple[Counted, ...], nodes: Nodes) -> Column[np.bool_]:
         fits = np.ones(len(nodes), np.bool_)
@@ -152,15 +158,22 @@ class PodTopologySpread(FilterPlugin[tuple[Counted, ...]], ScorePlugin[Spread]):
             decided |= uneven | (labels < 0)
         return helps
 
+    def asked(self, pod: Pod, nodes: Nodes, when: str) -> tuple[tuple[TopologySpreadConstraint, ...], Selector | None]:
+        """The pod's constraints of one kind; or the defaults of that kind, and the group that they are about."""
+        if pod.spec.topology_spread_constraints:
+            return constraints_of(pod, when), None
+        defaults = tuple(one for one in self.defaults if one.when_unsatisfiable == when)
+        group = nodes.snapshot.group_of(pod) if defaults else None
+        return (defaults, group) if group else ((), None)
+
     def trial(self, state: tuple[Counted, ...], pod: Pod, snapshot: Snapshot, row: int) -> Trial:
         return Evenness(state, snapshot, row)
 
     def pre_score(self, pod: Pod, nodes: Nodes) -> Spread | None:
-        own = bool(pod.spec.topology_spread_constraints)
-        group = None if own else nodes.snapshot.group_of(pod)
-        constraints = constraints_of(pod, "ScheduleAnyway") if own else DEFAULTS if group else ()
+        constraints, group = self.asked(pod, nodes, "ScheduleAnyway")
         if not constraints:
             return None
+        own = group is None or self.defaults is not DEFAULTS
         everywhere = Nodes(nodes.snapshot)
         fits = with_keys(constraints, nodes) if own else np.ones(len(nodes), np.bool_)
         counts = with_keys(constraints, everywhere) if own else np.ones(len(everywhere), np.bool_)
@@ -221,8 +234,11 @@ def tally(question: Question, everywhere: Nodes) -> Column[np.int64]:
     return everywhere.snapshot.tallies.tally(question)[: everywhere.snapshot.count]
 
 
-def counted(pod: Pod, constraint: TopologySpreadConstraint, everywhere: Nodes, labelled: Column[np.bool_]) -> Counted:
-    selector = selected(pod, constraint)
+def counted(
+    pod: Pod, constraint: TopologySpreadConstraint, group: Selector | None, everywhere: Nodes,
+    labelled: Column[np.bool_],
+) -> Counted:  # fmt: skip
+    selector = group or selected(pod, constraint)
     counts = labelled & eligible(pod, constraint, everywhere)
     labels = everywhere.label(constraint.topology_key)
     question = alike(pod, selector)

@@ -1,0 +1,178 @@
+"""Extenders: services elsewhere that filter and score nodes, bind pods and agree to victims, over HTTP (upstream's v1).
+
+An extender is asked beside the scheduling of other pods: one that hangs delays the pods that need it, and nobody else.
+Its answer is about the nodes that fitted when it was asked; whoever uses it looks again whether they still do.
+"""
+
+import ssl
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from kybern.api.codec import encode, to_builtins
+from kybern.api.core_v1 import Node, Pod
+from kybern.api.errors import ServiceUnavailable
+from kybern.client import Client
+from kybern.scheduler.extension_points import BindPlugin
+from kybern.scheduler.framework import SCORE_MAX
+from kybern.scheduler.preemption import Candidate
+from kybern.web.client import Client as Connections
+from kybern.web.client_errors import ClientError
+from kybern.web.http import Request
+
+EXTENDER_SCORE_MAX = 10
+ANSWER_BYTES_MAX = 16 * 1024 * 1024
+HTTP_SECONDS = 30.0
+
+
+class FilterResult(msgspec.Struct, frozen=True, rename="camel"):
+    nodes: Any = None
+    nodenames: list[str] | None = msgspec.field(default=None, name="nodenames")
+    failed_nodes: dict[str, str] | None = None
+    failed_and_unresolvable_nodes: dict[str, str] | None = None
+    error: str = ""
+
+
+class HostPriority(msgspec.Struct, frozen=True):
+    host: str = ""
+    score: int = 0
+
+
+class BindingResult(msgspec.Struct, frozen=True):
+    error: str = ""
+
+
+class PreemptionResult(msgspec.Struct, frozen=True, rename="camel"):
+    node_name_to_meta_victims: dict[str, Any] | None = None
+
+
+class ExtenderFailed(ServiceUnavailable):
+    """It could not be asked, or its answer makes no sense."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opinion:
+    """What all extenders together say of the nodes that fit."""
+
+    scores: Mapping[str, int]
+    """Of the nodes that are left."""
+    refused: Mapping[str, str]
+    hopeless: frozenset[str] = frozenset()
+    """Of those refused, where fewer pods would not help."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extender(BindPlugin):
+    name = "Extender"
+    url: str
+    filter_verb: str = ""
+    prioritize_verb: str = ""
+    bind_verb: str = ""
+    preempt_verb: str = ""
+    weight: int = 1
+    timeout_seconds: float = HTTP_SECONDS
+    node_cache_capable: bool = False
+    managed: frozenset[str] = frozenset()
+    ignorable: bool = False
+    tls: ssl.SSLContext | None = None
+
+    def interested(self, pod: Pod) -> bool:
+        """In all pods, or in those that ask for a resource it manages."""
+        return not self.managed or any(
+            self.managed & {*(c.resources.requests or ()), *(c.resources.limits or ())}
+            for c in (*pod.spec.containers, *(pod.spec.init_containers or ()))
+            if c.resources is not None
+        )
+
+    async def filtered(self, pod: Pod, nodes: Sequence[Node]) -> FilterResult:
+        found: FilterResult = await self._asked(self.filter_verb, self._about(pod, nodes), FilterResult)
+        return found
+
+    async def scored(self, pod: Pod, nodes: Sequence[Node]) -> dict[str, int]:
+        found = await self._asked(self.prioritize_verb, self._about(pod, nodes), list[HostPriority])
+        scale = self.weight * SCORE_MAX // EXTENDER_SCORE_MAX
+        return {one.host: max(0, min(one.score, EXTENDER_SCORE_MAX)) * scale for one in found}
+
+    async def agrees(self, pod: Pod, candidate: Candidate) -> bool:
+        victims = {"pods": [to_builtins(v) for v in candidate.victims], "numPDBViolations": candidate.broken_budgets}
+        meta = {"pods": [{"uid": v.metadata.uid} for v in candidate.victims], "numPDBViolations": 0}
+        about = {"pod": to_builtins(pod)} | (
+            {"nodeNameToMetaVictims": {candidate.node: meta}}
+            if self.node_cache_capable
+            else {"nodeNameToVictims": {candidate.node: victims}}
+        )
+        found = await self._asked(self.preempt_verb, about, PreemptionResult)
+        return candidate.node in (found.node_name_to_meta_victims or {})
+
+    async def bind(self, pod: Pod, node: str, client: Client) -> bool:
+        if not self.bind_verb or not self.interested(pod):
+            return False
+        meta = pod.metadata
+        about = {"podName": meta.name, "podNamespace": meta.namespace, "podUID": meta.uid or "", "node": node}
+        found = await self._asked(self.bind_verb, about, BindingResult)
+        if found.error:
+            raise ExtenderFailed(found.error)
+        return True
+
+    def _about(self, pod: Pod, nodes: Sequence[Node]) -> dict[str, Any]:
+        names = [node.metadata.name for node in nodes]
+        items = {"metadata": {}, "items": [to_builtins(node) for node in nodes]}
+        return {"pod": to_builtins(pod), **({"nodenames": names} if self.node_cache_capable else {"nodes": items})}
+
+    async def _asked(self, verb: str, about: Any, answer: Any) -> Any:
+        url = self.url.rstrip("/")
+        connections = Connections(url, ssl=self.tls, idle_connections_max=0, response_seconds=self.timeout_seconds)
+        request = Request(
+            "POST", f"/{verb.lstrip('/')}", "", {"content-type": "application/json", "accept": "application/json"},
+            encode(about),
+        )  # fmt: skip
+        try:
+            response = await connections.send(request, timeout=self.timeout_seconds)
+            body = await response.read(ANSWER_BYTES_MAX)
+            if response.status != 200:
+                raise ExtenderFailed(f"failed {verb} with extender at URL {url}, code {response.status}")
+            return msgspec.json.decode(body, type=answer)
+        except (ClientError, OSError, msgspec.MsgspecError) as error:
+            raise ExtenderFailed(f"failed {verb} with extender at URL {url}: {error}") from error
+
+
+async def opinion(extenders: Sequence[Extender], pod: Pod, nodes: Sequence[Node]) -> Opinion:
+    """One after the other, each about the nodes that are left."""
+    refused: dict[str, str] = {}
+    hopeless: set[str] = set()
+    left = {node.metadata.name or "": node for node in nodes}
+    for extender in extenders:
+        if not extender.filter_verb or not extender.interested(pod) or not left:
+            continue
+        try:
+            found = await extender.filtered(pod, list(left.values()))
+            if found.error:
+                raise ExtenderFailed(found.error)
+        except ExtenderFailed:
+            if extender.ignorable:
+                continue
+            raise
+        kept = names_of(found)
+        more = {**(found.failed_nodes or {}), **(found.failed_and_unresolvable_nodes or {})}
+        hopeless |= (found.failed_and_unresolvable_nodes or {}).keys()
+        gone = [name for name in left if name not in kept or name in more]
+        refused |= {name: more.get(name) or "node(s) didn't satisfy an extender" for name in gone}
+        left = {name: node for name, node in left.items() if name not in refused}
+    scores = dict.fromkeys(left, 0)
+    for extender in extenders:
+        if extender.prioritize_verb and extender.interested(pod) and len(left) > 1:
+            try:
+                for name, score in (await extender.scored(pod, list(left.values()))).items():
+                    scores[name] = scores.get(name, 0) + score
+            except ExtenderFailed:
+                continue  # as upstream: a score less is no reason not to run
+    return Opinion({name: score for name, score in scores.items() if name in left}, refused, frozenset(hopeless))
+
+
+def names_of(found: FilterResult) -> set[str]:
+    if found.nodenames is not None:
+        return set(found.nodenames)
+    items = (found.nodes or {}).get("items") if isinstance(found.nodes, dict) else None
+    return {str((item.get("metadata") or {}).get("name")) for item in items or ()}

@@ -1,0 +1,381 @@
+"""Plugins of one's own at every point, gangs, and extenders: through the whole scheduler, in virtual time."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace as changed
+from typing import Any
+
+from msgspec.structs import replace
+
+from kybern.api.codec import from_builtins
+from kybern.api.core_v1 import Event, Node, Pod
+from kybern.client import Client
+from kybern.client.events import Recorder
+from kybern.controllers.table import controllers
+from kybern.scheduler.extenders import Extender, ExtenderFailed, Opinion, opinion
+from kybern.scheduler.extension_points import (
+    PermitPlugin,
+    PostBindPlugin,
+    PreBindPlugin,
+    PreEnqueuePlugin,
+    Profile,
+    QueueSortPlugin,
+    ReservePlugin,
+    TurnAway,
+    Verdict,
+    Wait,
+    WaitingPods,
+)
+from kybern.scheduler.framework import Change, PerNodePlugin
+from kybern.scheduler.nodes import Nodes
+from kybern.scheduler.preemption import Candidate
+from kybern.scheduler.profile import DEFAULT_PROFILE
+from kybern.scheduler.scheduler import Scheduler
+from kybern.scheduler.snapshot import Snapshot
+from kybern.testing.cluster import Cluster, running
+from kybern.testing.virtual import run
+from kybern.web.http import Request, Response
+from kybern.web.server import serve
+
+LOOPS = controllers(root_certificate="simulated", cluster_cidr="10.244.0.0/16")
+
+
+@asynccontextmanager
+async def scheduled(
+    *nodes: str, profile: Profile = DEFAULT_PROFILE, extenders: Sequence[Extender] = ()
+) -> AsyncIterator[tuple[Cluster, Scheduler]]:
+    async with running(nodes=nodes, loops=LOOPS) as cluster:
+        events = Recorder(cluster.client, "default-scheduler", "", cluster.clock, cluster.ids)
+        scheduler = Scheduler(cluster.client, cluster.view, cluster.clock, cluster.ids, events, (profile,), extenders)
+        tasks = [cluster.tasks.create_task(events.run()), cluster.tasks.create_task(scheduler.run())]
+        await cluster.settle()
+        try:
+            yield cluster, scheduler
+        finally:
+            for task in tasks:
+                task.cancel()
+
+
+def pod(name: str, cpu: str = "1", annotations: dict[str, str] | None = None, **spec: Any) -> Pod:
+    metadata = {"name": name, "namespace": "default", "annotations": annotations or {}}
+    container = {"name": "c", "image": "i:1", "resources": {"requests": {"cpu": cpu}}}
+    return from_builtins(Pod, {"metadata": metadata, "spec": {"containers": [container], **spec}})
+
+
+async def placed(cluster: Cluster) -> dict[str, str]:
+    return {one.metadata.name or "": one.spec.node_name or "" for one in await cluster.client.list(Pod, "default")}
+
+
+async def told(cluster: Cluster, reason: str = "FailedScheduling") -> list[str]:
+    return [one.message or "" for one in await cluster.client.list(Event, "default") if one.reason == reason]
+
+
+class OnlyNamed(PerNodePlugin[str]):
+    name = "OnlyNamed"
+    wakes_on = Change.NODE_ADDED
+
+    def pre_filter(self, pod: Pod, nodes: Nodes) -> str | None:
+        return (pod.metadata.annotations or {}).get("only")
+
+    def refuses(self, state: str, node: Node) -> list[str]:
+        return [] if node.metadata.name == state else [f"only {state}"]
+
+
+def test_a_rule_for_one_node_at_a_time_may_look_at_anything_in_the_pod() -> None:
+    profile = changed(DEFAULT_PROFILE, filters=(*DEFAULT_PROFILE.filters, OnlyNamed()))
+
+    async def story() -> None:
+        async with scheduled("n1", "n2", profile=profile) as (cluster, _):
+            for name, only in (("a", "n1"), ("b", "n2"), ("c", "n3")):
+                await cluster.client.create(pod(name, annotations={"only": only}))
+            await cluster.settle()
+            assert await placed(cluster) == {"a": "n1", "b": "n2", "c": ""}
+            assert any("2 only n3" in message for message in await told(cluster))
+
+    run(story())
+
+
+class Everything(PreEnqueuePlugin, QueueSortPlugin, ReservePlugin, PermitPlugin, PreBindPlugin, PostBindPlugin):
+    name = "Everything"
+    wakes_on = Change(0)
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+        self.shut = False
+        self.verdict: Verdict = None
+        self.waiting: WaitingPods | None = None
+        self.full = ""
+
+    def pre_enqueue(self, pod: Pod, snapshot: Snapshot) -> str:
+        return "shut" if self.shut else ""
+
+    def sort_key(self, pod: Pod, added: float) -> tuple[Any, ...]:
+        return (pod.metadata.name,)
+
+    def reserve(self, pod: Pod, node: str, snapshot: Snapshot) -> str:
+        self.seen.append(f"reserve {pod.metadata.name}")
+        return self.full
+
+    def unreserve(self, pod: Pod, node: str, snapshot: Snapshot) -> None:
+        self.seen.append(f"unreserve {pod.metadata.name}")
+
+    def permit(self, pod: Pod, node: str, waiting: WaitingPods) -> Verdict:
+        self.waiting = waiting
+        return self.verdict
+
+    async def pre_bind(self, pod: Pod, node: str, snapshot: Snapshot, client: Client) -> None:
+        self.seen.append(f"prebind {pod.metadata.name}")
+
+    def post_bind(self, pod: Pod, node: str) -> None:
+        self.seen.append(f"postbind {pod.metadata.name}")
+
+
+def with_all(plugin: Everything) -> Profile:
+    return changed(
+        DEFAULT_PROFILE, pre_enqueue=(plugin,), queue_sort=plugin, reserve=(plugin,), permit=(plugin,),
+        pre_bind=(plugin,), post_bind=(plugin,),
+    )  # fmt: skip
+
+
+def test_the_points_come_in_order_and_a_gate_opens_when_its_plugin_is_asked_again() -> None:
+    async def story() -> None:
+        plugin = Everything()
+        plugin.shut = True
+        async with scheduled("n1", profile=with_all(plugin)) as (cluster, scheduler):
+            for name in ("b", "a"):
+                await cluster.client.create(pod(name))
+            await cluster.settle()
+            assert await placed(cluster) == {"a": "", "b": ""} and plugin.seen == []
+            plugin.shut = False
+            scheduler.queue.knock("Everything")
+            scheduler.woken.set()
+            await cluster.settle()
+            assert await placed(cluster) == {"a": "n1", "b": "n1"}
+            assert [line for line in plugin.seen if line.endswith(" a")] == ["reserve a", "prebind a", "postbind a"]
+            assert plugin.seen.index("reserve a") < plugin.seen.index("reserve b")
+
+    run(story())
+
+
+def test_a_pod_waits_for_its_permit_holding_its_room_and_time_turns_it_away() -> None:
+    async def story() -> None:
+        plugin = Everything()
+        plugin.verdict = Wait(30)
+        async with scheduled("n1", profile=with_all(plugin)) as (cluster, scheduler):
+            await cluster.client.create(pod("a", cpu="5"))
+            await cluster.client.create(pod("b", cpu="5"))
+            await cluster.settle()
+            assert await placed(cluster) == {"a": "", "b": ""}
+            assert plugin.waiting is not None and [one.metadata.name for one in plugin.waiting.pods()] == ["a"]
+            plugin.waiting.allow(plugin.waiting.pods()[0].metadata.uid or "")
+            await cluster.settle()
+            assert (await placed(cluster))["a"] == "n1"
+            await cluster.client.delete(Pod, "a", "default")
+            await cluster.advance(5)
+            await cluster.advance(40)
+            assert any("timed out waiting on permit by Everything" in message for message in await told(cluster))
+            plugin.verdict = TurnAway("not today")
+            await cluster.advance(60)
+            assert "not today" in await told(cluster) and (await placed(cluster))["b"] == ""
+            assert "unreserve b" in plugin.seen
+            plugin.verdict = None
+            await cluster.advance(60)
+            assert (await placed(cluster))["b"] == "n1"
+            assert not scheduler.held and not scheduler.permits.waiting
+
+    run(story())
+
+
+def test_what_cannot_be_reserved_is_not_taken() -> None:
+    async def story() -> None:
+        plugin = Everything()
+        plugin.full = "no more of it"
+        async with scheduled("n1", profile=with_all(plugin)) as (cluster, scheduler):
+            await cluster.client.create(pod("a"))
+            await cluster.settle()
+            assert (await placed(cluster))["a"] == "" and "no more of it" in await told(cluster)
+            assert plugin.seen[:2] == ["reserve a", "unreserve a"] and not scheduler.snapshot.placed
+
+    run(story())
+
+
+# Gangs
+
+
+def member(name: str, gang: str, size: int, cpu: str = "3") -> Pod:
+    return pod(name, cpu, {"kybern.io/gang": gang, "kybern.io/gang-size": str(size)})
+
+
+def test_a_gang_runs_all_at_once_or_not_at_all() -> None:
+    async def story() -> None:
+        async with scheduled("n1", "n2") as (cluster, scheduler):  # room for four of three processors
+            for number in range(2):
+                await cluster.client.create(member(f"a{number}", "a", 3))
+            await cluster.settle()
+            assert set((await placed(cluster)).values()) == {""}
+            await cluster.client.create(member("a2", "a", 3))
+            await cluster.settle()
+            assert all((await placed(cluster)).values())
+            for number in range(2):
+                await cluster.client.create(member(f"b{number}", "b", 2))
+            await cluster.settle()
+            found = await placed(cluster)
+            assert found["b0"] == found["b1"] == ""
+            assert any("gang b: room for 1 of 2 pods. 0/2 nodes are available" in text for text in await told(cluster))
+            assert len(scheduler.snapshot.placed) == 3
+            await cluster.client.create(pod("small", "2"))  # nothing is held by the gang that waits
+            await cluster.settle()
+            assert (await placed(cluster))["small"]
+            await cluster.client.delete(Pod, "a0", "default")
+            await cluster.client.delete(Pod, "a1", "default")
+            await cluster.advance(20)
+            assert all((await placed(cluster)).values())
+
+    run(story())
+
+
+def test_two_gangs_of_which_only_one_fits_do_not_hold_half_each() -> None:
+    async def story() -> None:
+        async with scheduled("n1", "n2") as (cluster, _):
+            for number in range(4):
+                for gang in "ab":
+                    await cluster.client.create(member(f"{gang}{number}", gang, 4))
+            await cluster.settle()
+            found = await placed(cluster)
+            whole = {gang: {bool(node) for name, node in found.items() if name[0] == gang} for gang in "ab"}
+            assert sorted(whole.values(), key=str) == [{False}, {True}]
+
+    run(story())
+
+
+def test_a_gang_s_size_that_is_no_number_keeps_its_pods_waiting_and_nobody_else() -> None:
+    async def story() -> None:
+        async with scheduled("n1") as (cluster, _):
+            await cluster.client.create(pod("odd", "1", {"kybern.io/gang": "g", "kybern.io/gang-size": "many"}))
+            await cluster.client.create(pod("even"))
+            await cluster.settle()
+            assert await placed(cluster) == {"odd": "", "even": "n1"}
+
+    run(story())
+
+
+# Extenders
+
+
+class Answering(Extender):
+    """Answers itself, after a while, what `answers` says for a verb."""
+
+    async def _asked(self, verb: str, about: Any, answer: Any) -> Any:
+        import msgspec
+
+        ASKED.append((verb, about))
+        await asyncio.sleep(ANSWERS.get("delay", 0.0))
+        found = ANSWERS[verb]
+        if isinstance(found, Exception):
+            raise found
+        return msgspec.json.decode(json.dumps(found), type=answer)
+
+
+ASKED: list[tuple[str, Any]] = []
+ANSWERS: dict[str, Any] = {}
+
+
+def test_an_extender_filters_scores_and_delays_nobody_but_the_pods_it_is_interested_in() -> None:
+    ASKED.clear()
+    ANSWERS.clear()
+    ANSWERS.update(
+        filter={"nodenames": ["n1", "n2"], "failedNodes": {"n3": "too far"}},
+        prioritize=[{"host": "n2", "score": 10}], delay=20.0,
+    )  # fmt: skip
+    extender = Answering(
+        url="http://127.0.0.1:1", filter_verb="filter", prioritize_verb="prioritize", weight=5,
+        node_cache_capable=True, managed=frozenset(("example.com/foo",)),
+    )  # fmt: skip
+
+    async def story() -> None:
+        async with scheduled("n1", "n2", "n3", extenders=(extender,)) as (cluster, _):
+            for name in ("n1", "n2", "n3"):
+                patch = {"status": {"capacity": {"example.com/foo": "5"}, "allocatable": {"example.com/foo": "5"}}}
+                await cluster.client.patch(Node, name, "", patch, how="strategic", subresource="status")
+            await cluster.settle()
+            managed = pod("managed")
+            resources = replace(managed.spec.containers[0].resources, requests={"example.com/foo": "1"})  # type: ignore[type-var]
+            container = replace(
+                managed.spec.containers[0], resources=replace(resources, limits={"example.com/foo": "1"})
+            )
+            await cluster.client.create(replace(managed, spec=replace(managed.spec, containers=(container,))))
+            await cluster.client.create(pod("plain"))
+            await cluster.advance(5)
+            found = await placed(cluster)
+            assert found["plain"] and not found["managed"]
+            await cluster.advance(60)
+            assert (await placed(cluster))["managed"] == "n2"
+            assert {verb for verb, _ in ASKED} == {"filter", "prioritize"}
+            assert ASKED[0][1]["nodenames"] == ["n1", "n2", "n3"]
+
+    run(story())
+
+
+def test_a_pod_waits_for_an_extender_that_fails_unless_it_may_be_ignored() -> None:
+
+    ANSWERS.clear()
+    ANSWERS.update(filter=ExtenderFailed("failed filter with extender at URL http://x: refused"))
+
+    async def story(ignorable: bool) -> None:
+        extender = Answering(url="http://127.0.0.1:1", filter_verb="filter", ignorable=ignorable)
+        async with scheduled("n1", extenders=(extender,)) as (cluster, _):
+            await cluster.client.create(pod("a"))
+            await cluster.settle()
+            assert bool((await placed(cluster))["a"]) == ignorable
+            if not ignorable:
+                assert any("failed filter with extender" in message for message in await told(cluster))
+                ANSWERS.update(filter={"nodenames": [], "failedNodes": {"n1": "full"}})
+                await cluster.advance(30)
+                assert any("0/1 nodes are available: 1 full." in message for message in await told(cluster))
+
+    run(story(False))
+    ANSWERS.update(filter=ExtenderFailed("gone"))
+    run(story(True))
+
+
+def test_an_extender_is_asked_over_http_in_upstream_s_words() -> None:
+    asked: list[tuple[str, Any]] = []
+
+    async def answer(request: Request) -> Response:
+        asked.append((request.path, json.loads(request.body)))
+        found: dict[str, Any] = {
+            "/x/filter": {
+                "nodes": {"items": [{"metadata": {"name": "n2"}}]},
+                "failedAndUnresolvableNodes": {"n1": "no"},
+            },
+            "/x/bind": {"error": ""},
+            "/x/preempt": {"nodeNameToMetaVictims": {"n1": {"pods": [{"uid": "u"}], "numPDBViolations": 0}}},
+        }
+        return Response(200, {}, json.dumps(found[request.path]).encode())
+
+    async def story() -> None:
+        server = await serve(answer, host="127.0.0.1", port=0)
+        extender = Extender(
+            url=f"http://127.0.0.1:{server.port}/x/", filter_verb="filter", bind_verb="bind", preempt_verb="preempt"
+        )
+        nodes = [from_builtins(Node, {"metadata": {"name": name}}) for name in ("n1", "n2")]
+        found = await opinion([extender], pod("a"), nodes)
+        assert found == Opinion({"n2": 0}, {"n1": "no"}, frozenset(("n1",)))
+        assert await extender.bind(pod("a"), "n2", None)  # type: ignore[arg-type]
+        assert await extender.agrees(pod("a"), Candidate("n1", (pod("v"),), 0))
+        assert not await extender.agrees(pod("a"), Candidate("n2", (pod("v"),), 0))
+        await server.close()
+        assert [path for path, _ in asked] == ["/x/filter", "/x/bind", "/x/preempt", "/x/preempt"]
+        assert asked[0][1]["pod"]["metadata"]["name"] == "a" and len(asked[0][1]["nodes"]["items"]) == 2
+        assert asked[1][1] == {"podName": "a", "podNamespace": "default", "podUID": "", "node": "n2"}
+        assert list(asked[2][1]["nodeNameToVictims"]) == ["n1"]
+        try:
+            await opinion([extender], pod("a"), nodes)
+        except ExtenderFailed as failed:
+            assert "failed filter with extender at URL http://127.0.0.1" in str(failed)
+        else:
+            raise AssertionError
+
+    asyncio.run(story())
