@@ -96,11 +96,32 @@ class Reinvocation:
 
     round: int = 0
     wanted: bool = False
+    called: "dict[str, Called]" = field(default_factory=dict)
+
+    def of(self, plugin: str, obj: Any) -> "Called":
+        """What a plugin with hooks or policies called in the round before, where the object has become this."""
+        found = self.called.setdefault(plugin, Called(self))
+        if self.round and obj is not found.left:
+            found.require_former()
+        return found
+
+
+@dataclass(slots=True)
+class Called:
+    reinvocation: Reinvocation
     former: set[str] = field(default_factory=set)
-    """The hooks and policies that were called, and want to be again when somebody changes the object after them."""
+    """Those that want to be called again when somebody changes the object after them."""
     required: set[str] = field(default_factory=set)
     """Those of them after whom somebody did."""
-    left_by_hooks: Any = None
+    left: Any = None
+    """The object as this plugin left it."""
+
+    def may_call(self, name: str) -> bool:
+        return not self.reinvocation.round or name in self.required
+
+    def changed(self) -> None:
+        self.require_former()
+        self.reinvocation.wanted = True
 
     def require_former(self) -> None:
         self.required |= self.former

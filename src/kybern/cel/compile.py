@@ -23,7 +23,7 @@ from kybern.cel.syntax import (
     Select,
     StructNode,
 )
-from kybern.cel.types import Type
+from kybern.cel.types import Field, Type
 from kybern.cel.values import NONE, Optional, has_key, kind_of
 
 LIST_COST, MAP_COST, STRUCT_COST = 10, 30, 40
@@ -32,6 +32,16 @@ SIZED = ("string", "bytes", "list", "map", "object", "opaque", *DYNAMIC)
 UNSET = object()
 
 Part = tuple[Run, int]
+
+
+class Built(dict[Any, Any]):
+    """An object that an expression built by its type's name, which it still knows."""
+
+    __slots__ = ("name",)
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name
 
 
 class Compiler:
@@ -172,11 +182,12 @@ class Compiler:
 
     def struct(self, node: StructNode) -> Part:
         fields = [(name, self.compiled(value), optional) for name, value, optional, _ in node.fields]
-        keys = {name: field.key for name, field in node.type.fields().items()}  # type: ignore[attr-defined]
-        entries = [(keys[name], run, optional) for name, (run, _), optional in fields]
+        known: Mapping[str, Field] = node.type.fields()  # type: ignore[attr-defined]
+        entries = [(known[name].key, run, optional) for name, (run, _), optional in fields]
+        type_name = node.name
 
         def run(frame: Frame) -> Any:
-            found: dict[Any, Any] = {}
+            found = Built(type_name)
             for key, value, optional in entries:
                 put(found, key, value(frame), optional)
             return found

@@ -46,12 +46,12 @@ class Field:
 @dataclass(frozen=True, slots=True)
 class ObjectType(Type):
     make_fields: Callable[[], Mapping[str, Field]] = field(default=dict, compare=False)
-    found: dict[str, Field] = field(default_factory=dict, compare=False, repr=False)
+    found: "list[Mapping[str, Field]]" = field(default_factory=list, compare=False, repr=False)
 
     def fields(self) -> Mapping[str, Field]:
         if not self.found:
-            self.found.update(self.make_fields())
-        return self.found
+            self.found.append(self.make_fields())
+        return self.found[0]
 
     def __str__(self) -> str:
         return self.name

@@ -36,23 +36,7 @@ NAMESPACE = struct(
 )  # fmt: skip
 REQUEST_RESOURCE = "authorizer.requestResource"
 
-HOOK_ENVIRONMENT = Environment(
-    {
-        "object": DYN,
-        "oldObject": DYN,
-        "request": REQUEST,
-        "authorizer": AUTHORIZER_TYPE,
-        REQUEST_RESOURCE: RESOURCE_TYPE,
-    }
-)
+ABOUT_THE_REQUEST: dict[str, Type] = {"object": DYN, "oldObject": DYN, "request": REQUEST}
+AUTHORIZERS: dict[str, Type] = {"authorizer": AUTHORIZER_TYPE, REQUEST_RESOURCE: RESOURCE_TYPE}
 
-
-HOOK_ENVIRONMENT = Environment(
-    {
-        "object": DYN,
-        "oldObject": DYN,
-        "request": REQUEST,
-        "authorizer": AUTHORIZER_TYPE,
-        REQUEST_RESOURCE: RESOURCE_TYPE,
-    }
-)
+HOOK_ENVIRONMENT = Environment({**ABOUT_THE_REQUEST, **AUTHORIZERS})

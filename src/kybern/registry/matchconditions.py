@@ -23,7 +23,12 @@ class Condition:
 
 
 @lru_cache(maxsize=PROGRAMS_KEPT)
-def compiled(condition: MatchCondition, environment: Environment = HOOK_ENVIRONMENT) -> Condition:
+def compiled(condition: MatchCondition) -> Condition:
+    """Of a webhook."""
+    return compiled_in(HOOK_ENVIRONMENT, condition)
+
+
+def compiled_in(environment: Environment, condition: MatchCondition) -> Condition:
     try:
         return Condition(condition.name, environment.compile(condition.expression, BOOL))
     except CompileFailed as error:
@@ -34,27 +39,28 @@ def told(error: CompileFailed) -> str:
     return str(error) if isinstance(error, WrongResult) else f"compilation failed: {error}"
 
 
-def validate(
-    conditions: Sequence[MatchCondition] | None, at: str, environment: Environment = HOOK_ENVIRONMENT
+def validate(conditions: Sequence[MatchCondition] | None, at: str) -> Iterator[FieldError]:
+    yield from validate_compiled(conditions, tuple(map(compiled, conditions or ())), at)
+
+
+def validate_compiled(
+    conditions: Sequence[MatchCondition] | None, made: Sequence[Condition], at: str
 ) -> Iterator[FieldError]:
-    found = conditions or ()
-    if len(found) > CONDITIONS_MAX:
-        yield too_many(at, len(found), CONDITIONS_MAX)
+    if len(made) > CONDITIONS_MAX:
+        yield too_many(at, len(made), CONDITIONS_MAX)
     seen: set[str] = set()
-    for index, condition in enumerate(found):
-        yield from validate_one(condition, f"{at}[{index}]", environment)
+    for index, (condition, found) in enumerate(zip(conditions or (), made, strict=True)):
+        yield from validate_one(condition, found, f"{at}[{index}]")
         if condition.name in seen:
             yield duplicate(f"{at}[{index}].name", condition.name)
         seen.add(condition.name)
 
 
-def validate_one(condition: MatchCondition, at: str, environment: Environment) -> Iterator[FieldError]:
+def validate_one(condition: MatchCondition, found: Condition, at: str) -> Iterator[FieldError]:
     if not condition.expression.strip():
         yield required(f"{at}.expression")
-    else:
-        made = compiled(condition, environment)
-        if made.program is None:
-            yield invalid_value(f"{at}.expression", condition.expression, made.wrong)
+    elif found.program is None:
+        yield invalid_value(f"{at}.expression", condition.expression, found.wrong)
     if not condition.name:
         yield required(f"{at}.name")
     else:

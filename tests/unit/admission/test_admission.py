@@ -104,9 +104,10 @@ def test_every_plugin_has_upstream_s_name() -> None:
         "NamespaceLifecycle", "LimitRanger", "ServiceAccount", "NodeRestriction", "TaintNodesByCondition",
         "PodSecurity", "Priority", "DefaultTolerationSeconds", "DefaultStorageClass", "PersistentVolumeClaimResize",
         "RuntimeClass", "CertificateRequester", "CertificateApproval", "CertificateSigning", "CertificateSubjectRestriction",
-        "DefaultIngressClass", "MutatingAdmissionWebhook", "RBACEscalation", "ValidatingAdmissionWebhook", "ResourceQuota",
+        "DefaultIngressClass", "MutatingAdmissionPolicy", "MutatingAdmissionWebhook", "RBACEscalation",
+        "ValidatingAdmissionPolicy", "ValidatingAdmissionWebhook", "ResourceQuota",
     ]  # fmt: skip
-    assert len(ADMISSION) == 22
+    assert len(ADMISSION) == 24
 
 
 # NamespaceLifecycle

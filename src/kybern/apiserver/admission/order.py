@@ -20,6 +20,8 @@ from kybern.apiserver.admission.node_restriction import NodeRestriction
 from kybern.apiserver.admission.owner_references import OwnerReferencesPermissionEnforcement
 from kybern.apiserver.admission.plugin import Inputs, Plugin
 from kybern.apiserver.admission.pod_security import PodSecurity
+from kybern.apiserver.admission.policies.mutating import MutatingPolicies
+from kybern.apiserver.admission.policies.validating import ValidatingPolicies
 from kybern.apiserver.admission.priority import Priority
 from kybern.apiserver.admission.rbac_escalation import RbacEscalation
 from kybern.apiserver.admission.resource_quota import ResourceQuotaAdmission
@@ -49,8 +51,10 @@ ADMISSION: tuple[type[Plugin], ...] = (
     CertificateSigning,
     CertificateSubjectRestriction,
     DefaultIngressClass,
+    MutatingPolicies,
     MutatingWebhooks,
     RbacEscalation,
+    ValidatingPolicies,
     ValidatingWebhooks,
     ResourceQuotaAdmission,
 )

@@ -7,8 +7,11 @@ together may cost `CONDITIONS_COST_MAX`.
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from kybern.apiserver.admission.matching.values import values_of
+from kybern.apiserver.admission.matching.versioned import Versioned
+from kybern.apiserver.request import Authorizer
 from kybern.cel import Budget, CostLimitExceeded, EvaluationError, OutOfBudget
-from kybern.registry.matchconditions import Condition
+from kybern.registry.matchconditions import Condition, compiled
 
 CONDITIONS_COST_MAX = 2_500_000
 OUT_OF_BUDGET = "validation failed due to running out of cost budget, no further validation rules will be run"
@@ -16,6 +19,10 @@ OUT_OF_BUDGET = "validation failed due to running out of cost budget, no further
 
 class Broken(Exception):
     """A condition could not be evaluated, and none said no."""
+
+
+def of_hook_hold(webhook: Any, versioned: Versioned, authorizer: Authorizer) -> bool:
+    return hold(map(compiled, webhook.match_conditions), values_of(versioned, authorizer))
 
 
 def hold(conditions: Iterable[Condition], values: Mapping[str, Any]) -> bool:

@@ -35,7 +35,7 @@ class Matcher:
     def match(self, criteria: Criteria, rules: Sequence[Rule], admission: Admission) -> Versioned | None:
         """The request in the version that a rule names; None where it is none of theirs. NotFound where its namespace,
         whose labels decide, is not there."""
-        if criteria.namespace_selector is None and criteria.object_selector is None and not rules:
+        if not rules:
             return None
         resources = [admission.resource]
         if criteria.match_policy != "Exact":
@@ -44,7 +44,9 @@ class Matcher:
         found = first_holding(rules, resources, admission.subresource, operation)
         if found is None:
             return None
-        versioned = Versioned(admission, found)
+        return self.selected(criteria, Versioned(admission, found))
+
+    def selected(self, criteria: Criteria, versioned: Versioned) -> Versioned | None:
         if not self.namespace_matches(criteria.namespace_selector, versioned):
             return None
         return versioned if object_matches(criteria.object_selector, versioned) else None

@@ -11,7 +11,7 @@ from kybern.cel.libraries.authz import Decision, ResourceCheck
 from kybern.registry.expressions import REQUEST_RESOURCE
 
 
-def values_of(versioned: Versioned, authorizer: Authorizer) -> Mapping[str, Any]:
+def values_of(versioned: Versioned, authorizer: Authorizer) -> "Values":
     asking = CelAuthorizer(asked_for(versioned.admission.user, authorizer))
     return Values(versioned, asking)
 

@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from kybern.api.codec import from_builtins, to_builtins
+from kybern.api.codec import to_builtins
 from kybern.api.core_v1 import Namespace
 from kybern.api.kind import Kind
+from kybern.api.strict import decode_value
 from kybern.apiserver.options import Writing
 from kybern.apiserver.request import Admission
 from kybern.registry.resource import Resource, Subresource
@@ -100,15 +101,15 @@ class Versioned:
     def change(self, document: Mapping[str, Any]) -> None:
         """Another object in the place of the request's: read as strictly as what is stored, and defaulted again.
 
-        msgspec.ValidationError and ValueError where it is no object of the kind."""
+        Malformed where it is no object of the kind."""
         admission, own = self.admission, self.admission.resource
         part = self.part
         if part is not None and part.kind is not None and type(admission.object) is own.kind.type:
             assert part.write is not None
-            admission.object = part.write(admission.object, from_builtins(part.kind.type, document))
+            admission.object = part.write(admission.object, decode_value(part.kind.type, document, False)[0])
             return
         wanted = part.kind.type if part is not None and part.kind is not None else self.resource.kind.type
-        found = from_builtins(wanted, document)
+        found = decode_value(wanted, document, False)[0]
         if self.resource is not own:
             found = converted(found, self.resource, own)
         admission.object = own.default(found) if part is None or part.kind is None else found

@@ -5,11 +5,10 @@ IfNeeded`) are called once more, and no third time. What a hook's patch makes is
 client sends, and validated after all of them.
 """
 
-import msgspec
-
 from kybern.api.admissionregistration_v1 import MutatingWebhookConfiguration
 from kybern.api.errors import ApiError, InternalError
 from kybern.api.patches import apply_json_patch
+from kybern.api.strict import Malformed
 from kybern.apiserver.admission.matching.versioned import Versioned
 from kybern.apiserver.admission.plugin import Inputs, Plugin
 from kybern.apiserver.admission.webhooks.call import CallFailed, ask, failed_open, failure
@@ -28,19 +27,16 @@ class MutatingWebhooks(Plugin):
     async def admit(self, admission: Admission) -> None:
         if not self.source.hooks or self.source.matcher.is_exempt(admission):
             return
-        again = admission.reinvocation
-        if again.round and admission.object is not again.left_by_hooks:
-            again.require_former()
+        again = admission.reinvocation.of(self.name, admission.object)
         for index, hook in enumerate(self.source.hooks):
             versioned = self.source.concerned(hook, admission)
-            if versioned is None or (again.round and hook.uid not in again.required):
+            if versioned is None or not again.may_call(hook.uid):
                 continue
             if await self.call(hook, versioned, index):
-                again.require_former()
-                again.wanted = True
+                again.changed()
             if hook.webhook.reinvocation_policy == "IfNeeded":
                 again.former.add(hook.uid)
-        again.left_by_hooks = admission.object
+        again.left = admission.object
 
     async def call(self, hook: Hook, versioned: Versioned, index: int) -> bool:
         """Whether it changed the object."""
@@ -85,5 +81,5 @@ def change(hook: Hook, versioned: Versioned, document: dict[str, object]) -> Non
             raise InternalError(f"Internal error occurred: {name} changed the object's {key}")
     try:
         versioned.change(document)
-    except (msgspec.ValidationError, ValueError) as error:
+    except Malformed as error:
         raise InternalError(f"Internal error occurred: {name} made an object that cannot be read: {error}") from error

@@ -1,6 +1,6 @@
 """The webhooks that there are, in the order in which they are asked: by their configuration's name, then as listed.
 
-Conditions are compiled when a configuration is written; the first request after a change sees it.
+The first request after a change sees it. Conditions are compiled once, and remembered.
 """
 
 from collections.abc import Iterator
@@ -13,13 +13,10 @@ from kybern.api.admissionregistration_v1 import (
     ValidatingWebhook,
     ValidatingWebhookConfiguration,
 )
-from kybern.apiserver.admission.matching.conditions import Broken, hold
 from kybern.apiserver.admission.matching.matcher import Matcher
-from kybern.apiserver.admission.matching.values import values_of
 from kybern.apiserver.admission.matching.versioned import Versioned
 from kybern.apiserver.admission.plugin import Inputs, refused
 from kybern.apiserver.request import Admission
-from kybern.registry.matchconditions import Condition, compiled
 
 Configuration = type[MutatingWebhookConfiguration] | type[ValidatingWebhookConfiguration]
 
@@ -29,7 +26,6 @@ class Hook:
     webhook: Any
     configuration: str
     index: int
-    conditions: tuple[Condition, ...]
 
     @property
     def name(self) -> str:
@@ -47,8 +43,7 @@ class Hook:
 
 def hooks_of(configuration: Any) -> Iterator[Hook]:
     for index, webhook in enumerate(configuration.webhooks or ()):
-        conditions = tuple(map(compiled, webhook.match_conditions or ()))
-        yield Hook(webhook, configuration.metadata.name or "", index, conditions)
+        yield Hook(webhook, configuration.metadata.name or "", index)
 
 
 class Hooks:
@@ -68,11 +63,13 @@ class Hooks:
         """The request as this hook is to see it; None where it is not to."""
         webhook = hook.webhook
         versioned = self.matcher.match(webhook, webhook.rules or (), admission)
-        if versioned is None or not hook.conditions:
+        if versioned is None or not webhook.match_conditions:
             return versioned
+        from kybern.apiserver.admission.matching import conditions  # with the engine, only where somebody wants it
+
         try:
-            return versioned if hold(hook.conditions, values_of(versioned, self.inputs.authorizer)) else None
-        except Broken as error:
+            return versioned if conditions.of_hook_hold(webhook, versioned, self.inputs.authorizer) else None
+        except conditions.Broken as error:
             if hook.fails_open:
                 return None
             raise refused(admission, str(error)) from None
