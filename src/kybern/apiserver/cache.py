@@ -60,6 +60,8 @@ class Cache:
         """The revision of the last change here."""
         self.on_event: list[Callable[[Event], None]] = []
         self._convert = convert
+        self.fed_to: Callable[[], int] | None = None
+        """Where somebody else fills it: the revision up to which it has everything."""
         self._loading: list[Change] | None = None
         """What happens while the past is still being read."""
         self._unsubscribe: Callable[[], None] = lambda: None
@@ -69,7 +71,7 @@ class Cache:
     def follow(self) -> None:
         """Miss nothing from now on; `load` comes next."""
         self._loading = []
-        self._unsubscribe = self.store.subscribe(self.prefix, self._take)
+        self._unsubscribe = self.store.subscribe(self.prefix, self.take)
 
     def load(self, entries: Sequence[Entry], history: Sequence[Change], oldest: int) -> None:
         """Take over the state, and the changes after `oldest` that led to it; then what has happened meanwhile."""
@@ -82,7 +84,12 @@ class Cache:
         missed = [change for change in self._loading or () if change.revision > self.changed]
         self._loading = None
         if missed:
-            self._take(missed)
+            self.take(missed)
+
+    @property
+    def revision(self) -> int:
+        """What it shows: everything up to this revision."""
+        return self.store.revision if self.fed_to is None else self.fed_to()
 
     def close(self) -> None:
         """Follow no longer; every watch ends when its client has read what there is."""
@@ -101,7 +108,7 @@ class Cache:
         namespace, _, name = key[len(self.prefix) :].rpartition("/")
         return Item(key, namespace, name, self._convert(value) if self._convert else value, created, revision)
 
-    def _take(self, changes: Sequence[Change]) -> None:
+    def take(self, changes: Sequence[Change]) -> None:
         if self._loading is not None:
             self._loading += changes
             return

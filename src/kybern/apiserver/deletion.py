@@ -63,7 +63,7 @@ async def delete_once(
     options: DeleteOptions,
     writing: Writing,
 ) -> Deleted:
-    old = storage.load(head)
+    old = await storage.load(head)
     check(storage, name, options, old)
     uid = meta_of(old).uid or ""
     admission = admission_for(storage, writing, "DELETE", namespace, name, None, old)
@@ -77,7 +77,7 @@ async def delete_once(
                 return Deleted(with_revision(storage.encode(old), head.revision), True, uid)
             revision = await commits.delete(machine, outcome, head.key, head.revision)
             return Deleted(with_revision(storage.encode(old), revision), True, uid)
-        value = storage.dump(marked)
+        value = await storage.dump(marked)
         if writing.dry_run or value == head.value:
             await machine.store.settle()
             return Deleted(with_revision(storage.encode(marked), head.revision), False, uid)

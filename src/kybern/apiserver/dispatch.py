@@ -78,6 +78,8 @@ class Dispatch:
             raise MethodNotAllowed(part.NOT_ALLOWED)
         if storage is None:
             return await self._create_virtual(request, resource)
+        if storage.feed is not None and at.verb in ("list", "watch", "deletecollection"):
+            await storage.feed.caught_up()
         return await found[1](self.machine, storage, request)
 
     def _check_scope(self, request: ApiRequest, resource: Resource) -> None:

@@ -30,7 +30,7 @@ class Evictions:
         )
         head = self.machine.store.head(storage.resource.key(at.namespace, at.name))
         if head is not None:
-            await self._spend(storage.load(head), writing)
+            await self._spend(await storage.load(head), writing)
         await delete(self.machine, storage, at.namespace, at.name, options, writing)
         return Status(status="Success", code=201)
 

@@ -5,7 +5,7 @@ and have a cache of their own, in their own version.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -13,6 +13,7 @@ from kybern.api.codec import decode, encode
 from kybern.api.custom import CustomObject
 from kybern.api.errors import About
 from kybern.apiserver.cache import Cache
+from kybern.apiserver.item import Item
 from kybern.apiserver.meta import at_revision, changed_meta, meta_of
 from kybern.registry.resource import Obj, Resource, same
 from kybern.store.interface import Change, Entry, Store
@@ -23,13 +24,38 @@ DUMPED_MAX = 64  # more writes than are on their way to the store at once
 GroupVersionResource = tuple[str, str, str]
 
 
-class Storage:
-    __slots__ = ("_dumped", "cache", "resource", "stored_type")
+class Conversion(Protocol):
+    async def convert(self, objects: Sequence[Any], api_version: str) -> list[Any]:
+        """All of them in this version, in their order."""
 
-    def __init__(self, resource: Resource, stored_type: type[Any], store: Store) -> None:
+
+class CacheFeed(Protocol):
+    """What fills a cache where that takes time."""
+
+    async def caught_up(self) -> None:
+        """Returns when the cache shows everything that the store does now."""
+
+    async def item(self, namespace: str, name: str) -> Item | None: ...
+
+
+class Storage:
+    __slots__ = ("_dumped", "cache", "conversion", "feed", "resource", "stored_as", "stored_type")
+
+    def __init__(
+        self,
+        resource: Resource,
+        stored_type: type[Any],
+        store: Store,
+        conversion: Conversion | None = None,
+        stored_as: str = "",
+    ) -> None:
+        """`conversion`: who makes other versions of an object, where that is not done here; `stored_as` is the version
+        in which they lie in the store."""
         self.resource = resource
         self.stored_type = stored_type
-        convert = None if resource.from_storage is same else self._converted
+        self.conversion, self.stored_as = conversion, stored_as
+        self.feed: CacheFeed | None = None
+        convert = None if resource.from_storage is same or conversion is not None else self._converted
         self.cache = Cache(resource, store, convert)
         self._dumped: set[bytes] = set()
         """What was made here a moment ago, and so is what reading it would make of it."""
@@ -41,14 +67,23 @@ class Storage:
         read = self.resource.from_storage(stored)
         return value if read is stored else encode(read)
 
-    def load(self, entry: Entry) -> Obj:
-        """A stored entry as the object that it was, at its resource version."""
-        return at_revision(self.resource.from_storage(decode(self.stored_type, entry.value)), entry.revision)
+    async def item(self, namespace: str, name: str) -> Item | None:
+        """One object, as the cache has it, or would have it."""
+        return self.cache.get(namespace, name) if self.feed is None else await self.feed.item(namespace, name)
 
-    def dump(self, obj: Obj) -> bytes:
+    async def load(self, entry: Entry) -> Obj:
+        """A stored entry as the object that it was, at its resource version."""
+        obj = decode(self.stored_type, entry.value)
+        if self.conversion is not None:
+            [obj] = await self.conversion.convert([obj], self.resource.kind.api_version)
+        return at_revision(self.resource.from_storage(obj), entry.revision)
+
+    async def dump(self, obj: Obj) -> bytes:
         """What the store keeps: without the resource version, which is the store's own."""
         if meta_of(obj).resource_version is not None:
             obj = changed_meta(obj, resource_version=None)
+        if self.conversion is not None:
+            [obj] = await self.conversion.convert([obj], self.stored_as)
         value = encode(self.resource.to_storage(obj))
         if self.resource.to_storage is same and self.resource.from_storage is not same:
             if len(self._dumped) >= DUMPED_MAX:
@@ -56,9 +91,9 @@ class Storage:
             self._dumped.add(value)
         return value
 
-    def is_stored(self, obj: Obj, value: bytes) -> bool:
+    async def is_stored(self, obj: Obj, value: bytes) -> bool:
         """Whether this is what the store has; of a custom object, in whatever order its writer put the fields."""
-        new = self.dump(obj)
+        new = await self.dump(obj)
         return new == value or (
             len(new) == len(value) and isinstance(obj, CustomObject) and ordered(new) == ordered(value)
         )

@@ -96,7 +96,7 @@ async def create_once(machine: Machine, storage: Storage, sent: Obj, namespace: 
         if writing.dry_run:
             return Written(storage.encode(obj), created=True)
         try:
-            revision = await put(machine, outcome, resource.key(namespace, name), storage.dump(obj), 0)
+            revision = await put(machine, outcome, resource.key(namespace, name), await storage.dump(obj), 0)
         except store.Conflict:
             raise already_exists(storage.about(name)) from None
     return Written(served_at(storage, namespace, name, revision, obj), created=True)
@@ -197,7 +197,7 @@ async def rewrite_once(
     check: Callable[[Obj, Obj], Any] | None,
 ) -> Written:
     resource = storage.resource
-    old = storage.load(head)
+    old = await storage.load(head)
     new = kept_meta(change(old), old)
     admission = admission_for(storage, writing, "UPDATE", namespace, name, resource.default(new), old)
     with reserved(machine, admission) as outcome:
@@ -216,7 +216,7 @@ async def rewrite_once(
         writing.warnings += resource.warnings(new, old)
         admission.object = new
         await validate(machine, admission)
-        if is_unchanged(storage, new, old, head, writing):
+        if await is_unchanged(storage, new, old, head, writing):
             await machine.store.settle()
             return Written(with_revision(storage.encode(old), head.revision))
         new = track(storage, new, old, writing, machine.now())
@@ -224,15 +224,15 @@ async def rewrite_once(
             return await finish(machine, storage, head, new, writing, outcome)
         if writing.dry_run:
             return Written(with_revision(storage.encode(new), head.revision))
-        revision = await put(machine, outcome, head.key, storage.dump(new), head.revision)
+        revision = await put(machine, outcome, head.key, await storage.dump(new), head.revision)
     return Written(served_at(storage, namespace, name, revision, new))
 
 
-def is_unchanged(storage: Storage, new: Obj, old: Obj, head: Entry, writing: Writing) -> bool:
+async def is_unchanged(storage: Storage, new: Obj, old: Obj, head: Entry, writing: Writing) -> bool:
     """Whether the write would store what is there already; who owns it changes only by server-side apply."""
     if writing.operation != "Apply" and not meta_of(new).managed_fields:
         new = changed_meta(new, managed_fields=meta_of(old).managed_fields)
-    return storage.is_stored(new, head.value) and not is_finished(storage, new, old)
+    return await storage.is_stored(new, head.value) and not is_finished(storage, new, old)
 
 
 def kept_meta(new: Obj, old: Obj) -> Obj:

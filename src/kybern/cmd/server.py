@@ -99,7 +99,7 @@ async def run(cluster: Cluster) -> None:
         flow_control=FlowControl(objects, clock),
         audit=audit,
     )
-    crds = CustomResources(machine, objects, documents.invalidate)
+    crds = CustomResources(machine, objects, documents.invalidate, callouts)
     await crds.start()
     await bootstrap(objects, fixed_services(cluster))
     gc.freeze()  # what is there now stays: no collection needs to look at it again

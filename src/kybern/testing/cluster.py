@@ -273,6 +273,6 @@ async def api_server(store: MemoryStore, clock: Clock, ids: Ids) -> tuple[ApiSer
         flow_control=FlowControl(objects, clock),
     )
     await bootstrap(objects)
-    definitions = CustomResources(machine, objects, documents.invalidate)
+    definitions = CustomResources(machine, objects, documents.invalidate, inputs.callouts)
     await definitions.start()
     return server, definitions

@@ -4,12 +4,14 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from random import Random
 from typing import Any
 
 import pytest
 
 from kybern.aio.clock import SystemClock
 from kybern.aio.ids import Ids
+from kybern.apiserver.callouts.callouts import Callouts
 from kybern.apiserver.customresources.serving import CustomResources
 from kybern.apiserver.documents import Documents
 from kybern.apiserver.objects import ClusterObjects
@@ -129,7 +131,8 @@ async def api() -> AsyncIterator[Api]:
     machine = await open_machine(store, RESOURCES, clock, Ids(1))
     documents = Documents(machine.resources)
     server = ApiServer(machine, authenticate=admin, authorizer=Everything(), documents=(documents,))
-    definitions = CustomResources(machine, ClusterObjects(machine), documents.invalidate)
+    objects = ClusterObjects(machine)
+    definitions = CustomResources(machine, objects, documents.invalidate, Callouts(objects, Random(1)))
     async with asyncio.TaskGroup() as tasks:
         running = tasks.create_task(definitions.run())
         yield Api(server, store, clock)

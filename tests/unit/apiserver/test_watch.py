@@ -253,6 +253,6 @@ async def test_the_changes_of_one_commit_are_one_piece(api: Any) -> None:
     await asyncio.sleep(0.01)
     cache = next(s.cache for s in api.server.machine.storages.values() if s.resource.kind.kind == "ConfigMap")
     changes = [Change(f"{cache.prefix}default/{n}", n, b'{"metadata":{"name":"x"}}', None) for n in (2, 3)]
-    cache._take(changes)
+    cache.take(changes)
     assert [piece.count(b"ADDED") for piece in sent] == [2]
     reading.cancel()

@@ -12,17 +12,20 @@ their clients go on with the new one from where they were.
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from kybern.api.apiextensions_v1 import CustomResourceDefinition
 from kybern.api.custom import CustomObject
 from kybern.api.errors import ApiError, Conflict, NotFound
+from kybern.apiserver.callouts.callouts import Callouts
 from kybern.apiserver.customresources.cleanup import Cleanup
+from kybern.apiserver.customresources.conversion import WebhookConversion
+from kybern.apiserver.customresources.feed import Feed
 from kybern.apiserver.machine import Machine
 from kybern.apiserver.objects import ClusterObjects
 from kybern.apiserver.storage import Storage, load_cache
 from kybern.registry.customresources.conditions import is_true, status_of
-from kybern.registry.customresources.resource import resource_of
+from kybern.registry.customresources.resource import resource_of, storage_version
 from kybern.registry.parts import changed
 from kybern.store.interface import StoreError
 
@@ -36,16 +39,21 @@ class Installed:
     definition: CustomResourceDefinition
     served: tuple[Storage, ...]
     stored: Storage
-    """The version that objects lie in the store in, served or not."""
+    """The version that objects lie in the store in, served or not; what is of another is not converted."""
+    feeds: tuple[Feed, ...] = ()
+    running: list[asyncio.Task[None]] = field(default_factory=list)
 
 
 class CustomResources:
-    def __init__(self, machine: Machine, objects: ClusterObjects, invalidate: Callable[[], None]) -> None:
+    def __init__(
+        self, machine: Machine, objects: ClusterObjects, invalidate: Callable[[], None], callouts: Callouts
+    ) -> None:
         """`invalidate`: the documents about the API say something else now."""
-        self.machine, self.objects, self.invalidate = machine, objects, invalidate
+        self.machine, self.objects, self.invalidate, self.callouts = machine, objects, invalidate, callouts
         self.installed: dict[str, Installed] = {}
         self.waiting: asyncio.Queue[str] = asyncio.Queue()
         self.cleaning: set[str] = set()
+        self.tasks: asyncio.TaskGroup | None = None
         objects.on_change(CustomResourceDefinition, self._changed)
 
     async def start(self) -> None:
@@ -57,6 +65,8 @@ class CustomResources:
     async def run(self) -> None:
         async with asyncio.TaskGroup() as tasks:
             self.tasks = tasks
+            for installed in self.installed.values():
+                self.begin(installed)
             while True:
                 name = await self.waiting.get()
                 try:
@@ -102,6 +112,7 @@ class CustomResources:
             await self.objects.update_status(now)
         if definition.metadata.deletion_timestamp is not None and name not in self.cleaning:
             self.cleaning.add(name)
+            assert self.tasks is not None
             self.tasks.create_task(self._clean(name))
 
     async def _clean(self, name: str) -> None:
@@ -119,20 +130,46 @@ class CustomResources:
         before = self.installed.get(name)
         if before is not None and is_same(before.definition, definition):
             return
-        storages = {version.name: self.storage(definition, version.name) for version in definition.spec.versions}
-        stored = next(storages[version.name] for version in definition.spec.versions if version.storage)
-        served = tuple(storages[version.name] for version in definition.spec.versions if version.served)
-        for storage in {id(storage): storage for storage in (*served, stored)}.values():
-            await load_cache(storage, self.machine.store)
+        made = await self.storages(definition)
         self.remove(name)
-        for storage in served:
+        for storage in made.served:
             self.machine.install(storage)
-        self.installed[name] = Installed(definition, served, stored)
+        self.installed[name] = made
+        if self.tasks is not None:
+            self.begin(made)
         self.invalidate()
 
-    def storage(self, definition: CustomResourceDefinition, name: str) -> Storage:
-        version = next(version for version in definition.spec.versions if version.name == name)
-        return Storage(resource_of(definition, version), CustomObject, self.machine.store)
+    async def storages(self, definition: CustomResourceDefinition) -> Installed:
+        versions, store = definition.spec.versions, self.machine.store
+        last = storage_version(definition)
+        conversion = self.conversion(definition)
+        stored = Storage(resource_of(definition, last), CustomObject, store)
+        await load_cache(stored, store)
+        served, feeds = [], []
+        for version in (version for version in versions if version.served):
+            if conversion is None and version is last:
+                served.append(stored)
+                continue
+            as_stored = f"{definition.spec.group}/{last.name}"
+            storage = Storage(resource_of(definition, version), CustomObject, store, conversion, as_stored)
+            if conversion is None:
+                await load_cache(storage, store)
+            else:
+                feeds.append(Feed(storage, store, self.machine.clock))
+                await feeds[-1].start()
+            served.append(storage)
+        return Installed(definition, tuple(served), stored, tuple(feeds))
+
+    def conversion(self, definition: CustomResourceDefinition) -> WebhookConversion | None:
+        """None where versions differ in name only, or there is but one."""
+        asked = definition.spec.conversion
+        if asked is None or asked.strategy != "Webhook" or len(definition.spec.versions) < 2:
+            return None
+        return WebhookConversion(definition, self.callouts, self.machine.ids)
+
+    def begin(self, installed: Installed) -> None:
+        assert self.tasks is not None
+        installed.running.extend(self.tasks.create_task(feed.run()) for feed in installed.feeds)
 
     def remove(self, name: str) -> None:
         before = self.installed.pop(name, None)
@@ -142,6 +179,10 @@ class CustomResources:
             self.machine.remove(storage)
         for storage in (*before.served, before.stored):
             storage.cache.close()
+        for feed in before.feeds:
+            feed.close()
+        for task in before.running:
+            task.cancel()
         self.invalidate()
 
 

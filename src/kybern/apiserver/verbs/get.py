@@ -14,7 +14,7 @@ from kybern.web.http import Response
 
 async def get(machine: Machine, storage: Storage, request: ApiRequest) -> Response:
     at = request.attributes
-    item = storage.cache.get(at.namespace, at.name)
+    item = await storage.item(at.namespace, at.name)
     if request.params:
         await check_not_future(machine, version_number(one(request.params, "resourceVersion")))
     if item is None:

@@ -27,14 +27,14 @@ NOT_ALLOWED = "the server does not allow this method on the requested resource"
 
 async def read(machine: Machine, storage: Storage, sub: Subresource, request: ApiRequest) -> Response:
     at = request.attributes
-    item = storage.cache.get(at.namespace, at.name)
+    item = await storage.item(at.namespace, at.name)
     if item is None:
         raise not_found(storage.about(at.name))
     format_ = format_for(kind_of(storage, sub), request.http.headers.get("accept", ""))
     if sub.kind is None:
         return answer(shown(storage, item.served, format_, machine.clock), format_)
     entry = Entry(item.key, item.value, item.created, item.revision)
-    return part_answer(sub, storage.load(entry), format_, 200)
+    return part_answer(sub, await storage.load(entry), format_, 200)
 
 
 async def replace(machine: Machine, storage: Storage, sub: Subresource, request: ApiRequest) -> Response:

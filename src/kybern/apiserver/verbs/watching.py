@@ -118,7 +118,7 @@ class WatchStream(PushedStream):
 
     async def _frames(self) -> AsyncGenerator[bytes]:
         wishes, cache = self.wishes, self.storage.cache
-        revision = self.machine.store.revision
+        revision = cache.revision
         try:
             watcher = cache.watch(self.selection, self.form, after=revision if wishes.initial else wishes.after)
         except Expired as error:
@@ -140,7 +140,7 @@ class WatchStream(PushedStream):
                 elif self.bookmark_due or self.over:
                     self.bookmark_due = False
                     if wishes.bookmarks:
-                        yield self._bookmark(self.machine.store.revision)
+                        yield self._bookmark(cache.revision)
                     if self.over:
                         return
                 else:
