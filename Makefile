@@ -1,7 +1,7 @@
 # The one entry point. `make help` lists what there is.
 PY := .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help up down status reset check format test unit bench bench-scheduler types lock clean
+.PHONY: help up down status reset check format test unit fuzz histories bench bench-scheduler types lock clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -27,12 +27,20 @@ check: ## style, types and layers
 	.venv/bin/lint-imports
 
 test: check ## everything this machine can run: checks, then every test
-	$(PY) -m pytest tests/unit tests/contracts tests/scripts tests/sim -n 2 -q
+	$(PY) -m pytest tests/unit tests/contracts tests/fuzz tests/scripts tests/sim -n 2 -q
 	$(PY) -m pytest tests/linux tests/clients -q -o faulthandler_exit_on_timeout=false
 
 unit: ## only the fast tests
 	@tools/setup.sh test
 	$(PY) -m pytest tests/unit tests/scripts -n 2 -q
+
+fuzz: ## send hostile bodies to an API server in memory; FUZZ_BODIES=50000 FUZZ_SEED=... say how many, and which
+	@tools/setup.sh test
+	FUZZ_BODIES=$(or $(FUZZ_BODIES),50000) FUZZ_SEED=$(FUZZ_SEED) $(PY) -m pytest tests/fuzz -n 2 -q -o faulthandler_timeout=3600
+
+histories: ## check long histories of concurrent clients, and of watches; HISTORY_OPERATIONS=100000 says how long
+	@tools/setup.sh test
+	HISTORY_OPERATIONS=$(or $(HISTORY_OPERATIONS),100000) $(PY) -m pytest tests/contracts -n 2 -q -o faulthandler_timeout=3600
 
 bench: ## measure against DESIGN's budgets; AGAINST=https://host:port TOKEN=... measures another API server
 	@tools/setup.sh test

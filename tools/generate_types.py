@@ -74,8 +74,8 @@ PRIMITIVES = {
     ("number", None): "Float64",
     ("boolean", None): "bool",
 }
-ZEROS = {
-    "str": "zero_text", "Base64": "zero_text", "Time": "zero_text", "MicroTime": "zero_text", "Quantity": "no_amount",
+ZEROS = {  # a time has none: what was not given is left out, since "" is no time
+    "str": "zero_text", "Base64": "zero_text", "Quantity": "no_amount",
     "Int32": "zero_number", "Int64": "zero_number", "Float64": "zero_number", "IntOrString": "zero_number",
     "bool": "false",
 }  # fmt: skip

@@ -15,7 +15,6 @@ from kybern.api.shape import (
     Time,
     no_items,
     zero_number,
-    zero_text,
 )
 
 
@@ -28,7 +27,7 @@ class Event(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False, ren
     deprecated_first_timestamp: Time | None = None
     deprecated_last_timestamp: Time | None = None
     deprecated_source: EventSource | None = None
-    event_time: Annotated[MicroTime, Shape(required=True)] = field(default_factory=zero_text)
+    event_time: Annotated[MicroTime | None, Shape(required=True)] = None
     note: str | None = None
     reason: str | None = None
     regarding: Annotated[ObjectReference | None, Shape(map_type="atomic")] = None
@@ -48,4 +47,4 @@ class EventList(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False,
 
 class EventSeries(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False, rename="camel"):
     count: Annotated[Int32, Shape(required=True)] = field(default_factory=zero_number)
-    last_observed_time: Annotated[MicroTime, Shape(required=True)] = field(default_factory=zero_text)
+    last_observed_time: Annotated[MicroTime | None, Shape(required=True)] = None

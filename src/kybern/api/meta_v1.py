@@ -69,7 +69,7 @@ class APIVersions(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fals
 
 
 class Condition(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False, rename="camel"):
-    last_transition_time: Annotated[Time, Shape(required=True)] = field(default_factory=zero_text)
+    last_transition_time: Annotated[Time | None, Shape(required=True)] = None
     message: Annotated[str, Shape(required=True)] = field(default_factory=zero_text)
     observed_generation: Int64 | None = None
     reason: Annotated[str, Shape(required=True)] = field(default_factory=zero_text)

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import msgspec
+
 from kybern.api import protobuf
 from kybern.api.custom import is_custom
 from kybern.api.errors import BadRequest, RequestEntityTooLarge, UnsupportedMediaType
@@ -70,7 +72,14 @@ def object_in(body: bytes, media: str, kind: Kind, writing: Writing) -> Obj:
     check_kind(*names_of(obj), kind)
     if problems:
         mind(problems, kind, writing)
-    return obj
+    return named_as(obj, kind)
+
+
+def named_as(obj: Obj, kind: Kind) -> Obj:
+    """The object, saying what it is also where its writer left that empty."""
+    if is_custom(kind.type) or (obj.kind and obj.api_version):
+        return obj
+    return msgspec.structs.replace(obj, kind=obj.kind or kind.kind, api_version=obj.api_version or kind.api_version)
 
 
 def mind(problems: list[str], kind: Kind, writing: Writing) -> None:

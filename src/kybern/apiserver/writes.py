@@ -69,7 +69,8 @@ def with_name(obj: Obj, name: str) -> Obj:
 
 async def create_once(machine: Machine, storage: Storage, sent: Obj, namespace: str, writing: Writing) -> Written:
     resource = storage.resource
-    obj = with_meta(resource.default(sent), new_meta(machine, storage, sent, namespace))
+    obj = resource.default(sent)
+    obj = with_meta(obj, new_meta(machine, storage, obj, namespace))
     name = meta_of(obj).name or ""
     if name and machine.store.head(resource.key(namespace, name)) is not None:
         await machine.store.settle()

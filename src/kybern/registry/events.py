@@ -19,7 +19,7 @@ def to_core(event: events_v1.Event) -> core_v1.Event:
         metadata=event.metadata,
         action=event.action,
         count=event.deprecated_count,
-        event_time=event.event_time or None,
+        event_time=event.event_time,
         first_timestamp=event.deprecated_first_timestamp,
         last_timestamp=event.deprecated_last_timestamp,
         involved_object=event.regarding or NOBODY,
@@ -42,7 +42,7 @@ def from_core(event: core_v1.Event) -> events_v1.Event:
         metadata=event.metadata,
         action=event.action,
         deprecated_count=event.count,
-        event_time=event.event_time or "",
+        event_time=event.event_time,
         deprecated_first_timestamp=event.first_timestamp,
         deprecated_last_timestamp=event.last_timestamp,
         regarding=event.involved_object if event.involved_object != NOBODY else None,
@@ -51,7 +51,7 @@ def from_core(event: core_v1.Event) -> events_v1.Event:
         related=event.related,
         reporting_controller=event.reporting_component,
         reporting_instance=event.reporting_instance,
-        series=events_v1.EventSeries(count=series.count or 0, last_observed_time=series.last_observed_time or "")
+        series=events_v1.EventSeries(count=series.count or 0, last_observed_time=series.last_observed_time)
         if series
         else None,
         deprecated_source=event.source,

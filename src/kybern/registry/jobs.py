@@ -63,7 +63,7 @@ def default_failure_rule(rule: PodFailurePolicyRule) -> PodFailurePolicyRule:
 
 def on_create(job: Job) -> Job:
     job = clear_status(job)
-    return job if job.spec.manual_selector else with_own_selector(job)
+    return job if job.spec.manual_selector else default(with_own_selector(job))
 
 
 def with_own_selector(job: Job) -> Job:

@@ -118,18 +118,6 @@ async def test_initial_events_end_with_a_bookmark(api: Any) -> None:
     await stream.close()
 
 
-@pytest.mark.parametrize(
-    "query",
-    [
-        "sendInitialEvents=true&allowWatchBookmarks=true",
-        "sendInitialEvents=true&resourceVersionMatch=NotOlderThan",
-        "resourceVersionMatch=NotOlderThan&resourceVersion=0",
-    ],
-)
-async def test_options_that_do_not_go_together_are_refused(api: Any, query: str) -> None:
-    assert (await api.get(f"{WATCH}&{query}")).status == 422
-
-
 async def test_a_watch_ends_when_its_time_is_up(api: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     stream = await api.watch(f"{WATCH}&timeoutSeconds=1&allowWatchBookmarks=true")
     monkeypatch.setattr("kybern.apiserver.verbs.watching.BOOKMARK_SECONDS", 0.01)

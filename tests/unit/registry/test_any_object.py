@@ -34,6 +34,7 @@ def tried(resource: Resource, sent: Any, old: Any) -> Any:
     for error in (*validate_metadata(obj.metadata, True), *resource.validate(obj)):
         assert str(error)
     created = resource.on_create(obj)
+    assert resource.default(created) == created
     list(resource.warnings(created, None))
     old = created if old is None else old
     new = resource.on_update(obj, old)

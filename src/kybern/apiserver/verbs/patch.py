@@ -18,7 +18,7 @@ from kybern.api.invalid import forbidden_field, invalid_value
 from kybern.api.kind import Kind
 from kybern.api.patches import apply_json_patch, apply_merge_patch, apply_strategic_patch
 from kybern.api.strict import Malformed, decode_value, parse, repeated_fields, strict_error
-from kybern.apiserver.body import body_of, check_kind, media_type, names_of, unsupported
+from kybern.apiserver.body import body_of, check_kind, media_type, named_as, names_of, unsupported
 from kybern.apiserver.formats import answer, format_for
 from kybern.apiserver.machine import Machine
 from kybern.apiserver.meta import changed_meta, meta_of
@@ -112,6 +112,7 @@ def patched(old: Obj, patch: Patcher, kind: Kind, writing: Writing) -> Obj:
     if problems and writing.validation == "Strict":
         raise refusal(patch, document, strict_error(problems))
     writing.warnings += problems
+    new = named_as(new, kind)
     return new if meta_of(new).name else changed_meta(new, name=meta_of(old).name)
 
 

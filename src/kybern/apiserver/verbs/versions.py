@@ -5,7 +5,7 @@
     N               not older than N; with a limit and no match rule, exactly N
     Exact / NotOlderThan say so
 
-A version that is yet to come is waited for, a little.
+A version that is yet to come is waited for, a little by lists, and by watches as long as they last.
 """
 
 from dataclasses import dataclass
@@ -19,6 +19,7 @@ from kybern.apiserver.options import Params, one
 FUTURE_WAIT_SECONDS = 3.0  # upstream's patience with a version it has not seen
 FUTURE_LOOK_SECONDS = 0.05
 MATCHES = ("Exact", "NotOlderThan")
+NOT_WITH_CONTINUE = "resourceVersionMatch is forbidden when continue is provided"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +47,13 @@ def wanted_version(params: Params, limit: int, continued: bool) -> Wanted:
     if "sendInitialEvents" in params:
         wrong.append(forbidden_field("sendInitialEvents", "sendInitialEvents is forbidden for list"))
     if match:
-        if continued:
-            wrong.append(forbidden_field("resourceVersionMatch", "resourceVersionMatch is forbidden for continue"))
-        elif not version:
+        if not version:
             why = "resourceVersionMatch is forbidden unless resourceVersion is provided"
             wrong.append(forbidden_field("resourceVersionMatch", why))
+        if continued:
+            wrong.append(forbidden_field("resourceVersionMatch", NOT_WITH_CONTINUE))
         if match not in MATCHES:
-            wrong.append(not_supported("resourceVersionMatch", match, MATCHES))
+            wrong.append(not_supported("resourceVersionMatch", match, (*MATCHES, "")))
         elif match == "Exact" and version == "0":
             why = 'resourceVersionMatch "exact" is forbidden for resourceVersion "0"'
             wrong.append(forbidden_field("resourceVersionMatch", why))
@@ -65,15 +66,20 @@ def wanted_version(params: Params, limit: int, continued: bool) -> Wanted:
     return Wanted(at=number) if number and exact else Wanted(not_older_than=number)
 
 
+async def reached(machine: Machine, number: int, seconds: float) -> bool:
+    """Whether the store comes to a revision in that time."""
+    until = machine.clock.monotonic() + seconds
+    while number > machine.store.revision:
+        if machine.clock.monotonic() >= until:
+            return False
+        await machine.clock.sleep(FUTURE_LOOK_SECONDS)
+    return True
+
+
 async def check_not_future(machine: Machine, number: int) -> None:
     """Returns once the store has reached a revision; a Timeout that tells clients to try again where it does not."""
-    if number <= machine.store.revision:
+    if await reached(machine, number, FUTURE_WAIT_SECONDS):
         return
-    until = machine.clock.monotonic() + FUTURE_WAIT_SECONDS
-    while machine.clock.monotonic() < until:
-        await machine.clock.sleep(FUTURE_LOOK_SECONDS)
-        if number <= machine.store.revision:
-            return
     message = f"Too large resource version: {number}, current: {machine.store.revision}"
     cause = StatusCause(reason="ResourceVersionTooLarge", message="Too large resource version")
     raise Timeout(message, causes=[cause], retry_after_seconds=1)

@@ -1,16 +1,16 @@
 """GET of a collection with `watch=true`: its changes, as a stream that lasts until somebody ends it.
 
 - From a revision: what happened after it, then what happens. Without one, or from 0: first what there is.
-- `sendInitialEvents`: what there is, then a bookmark that says so, then what happens.
+- Whoever takes bookmarks gets one that says where what there is ends. `sendInitialEvents` asks for it from any revision.
 - Bookmarks tell a quiet watcher how far it has come, about once a minute and when its time is up.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable
+from collections.abc import AsyncGenerator, Awaitable, Iterator
 from dataclasses import dataclass
 
 from kybern.api.errors import About, Expired, invalid
-from kybern.api.invalid import forbidden_field
+from kybern.api.invalid import FieldError, forbidden_field, not_supported
 from kybern.api.selectors import FieldRequirement, FieldSelector
 from kybern.apiserver.binary import PROTOBUF
 from kybern.apiserver.failures import status_body
@@ -23,12 +23,13 @@ from kybern.apiserver.selection import Selection
 from kybern.apiserver.storage import Storage
 from kybern.apiserver.verbs.listing import include_of, selected
 from kybern.apiserver.verbs.shown import form_for, framing
-from kybern.apiserver.verbs.versions import check_not_future, version_number
+from kybern.apiserver.verbs.versions import NOT_WITH_CONTINUE, reached, version_number
 from kybern.apiserver.watcher import Watcher
 from kybern.web.http import PushedStream, Response
 
 TIMEOUT_SECONDS_MIN = 1800  # upstream ends a watch that names no end after half an hour to an hour
 BOOKMARK_SECONDS = 60.0
+NOT_OLDER = "NotOlderThan"
 INITIAL_BYTES = 64 * 1024  # of a long first list, how much goes out at a time
 
 NO_CACHE = {"Cache-Control": "no-cache, private"}
@@ -51,7 +52,6 @@ async def watch(machine: Machine, storage: Storage, request: ApiRequest) -> Resp
     if request.attributes.name and not selection.name:
         selection = named(selection, request.attributes.name)
     wishes = wishes_of(machine, params)
-    await check_not_future(machine, wishes.after)
     stream = WatchStream(machine, storage, selection, format_, include_of(params), wishes)
     return Response(200, {"Content-Type": content_type(format_), **NO_CACHE}, stream)
 
@@ -71,28 +71,34 @@ def wishes_of(machine: Machine, params: Params) -> Wishes:
     after = version_number(one(params, "resourceVersion"))
     bookmarks = flag(params, "allowWatchBookmarks")
     asked = "sendInitialEvents" in params
-    initial = flag(params, "sendInitialEvents")
-    match = one(params, "resourceVersionMatch")
-    wrong = []
-    if asked and match != "NotOlderThan":
-        why = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
-        wrong.append(forbidden_field("resourceVersionMatch", why))
-    if not asked and match:
-        why = "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"
-        wrong.append(forbidden_field("resourceVersionMatch", why))
-    if initial and not bookmarks:
-        why = "sendInitialEvents requires allowWatchBookmarks to be true"
-        wrong.append(forbidden_field("sendInitialEvents", why))
+    initial = flag(params, "sendInitialEvents") if asked else after == 0
+    wrong = list(wrong_options(asked, one(params, "resourceVersionMatch"), bool(one(params, "continue"))))
     if wrong:
         raise invalid(About(kind="ListOptions", group="meta.k8s.io"), wrong)
     seconds = whole_number(params, "timeoutSeconds") or TIMEOUT_SECONDS_MIN * (1 + machine.ids.rng.random())
     return Wishes(
         after=after,
-        initial=initial if asked else after == 0,
+        initial=initial,
         bookmarks=bookmarks,
         marks_end=initial and bookmarks,
         seconds=seconds,
     )
+
+
+def wrong_options(asked: bool, match: str, continued: bool) -> Iterator[FieldError]:
+    """`asked`: whether sendInitialEvents says anything."""
+    if asked and match != NOT_OLDER:
+        why = f"sendInitialEvents requires setting resourceVersionMatch to {NOT_OLDER}"
+        yield forbidden_field("resourceVersionMatch", why)
+    if not match:
+        return
+    if not asked:
+        why = "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"
+        yield forbidden_field("resourceVersionMatch", why)
+    if match != NOT_OLDER:
+        yield not_supported("resourceVersionMatch", match, [NOT_OLDER])
+    if continued:
+        yield forbidden_field("resourceVersionMatch", NOT_WITH_CONTINUE)
 
 
 class WatchStream(PushedStream):
@@ -118,9 +124,12 @@ class WatchStream(PushedStream):
 
     async def _frames(self) -> AsyncGenerator[bytes]:
         wishes, cache = self.wishes, self.storage.cache
+        if not await reached(self.machine, wishes.after, wishes.seconds):
+            return
         revision = cache.revision
         try:
-            watcher = cache.watch(self.selection, self.form, after=revision if wishes.initial else wishes.after)
+            start = revision if wishes.initial else wishes.after or revision
+            watcher = cache.watch(self.selection, self.form, after=start)
         except Expired as error:
             yield self.framed("ERROR", status_body(error))
             return
