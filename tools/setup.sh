@@ -56,7 +56,8 @@ case $wanted in
     phase "dependencies" dependencies requirements.lock
     ;;
   test)
-    phase "Debian packages" packages nft=nftables busybox=busybox-static kubectl=kubernetes-client wrk=wrk curl=curl ip=iproute2
+    phase "Debian packages" packages nft=nftables busybox=busybox-static kubectl=kubernetes-client wrk=wrk curl=curl ip=iproute2 \
+      skopeo=skopeo
     phase "virtual environment" environment
     phase "dependencies" dependencies requirements-dev.lock
     ;;

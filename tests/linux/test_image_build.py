@@ -13,14 +13,14 @@ from typing import Any
 
 import pytest
 from image_registry import image_registry
-from kybern.runtime.build.builder import Builder
-from kybern.runtime.build.dockerfile import DockerfileError
-from kybern.runtime.build.work import BuildOrder
 from oci_images import busybox
 from warden_process import native, node
 
 from kybern.aio.clock import SystemClock
 from kybern.linux import cgroup_detect
+from kybern.runtime.build.builder import Builder
+from kybern.runtime.build.dockerfile import DockerfileError
+from kybern.runtime.build.work import BuildOrder
 from kybern.runtime.cleanup import remove_group
 from kybern.runtime.cri import ContainerConfig, ContainerMetadata, ContainerState, PodSandboxConfig, SandboxMetadata
 from kybern.runtime.native import NativeRuntime

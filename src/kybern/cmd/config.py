@@ -66,6 +66,8 @@ class Cluster:
     """A file that says what simulated nodes and their pods are like."""
     scheduler_config: str = ""
     """A file in upstream's format."""
+    registry_port: int = 0
+    """Of the machine's own image registry, on loopback; 0 where there is none."""
     verbose: bool = False
     options: ServerOptions = field(default_factory=ServerOptions)
 

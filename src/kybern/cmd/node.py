@@ -30,6 +30,7 @@ from kybern.network.peers import NETWORKED
 from kybern.runtime.build.builder import Builder
 from kybern.runtime.cri import Runtime
 from kybern.runtime.image_service import ImageService
+from kybern.runtime.images.endpoint import RegistryEndpoint
 from kybern.runtime.images.store import ImageStore
 from kybern.runtime.native import NativeRuntime
 from kybern.runtime.simulated import Simulated
@@ -89,7 +90,10 @@ async def kubelet(
     builder = None
     if isinstance(runtime, NativeRuntime):
         builder = Builder(runtime, place.runtime / "build", f"{place.cgroup}/build", clock)
-    image_listener = await serve(ImageService(images, builder), unix_path=str(place.images_socket))
+    image_listeners = [await serve(ImageService(images, builder), unix_path=str(place.images_socket))]
+    if place.cluster.registry_port and place.is_machine:
+        registry = RegistryEndpoint(images, clock, ids)
+        image_listeners.append(await serve(registry, host="127.0.0.1", port=place.cluster.registry_port))
     try:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(agent.run())
@@ -98,7 +102,8 @@ async def kubelet(
                 agent.parts.node.news.set()
     finally:
         await listener.close()
-        await image_listener.close()
+        for image_listener in image_listeners:
+            await image_listener.close()
         await runtime.close()
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from kybern.cmd import config, running, server_options
 from kybern.cmd.config import Cluster
 from kybern.cmd.place import places
-from kybern.cmd.preflight import Problem, look, problems
+from kybern.cmd.preflight import Problem, look, port_error, problems
 from kybern.cmd.progress import Progress
 
 READY_SECONDS = 60.0
@@ -36,6 +36,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--node-memory", type=memory_amount, help="what a node may use, `2Gi` (default: all there is)")
     parser.add_argument("--pod-network", choices=("vxlan", "routes"), help="between nodes (default vxlan)")
+    parser.add_argument(
+        "--registry-port", type=registry_port, metavar="PORT",
+        help="an image registry on localhost that docker, podman and skopeo can push to (0: none)",
+    )  # fmt: skip
     parser.add_argument("--simulated", action="store_true", help="simulated nodes, no containers, no privileges")
     parser.add_argument(
         "--simulated-nodes",
@@ -69,6 +73,10 @@ def port_number(text: str) -> int:
     if not 0 < number < 65536:
         raise argparse.ArgumentTypeError(f"{text!r} is no port number (1-65535)")
     return number
+
+
+def registry_port(text: str) -> int:
+    return 0 if text == "0" else port_number(text)
 
 
 def node_count(text: str) -> int:
@@ -134,6 +142,7 @@ def run(args: argparse.Namespace) -> int:
     if wrong := wrong_with(cluster):
         return progress.failed(wrong)
     found = [*problems(look(cluster.data, cluster.bind_address, cluster.port)), *address_problems(cluster)]
+    found += registry_problems(cluster)
     fatal = [problem for problem in found if not problem.containers_only]
     if fatal:
         return explain(fatal, progress)
@@ -153,6 +162,7 @@ def chosen(args: argparse.Namespace) -> Cluster:
         simulated=args.simulated, simulated_nodes=args.simulated_nodes, simulated_config=args.simulated_config,
         node_name=args.node_name or (None if known else name),
         node_cpus=args.node_cpus, node_memory=args.node_memory, pod_network=args.pod_network,
+        registry_port=args.registry_port,
         options=server_options.chosen(args, known.options if known else server_options.NEW_CLUSTER),
         scheduler_config=args.scheduler_config,
     )  # fmt: skip
@@ -205,11 +215,20 @@ def address_problems(cluster: Cluster) -> Iterator[Problem]:
         )
 
 
+def registry_problems(cluster: Cluster) -> Iterator[Problem]:
+    if cluster.registry_port and (error := port_error("127.0.0.1", cluster.registry_port)):
+        yield Problem(
+            f"127.0.0.1:{cluster.registry_port} cannot be listened on for the registry: {error}",
+            f"kybern up --registry-port {cluster.registry_port + 1}",
+        )
+
+
 def already_up(cluster: Cluster, args: argparse.Namespace, progress: Progress) -> int:
     asked = [
         (args.port, cluster.port, "--port"),
         (args.bind_address, cluster.bind_address, "--bind-address"),
         (args.pod_network, cluster.pod_network, "--pod-network"),
+        (args.registry_port, cluster.registry_port, "--registry-port"),
     ]
     if args.nodes and args.nodes != len(cluster.further_nodes) + 1:
         return progress.failed(

@@ -37,7 +37,7 @@ class ImageService:
         except (RuntimeFault, DockerfileError) as fault:
             return refusal(str(fault))
         except OSError as error:
-            return refusal(f"{error.filename or params.get('name', '')}: {(error.strerror or str(error)).lower()}")
+            return refusal(said(error, params.get("name", "")))
 
     async def _answer(self, request: Request, params: Mapping[str, str]) -> Response:
         name = params.get("name", "")
@@ -89,7 +89,7 @@ async def news_of(builder: Builder, order: BuildOrder) -> AsyncIterator[bytes]:
         try:
             identifier, names = await builder.build(order, news.put)
         except (DockerfileError, RuntimeFault, OSError) as error:
-            await news.put({"error": str(error)})
+            await news.put({"error": said(error, order.context) if isinstance(error, OSError) else str(error)})
         else:
             await news.put({"image": identifier, "names": names})
 
@@ -105,6 +105,10 @@ async def news_of(builder: Builder, order: BuildOrder) -> AsyncIterator[bytes]:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
+
+
+def said(error: OSError, about: str) -> str:
+    return f"{error.filename or about}: {(error.strerror or str(error)).lower()}"
 
 
 def auth_of(body: bytes) -> AuthConfig | None:

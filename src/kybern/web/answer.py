@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from kybern.web.http1 import ServerProtocol
 
 BLOCK_BYTES = 1024 * 1024
+LENGTH = "Content-Length"
 COPIED_BYTES_MAX = (
     128 * 1024
 )  # Copying small pieces together is far cheaper than a TLS record and a system call for each.
@@ -31,7 +32,7 @@ async def write_answer(to: "ServerProtocol", response: Response, incoming: Incom
     pieces = (body,) if isinstance(body, bytes) else body
     length = sum(map(len, pieces))
     bodyless = response.status in (204, 304) or response.status < 200
-    if not bodyless:
+    if not bodyless and not (head_only and LENGTH in response.headers):
         extra += f"Content-Length: {length}\r\n"
     head = to.server.head(response, extra)
     if head_only or bodyless or not length:
@@ -72,8 +73,11 @@ shared_chunk = lru_cache(maxsize=1)(chunk)  # one piece goes to many connections
 async def write_stream(
     to: "ServerProtocol", response: Response, body: AsyncIterator[bytes], extra: str, http10: bool, head_only: bool
 ) -> None:
-    """A stream that fails midway ends without its last chunk, so nobody takes it for whole."""
-    chunked = not http10
+    """A stream that fails midway ends without its last chunk, so nobody takes it for whole.
+
+    One whose length is known, by a `Content-Length` among its headers, is written as it is.
+    """
+    chunked = not http10 and LENGTH not in response.headers
     if chunked:
         extra += "Transfer-Encoding: chunked\r\n"
     try:
@@ -83,11 +87,15 @@ async def write_stream(
         to.streaming = True
         if isinstance(body, PushedStream):
             body.push = to.push_chunk if chunked else to.push
+        size = 0
         async for piece in body:
             if piece:
+                size += len(piece)
                 await to.write(chunk(piece) if chunked else piece)
         if chunked:
             to.transport.write(b"0\r\n\r\n")
+        elif LENGTH in response.headers and size != int(response.headers[LENGTH]):
+            raise ConnectionError(f"the body has {size} bytes, {response.headers[LENGTH]} were announced")
     finally:
         to.streaming = False
         close = getattr(body, "aclose", None)

@@ -1,6 +1,7 @@
 """A Dockerfile is read as Docker's reference says: lines, comments, heredocs, variables, stages, ignored files."""
 
 import pytest
+
 from kybern.runtime.build.dockerfile import DockerfileError, parse
 from kybern.runtime.build.expansion import expand, pairs, split
 from kybern.runtime.build.files import file_step

@@ -26,7 +26,9 @@ async def ready(images: ImageStore, name: str, *, pull: bool) -> ReadyImage:
 
 async def settings_of(images: ImageStore, name: str, *, pull: bool) -> Settings:
     if host.is_host(name):
-        raise DockerfileError(f"{name} has no layers that could be built on; take files from it with COPY --from={name}")
+        raise DockerfileError(
+            f"{name} has no layers that could be built on; take files from it with COPY --from={name}"
+        )
     await ready(images, name, pull=pull)
     found = images.find(name)
     assert found is not None, "it was ready"

@@ -21,9 +21,9 @@ from kybern.linux import beneath, mounts, namespaces
 from kybern.runtime.build.ignore import Ignore
 from kybern.runtime.build.sources import Found, NotThere, digest, find, read_link, walk
 from kybern.runtime.images.unpack import Layer, Refused, decompressed
-from kybern.runtime.warden.owners import SetupError
 from kybern.runtime.warden.filesystem import hiding_layer
 from kybern.runtime.warden.identity import resolve_user
+from kybern.runtime.warden.owners import SetupError
 
 Order = Mapping[str, Any]
 
@@ -83,7 +83,9 @@ def copy(order: Order, source: int, target: Target) -> None:
         os.close(target.directory(destination))  # WORKDIR
     into = destination.endswith("/") or target.is_directory(destination)
     if len(wanted) + len(order.get("inline", ())) > 1 and not into:
-        raise SetupError("when more than one source file is copied, the destination must be a directory and end with a /")
+        raise SetupError(
+            "when more than one source file is copied, the destination must be a directory and end with a /"
+        )
     for found in wanted:
         if order.get("parents"):
             above = posixpath.dirname(found.path) if not stat.S_ISDIR(found.about.st_mode) else found.path

@@ -1,6 +1,7 @@
 """ADD of an address: fetched into a file, held to its checksum where one was given."""
 
 import hashlib
+import os
 from pathlib import Path
 from urllib.parse import urljoin, urlsplit
 
@@ -42,9 +43,13 @@ def _next(where: str, location: str) -> str:
     return found
 
 
+def private(path: Path) -> int:
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+
+
 async def _save(response: Response, path: Path, url: str, checksum: str) -> str:
     hashed, size = hashlib.sha256(), 0
-    with path.open("wb") as opened:
+    with os.fdopen(private(path), "wb") as opened:
         async for piece in paced(response):
             size += len(piece)
             if size > BYTES_MAX:
@@ -54,5 +59,4 @@ async def _save(response: Response, path: Path, url: str, checksum: str) -> str:
     found = f"sha256:{hashed.hexdigest()}"
     if checksum and checksum != found:
         raise DockerfileError(f"digest mismatch {found}: {checksum}")
-    path.chmod(0o600)
     return found

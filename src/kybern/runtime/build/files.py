@@ -47,7 +47,10 @@ def file_step(settings: Settings, step: Instruction, escape: str) -> FileStep:
         raise DockerfileError(f"{step.keyword} requires at least two arguments", step.line)
     inline = {f"<<{each.name}": each for each in step.heredocs} | {f"<<-{each.name}": each for each in step.heredocs}
     written = tuple(
-        (inline[name].name, expand(inline[name].content, values, escape) if inline[name].expand else inline[name].content)
+        (
+            inline[name].name,
+            expand(inline[name].content, values, escape) if inline[name].expand else inline[name].content,
+        )
         for name in sources
         if name in inline
     )

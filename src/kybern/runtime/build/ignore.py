@@ -56,7 +56,12 @@ def compiled(pattern: str) -> re.Pattern[str]:
         elif letter == "?":
             found += "[^/]"
         elif letter == "[" and (end := pattern.find("]", at + 1)) > 0:
-            found += "[" + ("^" if pattern[at] == "^" else "") + re.escape(pattern[at:end].lstrip("^")).replace(r"\-", "-") + "]"
+            found += (
+                "["
+                + ("^" if pattern[at] == "^" else "")
+                + re.escape(pattern[at:end].lstrip("^")).replace(r"\-", "-")
+                + "]"
+            )
             at = end + 1
         elif letter == "\\" and at < len(pattern):
             found += re.escape(pattern[at])

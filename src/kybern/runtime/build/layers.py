@@ -52,7 +52,9 @@ def remove_traces(upper: int, paths: Sequence[str], lower: Sequence[int]) -> Non
     """The empty files and directories that were made only to mount something on them, and the directories around them
     that are in the layer only because of that."""
     for path in sorted((posixpath.normpath(f"/{path}").lstrip("/") for path in paths), key=len, reverse=True):
-        if not _looks(lower, path) and _remove(upper, path, lambda about: not about.st_size or stat.S_ISDIR(about.st_mode)):
+        if not _looks(lower, path) and _remove(
+            upper, path, lambda about: not about.st_size or stat.S_ISDIR(about.st_mode)
+        ):
             while path := posixpath.dirname(path):
                 below = _looks(lower, path)
                 if below is None or not _remove(upper, path, lambda about, below=below: _look(about) == below):  # type: ignore[misc]

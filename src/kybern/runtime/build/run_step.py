@@ -77,7 +77,9 @@ class RunSteps:
             )
             if ran.exit_code:
                 words, why = " ".join(command.arguments), f": {ran.message}" if ran.message else ""
-                raise DockerfileError(f'process "{words}" did not complete successfully: exit code: {ran.exit_code}{why}')
+                raise DockerfileError(
+                    f'process "{words}" did not complete successfully: exit code: {ran.exit_code}{why}'
+                )
             return await work.workshop.pack(ran.upper, layers, settings.diff_ids, ran.mounted)
 
     async def _bound(self, work: Work, mount: StepMount, stage: Stage, stack: contextlib.AsyncExitStack) -> Shown:
@@ -86,7 +88,9 @@ class RunSteps:
         source, _, ignore = await work.source(mount.stage, stage)
         whole = FileStep(patterns=(mount.source or ".",), destination="/content" if mount.source else "/content/")
         await work.workshop.copy(bench, source, whole, ignore, ())
-        return Shown(Mount(container_path=mount.target, host_path=str(bench.upper / "content"), readonly=mount.readonly))
+        return Shown(
+            Mount(container_path=mount.target, host_path=str(bench.upper / "content"), readonly=mount.readonly)
+        )
 
 
 def proxies(given: Mapping[str, str]) -> dict[str, str]:

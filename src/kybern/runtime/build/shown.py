@@ -39,7 +39,9 @@ class Shows:
                 async with self.locks.setdefault(name, asyncio.Lock()):
                     yield Shown(_directory(self.directory / name, mount))
             case "tmpfs":
-                yield Shown(_directory(bench.path / f"tmp-{hashlib.sha256(mount.target.encode()).hexdigest()[:16]}", mount))
+                yield Shown(
+                    _directory(bench.path / f"tmp-{hashlib.sha256(mount.target.encode()).hexdigest()[:16]}", mount)
+                )
             case "secret":
                 yield _secret(mount, secrets, bench)
             case _:

@@ -38,7 +38,11 @@ def find(root: int, pattern: str, ignore: Ignore) -> list[Found]:
         names = [""]
         for part in clean.split("/"):
             names = [each for name in names for each in _children(root, name, part)]
-    found = [Found(name, about) for name in sorted(names) if (about := _stat(root, name)) and _wanted(root, name, about, ignore)]
+    found = [
+        Found(name, about)
+        for name in sorted(names)
+        if (about := _stat(root, name)) and _wanted(root, name, about, ignore)
+    ]
     if not found:
         raise NotThere(f'"/{clean}": not found')
     return found

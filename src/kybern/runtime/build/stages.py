@@ -60,7 +60,7 @@ class Plan:
 
 def plan(dockerfile: Dockerfile, build_args: Mapping[str, str], target: str = "") -> Plan:
     """DockerfileError where a stage is missing or a FROM is wrong."""
-    known = dict(platform_arguments()) | {name: value for name, value in build_args.items()}
+    known = {**dict(platform_arguments()), **build_args}
     globals_: dict[str, str] = {}
     stages: list[Stage] = []
     steps: list[Instruction] = []

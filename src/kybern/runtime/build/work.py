@@ -90,7 +90,9 @@ class Work:
         source, known = await bases.source_of(self.images, name, pull=self.order.pull)
         return source, known, ""
 
-    async def digest(self, source: Source, patterns: tuple[str, ...], ignore: str, exclude: tuple[str, ...] = ()) -> str:
+    async def digest(
+        self, source: Source, patterns: tuple[str, ...], ignore: str, exclude: tuple[str, ...] = ()
+    ) -> str:
         with self.workshop.bench() as bench:
             return await self.workshop.digest(bench, source, patterns, ignore, exclude)
 

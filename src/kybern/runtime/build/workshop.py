@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -57,7 +58,9 @@ class Workshop:
         finally:
             shutil.rmtree(path, ignore_errors=True)
 
-    async def digest(self, bench: Bench, source: Source, patterns: Sequence[str], ignore: str, exclude: Sequence[str]) -> str:
+    async def digest(
+        self, bench: Bench, source: Source, patterns: Sequence[str], ignore: str, exclude: Sequence[str]
+    ) -> str:
         """Of what the files hold; DockerfileError where one is missing."""
         order = {"operation": "digest", "patterns": patterns, "ignore": ignore, "exclude": exclude}
         return str((await self._copying(bench, source, order))["digest"])
@@ -100,23 +103,31 @@ class Workshop:
         self, upper: Path, layers: Sequence[str], diff_ids: Sequence[str], mounted: Sequence[str] = ()
     ) -> Layer | None:
         """What is in `upper` as a layer of the store, unpacked already; None when there is nothing."""
-        descriptor, name = tempfile.mkstemp(dir=self.directory)
-        archive = Path(name)
-        try:
-            with open(descriptor, "wb"):
-                pass
-            answer = await run_apart(
-                "kybern.runtime.build.layers", (str(upper), name, *layers), json.dumps(mounted).encode(), PACK_SECONDS
-            )
+        with self._archive() as archive:
+            try:
+                answer = await run_apart(
+                    "kybern.runtime.build.layers",
+                    (str(upper), str(archive), *layers),
+                    json.dumps(mounted).encode(),
+                    PACK_SECONDS,
+                )
+            except (Broken, TimeoutError) as error:
+                raise DockerfileError(f"cannot make a layer: {error or 'it takes too long'}") from error
             if "error" in answer:
                 raise DockerfileError(f"cannot make a layer: {answer['error']}")
             if "empty" in answer:
                 return None
             layer = Layer(answer["diff_id"], answer["digest"], answer["size"], LAYER_TYPE)
-            archive.replace(self.images.layout.path(layer.digest))
-        except (Broken, TimeoutError) as error:
-            raise DockerfileError(f"cannot make a layer: {error or 'it takes too long'}") from error
-        finally:
-            archive.unlink(missing_ok=True)
+            os.replace(archive, self.images.layout.path(layer.digest))
         self.images.snapshots.adopt(upper, (*diff_ids, layer.diff_id))
         return layer
+
+    @contextlib.contextmanager
+    def _archive(self) -> Iterator[Path]:
+        """A file to pack into; it is gone afterwards unless it was moved."""
+        descriptor, name = tempfile.mkstemp(dir=self.directory)
+        os.close(descriptor)
+        try:
+            yield Path(name)
+        finally:
+            Path(name).unlink(missing_ok=True)

@@ -143,17 +143,25 @@ class ImageStore:
         try:
             found = await asyncio.to_thread(read_archive, path, self.layout)
             for _, each in found:
-                manifest = read_manifest(self.layout, each.digest)
-                for blob in (manifest.config, *manifest.layers):
-                    if not self.layout.has(blob.digest):
-                        raise BadImage(f"archive has no blob {blob.digest}")
-                ids = documents.diff_ids(read_config(self.layout, manifest), len(manifest.layers))
-                await unpack_all(self.snapshots, self.layout, manifest.layers, ids)
+                await self._unpack(each)
         except BadImage as error:
             raise RuntimeFault("ErrImagePull", f"failed to load {path.name}: {error}") from error
         for name, each in found:
             self._add(name, each, f'failed to load image "{name}": ')
         return [name for name, _ in found]
+
+    async def receive(self, name: str, manifest: Descriptor) -> str:
+        """An image whose blobs were brought here: unpacked, and named; its id. BadImage when it cannot be used."""
+        await self._unpack(manifest)
+        return self.add(name, manifest)
+
+    async def _unpack(self, found: Descriptor) -> None:
+        manifest = read_manifest(self.layout, found.digest)
+        for blob in (manifest.config, *manifest.layers):
+            if not self.layout.has(blob.digest):
+                raise BadImage(f"there is no blob {blob.digest}")
+        ids = documents.diff_ids(read_config(self.layout, manifest), len(manifest.layers))
+        await unpack_all(self.snapshots, self.layout, manifest.layers, ids)
 
     async def push(self, name: str, auth: AuthConfig | None = None) -> str:
         """To the registry that its name says; the digest. RuntimeFault ErrImagePush."""
