@@ -7,16 +7,19 @@ import asyncio
 import os
 import socket
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from ipaddress import IPv4Network
 from pathlib import Path
 
 import pytest
 
 from kybern.linux import netns, nft
+from kybern.linux.conntrack import forget_udp
 from kybern.linux.netlink import Netlink
 from kybern.network.bridge import POD_LINK, BridgeNetwork, link_name
+from kybern.network.flows import stale
 from kybern.network.nftables import Ruleset, transaction
-from kybern.network.rules import NodeNetwork, frame, ruleset
+from kybern.network.rules import HostPort, NodeNetwork, frame, host_port_rules, merged, service_rules
 from kybern.network.services import Backend, ServicePort
 from kybern.runtime.cri import PodSandboxConfig, SandboxMetadata
 
@@ -108,7 +111,7 @@ def talks(client: socket.socket, server: socket.socket) -> str:
 
 
 def program(*ports: ServicePort) -> None:
-    nft.apply(frame(NODE) + transaction("ip", NODE.table, Ruleset(), ruleset(ports)))
+    nft.apply(frame(NODE) + transaction("ip", NODE.table, Ruleset(), merged((service_rules(ports, NODE),))))
 
 
 def web(*backends: Backend, node_port: int = 0, affinity_seconds: int = 0) -> ServicePort:
@@ -203,3 +206,166 @@ def test_attaching_and_detaching_twice_do_no_harm(machine: Path, network: Bridge
         assert here.link(link_name("pod")) is None
     netns.remove(str(path))
     assert list((machine / "addresses" / "ipv4").iterdir()) == []
+
+
+def datagram_socket(namespace: Path) -> socket.socket:
+    with netns.inside(str(namespace)):
+        made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    made.settimeout(5)
+    return made
+
+
+def open_host_ports(*ports: HostPort) -> None:
+    nft.apply(frame(NODE) + transaction("ip", NODE.table, Ruleset(), merged((host_port_rules(ports, 4),))))
+
+
+def host_port(address: str, host_ip: str, protocol: str, port: int) -> HostPort:
+    return HostPort(host_ip=host_ip, protocol=protocol, host_port=54321, address=address, port=port)
+
+
+def test_one_host_port_on_three_addresses_and_protocols_leads_to_three_pods(machine: Path, pods: Pods) -> None:
+    (a, a_ip), (b, b_ip), (c, c_ip) = pods("a"), pods("b"), pods("c")
+    open_host_ports(
+        host_port(a_ip, "127.0.0.1", "tcp", 8080),
+        host_port(b_ip, "10.199.0.1", "tcp", 8080),
+        host_port(c_ip, "10.199.0.1", "udp", 8080),
+    )
+    here = machine / "machine"
+    server = listen(a, a_ip, 8080)
+    assert talks(connect(here, "127.0.0.1", 54321), server)
+    client = socket_in(here)
+    client.settimeout(5)
+    client.bind(("10.199.0.1", 0))  # as curl --interface does
+    server = listen(a, a_ip, 8080)
+    client.connect(("127.0.0.1", 54321))
+    assert talks(client, server)
+    server = listen(b, b_ip, 8080)
+    assert talks(connect(here, "10.199.0.1", 54321), server)
+    with datagram_socket(c) as server_udp, datagram_socket(here) as client_udp:
+        server_udp.bind((c_ip, 8080))
+        client_udp.sendto(b"?", ("10.199.0.1", 54321))
+        data, peer = server_udp.recvfrom(16)
+        server_udp.sendto(data, peer)
+        assert client_udp.recvfrom(16) == (b"?", ("10.199.0.1", 54321))
+
+
+def test_a_node_port_answers_on_the_machines_loopback_and_pods_cannot_reach_that(machine: Path, pods: Pods) -> None:
+    (a, _), (b, b_ip) = pods("a"), pods("b")
+    program(web(Backend(b_ip, 8080), node_port=30080))
+    server = listen(b, b_ip, 8080)
+    assert talks(connect(machine / "machine", "127.0.0.1", 30080), server) == "10.199.0.1"
+    secret = listen(machine / "machine", "127.0.0.1", 7777)
+    with Netlink(str(a)) as inside:
+        inside.ensure_route("127.0.0.1/32", index=inside.index(POD_LINK), gateway="10.199.0.1")
+        inside.delete_address(inside.index("lo"), "127.0.0.1/8")
+    client = socket_in(a)
+    client.settimeout(0.3)
+    with pytest.raises(OSError):
+        client.connect(("127.0.0.1", 7777))
+    client.close()
+    secret.close()
+
+
+def outside_client(machine: Path) -> Path:
+    """Somebody on another network than the pods', who knows the way to the machine's addresses."""
+    path = machine / "outside"
+    netns.create(str(path))
+    with Netlink() as here, Netlink(str(path)) as there:
+        here.add_veth("toward", "eth0", str(path))
+        index = here.index("toward")
+        here.set_up(index)
+        here.ensure_address(index, "192.0.2.1/24")
+        link = there.index("eth0")
+        there.set_up(there.index("lo"))
+        there.set_up(link)
+        there.ensure_address(link, "192.0.2.9/24")
+        there.ensure_route("0.0.0.0/0", index=link, gateway="192.0.2.1")
+    return path
+
+
+def test_a_local_policy_keeps_the_clients_address_and_drops_where_the_node_has_no_endpoint(
+    machine: Path, pods: Pods
+) -> None:
+    (a, _), (b, b_ip) = pods("a"), pods("b")
+    outside = outside_client(machine)
+    local = replace(web(Backend(b_ip, 8080), node_port=30080), outside_backends=(Backend(b_ip, 8080),))
+    program(local)
+    server = listen(b, b_ip, 8080)
+    assert talks(connect(outside, "10.199.0.1", 30080), server) == "192.0.2.9"
+    program(replace(local, outside_backends=()))
+    client = socket_in(outside)
+    client.settimeout(0.3)
+    with pytest.raises(TimeoutError):
+        client.connect(("10.199.0.1", 30080))
+    client.close()
+    server = listen(b, b_ip, 8080)  # pods are served by the endpoints of all nodes
+    assert talks(connect(a, "10.199.0.1", 30080), server)
+    netns.remove(str(outside))
+
+
+def test_a_load_balancer_answers_outside_and_only_those_it_is_for(machine: Path, pods: Pods) -> None:
+    b, b_ip = pods("b")
+    outside = outside_client(machine)
+    balanced = replace(web(Backend(b_ip, 8080)), external_ips=("10.199.200.7",))
+    program(balanced)
+    server = listen(b, b_ip, 8080)
+    assert talks(connect(outside, "10.199.200.7", 80), server)
+    program(replace(balanced, sources=("192.0.2.0/29",)))
+    client = socket_in(outside)
+    client.settimeout(0.3)
+    with pytest.raises(TimeoutError):
+        client.connect(("10.199.200.7", 80))
+    client.close()
+    program(replace(balanced, sources=("192.0.2.0/24",)))
+    server = listen(b, b_ip, 8080)
+    assert talks(connect(outside, "10.199.200.7", 80), server)
+    netns.remove(str(outside))
+
+
+def test_a_datagram_client_that_never_pauses_reaches_the_backend_that_took_over(machine: Path, pods: Pods) -> None:
+    (a, _), (b, b_ip), (c, c_ip) = pods("a"), pods("b"), pods("c")
+
+    def dns(*backends: Backend) -> ServicePort:
+        return replace(web(*backends), protocol="udp", port=53)
+
+    def follow(old: ServicePort, new: ServicePort) -> int:
+        nft.apply(transaction("ip", NODE.table, part(old), part(new)))
+        return forget_udp(stale({("default", "web"): [old]}, {("default", "web"): [new]}).is_stale)
+
+    def part(port: ServicePort) -> Ruleset:
+        return merged((service_rules((port,), NODE),))
+
+    none, first, second = dns(), dns(Backend(b_ip, 5353)), dns(Backend(c_ip, 5353))
+    program(none)
+    with datagram_socket(a) as client, datagram_socket(b) as one, datagram_socket(c) as two:
+        one.bind((b_ip, 5353))
+        two.bind((c_ip, 5353))
+        client.connect((SERVICE, 53))
+        for old, new, server in ((none, first, one), (first, second, two)):
+            follow(old, new)
+            for _ in range(2):
+                try:
+                    client.send(b"?")
+                    break
+                except ConnectionRefusedError:
+                    continue  # what an earlier datagram met
+            assert server.recvfrom(16)[0] == b"?"
+        assert follow(second, second) == 0, "nothing changed, so nothing is forgotten"
+
+
+def test_a_thousand_services_are_programmed_and_one_of_them_changed_without_touching_the_others(machine: Path) -> None:
+    ports = [
+        replace(
+            web(*(Backend(f"10.199.{i % 250}.{b}", 8080) for b in range(2, 12))),
+            service=f"s{i}", cluster_ips=(f"10.198.{i // 250}.{i % 250 + 1}",), node_port=30000 + i,
+        )
+        for i in range(1000)
+    ]  # fmt: skip
+    parts = [service_rules((port,), NODE) for port in ports]
+    before = merged(parts)
+    nft.apply(frame(NODE) + transaction("ip", NODE.table, Ruleset(), before))
+    changed = replace(ports[500], backends=ports[500].backends[:9])
+    text = transaction("ip", NODE.table, before, merged((*parts[:500], service_rules((changed,), NODE), *parts[501:])))
+    assert len(text.splitlines()) <= 3
+    nft.apply(text)
+    assert nft.listing("ip", NODE.table).count("numgen random mod 9") == 1

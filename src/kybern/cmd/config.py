@@ -18,7 +18,8 @@ from kybern.cmd.server_options import ServerOptions
 CLUSTER_DOMAIN = "cluster.local"
 API_PORT = 6443
 KUBELET_PORT = 10250
-CLUSTERS_MAX = 10  # address ranges: 10.244-10.253 for pods, 10.96-10.105 for services, 10.106-10.115 for nodes
+CLUSTERS_MAX = 10  # address ranges: 10.244-10.253 for pods, 10.96-10.105 for services, 10.106-10.115 for nodes and
+# load balancers
 FIRST_POD_RANGE, FIRST_SERVICE_RANGE, FIRST_NODE_RANGE = 244, 96, 106
 NODES_MAX = 250  # on one machine: the last part of their address
 
@@ -56,6 +57,8 @@ class Cluster:
     node_memory: str = ""
     """What a node may use at most; empty for all of the machine's."""
     further_nodes: tuple[FurtherNode, ...] = ()
+    service_proxy: str = "nftables"
+    """Or none: somebody else's does it."""
     pod_network: str = "vxlan"
     """How pods of different nodes reach each other: vxlan or routes."""
     simulated: bool = False
@@ -102,6 +105,11 @@ class Cluster:
     @property
     def node_cidr(self) -> IPv4Network:
         return ranges(self.index)[2]
+
+    @property
+    def balancer_cidr(self) -> IPv4Network:
+        """Of Services of type LoadBalancer; this machine and its pods reach them."""
+        return ranges(self.index)[3]
 
     @property
     def node_address(self) -> IPv4Address:
@@ -220,12 +228,13 @@ def overlapping(networks: Iterable[IPv4Network]) -> set[int]:
     return {index for index in range(CLUSTERS_MAX) if any(r.overlaps(n) for r in ranges(index) for n in known)}
 
 
-def ranges(index: int) -> tuple[IPv4Network, IPv4Network, IPv4Network]:
-    """(pods, services, nodes)."""
+def ranges(index: int) -> tuple[IPv4Network, IPv4Network, IPv4Network, IPv4Network]:
+    """(pods, services, nodes, load balancers)."""
     return (
         IPv4Network(f"10.{FIRST_POD_RANGE + index}.0.0/16"),
         IPv4Network(f"10.{FIRST_SERVICE_RANGE + index}.0.0/16"),
         IPv4Network(f"10.{FIRST_NODE_RANGE + index}.0.0/24"),
+        IPv4Network(f"10.{FIRST_NODE_RANGE + index}.1.0/24"),
     )
 
 

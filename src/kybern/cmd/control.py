@@ -49,6 +49,7 @@ async def run(cluster: Cluster) -> None:
         authority=ca,
         signing_key=(cluster.pki / "sa.key").read_bytes(),
         cluster_cidr=str(cluster.pod_cidr),
+        balancer_cidr="" if cluster.simulated else str(cluster.balancer_cidr),
     )
     scheduling = Client(transport(cluster, credentials.SCHEDULER))
     events = Recorder(scheduling, "default-scheduler", cluster.node_name, clock, ids)

@@ -131,7 +131,7 @@ async def container_runtime(
         return Simulated(clock, network=part)
     native = NativeRuntime(place.runtime, place.run, images=images, network=network.pods, clock=clock, ids=ids)
     await native.open()
-    network.policies.adopt(await native.list_pod_sandboxes())
+    network.rules.adopt(await native.list_pod_sandboxes())
     return native
 
 

@@ -17,16 +17,20 @@ from kybern.cmd.config import CLUSTER_DOMAIN
 from kybern.cmd.links import underlay_mtu
 from kybern.cmd.place import Place
 from kybern.linux import nft
+from kybern.linux.conntrack import forget_udp
 from kybern.network.bridge import BridgeNetwork
 from kybern.network.dns.forward import resolvers_of_host
 from kybern.network.dns.records import Zone
 from kybern.network.dns.server import Resolver, ZoneFollower
 from kybern.network.dns.server import serve as serve_dns
+from kybern.network.flows import FlowCleaner
 from kybern.network.following import NodesFollower
+from kybern.network.health_checks import HealthChecks
 from kybern.network.policy.enforcing import PolicyEnforcer
 from kybern.network.proxy import ServiceProxy
 from kybern.network.routes import VXLAN_BYTES, NodeRoutes, Tunnel
 from kybern.network.rules import NodeNetwork
+from kybern.network.sandbox_rules import SandboxRules
 
 DNS_PORT = 53
 KINDS: tuple[type[Any], ...] = (Node, Service, EndpointSlice, Pod, Namespace, NetworkPolicy)
@@ -39,17 +43,29 @@ class Network:
     view: View
     pods: BridgeNetwork
     policies: PolicyEnforcer
+    proxy: ServiceProxy | None
+    rules: SandboxRules
 
 
 def network(place: Place, client: Client, clock: Clock, ids: Ids) -> Network:
+    cluster = place.cluster
     view = View(client, clock=clock, rng=ids.rng)
     for kind in KINDS:
         view.watch_kind(kind)
-    policies = PolicyEnforcer(view, apply, f"{place.cluster.table}-policy", (4,), clock)
-    mtu = underlay_mtu(place) - (VXLAN_BYTES if place.cluster.pod_network == "vxlan" else 0)
-    services = (place.cluster.service_cidr,)
-    pods = BridgeNetwork(place.cluster.bridge, place.run / "addresses", services, mtu, policies)
-    return Network(view, pods, policies)
+    policies = PolicyEnforcer(view, apply, f"{cluster.table}-policy", (4,), clock)
+    proxy = None
+    if cluster.service_proxy != "none":
+        proxy = ServiceProxy(view, apply, place.name, clock, FlowCleaner(forget_udp))
+    rules = SandboxRules(policies, proxy)
+    mtu = underlay_mtu(place) - (VXLAN_BYTES if cluster.pod_network == "vxlan" else 0)
+    services = (cluster.service_cidr, cluster.balancer_cidr) if proxy else ()
+    return Network(
+        view,
+        BridgeNetwork(cluster.bridge, place.run / "addresses", services, mtu, rules),
+        policies,
+        proxy,
+        rules,
+    )
 
 
 async def apply(text: str) -> None:
@@ -57,41 +73,48 @@ async def apply(text: str) -> None:
 
 
 def work(place: Place, found: Network, clock: Clock, ids: Ids) -> list[Coroutine[Any, Any, None]]:
-    return [
-        found.view.run(),
-        follow(place, found.view, found.pods, clock),
-        enforce(found.view, found.policies),
-        dns(place, found.view, ids.rng),
-    ]
+    parts = [found.view.run(), follow(place, found, clock), enforce(found), dns(place, found.view, ids.rng)]
+    return [*parts, serve(place, found.view, found.proxy)] if found.proxy else parts
 
 
-async def enforce(view: View, policies: PolicyEnforcer) -> None:
+async def enforce(found: Network) -> None:
+    await found.view.synced()
+    await found.policies.run()
+
+
+async def serve(place: Place, view: View, proxy: ServiceProxy) -> None:
     await view.synced()
-    await policies.run()
+    health = HealthChecks(view, proxy.slices, place.name, str(place.address))
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(proxy.run())
+        tasks.create_task(health.run())
 
 
-async def follow(place: Place, view: View, pods: BridgeNetwork, clock: Clock) -> None:
+async def follow(place: Place, found: Network, clock: Clock) -> None:
     """The proxy begins once it is known which pods are this node's."""
-    await view.synced()
-    proxy = ServiceProxy(view, apply, place.name, clock)
+    await found.view.synced()
 
     def configured(cidrs: tuple[str, ...]) -> None:
-        proxy.use(addresses(place, cidrs))
+        if found.proxy is not None:
+            found.proxy.use((addresses(place, cidrs),))
 
-    nodes = NodesFollower(view, place.name, pods, routes(place, pods.mtu), clock, configured)
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(nodes.run())
-        tasks.create_task(proxy.run())
+    await NodesFollower(found.view, place.name, found.pods, routes(place, found.pods.mtu), clock, configured).run()
 
 
 def addresses(place: Place, cidrs: tuple[str, ...]) -> NodeNetwork:
     return NodeNetwork(
         table=place.cluster.table,
-        node_addresses=(str(place.address),),
+        node_addresses=node_port_addresses(place),
         node_pod_cidr=cidrs[0],
         cluster_pod_cidr=str(place.cluster.pod_cidr),
         hidden_cidr=str(place.cluster.node_cidr) if place.is_machine else "",
     )
+
+
+def node_port_addresses(place: Place) -> tuple[str, ...]:
+    """Beyond the machine only where the API server is told to listen too."""
+    outside = place.cluster.bind_address if place.is_machine else ""
+    return (str(place.address), *((outside,) if outside not in ("", "0.0.0.0", "127.0.0.1") else ()))
 
 
 def routes(place: Place, mtu: int) -> NodeRoutes:

@@ -40,6 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--registry-port", type=registry_port, metavar="PORT",
         help="an image registry on localhost that docker, podman and skopeo can push to (0: none)",
     )  # fmt: skip
+    parser.add_argument(
+        "--service-proxy", choices=("nftables", "none"), help="none: Services are somebody else's to answer"
+    )
     parser.add_argument("--simulated", action="store_true", help="simulated nodes, no containers, no privileges")
     parser.add_argument(
         "--simulated-nodes",
@@ -163,6 +166,7 @@ def chosen(args: argparse.Namespace) -> Cluster:
         node_name=args.node_name or (None if known else name),
         node_cpus=args.node_cpus, node_memory=args.node_memory, pod_network=args.pod_network,
         registry_port=args.registry_port,
+        service_proxy=args.service_proxy,
         options=server_options.chosen(args, known.options if known else server_options.NEW_CLUSTER),
         scheduler_config=args.scheduler_config,
     )  # fmt: skip
@@ -208,7 +212,7 @@ def address_problems(cluster: Cluster) -> Iterator[Problem]:
     """A cluster keeps its addresses, so somebody else may have taken them since."""
     ours = (cluster.bridge, cluster.node_bridge, cluster.vxlan)
     if not cluster.simulated and cluster.index in config.overlapping(routed_networks(ours)):
-        pods, services, nodes = config.ranges(cluster.index)
+        pods, services, nodes, _ = config.ranges(cluster.index)
         yield Problem(
             f"this machine has routes into {pods}, {services} or {nodes}, which the cluster in {cluster.data} uses",
             f"stop what uses them, or start afresh: kybern reset --data-dir {cluster.data}",

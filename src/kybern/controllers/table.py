@@ -1,5 +1,7 @@
 """Every control loop, as plain values. A process runs `controllers(...)`, or any other tuple of loops."""
 
+from ipaddress import IPv4Network
+
 from kybern.controllers.bootstraptokens import BOOTSTRAP_SIGNER, TOKEN_CLEANER
 from kybern.controllers.certificates import CERTIFICATE_APPROVING, CERTIFICATE_CLEANING, certificate_signing
 from kybern.controllers.clusterdns import CLUSTER_DNS
@@ -14,6 +16,7 @@ from kybern.controllers.endpointslicemirroring import ENDPOINTSLICEMIRRORING
 from kybern.controllers.garbagecollector import GARBAGECOLLECTOR
 from kybern.controllers.horizontalpodautoscaler import horizontal_pod_autoscaler
 from kybern.controllers.job import ABANDONED, JOB
+from kybern.controllers.loadbalancer import load_balancer
 from kybern.controllers.namespace import NAMESPACE
 from kybern.controllers.nodeipam import node_ipam
 from kybern.controllers.nodelifecycle import GRACE_SECONDS, node_lifecycle
@@ -66,6 +69,7 @@ ACCOUNTS = {
     "daemonset": "daemon-set-controller",
     "garbagecollector": "generic-garbage-collector",
     "horizontal-pod-autoscaler": "horizontal-pod-autoscaler",
+    "load-balancer": "service-controller",
     "job-abandoned-pods": "job-controller",
     "node-ipam": "node-controller",
     "pod-garbage-collector": "pod-garbage-collector",
@@ -88,11 +92,13 @@ def controllers(
     signing_key: bytes = b"",
     cluster_cidr: str = "",
     node_prefix: int = 24,
+    balancer_cidr: str = "",
     node_grace_seconds: float = GRACE_SECONDS,
     finished_pods_max: int = FINISHED_MAX,
 ) -> tuple[Loop, ...]:
     """All loops of a cluster. Without a root certificate none is published, without an authority none is
-    signed, without a signing key no Secret gets a token, without a CIDR nodes get no pod network."""
+    signed, without a signing key no Secret gets a token, without a CIDR nodes get no pod network, without another no
+    Service a load balancer's address."""
     return (
         *CONTROLLERS,
         daemonset(),
@@ -102,5 +108,6 @@ def controllers(
         *((certificate_signing(authority),) if authority else ()),
         *((service_account_tokens(signing_key, root_certificate),) if signing_key else ()),
         *((root_ca(root_certificate),) if root_certificate else ()),
+        *((load_balancer(IPv4Network(balancer_cidr)),) if balancer_cidr else ()),
         *((node_ipam(cluster_cidr, node_prefix),) if cluster_cidr else ()),
     )

@@ -127,6 +127,9 @@ class Netlink:
     def ensure_address(self, index: int, cidr: str) -> None:
         self._exchange(m.NEWADDR, m.F_CREATE | m.F_REPLACE, m.address_part(index, cidr))
 
+    def delete_address(self, index: int, cidr: str) -> None:
+        self._forgiving(m.DELADDR, m.address_part(index, cidr))
+
     def routes(self) -> list[m.Route]:
         """Of the main table."""
         fixed = struct.pack("=BBBBBBBBI", 0, 0, 0, 0, 0, 0, 0, 0, 0)
@@ -191,7 +194,7 @@ class Netlink:
         self.socket.send(header + body)
         answers: list[bytes] = []
         while True:
-            for answered, sequence, payload in _messages(self.socket.recv(RECEIVE_BYTES)):
+            for answered, sequence, payload in messages(self.socket.recv(RECEIVE_BYTES)):
                 if sequence != self.sequence:
                     continue
                 if answered == m.NLMSG_DONE:
@@ -204,7 +207,7 @@ class Netlink:
                 answers.append(payload)
 
 
-def _messages(data: bytes) -> Iterator[tuple[int, int, bytes]]:
+def messages(data: bytes) -> Iterator[tuple[int, int, bytes]]:
     while len(data) >= 16:
         length, kind, _, sequence, _ = struct.unpack_from("=IHHII", data)
         if length < 16:

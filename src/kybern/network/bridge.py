@@ -127,6 +127,13 @@ def route_between_links(bridge: str) -> None:
     for scope in ("all", bridge):  # either would be enough to tell pods not to go on through us
         (SYSCTL / "ipv4" / "conf" / scope / "send_redirects").write_text("0")
     (SYSCTL / "ipv4" / "conf" / bridge / "rp_filter").write_text("0")  # /32 neighbours are reached by routes
+    lead_loopback_out(bridge)
+
+
+def lead_loopback_out(link: str) -> None:
+    """What the node sends to its own 127.0.0.1 may be led to a pod by this link. The proxy's rules drop what others send
+    there."""
+    (SYSCTL / "ipv4" / "conf" / link / "route_localnet").write_text("1")
 
 
 def link_name(sandbox_id: str) -> str:

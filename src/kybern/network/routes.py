@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from ipaddress import ip_network
 
 from kybern.linux.netlink import Netlink
-from kybern.network.bridge import hardware_address
+from kybern.network.bridge import hardware_address, lead_loopback_out
 from kybern.network.ipam import Network
 from kybern.network.peers import Peer
 
@@ -82,6 +82,7 @@ class NodeRoutes:
             here.delete_link(tunnel.link)  # from before this node was given other pods
         index = here.ensure_vxlan(tunnel.link, tunnel.number, tunnel.local, VXLAN_PORT, mac=mac, mtu=tunnel.mtu)
         here.set_up(index)
+        lead_loopback_out(tunnel.link)
         for cidr in own_cidrs:
             end = ip_network(cidr)
             here.ensure_address(index, f"{end.network_address}/{end.max_prefixlen}")

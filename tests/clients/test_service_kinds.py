@@ -1,0 +1,215 @@
+"""Every kind of Service on two nodes, asked for by real pods and from the machine; and a rolling update that nobody notices."""
+
+import json
+import os
+import socket
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from http.client import HTTPConnection
+from typing import Any
+
+import pytest
+from conftest import Cluster
+
+pytestmark = [
+    pytest.mark.clients,
+    pytest.mark.skipif(os.geteuid() != 0, reason="containers need root"),
+]
+
+SERVER = """
+import http.server, os, socket, threading
+def echo():
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('', 8081))
+    while True:
+        data, peer = s.recvfrom(2048); s.sendto(os.environ['NODE'].encode() + b' ' + peer[0].encode(), peer)
+threading.Thread(target=echo, daemon=True).start()
+class H(http.server.BaseHTTPRequestHandler):
+    protocol_version = 'HTTP/1.1'
+    def do_GET(self):
+        text = (os.environ['NODE'] + ' ' + self.client_address[0]).encode()
+        self.send_response(200); self.send_header('Content-Length', str(len(text))); self.end_headers(); self.wfile.write(text)
+    def log_message(self, *a): pass
+import signal, time
+server = http.server.ThreadingHTTPServer(('', 8080), H)
+signal.signal(signal.SIGTERM, lambda *a: threading.Thread(target=lambda: (time.sleep(3), server.shutdown())).start())
+server.serve_forever()
+"""
+
+
+def workload(name: str, kind: str = "DaemonSet", **spec: Any) -> dict[str, Any]:
+    ports = spec.pop("ports", [])
+    container = {
+        "name": "c", "image": "kybern.local/host", "command": ["python3", "-c", SERVER], "ports": ports,
+        "env": [
+            {"name": "NODE", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}},
+            {"name": "ROUND", "value": "0"},
+        ],
+        "readinessProbe": {"httpGet": {"path": "/", "port": 8080}, "periodSeconds": 1},
+    }  # fmt: skip
+    template = {
+        "metadata": {"labels": {"app": name}},
+        "spec": {"terminationGracePeriodSeconds": 10, "containers": [container], **spec.pop("pod", {})},
+    }
+    selector = {"matchLabels": {"app": name}}
+    return {
+        "apiVersion": "apps/v1", "kind": kind, "metadata": {"name": name},
+        "spec": {"selector": selector, "template": template, **spec},
+    }  # fmt: skip
+
+
+def service(name: str, app: str, **spec: Any) -> dict[str, Any]:
+    ports = [
+        {"name": "tcp", "port": 80, "targetPort": 8080},
+        {"name": "udp", "port": 80, "targetPort": 8081, "protocol": "UDP"},
+    ]
+    return {
+        "apiVersion": "v1", "kind": "Service", "metadata": {"name": name},
+        "spec": {"selector": {"app": app}, "ports": ports, **spec},
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def own(make_cluster: Callable[[], Cluster]) -> Iterator[Cluster]:
+    made = make_cluster()
+    made.kybern("up", "--port", str(made.port), "--node-name", "n", "--nodes", "2")
+    apply(
+        made, workload("all"), workload("one", "Deployment", replicas=1, pod={"nodeName": "n-2"}),
+        service("all", "all", type="NodePort"), service("balanced", "all", type="LoadBalancer"),
+        service("local", "one", type="LoadBalancer", externalTrafficPolicy="Local"),
+    )  # fmt: skip
+    for what in ("daemonset/all", "deployment/one"):
+        made.kubectl("rollout", "status", what, "--timeout=60s")
+    yield made
+    made.kybern("reset", check=False)
+
+
+def apply(cluster: Cluster, *objects: dict[str, Any]) -> None:
+    cluster.kubectl("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)}))
+
+
+def about(cluster: Cluster, name: str, path: str) -> str:
+    return cluster.kubectl("get", "service", name, "-o", f"jsonpath={{{path}}}")
+
+
+def get(url: str, seconds: float = 5) -> str:
+    with urllib.request.urlopen(url, timeout=seconds) as answer:
+        return str(answer.read().decode())
+
+
+def datagram(address: str, port: int) -> str:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.settimeout(5)
+        client.sendto(b"?", (address, port))
+        return client.recv(256).decode()
+
+
+def until(holds: Callable[[], bool], seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, "it did not come about in time"
+        time.sleep(0.05)
+
+
+def test_a_load_balancer_answers_on_the_machine_by_tcp_and_udp(own: Cluster) -> None:
+    until(lambda: bool(about(own, "balanced", ".status.loadBalancer.ingress[0].ip")))
+    address = about(own, "balanced", ".status.loadBalancer.ingress[0].ip")
+    assert {get(f"http://{address}/").split()[0] for _ in range(30)} == {"n", "n-2"}
+    assert {datagram(address, 80).split()[0] for _ in range(30)} == {"n", "n-2"}
+
+
+def test_a_node_port_answers_on_the_machines_loopback(own: Cluster) -> None:
+    port = about(own, "all", ".spec.ports[0].nodePort")
+    assert {get(f"http://127.0.0.1:{port}/").split()[0] for _ in range(30)} == {"n", "n-2"}
+
+
+def test_one_port_under_two_protocols_forwards_each_on_its_own(own: Cluster) -> None:
+    address = about(own, "all", ".spec.clusterIP")
+    assert get(f"http://{address}/") and datagram(address, 80)
+    only_udp = [{"op": "remove", "path": "/spec/ports/0"}]
+    own.kubectl("patch", "service", "all", "--type=json", "-p", json.dumps(only_udp))
+    until(lambda: refused(address))
+    assert datagram(address, 80)
+    tcp = [{"op": "add", "path": "/spec/ports/0", "value": {"name": "tcp", "port": 80, "targetPort": 8080}}]
+    own.kubectl("patch", "service", "all", "--type=json", "-p", json.dumps(tcp))
+    until(lambda: not refused(address))
+
+
+def refused(address: str) -> bool:
+    try:
+        socket.create_connection((address, 80), 1).close()
+    except OSError:
+        return True
+    return False
+
+
+def test_a_local_policy_tells_its_node_apart(own: Cluster) -> None:
+    """Only n-2 has an endpoint: it answers there, and the health check port says so on both nodes."""
+    nodes = own.kubectl("get", "nodes", "-o", "jsonpath={.items[*].status.addresses[0].address}").split()
+    check = about(own, "local", ".spec.healthCheckNodePort")
+    until(lambda: healthy(nodes[1], check) == (200, 1))
+    assert healthy(nodes[0], check) == (503, 0)
+    port = about(own, "local", ".spec.ports[0].nodePort")
+    node, client = get(f"http://{nodes[1]}:{port}/").split()
+    assert (node, client) == ("n-2", nodes[0]), "the client's own address"
+
+
+def healthy(node: str, port: str) -> tuple[int, int]:
+    connection = HTTPConnection(node, int(port), timeout=5)
+    connection.request("GET", "/healthz")
+    answer = connection.getresponse()
+    found = json.loads(answer.read())
+    connection.close()
+    return answer.status, found["localEndpoints"]
+
+
+def test_three_pods_share_a_host_port_on_other_addresses_or_protocols(own: Cluster) -> None:
+    node = own.kubectl("get", "node", "n-2", "-o", "jsonpath={.status.addresses[0].address}")
+    places = [("127.0.0.1", "TCP", 8080), (node, "TCP", 8080), (node, "UDP", 8081)]
+    for number, (host_ip, protocol, target) in enumerate(places):
+        ports = [{"containerPort": target, "hostPort": 54321, "hostIP": host_ip, "protocol": protocol}]
+        apply(own, workload(f"host{number}", "Deployment", replicas=1, ports=ports, pod={"nodeName": "n-2"}))
+    curl = workload("curl", "Deployment", replicas=1, pod={"nodeName": "n-2", "hostNetwork": True})
+    curl["spec"]["template"]["spec"]["containers"][0] |= {"command": ["sleep", "1000"], "readinessProbe": None}
+    apply(own, curl)
+    for name in ("host0", "host1", "host2", "curl"):
+        own.kubectl("rollout", "status", f"deployment/{name}", "--timeout=60s")
+    code = f"""
+import socket, http.client
+for host in ('127.0.0.1', {node!r}):
+    c = http.client.HTTPConnection(host, 54321, timeout=5, source_address=({node!r}, 0)); c.request('GET', '/')
+    print(c.getresponse().status)
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(5); s.sendto(b'?', ({node!r}, 54321)); print(s.recv(99) != b'')
+"""
+    assert own.kubectl("exec", "deploy/curl", "--", "python3", "-c", code).split() == ["200", "200", "True"]
+
+
+def test_a_rolling_update_under_load_loses_no_request(own: Cluster) -> None:
+    apply(own, workload("rolling", "Deployment", replicas=4), service("rolling", "rolling"))
+    own.kubectl("rollout", "status", "deployment/rolling", "--timeout=60s")
+    address = about(own, "rolling", ".spec.clusterIP")
+    until(lambda: not refused(address))
+    failures: list[str] = []
+    counts = [0] * 4
+    stopped = threading.Event()
+
+    def ask(worker: int) -> None:
+        while not stopped.is_set():
+            try:
+                get(f"http://{address}/", 10)
+                counts[worker] += 1
+            except OSError as error:
+                failures.append(repr(error))
+
+    threads = [threading.Thread(target=ask, args=(worker,)) for worker in range(len(counts))]
+    for thread in threads:
+        thread.start()
+    for number in range(1, 4):
+        own.kubectl("set", "env", "deployment/rolling", f"ROUND={number}")
+        own.kubectl("rollout", "status", "deployment/rolling", "--timeout=90s")
+    stopped.set()
+    for thread in threads:
+        thread.join()
+    assert not failures, f"{len(failures)} of {sum(counts)}: {failures[:3]}"
+    assert sum(counts) > 500
