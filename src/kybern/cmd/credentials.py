@@ -47,7 +47,8 @@ ADMIN = Identity("admin", "kubernetes-admin", ("system:masters",))
 CONTROLLERS = Identity("controller-manager", "system:kube-controller-manager")
 SCHEDULER = Identity("scheduler", "system:kube-scheduler")
 SIMULATED_NODES = Identity("simulated-nodes", "kybern:simulated-nodes")
-KUBELET_CLIENT = Identity("apiserver-kubelet-client", "kube-apiserver-kubelet-client", ("system:masters",))
+KUBELET_CLIENT = Identity("apiserver-kubelet-client", "kube-apiserver-kubelet-client")
+"""Nobody to the API server itself: a node that gives the server's own address as its kubelet's gains nothing by it."""
 
 
 def node(name: str) -> Identity:

@@ -8,7 +8,9 @@ from kybern.web.client import Client, ClientError, end_to_end_headers
 from kybern.web.http import Request, Response, Upgrade
 from kybern.web.relay import relay
 
-OURS = ("authorization", "host", "content-length", "x-remote-user", "x-remote-group")
+OURS = ("authorization", "cookie", "host", "content-length", "accept-encoding")
+"""The client's credentials are for this server; all that is behind it shares its name, and so would share cookies."""
+OUR_PREFIXES = ("impersonate-", "x-remote-")
 TOKEN_PROTOCOL = "base64url.bearer.authorization.k8s.io."
 
 
@@ -21,7 +23,7 @@ def passed_headers(headers: Mapping[str, str]) -> dict[str, str]:
     kept = {
         name: value
         for name, value in end_to_end_headers(headers).items()
-        if name not in OURS and not name.startswith("impersonate-")
+        if name not in OURS and not name.startswith(OUR_PREFIXES)
     }
     protocols = kept.get("sec-websocket-protocol")
     if protocols and TOKEN_PROTOCOL in protocols:
@@ -38,7 +40,7 @@ async def upgraded(client: Client, http: Request, path: str, query: str) -> Resp
     except ClientError as error:
         raise InternalError(f"error dialing backend: {error}") from None
     if backend is None:
-        return Response(response.status, end_to_end_headers(response.headers), response.body)
+        return Response(response.status, answered_headers(response), response.body)
     answer = end_to_end_headers(response.headers) | {"Connection": "Upgrade", "Upgrade": http.headers["upgrade"]}
     return Upgrade(101, answer, takeover=partial(relay, b=backend))
 
@@ -50,6 +52,10 @@ async def forwarded(client: Client, http: Request, path: str, query: str) -> Res
         response = await client.send(sent)
     except ClientError as error:
         raise ServiceUnavailable(f"error trying to reach service: {error}") from None
+    return Response(response.status, answered_headers(response), response.body)
+
+
+def answered_headers(response: Response) -> dict[str, str]:
+    """Without the length, which our own connection tells."""
     headers = end_to_end_headers(response.headers)
-    headers = {name: value for name, value in headers.items() if name.lower() != "content-length"}
-    return Response(response.status, headers, response.body)
+    return {name: value for name, value in headers.items() if name.lower() != "content-length"}

@@ -7,6 +7,7 @@ from kybern.api.errors import About, BadRequest, InternalError, MethodNotAllowed
 from kybern.api.invalid import FieldError, forbidden_field, invalid_value
 from kybern.apiserver.connections.containers import container_of, pod_of
 from kybern.apiserver.connections.kubelets import Kubelets
+from kybern.apiserver.connections.sockets import log_over_websocket, wants_websocket
 from kybern.apiserver.options import Params, flag, one, whole_number
 from kybern.apiserver.request import ApiRequest, Objects
 from kybern.apiserver.verbs.subresource import NOT_ALLOWED
@@ -32,7 +33,7 @@ class PodLog:
         check_options(params, at.name)
         container = container_of(pod, one(params, "container"))
         if not pod.spec.node_name:
-            return Response(200, HEADERS, b"")
+            return told_to(request, Response(200, HEADERS, b""))
         client = self.kubelets.client(self.kubelets.address(pod.spec.node_name))
         path = f"/containerLogs/{quote(at.namespace)}/{quote(at.name)}/{quote(container)}"
         try:
@@ -41,7 +42,11 @@ class PodLog:
                 raise told(response.status, (await response.read())[:ERROR_BYTES_MAX].decode(errors="replace"))
         except ClientError as error:
             raise InternalError(f'Get "https://{client.where()}{path}": {error}') from None
-        return Response(200, HEADERS, response.body)
+        return told_to(request, Response(200, HEADERS, response.body))
+
+
+def told_to(request: ApiRequest, response: Response) -> Response:
+    return log_over_websocket(request.http, response) if wants_websocket(request.http) else response
 
 
 def told(status: int, text: str) -> Exception:

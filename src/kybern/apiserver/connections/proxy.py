@@ -7,13 +7,14 @@ whatever address somebody writes into a status.
 """
 
 import ssl
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kybern.aio.ids import Ids
 from kybern.api.core_v1 import Endpoints, Node, Pod, Service
 from kybern.api.errors import About, BadRequest, ServiceUnavailable, not_found
 from kybern.apiserver.connections.kubelets import Address, Kubelets, host_of
 from kybern.apiserver.connections.passing import forwarded, upgraded, wants_upgrade
+from kybern.apiserver.connections.rewriting import Rewriting, rewritten
 from kybern.apiserver.request import ApiRequest, Objects
 from kybern.web.addresses import address_of, is_own, is_port
 from kybern.web.client import Client
@@ -84,10 +85,20 @@ class Proxy:
 async def passed(request: ApiRequest, client: Client) -> Response:
     address, http = request.address, request.http
     assert address is not None
-    if not address.rest:
+    if not address.rest and http.method in ("GET", "HEAD"):
         return Response(301, {"Location": f"{http.path}/" + (f"?{http.query}" if http.query else "")})
-    carry = upgraded if wants_upgrade(http) else forwarded
-    return await carry(client, http, address.rest, http.query)
+    rest = address.rest or "/"
+    if wants_upgrade(http):
+        return await upgraded(client, http, rest, http.query)
+    prefix = http.path.removesuffix(address.rest)
+    told = {
+        "x-forwarded-uri": http.path,
+        "x-forwarded-host": http.headers.get("host", ""),
+        "x-forwarded-proto": "https",
+    }
+    response = await forwarded(client, replace(http, headers={**http.headers, **told}), rest, http.query)
+    hosts = frozenset((client.authority, http.headers.get("host", "")))
+    return rewritten(response, Rewriting(prefix, hosts))
 
 
 def taken_apart(text: str) -> Named:

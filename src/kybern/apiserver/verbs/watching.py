@@ -13,6 +13,7 @@ from kybern.api.errors import About, Expired, invalid
 from kybern.api.invalid import FieldError, forbidden_field, not_supported
 from kybern.api.selectors import FieldRequirement, FieldSelector
 from kybern.apiserver.binary import PROTOBUF
+from kybern.apiserver.connections.sockets import wants_websocket, watch_over_websocket
 from kybern.apiserver.failures import status_body
 from kybern.apiserver.formats import JSON, Format, format_for
 from kybern.apiserver.frames import bookmark
@@ -53,7 +54,10 @@ async def watch(machine: Machine, storage: Storage, request: ApiRequest) -> Resp
         selection = named(selection, request.attributes.name)
     wishes = wishes_of(machine, params)
     stream = WatchStream(machine, storage, selection, format_, include_of(params), wishes)
-    return Response(200, {"Content-Type": content_type(format_), **NO_CACHE}, stream)
+    response = Response(200, {"Content-Type": content_type(format_), **NO_CACHE}, stream)
+    if wants_websocket(request.http):
+        return watch_over_websocket(request.http, response, binary=format_.media == PROTOBUF)
+    return response
 
 
 def content_type(format_: Format) -> str:
