@@ -4,13 +4,12 @@ import json
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import inventory
 import pytest
-from conftest import KYBERN, Cluster, run
+from conftest import KYBERN, Cluster, run, until
 
 pytestmark = [
     pytest.mark.clients,
@@ -67,13 +66,6 @@ def runs(pid: int) -> bool:
             return about.read().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
-
-
-def until(holds: Callable[[], bool], seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, "it did not come about in time"
-        time.sleep(0.05)
 
 
 @pytest.mark.parametrize("name", ["server", "control", "node", "warden"])

@@ -2,13 +2,12 @@
 
 import json
 import os
-import time
 import urllib.request
 from collections.abc import Callable, Iterator
 
 import inventory
 import pytest
-from conftest import Cluster
+from conftest import Cluster, until
 
 pytestmark = [
     pytest.mark.clients,
@@ -78,13 +77,6 @@ def addresses(cluster: Cluster) -> dict[str, str]:
 
 def ready(cluster: Cluster, node: str) -> str:
     return cluster.kubectl("get", "node", node, "-o", "jsonpath={.status.conditions[?(@.type=='Ready')].status}")
-
-
-def until(holds: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, "it did not come about in time"
-        time.sleep(0.1)
 
 
 def test_every_pod_reaches_every_other_with_its_own_address(own: Cluster) -> None:

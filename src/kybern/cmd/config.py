@@ -71,6 +71,8 @@ class Cluster:
     """A file in upstream's format."""
     registry_port: int = 0
     """Of the machine's own image registry, on loopback; 0 where there is none."""
+    extensions: tuple[str, ...] = ()
+    """Files of Python with rules of the user's own."""
     verbose: bool = False
     options: ServerOptions = field(default_factory=ServerOptions)
 

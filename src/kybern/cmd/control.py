@@ -5,7 +5,9 @@ others watch and are ready. A process that has lost its lease ends, and is start
 """
 
 import asyncio
+from collections.abc import Coroutine
 from functools import partial
+from typing import Any
 
 import uvloop
 
@@ -18,6 +20,7 @@ from kybern.client.leases import LeaderElection, Terms
 from kybern.client.view import View
 from kybern.cmd import credentials
 from kybern.cmd.config import Cluster
+from kybern.cmd.extensions import ACCOUNT, extensions_of, run_extension_controllers, with_rules
 from kybern.cmd.ready import transport
 from kybern.cmd.stopping import until_stopped
 from kybern.controllers.table import account_of, controllers
@@ -54,7 +57,11 @@ async def run(cluster: Cluster) -> None:
     scheduling = Client(transport(cluster, credentials.SCHEDULER))
     events = Recorder(scheduling, "default-scheduler", cluster.node_name, clock, ids)
     settings = read_configuration(cluster.scheduler_config)
-    scheduler = Scheduler(scheduling, view, clock, ids, events, settings.profiles, settings.extenders, settings.backoff)
+    extensions = extensions_of(cluster)
+    profiles = settings.profiles
+    if extensions is not None:
+        profiles = tuple(with_rules(profile, lambda: extensions.scheduling) for profile in profiles)
+    scheduler = Scheduler(scheduling, view, clock, ids, events, profiles, settings.extenders, settings.backoff)
 
     def elected(candidate: Client, lease: str) -> LeaderElection:
         return LeaderElection(candidate, lease, "kube-system", identity(cluster), clock, TERMS)
@@ -63,12 +70,18 @@ async def run(cluster: Cluster) -> None:
     controlling = partial(
         run_controllers, client, view, loops, clock=clock, ids=ids, host=cluster.node_name, client_of=account
     )
+    beside: list[Coroutine[Any, Any, None]] = []
+    if extensions is not None:
+        extending = Client(AccountTransport(unnamed, client, ACCOUNT, "kube-system", clock))
+        run_theirs = partial(run_extension_controllers, extensions, extending, clock, ids)
+        beside = [extensions.run(clock), elected(extending, "kybern-extensions").run(run_theirs)]
     async with asyncio.TaskGroup() as tasks:
         running = [
             tasks.create_task(view.run()),
             tasks.create_task(events.run()),
             tasks.create_task(elected(client, "kube-controller-manager").run(controlling)),
             tasks.create_task(elected(scheduling, "kube-scheduler").run(scheduler.run)),
+            *(tasks.create_task(work) for work in beside),
         ]
         await until_stopped()
         for task in running:

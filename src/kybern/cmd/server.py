@@ -12,6 +12,7 @@ import uvloop
 from kybern.aio.clock import SystemClock
 from kybern.aio.ids import Ids
 from kybern.api.errors import ServiceUnavailable
+from kybern.apiserver.admission.extensions import ExtensionRules
 from kybern.apiserver.admission.order import admission_plugins
 from kybern.apiserver.admission.plugin import Inputs
 from kybern.apiserver.allocation.services import ServiceAllocation
@@ -33,6 +34,7 @@ from kybern.cmd.auditing import audited
 from kybern.cmd.config import Cluster
 from kybern.cmd.credentials import former_keys
 from kybern.cmd.encryption import seal_of
+from kybern.cmd.extensions import extensions_of, settle_rights
 from kybern.cmd.outside import front_proxy_ca, outside
 from kybern.cmd.server_options import words
 from kybern.cmd.stopping import until_stopped
@@ -74,14 +76,17 @@ async def run(cluster: Cluster) -> None:
         objects=objects, keys=signing_keys(cluster), clock=clock, ids=ids, node_rules=node_rules(), outside=others
     )
     callouts = Callouts(objects, ids.rng, pods_reachable=not cluster.simulated)
+    inputs = Inputs(
+        objects=objects, authorizer=access.authorizer, rbac=access.rbac, clock=clock, ids=ids, callouts=callouts,
+        event_limits=event_limits(cluster.options),
+    )  # fmt: skip
+    extensions = extensions_of(cluster)
+    rules = () if extensions is None else (ExtensionRules(inputs, lambda: extensions.admission),)
     plugins = admission_plugins(
-        Inputs(
-            objects=objects, authorizer=access.authorizer, rbac=access.rbac, clock=clock, ids=ids, callouts=callouts,
-            event_limits=event_limits(cluster.options),
-        ),
+        inputs,
         words(cluster.options.enable_admission_plugins),
         words(cluster.options.disable_admission_plugins),
-    )  # fmt: skip
+    )
     documents = Documents(machine.resources, lambda: f"{cluster.bind_address}:{cluster.port}")
     allocation = ServiceAllocation(objects, cluster.service_cidr, ids.rng)
     audit, sinks = audited(cluster.options, clock, ids)
@@ -91,7 +96,7 @@ async def run(cluster: Cluster) -> None:
         authorizer=access.authorizer,
         remote_authorizer=access.remote_authorizer,
         impersonation=access.impersonation,
-        plugins=(*plugins, allocation),
+        plugins=(*plugins, *rules, allocation),
         creators=access.creators,
         connections={**connections(objects, kubelet_tls(cluster), ids), **(UNREACHABLE if cluster.simulated else {})},
         paths=access.documents.handlers(),
@@ -102,10 +107,12 @@ async def run(cluster: Cluster) -> None:
     crds = CustomResources(machine, objects, documents.invalidate, callouts)
     await crds.start()
     await bootstrap(objects, fixed_services(cluster))
+    await settle_rights(objects, wanted=extensions is not None)
     gc.freeze()  # what is there now stays: no collection needs to look at it again
     listeners = [await serve(api, sock=sock, ssl=tls(cluster)) for sock in sockets(cluster)]
+    watching = [] if extensions is None else [extensions.run(clock)]
     async with asyncio.TaskGroup() as tasks:
-        beside = [tasks.create_task(work) for work in (api.run(), crds.run(), *sinks.work())]
+        beside = [tasks.create_task(work) for work in (api.run(), crds.run(), *sinks.work(), *watching)]
         await until_stopped()
         for task in beside:
             task.cancel()

@@ -59,6 +59,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="a KubeSchedulerConfiguration, as upstream's scheduler takes",
     )
+    parser.add_argument(
+        "--extension",
+        type=absolute,
+        action="append",
+        metavar="FILE",
+        help="rules in Python, loaded again when it changes; several times for several (an empty one: none any more)",
+    )
     parser.add_argument("--foreground", action="store_true", help="stay here until Ctrl-C, then stop the cluster")
     parser.add_argument("--verbose", action="store_true", help="write more into the logs, and them to the terminal")
     server_options.add_arguments(parser)
@@ -169,6 +176,7 @@ def chosen(args: argparse.Namespace) -> Cluster:
         service_proxy=args.service_proxy,
         options=server_options.chosen(args, known.options if known else server_options.NEW_CLUSTER),
         scheduler_config=args.scheduler_config,
+        extensions=None if args.extension is None else tuple(filter(None, args.extension)),
     )  # fmt: skip
     return with_nodes(cluster, args.nodes) if args.nodes else cluster
 
@@ -179,6 +187,14 @@ def check_files(cluster: Cluster) -> None:
         from kybern.scheduler.configuration import read_configuration
 
         read_configuration(cluster.scheduler_config)
+    if cluster.extensions:
+        from kybern.cmd.extensions import extensions_of
+        from kybern.extensions.files import Broken
+
+        try:
+            extensions_of(cluster)
+        except Broken as error:
+            raise ValueError(f"an extension is broken: {error}") from None
     if cluster.simulated_config:
         from kybern.testing.lives import read_settings
 

@@ -1,0 +1,115 @@
+"""Extension files: read at the start, and again when they change. A broken one changes nothing that is in force.
+
+A file is an ordinary module; each of its values that a decorator of `rules` made is one of its rules. It runs with the
+rights of the process that loads it, as a plugin of any program does: only root may name one.
+"""
+
+import logging
+import traceback
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+from kybern.aio.clock import Clock
+from kybern.extensions.rules import AdmissionRule, ControllerRule, Rule, SchedulerRule
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 0.5
+NOTHING = "it declares nothing: decorate a function with one of kybern.extensions"
+
+Stamp = tuple[int, int, int]
+
+
+class Broken(Exception):
+    """A file that cannot be loaded; the message holds its traceback."""
+
+
+def load(path: Path) -> tuple[Rule, ...]:
+    """The rules of a file. Broken with what is wrong with it."""
+    module = ModuleType(f"kybern_extension_{path.stem}")
+    module.__file__ = str(path)
+    try:
+        exec(compile(path.read_text(), str(path), "exec"), module.__dict__)  # noqa: S102 - what an extension is for
+    except (Exception, SystemExit):  # noqa: BLE001 - whatever it may be, it is the file's, and its author's to read
+        raise Broken(f"{path}:\n{own_traceback(path)}") from None
+    found = tuple(
+        value for value in vars(module).values() if isinstance(value, AdmissionRule | ControllerRule | SchedulerRule)
+    )
+    if not found:
+        raise Broken(f"{path}: {NOTHING}")
+    return found
+
+
+def own_traceback(path: Path) -> str:
+    """From the file on: how it was loaded is nobody's concern."""
+    lines = traceback.format_exc().splitlines()
+    first = next((number for number, line in enumerate(lines) if str(path) in line), 1)
+    return "\n".join([lines[0], *lines[first:]])
+
+
+@dataclass(slots=True)
+class File:
+    path: Path
+    stamp: Stamp | None = None
+    rules: tuple[Rule, ...] = ()
+
+
+class Extensions:
+    """All files, and what is in force of them. `run` looks for changes; whoever keeps something made of the rules is
+    told by `on_change`."""
+
+    def __init__(self, paths: Iterable[Path]) -> None:
+        """Broken where one cannot be loaded: what never was in force cannot stay so."""
+        self.files = [File(path) for path in paths]
+        self.on_change: list[Callable[[], None]] = []
+        for file in self.files:
+            file.stamp, file.rules = stamp_of(file.path), load(file.path)
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        return tuple(rule for file in self.files for rule in file.rules)
+
+    @property
+    def admission(self) -> tuple[AdmissionRule, ...]:
+        return tuple(rule for rule in self.rules if isinstance(rule, AdmissionRule))
+
+    @property
+    def controllers(self) -> tuple[ControllerRule, ...]:
+        return tuple(rule for rule in self.rules if isinstance(rule, ControllerRule))
+
+    @property
+    def scheduling(self) -> tuple[SchedulerRule, ...]:
+        return tuple(rule for rule in self.rules if isinstance(rule, SchedulerRule))
+
+    async def run(self, clock: Clock) -> None:
+        while True:
+            await clock.sleep(LOOK_SECONDS)
+            self.look()
+
+    def look(self) -> None:
+        """Load again what has changed; where that fails, say why once and keep what is in force."""
+        changed = False
+        for file in self.files:
+            stamp = stamp_of(file.path)
+            if stamp is None or stamp == file.stamp:
+                continue
+            file.stamp = stamp
+            try:
+                file.rules, changed = load(file.path), True
+            except Broken as error:
+                log.error("the extension stays as it was, for its file is broken: %s", error)
+            else:
+                log.info("loaded the extension %s again: %d rules", file.path, len(file.rules))
+        for told in self.on_change if changed else ():
+            told()
+
+
+def stamp_of(path: Path) -> Stamp | None:
+    """None where there is no such file: editors replace files, and for a moment there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
