@@ -68,14 +68,14 @@ class Node:
             raise AssertionError(f"it never came to be: {found.status if found else None}") from None
         return found
 
-    async def said(self, pod: Pod, line: str) -> None:
+    async def said(self, pod: Pod, line: str, container: str = "main") -> None:
         """Until it has written that line."""
         async with asyncio.timeout(SECONDS_MAX):
-            while line not in self.log(pod).splitlines():
+            while line not in self.log(pod, container).splitlines():
                 await asyncio.sleep(0.01)
 
-    def log(self, pod: Pod) -> str:
-        directory = self.root / "logs" / f"default_{pod.metadata.name}_{pod.metadata.uid}" / "main"
+    def log(self, pod: Pod, container: str = "main") -> str:
+        directory = self.root / "logs" / f"default_{pod.metadata.name}_{pod.metadata.uid}" / container
         return "".join(line.split(" ", 3)[3] + "\n" for line in (directory / "0.log").read_text().splitlines())
 
 
