@@ -40,6 +40,11 @@ class KubeletConfig:
         return f"{self.data_directory}/pods"
 
     @property
+    def plugins_directory(self) -> str:
+        """Where plugins find the kubelet's sockets: `<this>/device-plugins/kubelet.sock`."""
+        return f"{self.data_directory}/plugins"
+
+    @property
     def static_pods_directory(self) -> str:
         return f"{self.data_directory}/manifests"
 

@@ -1,9 +1,10 @@
 """The configuration of a container, from its pod and what was prepared for it. Nothing here reads or writes anything."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from kybern.api.core_v1 import Container, EphemeralContainer, Pod, VolumeMount
+from kybern.kubelet.devices.gate import Gift
 from kybern.kubelet.env import ConfigFault
 from kybern.kubelet.expansion import expand, expand_strictly
 from kybern.kubelet.observed import (
@@ -44,6 +45,8 @@ class Prepared:
     target_id: str = ""
     memory_capacity_bytes: int = 0
     seccomp_directory: str = ""
+    gift: Gift = field(default_factory=Gift)
+    """For its devices."""
 
 
 def container_config(pod: Pod, container: AnyContainer, prepared: Prepared) -> cri.ContainerConfig:
@@ -55,8 +58,9 @@ def container_config(pod: Pod, container: AnyContainer, prepared: Prepared) -> c
         command=tuple(expand(word, variables) for word in container.command or ()),
         args=tuple(expand(word, variables) for word in container.args or ()),
         working_dir=container.working_dir or "",
-        envs=tuple(variables.items()),
-        mounts=(*prepared.mounts, *_message_mount(container, prepared)),
+        envs=tuple({**prepared.gift.envs, **variables}.items()),
+        mounts=(*prepared.mounts, *prepared.gift.mounts, *_message_mount(container, prepared)),
+        devices=prepared.gift.devices,
         labels={**pod_labels(pod), CONTAINER_NAME: container.name},
         annotations=_annotations(pod, container, prepared),
         log_path=f"{single(container.name)}/{prepared.attempt}.log",
@@ -71,6 +75,7 @@ def container_config(pod: Pod, container: AnyContainer, prepared: Prepared) -> c
 
 def _annotations(pod: Pod, container: AnyContainer, prepared: Prepared) -> Mapping[str, str]:
     return {
+        **prepared.gift.annotations,
         CONTAINER_HASH: container.image or "",
         RESTART_COUNT: str(prepared.attempt),
         GRACE_PERIOD: str(grace_of(pod)),

@@ -10,6 +10,7 @@
 
 import asyncio
 import logging
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -23,6 +24,8 @@ from kybern.client.events import Recorder
 from kybern.kubelet.admission import refuse
 from kybern.kubelet.allocation import resize_order
 from kybern.kubelet.config import KubeletConfig
+from kybern.kubelet.devices.gate import Gate
+from kybern.kubelet.devices.inventory import Inventory
 from kybern.kubelet.enforceable import refuse_unenforceable
 from kybern.kubelet.eviction.watch import Eviction
 from kybern.kubelet.files import read_text
@@ -71,6 +74,7 @@ class Kubelet:
         self.config, self.view, self.clock = config, view, clock
         self.workers: dict[str, PodWorker] = {}
         self.new: asyncio.Queue[PodWorker] = asyncio.Queue()  # one entry for each pod of the node
+        inventory = Inventory("" if simulated else f"{config.plugins_directory}/devices.json")
         self.parts = Parts(
             client=client,
             view=view,
@@ -90,6 +94,8 @@ class Kubelet:
                 on_disk=not simulated,
                 apparmor=apparmor_enabled(),
             ),
+            devices=inventory,
+            gate=Gate(config.plugins_directory, inventory, clock, self._device_changed, self._devices_of_pods),
             disk=DiskUsage(),
             others=self.others,
             room_made=self.room_made,
@@ -115,10 +121,12 @@ class Kubelet:
             await self.view.synced()
             self.view.on_change(Pod, self._pod_changed)
             self._adopt_orphans()
+            self.parts.devices.keep_only(self.workers)
             self.ready.set()
             tasks.create_task(self.images.run())
             if self.parts.node.on_disk:
                 tasks.create_task(self.qos.run())
+                tasks.create_task(self.parts.gate.run())
                 tasks.create_task(self.eviction.run())
             tasks.create_task(rotate_logs(self.parts))
             await following
@@ -191,9 +199,28 @@ class Kubelet:
         verdict = refuse_unenforceable(pod, self.config.unsafe_sysctls, self.parts.node.apparmor) or refuse(
             pod, node, self.active_pods(), self.parts.node.pressures
         )
+        if verdict is None:
+            verdict = self.parts.devices.admit(pod)  # last, since it takes what it grants
         if verdict is not None:
             self.parts.recorder.event(pod, "Warning", verdict.reason, verdict.message)
         return verdict
+
+    def _device_changed(self, resource: str) -> None:
+        self.parts.node.news.set()
+        for uid, given in self.parts.devices.kept.given.items():
+            if uid in self.workers and any(resource in resources for resources in given.values()):
+                self.workers[uid].notify()
+
+    def _devices_of_pods(self) -> list[dict[str, Any]]:
+        """As the pod resources API tells it."""
+        return [
+            {
+                "name": worker.pod.metadata.name,
+                "namespace": worker.pod.metadata.namespace,
+                "containers": {c.name: self.parts.devices.of(uid, c.name) for c in worker.pod.spec.containers},
+            }
+            for uid, worker in self.workers.items()
+        ]
 
     def active_pods(self) -> list[Pod]:
         """The pods that use something of the node."""

@@ -143,6 +143,7 @@ class NodeReporter:
             images=images,
             fault=fault,
             pressures=self.parts.node.pressures,
+            devices=self.parts.devices.amounts(),
             now=self.parts.clock.wall(),
         )
 

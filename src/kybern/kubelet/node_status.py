@@ -62,15 +62,19 @@ def node_status(
     images: Sequence[Image],
     fault: str,
     pressures: Collection[str],
+    devices: Mapping[str, tuple[int, int]],
     now: float,
 ) -> NodeStatus:
-    """`reserved`: what pods may not ask for. `fault`: why the node is not ready; empty when it is."""
-    total = {**_of_others(old.capacity or {}), **capacity}
+    """`reserved`: what pods may not ask for. `devices`: how many there are and how many are well. `fault`: why the node is not ready; empty when it is."""
+    total = {**_of_others(old.capacity or {}), **capacity, **{name: str(n) for name, (n, _) in devices.items()}}
     amounts = {name: canonical(amount) for name, amount in total.items()}
     return replace(
         old,
         capacity=amounts,
-        allocatable={name: allocatable(amount, reserved.get(name, 0)) for name, amount in amounts.items()},
+        allocatable={
+            **{name: allocatable(amount, reserved.get(name, 0)) for name, amount in amounts.items()},
+            **{name: str(well) for name, (_, well) in devices.items()},
+        },
         addresses=(
             *(NodeAddress(type="InternalIP", address=address) for address in addresses),
             NodeAddress(type="Hostname", address=hostname),

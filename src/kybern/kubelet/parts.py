@@ -11,6 +11,8 @@ from kybern.api.core_v1 import ObjectReference, Pod
 from kybern.client import Client, View
 from kybern.client.events import Recorder
 from kybern.kubelet.config import KubeletConfig
+from kybern.kubelet.devices.gate import Gate
+from kybern.kubelet.devices.inventory import Inventory
 from kybern.kubelet.images import Images
 from kybern.kubelet.pleg import Pleg
 from kybern.runtime.cri import DNSConfig, LinuxResources, Runtime
@@ -125,6 +127,8 @@ class Parts:
     node: NodeFacts
     others: Callable[[str], Sequence[Pod]]
     """The pods beside the one of that uid that use something of the node, as they were given it."""
+    devices: Inventory
+    gate: Gate
     disk: DiskUsage
     room_made: Callable[[], None]
     """A pod uses less of the node than before: somebody may have waited for it."""

@@ -28,6 +28,7 @@ from kybern.kubelet.containers import (
     volume_mount,
 )
 from kybern.kubelet.credentials import credentials_for
+from kybern.kubelet.devices.gate import DeviceFault
 from kybern.kubelet.env import ConfigFault, References, environment, referenced
 from kybern.kubelet.files import create_message_file, make_log_directory, write_hosts
 from kybern.kubelet.hooks import HookFailed, run_hook
@@ -102,7 +103,7 @@ class Starting:
         attempt = attempt_of(pod, observed, name)
         try:
             wanted = await self._config(pod, container, observed, attempt, image, not_before)
-        except (ConfigFault, VolumeFault, ApiError, OSError, ValueError) as error:
+        except (ConfigFault, VolumeFault, DeviceFault, ApiError, OSError, ValueError) as error:
             raise self._failed(pod, name, "CreateContainerConfigError", str(error)) from error
         made = await self._create(pod, name, sandbox.id, wanted)
         await self._start(pod, name, made)
@@ -151,6 +152,7 @@ class Starting:
             target_id=_target(container, observed),
             memory_capacity_bytes=parts.node.memory_bytes,
             seccomp_directory=config.seccomp_directory,
+            gift=await parts.gate.gift(uid, container.name),
         )
         return container_config(pod, container, prepared)
 

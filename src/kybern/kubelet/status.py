@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from kybern.aio.clock import rfc3339
 from kybern.api.codec import to_builtins
-from kybern.api.core_v1 import ContainerStatus, HostIP, Pod, PodCondition, PodIP, PodStatus
+from kybern.api.core_v1 import ContainerStatus, HostIP, Pod, PodCondition, PodIP, PodStatus, ResourceStatus
 from kybern.kubelet import conditions
 from kybern.kubelet.container_status import (
     Seen,
@@ -43,6 +43,8 @@ class Circumstances:
     verdict: Verdict | None = None
     terminal: bool = False
     resize: tuple[PodCondition, ...] = ()
+    devices: Mapping[str, tuple[ResourceStatus, ...] | None] = field(default_factory=dict)
+    """By container: how the devices are that it has."""
 
 
 def pod_status(pod: Pod, observed: Observed, now: float, around: Circumstances) -> PodStatus:
@@ -52,6 +54,7 @@ def pod_status(pod: Pod, observed: Observed, now: float, around: Circumstances) 
     before |= {s.name: s for s in old.ephemeral_container_statuses or ()}
     seen = Seen(pod, observed, around.memory, around.waiting, before, around.terminal)
     apps, init = container_statuses(seen), init_container_statuses(seen)
+    apps = tuple(replace(status, allocated_resources_status=around.devices.get(status.name)) for status in apps)
     statuses = {status.name: status for status in (*init, *apps)}
     phase = _phase(pod, statuses, around)
     held = phase in TERMINAL and not around.terminal and old.phase not in TERMINAL

@@ -348,6 +348,7 @@ class PodWorker:
         await self.mounting.tear_down()
         await parts.cgroups.remove(pod_cgroup(self.pod, parts.config.cgroup_root))
         parts.images.forget_pod(self.uid)
+        parts.devices.release(self.uid)
         self.over.set()
         if not self.gone and self.pod.metadata.deletion_timestamp is None:
             await self._wait(None)
@@ -391,6 +392,7 @@ class PodWorker:
             waiting=self.waiting,
             verdict=self.verdict,
             terminal=self.stage is Stage.TERMINATED,
+            devices={c.name: self.parts.devices.statuses(self.uid, c.name) for c in self.pod.spec.containers},
             resize=self.resizing.conditions() if self.stage is Stage.SYNCING else (),
         )
         self.writer.want(pod_status(base, self.observed, now, around))

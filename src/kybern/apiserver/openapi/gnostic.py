@@ -1,16 +1,13 @@
 """OpenAPI 2 as protobuf, in the form of the Go library gnostic: what kubectl before 1.27 asks for.
 
-The message types are made from the table below when they are first needed: `name:number:type`, where a type is `s`
-text, `b` truth, `i` a whole number, `d` any number, or another message, and `*` marks a repeated field. Only fields that our documents use are listed.
+The message types are made from the table below when they are first needed. Only fields that our documents use are listed.
 """
 
-import re
 from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any
 
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
-
+from kybern.api.protobuf.dynamic import message_classes
 from kybern.api.yaml_text import dump
 
 MESSAGES = """
@@ -59,31 +56,9 @@ LIMITS = {
 
 
 @cache
-def messages() -> dict[str, Any]:
+def messages() -> Mapping[str, Any]:
     """The message classes, by name."""
-    file = descriptor_pb2.FileDescriptorProto(name="kybern/openapi_v2.proto", package="openapi.v2", syntax="proto3")
-    for text in re.split(r"\n(?=\S)", MESSAGES.strip()):
-        name, *fields = text.split()
-        message = file.message_type.add(name=name)
-        for field in fields:
-            _add_field(message, *field.split(":"))
-    pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)
-    names = [message.name for message in file.message_type]
-    return {n: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"openapi.v2.{n}")) for n in names}
-
-
-def _add_field(message: Any, name: str, number: str, type_: str) -> None:
-    kinds = descriptor_pb2.FieldDescriptorProto
-    field = message.field.add(name=name, number=int(number))
-    field.label = kinds.LABEL_REPEATED if type_.startswith("*") else kinds.LABEL_OPTIONAL
-    type_ = type_.removeprefix("*")
-    scalars = {"s": kinds.TYPE_STRING, "b": kinds.TYPE_BOOL, "i": kinds.TYPE_INT64, "d": kinds.TYPE_DOUBLE}
-    if type_ in scalars:
-        field.type = scalars[type_]
-    else:
-        field.type = kinds.TYPE_MESSAGE
-        field.type_name = f".openapi.v2.{type_}"
+    return message_classes("openapi.v2", MESSAGES)
 
 
 def encoded(document: Json) -> bytes:

@@ -1,0 +1,226 @@
+"""The sockets that device plugins and monitors know, and the gateway behind them.
+
+Nothing runs until somebody connects: then the gateway is started, and bytes go through. When it ends, the sockets are
+made anew, which is how plugins learn that they have to register again.
+"""
+
+import asyncio
+import json
+import logging
+import os
+import socket
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass, field
+from itertools import count
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from kybern.aio.clock import Clock
+from kybern.kubelet.devices.inventory import HEALTHY, Inventory
+from kybern.runtime.cri import Device, Mount
+
+START_SECONDS = 20.0
+CALL_SECONDS = 40.0
+RESTART_SECONDS = 1.0
+CONNECTIONS_MAX = 256
+PIECE_BYTES = 64 << 10
+LINE_BYTES_MAX = 16 << 20
+PLUGINS, MONITORS = "device-plugins", "pod-resources"
+
+log = logging.getLogger(__name__)
+Json = dict[str, Any]
+
+
+class DeviceFault(Exception):
+    """A container cannot have its devices now; the message is what the pod shows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gift:
+    """What a container gets for its devices."""
+
+    envs: Mapping[str, str] = field(default_factory=dict)
+    mounts: tuple[Mount, ...] = ()
+    devices: tuple[Device, ...] = ()
+    annotations: Mapping[str, str] = field(default_factory=dict)
+
+
+class Gate:
+    def __init__(
+        self,
+        root: str,
+        inventory: Inventory,
+        clock: Clock,
+        changed: Callable[[str], None],
+        pods: Callable[[], Sequence[Json]],
+    ) -> None:
+        """`changed` hears of each resource of which something changed; `pods` tells who has what, for monitors."""
+        self.root, self.inventory, self.clock, self.changed, self.pods = root, inventory, clock, changed, pods
+        self._answers: dict[int, asyncio.Future[Json]] = {}
+        self._numbers = count(1)
+        self._agent: asyncio.StreamWriter | None = None
+        self._wanted = asyncio.Event()
+        self._ready = asyncio.Event()
+        self._connections = 0
+        self._behind = ""
+        """The gateway's own socket, where nobody else comes."""
+
+    async def run(self) -> None:
+        while True:
+            try:
+                await self._serve()
+            except OSError as error:
+                log.warning("device plugins cannot be served: %s", error)
+            await self.clock.sleep(RESTART_SECONDS)
+
+    async def _serve(self) -> None:
+        """Until the gateway ends."""
+        async with AsyncExitStack() as open_here:
+            for name in (PLUGINS, MONITORS):
+                made = listening(f"{self.root}/{name}")
+                listener = await asyncio.start_unix_server(self._connected, sock=made)
+                open_here.callback(listener.close)
+            open_here.callback(self._forget)
+            private = open_here.enter_context(TemporaryDirectory(prefix="kybern-"))
+            self._behind = f"{private}/gateway.sock"
+            await self._wanted.wait()
+            await self._run_gateway()
+
+    def _forget(self) -> None:
+        self._wanted.clear()
+        self._ready.clear()
+        self._agent = None
+        for waiting in self._answers.values():
+            if not waiting.done():
+                waiting.set_exception(DeviceFault("the device plugins' gateway has ended"))
+        for resource in list(self.inventory.devices):
+            self.inventory.gone(resource)
+            self.changed(resource)
+
+    # The bytes of others.
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._connections >= CONNECTIONS_MAX:
+            writer.close()
+            return
+        self._connections += 1
+        try:
+            self._wanted.set()
+            async with asyncio.timeout(START_SECONDS):
+                await self._ready.wait()
+            there, back = await asyncio.open_unix_connection(self._behind)
+            await asyncio.gather(_pipe(reader, back), _pipe(there, writer))
+        except (OSError, TimeoutError):
+            writer.close()
+        finally:
+            self._connections -= 1
+
+    # The gateway.
+
+    async def _run_gateway(self) -> None:
+        here, there = socket.socketpair()
+        module = "kybern.kubelet.devices.gateway"
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-I", "-m", module, f"{self.root}/{PLUGINS}", self._behind), stdin=there.fileno()
+        )
+        there.close()
+        reader, self._agent = await asyncio.open_connection(sock=here, limit=LINE_BYTES_MAX)
+        try:
+            while line := await reader.readline():
+                self._heard(json.loads(line))
+        except (OSError, ValueError) as error:
+            log.warning("the device plugins' gateway: %s", error)
+        finally:
+            self._agent.close()
+            if process.returncode is None:
+                process.kill()
+            await process.wait()
+        log.warning("the device plugins' gateway has ended")
+
+    def _heard(self, message: Json) -> None:
+        if "ready" in message:
+            self._ready.set()
+        elif "offered" in message:
+            found = message["offered"]
+            if self.inventory.offered(found["resource"], found["devices"]):
+                self.changed(found["resource"])
+        elif "gone" in message:
+            self.inventory.gone(message["gone"])
+            self.changed(message["gone"])
+        elif "ask" in message:
+            self._tell({"answer": message["ask"], **self._answer(message["what"])})
+        elif (waiting := self._answers.get(message.get("answer", 0))) is not None and not waiting.done():
+            waiting.set_result(message)
+
+    def _answer(self, what: str) -> Json:
+        if what == "pods":
+            return {"pods": list(self.pods())}
+        well = {r: [d for d, health in all_.items() if health == HEALTHY] for r, all_ in self.inventory.devices.items()}
+        return {"devices": well}
+
+    def _tell(self, message: Json) -> None:
+        if self._agent is None:
+            raise DeviceFault("no device plugin is registered")
+        self._agent.write(json.dumps(message).encode() + b"\n")
+
+    async def gift(self, uid: str, container: str) -> Gift:
+        """What the plugins of the container's devices say that it needs. DeviceFault where one cannot say it now."""
+        gift = Gift()
+        for resource, ids in self.inventory.of(uid, container).items():
+            gift = _together(gift, await self._allocate(resource, ids))
+        return gift
+
+    async def _allocate(self, resource: str, ids: Sequence[str]) -> Json:
+        number = next(self._numbers)
+        waiting = self._answers[number] = asyncio.get_running_loop().create_future()
+        try:
+            self._tell({"allocate": number, "resource": resource, "ids": list(ids)})
+            async with asyncio.timeout(CALL_SECONDS):
+                answer: Json = await waiting
+        except TimeoutError:
+            raise DeviceFault(f"the plugin of {resource} does not answer") from None
+        finally:
+            del self._answers[number]
+        if "error" in answer:
+            raise DeviceFault(f"Allocate failed for {resource}: {answer['error']}")
+        return answer
+
+
+def listening(directory: str) -> socket.socket:
+    """A new `kubelet.sock` in a directory, however long its path: a plugin sees that it is another one."""
+    os.makedirs(directory, 0o750, exist_ok=True)
+    opened = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    previous = os.umask(0o117)
+    try:
+        with suppress(FileNotFoundError):
+            os.unlink("kubelet.sock", dir_fd=opened)
+        made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        made.bind(f"/proc/self/fd/{opened}/kubelet.sock")
+    finally:
+        os.umask(previous)
+        os.close(opened)
+    return made
+
+
+def _together(gift: Gift, answer: Json) -> Gift:
+    mounts = (Mount(container_path=c, host_path=h, readonly=r) for c, h, r in answer["mounts"])
+    devices = (Device(container_path=c, host_path=h, permissions=p or "rwm") for c, h, p in answer["devices"])
+    return Gift(
+        {**gift.envs, **answer["envs"]},
+        (*gift.mounts, *mounts),
+        (*gift.devices, *devices),
+        {**gift.annotations, **answer["annotations"]},
+    )
+
+
+async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    try:
+        while piece := await reader.read(PIECE_BYTES):
+            writer.write(piece)
+            await writer.drain()
+    except OSError:
+        pass  # one side is gone: the other is told by the closing
+    finally:
+        writer.close()

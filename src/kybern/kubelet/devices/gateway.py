@@ -1,0 +1,218 @@
+"""The gateway: gRPC on one side, lines of JSON on the other. It decides nothing and remembers only its plugins.
+
+    python -m kybern.kubelet.devices.gateway DIRECTORY SOCKET      the agent is on descriptor 0
+
+To the agent: `{"offered": {"resource": ..., "devices": {id: health}}}`, `{"gone": resource}`, and questions
+`{"ask": number, "what": "pods"}`. From the agent: `{"allocate": number, "resource": ..., "ids": [...]}` and answers. It
+ends when the agent does.
+"""
+
+import asyncio
+import json
+import os
+import re
+import socket
+import sys
+from collections.abc import Callable, Coroutine
+from itertools import count
+from typing import Any
+
+import grpc
+
+from kybern.kubelet.devices.protocol import device_plugin, pod_resources
+
+VERSION = "v1beta1"
+CALL_SECONDS = 30.0
+LINE_BYTES_MAX = 16 << 20
+NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?")
+
+Json = dict[str, Any]
+
+
+class Agent:
+    """The other end: whose answers are waited for, and whom everything is told."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader, self.writer = reader, writer
+        self.answers: dict[int, asyncio.Future[Json]] = {}
+        self.numbers = count(1)
+
+    def tell(self, message: Json) -> None:
+        self.writer.write(json.dumps(message).encode() + b"\n")
+
+    async def ask(self, what: str) -> Json:
+        number = next(self.numbers)
+        self.answers[number] = asyncio.get_running_loop().create_future()
+        self.tell({"ask": number, "what": what})
+        try:
+            async with asyncio.timeout(CALL_SECONDS):
+                return await self.answers[number]
+        finally:
+            del self.answers[number]
+
+    async def follow(self, carry_out: Callable[[Json], Coroutine[Any, Any, None]]) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            while line := await self.reader.readline():
+                message = json.loads(line)
+                waiting = self.answers.get(message.get("answer", 0))
+                if waiting is not None and not waiting.done():
+                    waiting.set_result(message)
+                elif "allocate" in message:
+                    tasks.create_task(carry_out(message))
+
+
+class Plugins:
+    def __init__(self, agent: Agent, directory: str) -> None:
+        self.agent, self.directory = agent, directory
+        self.channels: dict[str, grpc.aio.Channel] = {}
+        """By resource: the one that registered last."""
+        self.prepared: dict[str, bool] = {}
+        """Whether its devices want to be told before a container starts."""
+        self.tasks: dict[str, asyncio.Task[None]] = {}
+
+    async def register(self, request: Any, context: Any) -> Any:
+        if request.version != VERSION:
+            await context.abort(
+                grpc.StatusCode.INVALID_ARGUMENT, f"requested API version {request.version!r} is not supported"
+            )
+        if not NAME.fullmatch(request.resource_name) or "/" in request.endpoint or request.endpoint in ("", ".", ".."):
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"invalid name of resource: {request.resource_name}")
+        before = self.tasks.pop(request.resource_name, None)
+        if before is not None:
+            before.cancel()
+        channel = grpc.aio.insecure_channel(f"unix:{self.directory}/{request.endpoint}")
+        self.channels[request.resource_name] = channel
+        self.prepared[request.resource_name] = request.options.pre_start_required
+        self.tasks[request.resource_name] = asyncio.create_task(self._follow(request.resource_name, channel))
+        return device_plugin("Empty")()
+
+    async def _follow(self, resource: str, channel: grpc.aio.Channel) -> None:
+        watch = channel.unary_stream(
+            "/v1beta1.DevicePlugin/ListAndWatch",
+            request_serializer=serialized,
+            response_deserializer=device_plugin("ListAndWatchResponse").FromString,
+        )
+        try:
+            async for answer in watch(device_plugin("Empty")()):
+                devices = {device.ID: device.health for device in answer.devices}
+                self.agent.tell({"offered": {"resource": resource, "devices": devices}})
+        except grpc.aio.AioRpcError:
+            pass  # the plugin is gone, which is all there is to say
+        if self.channels.get(resource) is channel:
+            del self.channels[resource]
+            self.agent.tell({"gone": resource})
+        await channel.close()
+
+    async def allocate(self, message: Json) -> None:
+        try:
+            answer = await self._allocate(message["resource"], message["ids"])
+        except (grpc.aio.AioRpcError, LookupError) as error:
+            text = error.details() if isinstance(error, grpc.aio.AioRpcError) else f"no plugin offers {error}"
+            answer = {"error": f"rpc error: {text}"}
+        self.agent.tell({"answer": message["allocate"], **answer})
+
+    async def _allocate(self, resource: str, ids: list[str]) -> Json:
+        channel = self.channels[resource]
+        call = channel.unary_unary(
+            "/v1beta1.DevicePlugin/Allocate",
+            request_serializer=serialized,
+            response_deserializer=device_plugin("AllocateResponse").FromString,
+        )
+        request = device_plugin("AllocateRequest")()
+        request.container_requests.add(devices_ids=ids)
+        (found,) = (await call(request, timeout=CALL_SECONDS)).container_responses
+        if self.prepared.get(resource):
+            prepare = channel.unary_unary(
+                "/v1beta1.DevicePlugin/PreStartContainer",
+                request_serializer=serialized,
+                response_deserializer=device_plugin("PreStartContainerResponse").FromString,
+            )
+            await prepare(device_plugin("PreStartContainerRequest")(devices_ids=ids), timeout=CALL_SECONDS)
+        return {
+            "envs": dict(found.envs),
+            "annotations": dict(found.annotations),
+            "mounts": [[m.container_path, m.host_path, m.read_only] for m in found.mounts],
+            "devices": [[d.container_path, d.host_path, d.permissions] for d in found.devices],
+        }
+
+
+class PodResources:
+    """Who has which devices, for monitors."""
+
+    def __init__(self, agent: Agent) -> None:
+        self.agent = agent
+
+    async def list(self, request: Any, context: Any) -> Any:
+        answer = pod_resources("ListPodResourcesResponse")()
+        for pod in (await self.agent.ask("pods"))["pods"]:
+            _fill(answer.pod_resources.add(), pod)
+        return answer
+
+    async def get(self, request: Any, context: Any) -> Any:
+        for pod in (await self.agent.ask("pods"))["pods"]:
+            if (pod["name"], pod["namespace"]) == (request.pod_name, request.pod_namespace):
+                answer = pod_resources("GetPodResourcesResponse")()
+                _fill(answer.pod_resources, pod)
+                return answer
+        named = f"{request.pod_name} in namespace {request.pod_namespace}"
+        return await context.abort(grpc.StatusCode.NOT_FOUND, f"pod {named} not found")
+
+    async def allocatable(self, request: Any, context: Any) -> Any:
+        answer = pod_resources("AllocatableResourcesResponse")()
+        for resource, ids in (await self.agent.ask("allocatable"))["devices"].items():
+            answer.devices.add(resource_name=resource, device_ids=ids)
+        return answer
+
+
+def _fill(into: Any, pod: Json) -> None:
+    into.name, into.namespace = pod["name"], pod["namespace"]
+    for name, resources in pod["containers"].items():
+        container = into.containers.add(name=name)
+        for resource, ids in resources.items():
+            container.devices.add(resource_name=resource, device_ids=ids)
+
+
+def serialized(message: Any) -> bytes:
+    data: bytes = message.SerializeToString()
+    return data
+
+
+def handlers(service: str, methods: dict[str, tuple[Any, Any]]) -> Any:
+    """`methods`: by name, what answers and the class of its request."""
+    found = {
+        name: grpc.unary_unary_rpc_method_handler(
+            answer, request_deserializer=request.FromString, response_serializer=serialized
+        )
+        for name, (answer, request) in methods.items()
+    }
+    return grpc.method_handlers_generic_handler(service, found)
+
+
+async def run(directory: str, path: str) -> None:
+    reader, writer = await asyncio.open_connection(sock=socket.socket(fileno=0), limit=LINE_BYTES_MAX)
+    agent = Agent(reader, writer)
+    plugins, resources = Plugins(agent, directory), PodResources(agent)
+    server = grpc.aio.server()
+    server.add_generic_rpc_handlers(
+        (
+            handlers("v1beta1.Registration", {"Register": (plugins.register, device_plugin("RegisterRequest"))}),
+            handlers(
+                "v1.PodResourcesLister",
+                {
+                    "List": (resources.list, pod_resources("ListPodResourcesRequest")),
+                    "Get": (resources.get, pod_resources("GetPodResourcesRequest")),
+                    "GetAllocatableResources": (resources.allocatable, pod_resources("AllocatableResourcesRequest")),
+                },
+            ),
+        )
+    )
+    server.add_insecure_port(f"unix:{path}")
+    await server.start()
+    os.chmod(path, 0o600)
+    agent.tell({"ready": True})
+    await agent.follow(plugins.allocate)
+    await server.stop(None)
+
+
+if __name__ == "__main__":
+    asyncio.run(run(*sys.argv[1:]))

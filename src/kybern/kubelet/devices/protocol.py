@@ -1,0 +1,55 @@
+"""The messages of the device plugin API (v1beta1) and of the pod resources API (v1). Imported only by the gateway."""
+
+from functools import cache
+from typing import Any
+
+from kybern.api.protobuf.dynamic import message_classes
+
+DEVICE_PLUGIN = """
+Empty
+DevicePluginOptions       pre_start_required:1:b get_preferred_allocation_available:2:b
+RegisterRequest           version:1:s endpoint:2:s resource_name:3:s options:4:DevicePluginOptions
+NUMANode                  ID:1:i
+TopologyInfo              nodes:1:*NUMANode
+Device                    ID:1:s health:2:s topology:3:TopologyInfo
+ListAndWatchResponse      devices:1:*Device
+ContainerAllocateRequest  devices_ids:1:*s
+AllocateRequest           container_requests:1:*ContainerAllocateRequest
+Mount                     container_path:1:s host_path:2:s read_only:3:b
+DeviceSpec                container_path:1:s host_path:2:s permissions:3:s
+CDIDevice                 name:1:s
+ContainerAllocateResponse envs:1:m mounts:2:*Mount devices:3:*DeviceSpec annotations:4:m cdi_devices:5:*CDIDevice
+AllocateResponse          container_responses:1:*ContainerAllocateResponse
+PreStartContainerRequest  devices_ids:1:*s
+PreStartContainerResponse
+ContainerPreferredAllocationRequest
+                          available_deviceIDs:1:*s must_include_deviceIDs:2:*s allocation_size:3:i
+PreferredAllocationRequest
+                          container_requests:1:*ContainerPreferredAllocationRequest
+ContainerPreferredAllocationResponse
+                          deviceIDs:1:*s
+PreferredAllocationResponse
+                          container_responses:1:*ContainerPreferredAllocationResponse
+"""
+POD_RESOURCES = """
+ListPodResourcesRequest
+AllocatableResourcesRequest
+GetPodResourcesRequest       pod_name:1:s pod_namespace:2:s
+ContainerDevices             resource_name:1:s device_ids:2:*s
+ContainerResources           name:1:s devices:2:*ContainerDevices cpu_ids:3:*i
+PodResources                 name:1:s namespace:2:s containers:3:*ContainerResources
+ListPodResourcesResponse     pod_resources:1:*PodResources
+GetPodResourcesResponse      pod_resources:1:PodResources
+AllocatableResourcesResponse devices:1:*ContainerDevices cpu_ids:2:*i
+"""
+
+
+classes = cache(message_classes)
+
+
+def device_plugin(name: str) -> Any:
+    return classes("v1beta1", DEVICE_PLUGIN)[name]
+
+
+def pod_resources(name: str) -> Any:
+    return classes("v1", POD_RESOURCES)[name]
