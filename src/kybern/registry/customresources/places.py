@@ -47,6 +47,13 @@ def some(parts: Mapping[str, Schema], make: Callable[[Schema], T | None]) -> dic
     return {key: found for key, found in made if found is not None}
 
 
+def has_rules(schema: Any) -> bool:
+    """Whether expressions judge a part of it. Most schemas have none, and then nobody loads the engine."""
+    if isinstance(schema, Mapping):
+        return "x-kubernetes-validations" in schema or any(map(has_rules, schema.values()))
+    return isinstance(schema, list) and any(map(has_rules, schema))
+
+
 def everywhere(schema: Schema, own: Callable[[Schema], Check | None]) -> Check | None:
     """One check of a whole value, out of what `own` makes of each part of its schema; None where there is nothing to
     check. Parts without a check are never visited."""

@@ -14,8 +14,7 @@ from kybern.api.invalid import FieldError
 from kybern.registry.customresources.correlation import is_old
 from kybern.registry.customresources.embedded import embedded_resources
 from kybern.registry.customresources.lists import list_types
-from kybern.registry.customresources.places import ROOT, Check, Place, Schema, Wrong
-from kybern.registry.customresources.rules import LIGHT_COST_MAX, Evaluation, most_expensive, rules_of
+from kybern.registry.customresources.places import ROOT, Check, Place, Schema, Wrong, has_rules
 from kybern.registry.customresources.values import compiled
 
 Document = dict[str, Any]
@@ -40,8 +39,8 @@ class Validation:
         self.values = compiled(without_plain_metadata(schema))
         self.embedded = embedded_resources(schema)
         self.lists = list_types(schema)
-        self.rules = rules_of(schema)
-        self.takes_long = self.rules is not None and most_expensive(self.rules) > LIGHT_COST_MAX
+        self.rules = Rules(schema) if has_rules(schema) else None
+        self.takes_long = self.rules is not None and self.rules.takes_long
         self.needs_metadata = self.rules is not None or bool(
             schema.get("properties", {}).get("metadata", {}).get("properties")
         )
@@ -79,11 +78,25 @@ class Validation:
         def unchanged(place: Place) -> bool:
             return before is not None and is_old(place, self.schema, value, before)
 
-        return errors + Evaluation(unchanged).run(self.rules, value, before)
+        return errors + self.rules.judged(unchanged, value, before)
 
     def document(self, obj: CustomObject) -> Document:
         """The object as plain JSON; its metadata only where somebody looks at it."""
         return {**obj, "metadata": to_builtins(obj.metadata) if self.needs_metadata else {}}
+
+
+class Rules:
+    """The schema's expressions; the engine that they need is loaded with the first."""
+
+    def __init__(self, schema: Schema) -> None:
+        from kybern.registry.customresources.rules import LIGHT_COST_MAX, Evaluation, most_expensive, rules_of
+
+        self.part = rules_of(schema)
+        self.takes_long = self.part is not None and most_expensive(self.part) > LIGHT_COST_MAX
+        self._evaluation = Evaluation
+
+    def judged(self, is_unchanged: Callable[[Place], bool], value: Any, before: Any) -> list[FieldError]:
+        return self._evaluation(is_unchanged).run(self.part, value, before) if self.part is not None else []
 
 
 def without_plain_metadata(schema: Schema) -> Schema:

@@ -17,8 +17,7 @@ from kybern.api.invalid import FieldError, duplicate, forbidden_field, invalid_v
 from kybern.registry.customresources import jsonpath
 from kybern.registry.customresources.defaults import default_errors
 from kybern.registry.customresources.fieldpaths import InvalidPath, resolved
-from kybern.registry.customresources.places import Schema
-from kybern.registry.customresources.rule_checks import rule_errors
+from kybern.registry.customresources.places import Schema, has_rules
 from kybern.registry.customresources.schemas import root_errors, schema_errors
 from kybern.registry.customresources.structural import structural_errors
 
@@ -65,7 +64,11 @@ def validate_schema(schema: Schema, at: str, has_status: bool) -> Iterator[Field
     wrong = list(schema_errors(schema, at))
     structure = structural_errors(schema, at)
     yield from structure or default_errors(schema, at)
-    yield from wrong or ([] if structure else rule_errors(schema, at))
+    yield from wrong
+    if not wrong and not structure and has_rules(schema):
+        from kybern.registry.customresources.rule_checks import rule_errors
+
+        yield from rule_errors(schema, at)
 
 
 def parts_of(schema: Any) -> int:
