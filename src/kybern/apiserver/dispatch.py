@@ -25,6 +25,14 @@ from kybern.web.http import Response
 
 NO_SUCH_PATH = "the server could not find the requested resource"
 
+Delegate = Callable[[str], Layer | None]
+"""Of a path: another server that answers for it; None where it is this one."""
+
+
+def nobody(path: str) -> Layer | None:
+    return None
+
+
 Verb = Callable[[Machine, Storage, ApiRequest], Awaitable[Response]]
 
 VERBS: Mapping[str, tuple[str, Verb]] = {
@@ -49,8 +57,11 @@ class Dispatch:
         connections: Connections,
         paths: Mapping[str, Layer],
         documents: Sequence[Layer],
+        delegate: Delegate = nobody,
     ) -> None:
-        """`paths` are exact; `documents` are asked in turn about all others, and raise NotFound for what is not theirs."""
+        """`paths` are exact; `documents` are asked in turn about all others, and raise NotFound for what is not theirs.
+        `delegate` knows who else answers for a path."""
+        self.delegate = delegate
         self.machine = machine
         self.creators = creators
         self.connections = connections
@@ -60,7 +71,8 @@ class Dispatch:
     async def __call__(self, request: ApiRequest) -> Response:
         resource = request.resource
         if resource is None:
-            return await self._path(request)
+            delegate = self.delegate(request.http.path)
+            return await (self._path(request) if delegate is None else delegate(request))
         if request.attributes.subresource:
             return await self._part(request, resource)
         at = request.attributes

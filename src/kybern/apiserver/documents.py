@@ -7,7 +7,7 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha256
 from typing import Any
 from urllib.parse import unquote
@@ -15,6 +15,8 @@ from urllib.parse import unquote
 from kybern.api.codec import encode
 from kybern.api.errors import NotFound
 from kybern.apiserver import discovery
+from kybern.apiserver.aggregation import merging
+from kybern.apiserver.aggregation.merging import RemoteVersion
 from kybern.apiserver.request import ApiRequest
 from kybern.registry.resource import Resource
 from kybern.web.http import Request, Response
@@ -32,8 +34,14 @@ NO_SUCH_PATH = "the server could not find the requested resource"
 
 
 class Documents:
-    def __init__(self, resources: Callable[[], Iterable[Resource]], address: Callable[[], str] = lambda: "") -> None:
-        """`resources` gives what is served now; `address` is this server's, `host:port`."""
+    def __init__(
+        self,
+        resources: Callable[[], Iterable[Resource]],
+        address: Callable[[], str] = lambda: "",
+        remote: Callable[[], Sequence[RemoteVersion]] = lambda: (),
+    ) -> None:
+        """`resources` gives what is served now, `remote` what others serve; `address` is this server's, `host:port`."""
+        self.remote = remote
         self.resources = resources
         self.address = address
         self.building = threading.Lock()
@@ -81,11 +89,11 @@ class Documents:
         return kept[key]
 
     def _build(self, path: str, form: str) -> Response | None:
-        resources = list(self.resources())
+        resources, remote = list(self.resources()), self.remote()
         if path == "/openapi/v2":
-            return _openapi_v2(resources, form)
+            return _openapi_v2(resources, remote, form)
         if path.startswith("/openapi/v3"):
-            value = _openapi_v3(path.removeprefix("/openapi/v3").strip("/"), resources)
+            value = _openapi_v3(path.removeprefix("/openapi/v3").strip("/"), resources, remote)
         else:
             value = self._discovery(path, form, resources)
         return None if value is None else _response(encode(value), form)
@@ -99,14 +107,25 @@ class Documents:
         if path in ("/api", "/apis"):
             for version, type_ in AGGREGATED.items():
                 if form == type_:
-                    return discovery.aggregated(resources, path == "/api", version)
-            return discovery.api_versions(self.address()) if path == "/api" else discovery.group_list(resources)
+                    found = discovery.aggregated(resources, path == "/api", version)
+                    return found if path == "/api" else merging.with_discovery(found, self.remote())
+            if path == "/api":
+                return discovery.api_versions(self.address())
+            return merging.with_groups(discovery.group_list(resources), self.remote())
         parts = path.split("/")[1:]
         if parts[0] == "api":
             return discovery.resource_list("", parts[1], resources) if len(parts) == 2 else None
         if len(parts) == 2:
-            return discovery.group_document(parts[1], resources)
+            return self._group(parts[1], resources)
         return discovery.resource_list(parts[1], parts[2], resources) if len(parts) == 3 else None
+
+    def _group(self, name: str, resources: list[Resource]) -> Any:
+        """/apis/<group>, with the versions of it that others serve."""
+        own = discovery.group_document(name, resources)
+        listed = merging.with_groups(
+            {"groups": [own] if own else []}, [one for one in self.remote() if one.group == name]
+        )
+        return {"kind": "APIGroup", "apiVersion": "v1", **listed["groups"][0]} if listed["groups"] else None
 
     def _hashed(self, path: str, wanted: str, found: Response) -> Response:
         """A document under the address that has its hash in it, or the way to the one it has now."""
@@ -153,20 +172,20 @@ def _response(body: bytes, type_: str) -> Response:
     return Response(200, {"content-type": type_, "etag": etag, "vary": "Accept"}, body)
 
 
-def _openapi_v2(resources: list[Resource], form: str) -> Response:
+def _openapi_v2(resources: list[Resource], remote: Sequence[RemoteVersion], form: str) -> Response:
     from kybern.apiserver.openapi import gnostic, v2
 
-    document = v2.document(resources, discovery.GIT_VERSION)
+    document = merging.with_openapi_v2(v2.document(resources, discovery.GIT_VERSION), remote)
     if form != JSON:
         return _response(gnostic.encoded(document), OPENAPI_PROTOBUF)
     return _response(encode(document), JSON)
 
 
-def _openapi_v3(path: str, resources: list[Resource]) -> Any:
+def _openapi_v3(path: str, resources: list[Resource], remote: Sequence[RemoteVersion]) -> Any:
     from kybern.apiserver.openapi import v3
 
     if not path:
-        return v3.index(resources, discovery.GIT_VERSION)
+        return merging.with_openapi_v3(v3.index(resources, discovery.GIT_VERSION), remote)
     for key, served in discovery.by_version(resources).items():
         if v3.path_of(*key) == path:
             return v3.document(served, discovery.GIT_VERSION)

@@ -20,7 +20,7 @@ from kybern.apiserver.audit.audit import Audit
 from kybern.apiserver.auth.impersonation import Impersonation
 from kybern.apiserver.compaction import Compaction
 from kybern.apiserver.connect import Connections, Creators
-from kybern.apiserver.dispatch import Dispatch
+from kybern.apiserver.dispatch import Delegate, Dispatch, nobody
 from kybern.apiserver.evictions import Evictions
 from kybern.apiserver.failures import failure
 from kybern.apiserver.flowcontrol.control import FlowControl
@@ -65,6 +65,7 @@ class ApiServer:
         connections: Connections | None = None,
         paths: Mapping[str, Layer] | None = None,
         documents: Sequence[Layer] = (),
+        delegate: Delegate = nobody,
         checks: Mapping[str, Check] | None = None,
         flow_control: FlowControl | None = None,
         audit: Audit | None = None,
@@ -88,6 +89,7 @@ class ApiServer:
                 **(paths or {}),
             },
             documents=documents,
+            delegate=delegate,
         )
         inner: Layer = AuthorizeLayer(authorizer, dispatch, remote_authorizer)
         if flow_control is not None:

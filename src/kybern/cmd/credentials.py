@@ -3,6 +3,8 @@
     <data>/pki/ca                       trusted by everybody
     <data>/pki/apiserver                what the API server shows
     <data>/pki/apiserver-kubelet-client what it shows to kubelets
+    <data>/pki/front-proxy-ca           trusted by extensions' API servers, for that one purpose
+    <data>/pki/front-proxy-client       what the API server shows to them
     <data>/pki/kubelet-server           what the first node's kubelet shows to the API server; of others: -<node>
     <data>/pki/<identity>               who a process is to the API server
     <data>/pki/sa.key                   signs service-account tokens
@@ -16,6 +18,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from kybern.apiserver.bootstrap.extension_authentication import FRONT_PROXY
 from kybern.cmd.config import CLUSTER_DOMAIN, Cluster
 from kybern.cmd.place import places
 from kybern.web.pki import (  # fmt: skip
@@ -76,9 +79,20 @@ def prepare(cluster: Cluster, now: float) -> None:
         if expired(cluster.pki, identity.file, now):
             pair = issue(ca, identity.user, now=now, organizations=identity.groups, usages=(CLIENT,))
             write_pair(cluster.pki, identity.file, pair)
+    prepare_front_proxy(cluster, now)
     prepare_servers(cluster, ca, now)
     if not (cluster.pki / "sa.key").exists():
         write_private(cluster.pki / "sa.key", create_signing_key())
+
+
+def prepare_front_proxy(cluster: Cluster, now: float) -> None:
+    """An authority of its own: whoever bears a certificate of it may say in whose name it speaks."""
+    ca = read_pair(cluster.pki, "front-proxy-ca")
+    if ca is None:
+        ca = create_ca(f"kybern-{cluster.id}-front-proxy-ca", now)
+        write_pair(cluster.pki, "front-proxy-ca", ca)
+    if expired(cluster.pki, "front-proxy-client", now):
+        write_pair(cluster.pki, "front-proxy-client", issue(ca, FRONT_PROXY, now=now, usages=(CLIENT,)))
 
 
 def former_keys(pki: Path) -> list[Path]:

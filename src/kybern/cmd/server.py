@@ -15,10 +15,12 @@ from kybern.api.errors import ServiceUnavailable
 from kybern.apiserver.admission.extensions import ExtensionRules
 from kybern.apiserver.admission.order import admission_plugins
 from kybern.apiserver.admission.plugin import Inputs
+from kybern.apiserver.aggregation.apis import AggregatedApis, Credentials
 from kybern.apiserver.allocation.services import ServiceAllocation
 from kybern.apiserver.auth.keys import Keys, keys_from_pem
 from kybern.apiserver.auth.setup import auth
 from kybern.apiserver.bootstrap.cluster import bootstrap
+from kybern.apiserver.bootstrap.extension_authentication import ensure_extension_authentication
 from kybern.apiserver.bootstrap.fixed_services import FixedService, dns_service, kubernetes_service
 from kybern.apiserver.bootstrap.rbac import node_rules
 from kybern.apiserver.callouts.callouts import Callouts
@@ -87,7 +89,10 @@ async def run(cluster: Cluster) -> None:
         words(cluster.options.enable_admission_plugins),
         words(cluster.options.disable_admission_plugins),
     )
-    documents = Documents(machine.resources, lambda: f"{cluster.bind_address}:{cluster.port}")
+    documents = Documents(
+        machine.resources, lambda: f"{cluster.bind_address}:{cluster.port}", remote=lambda: apis.remote()
+    )
+    apis = AggregatedApis(objects, machine, front_proxy(cluster), documents.invalidate)
     allocation = ServiceAllocation(objects, cluster.service_cidr, ids.rng)
     audit, sinks = audited(cluster.options, clock, ids)
     api = ApiServer(
@@ -101,6 +106,7 @@ async def run(cluster: Cluster) -> None:
         connections={**connections(objects, kubelet_tls(cluster), ids), **(UNREACHABLE if cluster.simulated else {})},
         paths=access.documents.handlers(),
         documents=(documents,),
+        delegate=apis.delegate,
         flow_control=FlowControl(objects, clock),
         audit=audit,
     )
@@ -108,17 +114,19 @@ async def run(cluster: Cluster) -> None:
     await crds.start()
     await bootstrap(objects, fixed_services(cluster))
     await settle_rights(objects, wanted=extensions is not None)
+    await ensure_extension_authentication(objects, *(authority(cluster, name) for name in ("ca", "front-proxy-ca")))
     gc.freeze()  # what is there now stays: no collection needs to look at it again
     listeners = [await serve(api, sock=sock, ssl=tls(cluster)) for sock in sockets(cluster)]
     watching = [] if extensions is None else [extensions.run(clock)]
     async with asyncio.TaskGroup() as tasks:
-        beside = [tasks.create_task(work) for work in (api.run(), crds.run(), *sinks.work(), *watching)]
+        beside = [tasks.create_task(work) for work in (api.run(), crds.run(), apis.run(), *sinks.work(), *watching)]
         await until_stopped()
         for task in beside:
             task.cancel()
     for listener in listeners:
         await listener.close()
     callouts.close()
+    apis.close()
     await store.close()
     sinks.close()
 
@@ -138,6 +146,19 @@ def tls(cluster: Cluster) -> ssl.SSLContext:
     pair, ca = read_pair(cluster.pki, "apiserver"), read_pair(cluster.pki, "ca")
     assert pair is not None and ca is not None, "credentials.prepare made them"
     return server_context(pair.certificate, pair.key, client_ca=ca.certificate + front_proxy_ca(cluster.options))
+
+
+def authority(cluster: Cluster, name: str) -> str:
+    pair = read_pair(cluster.pki, name)
+    assert pair is not None, "credentials.prepare made it"
+    return pair.certificate.decode()
+
+
+def front_proxy(cluster: Cluster) -> Credentials:
+    """What the API server shows to extensions' API servers."""
+    pair = read_pair(cluster.pki, "front-proxy-client")
+    assert pair is not None, "credentials.prepare made it"
+    return Credentials(pair.certificate, pair.key)
 
 
 def kubelet_tls(cluster: Cluster) -> ssl.SSLContext:

@@ -46,6 +46,8 @@ Paths                    path:2:*NamedPathItem
 Document                 swagger:1:s info:2:Info paths:8:Paths definitions:9:Definitions
 """
 
+METHODS = ("get", "put", "post", "delete", "patch")
+
 Json = Mapping[str, Any]
 
 LIMITS = {
@@ -67,8 +69,9 @@ def encoded(document: Json) -> bytes:
     found.info.title, found.info.version = document["info"]["title"], document["info"]["version"]
     for path, item in document["paths"].items():
         named = found.paths.path.add(name=path)
-        for method, operation in item.items():
-            _operation(getattr(named.value, method), operation)
+        for method in METHODS:
+            if method in item:
+                _operation(getattr(named.value, method), item[method])
     for name, schema in document["definitions"].items():
         _schema(found.definitions.additional_properties.add(name=name).value, schema)
     data: bytes = found.SerializeToString(deterministic=True)
@@ -82,11 +85,12 @@ def _extensions(into: Any, source: Json) -> None:
 
 
 def _operation(into: Any, operation: Json) -> None:
-    into.operation_id = operation["operationId"]
+    into.operation_id = operation.get("operationId", "")
     for field in ("tags", "produces", "consumes", "schemes"):
-        getattr(into, field).extend(operation[field])
-    for parameter in operation["parameters"]:
-        _parameter(into.parameters.add().parameter, parameter)
+        getattr(into, field).extend(operation.get(field, ()))
+    for parameter in operation.get("parameters", ()):
+        if "in" in parameter:  # others' documents refer to shared ones
+            _parameter(into.parameters.add().parameter, parameter)
     for code, response in operation["responses"].items():
         answer = into.responses.response_code.add(name=code).value.response
         answer.description = response["description"]

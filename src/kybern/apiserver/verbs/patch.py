@@ -73,8 +73,9 @@ class Patcher:
 def patcher(media: str, body: bytes, kind: Kind, writing: Writing) -> Patcher:
     """The patch as a function; BadRequest where it is none, 415 where the kind does not know the language."""
     structured = isinstance(kind.type, type) and issubclass(kind.type, msgspec.Struct)
-    if media not in ACCEPTED or (media == STRATEGIC_PATCH and not structured):
-        raise unsupported(ACCEPTED)
+    accepted = ACCEPTED if structured else tuple(known for known in ACCEPTED if known != STRATEGIC_PATCH)
+    if media not in accepted:
+        raise unsupported(accepted)
     if writing.force:
         raise invalid(About(kind="PatchOptions", group="meta.k8s.io"), [FORCED])
     try:

@@ -1,0 +1,255 @@
+"""The APIServices that lead elsewhere: which paths are theirs, whether they can be reached, what they serve.
+
+    apis = AggregatedApis(objects, machine, credentials, documents)
+    server = ApiServer(machine, ..., delegate=apis.delegate)
+    await apis.run()        # watches over them, until cancelled
+
+A path of `/apis/<group>/<version>` that an APIService claims goes to its server, after authentication and authorization
+like any other; `/openapi/v3/apis/<group>/<version>` too.
+"""
+
+import asyncio
+import base64
+import hashlib
+import logging
+import ssl
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+import msgspec
+
+from kybern.api.apiregistration_v1 import APIService
+from kybern.api.core_v1 import Endpoints, Service
+from kybern.api.errors import ApiError, ServiceUnavailable
+from kybern.apiserver.aggregation.availability import AVAILABLE, PASSED, Said, failed, obstacle, with_condition
+from kybern.apiserver.aggregation.merging import RemoteVersion, openapi_v3_in, resources_in
+from kybern.apiserver.aggregation.passing import pass_on, remote_headers
+from kybern.apiserver.aggregation.registration import register
+from kybern.apiserver.callouts.places import Unreachable, endpoint
+from kybern.apiserver.machine import Machine
+from kybern.apiserver.objects import ClusterObjects
+from kybern.apiserver.request import ApiRequest, Layer, User
+from kybern.registry.parts import changed
+from kybern.store.interface import StoreError
+from kybern.web.client import Client, ClientError
+from kybern.web.http import Request, Response
+from kybern.web.tls import client_context
+
+LOOK_SECONDS = 30.0  # upstream's: who was reachable may have gone without any object telling so
+ATTEMPTS = 5
+ANSWER_SECONDS = 5.0
+DOCUMENT_BYTES_MAX = 16 * 1024 * 1024
+SELF = User("system:kube-aggregator", ("system:masters",))
+
+log = logging.getLogger(__name__)
+
+Resolve = Callable[[str, str, int], tuple[str, int]]
+"""(namespace, name and port of a Service) -> an address and port behind it. Unreachable where there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """The front proxy's: what extensions know us by."""
+
+    certificate: bytes
+    key: bytes
+
+
+class AggregatedApis:
+    def __init__(
+        self,
+        objects: ClusterObjects,
+        machine: Machine,
+        credentials: Credentials | None,
+        invalidate: Callable[[], None],
+        resolve: Resolve | None = None,
+    ) -> None:
+        self.objects, self.machine, self.credentials, self.invalidate = objects, machine, credentials, invalidate
+        rng: Random = machine.ids.rng
+        self.resolve = resolve or (lambda namespace, name, port: endpoint(objects, namespace, name, port, rng))
+        self.claimed: dict[tuple[str, str], str] = {}
+        """(group, version) -> the name of the APIService that leads elsewhere."""
+        self.known: dict[str, RemoteVersion] = {}
+        self.clients: dict[tuple[str, int, str], Client] = {}
+        self.changed = asyncio.Event()
+        for type_ in (Service, Endpoints):
+            objects.on_change(type_, self._behind_changed)
+        objects.on_change(APIService, self._service_changed)
+        for service in objects.list(APIService):
+            self._service_changed(None, service)
+
+    # --- which paths are theirs ---------------------------------------------------------------------------------------
+
+    def _service_changed(self, old: APIService | None, new: APIService | None) -> None:
+        for service in (old, new):
+            if service is not None and service.spec.service is not None:
+                self.claimed.pop((service.spec.group or "", service.spec.version or ""), None)
+        if new is not None and new.spec.service is not None:
+            self.claimed[(new.spec.group or "", new.spec.version or "")] = new.metadata.name or ""
+        elif old is not None:
+            self.known.pop(old.metadata.name or "", None)
+        if old is None or new is None or old.spec != new.spec:
+            self.invalidate()
+            self.changed.set()
+
+    def _behind_changed(self, old: Any, new: Any) -> None:
+        if self.claimed:
+            self.changed.set()
+
+    def remote(self) -> list[RemoteVersion]:
+        """For the documents about the API."""
+        return list(self.known.values())
+
+    def delegate(self, path: str) -> Layer | None:
+        """Who answers for a path, where it is not this server."""
+        if not self.claimed:
+            return None
+        parts = path.removeprefix("/openapi/v3").split("/", 4)
+        if len(parts) < 4 or parts[1] != "apis":
+            return None
+        name = self.claimed.get((parts[2], parts[3]))
+        if name is None:
+            return None
+
+        async def answer(request: ApiRequest) -> Response:
+            return await self.answer(name, request)
+
+        return answer
+
+    async def answer(self, name: str, request: ApiRequest) -> Response:
+        service = self.objects.get(APIService, name)
+        if service is None or not is_available(service):
+            raise ServiceUnavailable("service unavailable")
+        try:
+            return await pass_on(request, self.client(service))
+        except (Unreachable, ssl.SSLError, ValueError) as error:
+            raise ServiceUnavailable(f"service unavailable: {error}") from None
+
+    def client(self, service: APIService) -> Client:
+        """By where it goes and whom it trusts; connections are kept."""
+        ref = service.spec.service
+        assert ref is not None
+        host, port = self.resolve(ref.namespace or "", ref.name or "", ref.port or 443)
+        name = f"{ref.name}.{ref.namespace}.svc"
+        trusted = f"{name} {service.spec.insecure_skip_tls_verify} {service.spec.ca_bundle}"
+        key = (host, port, hashlib.sha256(trusted.encode()).hexdigest())
+        client = self.clients.get(key)
+        if client is None:
+            own = self.credentials
+            context = client_context(
+                ca=base64.b64decode(service.spec.ca_bundle) if service.spec.ca_bundle else None,
+                certificate=own.certificate if own else None,
+                key=own.key if own else None,
+                verify=not service.spec.insecure_skip_tls_verify,
+            )
+            authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+            client = self.clients[key] = Client(
+                f"https://{authority}", ssl=context, server_hostname=name, headers={"Host": f"{name}:{ref.port or 443}"}
+            )
+        return client
+
+    def close(self) -> None:
+        for client in self.clients.values():
+            client.close()
+
+    # --- watching over them -------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        while True:
+            self.changed.clear()
+            try:
+                await register(self.machine, self.objects)
+                await self.look()
+            except (ApiError, StoreError, ExceptionGroup) as error:
+                log.info("aggregation: %s", error)
+            try:
+                async with asyncio.timeout(LOOK_SECONDS):
+                    await self.changed.wait()
+            except TimeoutError:
+                continue
+
+    async def look(self) -> None:
+        """Every APIService that leads elsewhere, once."""
+        services = [one for one in self.objects.list(APIService) if one.spec.service is not None]
+        async with asyncio.TaskGroup() as tasks:
+            for service in services:
+                tasks.create_task(self.look_at(service))
+
+    async def look_at(self, service: APIService) -> None:
+        said = obstacle(service, self.objects)
+        documents: Mapping[str, Any] = {}
+        if said is None:
+            said, documents = await self.ask(service)
+        self.learn(service, said, documents)
+        conditions = with_condition(service.status.conditions, said, self.machine.now())
+        if conditions != service.status.conditions:
+            status = changed(service.status, conditions=conditions)
+            try:
+                await self.objects.update_status(changed(service, status=status))
+            except ApiError as error:
+                log.info("apiservice %s: %s", service.metadata.name, error.message)
+
+    async def ask(self, service: APIService) -> tuple[Said, Mapping[str, Any]]:
+        """Whether it answers as an API server should, and what it says of itself."""
+        group, version = service.spec.group or "", service.spec.version or ""
+        path = f"/apis/{group}/{version}"
+        said: Said = PASSED
+        for _ in range(ATTEMPTS):
+            try:
+                client = self.client(service)
+                status, document = await self.get(client, path)
+                where = f"https://{client.authority}{path}"
+                if 200 <= status < 300:
+                    more = {name: (await self.get(client, name))[1] for name in ("/openapi/v2", "/openapi/v3")}
+                    return PASSED, {"resources": document, **more}
+                said = failed(where, f"bad status from {where}: {status}")
+            except (Unreachable, ClientError, ssl.SSLError, OSError, ValueError) as error:
+                said = failed(path, str(error.__cause__ or error))
+        return said, {}
+
+    async def get(self, client: Client, path: str) -> tuple[int, Any]:
+        headers = {"accept": "application/json", **remote_headers(SELF)}
+        response = await client.send(Request("GET", path, "", headers), timeout=ANSWER_SECONDS)
+        body = await response.read(DOCUMENT_BYTES_MAX)
+        try:
+            return response.status, msgspec.json.decode(body) if response.status == 200 else None
+        except (msgspec.DecodeError, RecursionError):
+            return response.status, None
+
+    def learn(self, service: APIService, said: Said, documents: Mapping[str, Any]) -> None:
+        name, spec = service.metadata.name or "", service.spec
+        group, version = spec.group or "", spec.version or ""
+        if self.claimed.get((group, version)) != name:
+            return  # it has gone meanwhile
+        before = self.known.get(name)
+        fresh = said[0] == "True"
+        v2 = documents.get("/openapi/v2") or {}
+        if not (before is not None and v2 == before.openapi_v2) and not is_readable(v2):
+            v2 = {}
+        made = RemoteVersion(
+            group, version, spec.group_priority_minimum, spec.version_priority,
+            resources=resources_in(documents["resources"], group, version) if fresh else before.resources if before else (),
+            fresh=fresh,
+            openapi_v2=v2,
+            openapi_v3=openapi_v3_in(documents.get("/openapi/v3"), group, version),
+        )  # fmt: skip
+        if made != before:
+            self.known[name] = made
+            self.invalidate()
+
+
+def is_readable(document: Any) -> bool:
+    """Whether an OpenAPI 2 document is well enough formed to stand in ours: one that is not would spoil all of it."""
+    from kybern.apiserver.openapi import gnostic
+
+    try:
+        gnostic.encoded({"swagger": "2.0", "info": {"title": "", "version": ""}, **document})
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
+        return False
+    return True
+
+
+def is_available(service: APIService) -> bool:
+    return any(one.type == AVAILABLE and one.status == "True" for one in service.status.conditions or ())

@@ -1,0 +1,264 @@
+"""APIServices that lead to an extension's API server: a small real one, over HTTPS on loopback."""
+
+import asyncio
+import base64
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest_asyncio
+from extension_server import BASE, ExtensionServer, extension_server, pairs
+
+from kybern.aio.clock import SystemClock
+from kybern.aio.ids import Ids
+from kybern.api.apiregistration_v1 import APIService
+from kybern.api.codec import from_builtins
+from kybern.api.core_v1 import Endpoints, Service
+from kybern.apiserver.aggregation.apis import AggregatedApis, Credentials
+from kybern.apiserver.documents import OPENAPI_PROTOBUF, Documents
+from kybern.apiserver.objects import ClusterObjects
+from kybern.apiserver.request import Attributes, Decision, User
+from kybern.apiserver.server import ApiServer, open_machine
+from kybern.registry import RESOURCES
+from kybern.store.memory import MemoryStore
+from kybern.web.http import Request, Upgrade
+
+AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+JANE = User("jane", ("devs", "system:authenticated"), "u-1", {"scopes/x": ("read", "write")})
+
+
+async def jane(request: Request) -> User:
+    return JANE
+
+
+class Everything:
+    def decide(self, attributes: Attributes) -> Decision:
+        return Decision(attributes.name != "forbidden")
+
+
+@dataclass
+class Api:
+    server: ApiServer
+    objects: ClusterObjects
+    apis: AggregatedApis
+    extension: ExtensionServer
+    ca: str
+
+    async def send(self, method: str, path: str, body: Any = None, **headers: str) -> Any:
+        data = b"" if body is None else json.dumps(body).encode()
+        path, _, query = path.partition("?")
+        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        response = await self.server(Request(method, path, query, sent, data))
+        return response if isinstance(response, Upgrade) else (response.status, await response.read())
+
+    async def json(self, path: str, **headers: str) -> Any:
+        status, body = await self.send("GET", path, **headers)
+        assert status == 200, body
+        return json.loads(body)
+
+    async def register(self, **spec: Any) -> None:
+        value = {
+            "metadata": {"name": "v1alpha1.wardle.example.com"},
+            "spec": {
+                "group": "wardle.example.com", "version": "v1alpha1", "groupPriorityMinimum": 2000, "versionPriority": 200,
+                "service": {"name": "wardle", "namespace": "default", "port": 7443}, "caBundle": self.ca, **spec,
+            },
+        }  # fmt: skip
+        await self.objects.create(from_builtins(APIService, value))
+        await self.apis.look()
+
+    async def serve(self) -> None:
+        """The Service, and somebody behind it."""
+        port = {"name": "https", "port": 7443}
+        await self.objects.create(
+            from_builtins(Service, {"metadata": {"name": "wardle", "namespace": "default"}, "spec": {"ports": [port]}})
+        )
+        subset = {"addresses": [{"ip": "10.1.2.3"}], "ports": [{"name": "https", "port": 443}]}
+        endpoints = {"metadata": {"name": "wardle", "namespace": "default"}, "subsets": [subset]}
+        await self.objects.create(from_builtins(Endpoints, endpoints))
+
+    @property
+    def condition(self) -> tuple[str, str, str]:
+        found = self.objects.get(APIService, "v1alpha1.wardle.example.com")
+        assert found is not None
+        [one] = found.status.conditions or ()
+        return one.status, one.reason or "", one.message or ""
+
+
+@pytest_asyncio.fixture
+async def api() -> AsyncIterator[Api]:
+    proxy_ca, proxy, own_ca = pairs()
+    async with extension_server(proxy_ca, own_ca, "wardle.default.svc") as extension:
+        machine = await open_machine(MemoryStore(), RESOURCES, SystemClock(), Ids(1))
+        objects = ClusterObjects(machine)
+        documents = Documents(machine.resources, remote=lambda: apis.remote())
+        credentials = Credentials(proxy.certificate, proxy.key)
+        apis = AggregatedApis(
+            objects, machine, credentials, documents.invalidate, lambda *_: ("127.0.0.1", extension.port)
+        )
+        server = ApiServer(
+            machine, authenticate=jane, authorizer=Everything(), documents=(documents,), delegate=apis.delegate
+        )
+        ca = base64.b64encode(own_ca.certificate).decode()
+        yield Api(server, objects, apis, extension, ca)
+        apis.close()
+
+
+FLUNDERS = f"{BASE}/namespaces/default/flunders"
+FLUNDER = {"apiVersion": "wardle.example.com/v1alpha1", "kind": "Flunder", "metadata": {"name": "a"}}
+
+
+async def test_requests_go_on_in_their_users_name(api: Api) -> None:
+    await api.serve()
+    await api.register()
+    assert api.condition == ("True", "Passed", "all checks passed")
+    made, _ = await api.send(
+        "POST", FLUNDERS, FLUNDER, authorization="Bearer secret", x_remote_user="root", x_remote_extra_a="b", cookie="c"
+    )
+    assert made == 201
+    seen = api.extension.users[-1]
+    assert (seen["x-remote-user"], seen["x-remote-group"]) == ("jane", "devs,system:authenticated")
+    assert (seen["x-remote-uid"], seen["x-remote-extra-scopes%2fx"]) == ("u-1", "read,write")
+    assert not {"authorization", "x-remote-extra-a"} & seen.keys()
+    assert (await api.json(FLUNDERS))["items"] == [FLUNDER]
+    assert (await api.send("GET", f"{FLUNDERS}/nobody"))[0] == 404
+    assert (await api.send("DELETE", f"{FLUNDERS}/a"))[0] == 200
+
+
+async def test_they_are_authorized_here_first(api: Api) -> None:
+    await api.serve()
+    await api.register()
+    assert (await api.send("GET", f"{FLUNDERS}/forbidden"))[0] == 403
+    assert api.extension.users == []
+
+
+async def test_streams_and_upgrades_pass_through(api: Api) -> None:
+    await api.serve()
+    await api.register()
+    await api.send("POST", FLUNDERS, FLUNDER)
+    _, events = await api.send("GET", f"{FLUNDERS}?watch=true")
+    assert json.loads(events)["type"] == "ADDED"
+    taken = await api.send("GET", f"{FLUNDERS}/a", connection="Upgrade", upgrade="echo/1")
+    assert isinstance(taken, Upgrade)
+    ours, theirs = Pipe.pair()
+    assert taken.takeover is not None
+    relaying = asyncio.ensure_future(taken.takeover(theirs))
+    await ours.send(b"hello")
+    assert await asyncio.wait_for(ours.receive(), 5) == b"hello"
+    relaying.cancel()
+
+
+class Pipe:
+    """A connection in memory."""
+
+    def __init__(self) -> None:
+        self.waiting: asyncio.Queue[bytes] = asyncio.Queue()
+        self.other = self
+
+    @classmethod
+    def pair(cls) -> tuple["Pipe", "Pipe"]:
+        one, other = cls(), cls()
+        one.other, other.other = other, one
+        return one, other
+
+    async def receive(self) -> bytes:
+        return await self.waiting.get()
+
+    async def send(self, data: bytes) -> None:
+        self.other.waiting.put_nowait(data)
+
+    async def send_eof(self) -> None:
+        self.other.waiting.put_nowait(b"")
+
+    def close(self) -> None:
+        self.other.waiting.put_nowait(b"")
+
+
+async def test_nobody_is_led_elsewhere(api: Api) -> None:
+    await api.serve()
+    await api.register()
+    status, body = await api.send("GET", f"{FLUNDERS}/away")
+    assert (status, b"attempted to redirect" in body, b"secrets" in body) == (502, True, False)
+
+
+async def test_what_stands_in_the_way_is_told_in_order(api: Api) -> None:
+    await api.register()
+    assert api.condition == ("False", "ServiceNotFound", 'service/wardle in "default" is not present')
+    port = {"name": "https", "port": 9}
+    service = {"metadata": {"name": "wardle", "namespace": "default"}, "spec": {"ports": [port]}}
+    made = await api.objects.create(from_builtins(Service, service))
+    await api.apis.look()
+    assert api.condition[1:] == ("ServicePortError", 'service/wardle in "default" is not listening on port 7443')
+    await api.objects.delete(Service, made.metadata.name or "", "default")
+    port["port"] = 7443
+    await api.objects.create(from_builtins(Service, service))
+    await api.apis.look()
+    assert api.condition[1] == "EndpointsNotFound"
+    status, body = await api.send("GET", FLUNDERS)
+    assert (status, b"service unavailable" in body) == (503, True)
+
+
+async def test_an_extension_that_does_not_answer_is_not_available(api: Api) -> None:
+    await api.serve()
+    api.extension.broken = True
+    await api.register()
+    assert api.condition[1] == "FailedDiscoveryCheck"
+    assert "bad status from" in api.condition[2]
+    api.extension.broken = False
+    await api.apis.look()
+    assert api.condition[0] == "True"
+
+
+async def test_only_the_right_certificate_is_believed(api: Api) -> None:
+    await api.serve()
+    _, _, other = pairs()
+    await api.register(caBundle=base64.b64encode(other.certificate).decode())
+    assert api.condition[:2] == ("False", "FailedDiscoveryCheck")
+    await api.objects.delete(APIService, "v1alpha1.wardle.example.com")
+    await api.register(caBundle=None, insecureSkipTLSVerify=True)
+    assert api.condition[0] == "True"
+
+
+async def test_the_documents_join_what_both_serve(api: Api) -> None:
+    await api.serve()
+    await api.register()
+    groups = {group["name"]: group for group in (await api.json("/apis"))["groups"]}
+    assert groups["wardle.example.com"]["preferredVersion"]["version"] == "v1alpha1"
+    assert "apps" in groups
+    assert (await api.json("/apis/wardle.example.com"))["versions"][0]["version"] == "v1alpha1"
+    assert (await api.json(BASE))["resources"][0]["name"] == "flunders"
+    found = {item["metadata"]["name"]: item for item in (await api.json("/apis", accept=AGGREGATED))["items"]}
+    [version] = found["wardle.example.com"]["versions"]
+    assert (version["freshness"], version["resources"][0]["resource"]) == ("Current", "flunders")
+    assert version["resources"][0]["subresources"][0]["subresource"] == "status"
+    swagger = await api.json("/openapi/v2", accept="application/json")
+    assert f"{BASE}/flunders" in swagger["paths"]
+    assert swagger["paths"]["/apis/apps/v1/deployments"]["get"]["operationId"] != "stolen"
+    assert swagger["definitions"]["io.k8s.api.core.v1.Pod"]["type"] == "object"
+    assert (await api.send("GET", "/openapi/v2", accept=OPENAPI_PROTOBUF))[0] == 200
+    index = await api.json("/openapi/v3")
+    assert index["paths"]["apis/wardle.example.com/v1alpha1"]["serverRelativeURL"].endswith("hash=1")
+    assert (await api.json("/openapi/v3/apis/wardle.example.com/v1alpha1"))["openapi"] == "3.0.0"
+    api.extension.broken = True
+    await api.apis.look()
+    found = {item["metadata"]["name"]: item for item in (await api.json("/apis", accept=AGGREGATED))["items"]}
+    assert found["wardle.example.com"]["versions"][0]["freshness"] == "Stale"
+
+
+async def test_what_is_registered_no_more_is_not_there(api: Api) -> None:
+    await api.serve()
+    await api.register()
+    await api.objects.delete(APIService, "v1alpha1.wardle.example.com")
+    assert (await api.send("GET", FLUNDERS))[0] == 404
+    assert "wardle.example.com" not in [group["name"] for group in (await api.json("/apis"))["groups"]]
+
+
+async def test_what_this_server_serves_is_registered_too(api: Api) -> None:
+    running = asyncio.ensure_future(api.apis.run())
+    await asyncio.sleep(0.05)
+    running.cancel()
+    listed = {one.metadata.name: one for one in api.objects.list(APIService)}
+    core = listed["v1."]
+    assert (core.spec.service, (core.status.conditions or ())[0].reason) == (None, "Local")
+    assert listed["v1.apps"].metadata.labels == {"kube-aggregator.kubernetes.io/automanaged": "onstart"}
