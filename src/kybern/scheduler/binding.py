@@ -4,12 +4,14 @@ A pod holds what was reserved for it from the decision on; whatever fails gives 
 """
 
 from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
 from kybern.api.core_v1 import Binding, ObjectReference, Pod
-from kybern.api.errors import ServiceUnavailable
+from kybern.api.errors import ServiceUnavailable, Timeout
 from kybern.api.meta_v1 import ObjectMeta, Status
 from kybern.client import Client
-from kybern.scheduler.extension_points import BindPlugin, Profile
+from kybern.scheduler.extension_points import BindPlugin, Patched, Profile
 from kybern.scheduler.snapshot import Snapshot
 
 
@@ -40,12 +42,25 @@ def unreserve(pod: Pod, node: str, profile: Profile, snapshot: Snapshot) -> None
         plugin.unreserve(pod, node, snapshot)
 
 
+async def written(write: Any, client: Client) -> None:
+    match write:
+        case Patched(of, name, namespace, patch):
+            await client.patch(of, name, namespace, patch)
+        case (str(subresource), obj):
+            await client.update(obj, subresource=subresource)
+        case obj:
+            await client.update(obj)
+
+
 async def carried_out(
     pod: Pod, node: str, profile: Profile, binders: Sequence[BindPlugin], snapshot: Snapshot, client: Client
 ) -> None:
     """`binders` besides the profile's: extenders. An ApiError where it failed."""
     for plugin in profile.pre_bind:
-        await plugin.pre_bind(pod, node, snapshot, client)
+        for write in plugin.writes(pod, node, snapshot):
+            await written(write, client)
+        if not await snapshot.view.wait_for(partial(plugin.settled, pod, node, snapshot), plugin.settles_seconds):
+            raise Timeout(f"{plugin.name}: timed out waiting for the condition")
     for binder in (*binders, *(profile.bind or (DefaultBinder(),))):
         if await binder.bind(pod, node, client):
             break

@@ -2,14 +2,14 @@
 
     PreEnqueue → QueueSort → (PreFilter, Filter → PostFilter | PreScore, Score) → Reserve → Permit → PreBind → Bind → PostBind
 
-A plugin is a value of as many of these classes as it needs. All but PreBind and Bind decide from memory and never wait;
-these two run in a task of their own, beside the next decisions.
+A plugin is a value of as many of these classes as it needs. All but Bind decide from memory and never wait; what they want
+written is a value too, and is written in a task of its own, beside the next decisions.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -95,12 +95,34 @@ class PermitPlugin:
         """None: go on."""
 
 
+@dataclass(frozen=True, slots=True)
+class Patched:
+    """A merge patch of an object."""
+
+    of: type[Any]
+    name: str
+    namespace: str
+    patch: Mapping[str, Any]
+
+
 class PreBindPlugin:
+    """What has to be written before the pod is bound, and what has to come of it. Whatever fails makes the pod wait."""
+
     name: ClassVar[str]
+    settles_seconds: float = 0.0
+    """No longer is waited for what has to come of it."""
+
+    def takes_time(self, pod: Pod, snapshot: Snapshot) -> bool:
+        """Whether it may have to wait for others. Then other bindings do not wait for it."""
+        return False
 
     @abstractmethod
-    async def pre_bind(self, pod: Pod, node: str, snapshot: Snapshot, client: Client) -> None:
-        """Whatever has to exist before the pod is bound. An ApiError makes the pod wait and be tried again."""
+    def writes(self, pod: Pod, node: str, snapshot: Snapshot) -> Sequence[Any]:
+        """`Patched`, objects to be replaced with, or pairs of a subresource and such an object."""
+
+    def settled(self, pod: Pod, node: str, snapshot: Snapshot) -> bool:
+        """Whether the pod can be bound now. An ApiError where it never can."""
+        return True
 
 
 class BindPlugin:

@@ -9,6 +9,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -24,6 +25,7 @@ from kybern.scheduler.changes import change_of, concerns_scheduling
 from kybern.scheduler.effects import Events, make_room, tell_refused
 from kybern.scheduler.extenders import Extender, ExtenderFailed, Opinion, opinion
 from kybern.scheduler.extension_points import PreEnqueuePlugin, Profile
+from kybern.scheduler.followed import VOLUMES, Followed
 from kybern.scheduler.framework import Change
 from kybern.scheduler.gangs import Gang, Gangs, GangScheduling, gang_of
 from kybern.scheduler.groups import FOLLOWED, group_of
@@ -39,6 +41,7 @@ from kybern.scheduler.status import is_waiting, scheduler_of
 
 BINDINGS_MAX = 64  # as many as share a few commits; more only wait in the API server
 EXTENDED_MAX = 16  # pods about which extenders are being asked
+SLOW_MAX = 256  # pods whose volumes are being bound or made
 SLICE_SECONDS = 0.005  # of deciding, before others on this event loop have their turn
 
 log = logging.getLogger(__name__)
@@ -66,6 +69,7 @@ class Scheduler:
         self.client, self.view, self.clock, self.ids, self.events = client, view, clock, ids, events
         self.extenders = extenders
         self.snapshot = Snapshot()
+        self.snapshot.view = Followed(view, clock)
         self.snapshot.group_of = lambda pod: group_of(pod, view)
         self.profiles = {profile.scheduler_name: profile for profile in profiles}
         self.judges = {profile.scheduler_name: Judge(self.snapshot, profile) for profile in profiles}
@@ -91,16 +95,19 @@ class Scheduler:
         self.woken = asyncio.Event()
         self.work: asyncio.Queue[Act] = asyncio.Queue(BINDINGS_MAX)
         self.extended: asyncio.Queue[Act] = asyncio.Queue(EXTENDED_MAX)
+        self.slow: asyncio.Queue[Act] = asyncio.Queue(SLOW_MAX)
         self.due: list[Act] = []
         """Acts of pods that were allowed or turned away between decisions."""
 
     async def run(self) -> None:
         """Schedule until cancelled. The View is somebody else's to run."""
-        for kind in (Namespace, Node, Pod, PodDisruptionBudget, *FOLLOWED):
+        for kind in (Namespace, Node, Pod, PodDisruptionBudget, *FOLLOWED, *VOLUMES):
             self.view.watch_kind(kind)
         await self.view.synced()
         self.view.on_change(Namespace, self.namespace_changed)
         self.view.on_change(PodDisruptionBudget, self.budget_changed)
+        for kind in VOLUMES:
+            self.view.on_change(kind, self.volume_changed)
         self.view.on_change(Node, self.node_changed)
         self.view.on_change(Pod, self.pod_changed)
         async with asyncio.TaskGroup() as tasks:
@@ -108,6 +115,8 @@ class Scheduler:
                 tasks.create_task(self.carry_out(self.work))
             for _ in range(EXTENDED_MAX if self.extenders else 0):
                 tasks.create_task(self.carry_out(self.extended))
+            for _ in range(SLOW_MAX):
+                tasks.create_task(self.carry_out(self.slow))
             tasks.create_task(self.decide())
 
     # What the View tells.
@@ -125,6 +134,9 @@ class Scheduler:
 
     def budget_changed(self, old: PodDisruptionBudget | None, new: PodDisruptionBudget | None) -> None:
         self.epoch += 1
+
+    def volume_changed(self, old: Any, new: Any) -> None:
+        self.wake(Change.VOLUME)
 
     def node_changed(self, old: Node | None, new: Node | None) -> None:
         if new is None:
@@ -286,7 +298,7 @@ class Scheduler:
     def permitted(self, entry: Entry, node: str) -> Act:
         why = self.permits.ask(entry.pod, node, self.profile_of(entry.pod).permit, self.clock.monotonic())
         if why is None:
-            return lambda: self.bind(entry, node)
+            return self.to_bind(entry, node)
         if why:
             self.give_back(entry.pod)
             return self.failed(entry, why)
@@ -295,8 +307,19 @@ class Scheduler:
 
     def allowed(self, uid: str) -> None:
         entry, node = self.held.pop(uid)
-        self.due.append(lambda: self.bind(entry, node))
+        self.due.append(self.to_bind(entry, node))
         self.woken.set()
+
+    def to_bind(self, entry: Entry, node: str) -> Act:
+        """Where something has to be waited for first, beside the bindings that need not wait."""
+        if not any(plugin.takes_time(entry.pod, self.snapshot) for plugin in self.profile_of(entry.pod).pre_bind):
+            return lambda: self.bind(entry, node)
+        try:
+            self.slow.put_nowait(lambda: self.bind(entry, node))
+        except asyncio.QueueFull:
+            self.give_back(entry.pod)
+            return self.failed(entry, "too many pods wait for their volumes")
+        return nothing
 
     def turned_away(self, uid: str, why: str) -> None:
         entry, _ = self.held.pop(uid)

@@ -16,6 +16,7 @@ import numpy as np
 
 from kybern.api.core_v1 import Node, Pod
 from kybern.api.selectors import Selector
+from kybern.scheduler.claims import Assumed, ClaimKey, Lookup, Nothing, claims_of
 from kybern.scheduler.demand import Demand, amounts_of, demand_of
 from kybern.scheduler.framework import Column
 from kybern.scheduler.tallies import Kind, Tallies, kind_of
@@ -66,6 +67,11 @@ class Snapshot:
         self.tallies = Tallies(self.rows, ROWS_FIRST)
         self.group_of: Callable[[Pod], Selector | None] = lambda pod: None
         """What a pod's services and owner select."""
+        self.view: Lookup = Nothing()
+        """For what no column tells: claims, volumes, devices."""
+        self.claims: dict[ClaimKey, dict[str, str]] = {}
+        """Who uses a claim, by uid, and on which node."""
+        self.volumes = Assumed()
         self.ports: dict[tuple[str, int], dict[str, Counter[str]]] = {}
         """Protocol and port → node → how many pods use it on which address."""
         self.images: dict[str, dict[str, int]] = {}
@@ -217,6 +223,8 @@ class Snapshot:
         self.placed[uid] = placed
         self.on_node.setdefault(node, {})[uid] = placed
         self.tallies.add(placed.kind, node)
+        for key in claim_keys(placed.pod):
+            self.claims.setdefault(key, {})[uid] = node
         for address, protocol, number in placed.ports:
             self.ports.setdefault((protocol, number), {}).setdefault(node, Counter())[address] += 1
         row = self.rows.get(node)
@@ -231,6 +239,11 @@ class Snapshot:
             return False
         self.tallies.remove(placed.kind, placed.node)
         self._free_ports(placed)
+        for key in claim_keys(placed.pod):
+            users = self.claims.get(key, {})
+            users.pop(uid, None)
+            if not users:
+                self.claims.pop(key, None)
         held = self.on_node[placed.node]
         del held[uid]
         if not held:
@@ -271,6 +284,12 @@ def counts_alike(one: Pod, other: Pod) -> bool:
             or (one.spec.containers, one.spec.resources) == (other.spec.containers, other.spec.resources)
         )
     )
+
+
+def claim_keys(pod: Pod) -> Iterator[ClaimKey]:
+    if pod.spec.volumes:
+        namespace = pod.metadata.namespace or ""
+        yield from ((namespace, name) for name, _ in claims_of(pod))
 
 
 def host_ports(pod: Pod) -> Iterator[HostPort]:

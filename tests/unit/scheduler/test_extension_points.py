@@ -11,11 +11,11 @@ from msgspec.structs import replace
 
 from kybern.api.codec import from_builtins
 from kybern.api.core_v1 import Event, Node, Pod
-from kybern.client import Client
 from kybern.client.events import Recorder
 from kybern.controllers.table import controllers
 from kybern.scheduler.extenders import Extender, ExtenderFailed, Opinion, opinion
 from kybern.scheduler.extension_points import (
+    Patched,
     PermitPlugin,
     PostBindPlugin,
     PreBindPlugin,
@@ -125,8 +125,9 @@ class Everything(PreEnqueuePlugin, QueueSortPlugin, ReservePlugin, PermitPlugin,
         self.waiting = waiting
         return self.verdict
 
-    async def pre_bind(self, pod: Pod, node: str, snapshot: Snapshot, client: Client) -> None:
+    def writes(self, pod: Pod, node: str, snapshot: Snapshot) -> Sequence[Any]:
         self.seen.append(f"prebind {pod.metadata.name}")
+        return [Patched(Pod, pod.metadata.name or "", "default", {"metadata": {"labels": {"bound": "soon"}}})]
 
     def post_bind(self, pod: Pod, node: str) -> None:
         self.seen.append(f"postbind {pod.metadata.name}")
@@ -154,6 +155,7 @@ def test_the_points_come_in_order_and_a_gate_opens_when_its_plugin_is_asked_agai
             await cluster.settle()
             assert await placed(cluster) == {"a": "n1", "b": "n1"}
             assert [line for line in plugin.seen if line.endswith(" a")] == ["reserve a", "prebind a", "postbind a"]
+            assert ((await cluster.client.get(Pod, "a", "default")).metadata.labels or {})["bound"] == "soon"
             assert plugin.seen.index("reserve a") < plugin.seen.index("reserve b")
 
     run(story())

@@ -33,10 +33,14 @@ from kybern.scheduler.plugins.node_name import NodeName
 from kybern.scheduler.plugins.node_ports import NodePorts
 from kybern.scheduler.plugins.node_resources import NodeResourcesBalancedAllocation, NodeResourcesFit
 from kybern.scheduler.plugins.node_unschedulable import NodeUnschedulable
+from kybern.scheduler.plugins.node_volume_limits import NodeVolumeLimits
 from kybern.scheduler.plugins.pod_topology_spread import DEFAULTS, PodTopologySpread
 from kybern.scheduler.plugins.priority_sort import PrioritySort
 from kybern.scheduler.plugins.scheduling_gates import SchedulingGates
 from kybern.scheduler.plugins.taint_toleration import TaintToleration
+from kybern.scheduler.plugins.volume_binding import BIND_SECONDS, VolumeBinding
+from kybern.scheduler.plugins.volume_restrictions import VolumeRestrictions
+from kybern.scheduler.plugins.volume_zone import VolumeZone
 from kybern.scheduler.preemption import DefaultPreemption
 from kybern.scheduler.strategies import SHAPE_SCORE_MAX, Strategy
 
@@ -92,6 +96,11 @@ class SpreadArgs(Args, frozen=True):
 class InterPodAffinityArgs(Args, frozen=True):
     hard_pod_affinity_weight: int = 1
     ignore_preferred_terms_of_existing_pods: bool = False
+
+
+class VolumeBindingArgs(Args, frozen=True):
+    bind_timeout_seconds: float = BIND_SECONDS
+    shape: Any = None
 
 
 class PreemptionArgs(Args, frozen=True):
@@ -156,6 +165,12 @@ def preemption(told: Mapping[str, Any]) -> DefaultPreemption:
     return DefaultPreemption(args.min_candidate_nodes_absolute, args.min_candidate_nodes_percentage / 100)
 
 
+def volume_binding(told: Mapping[str, Any]) -> VolumeBinding:
+    args = msgspec.convert(told, VolumeBindingArgs)
+    require(args.bind_timeout_seconds >= 0, "bindTimeoutSeconds: not below 0")
+    return VolumeBinding(args.bind_timeout_seconds)
+
+
 def plain(plugin: Any) -> Factory:
     """One without args."""
 
@@ -175,6 +190,10 @@ PLUGINS: dict[str, Factory] = {
     "NodeAffinity": node_affinity,
     "NodePorts": plain(NodePorts),
     "NodeResourcesFit": fit,
+    "VolumeRestrictions": plain(VolumeRestrictions),
+    "NodeVolumeLimits": plain(NodeVolumeLimits),
+    "VolumeBinding": volume_binding,
+    "VolumeZone": plain(VolumeZone),
     "PodTopologySpread": spread,
     "InterPodAffinity": inter_pod_affinity,
     "DefaultPreemption": preemption,

@@ -1,0 +1,34 @@
+"""What plugins look up besides nodes and pods: the View, with a bound on waiting."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from kybern.aio.clock import Clock
+from kybern.api.core_v1 import PersistentVolume, PersistentVolumeClaim
+from kybern.api.storage_v1 import CSIDriver, CSINode, CSIStorageCapacity, StorageClass
+from kybern.client import View
+
+T = TypeVar("T")
+
+VOLUMES = (PersistentVolumeClaim, PersistentVolume, StorageClass, CSINode, CSIDriver, CSIStorageCapacity)
+
+
+class Followed:
+    def __init__(self, view: View, clock: Clock) -> None:
+        self.view, self.clock = view, clock
+
+    def get(self, of: type[T], name: str, namespace: str = "") -> T | None:
+        return self.view.get(of, name, namespace)
+
+    def list(self, of: type[T], namespace: str | None = None) -> Sequence[T]:
+        return self.view.list(of, namespace)
+
+    async def wait_for(self, holds: Callable[[], bool], seconds: float) -> bool:
+        """Whether it came to hold in time."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self.view.wait_until(holds)
+        except TimeoutError:
+            return False
+        return True

@@ -1,0 +1,267 @@
+"""Where pods with volumes go: by value, and through the scheduler with somebody who makes and binds volumes."""
+
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from kybern.api.codec import from_builtins
+from kybern.api.core_v1 import Event, Node, PersistentVolume, PersistentVolumeClaim, Pod
+from kybern.api.storage_v1 import CSIDriver, CSINode, CSIStorageCapacity, StorageClass
+from kybern.client.events import Recorder
+from kybern.controllers.table import controllers
+from kybern.scheduler.claims import SELECTED_NODE, Nothing, requirement_holds
+from kybern.scheduler.judgement import judge
+from kybern.scheduler.nominations import Nominations
+from kybern.scheduler.plugins.volume_binding import VolumeBinding
+from kybern.scheduler.preemption import Refused, preempt
+from kybern.scheduler.profile import DEFAULT_PROFILE
+from kybern.scheduler.refusal import refusal
+from kybern.scheduler.scheduler import Scheduler
+from kybern.scheduler.snapshot import Snapshot
+from kybern.testing.cluster import running
+from kybern.testing.virtual import run
+
+ZONE = "topology.kubernetes.io/zone"
+LOOPS = controllers(root_certificate="simulated", cluster_cidr="10.244.0.0/16")
+
+
+class Known(Nothing):
+    def __init__(self, *objects: Any) -> None:
+        self.objects = {(type(o), o.metadata.namespace or "", o.metadata.name): o for o in objects}
+
+    def get(self, of: Any, name: str, namespace: str = "") -> Any:
+        return self.objects.get((of, namespace, name))
+
+    def list(self, of: Any, namespace: str | None = None) -> Any:
+        return [found for (kind, _, _), found in self.objects.items() if kind is of]
+
+
+def node(name: str, zone: str = "") -> Node:
+    labels = {"kubernetes.io/hostname": name, **({ZONE: zone} if zone else {})}
+    status = {"allocatable": {"cpu": "8", "memory": "8Gi", "pods": "110"}}
+    return from_builtins(Node, {"metadata": {"name": name, "labels": labels}, "status": status})
+
+
+def pod(name: str, *claims: str, volumes: tuple[Any, ...] = (), **spec: Any) -> Pod:
+    listed = [{"name": claim, "persistentVolumeClaim": {"claimName": claim}} for claim in claims]
+    containers = [{"name": "c", "image": "i"}]
+    return from_builtins(
+        Pod,
+        {
+            "metadata": {"name": name, "namespace": "a", "uid": name},
+            "spec": {"containers": containers, "volumes": [*listed, *volumes], **spec},
+        },
+    )
+
+
+def claim(
+    name: str, volume: str = "", cls: str = "late", size: str = "1Gi", mode: str = "ReadWriteOnce", **more: Any
+) -> Any:
+    spec = {"accessModes": [mode], "storageClassName": cls, "resources": {"requests": {"storage": size}}}
+    status = {"phase": "Bound" if volume else "Pending"}
+    meta = {"name": name, "namespace": "a", "uid": f"claim-{name}", **more}
+    return from_builtins(
+        PersistentVolumeClaim, {"metadata": meta, "spec": {**spec, "volumeName": volume or None}, "status": status}
+    )
+
+
+def volume(name: str, size: str = "1Gi", on: str = "", labels: dict[str, str] | None = None, **spec: Any) -> Any:
+    affinity: Any = None
+    if on:
+        term = {"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "In", "values": [on]}]}
+        affinity = {"required": {"nodeSelectorTerms": [term]}}
+    told = {"capacity": {"storage": size}, "accessModes": ["ReadWriteOnce"], "storageClassName": "late", **spec}
+    return from_builtins(
+        PersistentVolume,
+        {"metadata": {"name": name, "labels": labels or {}}, "spec": {**told, "nodeAffinity": affinity}},
+    )
+
+
+def storage(name: str = "late", provisioner: str = "kubernetes.io/no-provisioner", **more: Any) -> Any:
+    mode = {"volumeBindingMode": "WaitForFirstConsumer"} if name == "late" else {}
+    return from_builtins(StorageClass, {"metadata": {"name": name}, "provisioner": provisioner, **mode, **more})
+
+
+def cluster(*objects: Any, nodes: tuple[Node, ...] = (node("n1", "x"), node("n2", "y"), node("n3"))) -> Snapshot:
+    snapshot = Snapshot()
+    snapshot.view = Known(*objects)
+    for one in nodes:
+        snapshot.set_node(one)
+    return snapshot
+
+
+def fits(wanted: Pod, snapshot: Snapshot) -> list[str]:
+    found = judge(wanted, snapshot, DEFAULT_PROFILE).fits
+    return [one.metadata.name or "" for one, fit in zip(snapshot.nodes, found, strict=True) if fit]
+
+
+def why(wanted: Pod, snapshot: Snapshot) -> str:
+    return refusal(wanted, judge(wanted, snapshot, DEFAULT_PROFILE), snapshot).available
+
+
+ELSEWHERE = "node(s) didn't match PersistentVolume's node affinity"
+NOTHING = "node(s) didn't find available persistent volumes to bind"
+
+
+def test_a_bound_volume_ties_its_pod_to_the_nodes_it_can_be_used_on() -> None:
+    snapshot = cluster(claim("c", "v"), volume("v", on="n2"))
+    assert fits(pod("p", "c"), snapshot) == ["n2"]
+    snapshot = cluster(claim("c", "v"), volume("v", on="n9"))
+    assert why(pod("p", "c"), snapshot) == f"0/3 nodes are available: 3 {ELSEWHERE}."
+
+
+@pytest.mark.parametrize(
+    ("objects", "says"),
+    [
+        ((), 'persistentvolumeclaim "c" not found'),
+        ((claim("c", cls="now"), storage("now")), "pod has unbound immediate PersistentVolumeClaims"),
+        ((claim("c", deletionTimestamp="2026-01-01T00:00:00Z"),), 'persistentvolumeclaim "c" is being deleted'),
+        ((claim("c", "v"),), 'persistentvolume "v" not found'),
+        ((claim("c"), storage()), NOTHING),
+    ],
+)
+def test_what_is_wrong_with_a_claim_is_said(objects: tuple[Any, ...], says: str) -> None:
+    assert why(pod("p", "c"), cluster(*objects)) == f"0/3 nodes are available: 3 {says}."
+
+
+def test_a_claim_that_waits_goes_where_a_volume_suits_and_each_volume_is_promised_once() -> None:
+    objects = (
+        claim("c"),
+        claim("d"),
+        storage(),
+        volume("big", "9Gi", "n1"),
+        volume("small", "1Gi", "n1"),
+        volume("tiny", "1Mi"),
+    )
+    snapshot = cluster(*objects)
+    assert fits(pod("p", "c"), snapshot) == ["n1"]
+    binding = VolumeBinding()
+    assert binding.reserve(pod("p", "c"), "n1", snapshot) == ""
+    assert snapshot.volumes.volumes == {"small": ("a", "c")}
+    assert binding.reserve(pod("q", "d"), "n1", snapshot) == ""
+    assert snapshot.volumes.volumes["big"] == ("a", "d")
+    snapshot.view.objects[PersistentVolumeClaim, "a", "e"] = claim("e")  # type: ignore[attr-defined]
+    assert fits(pod("r", "e"), snapshot) == []
+    binding.unreserve(pod("q", "d"), "n1", snapshot)
+    assert fits(pod("r", "e"), snapshot) == ["n1"]
+
+
+def test_a_provisioner_makes_volumes_where_its_class_allows_and_where_there_is_space() -> None:
+    only_y = {"allowedTopologies": [{"matchLabelExpressions": [{"key": ZONE, "values": ["y"]}]}]}
+    assert fits(pod("p", "c"), cluster(claim("c"), storage("late", "csi.example"))) == ["n1", "n2", "n3"]
+    assert fits(pod("p", "c"), cluster(claim("c"), storage("late", "csi.example", **only_y))) == ["n2"]
+    chosen = claim("c", annotations={SELECTED_NODE: "n3"})
+    assert fits(pod("p", "c"), cluster(chosen, storage("late", "csi.example"))) == ["n3"]
+    driver = from_builtins(CSIDriver, {"metadata": {"name": "csi.example"}, "spec": {"storageCapacity": True}})
+    there = from_builtins(
+        CSIStorageCapacity,
+        {"metadata": {"name": "s", "namespace": "a"}, "storageClassName": "late", "capacity": "5Gi",
+         "nodeTopology": {"matchLabels": {ZONE: "x"}}},
+    )  # fmt: skip
+    snapshot = cluster(claim("c"), storage("late", "csi.example"), driver, there)
+    assert fits(pod("p", "c"), snapshot) == ["n1"]
+    snapshot = cluster(claim("c", size="6Gi"), storage("late", "csi.example"), driver, there)
+    assert why(pod("p", "c"), snapshot) == "0/3 nodes are available: 3 node(s) did not have enough free storage."
+
+
+def test_a_volume_s_zone_is_its_pod_s_and_a_node_that_says_nothing_will_do() -> None:
+    snapshot = cluster(claim("c", "v"), volume("v", labels={ZONE: "y__z"}))
+    assert fits(pod("p", "c"), snapshot) == ["n2", "n3"]
+
+
+def test_a_driver_attaches_no_more_volumes_than_it_says_each_counted_once() -> None:
+    csi = {"csi": {"driver": "csi.example", "volumeHandle": "h"}}
+    limits = from_builtins(
+        CSINode,
+        {
+            "metadata": {"name": "n1"},
+            "spec": {"drivers": [{"name": "csi.example", "nodeID": "x", "allocatable": {"count": 1}}]},
+        },
+    )
+    other = {"csi": {"driver": "csi.example", "volumeHandle": "other"}}
+    snapshot = cluster(
+        limits, claim("c", "v"), claim("d", "w"), volume("v", **csi), volume("w", **other), nodes=(node("n1"),)
+    )
+    snapshot.add_pod(pod("p", "c", priority=0), "n1")
+    assert fits(pod("q", "c"), snapshot) == ["n1"]
+    assert why(pod("q", "d"), snapshot) == "0/1 nodes are available: 1 node(s) exceed max volume count."
+    assert victims(pod("q", "d", priority=5), snapshot) == ["p"]
+
+
+def victims(wanted: Pod, snapshot: Snapshot) -> list[str]:
+    import random
+
+    judgement = judge(wanted, snapshot, DEFAULT_PROFILE)
+    about = Refused(judgement, refusal(wanted, judgement, snapshot), Nominations(), lambda ns: (), random.Random(1))
+    found = preempt(about).candidate
+    return [one.metadata.name or "" for one in found.victims] if found else []
+
+
+def test_a_claim_for_one_pod_is_one_pod_s_and_a_more_important_one_may_take_it() -> None:
+    once = claim("c", "v", mode="ReadWriteOncePod")
+    snapshot = cluster(once, volume("v"))
+    snapshot.add_pod(pod("p", "c"), "n2")
+    says = "node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod access mode"
+    assert why(pod("q", "c"), snapshot) == f"0/3 nodes are available: 3 {says}."
+    assert victims(pod("q", "c", priority=5), snapshot) == ["p"]
+    snapshot.remove_pod("p")
+    assert len(fits(pod("q", "c"), snapshot)) == 3 and not snapshot.claims
+
+
+def test_a_disk_that_cannot_be_shared_is_one_pod_s_of_a_node_unless_all_only_read_it() -> None:
+    def disk(read_only: bool) -> Any:
+        return ({"name": "d", "gcePersistentDisk": {"pdName": "disk", "readOnly": read_only}},)
+
+    snapshot = cluster()
+    snapshot.add_pod(pod("p", volumes=disk(True)), "n1")
+    assert fits(pod("q", volumes=disk(True)), snapshot) == ["n1", "n2", "n3"]
+    assert fits(pod("q", volumes=disk(False)), snapshot) == ["n2", "n3"]
+
+
+@pytest.mark.parametrize(
+    ("found", "operator", "values", "holds"),
+    [
+        ("a", "In", ("a",), True), (None, "In", ("a",), False), (None, "NotIn", ("a",), True), ("a", "Exists", (), True),
+        (None, "DoesNotExist", (), True), ("5", "Gt", ("4",), True), ("5", "Lt", ("4",), False), ("x", "Gt", ("4",), False),
+    ],
+)  # fmt: skip
+def test_requirements(found: str | None, operator: str, values: tuple[str, ...], holds: bool) -> None:
+    assert requirement_holds(found, operator, values) is holds
+
+
+def test_a_pod_is_bound_once_its_volume_is_made_for_its_node_and_others_do_not_wait() -> None:
+    async def story() -> None:
+        async with running(nodes=("n1", "n2"), loops=LOOPS) as cluster:
+            events = Recorder(cluster.client, "default-scheduler", "", cluster.clock, cluster.ids)
+            scheduler = Scheduler(cluster.client, cluster.view, cluster.clock, cluster.ids, events)
+            tasks = [cluster.tasks.create_task(events.run()), cluster.tasks.create_task(scheduler.run())]
+            await cluster.settle()
+            client = cluster.client
+            await client.create(storage("late", "csi.example"))
+            mine = replace(claim("c"), status=type(claim("c").status)())
+            await client.create(replace(mine, metadata=replace(mine.metadata, namespace="default", uid=None)))
+            for name, claims in (("p", ("c",)), ("plain", ())):
+                one = pod(name, *claims)
+                await client.create(replace(one, metadata=replace(one.metadata, namespace="default", uid=None)))
+            await cluster.settle()
+            found = {one.metadata.name: one.spec.node_name for one in await client.list(Pod, "default")}
+            assert found["plain"] and not found["p"]
+            made_for = ((await client.get(PersistentVolumeClaim, "c", "default")).metadata.annotations or {})[
+                SELECTED_NODE
+            ]
+            # What an external provisioner and the volume controller do:
+            await client.create(volume("v", on=made_for, hostPath={"path": "/v"}))
+            await client.patch(PersistentVolumeClaim, "c", "default", {"spec": {"volumeName": "v"}})
+            await client.patch(
+                PersistentVolumeClaim, "c", "default", {"status": {"phase": "Bound"}}, subresource="status"
+            )
+            await cluster.settle()
+            assert (await client.get(Pod, "p", "default")).spec.node_name == made_for
+            assert not scheduler.snapshot.volumes.nodes
+            reasons = [one.reason for one in await client.list(Event, "default")]
+            assert reasons.count("Scheduled") == 2
+            for task in tasks:
+                task.cancel()
+
+    run(story())
