@@ -59,7 +59,8 @@ async def carried_out(
     for plugin in profile.pre_bind:
         for write in plugin.writes(pod, node, snapshot):
             await written(write, client)
-        if not await snapshot.view.wait_for(partial(plugin.settled, pod, node, snapshot), plugin.settles_seconds):
+        settled = partial(plugin.settled, pod, node, snapshot)
+        if not settled() and not await snapshot.view.wait_for(settled, plugin.settles_seconds):
             raise Timeout(f"{plugin.name}: timed out waiting for the condition")
     for binder in (*binders, *(profile.bind or (DefaultBinder(),))):
         if await binder.bind(pod, node, client):

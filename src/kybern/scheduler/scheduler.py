@@ -19,13 +19,14 @@ from kybern.aio.ids import Ids
 from kybern.api.core_v1 import Namespace, Node, Pod
 from kybern.api.errors import ApiError, Conflict, InternalError, NotFound
 from kybern.api.policy_v1 import PodDisruptionBudget
+from kybern.api.resource_v1 import ResourceClaim
 from kybern.client import Client, View
 from kybern.scheduler.binding import carried_out, reserve, unreserve
 from kybern.scheduler.changes import change_of, concerns_scheduling
 from kybern.scheduler.effects import Events, make_room, tell_refused
 from kybern.scheduler.extenders import Extender, ExtenderFailed, Opinion, opinion
 from kybern.scheduler.extension_points import PreEnqueuePlugin, Profile
-from kybern.scheduler.followed import VOLUMES, Followed
+from kybern.scheduler.followed import DEVICES, VOLUMES, Followed
 from kybern.scheduler.framework import Change
 from kybern.scheduler.gangs import Gang, Gangs, GangScheduling, gang_of
 from kybern.scheduler.groups import FOLLOWED, group_of
@@ -101,13 +102,15 @@ class Scheduler:
 
     async def run(self) -> None:
         """Schedule until cancelled. The View is somebody else's to run."""
-        for kind in (Namespace, Node, Pod, PodDisruptionBudget, *FOLLOWED, *VOLUMES):
+        for kind in (Namespace, Node, Pod, PodDisruptionBudget, *FOLLOWED, *VOLUMES, *DEVICES):
             self.view.watch_kind(kind)
         await self.view.synced()
         self.view.on_change(Namespace, self.namespace_changed)
         self.view.on_change(PodDisruptionBudget, self.budget_changed)
         for kind in VOLUMES:
             self.view.on_change(kind, self.volume_changed)
+        for kind in DEVICES:
+            self.view.on_change(kind, self.device_changed)
         self.view.on_change(Node, self.node_changed)
         self.view.on_change(Pod, self.pod_changed)
         async with asyncio.TaskGroup() as tasks:
@@ -137,6 +140,12 @@ class Scheduler:
 
     def volume_changed(self, old: Any, new: Any) -> None:
         self.wake(Change.VOLUME)
+
+    def device_changed(self, old: Any, new: Any) -> None:
+        known = new or old
+        if isinstance(known, ResourceClaim) and (new is None or new.status.allocation is not None):
+            self.snapshot.devices.pop(known.metadata.uid or "", None)
+        self.wake(Change.DEVICE)
 
     def node_changed(self, old: Node | None, new: Node | None) -> None:
         if new is None:

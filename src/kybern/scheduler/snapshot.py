@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from kybern.api.core_v1 import Node, Pod
+from kybern.api.resource_v1 import AllocationResult
 from kybern.api.selectors import Selector
 from kybern.scheduler.claims import Assumed, ClaimKey, Lookup, Nothing, claims_of
 from kybern.scheduler.demand import Demand, amounts_of, demand_of
@@ -72,6 +73,8 @@ class Snapshot:
         self.claims: dict[ClaimKey, dict[str, str]] = {}
         """Who uses a claim, by uid, and on which node."""
         self.volumes = Assumed()
+        self.devices: dict[str, AllocationResult] = {}
+        """What was given to a claim, by its uid, and is not written yet."""
         self.ports: dict[tuple[str, int], dict[str, Counter[str]]] = {}
         """Protocol and port → node → how many pods use it on which address."""
         self.images: dict[str, dict[str, int]] = {}

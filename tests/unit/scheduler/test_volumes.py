@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from known_objects import ZONE, Known, node
 from msgspec.structs import replace
 
 from kybern.api.codec import from_builtins
@@ -10,7 +11,7 @@ from kybern.api.core_v1 import Event, Node, PersistentVolume, PersistentVolumeCl
 from kybern.api.storage_v1 import CSIDriver, CSINode, CSIStorageCapacity, StorageClass
 from kybern.client.events import Recorder
 from kybern.controllers.table import controllers
-from kybern.scheduler.claims import SELECTED_NODE, Nothing, requirement_holds
+from kybern.scheduler.claims import SELECTED_NODE, requirement_holds
 from kybern.scheduler.judgement import judge
 from kybern.scheduler.nominations import Nominations
 from kybern.scheduler.plugins.volume_binding import VolumeBinding
@@ -22,25 +23,7 @@ from kybern.scheduler.snapshot import Snapshot
 from kybern.testing.cluster import running
 from kybern.testing.virtual import run
 
-ZONE = "topology.kubernetes.io/zone"
 LOOPS = controllers(root_certificate="simulated", cluster_cidr="10.244.0.0/16")
-
-
-class Known(Nothing):
-    def __init__(self, *objects: Any) -> None:
-        self.objects = {(type(o), o.metadata.namespace or "", o.metadata.name): o for o in objects}
-
-    def get(self, of: Any, name: str, namespace: str = "") -> Any:
-        return self.objects.get((of, namespace, name))
-
-    def list(self, of: Any, namespace: str | None = None) -> Any:
-        return [found for (kind, _, _), found in self.objects.items() if kind is of]
-
-
-def node(name: str, zone: str = "") -> Node:
-    labels = {"kubernetes.io/hostname": name, **({ZONE: zone} if zone else {})}
-    status = {"allocatable": {"cpu": "8", "memory": "8Gi", "pods": "110"}}
-    return from_builtins(Node, {"metadata": {"name": name, "labels": labels}, "status": status})
 
 
 def pod(name: str, *claims: str, volumes: tuple[Any, ...] = (), **spec: Any) -> Pod:

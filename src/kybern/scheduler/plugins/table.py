@@ -26,6 +26,7 @@ from kybern.scheduler.extension_points import (
     Weighted,
 )
 from kybern.scheduler.framework import FilterPlugin, ScorePlugin
+from kybern.scheduler.plugins.dynamic_resources import DynamicResources
 from kybern.scheduler.plugins.image_locality import ImageLocality
 from kybern.scheduler.plugins.inter_pod_affinity import InterPodAffinity
 from kybern.scheduler.plugins.node_affinity import NodeAffinity
@@ -190,6 +191,7 @@ PLUGINS: dict[str, Factory] = {
     "NodeAffinity": node_affinity,
     "NodePorts": plain(NodePorts),
     "NodeResourcesFit": fit,
+    "DynamicResources": plain(DynamicResources),
     "VolumeRestrictions": plain(VolumeRestrictions),
     "NodeVolumeLimits": plain(NodeVolumeLimits),
     "VolumeBinding": volume_binding,

@@ -1,0 +1,207 @@
+"""Devices for pods that claim them: by value, by the rules of classes, selectors, constraints, counters and taints."""
+
+from typing import Any
+
+import pytest
+from known_objects import Known, node
+
+from kybern.api.codec import from_builtins
+from kybern.api.core_v1 import Pod
+from kybern.api.resource_v1 import DeviceClass, ResourceClaim, ResourceSlice
+from kybern.client.events import Recorder
+from kybern.controllers.table import controllers
+from kybern.scheduler.judgement import judge
+from kybern.scheduler.plugins.dynamic_resources import DynamicResources
+from kybern.scheduler.profile import DEFAULT_PROFILE
+from kybern.scheduler.refusal import refusal
+from kybern.scheduler.scheduler import Scheduler
+from kybern.scheduler.snapshot import Snapshot
+from kybern.testing.cluster import running
+from kybern.testing.virtual import run
+
+LOOPS = controllers(root_certificate="simulated", cluster_cidr="10.244.0.0/16")
+DRIVER = "gpu.example.com"
+
+
+def device(name: str, model: str = "a", memory: str = "8Gi", **more: Any) -> dict[str, Any]:
+    attributes = {"model": {"string": model}, "version": {"version": "1.2.3"}, "big": {"bool": memory == "80Gi"}}
+    return {"name": name, "attributes": attributes, "capacity": {"memory": {"value": memory}}, **more}
+
+
+def offer(on: str, *devices: dict[str, Any], count: int = 1, generation: int = 1, name: str = "", **spec: Any) -> Any:
+    pool = {"name": on, "generation": generation, "resourceSliceCount": count}
+    where = {"nodeName": on} if not spec.keys() & {"allNodes", "nodeSelector"} else {}
+    meta = {"name": name or f"slice-{on}-{generation}"}
+    return from_builtins(
+        ResourceSlice,
+        {"metadata": meta, "spec": {"driver": DRIVER, "pool": pool, "devices": list(devices), **where, **spec}},
+    )
+
+
+def of_class(name: str = "gpu", *selectors: str) -> Any:
+    told = [{"cel": {"expression": text}} for text in (f'device.driver == "{DRIVER}"', *selectors)]
+    return from_builtins(DeviceClass, {"metadata": {"name": name}, "spec": {"selectors": told}})
+
+
+def exactly(name: str = "r", *selectors: str, cls: str = "gpu", **more: Any) -> dict[str, Any]:
+    told = [{"cel": {"expression": text}} for text in selectors]
+    return {"name": name, "exactly": {"deviceClassName": cls, "selectors": told, **more}}
+
+
+def claim(*requests: dict[str, Any], name: str = "c", status: Any = None, **devices: Any) -> Any:
+    meta = {"name": name, "namespace": "a", "uid": f"claim-{name}"}
+    spec = {"devices": {"requests": list(requests), **devices}}
+    return from_builtins(ResourceClaim, {"metadata": meta, "spec": spec, "status": status or {}})
+
+
+def pod(name: str = "p", *claims: str) -> Pod:
+    told = [{"name": one, "resourceClaimName": one} for one in claims or ("c",)]
+    return from_builtins(
+        Pod,
+        {
+            "metadata": {"name": name, "namespace": "a", "uid": name},
+            "spec": {"containers": [{"name": "c", "image": "i"}], "resourceClaims": told},
+        },
+    )
+
+
+def cluster(*objects: Any) -> Snapshot:
+    snapshot = Snapshot()
+    snapshot.view = Known(of_class(), *objects)
+    for name in ("n1", "n2"):
+        snapshot.set_node(node(name))
+    return snapshot
+
+
+def fits(snapshot: Snapshot, wanted: Pod | None = None) -> list[str]:
+    found = judge(wanted or pod(), snapshot, DEFAULT_PROFILE).fits
+    return [one.metadata.name or "" for one, fit in zip(snapshot.nodes, found, strict=True) if fit]
+
+
+def why(snapshot: Snapshot) -> str:
+    return refusal(pod(), judge(pod(), snapshot, DEFAULT_PROFILE), snapshot).available
+
+
+@pytest.mark.parametrize(
+    ("request_", "expected"),
+    [
+        (exactly(), ["n1", "n2"]),
+        (exactly("r", f'device.attributes["{DRIVER}"].model == "b"'), ["n2"]),
+        (exactly("r", f'device.capacity["{DRIVER}"].memory.compareTo(quantity("40Gi")) >= 0'), ["n2"]),
+        (exactly("r", f'device.attributes["{DRIVER}"].version.isGreaterThan(semver("1.2.0"))'), ["n1", "n2"]),
+        (exactly("r", 'device.attributes["nobody.example"].x == 1'), []),
+        (exactly("r", "this is no expression"), []),
+        (exactly(count=2), ["n1"]),
+        (exactly(allocationMode="All"), ["n1", "n2"]),
+        ({"name": "r", "firstAvailable": [{"name": "three", "deviceClassName": "gpu", "count": 3},
+                                          {"name": "two", "deviceClassName": "gpu", "count": 2}]}, ["n1"]),
+    ],
+)  # fmt: skip
+def test_where_the_devices_of_a_request_are(request_: dict[str, Any], expected: list[str]) -> None:
+    snapshot = cluster(claim(request_), offer("n1", device("g0"), device("g1")), offer("n2", device("g0", "b", "80Gi")))
+    assert fits(snapshot) == expected
+
+
+def test_devices_are_given_once_and_come_back_when_the_pod_is_not_bound() -> None:
+    snapshot = cluster(claim(exactly()), claim(exactly(), name="d"), offer("n1", device("g0")))
+    plugin = DynamicResources()
+    assert plugin.reserve(pod(), "n1", snapshot) == ""
+    (result,) = snapshot.devices["claim-c"].devices.results  # type: ignore[union-attr,misc]
+    assert (result.request, result.driver, result.pool, result.device) == ("r", DRIVER, "n1", "g0")
+    assert fits(snapshot, pod("q", "d")) == [] and fits(snapshot) == ["n1"]
+    (written,) = plugin.writes(pod(), "n1", snapshot)
+    assert written[0] == "status" and written[1].status.reserved_for[0].uid == "p"
+    plugin.unreserve(pod(), "n1", snapshot)
+    assert fits(snapshot, pod("q", "d")) == ["n1"]
+
+
+def test_a_claim_with_devices_ties_its_pod_to_them_and_what_is_missing_is_said() -> None:
+    term = {"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["n2"]}]}
+    allocated = {"allocation": {"nodeSelector": {"nodeSelectorTerms": [term]}}}
+    assert fits(cluster(claim(exactly(), status=allocated))) == ["n2"]
+    assert why(cluster()) == '0/2 nodes are available: 2 resourceclaim "c" not found.'
+    assert why(cluster(claim(exactly()))) == "0/2 nodes are available: 2 cannot allocate all claims."
+    says = "request r: device class other does not exist"
+    assert why(cluster(claim(exactly(cls="other")))) == f"0/2 nodes are available: 2 {says}."
+
+
+def test_constraints_hold_between_the_requests_that_they_name() -> None:
+    two = (exactly("x"), exactly("y"))
+    same = {"constraints": [{"requests": ["x", "y"], "matchAttribute": f"{DRIVER}/model"}]}
+    other = {"constraints": [{"distinctAttribute": f"{DRIVER}/model"}]}
+    mixed, alike = offer("n1", device("g0", "a"), device("g1", "b")), offer("n2", device("g0", "a"), device("g1", "a"))
+    assert fits(cluster(claim(*two, **same), mixed, alike)) == ["n2"]
+    assert fits(cluster(claim(*two, **other), mixed, alike)) == ["n1"]
+
+
+def test_parts_of_one_device_share_its_counters() -> None:
+    counters = {"sharedCounters": [{"name": "gpu0", "counters": {"memory": {"value": "80Gi"}}}]}
+
+    def part(name: str, memory: str) -> dict[str, Any]:
+        return device(name, consumesCounters=[{"counterSet": "gpu0", "counters": {"memory": {"value": memory}}}])
+
+    parts = (part("whole", "80Gi"), part("half-0", "40Gi"), part("half-1", "40Gi"))
+    assert fits(cluster(claim(exactly(count=2)), offer("n1", *parts, **counters))) == ["n1"]
+    assert fits(cluster(claim(exactly(count=3)), offer("n1", *parts, **counters))) == []
+
+
+def test_tainted_devices_are_for_those_who_tolerate_it() -> None:
+    bad = device("g0", taints=[{"key": "broken", "effect": "NoExecute"}])
+    assert fits(cluster(claim(exactly()), offer("n1", bad))) == []
+    assert fits(cluster(claim(exactly(tolerations=[{"key": "broken", "operator": "Exists"}])), offer("n1", bad))) == [
+        "n1"
+    ]
+
+
+def test_a_pool_counts_in_its_newest_generation_once_it_is_complete_and_on_the_nodes_it_names() -> None:
+    old, new = offer("n1", device("g0")), offer("n1", generation=2, count=1)
+    assert fits(cluster(claim(exactly()), old, new)) == []
+    assert fits(cluster(claim(exactly()), offer("n1", device("g0"), count=2))) == []
+    term = {"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "In", "values": ["n2"]}]}
+    shared = offer("rack", device("g0"), nodeSelector={"nodeSelectorTerms": [term]})
+    assert fits(cluster(claim(exactly()), shared)) == ["n2"]
+    assert fits(cluster(claim(exactly()), offer("rack", device("g0"), allNodes=True))) == ["n1", "n2"]
+
+
+def test_a_thousand_devices_that_cannot_be_combined_cost_a_bounded_time() -> None:
+    odd = [device(f"g{number}", model=str(number)) for number in range(60)]
+    same = {"constraints": [{"matchAttribute": f"{DRIVER}/model"}]}
+    wanted = claim(*(exactly(f"r{number}") for number in range(20)), **same)
+    assert fits(cluster(wanted, offer("n1", *odd))) == []
+
+
+def test_a_claim_s_devices_are_written_before_its_pod_is_bound() -> None:
+    async def story() -> None:
+        async with running(nodes=("n1", "n2"), loops=LOOPS) as cluster:
+            events = Recorder(cluster.client, "default-scheduler", "", cluster.clock, cluster.ids)
+            scheduler = Scheduler(cluster.client, cluster.view, cluster.clock, cluster.ids, events)
+            tasks = [cluster.tasks.create_task(events.run()), cluster.tasks.create_task(scheduler.run())]
+            await cluster.settle()
+            client = cluster.client
+            for obj in (of_class(), offer("n2", device("g0"))):
+                await client.create(obj)
+            for name in ("c", "d"):
+                wanted = claim(exactly(), name=name)
+                await client.create(from_builtins(ResourceClaim, {
+                    "metadata": {"name": name, "namespace": "default"},
+                    "spec": {"devices": {"requests": [exactly()]}},
+                }))  # fmt: skip
+                assert wanted.metadata.name == name
+                one = pod(f"p-{name}", name)
+                await client.create(from_builtins(Pod, {
+                    "metadata": {"name": f"p-{name}", "namespace": "default"},
+                    "spec": {"containers": [{"name": "c", "image": "i"}],
+                             "resourceClaims": [{"name": name, "resourceClaimName": name}]},
+                }))  # fmt: skip
+                assert one.spec.resource_claims
+                await cluster.settle()
+            found = {one.metadata.name: one.spec.node_name for one in await client.list(Pod, "default")}
+            assert sorted(str(where) for where in found.values()) == ["None", "n2"]
+            written = [await client.get(ResourceClaim, name, "default") for name in ("c", "d")]
+            given = [one for one in written if one.status.allocation is not None]
+            assert len(given) == 1 and (given[0].status.reserved_for or ())[0].resource == "pods"
+            assert not scheduler.snapshot.devices
+            for task in tasks:
+                task.cancel()
+
+    run(story())
