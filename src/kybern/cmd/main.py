@@ -15,6 +15,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "node": ("kybern.cmd.nodes", "the nodes of this machine: add, remove, cut off, slow, kill, heal"),
     "image": ("kybern.cmd.image", "build, pull, push, load, save, list and remove images"),
     "rotate": ("kybern.cmd.rotate", "replace a cluster's keys: what encrypts Secrets, what signs tokens"),
+    "why": ("kybern.cmd.why", "say why a pod waits and what would help, or why it is where it is"),
     "kubectl": ("kybern.cli.kubectl.main", "a small kubectl, for machines that have none"),
     "bench": ("kybern.cli.bench", "measure an API server and print the figures beside upstream's"),
 }

@@ -1,0 +1,105 @@
+"""`kybern why pod/NAME`: why a pod waits and what would help, or why it is where it is; then the nodes, rule by rule.
+
+It asks the API server for what the scheduler sees and judges it by the same rules, so it needs no scheduler to talk to.
+"""
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from kybern.aio.clock import SystemClock
+from kybern.api.core_v1 import Namespace, Node, Pod
+from kybern.api.errors import ApiError
+from kybern.cli.kubectl.columns import lines_of
+from kybern.cli.kubectl.session import CommandFailed, open_session
+from kybern.client import Client
+from kybern.client.kubeconfig import KubeconfigError
+from kybern.client.view import View
+from kybern.scheduler.configuration import read_configuration
+from kybern.scheduler.explanation import Explanation, explained
+from kybern.scheduler.followed import DEVICES, VOLUMES, Followed
+from kybern.scheduler.gangs import Gangs, GangScheduling
+from kybern.scheduler.groups import FOLLOWED, group_of
+from kybern.scheduler.snapshot import Snapshot
+from kybern.scheduler.status import scheduler_of
+
+LIST_SECONDS_MAX = 60.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("pod", metavar="pod/NAME", type=pod_name)
+    parser.add_argument("-n", "--namespace", default="", help="the namespace; the context's own when left out")
+    parser.add_argument("--context", default="", help="the kubeconfig context; the current one when left out")
+    parser.add_argument("--kubeconfig", type=Path, help="the kubeconfig file")
+    parser.add_argument("--scheduler-config", default="", metavar="FILE", help="the one that the scheduler has")
+
+
+def pod_name(text: str) -> str:
+    kind, slash, name = text.partition("/")
+    if (slash and kind not in ("pod", "pods", "po")) or not (name or (not slash and kind)):
+        raise argparse.ArgumentTypeError(f"{text!r} is no pod: pod/NAME")
+    return name or kind
+
+
+def run(args: argparse.Namespace) -> int:
+    try:
+        found = asyncio.run(explanation(args))
+    except (ApiError, CommandFailed, KubeconfigError, OSError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except TimeoutError:
+        print("error: the API server did not answer in time", file=sys.stderr)
+        return 1
+    print("\n".join(text_of(found)))
+    return 0
+
+
+async def explanation(args: argparse.Namespace) -> Explanation:
+    configuration = read_configuration(args.scheduler_config)
+    async with open_session(args.context, args.namespace, args.kubeconfig) as session:
+        client = Client(session.client, user_agent="kybern-why")
+        pod = await client.get(Pod, args.pod, session.namespace)
+        profiles = {profile.scheduler_name: profile for profile in configuration.profiles}
+        profile = profiles.get(scheduler_of(pod))
+        if profile is None:
+            return Explanation(f"no profile is called {scheduler_of(pod)}", "another schedulerName", (), ())
+        view = View(client)
+        for kind in (Namespace, Node, Pod, *FOLLOWED, *VOLUMES, *DEVICES):
+            view.watch_kind(kind)
+        following = asyncio.create_task(view.run())
+        try:
+            async with asyncio.timeout(LIST_SECONDS_MAX):
+                await view.synced()
+            snapshot, gangs = as_the_scheduler_sees(view)
+            gate = GangScheduling(gangs)
+            return explained(pod, snapshot, replace(profile, pre_enqueue=(gate, *profile.pre_enqueue)))
+        finally:
+            following.cancel()
+
+
+def as_the_scheduler_sees(view: View) -> tuple[Snapshot, Gangs]:
+    snapshot, gangs = Snapshot(), Gangs()
+    snapshot.view = Followed(view, SystemClock())
+    snapshot.group_of = lambda pod: group_of(pod, view)
+    for namespace in view.list(Namespace):
+        snapshot.tallies.namespaces[namespace.metadata.name or ""] = namespace.metadata.labels or {}
+    for node in view.list(Node):
+        snapshot.set_node(node)
+    for pod in view.list(Pod):
+        if pod.status.phase not in ("Succeeded", "Failed"):
+            gangs.join(pod)
+            if pod.spec.node_name:
+                snapshot.add_pod(pod, pod.spec.node_name)
+    return snapshot, gangs
+
+
+def text_of(found: Explanation) -> Iterator[str]:
+    yield found.cause
+    if found.change:
+        yield f"smallest change: {found.change}"
+    if found.rows:
+        yield ""
+        yield from lines_of(found.header, found.rows)

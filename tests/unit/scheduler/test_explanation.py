@@ -1,0 +1,85 @@
+"""Why a pod waits, what would help, and why it is where it is."""
+
+from typing import Any
+
+import pytest
+from known_objects import node
+
+from kybern.api.codec import from_builtins
+from kybern.api.core_v1 import Node, Pod
+from kybern.cmd.why import pod_name, text_of
+from kybern.scheduler.explanation import explained
+from kybern.scheduler.profile import DEFAULT_PROFILE
+from kybern.scheduler.snapshot import Snapshot
+
+
+def pod(cpu: str = "1", name: str = "p", **spec: Any) -> Pod:
+    container = {"name": "c", "image": "i", "resources": {"requests": {"cpu": cpu}}, "ports": spec.pop("ports", [])}
+    metadata = {"name": name, "namespace": "a", "uid": name}
+    return from_builtins(Pod, {"metadata": metadata, "spec": {"containers": [container], **spec}})
+
+
+def cluster(*nodes: Node) -> Snapshot:
+    snapshot = Snapshot()
+    for one in nodes or (node("n1"), node("n2")):
+        snapshot.set_node(one)
+    return snapshot
+
+
+def tainted(name: str, **spec: Any) -> Node:
+    base = {"metadata": {"name": name}, "status": {"allocatable": {"cpu": "8", "memory": "8Gi", "pods": "110"}}}
+    return from_builtins(Node, {**base, "spec": spec})
+
+
+def test_the_node_that_lacks_least_is_named_with_what_it_lacks() -> None:
+    snapshot = cluster()
+    snapshot.add_pod(pod("4", "big"), "n1")
+    snapshot.add_pod(pod("2500m", "other"), "n2")
+    found = explained(pod("6"), snapshot, DEFAULT_PROFILE)
+    assert found.cause == "0/2 nodes are available: 2 Insufficient cpu."
+    assert found.change.startswith("500m more cpu (asks for 6, 5500m of 8 free) on n2")
+    assert found.header == ("NODE", "NodeResourcesFit")
+    assert found.rows == (("n1", "Insufficient cpu"), ("n2", "Insufficient cpu"))
+
+
+def test_one_change_is_less_than_two_and_each_rule_has_its_words() -> None:
+    taints = [{"key": "gpu", "value": "yes", "effect": "NoSchedule"}]
+    snapshot = cluster(tainted("n1", taints=taints, unschedulable=True), tainted("n2", taints=taints))
+    found = explained(pod(), snapshot, DEFAULT_PROFILE)
+    assert found.change == "a toleration for gpu=yes:NoSchedule (n2)"
+    assert found.rows[0][0] == "n2" and found.rows[0][1] == "ok"
+    snapshot = cluster(tainted("n1", unschedulable=True))
+    assert explained(pod(), snapshot, DEFAULT_PROFILE).change == "kubectl uncordon n1"
+    found = explained(pod(nodeSelector={"disk": "ssd"}), cluster(), DEFAULT_PROFILE)
+    assert found.change == "kubectl label node n1 disk=ssd"
+    port = [{"containerPort": 80, "hostPort": 80}]
+    snapshot = cluster(node("n1"))
+    snapshot.add_pod(pod(name="a", ports=port), "n1")
+    assert "another hostPort" in explained(pod(ports=port), snapshot, DEFAULT_PROFILE).change
+    both = explained(pod("9", nodeSelector={"disk": "ssd"}), cluster(), DEFAULT_PROFILE).change
+    assert "kubectl label node n1 disk=ssd; and 1 more cpu" in both
+
+
+def test_gates_missing_nodes_and_pods_that_fit_are_said() -> None:
+    gated = explained(pod(schedulingGates=[{"name": "quota"}]), cluster(), DEFAULT_PROFILE)
+    assert gated.cause == "waiting for scheduling gates: ['quota']"
+    assert explained(pod(), Snapshot(), DEFAULT_PROFILE).change == "add a node"
+    assert explained(pod(), cluster(), DEFAULT_PROFILE).cause == "it fits on n1 now"
+
+
+def test_a_placed_pod_s_nodes_are_listed_with_their_scores() -> None:
+    snapshot = cluster()
+    snapshot.add_pod(pod("4", "big"), "n1")
+    mine = pod("1", "mine", nodeName="n2")
+    snapshot.add_pod(mine, "n2")
+    found = explained(mine, snapshot, DEFAULT_PROFILE)
+    assert found.cause == "it runs on n2, which is number 1 of the 2 nodes where it fits now"
+    assert found.header[:2] == ("NODE", "TOTAL") and "NodeResourcesFit" in found.header
+    assert int(found.rows[0][1]) > int(found.rows[1][1])
+    assert sum(map(int, found.rows[0][2:])) == int(found.rows[0][1])
+    assert list(text_of(found))[2].startswith("NODE")
+
+
+@pytest.mark.parametrize(("text", "name"), [("pod/web", "web"), ("web", "web"), ("po/web", "web"), ("pods/web", "web")])
+def test_pods_are_named_as_kubectl_names_them(text: str, name: str) -> None:
+    assert pod_name(text) == name
