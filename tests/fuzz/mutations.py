@@ -219,9 +219,9 @@ def strategic_patch(target: Any, rng: random.Random, others: tuple[Any, ...]) ->
         if isinstance(item, dict) and rng.random() < 0.1:
             item["$retainKeys"] = rng.choice((list(item), [], [1], "a", None))
         if isinstance(item, list) and isinstance(container, dict) and rng.random() < 0.2:
-            container[f"$setElementOrder/{key}"] = rng.choice((item, item[:1], [{}], [1], None, "a"))
+            container[f"$setElementOrder/{key}"] = copy.deepcopy(rng.choice((item, item[:1], [{}], [1], None, "a")))
         if isinstance(item, list) and isinstance(container, dict) and rng.random() < 0.2:
-            container[f"$deleteFromPrimitiveList/{key}"] = rng.choice((item, ["a"], [{}], None, "a"))
+            container[f"$deleteFromPrimitiveList/{key}"] = copy.deepcopy(rng.choice((item, ["a"], [{}], None, "a")))
     return patch
 
 
