@@ -239,10 +239,11 @@ async def running(
             tasks.create_task(view.run()),
             tasks.create_task(run_controllers(client, view, others, clock=clock, ids=ids)),
         ]
+        cluster = Cluster(client, view, simulated, store, server, clock, tasks, control, process, ids, measured)
         try:
-            yield Cluster(client, view, simulated, store, server, clock, tasks, control, process, ids, measured)
+            yield cluster
         finally:
-            control.kill()
+            cluster.control.kill()
             for task in beside:
                 task.cancel()
 

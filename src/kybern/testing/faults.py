@@ -1,7 +1,12 @@
-"""A network that is not to be trusted: requests that get lost, answers that get lost, watches that break. From a seed."""
+"""A network that is not to be trusted: requests that get lost, answers that get lost, watches that break. From a seed.
 
+Whoever asks can also be killed while he asks, before the server has done it or after: at any of his awaits, since each
+is a request.
+"""
+
+import asyncio
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
@@ -20,9 +25,13 @@ class Faults:
     """At each piece of its stream."""
     slow_seconds: float = 0.0
     """The longest that a request is held up."""
+    killed: float = 0.0
+    """Before a request is done, and after."""
+    kill: Callable[[], None] = lambda: None
+    """Ends, and later starts again, whoever sends the requests."""
 
     def stop(self) -> None:
-        self.lost_request = self.lost_answer = self.broken_watch = self.slow_seconds = 0.0
+        self.lost_request = self.lost_answer = self.broken_watch = self.slow_seconds = self.killed = 0.0
 
 
 class Faulty:
@@ -34,10 +43,17 @@ class Faulty:
             await self.clock.sleep(self.rng.random() * self.faults.slow_seconds)
         if self.rng.random() < self.faults.lost_request:
             raise ConnectionRefusedError("the request was lost")
+        await self._perhaps_die()
         response = await self.transport.send(request)
+        await self._perhaps_die()
         if self.rng.random() < self.faults.lost_answer:
             raise ConnectionResetError("the answer was lost")
         return replace(response, body=self._breaking(response.body))
+
+    async def _perhaps_die(self) -> None:
+        if self.rng.random() < self.faults.killed:
+            self.faults.kill()
+            await asyncio.Event().wait()  # being cancelled is how it ends
 
     def _breaking(self, body: Body) -> Body:
         return body if isinstance(body, bytes | Sequence) else self._stream(body)

@@ -138,8 +138,8 @@ def seconds_until_overdue(deployment: Deployment, status: DeploymentStatus, now:
     progressing = next((found for found in status.conditions or () if found.type == "Progressing"), None)
     if deadline_of(deployment) is None or progressing is None or is_complete(deployment, status):
         return None
-    if progressing.reason in ("ProgressDeadlineExceeded", "DeploymentPaused"):
-        return None
+    if progressing.reason in ("ProgressDeadlineExceeded", "DeploymentPaused", "NewReplicaSetAvailable"):
+        return None  # what was complete once is never overdue
     return max(seconds_left(deployment, progressing, now), 0.0) + 1.0
 
 
