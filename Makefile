@@ -1,7 +1,7 @@
 # The one entry point. `make help` lists what there is.
 PY := .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help up down status reset check format test unit fuzz histories bench bench-scheduler types lock clean
+.PHONY: help up down status reset check format test unit sim fuzz histories bench bench-scheduler types lock clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -41,6 +41,10 @@ fuzz: ## send hostile bodies to an API server in memory; FUZZ_BODIES=50000 FUZZ_
 histories: ## check long histories of concurrent clients, and of watches; HISTORY_OPERATIONS=100000 says how long
 	@tools/setup.sh test
 	HISTORY_OPERATIONS=$(or $(HISTORY_OPERATIONS),100000) $(PY) -m pytest tests/contracts -n 2 -q -o faulthandler_timeout=3600
+
+sim: ## 200 random runs of a faulty cluster, and 500 random owner graphs; SEED=n plays one again
+	@tools/setup.sh test
+	$(if $(SEED),SEED=$(SEED),SEEDS=200 GRAPHS=500) $(PY) -m pytest tests/sim -n 2 -q
 
 bench: ## measure against DESIGN's budgets; AGAINST=https://host:port TOKEN=... measures another API server
 	@tools/setup.sh test

@@ -102,3 +102,19 @@ def test_a_circle_in_the_foreground_does_not_wait_for_itself() -> None:
     first, second = waiting("a", ref("b")), item("b", ref("a"))
     action = decide(second, graph(first, second)[0], {})
     assert isinstance(action, SetOwners) and not action.owners[0].block_owner_deletion
+
+
+def test_a_circle_that_is_deleted_in_the_foreground_on_all_sides_does_not_wait_for_itself() -> None:
+    first, second, own = waiting("a", ref("b")), waiting("b", ref("a")), waiting("c", ref("c"))
+    known, _ = graph(first, second, own)
+    assert [decide(one, known, {}) for one in (first, own)] == [Finish(first, FOREGROUND), Finish(own, FOREGROUND)]
+    held = item("d", ref("a"))
+    known.put(held)
+    assert decide(first, known, {}) == Nothing()
+
+
+def test_an_owner_in_another_namespace_owns_nothing_here() -> None:
+    owner, owned = item("o", namespace="there"), item("a", ref("o"), namespace="here")
+    known, _ = graph(owner, owned)
+    assert unknown_owners(owned, known) == [ref("o")]
+    assert decide(owned, known, {"o": False}) == Delete(owned, "Background")

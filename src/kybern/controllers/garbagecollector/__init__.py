@@ -14,6 +14,7 @@ from typing import Any
 from kybern.api.apiextensions_v1 import CustomResourceDefinition
 from kybern.api.apiregistration_v1 import APIService
 from kybern.api.codec import decode, to_builtins
+from kybern.api.core_v1 import ObjectReference
 from kybern.api.errors import ApiError, Conflict, Invalid, NotFound
 from kybern.api.kind import Kind
 from kybern.api.meta_v1 import ObjectMeta, OwnerReference
@@ -44,6 +45,7 @@ from kybern.reconcile.queue import Queue
 DISCOVER_SECONDS = 1800.0  # for what no change of a definition or an API service tells
 RETRY_SECONDS = 1.0
 UNANSWERED_SECONDS = 30.0
+ABSENT_MAX = 500  # upstream's
 SERVES = (CustomResourceDefinition, APIService)
 WORKERS = 20
 
@@ -63,6 +65,8 @@ class Collector:
         self.sinks: dict[Kind, KindSink] = {}
         self.shared: set[Kind] = set()
         self.reflecting: dict[Kind, asyncio.Task[None]] = {}
+        self.absent: dict[tuple[str, str], None] = {}
+        """Owners that the server did not have in a namespace, the last ones that were asked for."""
         self.ready = asyncio.Event()
         self.served_changed = asyncio.Event()
 
@@ -169,7 +173,28 @@ class Collector:
         kind = self._kind(ref)
         if kind.namespaced and not item.kind.namespaced:
             raise UnknownKind(f"{item.meta.name} is in no namespace, and names a {ref.kind} as its owner")
-        path = path_of(kind, item.meta.namespace or "" if kind.namespaced else "", ref.name)
+        namespace = (item.meta.namespace or "") if kind.namespaced else ""
+        if (ref.uid, namespace) in self.absent:
+            return False
+        if await self._ask(ref, kind, namespace):
+            return True
+        self.absent[ref.uid, namespace] = None  # it is gone for good: no uid is given twice
+        if len(self.absent) > ABSENT_MAX:
+            del self.absent[next(iter(self.absent))]
+        if ref.uid in self.graph.items:
+            where = f"{ref.api_version}/{ref.kind}, namespace: {namespace}, name: {ref.name}, uid: {ref.uid}"
+            self._tell(item, f'ownerRef [{where}] does not exist in namespace "{namespace}"')
+        return False
+
+    def _tell(self, item: Item, message: str) -> None:
+        meta, kind = item.meta, item.kind
+        about = ObjectReference(
+            api_version=kind.api_version, kind=kind.kind, namespace=meta.namespace, name=meta.name, uid=meta.uid
+        )
+        self.around.events.event(about, "Warning", "OwnerRefInvalidNamespace", message)
+
+    async def _ask(self, ref: OwnerReference, kind: Kind, namespace: str) -> bool:
+        path = path_of(kind, namespace, ref.name)
         try:
             found = decode(Meta, await self.around.client.request("GET", path, accept=METADATA)).metadata
         except NotFound:

@@ -3,7 +3,7 @@
 An object is to go when none of its owners is left that wants it:
 
     owner is      solid       there, and not waiting for its dependents
-                  dangling    gone
+                  dangling    gone, or in another namespace, where it cannot own anything here
                   waiting     being deleted in the foreground: it goes after its dependents
 
 The same three rules serve every policy: background deletes the owner and leaves dangling references, foreground marks it
@@ -45,6 +45,12 @@ class Item:
     @property
     def is_waiting(self) -> bool:
         return self.is_deleting and self.has(FOREGROUND)
+
+    def is_meant_by(self, ref: OwnerReference, dependent: "Item") -> bool:
+        group = ref.api_version.rpartition("/")[0]
+        if (self.kind.kind, self.kind.group, self.meta.name) != (ref.kind, group, ref.name):
+            return False
+        return not self.kind.namespaced or self.meta.namespace == dependent.meta.namespace
 
     def blocks(self, owner_uid: str) -> bool:
         return any(ref.uid == owner_uid and ref.block_owner_deletion for ref in self.owners)
@@ -94,7 +100,7 @@ class Graph:
                     del self.dependents[ref.uid]
 
     def _wake_about(self, old: Item | None, new: Item) -> None:
-        if new.is_deleting or any(not self.is_solid(ref) for ref in new.owners):
+        if new.is_deleting or any(not self.is_solid(ref, new) for ref in new.owners):
             self._wake(new.uid)
         if new.is_waiting and (old is None or not old.is_waiting):
             for dependent in self.dependents.get(new.uid, ()):
@@ -108,9 +114,18 @@ class Graph:
             if owner is not None and owner.is_waiting:
                 self._wake(owner.uid)
 
-    def is_solid(self, ref: OwnerReference) -> bool:
+    def owner_of(self, item: Item, ref: OwnerReference) -> Item | None:
+        """The owner, when the graph knows it and it is where the reference says."""
         owner = self.items.get(ref.uid)
+        return owner if owner is not None and owner.is_meant_by(ref, item) else None
+
+    def is_solid(self, ref: OwnerReference, item: Item) -> bool:
+        owner = self.owner_of(item, ref)
         return owner is not None and not owner.is_waiting
+
+    def blocking(self, uid: str) -> list[Item]:
+        """The dependents for which an owner that is deleted in the foreground waits."""
+        return [found for found in self.dependents_of(uid) if found.blocks(uid)]
 
     def dependents_of(self, uid: str) -> list[Item]:
         return [self.items[found] for found in self.dependents.get(uid, ())]
@@ -161,19 +176,19 @@ def unknown_owners(item: Item, graph: Graph) -> list[OwnerReference]:
     """The owners that only the server can tell about: not seen yet, or gone."""
     if item.is_deleting:
         return []
-    return [ref for ref in item.owners if ref.uid not in graph.items]
+    return [ref for ref in item.owners if graph.owner_of(item, ref) is None]
 
 
 def decide(item: Item, graph: Graph, exists: Mapping[str, bool]) -> Action:
     """`exists` tells of the owners that the graph does not know, by uid."""
     if item.is_deleting:
         return decide_deleting(item, graph)
-    solid = tuple(ref for ref in item.owners if graph.is_solid(ref) or exists.get(ref.uid, False))
+    solid = tuple(ref for ref in item.owners if graph.is_solid(ref, item) or exists.get(ref.uid, False))
     if not item.owners or len(solid) == len(item.owners):
         return Nothing()
     if solid:
         return SetOwners(item, solid)
-    waiting = [ref for ref in item.owners if ref.uid in graph.items]
+    waiting = [ref for ref in item.owners if graph.owner_of(item, ref) is not None]
     dependents = graph.dependents_of(item.uid)
     if waiting and dependents:
         if any(dependent.is_waiting for dependent in dependents):
@@ -185,9 +200,23 @@ def decide(item: Item, graph: Graph, exists: Mapping[str, bool]) -> Action:
 def decide_deleting(item: Item, graph: Graph) -> Action:
     if item.has(ORPHAN):
         return Orphan(item, tuple(graph.dependents_of(item.uid)))
-    if item.has(FOREGROUND) and not any(found.blocks(item.uid) for found in graph.dependents_of(item.uid)):
+    if item.has(FOREGROUND) and not any(not waits_for(found, item, graph) for found in graph.blocking(item.uid)):
         return Finish(item, FOREGROUND)
     return Nothing()
+
+
+def waits_for(item: Item, other: Item, graph: Graph) -> bool:
+    """In a circle in which everybody waits for his dependents, nobody can: whoever sees it first goes first."""
+    seen: set[str] = set()
+    open_ = [item]
+    while open_:
+        one = open_.pop()
+        if one.uid == other.uid:
+            return True
+        if one.is_waiting and one.uid not in seen:
+            seen.add(one.uid)
+            open_ += graph.blocking(one.uid)
+    return False
 
 
 def released(item: Item) -> SetOwners | None:
