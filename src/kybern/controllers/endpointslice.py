@@ -12,7 +12,15 @@ from ipaddress import ip_address
 from msgspec.structs import replace
 
 from kybern.api.core_v1 import Node, Pod, Service
-from kybern.api.discovery_v1 import Endpoint, EndpointConditions, EndpointPort, EndpointSlice
+from kybern.api.discovery_v1 import (
+    Endpoint,
+    EndpointConditions,
+    EndpointHints,
+    EndpointPort,
+    EndpointSlice,
+    ForNode,
+    ForZone,
+)
 from kybern.api.meta_v1 import ObjectMeta
 from kybern.client import Client, View
 from kybern.controllers.serving import (
@@ -31,6 +39,8 @@ from kybern.reconcile.controller import REST_SECONDS, Watch
 from kybern.reconcile.pods import is_ready
 
 MANAGER = "endpointslice-controller.k8s.io"
+SAME_ZONE = ("PreferClose", "PreferSameZone")  # the older name and the newer
+SAME_NODE = "PreferSameNode"
 ZONE = "topology.kubernetes.io/zone"
 
 Ports = tuple[EndpointPort, ...]
@@ -107,9 +117,20 @@ def endpoint_of(service: Service, pod: Pod, addresses: tuple[str, ...], zone_of:
         conditions=EndpointConditions(ready=ready, serving=serving, terminating=terminating),
         hostname=hostname_of(pod, service),
         node_name=pod.spec.node_name,
-        zone=zone_of.get(pod.spec.node_name or "") or None,
+        zone=(zone := zone_of.get(pod.spec.node_name or "") or None),
         target_ref=reference_to(pod),
+        hints=hints_for(service, zone, pod.spec.node_name) if ready else None,
     )
+
+
+def hints_for(service: Service, zone: str | None, node: str | None) -> EndpointHints | None:
+    """For whom the endpoint is the nearest one, where the Service prefers near ones."""
+    wish = service.spec.traffic_distribution
+    if wish not in (*SAME_ZONE, SAME_NODE):
+        return None
+    nodes = (ForNode(name=node),) if node and wish == SAME_NODE else None
+    zones = (ForZone(name=zone),) if zone else None
+    return EndpointHints(for_zones=zones, for_nodes=nodes) if zones or nodes else None
 
 
 def plan_family(

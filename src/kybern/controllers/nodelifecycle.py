@@ -2,7 +2,7 @@
 
 - A sign of life is a change of the node's lease or of its Ready heartbeat, as this process sees it: clocks of nodes are
   not trusted.
-- While no node at all is ready the fault is more likely here than there: nobody is evicted.
+- Pods leave failed nodes one node at a time, and not at all where too much has failed at once (`zones`).
 """
 
 from collections.abc import Iterable
@@ -12,11 +12,12 @@ from msgspec.structs import replace
 
 from kybern.aio.clock import rfc3339
 from kybern.api.coordination_v1 import Lease
-from kybern.api.core_v1 import Node, NodeCondition, Pod
+from kybern.api.core_v1 import Node, NodeCondition, ObjectReference, Pod
 from kybern.api.errors import Conflict, NotFound
 from kybern.client import Client, View
 from kybern.client.leases import NODE_LEASES
-from kybern.controllers.taints import taints_for
+from kybern.controllers.taints import EVICTING, taints_for
+from kybern.controllers.zones import Limiter, all_disrupted, zone_of, zones
 from kybern.reconcile import After, Context, Controller, Key
 from kybern.reconcile.controller import Watch
 from kybern.reconcile.pods import is_ready, pods_on
@@ -35,6 +36,7 @@ class SignOfLife:
 
 def node_lifecycle(grace_seconds: float = GRACE_SECONDS) -> Controller[Node]:
     seen: dict[str, SignOfLife] = {}
+    limiter = Limiter()
 
     async def reconcile(node: Node, view: View, client: Client, context: Context) -> After | None:
         name = node.metadata.name or ""
@@ -49,14 +51,18 @@ def node_lifecycle(grace_seconds: float = GRACE_SECONDS) -> Controller[Node]:
             said = f"Node {name} status is now: NodeNotReady"
             context.events.event(node, "Normal", "NodeNotReady", said)
             node = await client.update_status(unknown(node, rfc3339(context.now)))
-        await set_taints(node, view, client, context)
+        turn = await set_taints(node, limiter, view, client, context)
         if not node_is_ready(node):
             await mark_pods(node, view, client, context)
-        return After(grace_seconds - silent) if silent < grace_seconds else After(grace_seconds)
+        waits = (turn, grace_seconds - silent if silent < grace_seconds else grace_seconds)
+        return After(min(wait for wait in waits if wait is not None))
 
-    async def gone(key: Key, view: View, client: Client, context: Context) -> After | None:
-        seen.pop(key.name, None)
-        return None
+    async def gone(key: Key, view: View, client: Client, context: Context) -> None:
+        sign = seen.pop(key.name, None)
+        if sign is not None:
+            about = ObjectReference(api_version="v1", kind="Node", name=key.name, uid=sign.uid)
+            said = f"Node {key.name} event: Removing Node {key.name} from Controller"
+            context.events.event(about, "Normal", "RemovingNode", said)
 
     return Controller(
         name="node",
@@ -121,11 +127,24 @@ def unknown(node: Node, now: str) -> Node:
     return replace(node, status=replace(node.status, conditions=tuple(known.values())))
 
 
-async def set_taints(node: Node, view: View, client: Client, context: Context) -> None:
-    evict = any(node_is_ready(other) for other in view.list(Node))
+async def set_taints(node: Node, limiter: Limiter, view: View, client: Client, context: Context) -> float | None:
+    """Seconds until the node may lose its pods, where it is not its turn yet."""
+    evict, turn = may_evict(node, limiter, view.list(Node), context.now)
     taints = taints_for(node, rfc3339(context.now), evict=evict)
     if taints != (node.spec.taints or ()):
         await client.update(replace(node, spec=replace(node.spec, taints=taints or None)))
+    return turn
+
+
+def may_evict(node: Node, limiter: Limiter, nodes: Iterable[Node], now: float) -> tuple[bool, float | None]:
+    """What drives pods away stays once it is there, unless every zone has failed."""
+    found = zones(nodes)
+    if node_is_ready(node) or all_disrupted(found):
+        return False, None
+    if any(taint.key in EVICTING and taint.effect == "NoExecute" for taint in node.spec.taints or ()):
+        return True, None
+    wait = limiter.wait(zone_of(node), found[zone_of(node)], now)
+    return wait == 0, wait or None
 
 
 async def mark_pods(node: Node, view: View, client: Client, context: Context) -> None:

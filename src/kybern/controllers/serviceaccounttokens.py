@@ -47,6 +47,7 @@ def service_account_tokens(signing_key: bytes, certificate: str) -> Controller[S
         name="serviceaccount-token",
         component="serviceaccount-token-controller",
         reconciles=Secret,
+        concerns=lambda secret: secret.type == TYPE,
         watches=(Watch(ServiceAccount, secrets_of),),
         by=reconcile,
     )

@@ -9,6 +9,7 @@ from kybern.controllers.clusterroleaggregation import CLUSTERROLE_AGGREGATION
 from kybern.controllers.cronjob import CRONJOB
 from kybern.controllers.daemonset import daemonset
 from kybern.controllers.deployment import DEPLOYMENT
+from kybern.controllers.devicetaints import DEVICETAINTEVICTION
 from kybern.controllers.disruption import DISRUPTION
 from kybern.controllers.endpoints import ENDPOINTS
 from kybern.controllers.endpointslice import ENDPOINTSLICE
@@ -16,6 +17,7 @@ from kybern.controllers.endpointslicemirroring import ENDPOINTSLICEMIRRORING
 from kybern.controllers.garbagecollector import GARBAGECOLLECTOR
 from kybern.controllers.horizontalpodautoscaler import horizontal_pod_autoscaler
 from kybern.controllers.job import ABANDONED, JOB
+from kybern.controllers.legacytokens import LEGACYTOKENS
 from kybern.controllers.loadbalancer import load_balancer
 from kybern.controllers.namespace import NAMESPACE
 from kybern.controllers.nodeipam import node_ipam
@@ -23,11 +25,14 @@ from kybern.controllers.nodelifecycle import GRACE_SECONDS, node_lifecycle
 from kybern.controllers.podgc import FINISHED_MAX, pod_gc
 from kybern.controllers.replicaset import REPLICASET
 from kybern.controllers.replicationcontroller import REPLICATIONCONTROLLER
+from kybern.controllers.resourceclaims import POD_CLAIMS, RESOURCE_CLAIMS
 from kybern.controllers.resourcequota import RESOURCEQUOTA
 from kybern.controllers.rootca import root_ca
 from kybern.controllers.serviceaccount import SERVICEACCOUNT
 from kybern.controllers.serviceaccounttokens import service_account_tokens
+from kybern.controllers.servicecidrs import SERVICECIDRS
 from kybern.controllers.statefulset import STATEFULSET
+from kybern.controllers.storageversionmigration import STORAGEVERSIONMIGRATION
 from kybern.controllers.tainteviction import TAINTEVICTION
 from kybern.controllers.ttlafterfinished import TTLAFTERFINISHED
 from kybern.reconcile.controller import Loop
@@ -42,18 +47,24 @@ CONTROLLERS: tuple[Loop, ...] = (
     CLUSTERROLE_AGGREGATION,
     CRONJOB,
     DEPLOYMENT,
+    DEVICETAINTEVICTION,
     DISRUPTION,
     ENDPOINTS,
     ENDPOINTSLICE,
     ENDPOINTSLICEMIRRORING,
     GARBAGECOLLECTOR,
     JOB,
+    LEGACYTOKENS,
     NAMESPACE,
+    POD_CLAIMS,
     REPLICASET,
     REPLICATIONCONTROLLER,
     RESOURCEQUOTA,
+    RESOURCE_CLAIMS,
     SERVICEACCOUNT,
+    SERVICECIDRS,
     STATEFULSET,
+    STORAGEVERSIONMIGRATION,
     TAINTEVICTION,
     TOKEN_CLEANER,
     TTLAFTERFINISHED,
@@ -71,8 +82,10 @@ ACCOUNTS = {
     "horizontal-pod-autoscaler": "horizontal-pod-autoscaler",
     "load-balancer": "service-controller",
     "job-abandoned-pods": "job-controller",
+    "legacy-service-account-token-cleaner": "legacy-service-account-token-cleaner",
     "node-ipam": "node-controller",
     "pod-garbage-collector": "pod-garbage-collector",
+    "resource-claims-of-pods": "resource-claim-controller",
     "root-ca-certificate-publisher": "root-ca-cert-publisher",
     "serviceaccounts": "service-account-controller",
     "taint-eviction": "node-controller",

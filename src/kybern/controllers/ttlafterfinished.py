@@ -35,4 +35,9 @@ def finished_at(job: Job) -> float | None:
     return None
 
 
-TTLAFTERFINISHED = Controller(name="ttl-after-finished", reconciles=Job, by=reconcile)
+TTLAFTERFINISHED = Controller(
+    name="ttl-after-finished",
+    reconciles=Job,
+    concerns=lambda job: job.spec.ttl_seconds_after_finished is not None,
+    by=reconcile,
+)

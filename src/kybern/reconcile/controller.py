@@ -63,6 +63,10 @@ Reconcile = Callable[[T, View, Client, Context], Awaitable[After | None]]
 ReconcileGone = Callable[[Key, View, Client, Context], Awaitable[After | None]]
 
 
+def every_object(_: Any) -> bool:
+    return True
+
+
 def nothing_selected(_: Any) -> LabelSelector | Selector | None:
     return None
 
@@ -82,6 +86,8 @@ class Controller(Generic[T]):
     """Its events come from `<name>-controller`."""
     reconciles: type[T]
     by: Reconcile[T]
+    concerns: Callable[[T], bool] = every_object
+    """An object for which this never holds need not be looked at: one of many pods, say."""
     owns: tuple[type[Any], ...] = ()
     """A change of such an object wakes the one that controls it."""
     selects: Callable[[T], LabelSelector | Selector | None] = nothing_selected

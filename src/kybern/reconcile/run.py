@@ -135,7 +135,7 @@ class Workers:
     async def _resync(self) -> None:
         while True:
             await self.around.clock.sleep(self.controller.resync_seconds)
-            for obj in self.around.view.list(self.controller.reconciles):
+            for obj in filter(self.controller.concerns, self.around.view.list(self.controller.reconciles)):
                 self.queue.add(Key.of(obj))
 
 

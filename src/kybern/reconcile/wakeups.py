@@ -14,11 +14,21 @@ Wake = Callable[[Key], None]
 
 def connect(controller: Controller[Any], view: View, wake: Wake) -> None:
     """Let changes of the View wake keys. What exists already wakes them at once."""
-    view.on_change(controller.reconciles, lambda old, new: wake(Key.of(old if new is None else new)))
+    view.on_change(controller.reconciles, _waking_itself(controller, wake))
     for of in controller.owns:
         view.on_change(of, _waking_owners(controller, view, wake))
     for watch in controller.watches:
         view.on_change(watch.type, _waking(watch.keys, view, wake))
+
+
+def _waking_itself(controller: Controller[Any], wake: Wake) -> Callable[[Any, Any], None]:
+    concerns = controller.concerns
+
+    def changed(old: Any, new: Any) -> None:
+        if (new is not None and concerns(new)) or (old is not None and concerns(old)):
+            wake(Key.of(old if new is None else new))
+
+    return changed
 
 
 def _waking(keys: Callable[[Any, View], Iterable[Key]], view: View, wake: Wake) -> Callable[[Any, Any], None]:

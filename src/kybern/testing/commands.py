@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
+import msgspec
 from msgspec.structs import replace
 
 from kybern.aio.clock import rfc3339
@@ -14,7 +15,7 @@ from kybern.api.certificates_v1 import (
 )
 from kybern.api.codec import to_builtins
 from kybern.api.core_v1 import Endpoints, Event, Node, Pod
-from kybern.api.discovery_v1 import EndpointSlice
+from kybern.api.discovery_v1 import EndpointHints, EndpointSlice
 from kybern.api.errors import ApiError
 from kybern.api.meta_v1 import ObjectMeta, Status
 from kybern.api.policy_v1 import Eviction
@@ -22,13 +23,12 @@ from kybern.api.rbac_v1 import ClusterRoleBinding, RoleRef, Subject
 from kybern.client import Client, InMemory
 from kybern.testing.certificates import signing_request
 from kybern.testing.cluster import Cluster
-from kybern.testing.objects import TYPES, made, value_of
+from kybern.testing.objects import NAMESPACED, TYPES, made, value_of
 
 Lines = list[str]
 Command = Callable[[Cluster, Sequence[str]], Awaitable[Lines]]
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-CLUSTER_WIDE = ("certificatesigningrequest", "namespace", "node")
 REVISION = "deployment.kubernetes.io/revision"
 
 
@@ -39,7 +39,7 @@ def options_of(words: Iterable[str]) -> dict[str, str]:
 def place(word: str) -> tuple[type[Any], str, str]:
     """`deployment/web` or `deployment/web/namespace`: type, name, namespace."""
     kind, name, *namespace = word.split("/")
-    return TYPES[kind], name, "" if kind in CLUSTER_WIDE else (namespace or ["default"])[0]
+    return TYPES[kind], name, (namespace or ["default"])[0] if kind in NAMESPACED else ""
 
 
 def table(rows: Iterable[Sequence[Any]]) -> Lines:
@@ -71,13 +71,22 @@ async def delete(cluster: Cluster, words: Sequence[str]) -> Lines:
 
 
 async def set_field(cluster: Cluster, words: Sequence[str]) -> Lines:
-    """`set deployment/web spec.replicas=3`"""
+    """`set deployment/web spec.replicas=3`; `~` stands for a full stop in a name."""
+    return await change(cluster, words, "")
+
+
+async def set_status(cluster: Cluster, words: Sequence[str]) -> Lines:
+    """`status pod/web-1 status.phase=Failed`, as whoever may write a status says it."""
+    return await change(cluster, words, "status")
+
+
+async def change(cluster: Cluster, words: Sequence[str], subresource: str) -> Lines:
     of, name, namespace = place(words[0])
     for path, text in options_of(words[1:]).items():
         patch: Any = value_of(text)
         for part in reversed(path.split(".")):
             patch = {part.replace("~", "."): patch}
-        await cluster.client.patch(of, name, namespace, patch)
+        await cluster.client.patch(of, name, namespace, patch, subresource=subresource)
     return []
 
 
@@ -267,6 +276,18 @@ async def slices(cluster: Cluster, words: Sequence[str]) -> Lines:
     return table(sorted(rows))
 
 
+async def hints(cluster: Cluster, words: Sequence[str]) -> Lines:
+    """Every endpoint of every Service: its node, and for which zones and nodes it is the nearest."""
+    rows = []
+    for found in await cluster.client.list(EndpointSlice, "default"):
+        service = (found.metadata.labels or {}).get("kubernetes.io/service-name")
+        for endpoint in found.endpoints or ():
+            told = endpoint.hints or EndpointHints()
+            near = [",".join(one.name for one in some or ()) or "-" for some in (told.for_zones, told.for_nodes)]
+            rows.append((service, endpoint.node_name, *near))
+    return table(sorted(rows))
+
+
 async def events(cluster: Cluster, words: Sequence[str]) -> Lines:
     """`events deployment`: what was told about objects of a kind, in order."""
     told = [
@@ -280,6 +301,21 @@ async def list_names(cluster: Cluster, words: Sequence[str]) -> Lines:
     """`list configmap`: names, without what every namespace has."""
     found = [obj.metadata.name for obj in await cluster.client.list(TYPES[words[0]])]
     return [name for name in found if name != "kube-root-ca.crt"] or ["none"]
+
+
+async def show(cluster: Cluster, words: Sequence[str]) -> Lines:
+    """`show pod/web-1 spec.nodeName metadata.labels`: fields, as JSON."""
+    of, name, namespace = place(words[0])
+    found = to_builtins(await cluster.client.get(of, name, namespace))
+    return [msgspec.json.encode(field(found, path), order="sorted").decode() for path in words[1:]]
+
+
+def field(value: Any, path: str) -> Any:
+    for part in path.split("."):
+        if value is None:
+            return None
+        value = value[int(part)] if isinstance(value, list | tuple) else value.get(part.replace("~", "."))
+    return value
 
 
 async def quota(cluster: Cluster, words: Sequence[str]) -> Lines:
@@ -305,10 +341,10 @@ async def keys(cluster: Cluster, words: Sequence[str]) -> Lines:
 
 
 COMMANDS: dict[str, Command] = {
-    "advance": advance, "approve": approve, "bind": bind, "certify": certify, "conditions": conditions, "counts": counts, "create": create, "delete": delete,
-    "end": end, "endpoints": endpoints, "events": events, "evict": evict, "image": image, "issued": issued,
-    "keys": keys, "list": list_names, "measure": measure, "nodestate": nodes, "pods": pods,
-    "quota": quota,
-    "remove": remove_node, "replicasets": replicasets, "revive": revive, "set": set_field, "settle": settle,
-    "silence": silence, "slices": slices, "undo": undo,
+    "advance": advance, "approve": approve, "bind": bind, "certify": certify, "conditions": conditions,
+    "counts": counts, "create": create, "delete": delete, "end": end, "endpoints": endpoints, "events": events,
+    "evict": evict, "hints": hints, "image": image, "issued": issued, "keys": keys, "list": list_names, "measure": measure,
+    "nodestate": nodes, "pods": pods, "quota": quota, "remove": remove_node, "replicasets": replicasets,
+    "revive": revive, "set": set_field, "settle": settle, "show": show, "silence": silence, "slices": slices,
+    "status": set_status, "undo": undo,
 }  # fmt: skip

@@ -5,46 +5,14 @@ from typing import Any
 
 import msgspec
 
-from kybern.api.apps_v1 import DaemonSet, Deployment, ReplicaSet, StatefulSet
-from kybern.api.autoscaling_v2 import HorizontalPodAutoscaler
-from kybern.api.batch_v1 import CronJob, Job
-from kybern.api.certificates_v1 import CertificateSigningRequest
 from kybern.api.codec import from_builtins
-from kybern.api.core_v1 import (
-    ConfigMap,
-    Namespace,
-    Node,
-    Pod,
-    ReplicationController,
-    ResourceQuota,
-    Secret,
-    Service,
-    ServiceAccount,
-)
-from kybern.api.policy_v1 import PodDisruptionBudget
+from kybern.api.kinds import KINDS
 
 Options = Mapping[str, str]
 
-TYPES: dict[str, type[Any]] = {
-    "certificatesigningrequest": CertificateSigningRequest,
-    "configmap": ConfigMap,
-    "cronjob": CronJob,
-    "daemonset": DaemonSet,
-    "deployment": Deployment,
-    "horizontalpodautoscaler": HorizontalPodAutoscaler,
-    "job": Job,
-    "namespace": Namespace,
-    "node": Node,
-    "pod": Pod,
-    "poddisruptionbudget": PodDisruptionBudget,
-    "replicaset": ReplicaSet,
-    "replicationcontroller": ReplicationController,
-    "resourcequota": ResourceQuota,
-    "secret": Secret,
-    "service": Service,
-    "serviceaccount": ServiceAccount,
-    "statefulset": StatefulSet,
-}
+TYPES: dict[str, type[Any]] = {kind.kind.lower(): kind.type for kind in KINDS}
+"""Of two versions the newer one: it stands later."""
+NAMESPACED = {kind.kind.lower() for kind in KINDS if kind.namespaced}
 
 
 def made(kind: str, name: str, options: Options) -> Any:
@@ -53,8 +21,9 @@ def made(kind: str, name: str, options: Options) -> Any:
     for path, text in options.items():
         if path.startswith("spec."):
             put(spec, path.removeprefix("spec.").split("."), value_of(text))
-    namespace = {} if kind == "namespace" else {"namespace": options.get("namespace", "default")}
+    namespace = {"namespace": options.get("namespace", "default")} if kind in NAMESPACED else {}
     labels = {"app": options.get("app", name)} if kind == "pod" else {}
+    labels |= {path.removeprefix("labels."): text for path, text in options.items() if path.startswith("labels.")}
     meta: dict[str, Any] = {"name": name, **namespace, "labels": labels}
     if "owner" in options:
         meta["ownerReferences"] = [owner_of(options["owner"], blocking="blocking" in options)]

@@ -24,6 +24,7 @@ from kybern.api.apps_v1 import ReplicaSet
 from kybern.api.batch_v1 import Job
 from kybern.api.core_v1 import Pod
 from kybern.api.errors import ApiError
+from kybern.api.resource_v1 import ResourceClaim
 from kybern.testing.cluster import Cluster, running
 from kybern.testing.commands import COMMANDS
 
@@ -66,7 +67,7 @@ class Names:
     def __init__(self, cluster: Cluster) -> None:
         self.aliases: dict[str, str] = {}
         self._counts: dict[str, int] = {}
-        for of, mark in ((ReplicaSet, "#"), (Job, "#"), (Pod, "-")):
+        for of, mark in ((ReplicaSet, "#"), (Job, "#"), (ResourceClaim, "#"), (Pod, "-")):
             cluster.view.watch_kind(of)
             cluster.view.on_change(of, partial(self._note, mark))
 

@@ -4,10 +4,11 @@ from typing import Any
 from msgspec.structs import replace
 
 from kybern.api.core_v1 import Node, NodeCondition, NodeSpec, NodeStatus, Taint, Toleration
-from kybern.controllers.nodeipam import first_free
+from kybern.controllers.nodeipam import first_free, prefix_of
 from kybern.controllers.nodelifecycle import SignOfLife, sign_of, unknown
 from kybern.controllers.tainteviction import seconds_left
 from kybern.controllers.taints import seconds_tolerated, taints_for, tolerates
+from kybern.controllers.zones import FULL, NORMAL, PARTIAL, Limiter, Zone, all_disrupted, state_of
 from kybern.testing.builders import node, pod
 
 NOW = "2026-01-01T00:00:00Z"
@@ -90,3 +91,31 @@ def test_a_node_gets_the_first_free_part_of_the_network() -> None:
     network = ip_network("10.244.0.0/16")
     assert first_free(network, 24, {"10.244.0.0/24"}) == "10.244.1.0/24"
     assert first_free(ip_network("10.0.0.0/24"), 24, {"10.0.0.0/24"}) is None
+
+
+def test_nodes_of_a_zone_lose_their_pods_one_after_the_other() -> None:
+    limiter, normal = Limiter(), Zone(10, NORMAL)
+    assert limiter.wait("a", normal, 100.0) == 0
+    assert limiter.wait("a", normal, 104.0) == 6
+    assert limiter.wait("b", normal, 104.0) == 0
+    assert limiter.wait("a", normal, 110.0) == 0
+
+
+def test_where_much_of_a_zone_has_failed_nodes_are_let_be() -> None:
+    assert state_of(4, 2) == NORMAL
+    assert state_of(2, 3) == PARTIAL
+    assert state_of(0, 1) == FULL
+    assert Limiter().wait("a", Zone(5, PARTIAL), 0.0) is None
+    limiter, large = Limiter(), Zone(51, PARTIAL)
+    assert (limiter.wait("a", large, 0.0), limiter.wait("a", large, 1.0)) == (0, 99)
+
+
+def test_where_every_zone_has_failed_nobody_loses_anything() -> None:
+    assert all_disrupted({"a": Zone(2, FULL), "b": Zone(1, FULL)})
+    assert not all_disrupted({"a": Zone(2, FULL), "b": Zone(3, PARTIAL)})
+
+
+def test_a_node_gets_a_part_of_each_family_that_the_cluster_has() -> None:
+    assert prefix_of(ip_network("10.244.0.0/16"), 24) == 24
+    assert prefix_of(ip_network("fd00::/48"), 24) == 64
+    assert first_free(ip_network("fd00::/48"), 64, {"fd00::/64"}) == "fd00:0:0:1::/64"

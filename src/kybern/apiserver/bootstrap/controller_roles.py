@@ -221,6 +221,12 @@ statefulset-controller
   core pods/finalizers: update
   EVENTS
 
+storage-version-migrator-controller
+  storagemigration.k8s.io storageversionmigrations: READ
+  storagemigration.k8s.io storageversionmigrations/status: get patch update
+  * *: list patch
+  EVENTS
+
 ttl-after-finished-controller
   batch jobs: delete READ
   EVENTS

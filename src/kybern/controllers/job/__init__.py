@@ -215,6 +215,7 @@ ABANDONED = Controller(
     name="job-abandoned-pods",
     component="job-controller",
     reconciles=Pod,
+    concerns=is_tracked,
     watches=(Watch(Job, pods_of),),
     by=release_abandoned,
 )
