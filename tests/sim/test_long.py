@@ -48,7 +48,7 @@ def test_a_token_that_nobody_has_used_for_a_year_is_marked_and_goes_a_year_later
             assert not (await cluster.client.get(Secret, "made-for-it", "default")).metadata.labels
             await cluster.advance(3 * DAY)
             marked = (await cluster.client.get(Secret, "made-for-it", "default")).metadata.labels or {}
-            assert marked[INVALID_SINCE] == "2027-01-03"
+            assert marked[INVALID_SINCE] == "2027-01-02"
             await cluster.advance(367 * DAY)
             assert [secret.metadata.name for secret in await cluster.client.list(Secret, "default")] == ["by-hand"]
 
