@@ -9,6 +9,7 @@ import pytest
 from kybern.api.core_v1 import EmptyDirVolumeSource, Pod, ResourceRequirements, Volume
 from kybern.api.shape import Quantity
 from kybern.client import Client
+from kybern.kubelet.cpus import cpus_of_machine, cpus_text
 from kybern.linux import cgroup_detect
 from kybern.linux.cgroups_v1 import V1
 from kybern.linux.cgroups_v2 import weight
@@ -87,6 +88,28 @@ async def test_a_pod_that_fills_more_of_the_disk_than_allowed_is_evicted(node_la
             assert ended.status.reason == "Evicted"
             assert ended.status.message == 'Usage of EmptyDir volume "cache" exceeds the limit "1Mi". '
             await node_lab.remove_all(here)
+
+    await node_lab.in_a_cluster(scenario, tmp_path)
+
+
+async def test_a_container_with_a_cpu_of_its_own_shares_it_with_nobody(node_lab: Any, tmp_path: Path) -> None:
+    async def scenario(client: Client, root: Path) -> None:
+        async with node_lab.node(root, client) as here:
+            here.kubelet.parts.cpus.static = True
+            here.kubelet.parts.cpus.every = cpus = cpus_of_machine()
+            here.kubelet.parts.cpus.exclusive = {cpus[-1].number}
+            allowed = "grep Cpus_allowed_list /proc/self/status | cut -f2; sleep 0.1"
+            await client.create(node_lab.pod("shares", f"while true; do {allowed}; done", {}))
+            first = await here.until("shares", lambda pod: pod.status.phase == "Running")
+            await here.said(first, cpus_text(cpu.number for cpu in cpus))
+            own = asked(cpu="1", memory="64Mi")
+            await client.create(node_lab.pod("owns", f"{allowed}; sleep 1000", {}, of_main={"resources": own}))
+            second = await here.until("owns", lambda pod: pod.status.phase == "Running")
+            await here.said(second, str(cpus[-1].number))
+            await here.kubelet.cpusets.settle()
+            await here.said(first, cpus_text(cpu.number for cpu in cpus[:-1]))
+            await node_lab.remove_all(here)
+            assert here.kubelet.parts.cpus.given() == {}
 
     await node_lab.in_a_cluster(scenario, tmp_path)
 

@@ -20,6 +20,7 @@ from kybern.cmd.place import Place
 from kybern.cmd.ready import transport
 from kybern.cmd.stopping import until_stopped
 from kybern.kubelet.config import KubeletConfig
+from kybern.kubelet.configuration import configured
 from kybern.kubelet.kubelet import Kubelet
 from kybern.kubelet.parts import NoVolumes
 from kybern.kubelet.pod_cgroups import KernelCgroups
@@ -109,7 +110,7 @@ async def kubelet(
 
 def kubelet_config(place: Place, port: int) -> KubeletConfig:
     cluster = place.cluster
-    return KubeletConfig(
+    config = KubeletConfig(
         node_name=place.name,
         node_ips=(str(place.address),),
         node_labels={} if cluster.simulated else {NETWORKED: "true"},
@@ -121,6 +122,11 @@ def kubelet_config(place: Place, port: int) -> KubeletConfig:
         port=port,
         capacity=capacity(place),
     )
+    settings = place.data / "kubelet.yaml"
+    try:
+        return configured(config, settings.read_text()) if settings.exists() else config
+    except (OSError, ValueError) as error:
+        raise SystemExit(f"{settings}: {error}") from error
 
 
 async def container_runtime(

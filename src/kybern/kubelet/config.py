@@ -19,6 +19,8 @@ class KubeletConfig:
     pods_max: int = 110
     pids_max: int = 0
     """Of each pod; 0 for no limit."""
+    cpu_policy: str = "none"
+    """`static`: Guaranteed containers have whole CPUs to themselves."""
     unsafe_sysctls: tuple[str, ...] = ()
     """Allowed besides the safe ones: by name, or as `kernel.msg*`."""
     node_labels: Mapping[str, str] = field(default_factory=dict)

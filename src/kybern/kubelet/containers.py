@@ -1,7 +1,7 @@
 """The configuration of a container, from its pod and what was prepared for it. Nothing here reads or writes anything."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from kybern.api.core_v1 import Container, EphemeralContainer, Pod, VolumeMount
 from kybern.kubelet.devices.gate import Gift
@@ -45,6 +45,8 @@ class Prepared:
     target_id: str = ""
     memory_capacity_bytes: int = 0
     seccomp_directory: str = ""
+    cpus: str = ""
+    """The ones it may use; empty for all."""
     gift: Gift = field(default_factory=Gift)
     """For its devices."""
 
@@ -68,7 +70,7 @@ def container_config(pod: Pod, container: AnyContainer, prepared: Prepared) -> c
         stdin_once=bool(container.stdin_once),
         tty=bool(container.tty),
         stop_signal=(container.lifecycle.stop_signal if container.lifecycle else None) or "",
-        resources=linux_resources(pod, container, prepared.memory_capacity_bytes),
+        resources=replace(linux_resources(pod, container, prepared.memory_capacity_bytes), cpuset_cpus=prepared.cpus),
         security=security_context(pod, container, prepared.image, prepared.seccomp_directory, prepared.target_id),
     )
 

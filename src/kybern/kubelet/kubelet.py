@@ -24,6 +24,8 @@ from kybern.client.events import Recorder
 from kybern.kubelet.admission import refuse
 from kybern.kubelet.allocation import resize_order
 from kybern.kubelet.config import KubeletConfig
+from kybern.kubelet.cpus import cpus_of
+from kybern.kubelet.cpusets import Cpusets
 from kybern.kubelet.devices.gate import Gate
 from kybern.kubelet.devices.inventory import Inventory
 from kybern.kubelet.enforceable import refuse_unenforceable
@@ -94,6 +96,7 @@ class Kubelet:
                 on_disk=not simulated,
                 apparmor=apparmor_enabled(),
             ),
+            cpus=cpus_of(config, simulated=simulated),
             devices=inventory,
             gate=Gate(config.plugins_directory, inventory, clock, self._device_changed, self._devices_of_pods),
             disk=DiskUsage(),
@@ -102,6 +105,7 @@ class Kubelet:
         )
         self.node = NodeReporter(self.parts, self.active_pods)
         self.static = StaticPods(self.parts, self.workers, self._add_static, self.node)
+        self.cpusets = Cpusets(self.parts)
         self.qos = QosCgroups(self.parts, self.active_pods, self.node.capacity)
         self.images = ImageCollection(self.parts)
         self.eviction = Eviction(self.parts, self.workers, self.images, lambda: observe_machine(config.data_directory))
@@ -122,10 +126,12 @@ class Kubelet:
             self.view.on_change(Pod, self._pod_changed)
             self._adopt_orphans()
             self.parts.devices.keep_only(self.workers)
+            self.parts.cpus.keep_only(self.workers)
             self.ready.set()
             tasks.create_task(self.images.run())
             if self.parts.node.on_disk:
                 tasks.create_task(self.qos.run())
+                tasks.create_task(self.cpusets.run())
                 tasks.create_task(self.parts.gate.run())
                 tasks.create_task(self.eviction.run())
             tasks.create_task(rotate_logs(self.parts))
@@ -200,7 +206,7 @@ class Kubelet:
             pod, node, self.active_pods(), self.parts.node.pressures
         )
         if verdict is None:
-            verdict = self.parts.devices.admit(pod)  # last, since it takes what it grants
+            verdict = self._give(pod)  # last, since it takes what it grants
         if verdict is not None:
             self.parts.recorder.event(pod, "Warning", verdict.reason, verdict.message)
         return verdict
@@ -217,10 +223,19 @@ class Kubelet:
             {
                 "name": worker.pod.metadata.name,
                 "namespace": worker.pod.metadata.namespace,
+                "cpus": self.parts.cpus.given().get(uid, {}),
                 "containers": {c.name: self.parts.devices.of(uid, c.name) for c in worker.pod.spec.containers},
             }
             for uid, worker in self.workers.items()
         ]
+
+    def _give(self, pod: Pod) -> Verdict | None:
+        """Devices and CPUs of its own: all or nothing."""
+        refusal = self.parts.devices.admit(pod) or self.parts.cpus.admit(pod)
+        if refusal is not None:
+            self.parts.devices.release(pod.metadata.uid or "")
+        self.cpusets.news.set()
+        return refusal
 
     def active_pods(self) -> list[Pod]:
         """The pods that use something of the node."""
@@ -238,6 +253,7 @@ class Kubelet:
     def room_made(self) -> None:
         """Those whose resize waits for room look again, the most important first."""
         self.qos.news.set()
+        self.cpusets.news.set()
         waiting = [worker for worker in self.workers.values() if worker.resizing.pending is not None]
         for worker in sorted(waiting, key=lambda w: resize_order(w.pod, w.resizing.pending_since)):
             worker.notify()

@@ -11,6 +11,7 @@ from kybern.api.core_v1 import ObjectReference, Pod
 from kybern.client import Client, View
 from kybern.client.events import Recorder
 from kybern.kubelet.config import KubeletConfig
+from kybern.kubelet.cpus import Cpus
 from kybern.kubelet.devices.gate import Gate
 from kybern.kubelet.devices.inventory import Inventory
 from kybern.kubelet.images import Images
@@ -127,6 +128,7 @@ class Parts:
     node: NodeFacts
     others: Callable[[str], Sequence[Pod]]
     """The pods beside the one of that uid that use something of the node, as they were given it."""
+    cpus: Cpus
     devices: Inventory
     gate: Gate
     disk: DiskUsage

@@ -17,12 +17,14 @@ from kybern.kubelet.conditions import condition
 from kybern.kubelet.files import read_text, replace_file
 from kybern.kubelet.parts import Parts
 from kybern.kubelet.plan import Action, KillContainer, ResizeContainer, StartContainer
+from kybern.kubelet.qos import qos_class
 from kybern.kubelet.resources import PERIOD_US, UNLIMITED, pod_cgroup, pod_resources
 from kybern.kubelet.status import Verdict
 from kybern.runtime.cri import LinuxResources, RuntimeFault
 from kybern.volumes.paths import pod_directory
 
 RETRY_SECONDS = 10.0
+STATIC_CPUS = Verdict("Infeasible", "Resize is infeasible for Guaranteed Pods alongside CPU Manager static policy")
 NO_LIMITS = LinuxResources(cpu_period=PERIOD_US, cpu_quota=UNLIMITED, memory_limit_bytes=UNLIMITED)
 
 
@@ -60,6 +62,8 @@ class Resizing:
             self.pending = None
             return
         verdict = refused(pod, self.given, self.parts.node.allocatable, self.parts.others(self.uid))
+        if self.parts.cpus.static and qos_class(pod) == "Guaranteed":
+            verdict = STATIC_CPUS
         if verdict is None:
             self._give(asked)
             self.pending, self.error, self.in_progress = None, "", True

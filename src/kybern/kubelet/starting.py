@@ -152,6 +152,7 @@ class Starting:
             target_id=_target(container, observed),
             memory_capacity_bytes=parts.node.memory_bytes,
             seccomp_directory=config.seccomp_directory,
+            cpus=parts.cpus.of(uid, container.name),
             gift=await parts.gate.gift(uid, container.name),
         )
         return container_config(pod, container, prepared)

@@ -349,6 +349,8 @@ class PodWorker:
         await parts.cgroups.remove(pod_cgroup(self.pod, parts.config.cgroup_root))
         parts.images.forget_pod(self.uid)
         parts.devices.release(self.uid)
+        if parts.cpus.release(self.uid):
+            parts.room_made()
         self.over.set()
         if not self.gone and self.pod.metadata.deletion_timestamp is None:
             await self._wait(None)

@@ -14,7 +14,7 @@ from typing import Any
 
 from kybern.linux import mounts
 from kybern.runtime import disk
-from kybern.runtime.cri import ContainerConfig, ContainerState, ContainerStatus, LinuxResources, RuntimeFault
+from kybern.runtime.cri import ContainerConfig, ContainerState, ContainerStatus, LinuxResources, RuntimeFault, updated
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +109,5 @@ def state_of(state: Mapping[str, Any]) -> ContainerState:
 
 
 def with_resources(record: ContainerRecord, resources: LinuxResources) -> ContainerRecord:
-    """The same container under other limits; what is zero stays as it was."""
-    old = record.config.resources
-    changed = {name: getattr(resources, name) for name in old.__slots__ if getattr(resources, name)}
-    return replace(record, config=replace(record.config, resources=replace(old, **changed)))
+    """The same container under other limits."""
+    return replace(record, config=replace(record.config, resources=updated(record.config.resources, resources)))

@@ -5,7 +5,7 @@ and `simulated` implement `Runtime`, so a kubelet cannot tell them apart.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Protocol
 
@@ -144,6 +144,11 @@ class LinuxResources:
     pids_limit: int = 0
     hugepage_limits: Mapping[str, int] = field(default_factory=dict)
     unified: Mapping[str, str] = field(default_factory=dict)
+
+
+def updated(old: LinuxResources, new: LinuxResources) -> LinuxResources:
+    """What an update leaves: what is zero in it stays as it was."""
+    return replace(old, **{name: getattr(new, name) for name in old.__slots__ if getattr(new, name)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,6 +25,7 @@ from kybern.runtime.cri import (
     RuntimeFault,
     SandboxState,
     SandboxStatus,
+    updated,
 )
 
 EVENTS_MAX = 10_000  # per reader; one that does not read loses news, and lists again
@@ -197,7 +198,8 @@ class Simulated:
         return self._container(container_id)
 
     async def update_container_resources(self, container_id: str, resources: LinuxResources) -> None:
-        self._put(replace(self._container(container_id), resources=resources))
+        container = self._container(container_id)
+        self._put(replace(container, resources=updated(container.resources or LinuxResources(), resources)))
 
     async def reopen_container_log(self, container_id: str) -> None:
         self._container(container_id)

@@ -167,7 +167,7 @@ class PodResources:
 def _fill(into: Any, pod: Json) -> None:
     into.name, into.namespace = pod["name"], pod["namespace"]
     for name, resources in pod["containers"].items():
-        container = into.containers.add(name=name)
+        container = into.containers.add(name=name, cpu_ids=pod["cpus"].get(name, ()))
         for resource, ids in resources.items():
             container.devices.add(resource_name=resource, device_ids=ids)
 
