@@ -1,5 +1,6 @@
 """An API server over a memory store with all its admission plugins, asked without a network; call-outs are real."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,6 +14,7 @@ from kybern.apiserver.admission.order import admission_plugins
 from kybern.apiserver.admission.plugin import Inputs
 from kybern.apiserver.auth.rbac import following
 from kybern.apiserver.callouts.callouts import Callouts
+from kybern.apiserver.customresources.serving import CustomResources
 from kybern.apiserver.objects import ClusterObjects
 from kybern.apiserver.request import ApiRequest, User
 from kybern.apiserver.server import ApiServer, open_machine
@@ -78,6 +80,12 @@ class AdmittedApi:
     async def delete(self, url: str, **headers: str) -> Answer:
         return await self.send("DELETE", url, **headers)
 
+    async def served(self, url: str) -> None:
+        """Returns when there is something at an address: a kind that was just defined."""
+        async with asyncio.timeout(10):
+            while (await self.get(url)).status != 200:
+                await asyncio.sleep(0)
+
     async def made(self, url: str, body: Any) -> Any:
         """What came of creating it, which must be allowed."""
         answer = await self.post(url, body)
@@ -97,11 +105,15 @@ async def admitted_api() -> AsyncIterator[AdmittedApi]:
     plugins = admission_plugins(inputs)
     server = ApiServer(machine, authenticate=as_said, authorizer=rbac, plugins=plugins, connections=connections)
     api = AdmittedApi(server, objects, inputs)
+    definitions = CustomResources(machine, objects, lambda: None, callouts)
+    await definitions.start()
+    serving = asyncio.create_task(definitions.run())
     for name in ("default", "other"):
         await api.made("/api/v1/namespaces", {"metadata": {"name": name, "labels": {"name": name}}})
         await api.made(f"/api/v1/namespaces/{name}/serviceaccounts", {"metadata": {"name": "default"}})
     try:
         yield api
     finally:
+        serving.cancel()
         callouts.close()
         await store.close()

@@ -7,8 +7,9 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
-from kybern.api.codec import decode
+from kybern.api.codec import decode, to_builtins
 from kybern.api.meta_v1 import DeleteOptions, Preconditions
+from kybern.api.strict import decode_value
 from kybern.apiserver.deletion import delete
 from kybern.apiserver.frames import Event
 from kybern.apiserver.item import Item
@@ -17,7 +18,7 @@ from kybern.apiserver.meta import meta_of
 from kybern.apiserver.options import Writing
 from kybern.apiserver.request import User
 from kybern.apiserver.selection import Selection
-from kybern.apiserver.storage import Storage
+from kybern.apiserver.storage import Storage, key_of
 from kybern.apiserver.verbs.subresource import put_back
 from kybern.apiserver.verbs.update import check_preconditions
 from kybern.apiserver.writes import create, rewrite
@@ -81,6 +82,13 @@ class ClusterObjects:
         if found is None:  # a custom kind, that may be gone tomorrow
             found = next(known for known in self.machine.storages.values() if known.resource.kind.type is type)
         return found
+
+    async def converted(self, obj: Obj, is_of: Resource, wanted: Resource) -> Obj:
+        conversion = self.machine.storages[key_of(wanted)].conversion
+        if conversion is None:
+            return wanted.from_storage(is_of.to_storage(obj))
+        [made] = await conversion.convert([obj], wanted.kind.api_version)
+        return decode_value(wanted.kind.type, to_builtins(made), False)[0]
 
     def resources(self) -> Iterable[Resource]:
         return self.machine.resources()

@@ -207,6 +207,9 @@ class Objects(Protocol):
 
     async def delete(self, type: type[Any], name: str, namespace: str = "", *, uid: str = "") -> None: ...
 
+    async def converted(self, obj: Any, is_of: Resource, wanted: Resource) -> Any:
+        """The same object in another version of its kind."""
+
     def resources(self) -> Iterable[Resource]:
         """Everything that is served now, custom resources included."""
 

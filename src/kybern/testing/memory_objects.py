@@ -70,6 +70,9 @@ class MemoryObjects:
             raise not_found(About(resource=type.__name__, name=name))
         self.remove(found)
 
+    async def converted(self, obj: Any, is_of: Resource, wanted: Resource) -> Any:
+        return wanted.from_storage(is_of.to_storage(obj))
+
     def resources(self) -> Iterable[Resource]:
         return ()
 

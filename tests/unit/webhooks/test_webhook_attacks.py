@@ -219,8 +219,8 @@ def no_check_of_the_answer(monkeypatch: Any) -> None:
 
 
 def no_check_of_the_kind(monkeypatch: Any) -> None:
-    def unchecked(hook: Any, versioned: Any, document: Any) -> None:
-        versioned.change(document)
+    async def unchecked(hook: Any, versioned: Any, document: Any, objects: Any) -> None:
+        await versioned.change(document, objects)
 
     monkeypatch.setattr(mutating, "change", unchecked)
 

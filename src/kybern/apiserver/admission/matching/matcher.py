@@ -32,7 +32,7 @@ class Matcher:
     def is_exempt(self, admission: Admission) -> bool:
         return admission.internal or admission.resource.kind.group == CONFIGURATION
 
-    def match(self, criteria: Criteria, rules: Sequence[Rule], admission: Admission) -> Versioned | None:
+    async def match(self, criteria: Criteria, rules: Sequence[Rule], admission: Admission) -> Versioned | None:
         """The request in the version that a rule names; None where it is none of theirs. NotFound where its namespace,
         whose labels decide, is not there."""
         if not rules:
@@ -44,11 +44,12 @@ class Matcher:
         found = first_holding(rules, resources, admission.subresource, operation)
         if found is None:
             return None
-        return self.selected(criteria, Versioned(admission, found))
+        return await self.selected(criteria, Versioned(admission, found))
 
-    def selected(self, criteria: Criteria, versioned: Versioned) -> Versioned | None:
+    async def selected(self, criteria: Criteria, versioned: Versioned) -> Versioned | None:
         if not self.namespace_matches(criteria.namespace_selector, versioned):
             return None
+        await versioned.look(self.objects)
         return versioned if object_matches(criteria.object_selector, versioned) else None
 
     def equivalents(self, resource: Resource) -> list[Resource]:

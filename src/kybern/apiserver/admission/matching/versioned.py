@@ -13,7 +13,7 @@ from kybern.api.core_v1 import Namespace
 from kybern.api.kind import Kind
 from kybern.api.strict import decode_value
 from kybern.apiserver.options import Writing
-from kybern.apiserver.request import Admission
+from kybern.apiserver.request import Admission, Objects
 from kybern.registry.resource import Resource, Subresource
 
 CONNECTIONS = {
@@ -38,9 +38,9 @@ class Versioned:
     part: Subresource | None = None
     kind: GroupVersionKind = ("", "", "")
     operation: str = ""
-    _object: Any = field(default=None, init=False)
-    _seen: Any = field(default=None, init=False)
-    _old: Any = field(default=None, init=False)
+    object: Any = field(default=None, init=False)
+    """JSON, from `look` on; None for DELETE."""
+    old: Any = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         admission = self.admission
@@ -64,20 +64,17 @@ class Versioned:
             return self.admission.name
         return self.admission.namespace if self.resource.kind.namespaced else ""
 
-    @property
-    def object(self) -> Any:
-        """JSON; None for DELETE. Worked out again when somebody has changed the request's object."""
-        now = self.admission.object if self.admission.posted is None else self.admission.posted
-        if self._seen is not now or self._object is None:
-            self._seen = now
-            self._object = self._connection_options() if self.connection else self._as_json(now)
-        return self._object
-
-    @property
-    def old(self) -> Any:
-        if self._old is None and self.admission.old is not None and self.admission.posted is None:
-            self._old = self._as_json(self.admission.old)
-        return self._old
+    async def look(self, objects: Objects) -> "Versioned":
+        """Make JSON of what is asked; another version may be made by a webhook."""
+        admission = self.admission
+        if self.connection:
+            self.object = self._connection_options()
+        elif admission.posted is not None:
+            self.object = await self._as_json(admission.posted, objects)
+        else:
+            self.object = await self._as_json(admission.object, objects)
+            self.old = await self._as_json(admission.old, objects)
+        return self
 
     def options(self) -> Any:
         """As JSON, with what they are; None for a connection."""
@@ -98,31 +95,34 @@ class Versioned:
     def changeable(self) -> bool:
         return self.admission.object is not None and self.admission.posted is None and not self.connection
 
-    def change(self, document: Mapping[str, Any]) -> None:
+    async def change(self, document: Mapping[str, Any], objects: Objects) -> None:
         """Another object in the place of the request's: read as strictly as what is stored, and defaulted again.
 
         Malformed where it is no object of the kind."""
-        admission, own = self.admission, self.admission.resource
-        part = self.part
-        if part is not None and part.kind is not None and type(admission.object) is own.kind.type:
-            assert part.write is not None
-            admission.object = part.write(admission.object, decode_value(part.kind.type, document, False)[0])
-            return
-        wanted = part.kind.type if part is not None and part.kind is not None else self.resource.kind.type
+        admission, own, part = self.admission, self.admission.resource, self.part
+        whole = part is None or part.kind is None
+        wanted = self.resource.kind.type if part is None or part.kind is None else part.kind.type
         found = decode_value(wanted, document, False)[0]
-        if self.resource is not own:
-            found = converted(found, self.resource, own)
-        admission.object = own.default(found) if part is None or part.kind is None else found
+        if not whole and type(admission.object) is own.kind.type:
+            assert part is not None and part.write is not None
+            admission.object = part.write(admission.object, found)
+        elif whole:
+            found = self.resource.default(found)
+            if self.resource is not own:
+                found = await objects.converted(found, self.resource, own)
+            admission.object = own.default(found)
+        else:
+            admission.object = found
+        self.object = await self._as_json(admission.object, objects)
 
-    def _as_json(self, obj: Any) -> Any:
+    async def _as_json(self, obj: Any, objects: Objects) -> Any:
         if obj is None:
             return None
         own, part = self.admission.resource, self.part
-        whole = type(obj) is own.kind.type
-        if whole and part is not None and part.kind is not None and part.read is not None:
+        if type(obj) is own.kind.type and part is not None and part.kind is not None and part.read is not None:
             return to_builtins(part.read(obj))
-        if whole and self.resource is not own:
-            obj = converted(obj, own, self.resource)
+        if type(obj) is own.kind.type and self.resource is not own:
+            obj = await objects.converted(obj, own, self.resource)
         found = to_builtins(obj)
         group, version, kind = self.kind
         return {**found, "kind": kind, "apiVersion": f"{group}/{version}" if group else version}
@@ -149,8 +149,3 @@ def kind_of(kind: Kind, part: Subresource | None, connection: str) -> GroupVersi
     if part is not None and part.kind is not None:
         kind = part.kind
     return kind.group, kind.version, kind.kind
-
-
-def converted(obj: Any, from_: Resource, to: Resource) -> Any:
-    """The same object in another version that lies in the same place of the store."""
-    return to.from_storage(from_.to_storage(obj))

@@ -24,7 +24,7 @@ from kybern.apiserver.admission.policies.judging import name_of
 from kybern.apiserver.admission.policies.matching import Concerned, Misconfigured, concerned
 from kybern.apiserver.admission.policies.source import Bound
 from kybern.apiserver.admission.webhooks.review import Denied
-from kybern.apiserver.request import Admission, Called
+from kybern.apiserver.request import Admission, Called, Objects
 
 NAME = "MutatingAdmissionPolicy"
 KEPT = ("kind", "apiVersion")
@@ -39,17 +39,17 @@ class Changes:
         self.inputs = inputs
         self.matcher = matcher
 
-    def make(self, policies: Sequence[Bound], admission: Admission) -> None:
+    async def make(self, policies: Sequence[Bound], admission: Admission) -> None:
         """ApiError where a policy whose failures count cannot be evaluated, or its mutation not be made."""
         again = admission.reinvocation.of(NAME, admission.object)
         wrong: list[Misconfigured] = []
-        for found in concerned(self.matcher, policies, admission):
+        async for found in concerned(self.matcher, policies, admission):
             if isinstance(found, Misconfigured):
                 wrong.append(found)
                 continue
             for params in found.params:
                 try:
-                    self.invoked(found, params, again)
+                    await self.invoked(found, params, again)
                 except (Broken, Failed, OutOfPolicyBudget, Wrong) as error:
                     wrong.append(Misconfigured(found.bound, found.binding, str(error)))
         again.left = admission.object
@@ -57,7 +57,7 @@ class Changes:
         if refusals:
             raise refusal(admission, refusals)
 
-    def invoked(self, found: Concerned, params: Any, again: Called) -> None:
+    async def invoked(self, found: Concerned, params: Any, again: Called) -> None:
         versioned = found.versioned
         evaluation = Evaluation(found.bound.compiled, versioned, params, self.matcher, self.inputs.authorizer)
         if not evaluation.concerned():
@@ -69,7 +69,7 @@ class Changes:
         if versioned.changeable:
             for mutation, expression in found.bound.compiled.mutations:
                 value = evaluation.value(expression)
-                change(versioned, value, is_patch=mutation.patch_type == "JSONPatch")
+                await change(versioned, value, self.inputs.objects, is_patch=mutation.patch_type == "JSONPatch")
                 evaluation.variables.found.clear()
         if versioned.object != before:
             again.changed()
@@ -81,7 +81,7 @@ def identity(params: Any) -> str:
     return "" if params is None else f"{params['metadata'].get('namespace', '')}/{params['metadata'].get('name', '')}"
 
 
-def change(versioned: Versioned, value: Any, *, is_patch: bool) -> None:
+async def change(versioned: Versioned, value: Any, objects: Objects, *, is_patch: bool) -> None:
     try:
         made = json_of(value, "" if is_patch else "Object")
     except NoJson as error:
@@ -91,7 +91,7 @@ def change(versioned: Versioned, value: Any, *, is_patch: bool) -> None:
     if not isinstance(document, dict) or any(document.get(key) != before.get(key) for key in KEPT):
         raise Wrong("a mutation may not change what an object is")
     try:
-        versioned.change(document)
+        await versioned.change(document, objects)
     except Malformed as error:
         raise Wrong(f"error applying patch: {error}") from None
 

@@ -45,11 +45,11 @@ class Judge:
         self.inputs = inputs
         self.matcher = matcher
 
-    def judge(self, policies: Sequence[Bound], admission: Admission) -> None:
+    async def judge(self, policies: Sequence[Bound], admission: Admission) -> None:
         """ApiError where a rule with Deny is broken."""
         denials: list[Denial] = []
         annotations: dict[str, list[str]] = {}
-        for found in concerned(self.matcher, policies, admission):
+        async for found in concerned(self.matcher, policies, admission):
             if isinstance(found, Misconfigured):
                 if not found.bound.fails_open:
                     denials.append(Denial(found.bound.name, name_of(found.binding), found.why))

@@ -1,6 +1,6 @@
 """Which policies concern a request, in which version, with which params: what validating and mutating ones share."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,13 +41,15 @@ class Misconfigured:
     why: str
 
 
-def concerned(matcher: Matcher, policies: Sequence[Bound], admission: Admission) -> Iterator[Concerned | Misconfigured]:
+async def concerned(
+    matcher: Matcher, policies: Sequence[Bound], admission: Admission
+) -> AsyncIterator[Concerned | Misconfigured]:
     kind = admission.resource.kind
     if matcher.is_exempt(admission) or (kind.group, kind.plural) in REVIEWS:
         return
     for bound in policies:
         try:
-            versioned = matched(matcher, bound.policy.spec.match_constraints, admission)
+            versioned = await matched(matcher, bound.policy.spec.match_constraints, admission)
             if versioned is None:
                 continue
             resource = kind_of(matcher.objects, bound.policy.spec.param_kind)
@@ -57,7 +59,7 @@ def concerned(matcher: Matcher, policies: Sequence[Bound], admission: Admission)
         for binding in bound.bindings:
             try:
                 wanted = binding.spec.match_resources
-                if wanted is not None and matched(matcher, wanted, admission, any_resource=True) is None:
+                if wanted is not None and await matched(matcher, wanted, admission, any_resource=True) is None:
                     continue
                 namespace = versioned.namespace
                 params = params_for(matcher.objects, resource, binding.spec.param_ref, namespace)
@@ -67,7 +69,7 @@ def concerned(matcher: Matcher, policies: Sequence[Bound], admission: Admission)
             yield Concerned(bound, binding, versioned, params)
 
 
-def matched(
+async def matched(
     matcher: Matcher, wanted: MatchResources | None, admission: Admission, *, any_resource: bool = False
 ) -> Versioned | None:
     """A binding without rules of its own is about all that its policy is about."""
@@ -81,8 +83,10 @@ def matched(
         return None
     rules = [rule for rule in wanted.resource_rules or () if is_named(rule, admission)]
     if not wanted.resource_rules:
-        return matcher.selected(wanted, Versioned(admission, admission.resource)) if any_resource else None
-    return matcher.match(wanted, rules, admission)
+        if not any_resource:
+            return None
+        return await matcher.selected(wanted, Versioned(admission, admission.resource))
+    return await matcher.match(wanted, rules, admission)
 
 
 def is_named(rule: NamedRuleWithOperations, admission: Admission) -> bool:

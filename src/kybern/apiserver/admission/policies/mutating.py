@@ -19,4 +19,4 @@ class MutatingPolicies(Plugin):
         if self.source.bound:
             from kybern.apiserver.admission.policies.changing import Changes  # with the engine
 
-            Changes(self.inputs, self.matcher).make(self.source.bound, admission)
+            await Changes(self.inputs, self.matcher).make(self.source.bound, admission)

@@ -19,4 +19,4 @@ class ValidatingPolicies(Plugin):
         if self.source.bound:
             from kybern.apiserver.admission.policies.judging import Judge  # with the engine
 
-            Judge(self.inputs, self.matcher).judge(self.source.bound, admission)
+            await Judge(self.inputs, self.matcher).judge(self.source.bound, admission)

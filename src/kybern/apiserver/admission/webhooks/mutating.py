@@ -14,7 +14,7 @@ from kybern.apiserver.admission.plugin import Inputs, Plugin
 from kybern.apiserver.admission.webhooks.call import CallFailed, ask, failed_open, failure
 from kybern.apiserver.admission.webhooks.review import InvalidAnswer, patch_in
 from kybern.apiserver.admission.webhooks.source import Hook, Hooks
-from kybern.apiserver.request import Admission
+from kybern.apiserver.request import Admission, Objects
 
 
 class MutatingWebhooks(Plugin):
@@ -29,7 +29,7 @@ class MutatingWebhooks(Plugin):
             return
         again = admission.reinvocation.of(self.name, admission.object)
         for index, hook in enumerate(self.source.hooks):
-            versioned = self.source.concerned(hook, admission)
+            versioned = await self.source.concerned(hook, admission)
             if versioned is None or not again.may_call(hook.uid):
                 continue
             if await self.call(hook, versioned, index):
@@ -59,7 +59,7 @@ class MutatingWebhooks(Plugin):
         before = versioned.object
         changed = applied(hook, patch, versioned)
         if changed != before:
-            change(hook, versioned, changed)
+            await change(hook, versioned, changed, self.objects)
         return bool(changed != before)
 
 
@@ -73,13 +73,13 @@ def applied(hook: Hook, patch: object, versioned: Versioned) -> dict[str, object
     return found
 
 
-def change(hook: Hook, versioned: Versioned, document: dict[str, object]) -> None:
+async def change(hook: Hook, versioned: Versioned, document: dict[str, object], objects: Objects) -> None:
     """What it is and whose it is, no patch may change."""
     before, name = versioned.object, f'admission webhook "{hook.name}"'
     for key in ("kind", "apiVersion"):
         if document.get(key) != before.get(key):
             raise InternalError(f"Internal error occurred: {name} changed the object's {key}")
     try:
-        versioned.change(document)
+        await versioned.change(document, objects)
     except Malformed as error:
         raise InternalError(f"Internal error occurred: {name} made an object that cannot be read: {error}") from error

@@ -59,10 +59,10 @@ class Hooks:
         configurations = sorted(self.inputs.objects.list(self.type), key=lambda each: each.metadata.name or "")
         self.hooks = tuple(hook for configuration in configurations for hook in hooks_of(configuration))
 
-    def concerned(self, hook: Hook, admission: Admission) -> Versioned | None:
+    async def concerned(self, hook: Hook, admission: Admission) -> Versioned | None:
         """The request as this hook is to see it; None where it is not to."""
         webhook = hook.webhook
-        versioned = self.matcher.match(webhook, webhook.rules or (), admission)
+        versioned = await self.matcher.match(webhook, webhook.rules or (), admission)
         if versioned is None or not webhook.match_conditions:
             return versioned
         from kybern.apiserver.admission.matching import conditions  # with the engine, only where somebody wants it

@@ -27,7 +27,7 @@ class ValidatingWebhooks(Plugin):
         concerned = [
             (hook, versioned, index)
             for index, hook in enumerate(self.source.hooks)
-            if (versioned := self.source.concerned(hook, admission)) is not None
+            if (versioned := await self.source.concerned(hook, admission)) is not None
         ]
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(self.refusal(*each)) for each in concerned]
