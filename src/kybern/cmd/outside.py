@@ -44,7 +44,8 @@ def remote_tokens(options: ServerOptions, clock: Clock) -> Iterator[RemoteTokenS
     settings = jwt_settings(options)
     if settings is not None:
         ca = Path(options.oidc_ca_file).read_bytes() if options.oidc_ca_file else None
-        yield JwtIssuer(settings, Client(settings.url, ssl=client_context(ca=ca)), clock)
+        tls = client_context(ca=ca)
+        yield JwtIssuer(settings, lambda url: Client(url, ssl=tls, idle_connections_max=0), clock)
     if options.authentication_token_webhook_config_file:
         client, path = remote(Path(options.authentication_token_webhook_config_file))
         yield TokenWebhook(client, path, clock, (DEFAULT_ISSUER,))

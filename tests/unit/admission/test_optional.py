@@ -8,7 +8,7 @@ import pytest
 from kybern.aio.clock import SystemClock
 from kybern.aio.ids import Ids
 from kybern.api.codec import from_builtins
-from kybern.api.core_v1 import ConfigMap, Event, PersistentVolumeClaim, Pod
+from kybern.api.core_v1 import ConfigMap, Event, Namespace, PersistentVolumeClaim, Pod
 from kybern.api.errors import Forbidden, TooManyRequests
 from kybern.api.kinds import KINDS
 from kybern.api.storage_v1 import StorageClass
@@ -159,3 +159,16 @@ def test_plugins_are_on_and_off_by_name() -> None:
     for name in ("Nothing", "RBACEscalation"):
         with pytest.raises(ValueError, match="is unknown"):
             admission_plugins(inputs(), disabled=[name])
+
+
+async def test_what_a_pod_asks_too_much_of_is_noted_for_the_audit_log() -> None:
+    labels = {"pod-security.kubernetes.io/audit": "restricted", "pod-security.kubernetes.io/enforce": "baseline"}
+    namespace = from_builtins(Namespace, {"metadata": {"name": "x", "labels": labels}})
+    containers = [{"name": "c", "image": "i"}]
+    pod = from_builtins(Pod, {"metadata": {"name": "a", "namespace": "x"}, "spec": {"containers": containers}})
+    request = asked(pod)
+    await plugin("PodSecurity", namespace).validate(request)
+    prefix = "pod-security.kubernetes.io/"
+    assert request.audit[f"{prefix}enforce-policy"] == "baseline:latest"
+    noted = request.audit[f"{prefix}audit-violations"]
+    assert noted.startswith('would violate PodSecurity "restricted:latest": allowPrivilegeEscalation != false')

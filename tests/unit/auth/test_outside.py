@@ -44,11 +44,20 @@ class Clock(SystemClock):
 class Server:
     """Stands in for a client of another server."""
 
-    host, port = "issuer.test", 443
-
     def __init__(self, answer: Callable[[Request], Any]) -> None:
         self.answer = answer
         self.asked: list[Request] = []
+        self.urls: list[str] = []
+
+    def __call__(self, url: str) -> "Server":
+        self.urls.append(url)
+        return self
+
+    async def __aenter__(self) -> "Server":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        return
 
     async def send(self, request: Request, *, timeout: float | None = None) -> Response:
         self.asked.append(request)
@@ -252,9 +261,28 @@ async def test_keys_elsewhere_than_at_the_issuer_are_never_fetched() -> None:
     for header in ({"jku": "https://evil.test/k"}, {"x5u": "https://evil.test/k"}):
         await issuer(server)(token(STRANGER, headers=header))
     assert {request.path for request in server.asked} == {"/.well-known/openid-configuration", "/keys"}
-    elsewhere = Server(lambda request: {"issuer": ISSUER, "jwks_uri": "https://169.254.169.254/keys"})
-    assert await issuer(elsewhere)(token()) is None
-    assert [request.path for request in elsewhere.asked] == ["/.well-known/openid-configuration"]
+    assert set(server.urls) == {ISSUER}
+
+
+@pytest.mark.parametrize(
+    "place", ["https://169.254.169.254", "https://localhost:6443", "http://keys.test", "file:///etc"]
+)
+async def test_an_issuer_cannot_send_the_server_to_itself_or_out_of_tls(place: str) -> None:
+    """X10."""
+    server = Server(lambda request: {"issuer": ISSUER, "jwks_uri": f"{place}/keys"})
+    assert await issuer(server)(token()) is None
+    assert server.urls == [ISSUER]
+
+
+async def test_keys_may_be_on_another_server_that_the_issuer_names() -> None:
+    def answer(request: Request) -> Any:
+        if request.path == "/keys":
+            return {"keys": [jwk_of(KEY, "k1", "RS256")]}
+        return {"issuer": ISSUER, "jwks_uri": "https://keys.test/keys"}
+
+    server = Server(answer)
+    assert await issuer(server)(token()) is not None
+    assert server.urls == [ISSUER, "https://keys.test"]
 
 
 async def test_keys_are_fetched_once_and_for_an_unknown_one_again_but_not_all_the_time() -> None:

@@ -1,7 +1,8 @@
 """PodSecurity: a namespace's labels say how much its pods may ask of the machine: privileged, baseline or restricted.
 
-- `pod-security.kubernetes.io/enforce` refuses, `/warn` warns the author; both may name another level.
-- Pods are checked; for what makes pods later (a Deployment, say) only the author is warned.
+- `pod-security.kubernetes.io/enforce` refuses, `/warn` warns the author, `/audit` notes it for the audit log; each may
+  name another level.
+- Pods are checked; for what makes pods later (a Deployment, say) it is only said.
 """
 
 from collections.abc import Mapping
@@ -41,7 +42,13 @@ class PodSecurity(Plugin):
         refuses: bool,
     ) -> None:
         level = labels.get(f"{PREFIX}enforce", "privileged")
+        audited = labels.get(f"{PREFIX}audit", "")
+        noted = described(audited, labels, "audit", spec, annotations) if audited else ""
+        if noted:
+            admission.audit[f"{PREFIX}audit-violations"] = f"would violate PodSecurity {noted}"
         wrong = described(level, labels, "enforce", spec, annotations) if refuses else ""
+        if refuses:
+            admission.audit[f"{PREFIX}enforce-policy"] = f"{level}:{labels.get(f'{PREFIX}enforce-version', 'latest')}"
         if wrong:
             raise refused(admission, f"violates PodSecurity {wrong}")
         warned = labels.get(f"{PREFIX}warn") or ("" if refuses else level)

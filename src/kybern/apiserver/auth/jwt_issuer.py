@@ -2,14 +2,15 @@
 
 - Whose a token is, is read before anything is asked of anybody: of another issuer's this source knows nothing.
 - The issuer's keys are fetched over HTTPS when the first token comes, kept, and fetched again for a key that is not
-  known, but not more often than every few seconds. Redirects are not followed.
+  known, but not more often than every few seconds. They may be on another server, but not on this machine or its link
+  unless the issuer is there itself. Redirects are not followed.
 - Only the asymmetric algorithms that are configured count, and only the issuer's own keys.
 """
 
 import asyncio
 import binascii
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,6 +22,7 @@ from kybern.apiserver.auth.issuer import digest
 from kybern.apiserver.auth.tokens import payload_of
 from kybern.apiserver.auth.verdicts import TooManyQuestions, Verdicts
 from kybern.apiserver.request import User
+from kybern.web.addresses import names_own
 from kybern.web.client import Client, ClientError
 from kybern.web.http import Request
 
@@ -60,10 +62,10 @@ class JwtSettings:
 
 
 class JwtIssuer:
-    def __init__(self, settings: JwtSettings, client: Client, clock: Clock) -> None:
-        """`client` reaches the issuer's server."""
+    def __init__(self, settings: JwtSettings, connect: Callable[[str], Client], clock: Clock) -> None:
+        """`connect` makes a client for a server, given as `https://host:port`."""
         self.settings = settings
-        self.client = client
+        self.connect = connect
         self.clock = clock
         self.keys: dict[str, Any] = {}
         self._fetched = float("-inf")
@@ -127,11 +129,14 @@ class JwtIssuer:
     async def _document(self, url: str) -> dict[str, Any]:
         """LookupError where it cannot be had: the token cannot be judged now."""
         parts = urlsplit(url)
-        if parts.scheme != "https" or parts.hostname != self.client.host or (parts.port or 443) != self.client.port:
-            raise LookupError(f"{url} is not of the issuer's own server")
+        host = parts.hostname or ""
+        if parts.scheme != "https" or (names_own(host) and host != urlsplit(self.settings.url).hostname):
+            raise LookupError(f"{url} is no place for an issuer's documents")
         try:
-            response = await self.client.send(Request("GET", parts.path, parts.query, {"accept": "application/json"}))
-            body = await response.read(DOCUMENT_BYTES_MAX)
+            async with self.connect(f"https://{parts.netloc}") as client:
+                asked = Request("GET", parts.path or "/", parts.query, {"accept": "application/json"})
+                response = await client.send(asked)
+                body = await response.read(DOCUMENT_BYTES_MAX)
         except ClientError as error:
             raise LookupError(str(error)) from None
         if response.status != 200:
