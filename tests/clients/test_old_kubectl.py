@@ -1,21 +1,16 @@
 """kubectl 1.20, which Debian 12 ships: it validates by the protobuf form of OpenAPI v2 and merges on its own side."""
 
 import os
-import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from conftest import Cluster
+from old_kubectl import fetched
 
 pytestmark = pytest.mark.clients
-
-CACHE = Path(sys.prefix) / "cache" / "kubectl-1.20"
-PACKAGE = "kubernetes-client"
-FETCH_SECONDS = 60
 
 WEB = """\
 apiVersion: apps/v1
@@ -37,26 +32,6 @@ data: {index: hello}
 """
 
 Kubectl = Callable[..., subprocess.CompletedProcess[str]]
-
-
-def fetched() -> Path:
-    """The program, from the cache or out of Debian's package. Skips where this machine cannot get it."""
-    program = CACHE / "root" / "usr" / "bin" / "kubectl"
-    if program.exists():
-        return program
-    if shutil.which("apt-get") is None or shutil.which("dpkg") is None:
-        pytest.skip("kubectl 1.20 comes in a Debian package, and this machine has no apt-get")
-    CACHE.mkdir(parents=True, exist_ok=True)
-    got = subprocess.run(
-        ["apt-get", "download", PACKAGE], cwd=CACHE, capture_output=True, text=True, timeout=FETCH_SECONDS, check=False
-    )
-    packages = sorted(CACHE.glob(f"{PACKAGE}_*.deb"))
-    if got.returncode != 0 or not packages:
-        pytest.skip(f"apt-get download {PACKAGE}: {got.stderr.strip()[-200:]}")
-    subprocess.run(["dpkg", "-x", packages[-1], CACHE / "root"], check=True, timeout=FETCH_SECONDS)
-    if not program.exists():
-        pytest.skip(f"{packages[-1].name} holds no kubectl")
-    return program
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,107 @@
+"""kubectl, new and old, with a custom kind: what upstream's conformance tests of CRDs, OpenAPI publishing and field
+validation do with it, against a real API server."""
+
+import json
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from custom_kinds import SCHEMA, definition, version
+from old_kubectl import fetched
+from served_api import Served, served_api
+
+pytestmark = pytest.mark.clients
+
+Kubectl = Callable[..., Awaitable[str]]
+SCALE = {"specReplicasPath": ".spec.replicas", "statusReplicasPath": ".status.replicas"}
+COLUMNS = [{"name": "Size", "type": "integer", "jsonPath": ".spec.size"}]
+RULE = {"rule": "self.size != 9", "message": "nine is too many"}
+
+
+def widgets() -> dict[str, Any]:
+    schema = json.loads(json.dumps(SCHEMA))
+    schema["description"] = "A widget, for tests"
+    schema["properties"]["spec"]["x-kubernetes-validations"] = [RULE]
+    schema["properties"]["spec"]["properties"]["size"]["description"] = "How large it is"
+    made = version(schema=schema, subresources={"status": {}, "scale": SCALE}, additionalPrinterColumns=COLUMNS)
+    return definition("widgets", "Widget", made, names={"shortNames": ["wd"], "categories": ["all"]})
+
+
+def widget(**spec: Any) -> str:
+    ports = [{"name": "web", "port": 80, "protocol": "TCP"}]
+    return json.dumps({
+        "apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": "a"},
+        "spec": {"size": 3, "replicas": 2, "ports": ports, **spec},
+    })  # fmt: skip
+
+
+@pytest_asyncio.fixture
+async def served(tmp_path: Path) -> AsyncIterator[Served]:
+    async with served_api(tmp_path) as found:
+        yield found
+
+
+@pytest_asyncio.fixture(params=["new", "old"])
+async def kubectl(request: pytest.FixtureRequest, served: Served) -> Kubectl:
+    program = Path(shutil.which("kubectl") or "") if request.param == "new" else fetched()
+    if not program.is_file():
+        pytest.skip("there is no kubectl; install it with: apt-get install -y kubernetes-client")
+
+    async def run(*args: str, stdin: str = "", check: bool = True) -> str:
+        return await served.run(program, *args, stdin=stdin, check=check)
+
+    await run("apply", "-f", "-", stdin=json.dumps(widgets()))
+    await run("wait", "--for=condition=Established", "crd/widgets.example.com", "--timeout=10s")
+    return run
+
+
+async def test_objects_are_applied_shown_changed_and_deleted(kubectl: Kubectl) -> None:
+    assert "widget.example.com/a created" in await kubectl("apply", "-f", "-", stdin=widget())
+    head, row = (await kubectl("get", "wd")).splitlines()
+    assert (head.split(), row.split()) == (["NAME", "SIZE"], ["a", "3"])
+    assert "widget.example.com/a" in await kubectl("get", "all")
+    assert "unchanged" in await kubectl("apply", "-f", "-", stdin=widget())
+    assert "configured" in await kubectl("apply", "-f", "-", stdin=widget(size=4))
+    assert "serverside-applied" in await kubectl(
+        "apply", "--server-side", "--force-conflicts", "-f", "-", stdin=widget(size=5)
+    )
+    assert "scaled" in await kubectl("scale", "widget/a", "--replicas=7")
+    assert "patched" in await kubectl("patch", "widget", "a", "--type=merge", "-p", '{"spec":{"color":"green"}}')
+    assert "labeled" in await kubectl("label", "widget", "a", "x=y")
+    found = json.loads(await kubectl("get", "widget", "a", "-o", "json"))
+    assert (found["spec"]["size"], found["spec"]["replicas"], found["spec"]["color"]) == (5, 7, "green")
+    assert "Color:" in await kubectl("describe", "widget", "a")
+    assert "deleted" in await kubectl("delete", "widget", "a")
+    assert "deleted" in await kubectl("delete", "crd", "widgets.example.com")
+
+
+async def test_explain_tells_what_the_definition_says(kubectl: Kubectl) -> None:
+    whole = await kubectl("explain", "widgets")
+    assert "A widget, for tests" in whole
+    assert "metadata" in whole
+    assert "How large it is" in await kubectl("explain", "widgets.spec.size")
+    ports = await kubectl("explain", "widgets.spec.ports", "--recursive")
+    assert "<[]Object>" in ports
+    assert "protocol" in ports
+
+
+async def test_what_the_schema_does_not_know_or_allow_is_refused(kubectl: Kubectl) -> None:
+    unknown = await kubectl("apply", "-f", "-", stdin=widget(shape="round"), check=False)
+    assert 'unknown field "spec.shape"' in unknown or 'unknown field "shape" in com.example.v1.Widget.spec' in unknown
+    wrong = await kubectl("apply", "-f", "-", stdin=widget(color="red"), check=False)
+    assert 'spec.color: Unsupported value: "red": supported values: "blue", "green"' in wrong
+    judged = await kubectl("apply", "-f", "-", stdin=widget(size=9), check=False)
+    assert "spec: Invalid value: nine is too many" in judged
+
+
+async def test_a_kind_that_keeps_everything_takes_everything(kubectl: Kubectl) -> None:
+    keeps = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    await kubectl("apply", "-f", "-", stdin=json.dumps(definition("things", "Thing", version(schema=keeps))))
+    await kubectl("wait", "--for=condition=Established", "crd/things.example.com", "--timeout=10s")
+    thing = {"apiVersion": "example.com/v1", "kind": "Thing", "metadata": {"name": "t"}, "any": {"thing": [1]}}
+    assert "created" in await kubectl("apply", "-f", "-", stdin=json.dumps(thing))
+    assert json.loads(await kubectl("get", "thing", "t", "-o", "json"))["any"] == {"thing": [1]}
+    assert "Thing" in await kubectl("explain", "things")
