@@ -12,8 +12,9 @@ import re
 from base64 import b64decode
 from binascii import Error as NotBase64
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, get_args, get_origin
 
+from kybern.api.schema import Node
 from kybern.cel import times
 from kybern.cel.errors import EvaluationError
 from kybern.cel.tokens import RESERVED
@@ -44,6 +45,8 @@ ROOT_PROPERTIES = {
     "kind": {"type": "string"},
     "metadata": {"type": "object", "properties": {"name": {"type": "string"}, "generateName": {"type": "string"}}},
 }
+
+SCALARS: Mapping[Any, Type] = {str: STRING, int: INT, float: DOUBLE, bool: BOOL}
 
 Value = Callable[[Any], Any]
 
@@ -155,6 +158,32 @@ def of_object(schema: Mapping[str, Any], name: str) -> Typed:
             bytes_min += len(key) + found.bytes_min + 4
     type_ = object_of(name, lambda: fields)
     return Typed(type_, bytes_min, converting(converts) if converts else None)
+
+
+def of_node(node: Node, name: str) -> Type:
+    """The type of a built-in kind, whose schema comes from its Struct. Texts that are times are times."""
+    match node.form:
+        case "struct":
+            return object_of(name, lambda: fields_of(node, name))
+        case "map":
+            return map_of(STRING, of_node(node.item, f"{name}.@elem"))
+        case "list":
+            return list_of(of_node(node.item, f"{name}.@idx"))
+        case "scalar":
+            return TIMESTAMP if node.time else of_scalar(node.scalar)
+    return DYN
+
+
+def fields_of(node: Node, name: str) -> Mapping[str, Field]:
+    found = ((escaped(key), key, child) for key, child in node.fields.items())
+    return {written: Field(of_node(child, f"{name}.{key}"), key) for written, key, child in found if written}
+
+
+def of_scalar(annotation: Any) -> Type:
+    """A number or a text, where it is one of them for certain; a quantity may be written as either."""
+    while get_origin(annotation) is Annotated:
+        annotation = get_args(annotation)[0]
+    return SCALARS.get(annotation, DYN)
 
 
 def converting(converts: Mapping[str, Value]) -> Value:

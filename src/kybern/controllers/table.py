@@ -35,6 +35,7 @@ from kybern.controllers.statefulset import STATEFULSET
 from kybern.controllers.storageversionmigration import STORAGEVERSIONMIGRATION
 from kybern.controllers.tainteviction import TAINTEVICTION
 from kybern.controllers.ttlafterfinished import TTLAFTERFINISHED
+from kybern.controllers.validatingadmissionpolicystatus import VALIDATINGADMISSIONPOLICY_STATUS
 from kybern.reconcile.controller import Loop
 from kybern.web.pki import Pair
 
@@ -68,6 +69,7 @@ CONTROLLERS: tuple[Loop, ...] = (
     TAINTEVICTION,
     TOKEN_CLEANER,
     TTLAFTERFINISHED,
+    VALIDATINGADMISSIONPOLICY_STATUS,
 )
 
 

@@ -67,6 +67,17 @@ OBJECT_TYPE = object_of("Object", lambda: ANY_FIELDS)
 
 
 @dataclass(frozen=True, slots=True)
+class Kinds:
+    """The types of what a policy is about, where they are known."""
+
+    object: Type = DYN
+    params: Type = DYN
+
+
+ANY_KINDS = Kinds()
+
+
+@dataclass(frozen=True, slots=True)
 class Expression:
     source: str
     program: Program | None
@@ -90,10 +101,11 @@ class Policy:
     mutations: tuple[tuple[Mutation, Expression], ...] = ()
 
 
-def environment_of(spec: Any, *, mutating: bool) -> Environment:
-    variables = {**ABOUT_THE_REQUEST, "namespaceObject": NAMESPACE}
+def environment_of(spec: Any, kinds: Kinds, *, mutating: bool) -> Environment:
+    about = {**ABOUT_THE_REQUEST, "object": kinds.object, "oldObject": kinds.object}
+    variables = {**about, "namespaceObject": NAMESPACE}
     if spec.param_kind is not None:
-        variables["params"] = DYN
+        variables["params"] = kinds.params
     if mutating:
         return Environment(variables, functions=MUTATION_FUNCTIONS, structs=mutation_type)
     return Environment(variables)
@@ -106,9 +118,9 @@ def expression(environment: Environment, source: str, *results: Type) -> Express
         return Expression(source, None, told(error))
 
 
-def compile_policy(spec: Any) -> Policy:
+def compile_policy(spec: Any, kinds: Kinds = ANY_KINDS) -> Policy:
     mutating = hasattr(spec, "mutations")
-    plain = environment_of(spec, mutating=mutating)
+    plain = environment_of(spec, kinds, mutating=mutating)
     full = plain.extended(AUTHORIZERS)
     variables: dict[str, Expression] = {}
     fields: dict[str, Type] = {}
