@@ -239,12 +239,13 @@ def ignoring_expectations(monkeypatch: pytest.MonkeyPatch) -> None:
 def stale_reads(monkeypatch: pytest.MonkeyPatch) -> None:
     fresh = Cache.get
     old: dict[tuple[str, str], Any] = {}
+    rng = random.Random(1)
 
     def stale(self: Cache, namespace: str, name: str) -> Any:
         found = fresh(self, namespace, name)
         key = namespace, name
         shown = old.get(key, found)
-        if random.random() < 0.3:
+        if rng.random() < 0.3:
             old[key] = found
         return shown
 
@@ -272,12 +273,13 @@ def lost_updates(monkeypatch: pytest.MonkeyPatch) -> None:
 def delayed(head: Callable[[MemoryStore, str], Any]) -> Callable[[MemoryStore, str], Any]:
     """Sometimes what was there a moment ago."""
     before: dict[str, Any] = {}
+    rng = random.Random(1)
 
     def old(self: MemoryStore, key: str) -> Any:
         found = head(self, key)
         shown = before.get(key, found)
         before[key] = found
-        return shown if random.random() < 0.2 and shown is not None else found
+        return shown if rng.random() < 0.3 and shown is not None else found
 
     return old
 

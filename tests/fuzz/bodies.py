@@ -26,6 +26,7 @@ from mutations import (
 )
 from valid_objects import NAME, collection, every_kind, valid_objects
 
+from kybern.api.kind import Kind
 from kybern.api.protobuf import encode
 from kybern.apiserver.server import ApiServer
 from kybern.registry import RESOURCES
@@ -87,27 +88,33 @@ def requests(seed: int) -> Iterator[Sent]:
     kinds, everything = list(objects), tuple(objects.values())
     while True:
         kind = rng.choice(kinds)
-        valid, url = objects[kind], collection(kind)
-        name = valid["metadata"]["name"]
-        query = "&".join({rng.choice(QUERIES), rng.choice(QUERIES)} - {""})
-        part = f"/{rng.choice(PARTS[kind])}" if PARTS[kind] and rng.random() < 0.15 else ""
-        method = rng.choice(("POST", "PUT", "PATCH", "PATCH"))
-        if method == "PATCH":
-            media = rng.choice(list(PATCHES))
-            body = as_text(PATCHES[media](valid, rng, everything))
-            if media.endswith("yaml"):
-                query += f"&fieldManager=f&force={rng.choice(('true', 'false'))}"
-        else:
-            sound = renamed(valid, rng) if method == "POST" else valid
-            value = sound if rng.random() < 0.1 else spoilt(sound, rng, everything)
-            if rng.random() < 0.05 and isinstance(value, dict) and isinstance(value.get("metadata"), dict):
-                value["metadata"]["managedFields"] = rng.choice(FORGED_MANAGERS)
-            media = rng.choice((JSON, JSON, JSON, YAML, PROTOBUF))
-            body = written(value, valid, media)
-        if rng.random() < (0.5 if media == PROTOBUF else 0.1):
-            body = spoilt_bytes(body, rng, as_text(rng.choice(everything)))
-        path = url if method == "POST" and not part else f"{url}/{name}{part}"
-        yield Sent(method, path, query, media, body)
+        try:
+            yield request(kind, objects[kind], rng, everything)
+        except RecursionError:  # deeper than this process can walk
+            continue
+
+
+def request(kind: Kind, valid: Any, rng: random.Random, everything: tuple[Any, ...]) -> Sent:
+    url, name = collection(kind), valid["metadata"]["name"]
+    query = "&".join({rng.choice(QUERIES), rng.choice(QUERIES)} - {""})
+    part = f"/{rng.choice(PARTS[kind])}" if PARTS[kind] and rng.random() < 0.15 else ""
+    method = rng.choice(("POST", "PUT", "PATCH", "PATCH"))
+    if method == "PATCH":
+        media = rng.choice(list(PATCHES))
+        body = as_text(PATCHES[media](valid, rng, everything))
+        if media.endswith("yaml"):
+            query += f"&fieldManager=f&force={rng.choice(('true', 'false'))}"
+    else:
+        sound = renamed(valid, rng) if method == "POST" else valid
+        value = sound if rng.random() < 0.1 else spoilt(sound, rng, everything)
+        if rng.random() < 0.05 and isinstance(value, dict) and isinstance(value.get("metadata"), dict):
+            value["metadata"]["managedFields"] = rng.choice(FORGED_MANAGERS)
+        media = rng.choice((JSON, JSON, JSON, YAML, PROTOBUF))
+        body = written(value, valid, media)
+    if rng.random() < (0.5 if media == PROTOBUF else 0.1):
+        body = spoilt_bytes(body, rng, as_text(rng.choice(everything)))
+    path = url if method == "POST" and not part else f"{url}/{name}{part}"
+    return Sent(method, path, query, media, body)
 
 
 def renamed(valid: Any, rng: random.Random) -> Any:

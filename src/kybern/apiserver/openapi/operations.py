@@ -12,6 +12,7 @@ from kybern.api.custom import is_custom
 from kybern.api.kind import Kind
 from kybern.apiserver.openapi.custom import model_name
 from kybern.apiserver.openapi.definitions import name_of
+from kybern.apiserver.returned import RETURNED
 from kybern.registry.resource import Resource, Subresource
 
 
@@ -186,7 +187,8 @@ def _on_one(
     if "delete" in verbs:
         yield Operation(
             **one, method="delete", action="delete", id=_id(kind, "delete", what),
-            parameters=(*where, *DELETING, PRETTY), body=DELETE_OPTIONS, answer=STATUS,
+            parameters=(*where, *DELETING, PRETTY), body=DELETE_OPTIONS,
+            answer=own if kind.group_resource in RETURNED else STATUS,
         )  # fmt: skip
 
 

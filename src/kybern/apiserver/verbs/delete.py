@@ -16,6 +16,7 @@ from kybern.apiserver.machine import Machine
 from kybern.apiserver.meta import replace
 from kybern.apiserver.options import Params, Writing, flag, manager_of, one, whole_number
 from kybern.apiserver.request import ApiRequest
+from kybern.apiserver.returned import RETURNED
 from kybern.apiserver.storage import Storage
 from kybern.apiserver.verbs.listing import page_for, selected
 from kybern.apiserver.verbs.shown import shown
@@ -24,19 +25,13 @@ from kybern.web.http import Response
 AT_ONCE = 50  # deletions of a collection that share a commit
 POLICIES = ("Orphan", "Background", "Foreground")
 
-RETURNED = {
-    "pods", "podtemplates", "services", "serviceaccounts", "resourcequotas", "persistentvolumes", "nodes",
-    "persistentvolumeclaims", "storageclasses", "csinodes", "csidrivers", "volumeattachments", "csistoragecapacities",
-}  # fmt: skip
-"""Upstream answers with the object itself for these, with a Status for others."""
-
 
 async def delete(machine: Machine, storage: Storage, request: ApiRequest) -> Response:
     at, http = request.attributes, request.http
     format_ = format_for(storage.resource.kind, http.headers.get("accept", ""))
     options = await options_of(request)
     deleted = await remove(machine, storage, at.namespace, at.name, options, writing_for(request, options))
-    if deleted.gone and storage.resource.kind.plural not in RETURNED:
+    if deleted.gone and storage.resource.kind.group_resource not in RETURNED:
         return answer(success(storage, at.name, deleted), format_)
     accepted = not deleted.gone and options.orphan_dependents is False
     return answer(shown(storage, deleted.served, format_, machine.clock), format_, 202 if accepted else 200)
