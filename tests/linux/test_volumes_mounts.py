@@ -1,6 +1,9 @@
 """Volumes with real mounts: memory is memory, a sub-path stays in its volume, nothing is left mounted."""
 
 import os
+import subprocess
+import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -19,6 +22,8 @@ from kybern.volumes.objects import Objects
 from kybern.volumes.pod_volumes import PodVolumes
 
 pytestmark = pytest.mark.linux
+
+RACES = 2000
 
 
 def volumes(root: Path) -> PodVolumes:
@@ -75,6 +80,41 @@ async def test_a_link_does_not_lead_a_sub_path_out_of_its_volume(tmp_path: Path,
         assert mounted_beneath(str(tmp_path)) == []
     finally:
         await found.tear_down("u")
+
+
+EXCHANGE = """
+import ctypes, sys
+exchange = ctypes.CDLL(None, use_errno=True).renameat2
+print("ready", flush=True)
+while True:
+    exchange(-100, sys.argv[1].encode(), -100, sys.argv[2].encode(), 2)
+"""
+
+
+async def test_a_link_that_takes_the_place_of_a_sub_path_meanwhile_leads_nowhere(tmp_path: Path) -> None:
+    """CVE-2021-25741: whatever the moment, what is shown lies in the volume."""
+    made, found = pod(), volumes(tmp_path)
+    await found.set_up(made, Facts())
+    directory, canary = Path(found.host_path(made, "v")), tmp_path / "outside"
+    for place in (directory / "sub", directory / "sub/inside", canary, canary / "canary"):
+        place.mkdir()
+    (directory / "link").symlink_to(canary)
+    command = [sys.executable, "-c", EXCHANGE, str(directory / "sub"), str(directory / "link")]
+    swapping = subprocess.Popen(command, stdout=subprocess.PIPE)
+    try:
+        assert swapping.stdout is not None and swapping.stdout.readline() == b"ready\n"
+        shown: Counter[str] = Counter()
+        for _ in range(RACES):
+            try:
+                shown.update(os.listdir(found.sub_path(made, "v", "web", 0, "sub")))
+            except OSError:
+                shown["refused"] += 1
+        assert shown.keys() <= {"inside", "refused"} and shown["inside"], shown
+    finally:
+        swapping.kill()
+        swapping.wait()
+        await found.tear_down("u")
+    assert mounted_beneath(str(tmp_path)) == []
 
 
 async def test_tear_down_deletes_nothing_through_a_mount(tmp_path: Path) -> None:

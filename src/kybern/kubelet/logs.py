@@ -7,7 +7,9 @@
 - Following survives rotation: a file is read to its end before its successor is opened.
 """
 
+import errno
 import os
+import stat
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 
@@ -16,7 +18,7 @@ from kybern.aio.clock import Clock, from_rfc3339
 CHUNK_BYTES = 64 * 1024
 LINE_BYTES_MAX = 256 * 1024  # the runtime splits longer ones itself
 POLL_SECONDS = 0.1
-SAFELY = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+SAFELY = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +50,7 @@ async def read_log(path: str, options: LogOptions, goes_on: Callable[[], bool], 
 async def _batches(
     path: str, options: LogOptions, goes_on: Callable[[], bool], clock: Clock
 ) -> AsyncIterator[list[bytes]]:
-    file = os.open(path, SAFELY)
+    file = open_plain(path)
     try:
         if options.tail_lines is not None:
             os.lseek(file, tail_offset(file, options.tail_lines), os.SEEK_SET)
@@ -71,11 +73,20 @@ async def _batches(
         os.close(file)
 
 
+def open_plain(path: str) -> int:
+    """OSError where it is a link or no plain file: a pod may have its node's logs mounted, and put anything there."""
+    file = os.open(path, SAFELY)
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        os.close(file)
+        raise OSError(errno.EINVAL, "not a regular file", path)
+    return file
+
+
 def _successor(path: str, file: int) -> int | None:
     """The file that has taken the path since, after a rotation."""
     try:
         now, known = os.stat(path, follow_symlinks=False), os.fstat(file)
-        return os.open(path, SAFELY) if (now.st_dev, now.st_ino) != (known.st_dev, known.st_ino) else None
+        return open_plain(path) if (now.st_dev, now.st_ino) != (known.st_dev, known.st_ino) else None
     except OSError:
         return None
 

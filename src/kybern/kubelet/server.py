@@ -17,7 +17,7 @@ from kybern.kubelet import exposition
 from kybern.kubelet.access import Access
 from kybern.kubelet.eviction.thresholds import MEMORY
 from kybern.kubelet.kubelet import Kubelet
-from kybern.kubelet.logs import LogOptions, read_log
+from kybern.kubelet.logs import LogOptions, open_plain, read_log
 from kybern.kubelet.machine import memory_bytes, observe_machine
 from kybern.kubelet.observed import Observed
 from kybern.kubelet.streams import connect_to, failed, serve_process
@@ -150,8 +150,10 @@ class KubeletServer:
             now = worker.observed.latest(container)
             return now is not None and now.id == status.id and now.state is ContainerState.RUNNING
 
-        if not os.access(status.log_path, os.R_OK):
-            raise _Refused(404, f'the log of container "{container}" is not there any more')
+        try:
+            os.close(open_plain(status.log_path))
+        except OSError:
+            raise _Refused(404, f'the log of container "{container}" is not there any more') from None
         return Response(200, TEXT, read_log(status.log_path, options, goes_on, self.parts.clock))
 
     async def _exec(self, request: Request, rest: list[str]) -> Response:

@@ -3,13 +3,13 @@
 import os
 from dataclasses import replace
 
+from kybern.kubelet.logs import open_plain
 from kybern.kubelet.observed import MESSAGE_FILE, MESSAGE_POLICY
 from kybern.runtime.cri import ContainerState, ContainerStatus
 
 MESSAGE_BYTES_MAX = 4096
 LOG_BYTES_MAX = 2048
 LOG_LINES_MAX = 80
-SAFELY = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 def with_message(status: ContainerStatus) -> ContainerStatus:
@@ -38,7 +38,7 @@ def log_tail(text: str) -> str:
 def _head(path: str, size: int) -> str:
     """Nothing where the file is not there any more."""
     try:
-        file = os.open(path, SAFELY)
+        file = open_plain(path)
     except OSError:
         return ""
     with os.fdopen(file, "rb") as opened:
@@ -47,7 +47,7 @@ def _head(path: str, size: int) -> str:
 
 def _tail(path: str, size: int) -> str:
     try:
-        file = os.open(path, SAFELY)
+        file = open_plain(path)
     except OSError:
         return ""
     with os.fdopen(file, "rb") as opened:

@@ -1,6 +1,7 @@
 """Reading container logs."""
 
 import asyncio
+import os
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,10 @@ import pytest
 from kybern.aio.clock import SystemClock
 from kybern.kubelet.log_rotation import put_aside
 from kybern.kubelet.logs import CHUNK_BYTES, LogOptions, read_log
+from kybern.kubelet.observed import MESSAGE_POLICY
 from kybern.kubelet.server import log_options
-from kybern.kubelet.termination import log_tail
+from kybern.kubelet.termination import log_tail, termination_message
+from kybern.runtime.cri import ContainerMetadata, ContainerState, ContainerStatus
 
 LINES = """\
 2026-01-01T00:00:00.000000001Z stdout F one
@@ -49,6 +52,38 @@ def log(tmp_path: Path) -> Path:
 )
 async def test_a_log_is_read_as_asked(log: Path, options: dict[str, Any], expected: str) -> None:
     assert await read(log, **options) == expected
+
+
+def replace_with(kind: str, path: Path) -> None:
+    path.unlink()
+    if kind == "link":
+        canary = path.with_name("canary")
+        canary.write_text(LINES)
+        path.symlink_to(canary)
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.mkdir()
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe", "directory"])
+async def test_a_log_that_a_pod_replaced_is_not_followed_and_stops_nobody(log: Path, kind: str) -> None:
+    replace_with(kind, log)
+    async with asyncio.timeout(5):
+        with pytest.raises(OSError):
+            await read(log)
+    status = ContainerStatus(
+        id="c",
+        sandbox_id="s",
+        metadata=ContainerMetadata(name="c"),
+        labels={},
+        annotations={MESSAGE_POLICY: "FallbackToLogsOnError"},
+        state=ContainerState.EXITED,
+        created_at=0.0,
+        exit_code=1,
+        log_path=str(log),
+    )
+    assert termination_message(status) == ""
 
 
 async def test_the_tail_of_a_long_log_is_found(tmp_path: Path) -> None:

@@ -45,6 +45,16 @@ def test_a_log_is_never_written_through_a_link(tmp_path: Path) -> None:
         Log(str(tmp_path / "0.log"))
 
 
+def test_a_log_is_never_written_into_a_pipe_which_would_stop_everybody(tmp_path: Path) -> None:
+    path = tmp_path / "0.log"
+    log = Log(str(path))
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(OSError):
+        log.reopen()
+    log.write("stdout", b"goes on\n")  # to where it went before
+
+
 def test_stamps_are_rfc3339_with_nanoseconds() -> None:
     assert stamp(1_767_225_600_000_000_007) == b"2026-01-01T00:00:00.000000007Z"
 

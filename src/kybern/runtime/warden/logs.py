@@ -3,7 +3,9 @@
 A line longer than 16 KiB is written in parts (P), the last one marked F.
 """
 
+import errno
 import os
+import stat
 import time
 
 LINE_BYTES_MAX = 16 * 1024
@@ -20,10 +22,14 @@ class Log:
         """The beginning of each stream's current line."""
 
     def _open(self) -> int:
-        """Never through a link: the directory is the kubelet's, but containers may share it by a volume."""
+        """Never through a link nor into a pipe: the directory is the kubelet's, but a pod may have it as a volume."""
         os.makedirs(os.path.dirname(self.path), 0o755, exist_ok=True)
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        return os.open(self.path, flags, MODE)
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        opened = os.open(self.path, flags, MODE)
+        if not stat.S_ISREG(os.fstat(opened).st_mode):
+            os.close(opened)
+            raise OSError(errno.EINVAL, "not a regular file", self.path)
+        return opened
 
     def reopen(self) -> None:
         old, self.descriptor = self.descriptor, self._open()
