@@ -11,12 +11,12 @@ from typing import Any
 from kybern.aio.clock import SystemClock
 from kybern.aio.ids import Ids
 from kybern.apiserver.admission.order import admission_plugins
-from kybern.apiserver.admission.plugin import Inputs
+from kybern.apiserver.admission.plugin import Inputs, Plugin
 from kybern.apiserver.auth.rbac import following
 from kybern.apiserver.callouts.callouts import Callouts
 from kybern.apiserver.customresources.serving import CustomResources
 from kybern.apiserver.objects import ClusterObjects
-from kybern.apiserver.request import ApiRequest, User
+from kybern.apiserver.request import Admission, ApiRequest, User
 from kybern.apiserver.server import ApiServer, open_machine
 from kybern.registry import RESOURCES
 from kybern.store.memory import MemoryStore
@@ -54,7 +54,18 @@ class Answer:
 class AdmittedApi:
     def __init__(self, server: ApiServer, objects: ClusterObjects, inputs: Inputs) -> None:
         self.server, self.objects, self.inputs = server, objects, inputs
-        self.audit: dict[str, str] = {}
+
+    def audited(self) -> dict[str, str]:
+        """What is noted for the audit log from now on."""
+        told: dict[str, str] = {}
+
+        class Noting(Plugin):
+            async def validate(self, admission: Admission) -> None:
+                told.update(admission.audit)
+
+        machine = self.server.machine
+        machine.use((*machine.plugins, Noting(self.inputs)))
+        return told
 
     async def send(self, method: str, url: str, body: Any = None, **headers: str) -> Answer:
         path, _, query = url.partition("?")

@@ -1,5 +1,6 @@
 """Admission webhooks, asked over real HTTPS: who is asked about what, in which order, and what becomes of the answers."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -164,6 +165,17 @@ async def test_a_denial_keeps_the_code_and_reason_of_the_webhook(api: AdmittedAp
         await install("Validating", hook(others.client_config()))
         refused = await api.post(MAPS, config_map())
     assert refused.message == 'admission webhook "hook.example.com" denied the request without explanation'
+
+
+@pytest.mark.parametrize("code", [0, 200, 302, 399, 600, 99999, -1])
+async def test_a_denial_is_never_told_as_anything_else(api: AdmittedApi, hook: Any, install: Any, code: int) -> None:
+    async def deny(request: Request) -> Response:
+        return answered(request, allowed=False, status={"code": code, "status": "Success"})
+
+    async with hook_server(deny) as hooks:
+        await install("Validating", hook(hooks.client_config()))
+        refused = await api.post(MAPS, config_map())
+    assert (refused.status, refused.body["code"], refused.body["status"]) == (400, 400, "Failure")
 
 
 async def test_all_who_deny_are_heard(api: AdmittedApi, hook: Any, install: Any) -> None:
@@ -337,6 +349,34 @@ async def test_a_slow_webhook_is_a_failure_in_upstreams_words(api: AdmittedApi, 
     )
 
 
+async def test_a_timeout_is_honoured_and_long_enough_where_none_is_given(
+    api: AdmittedApi, hook: Any, install: Any
+) -> None:
+    """Slow by a second and a half: too slow for one second, fast enough for two, and for the default of ten."""
+
+    async def slow(request: Request) -> Response:
+        await asyncio.sleep(1.5)
+        return answered(request)
+
+    async with hook_server(slow) as hooks:
+        config = hook(hooks.client_config(), timeoutSeconds=1)
+        assert (await install("Validating", config)).status == 201
+        assert "context deadline exceeded" in (await api.post(MAPS, config_map())).message
+        at = f"{HOOKS}/validatingwebhookconfigurations/hooks"
+
+        async def changed(**fields: Any) -> None:
+            operations = [{"op": "add", "path": f"/webhooks/0/{key}", "value": value} for key, value in fields.items()]
+            assert (await api.patch(at, operations, "json")).status == 200
+
+        await changed(failurePolicy="Ignore")
+        assert (await api.post(MAPS, config_map("ignored"))).status == 201
+        await changed(failurePolicy="Fail", timeoutSeconds=2)
+        assert (await api.post(MAPS, config_map("patient"))).status == 201
+        default = [{"op": "remove", "path": "/webhooks/0/timeoutSeconds"}]
+        assert (await api.patch(at, default, "json")).body["webhooks"][0]["timeoutSeconds"] == 10
+        assert (await api.post(MAPS, config_map("default"))).status == 201
+
+
 @pytest.mark.parametrize("kind", ["Mutating", "Validating"])
 @pytest.mark.parametrize(("policy", "status"), [("Fail", 500), ("Ignore", 201)])
 async def test_nobody_there_is_the_failure_policys(
@@ -376,6 +416,24 @@ async def test_warnings_reach_the_client_and_annotations_the_audit(api: Admitted
         made = await api.post(MAPS, config_map())
     assert '299 - "beware"' in made.warnings
     assert "x" * 256 in made.warnings and "x" * 257 not in made.warnings
+
+
+async def test_what_webhooks_did_is_told_to_the_audit_log(api: AdmittedApi, hook: Any, install: Any) -> None:
+    async def note(request: Request) -> Response:
+        return answered(request, auditAnnotations={"why": "because"})
+
+    async with hook_server(note) as hooks, hook_server(by_path) as others:
+        nobody = hook({"url": "https://127.0.0.1:1/"}, name="gone.example.com", failurePolicy="Ignore")
+        change = hook(others.client_config("/ifmissing/x"), name="change.example.com")
+        await install("Mutating", change, nobody)
+        await install("Validating", hook(hooks.client_config()), nobody)
+        told = api.audited()
+        await api.made(MAPS, config_map())
+    changed = '{"configuration":"hooks","webhook":"change.example.com","mutated":true}'
+    assert told["mutation.webhook.admission.k8s.io/round_0_index_0"] == changed
+    assert told["failed-open.mutation.webhook.admission.k8s.io/round_0_index_1"] == "gone.example.com"
+    assert told["failed-open.validating.webhook.admission.k8s.io/round_0_index_1"] == "gone.example.com"
+    assert told["hook.example.com/why"] == "because"
 
 
 async def test_webhooks_are_not_asked_about_webhooks(api: AdmittedApi, hook: Any, install: Any) -> None:

@@ -115,6 +115,20 @@ async def test_actions_warn_audit_and_deny(api: AdmittedApi) -> None:
     assert both.status == 422 and "must not contain both Deny and Warn" in both.message
 
 
+async def test_what_a_policy_notes_is_told_to_the_audit_log(api: AdmittedApi) -> None:
+    notes = [
+        {"key": "size", "valueExpression": "'has ' + string(object.spec.replicas)"},
+        {"key": "nothing", "valueExpression": "null"},
+    ]
+    await in_force(api, policy("false", auditAnnotations=notes), binding("Audit"), binding("Audit", name="c"))
+    told = api.audited()
+    await api.made(DEPLOYMENTS, deployment())
+    assert told["p/size"] == "has 1" and "p/nothing" not in told
+    assert told["validation.policy.admission.k8s.io/validation_failure"] == (
+        '[{"message":"failed expression: false","policy":"p","binding":"c","expressionIndex":0,"validationActions":["Audit"]}]'
+    )
+
+
 @pytest.mark.parametrize(("failure_policy", "status"), [("Fail", 422), ("Ignore", 201)])
 async def test_what_cannot_be_evaluated_is_the_failure_policys(
     api: AdmittedApi, failure_policy: str, status: int

@@ -5,6 +5,8 @@ IfNeeded`) are called once more, and no third time. What a hook's patch makes is
 client sends, and validated after all of them.
 """
 
+import msgspec
+
 from kybern.api.admissionregistration_v1 import MutatingWebhookConfiguration
 from kybern.api.errors import ApiError, InternalError
 from kybern.api.patches import apply_json_patch
@@ -32,7 +34,9 @@ class MutatingWebhooks(Plugin):
             versioned = await self.source.concerned(hook, admission)
             if versioned is None or not again.may_call(hook.uid):
                 continue
-            if await self.call(hook, versioned, index):
+            mutated = await self.call(hook, versioned, index)
+            noted(admission, hook, index, mutated=mutated)
+            if mutated:
                 again.changed()
             if hook.webhook.reinvocation_policy == "IfNeeded":
                 again.former.add(hook.uid)
@@ -47,7 +51,7 @@ class MutatingWebhooks(Plugin):
         except (CallFailed, InvalidAnswer) as error:
             if not hook.fails_open:
                 raise failure(hook, error) from error
-            failed_open(admission, "mutating", admission.reinvocation.round, index, hook)
+            failed_open(admission, "mutation", admission.reinvocation.round, index, hook)
             return False
         if patch is None:
             return False
@@ -61,6 +65,13 @@ class MutatingWebhooks(Plugin):
         if changed != before:
             await change(hook, versioned, changed, self.objects)
         return bool(changed != before)
+
+
+def noted(admission: Admission, hook: Hook, index: int, *, mutated: bool) -> None:
+    """For the audit log: who was asked, and whether that made a difference."""
+    told = {"configuration": hook.configuration, "webhook": hook.name, "mutated": mutated}
+    key = f"mutation.webhook.admission.k8s.io/round_{admission.reinvocation.round}_index_{index}"
+    admission.audit[key] = msgspec.json.encode(told).decode()
 
 
 def applied(hook: Hook, patch: object, versioned: Versioned) -> dict[str, object]:

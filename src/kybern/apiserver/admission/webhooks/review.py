@@ -18,6 +18,7 @@ GROUP = "admission.k8s.io"
 VERSIONS = ("v1", "v1beta1")
 WARNING_LENGTH_MAX = 256
 """Of each, as upstream cuts them."""
+REFUSALS = range(400, 600)
 
 
 class AdmissionResponse(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -103,9 +104,7 @@ def denial(name: str, response: AdmissionResponse) -> ApiError:
     by = f'admission webhook "{name}" denied the request'
     said = found.message or found.reason
     message = f"{by}: {said}" if said else f"{by} without explanation"
-    code = found.code or 0
-    if code < BadRequest.code:
-        code = BadRequest.code
+    code = found.code if found.code in REFUSALS else BadRequest.code
     return Denied(msgspec.structs.replace(found, status="Failure", message=message, code=code))
 
 
