@@ -7,13 +7,14 @@ import msgspec
 from msgspec.structs import replace
 
 from kybern.aio.clock import rfc3339
-from kybern.api.apps_v1 import Deployment, ReplicaSet
+from kybern.api.apps_v1 import ControllerRevision, Deployment, ReplicaSet
+from kybern.api.autoscaling_v1 import Scale
 from kybern.api.certificates_v1 import (
     CertificateSigningRequest,
     CertificateSigningRequestCondition,
     CertificateSigningRequestSpec,
 )
-from kybern.api.codec import to_builtins
+from kybern.api.codec import decode, encode, to_builtins
 from kybern.api.core_v1 import Endpoints, Event, Node, Pod
 from kybern.api.discovery_v1 import EndpointHints, EndpointSlice
 from kybern.api.errors import ApiError
@@ -21,6 +22,7 @@ from kybern.api.meta_v1 import ObjectMeta, Status
 from kybern.api.policy_v1 import Eviction
 from kybern.api.rbac_v1 import ClusterRoleBinding, RoleRef, Subject
 from kybern.client import Client, InMemory
+from kybern.client.paths import kind_of, path_of, query_of
 from kybern.testing.certificates import signing_request
 from kybern.testing.cluster import Cluster
 from kybern.testing.objects import NAMESPACED, TYPES, made, value_of
@@ -90,6 +92,25 @@ async def change(cluster: Cluster, words: Sequence[str], subresource: str) -> Li
     return []
 
 
+async def scale(cluster: Cluster, words: Sequence[str]) -> Lines:
+    """`scale deployment/web 5`: through the scale subresource, as `kubectl scale` does; without a number it is shown."""
+    of, name, namespace = place(words[0])
+    path = path_of(kind_of(of), namespace, name, "scale")
+    found = decode(Scale, await cluster.client.request("GET", path))
+    if len(words) > 1:
+        wanted = replace(found, spec=replace(found.spec, replicas=int(words[1])))
+        await cluster.client.request("PUT", path, "", encode(wanted))
+        return []
+    return [f"{found.spec.replicas} wanted, {found.status.replicas} there, selected by {found.status.selector}"]
+
+
+async def delete_collection(cluster: Cluster, words: Sequence[str]) -> Lines:
+    """`deletecollection deployment app=web`: all that have this label."""
+    kind, query = kind_of(TYPES[words[0]]), query_of(labelSelector=words[1])
+    await cluster.client.request("DELETE", path_of(kind, "default"), query)
+    return []
+
+
 async def end(cluster: Cluster, words: Sequence[str]) -> Lines:
     """`end pod-1 3`: it ends by itself now, with this exit code or none."""
     code = words[1] if len(words) > 1 else "0"
@@ -103,7 +124,7 @@ async def image(cluster: Cluster, words: Sequence[str]) -> Lines:
     (of, name, namespace), told = place(words[0]), options_of(words[2:])
     annotations = {f"simulated/{key}": value for key, value in told.items()}
     template = {
-        "metadata": {"annotations": annotations},
+        **({"metadata": {"annotations": annotations}} if annotations else {}),
         "spec": {"containers": [{"name": "main", "image": words[1]}]},
     }
     await cluster.client.patch(of, name, namespace, {"spec": {"template": template}})
@@ -288,6 +309,16 @@ async def hints(cluster: Cluster, words: Sequence[str]) -> Lines:
     return table(sorted(rows))
 
 
+async def revisions(cluster: Cluster, words: Sequence[str]) -> Lines:
+    """Every ControllerRevision: whose it is, its number, and the image in it."""
+    rows = []
+    for found in await cluster.client.list(ControllerRevision, "default"):
+        owner = (found.metadata.owner_references or ())[0]
+        image = found.data["spec"]["template"]["spec"]["containers"][0]["image"]
+        rows.append((owner.kind, owner.name, f"revision {found.revision}", image))
+    return table(sorted(rows))
+
+
 async def events(cluster: Cluster, words: Sequence[str]) -> Lines:
     """`events deployment`: what was told about objects of a kind, in order."""
     told = [
@@ -342,9 +373,9 @@ async def keys(cluster: Cluster, words: Sequence[str]) -> Lines:
 
 COMMANDS: dict[str, Command] = {
     "advance": advance, "approve": approve, "bind": bind, "certify": certify, "conditions": conditions,
-    "counts": counts, "create": create, "delete": delete, "end": end, "endpoints": endpoints, "events": events,
+    "counts": counts, "create": create, "delete": delete, "deletecollection": delete_collection, "end": end, "endpoints": endpoints, "events": events,
     "evict": evict, "hints": hints, "image": image, "issued": issued, "keys": keys, "list": list_names, "measure": measure,
     "nodestate": nodes, "pods": pods, "quota": quota, "remove": remove_node, "replicasets": replicasets,
-    "revive": revive, "set": set_field, "settle": settle, "show": show, "silence": silence, "slices": slices,
+    "revisions": revisions, "revive": revive, "scale": scale, "set": set_field, "settle": settle, "show": show, "silence": silence, "slices": slices,
     "status": set_status, "undo": undo,
 }  # fmt: skip
