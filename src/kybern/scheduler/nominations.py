@@ -4,6 +4,7 @@ A promise counts against pods of the same or of less importance: they fit only w
 """
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -20,15 +21,20 @@ class Nominations:
     changes: Counter[str] = field(default_factory=Counter)
     """How often the promises on a node changed: what was tried there before holds no more."""
 
-    def set(self, pod: Pod, node: str) -> None:
+    leaving: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Who was told to leave for a pod, by uids."""
+
+    def set(self, pod: Pod, node: str, leaving: Iterable[Pod] = ()) -> None:
         uid = pod.metadata.uid or ""
         self.drop(uid)
+        self.leaving[uid] = tuple(other.metadata.uid or "" for other in leaving)
         self.by_uid[uid] = (pod, node)
         self.on_node.setdefault(node, {})[uid] = pod
         self.changes[node] += 1
 
     def drop(self, uid: str) -> None:
         known = self.by_uid.pop(uid, None)
+        self.leaving.pop(uid, None)
         if known is not None:
             self.changes[known[1]] += 1
             held = self.on_node[known[1]]

@@ -79,14 +79,22 @@ class DefaultPreemption(PostFilterPlugin):
         return preempt(refused, self.candidates_min, self.candidates_share)
 
 
+MayLeave = Callable[[list[Placed]], list[Placed]]
+"""Of a node's pods, those that may be made to leave."""
+
+
 def preempt(
-    refused: Refused, candidates_min: int = CANDIDATES_MIN, candidates_share: float = CANDIDATES_SHARE
+    refused: Refused,
+    candidates_min: int = CANDIDATES_MIN,
+    candidates_share: float = CANDIDATES_SHARE,
+    may_leave: MayLeave | None = None,
 ) -> Attempt:
+    """`may_leave`: None means the less important ones."""
     judgement, why, nominations, rng = refused.judgement, refused.why, refused.nominations, refused.rng
     pod, snapshot = judgement.pod, judgement.snapshot
     if pod.spec.preemption_policy == "Never":
         return Attempt(None, NEVER, eligible=False)
-    if waits_for_others(pod, nominations.node_of(pod), snapshot):
+    if waits_for_others(pod, nominations.node_of(pod), snapshot, any_priority=may_leave is not None):
         return Attempt(None, LEAVING, eligible=False)
     outcomes = Counter({NOT_HELPFUL: why.nodes - len(why.helpful)})
     found: list[Priced] = []
@@ -99,7 +107,11 @@ def preempt(
     rows = (*why.helpful[start:], *why.helpful[:start])
     rows = rows if alone else rows[:TRIES_ELSEWHERE_MAX]
     for row in rows:
-        result = remembered(judgement, row, nominations, refused.budgets, refused.epoch)
+        result = (
+            remembered(judgement, row, nominations, refused.budgets, refused.epoch)
+            if may_leave is None
+            else tried(judgement, row, nominations, refused.budgets, may_leave)
+        )
         if isinstance(result, tuple):
             if not found:
                 judgement.kept.tried_from = row
@@ -137,26 +149,39 @@ def remembered(
             stamp = (*stamp, trial.stamp())
             if known is not None and known[0] == stamp:
                 return known[1]
-        result = priced(on_node(judgement, row, trial, budgets))
+        result = priced(on_node(judgement, row, trial, budgets, less_important_than(pod)))
     answers[row] = (stamp, result)
     return result
 
 
-def waits_for_others(pod: Pod, node: str, snapshot: Snapshot) -> bool:
+def tried(
+    judgement: Judgement, row: int, nominations: Nominations, budgets: Budgets, may_leave: MayLeave
+) -> Priced | list[str]:
+    node = judgement.snapshot.nodes[row].metadata.name or ""
+    with begun(judgement, row, nominations.beside(judgement.pod, node)) as trial:
+        return priced(on_node(judgement, row, trial, budgets, may_leave))
+
+
+def less_important_than(pod: Pod) -> MayLeave:
+    mine = priority(pod)
+    return lambda here: [placed for placed in here if priority(placed.pod) < mine]
+
+
+def waits_for_others(pod: Pod, node: str, snapshot: Snapshot, *, any_priority: bool = False) -> bool:
     return any(
-        placed.pod.metadata.deletion_timestamp is not None and priority(placed.pod) < priority(pod)
+        placed.pod.metadata.deletion_timestamp is not None and (any_priority or priority(placed.pod) < priority(pod))
         for placed in snapshot.on_node.get(node, {}).values()
     )
 
 
-def on_node(judgement: Judgement, row: int, trial: Trial, budgets: Budgets) -> Candidate | list[str]:
+def on_node(
+    judgement: Judgement, row: int, trial: Trial, budgets: Budgets, may_leave: MayLeave
+) -> Candidate | list[str]:
     """Who has to leave this node; or why even that would not help."""
-    snapshot, mine = judgement.snapshot, priority(judgement.pod)
+    snapshot = judgement.snapshot
     node = snapshot.nodes[row].metadata.name or ""
-    lower = sorted(
-        (placed for placed in snapshot.on_node.get(node, {}).values() if priority(placed.pod) < mine),
-        key=lambda placed: importance(placed.pod),
-    )
+    here = list(snapshot.on_node.get(node, {}).values())
+    lower = sorted(may_leave(here), key=lambda placed: importance(placed.pod))
     if not lower:
         return [NO_VICTIMS]
     for placed in lower:

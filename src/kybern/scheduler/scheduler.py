@@ -37,6 +37,7 @@ from kybern.scheduler.preemption import Attempt, Candidate, Refused
 from kybern.scheduler.profile import DEFAULT_PROFILE
 from kybern.scheduler.queue import BACKOFF, Entry, SchedulingQueue, always, by_priority
 from kybern.scheduler.refusal import refusal, woken_by
+from kybern.scheduler.shares import NO_SHARE, share_of
 from kybern.scheduler.snapshot import Snapshot
 from kybern.scheduler.status import is_waiting, scheduler_of
 
@@ -125,7 +126,14 @@ class Scheduler:
     # What the View tells.
 
     def namespace_changed(self, old: Namespace | None, new: Namespace | None) -> None:
-        """Its labels decide whose terms mean its pods."""
+        """Its labels decide whose terms mean its pods, its annotations what share its pods have."""
+        known = new or old
+        name = known.metadata.name or "" if known else ""
+        share = share_of(new.metadata.annotations or {}) if new else NO_SHARE
+        if share != self.snapshot.shares.pop(name, NO_SHARE):
+            self.wake(Change.POD_LEFT | Change.NODE_ALLOCATABLE)
+        if share != NO_SHARE:
+            self.snapshot.shares[name] = share
         if new is not None and (old is None or old.metadata.labels != new.metadata.labels):
             self.snapshot.tallies.namespaces[new.metadata.name or ""] = new.metadata.labels or {}
         elif new is None and old is not None:
@@ -351,13 +359,15 @@ class Scheduler:
         about = Refused(judgement, why, self.nominations, self.budgets, self.ids.rng, self.epoch)
         attempt = NO_ATTEMPT
         for plugin in judgement.profile.post_filters:
-            attempt = plugin.post_filter(about)
-            if attempt.candidate is not None:
-                break
+            found = plugin.post_filter(about)
+            if found.candidate is not None or not found.eligible or not attempt.message:
+                attempt = found
+            if found.candidate is not None or not found.eligible:
+                break  # it has its room, or waits for those who leave it
         if attempt.candidate is not None:
             for other in self.nominations.less_important(pod, attempt.candidate.node):
                 self.nominations.drop(other.metadata.uid or "")
-            self.nominations.set(pod, attempt.candidate.node)
+            self.nominations.set(pod, attempt.candidate.node, attempt.candidate.victims)
         elif attempt.eligible:
             self.nominations.drop(pod.metadata.uid or "")
         message = f"{why.available} {attempt.message}".rstrip()

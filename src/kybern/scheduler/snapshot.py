@@ -10,7 +10,7 @@
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,6 +21,9 @@ from kybern.scheduler.claims import Assumed, ClaimKey, Lookup, Nothing, claims_o
 from kybern.scheduler.demand import Demand, amounts_of, demand_of
 from kybern.scheduler.framework import Column
 from kybern.scheduler.tallies import Kind, Tallies, kind_of
+
+if TYPE_CHECKING:
+    from kybern.scheduler.shares import Share
 
 ROWS_FIRST = 64
 RESOURCES = ("cpu", "memory", "ephemeral-storage", "pods")
@@ -72,6 +75,10 @@ class Snapshot:
         """For what no column tells: claims, volumes, devices."""
         self.claims: dict[ClaimKey, dict[str, str]] = {}
         """Who uses a claim, by uid, and on which node."""
+        self.shares: dict[str, Share] = {}
+        """Of the namespaces that are queues."""
+        self.used_by: dict[str, Counter[str]] = {}
+        """What the pods of each namespace take, placed anywhere."""
         self.volumes = Assumed()
         self.devices: dict[str, AllocationResult] = {}
         """What was given to a claim, by its uid, and is not written yet."""
@@ -226,6 +233,7 @@ class Snapshot:
         self.placed[uid] = placed
         self.on_node.setdefault(node, {})[uid] = placed
         self.tallies.add(placed.kind, node)
+        self._use(placed, 1)
         for key in claim_keys(placed.pod):
             self.claims.setdefault(key, {})[uid] = node
         for address, protocol, number in placed.ports:
@@ -241,6 +249,7 @@ class Snapshot:
         if placed is None:
             return False
         self.tallies.remove(placed.kind, placed.node)
+        self._use(placed, -1)
         self._free_ports(placed)
         for key in claim_keys(placed.pod):
             users = self.claims.get(key, {})
@@ -256,6 +265,14 @@ class Snapshot:
             self._count(row, placed.demand, -1)
             self._touch(row)
         return True
+
+    def _use(self, placed: Placed, sign: int) -> None:
+        namespace = placed.pod.metadata.namespace or ""
+        used = self.used_by.setdefault(namespace, Counter())
+        for name, number in placed.demand.amounts.items():
+            used[name] += sign * number
+        if not used["pods"]:
+            del self.used_by[namespace]
 
     def _count(self, row: int, demand: Demand, sign: int) -> None:
         self.requested[row] += sign * self.vector(demand.amounts)

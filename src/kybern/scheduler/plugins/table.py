@@ -43,6 +43,7 @@ from kybern.scheduler.plugins.volume_binding import BIND_SECONDS, VolumeBinding
 from kybern.scheduler.plugins.volume_restrictions import VolumeRestrictions
 from kybern.scheduler.plugins.volume_zone import VolumeZone
 from kybern.scheduler.preemption import DefaultPreemption
+from kybern.scheduler.shares import QueueShares
 from kybern.scheduler.strategies import SHAPE_SCORE_MAX, Strategy
 
 T = TypeVar("T")
@@ -199,6 +200,7 @@ PLUGINS: dict[str, Factory] = {
     "PodTopologySpread": spread,
     "InterPodAffinity": inter_pod_affinity,
     "DefaultPreemption": preemption,
+    "QueueShares": plain(QueueShares),
     "NodeResourcesBalancedAllocation": balanced,
     "ImageLocality": plain(ImageLocality),
     "DefaultBinder": plain(DefaultBinder),
