@@ -78,7 +78,7 @@ async def create_once(machine: Machine, storage: Storage, sent: Obj, namespace: 
     admission = admission_for(storage, writing, "CREATE", namespace, name, obj, None)
     with reserved(machine, admission) as outcome:
         await admit(machine, admission)
-        obj = resource.on_create(admission.object)
+        obj = resource.on_create(own_meta(admission.object, obj))
         wrong = [
             *validate_metadata(
                 meta_of(obj),
@@ -108,6 +108,28 @@ async def judged(resource: Resource, rule: Callable[..., Iterable[FieldError]], 
     if resource.validates_long:
         return await asyncio.to_thread(lambda: list(rule(*objects)))
     return rule(*objects)
+
+
+def own_meta(admitted: Obj, given: Obj) -> Obj:
+    """Identity and time stay the server's, whatever admission has made of the object."""
+    if admitted is given:
+        return given
+    was = meta_of(given)
+    return with_meta(
+        admitted,
+        replace(
+            meta_of(admitted),
+            name=was.name,
+            namespace=was.namespace,
+            uid=was.uid,
+            creation_timestamp=was.creation_timestamp,
+            deletion_timestamp=was.deletion_timestamp,
+            deletion_grace_period_seconds=was.deletion_grace_period_seconds,
+            resource_version=was.resource_version,
+            self_link=was.self_link,
+            generation=was.generation,
+        ),
+    )
 
 
 def new_meta(machine: Machine, storage: Storage, sent: Obj, namespace: str) -> Any:
@@ -199,11 +221,14 @@ async def rewrite_once(
 ) -> Written:
     resource = storage.resource
     old = await storage.load(head)
-    new = kept_meta(change(old), old)
-    admission = admission_for(storage, writing, "UPDATE", namespace, name, resource.default(new), old)
+    new = resource.default(kept_meta(change(old), old))
+    admission = admission_for(storage, writing, "UPDATE", namespace, name, new, old)
     with reserved(machine, admission) as outcome:
         await admit(machine, admission)
-        new = admission.object if writing.subresource else resource.on_update(admission.object, old)
+        if not writing.subresource:
+            new = resource.on_update(admission.object, old)
+        elif admission.object is not new:
+            new = kept_part(resource, writing.subresource, admission.object, old)
         new = with_generation(resource.generation, new, old)
         wrong = [*validate_metadata_update(meta_of(new), meta_of(old), own_finalizers=resource.own_finalizers)]
         if check is not None:
@@ -227,6 +252,14 @@ async def rewrite_once(
             return Written(with_revision(storage.encode(new), head.revision))
         revision = await put(machine, outcome, head.key, await storage.dump(new), head.revision)
     return Written(served_at(storage, namespace, name, revision, new))
+
+
+def kept_part(resource: Resource, subresource: str, admitted: Obj, old: Obj) -> Obj:
+    """Of what admission has made of the whole object, the part that this write is about."""
+    part = next(part for part in resource.subresources if part.name == subresource)
+    if part.write is None or part.kind is not None:
+        return admitted
+    return kept_meta(part.write(old, admitted), old)
 
 
 async def is_unchanged(storage: Storage, new: Obj, old: Obj, head: Entry, writing: Writing) -> bool:

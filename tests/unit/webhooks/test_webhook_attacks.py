@@ -98,6 +98,9 @@ HOSTILE: dict[str, tuple[str, Any, str]] = {
     ),
     "a patch to a number": ("Mutating", patching({"op": "replace", "path": "", "value": 7}), "no object"),
     "a patch to another kind": ("Mutating", patching({"op": "replace", "path": "/kind", "value": "Secret"}), "changed the object's kind"),
+    "a patch to another name": ("Mutating", patching({"op": "replace", "path": "/metadata/name", "value": "b"}), "metadata.name may not be changed"),
+    "a patch to another namespace": ("Mutating", patching({"op": "replace", "path": "/metadata/namespace", "value": "other"}), "metadata.namespace may not be changed"),
+    "a patch without metadata": ("Mutating", patching({"op": "remove", "path": "/metadata"}), "metadata.name may not be changed"),
     "a patch that cannot be read": (
         "Mutating", patching({"op": "replace", "path": "/data", "value": 7}), "cannot be read",
     ),
@@ -128,6 +131,38 @@ async def test_a_hostile_answer_fails_open_where_that_is_asked_for(
     async with hook_server(answer) as hooks:
         await install(kind, hook(hooks.client_config(), failurePolicy="Ignore"))
         assert (await api.post(MAPS, MAP)).status == 201
+
+
+async def test_a_webhook_cannot_forge_what_the_server_says_of_an_object(
+    api: AdmittedApi, hook: Any, install: Any
+) -> None:
+    forged = {
+        "creationTimestamp": "2001-01-01T00:00:00Z",
+        "deletionTimestamp": "2001-01-01T00:00:00Z",
+        "resourceVersion": "7",
+        "generation": 9,
+        "selfLink": "/x",
+    }
+    operations = [{"op": "add", "path": f"/metadata/{key}", "value": value} for key, value in forged.items()]
+    async with hook_server(patching(*operations)) as hooks:
+        await install("Mutating", hook(hooks.client_config()))
+        made = await api.made(MAPS, MAP)
+    assert {key: made["metadata"].get(key) for key in forged if made["metadata"].get(key) == forged[key]} == {}
+
+
+async def test_a_webhook_on_a_status_changes_only_the_status(api: AdmittedApi, hook: Any, install: Any) -> None:
+    claims = "/api/v1/namespaces/default/pods"
+    spoil = patching(
+        {"op": "replace", "path": "/spec/containers/0/image", "value": "evil"},
+        {"op": "add", "path": "/status/message", "value": "seen"},
+    )
+    async with hook_server(spoil) as hooks:
+        await api.made(claims, {"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "good"}]}})
+        await install("Mutating", hook(hooks.client_config(), rule={"resources": ["pods/status"]}))
+        answer = await api.patch(f"{claims}/p/status", {"status": {"phase": "Running"}})
+    assert answer.status == 200
+    assert answer.body["spec"]["containers"][0]["image"] == "good"
+    assert (answer.body["status"]["phase"], answer.body["status"]["message"]) == ("Running", "seen")
 
 
 async def test_many_slow_webhooks_hold_up_only_who_asked(api: AdmittedApi, hook: Any, install: Any) -> None:

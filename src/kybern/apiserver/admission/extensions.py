@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from kybern.api.errors import ApiError, InternalError
+from kybern.apiserver.admission.matching.versioned import IDENTITY
 from kybern.apiserver.admission.plugin import Inputs, Plugin, refused
 from kybern.apiserver.request import Admission
 from kybern.extensions.rules import AdmissionRule, Refused, Request
@@ -28,6 +29,8 @@ class ExtensionRules(Plugin):
                 made = asked(rule, admission)
                 if type(made) is not type(admission.object):
                     raise fault(rule, TypeError(f"it returned {type(made).__name__}, not a {rule.kind.__name__}"))
+                if any(getattr(made.metadata, key) != getattr(admission.object.metadata, key) for key in IDENTITY):
+                    raise fault(rule, ValueError("it made another object: name, namespace and uid must stay"))
                 admission.object = admission.resource.default(made)
 
     async def validate(self, admission: Admission) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from kybern.api.codec import to_builtins
 from kybern.api.core_v1 import Namespace
 from kybern.api.kind import Kind
-from kybern.api.strict import decode_value
+from kybern.api.strict import Malformed, decode_value
 from kybern.apiserver.options import Writing
 from kybern.apiserver.request import Admission, Objects
 from kybern.registry.resource import Resource, Subresource
@@ -103,6 +103,7 @@ class Versioned:
         whole = part is None or part.kind is None
         wanted = self.resource.kind.type if part is None or part.kind is None else part.kind.type
         found = decode_value(wanted, document, False)[0]
+        check_identity(self.object, document)
         if not whole and type(admission.object) is own.kind.type:
             assert part is not None and part.write is not None
             admission.object = part.write(admission.object, found)
@@ -141,6 +142,17 @@ class Versioned:
         if "ports" in params:
             found["ports"] = [int(port) for port in params["ports"] if port.isdecimal()]
         return found
+
+
+IDENTITY = ("name", "namespace", "uid")
+
+
+def check_identity(before: Any, after: Mapping[str, Any]) -> None:
+    """Malformed where it has become another object: the request's name and place have been decided on."""
+    was, now = before.get("metadata", {}), after.get("metadata") or {}
+    for field_ in IDENTITY:
+        if was.get(field_) != now.get(field_):
+            raise Malformed(f"metadata.{field_} may not be changed from {was.get(field_)!r} to {now.get(field_)!r}")
 
 
 def kind_of(kind: Kind, part: Subresource | None, connection: str) -> GroupVersionKind:
