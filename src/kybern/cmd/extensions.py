@@ -33,7 +33,8 @@ SCORE_WEIGHT = 10
 
 
 def extensions_of(cluster: Cluster) -> Extensions | None:
-    return Extensions(map(Path, cluster.extensions)) if cluster.extensions else None
+    """Broken only where a file never was in force."""
+    return Extensions(map(Path, cluster.extensions), cluster.data / "extensions") if cluster.extensions else None
 
 
 async def settle_rights(objects: Objects, *, wanted: bool) -> None:

@@ -188,11 +188,10 @@ def check_files(cluster: Cluster) -> None:
 
         read_configuration(cluster.scheduler_config)
     if cluster.extensions:
-        from kybern.cmd.extensions import extensions_of
-        from kybern.extensions.files import Broken
+        from kybern.extensions.files import Broken, Extensions
 
         try:
-            extensions_of(cluster)
+            Extensions(map(Path, cluster.extensions))
         except Broken as error:
             raise ValueError(f"an extension is broken: {error}") from None
     if cluster.simulated_config:
@@ -259,6 +258,10 @@ def already_up(cluster: Cluster, args: argparse.Namespace, progress: Progress) -
             return progress.failed(
                 f"the cluster is up with {flag} {has}", "kybern down, then kybern up with the new one"
             )
+    if args.extension is not None and tuple(filter(None, args.extension)) != cluster.extensions:
+        return progress.failed(
+            "the cluster is up with other extensions", "kybern down, then kybern up with the new ones"
+        )
     if server_options.chosen(args, cluster.options) != cluster.options:
         return progress.failed("the cluster is up with other options of the API server", "kybern down, then kybern up")
     progress.note(f"{cluster.name} is up already")

@@ -12,6 +12,8 @@ OPERATIONS = ("CREATE", "UPDATE", "DELETE")
 SCORE_MAX = 100
 
 Function = Callable[..., Any]
+Kind = type[Any] | str
+"""A built-in kind's type, or a custom one as `widgets.example.com`: its objects are dicts with typed metadata."""
 
 
 class Refused(Exception):
@@ -36,7 +38,7 @@ class Request:
 @dataclass(frozen=True, slots=True)
 class AdmissionRule:
     function: Function
-    kind: type[Any]
+    kind: Kind
     operations: tuple[str, ...]
     mutates: bool
 
@@ -67,12 +69,12 @@ def parameter_count(function: Function) -> int:
     return sum(each.kind in places for each in signature(function).parameters.values())
 
 
-def validates(kind: type[Any], *, on: tuple[str, ...] = ("CREATE", "UPDATE")) -> Callable[[Function], AdmissionRule]:
+def validates(kind: Kind, *, on: tuple[str, ...] = ("CREATE", "UPDATE")) -> Callable[[Function], AdmissionRule]:
     """`rule(object)` raises `Refused` to refuse it. On DELETE it sees what is to go."""
     return lambda function: AdmissionRule(function, kind, checked(on), mutates=False)
 
 
-def mutates(kind: type[Any], *, on: tuple[str, ...] = ("CREATE",)) -> Callable[[Function], AdmissionRule]:
+def mutates(kind: Kind, *, on: tuple[str, ...] = ("CREATE",)) -> Callable[[Function], AdmissionRule]:
     """`rule(object)` returns what it shall be: objects are never changed in place."""
     return lambda function: AdmissionRule(function, kind, checked(on), mutates=True)
 

@@ -80,6 +80,35 @@ async def test_a_rule_may_ask_who_asks_and_what_was(tmp_path: Path) -> None:
     assert gone.message.endswith("DELETE by admin of {'k': 'v'}")
 
 
+async def test_custom_kinds_are_named_and_come_as_dicts(tmp_path: Path) -> None:
+    path = tmp_path / "widgets.py"
+    path.write_text(
+        "from kybern.extensions import Refused, mutates, validates\n"
+        "@mutates('widgets.example.com')\n"
+        "def sized(widget): return widget.changed(size=widget.get('size', 1) * 2)\n"
+        "@validates('widgets.example.com')\n"
+        "def small(widget):\n"
+        "    if widget['size'] > 10: raise Refused(f'{widget.metadata.name} is too large')\n"
+    )
+    size = {"type": "object", "properties": {"size": {"type": "integer"}}}
+    version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": size}}
+    names = {"plural": "widgets", "singular": "widget", "kind": "Widget", "listKind": "WidgetList"}
+    spec = {"group": "example.com", "names": names, "scope": "Namespaced", "versions": [version]}
+    widgets = "/apis/example.com/v1/namespaces/default/widgets"
+
+    def widget(name: str, size: int) -> dict[str, Any]:
+        return {"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": name}, "size": size}
+
+    async with admitted_api() as api:
+        found = Extensions([path])
+        api.server.machine.use((*api.server.machine.plugins, ExtensionRules(api.inputs, lambda: found.admission)))
+        definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+        await api.made(definitions, {"metadata": {"name": "widgets.example.com"}, "spec": spec})
+        await api.served(widgets)
+        assert (await api.made(widgets, widget("a", 3)))["size"] == 6
+        assert (await api.post(widgets, widget("b", 6))).message.endswith("b is too large")
+
+
 def test_config_is_shared_with_every_namespace_and_a_change_of_the_file_counts(tmp_path: Path) -> None:
     path = tmp_path / "shared_config.py"
     path.write_text((EXAMPLES / "shared_config.py").read_text())

@@ -92,6 +92,25 @@ def test_a_file_that_breaks_leaves_the_former_one_in_force(tmp_path: Path, caplo
     assert found.rules != before and len(found.rules) == 1
 
 
+def test_what_was_in_force_stays_so_when_a_process_starts_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path, kept = written(tmp_path / "rule.py", RULE), tmp_path / "kept"
+    Extensions([path], kept)
+    path.write_text("def broken(:\n")
+    with caplog.at_level(logging.ERROR):
+        again = Extensions([path], kept)
+    assert [rule.function.__name__ for rule in again.admission] == ["rule"]
+    assert "SyntaxError" in caplog.text
+    path.unlink()
+    assert len(Extensions([path], kept).rules) == 1
+    written(path, RULE.replace("def rule", "def mended"))
+    again.look()
+    assert [rule.function.__name__ for rule in again.admission] == ["mended"]
+    with pytest.raises(Broken, match="No such file"):
+        Extensions([tmp_path / "never.py"], kept)
+
+
 def test_the_examples_can_be_loaded() -> None:
     examples = sorted((Path(__file__).parents[3] / "examples" / "04-extensions").glob("*.py"))
     assert [len(load(path)) for path in examples] == [2, 2, 1]

@@ -28,7 +28,9 @@ class ExtensionRules(Plugin):
             if rule.mutates and concerns(rule, admission):
                 made = asked(rule, admission)
                 if type(made) is not type(admission.object):
-                    raise fault(rule, TypeError(f"it returned {type(made).__name__}, not a {rule.kind.__name__}"))
+                    raise fault(
+                        rule, TypeError(f"it returned {type(made).__name__}, not a {type(admission.object).__name__}")
+                    )
                 if any(getattr(made.metadata, key) != getattr(admission.object.metadata, key) for key in IDENTITY):
                     raise fault(rule, ValueError("it made another object: name, namespace and uid must stay"))
                 admission.object = admission.resource.default(made)
@@ -43,7 +45,11 @@ def concerns(rule: AdmissionRule, admission: Admission) -> bool:
     about = admission.object if admission.operation != "DELETE" else admission.old
     return (
         admission.operation in rule.operations
-        and isinstance(about, rule.kind)
+        and (
+            admission.resource.kind.group_resource == rule.kind and about is not None
+            if isinstance(rule.kind, str)
+            else isinstance(about, rule.kind)
+        )
         and not admission.internal
         and admission.posted is None
     )
