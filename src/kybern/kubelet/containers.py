@@ -47,6 +47,7 @@ class Prepared:
     seccomp_directory: str = ""
     cpus: str = ""
     """The ones it may use; empty for all."""
+    cdi_devices: tuple[str, ...] = ()
     gift: Gift = field(default_factory=Gift)
     """For its devices."""
 
@@ -63,6 +64,7 @@ def container_config(pod: Pod, container: AnyContainer, prepared: Prepared) -> c
         envs=tuple({**prepared.gift.envs, **variables}.items()),
         mounts=(*prepared.mounts, *prepared.gift.mounts, *_message_mount(container, prepared)),
         devices=prepared.gift.devices,
+        cdi_devices=prepared.cdi_devices,
         labels={**pod_labels(pod), CONTAINER_NAME: container.name},
         annotations=_annotations(pod, container, prepared),
         log_path=f"{single(container.name)}/{prepared.attempt}.log",

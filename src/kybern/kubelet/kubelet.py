@@ -26,6 +26,7 @@ from kybern.kubelet.allocation import resize_order
 from kybern.kubelet.config import KubeletConfig
 from kybern.kubelet.cpus import cpus_of
 from kybern.kubelet.cpusets import Cpusets
+from kybern.kubelet.devices.claims import Claims
 from kybern.kubelet.devices.gate import Gate
 from kybern.kubelet.devices.inventory import Inventory
 from kybern.kubelet.enforceable import refuse_unenforceable
@@ -77,12 +78,14 @@ class Kubelet:
         self.workers: dict[str, PodWorker] = {}
         self.new: asyncio.Queue[PodWorker] = asyncio.Queue()  # one entry for each pod of the node
         inventory = Inventory("" if simulated else f"{config.plugins_directory}/devices.json")
+        gate = Gate(config.plugins_directory, inventory, clock, self._device_changed, self._devices_of_pods)
+        objects = objects or Objects(client, clock)
         self.parts = Parts(
             client=client,
             view=view,
             runtime=runtime,
             volumes=volumes,
-            objects=objects or Objects(client, clock),
+            objects=objects,
             cgroups=cgroups or NoCgroups(),
             images=Images(runtime, recorder, clock, self.notify),
             pleg=Pleg(runtime, clock, self.notify),
@@ -98,7 +101,8 @@ class Kubelet:
             ),
             cpus=cpus_of(config, simulated=simulated),
             devices=inventory,
-            gate=Gate(config.plugins_directory, inventory, clock, self._device_changed, self._devices_of_pods),
+            gate=gate,
+            claims=Claims(config.pods_directory, objects, gate.drive),
             disk=DiskUsage(),
             others=self.others,
             room_made=self.room_made,

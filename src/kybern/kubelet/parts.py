@@ -12,6 +12,7 @@ from kybern.client import Client, View
 from kybern.client.events import Recorder
 from kybern.kubelet.config import KubeletConfig
 from kybern.kubelet.cpus import Cpus
+from kybern.kubelet.devices.claims import Claims
 from kybern.kubelet.devices.gate import Gate
 from kybern.kubelet.devices.inventory import Inventory
 from kybern.kubelet.images import Images
@@ -131,6 +132,7 @@ class Parts:
     cpus: Cpus
     devices: Inventory
     gate: Gate
+    claims: Claims
     disk: DiskUsage
     room_made: Callable[[], None]
     """A pod uses less of the node than before: somebody may have waited for it."""

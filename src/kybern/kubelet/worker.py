@@ -19,6 +19,8 @@ from kybern.api.errors import ApiError, Conflict, NotFound
 from kybern.kubelet.container_status import identity
 from kybern.kubelet.containers import field_path, find
 from kybern.kubelet.dead import bury
+from kybern.kubelet.devices.claims import ClaimFault
+from kybern.kubelet.devices.gate import DeviceFault
 from kybern.kubelet.files import remove_tree
 from kybern.kubelet.lifecycle import Fact, Stage, step
 from kybern.kubelet.manifests import is_static
@@ -54,7 +56,13 @@ from kybern.volumes.payload import VolumeFault
 FAULT_BACKOFF = Backoff(first_seconds=0.5, max_seconds=30.0)
 DEADLINE_MESSAGE = "Pod was active on the node longer than the specified deadline"
 
-FAULTS = (RuntimeFault, ApiError, OSError, SandboxFailed, VolumeFault)
+FAULTS = (RuntimeFault, ApiError, OSError, SandboxFailed, VolumeFault, ClaimFault, DeviceFault)
+REASONS: Mapping[type[Exception], str] = {
+    SandboxFailed: "FailedCreatePodSandBox",
+    VolumeFault: "FailedMount",
+    ClaimFault: "FailedPrepareDynamicResources",
+    DeviceFault: "FailedPrepareDynamicResources",
+}
 RECHECK_SECONDS = 1.0
 
 log = logging.getLogger(__name__)
@@ -173,7 +181,7 @@ class PodWorker:
         """Tell, and wait a little longer each time; news cuts the waiting short only where the pod is to end."""
         self.faults += 1
         self.seen_at = self.parts.objects.now()  # answers from before count no more
-        reason = {SandboxFailed: "FailedCreatePodSandBox", VolumeFault: "FailedMount"}.get(type(fault), "FailedSync")
+        reason = REASONS.get(type(fault), "FailedSync")
         meta = self.pod.metadata
         log.info("pod %s/%s: %s: %s", meta.namespace, meta.name, reason, fault)
         if not self.gone:
@@ -276,6 +284,8 @@ class PodWorker:
 
     async def _prepare_volumes(self) -> None:
         await self._unless_ending(self.mounting.prepare(self.observed, self.seen_at))
+        if self.parts.node.on_disk:
+            await self._unless_ending(self.parts.claims.prepare(self.pod))
 
     async def _start(self, name: str) -> bool:
         """Whether the container was started, or the attempt came far enough to change what is observed."""
@@ -345,6 +355,8 @@ class PodWorker:
         self.prober.stop()
         self._show()
         parts.room_made()
+        if parts.node.on_disk:
+            await parts.claims.unprepare(self.uid)  # before the file that says whom to tell goes
         await self.mounting.tear_down()
         await parts.cgroups.remove(pod_cgroup(self.pod, parts.config.cgroup_root))
         parts.images.forget_pod(self.uid)

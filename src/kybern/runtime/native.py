@@ -19,6 +19,7 @@ from typing import Any, Self
 from kybern.aio.clock import Clock, SystemClock
 from kybern.aio.ids import Ids
 from kybern.linux import capabilities, cgroup_detect, processes
+from kybern.runtime import cdi
 from kybern.runtime import spec as oci
 from kybern.runtime.containers import ContainerRecord, ContainerRecords, with_resources
 from kybern.runtime.cri import (
@@ -214,6 +215,7 @@ class NativeRuntime:
         if image is None:
             raise RuntimeFault("CreateContainerError", f"image {config.image!r} not found")
         refuse_apparmor(config)
+        config = cdi.with_devices(config)
         identifier = self._new_id()
         spec = oci.container_spec(config, image.defaults, self.placement.of(identifier, sandbox, config, image))
         log_path = f"{sandbox.config.log_directory}/{config.log_path}" if config.log_path else ""

@@ -3,7 +3,7 @@
     Device  ID:1:s health:2:s topology:3:TopologyInfo      one message: name:number:type
 
 A type is `s` text, `b` truth, `i` a whole number, `d` any number, `m` a map of texts, or another message; `*` marks a
-repeated field.
+repeated field and `%` a map from texts to messages.
 """
 
 import re
@@ -30,7 +30,8 @@ def message_classes(package: str, table: str) -> Mapping[str, Any]:
 def _add_field(package: str, message: Any, name: str, number: str, type_: str) -> None:
     kinds = descriptor_pb2.FieldDescriptorProto
     field = message.field.add(name=name, number=int(number))
-    repeated = type_.startswith("*") or type_ == "m"
+    mapped = type_ == "m" or type_.startswith("%")
+    repeated = type_.startswith("*") or mapped
     field.label = kinds.LABEL_REPEATED if repeated else kinds.LABEL_OPTIONAL
     type_ = type_.removeprefix("*")
     scalars = {"s": kinds.TYPE_STRING, "b": kinds.TYPE_BOOL, "i": kinds.TYPE_INT64, "d": kinds.TYPE_DOUBLE}
@@ -39,10 +40,10 @@ def _add_field(package: str, message: Any, name: str, number: str, type_: str) -
         return
     field.type = kinds.TYPE_MESSAGE
     field.type_name = f".{package}.{type_}"
-    if type_ == "m":
+    if mapped:
         entry = "".join(part.capitalize() for part in name.split("_")) + "Entry"
         made = message.nested_type.add(name=entry)
         made.options.map_entry = True
-        for number_, part in enumerate(("key", "value"), 1):
-            made.field.add(name=part, number=number_, type=kinds.TYPE_STRING, label=kinds.LABEL_OPTIONAL)
+        _add_field(package, made, "key", "1", "s")
+        _add_field(package, made, "value", "2", "s" if type_ == "m" else type_.removeprefix("%"))
         field.type_name = f".{package}.{message.name}.{entry}"

@@ -22,12 +22,13 @@ from kybern.kubelet.devices.inventory import HEALTHY, Inventory
 from kybern.runtime.cri import Device, Mount
 
 START_SECONDS = 20.0
-CALL_SECONDS = 40.0
+CALL_SECONDS = 50.0
 RESTART_SECONDS = 1.0
 CONNECTIONS_MAX = 256
 PIECE_BYTES = 64 << 10
 LINE_BYTES_MAX = 16 << 20
-PLUGINS, MONITORS = "device-plugins", "pod-resources"
+LOOK_SECONDS = 1.0
+PLUGINS, MONITORS, DRIVERS = "device-plugins", "pod-resources", "plugins_registry"
 
 log = logging.getLogger(__name__)
 Json = dict[str, Any]
@@ -85,8 +86,22 @@ class Gate:
             open_here.callback(self._forget)
             private = open_here.enter_context(TemporaryDirectory(prefix="kybern-"))
             self._behind = f"{private}/gateway.sock"
+            looking = asyncio.create_task(self._look_for_drivers())
+            open_here.callback(looking.cancel)
             await self._wanted.wait()
             await self._run_gateway()
+
+    async def _look_for_drivers(self) -> None:
+        """They register by a socket of their own, which the kubelet finds."""
+        directory = f"{self.root}/{DRIVERS}"
+        os.makedirs(directory, 0o750, exist_ok=True)
+        while True:
+            sockets = [f"{directory}/{name}" for name in sorted(os.listdir(directory)) if name.endswith(".sock")]
+            if sockets:
+                self._wanted.set()
+            if self._ready.is_set():
+                self._tell({"sockets": sockets})
+            await self.clock.sleep(LOOK_SECONDS)
 
     def _forget(self) -> None:
         self._wanted.clear()
@@ -173,18 +188,33 @@ class Gate:
         return gift
 
     async def _allocate(self, resource: str, ids: Sequence[str]) -> Json:
+        return await self._ask(f"Allocate failed for {resource}", "allocate", resource=resource, ids=list(ids))
+
+    async def drive(self, what: str, driver: str, claims: Sequence[Json]) -> Mapping[str, Json]:
+        """Ask a driver to prepare or unprepare claims: what it says of each."""
+        self._wanted.set()
+        try:
+            async with asyncio.timeout(START_SECONDS):
+                await self._ready.wait()
+        except TimeoutError:
+            raise DeviceFault("the device plugins' gateway does not start") from None
+        answer = await self._ask(f"{what} failed", "drive", what=what, driver=driver, claims=list(claims))
+        found: Mapping[str, Json] = answer["claims"]
+        return found
+
+    async def _ask(self, failed: str, kind: str, **fields: Any) -> Json:
         number = next(self._numbers)
         waiting = self._answers[number] = asyncio.get_running_loop().create_future()
         try:
-            self._tell({"allocate": number, "resource": resource, "ids": list(ids)})
+            self._tell({kind: number, **fields})
             async with asyncio.timeout(CALL_SECONDS):
                 answer: Json = await waiting
         except TimeoutError:
-            raise DeviceFault(f"the plugin of {resource} does not answer") from None
+            raise DeviceFault(f"{failed}: the plugin does not answer") from None
         finally:
             del self._answers[number]
         if "error" in answer:
-            raise DeviceFault(f"Allocate failed for {resource}: {answer['error']}")
+            raise DeviceFault(f"{failed}: {answer['error']}")
         return answer
 
 

@@ -3,8 +3,9 @@
     python -m kybern.kubelet.devices.gateway DIRECTORY SOCKET      the agent is on descriptor 0
 
 To the agent: `{"offered": {"resource": ..., "devices": {id: health}}}`, `{"gone": resource}`, and questions
-`{"ask": number, "what": "pods"}`. From the agent: `{"allocate": number, "resource": ..., "ids": [...]}` and answers. It
-ends when the agent does.
+`{"ask": number, "what": "pods"}`. From the agent: `{"allocate": number, "resource": ..., "ids": [...]}`,
+`{"drive": number, "what": "prepare", "driver": ..., "claims": [...]}`, `{"sockets": [paths]}` and answers. It ends when
+the agent does.
 """
 
 import asyncio
@@ -19,6 +20,7 @@ from typing import Any
 
 import grpc
 
+from kybern.kubelet.devices.drivers import Drivers
 from kybern.kubelet.devices.protocol import device_plugin, pod_resources
 
 VERSION = "v1beta1"
@@ -57,7 +59,7 @@ class Agent:
                 waiting = self.answers.get(message.get("answer", 0))
                 if waiting is not None and not waiting.done():
                     waiting.set_result(message)
-                elif "allocate" in message:
+                elif "answer" not in message:
                     tasks.create_task(carry_out(message))
 
 
@@ -188,10 +190,20 @@ def handlers(service: str, methods: dict[str, tuple[Any, Any]]) -> Any:
     return grpc.method_handlers_generic_handler(service, found)
 
 
+async def ask_driver(agent: Agent, drivers: Drivers, message: Json) -> None:
+    try:
+        answer = await drivers.ask(message["what"], message["driver"], message["claims"])
+    except grpc.aio.AioRpcError as error:
+        answer = {"error": f"rpc error: {error.details()}"}
+    except LookupError as error:
+        answer = {"error": str(error.args[0])}
+    agent.tell({"answer": message["drive"], **answer})
+
+
 async def run(directory: str, path: str) -> None:
     reader, writer = await asyncio.open_connection(sock=socket.socket(fileno=0), limit=LINE_BYTES_MAX)
     agent = Agent(reader, writer)
-    plugins, resources = Plugins(agent, directory), PodResources(agent)
+    plugins, resources, drivers = Plugins(agent, directory), PodResources(agent), Drivers()
     server = grpc.aio.server()
     server.add_generic_rpc_handlers(
         (
@@ -210,7 +222,16 @@ async def run(directory: str, path: str) -> None:
     await server.start()
     os.chmod(path, 0o600)
     agent.tell({"ready": True})
-    await agent.follow(plugins.allocate)
+
+    async def carry_out(message: Json) -> None:
+        if "sockets" in message:
+            await drivers.look(message["sockets"])
+        elif "allocate" in message:
+            await plugins.allocate(message)
+        else:
+            await ask_driver(agent, drivers, message)
+
+    await agent.follow(carry_out)
     await server.stop(None)
 
 

@@ -1,4 +1,5 @@
-"""The messages of the device plugin API (v1beta1) and of the pod resources API (v1). Imported only by the gateway."""
+"""The messages that plugins and monitors speak: device plugins (v1beta1), pod resources (v1), plugin registration and
+dynamic resource allocation (v1). Imported only by the gateway."""
 
 from functools import cache
 from typing import Any
@@ -44,6 +45,23 @@ AllocatableResourcesResponse devices:1:*ContainerDevices cpu_ids:2:*i
 """
 
 
+REGISTRATION = """
+InfoRequest
+PluginInfo                 type:1:s name:2:s endpoint:3:s supported_versions:4:*s
+RegistrationStatus         plugin_registered:1:b error:2:s
+RegistrationStatusResponse
+"""
+ALLOCATION = """
+Claim                          namespace:1:s uid:2:s name:3:s
+NodePrepareResourcesRequest    claims:1:*Claim
+Device                         request_names:1:*s pool_name:2:s device_name:3:s cdi_device_ids:4:*s
+NodePrepareResourceResponse    devices:1:*Device error:2:s
+NodePrepareResourcesResponse   claims:1:%NodePrepareResourceResponse
+NodeUnprepareResourcesRequest  claims:1:*Claim
+NodeUnprepareResourceResponse  error:1:s
+NodeUnprepareResourcesResponse claims:1:%NodeUnprepareResourceResponse
+"""
+
 classes = cache(message_classes)
 
 
@@ -53,3 +71,11 @@ def device_plugin(name: str) -> Any:
 
 def pod_resources(name: str) -> Any:
     return classes("v1", POD_RESOURCES)[name]
+
+
+def registration(name: str) -> Any:
+    return classes("pluginregistration", REGISTRATION)[name]
+
+
+def allocation(name: str) -> Any:
+    return classes("k8s.io.kubelet.pkg.apis.dra.v1", ALLOCATION)[name]
