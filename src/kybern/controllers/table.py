@@ -33,7 +33,7 @@ from kybern.controllers.serviceaccounttokens import service_account_tokens
 from kybern.controllers.servicecidrs import SERVICECIDRS
 from kybern.controllers.statefulset import STATEFULSET
 from kybern.controllers.storageversionmigration import STORAGEVERSIONMIGRATION
-from kybern.controllers.tainteviction import TAINTEVICTION
+from kybern.controllers.tainteviction import taint_eviction
 from kybern.controllers.ttlafterfinished import TTLAFTERFINISHED
 from kybern.controllers.validatingadmissionpolicystatus import VALIDATINGADMISSIONPOLICY_STATUS
 from kybern.reconcile.controller import Loop
@@ -66,7 +66,6 @@ CONTROLLERS: tuple[Loop, ...] = (
     SERVICECIDRS,
     STATEFULSET,
     STORAGEVERSIONMIGRATION,
-    TAINTEVICTION,
     TOKEN_CLEANER,
     TTLAFTERFINISHED,
     VALIDATINGADMISSIONPOLICY_STATUS,
@@ -120,6 +119,7 @@ def controllers(
         horizontal_pod_autoscaler(),
         node_lifecycle(node_grace_seconds),
         pod_gc(finished_pods_max),
+        taint_eviction(),
         *((certificate_signing(authority),) if authority else ()),
         *((service_account_tokens(signing_key, root_certificate),) if signing_key else ()),
         *((root_ca(root_certificate),) if root_certificate else ()),

@@ -1,4 +1,7 @@
-"""taint eviction: pods leave a node with a NoExecute taint, at once or after the time for which they tolerate it."""
+"""taint eviction: pods leave a node with a NoExecute taint, at once or after the time for which they tolerate it.
+
+The time counts from when the taint was added, where it says so, else from when it was seen here first.
+"""
 
 from collections.abc import Iterable
 
@@ -16,12 +19,34 @@ REASON = "DeletionByTaintManager"
 MESSAGE = "Taint manager: deleting due to NoExecute taint"
 
 
-async def reconcile(pod: Pod, view: View, client: Client, context: Context) -> After | None:
-    wait = seconds_left(pod, view.get(Node, pod.spec.node_name or ""), context.now)
-    if wait is None:
-        return None
-    if wait > 0:
+def taint_eviction() -> Controller[Pod]:
+    seen: dict[Key, float] = {}
+
+    async def reconcile(pod: Pod, view: View, client: Client, context: Context) -> After | None:
+        key = Key.of(pod)
+        node = view.get(Node, pod.spec.node_name or "")
+        wait = seconds_left(pod, node, seen.get(key, context.now), context.now)
+        if not wait:
+            seen.pop(key, None)
+            return None if wait is None else await evict(pod, client, context)
+        seen.setdefault(key, context.now)
         return After(wait)
+
+    async def gone(key: Key, view: View, client: Client, context: Context) -> None:
+        seen.pop(key, None)
+
+    return Controller(
+        name="taint-eviction",
+        component="taint-eviction-controller",
+        reconciles=Pod,
+        watches=(Watch(Node, pods_of_node),),
+        by=reconcile,
+        gone=gone,
+        workers=8,
+    )
+
+
+async def evict(pod: Pod, client: Client, context: Context) -> After | None:
     meta = pod.metadata
     context.events.event(
         pod, "Normal", "TaintManagerEviction", f"Marking for deletion Pod {meta.namespace}/{meta.name}"
@@ -36,7 +61,7 @@ async def reconcile(pod: Pod, view: View, client: Client, context: Context) -> A
     return None
 
 
-def seconds_left(pod: Pod, node: Node | None, now: float) -> float | None:
+def seconds_left(pod: Pod, node: Node | None, seen_at: float, now: float) -> float | None:
     """Until the pod has to leave; None when it may stay."""
     taints = evicting(node.spec.taints) if node is not None else []
     if not taints or pod.metadata.deletion_timestamp is not None or is_finished(pod):
@@ -44,7 +69,7 @@ def seconds_left(pod: Pod, node: Node | None, now: float) -> float | None:
     tolerated = seconds_tolerated(pod.spec.tolerations or (), taints)
     if tolerated is None or tolerated == 0:
         return tolerated
-    since = min((from_rfc3339(taint.time_added) for taint in taints if taint.time_added), default=now)
+    since = min((from_rfc3339(taint.time_added) for taint in taints if taint.time_added), default=seen_at)
     return max(since + tolerated - now, 0.0)
 
 
@@ -52,13 +77,3 @@ def pods_of_node(node: Node, view: View) -> Iterable[Key]:
     if evicting(node.spec.taints):
         for pod in pods_on(node.metadata.name or "", view):
             yield Key.of(pod)
-
-
-TAINTEVICTION = Controller(
-    name="taint-eviction",
-    component="taint-eviction-controller",
-    reconciles=Pod,
-    watches=(Watch(Node, pods_of_node),),
-    by=reconcile,
-    workers=8,
-)

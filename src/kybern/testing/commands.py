@@ -297,6 +297,18 @@ async def slices(cluster: Cluster, words: Sequence[str]) -> Lines:
     return table(sorted(rows))
 
 
+async def endpoint_states(cluster: Cluster, words: Sequence[str]) -> Lines:
+    """Every endpoint of every Service, and what is told of it."""
+    rows = []
+    for found in await cluster.client.list(EndpointSlice, "default"):
+        service = (found.metadata.labels or {}).get("kubernetes.io/service-name")
+        for endpoint in found.endpoints or ():
+            told = to_builtins(endpoint.conditions)
+            holding = [name for name in ("ready", "serving", "terminating") if told.get(name)]
+            rows.append((service, (endpoint.target_ref and endpoint.target_ref.name) or "-", " ".join(holding) or "-"))
+    return table(sorted(rows))
+
+
 async def hints(cluster: Cluster, words: Sequence[str]) -> Lines:
     """Every endpoint of every Service: its node, and for which zones and nodes it is the nearest."""
     rows = []
@@ -373,7 +385,7 @@ async def keys(cluster: Cluster, words: Sequence[str]) -> Lines:
 
 COMMANDS: dict[str, Command] = {
     "advance": advance, "approve": approve, "bind": bind, "certify": certify, "conditions": conditions,
-    "counts": counts, "create": create, "delete": delete, "deletecollection": delete_collection, "end": end, "endpoints": endpoints, "events": events,
+    "counts": counts, "create": create, "delete": delete, "deletecollection": delete_collection, "end": end, "endpoint_states": endpoint_states, "endpoints": endpoints, "events": events,
     "evict": evict, "hints": hints, "image": image, "issued": issued, "keys": keys, "list": list_names, "measure": measure,
     "nodestate": nodes, "pods": pods, "quota": quota, "remove": remove_node, "replicasets": replicasets,
     "revisions": revisions, "revive": revive, "scale": scale, "set": set_field, "settle": settle, "show": show, "silence": silence, "slices": slices,

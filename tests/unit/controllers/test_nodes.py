@@ -71,9 +71,9 @@ def test_a_pod_leaves_when_the_time_it_tolerates_is_over() -> None:
     tolerant = replace(
         placed, spec=replace(placed.spec, tolerations=(Toleration(operator="Exists", toleration_seconds=300),))
     )
-    assert seconds_left(tolerant, lost, NOW_SECONDS + 100) == 200
-    assert seconds_left(placed, lost, NOW_SECONDS) == 0
-    assert seconds_left(placed, with_ready("True"), NOW_SECONDS) is None
+    assert seconds_left(tolerant, lost, NOW_SECONDS, NOW_SECONDS + 100) == 200
+    assert seconds_left(placed, lost, NOW_SECONDS, NOW_SECONDS) == 0
+    assert seconds_left(placed, with_ready("True"), NOW_SECONDS, NOW_SECONDS) is None
 
 
 def test_only_a_change_is_a_sign_of_life() -> None:
