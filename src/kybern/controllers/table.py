@@ -32,6 +32,7 @@ from kybern.controllers.serviceaccount import SERVICEACCOUNT
 from kybern.controllers.serviceaccounttokens import service_account_tokens
 from kybern.controllers.servicecidrs import SERVICECIDRS
 from kybern.controllers.statefulset import STATEFULSET
+from kybern.controllers.storageprotection import PV_PROTECTION, PVC_PROTECTION
 from kybern.controllers.storageversionmigration import STORAGEVERSIONMIGRATION
 from kybern.controllers.tainteviction import taint_eviction
 from kybern.controllers.ttlafterfinished import TTLAFTERFINISHED
@@ -57,6 +58,8 @@ CONTROLLERS: tuple[Loop, ...] = (
     JOB,
     LEGACYTOKENS,
     NAMESPACE,
+    PVC_PROTECTION,
+    PV_PROTECTION,
     POD_CLAIMS,
     REPLICASET,
     REPLICATIONCONTROLLER,

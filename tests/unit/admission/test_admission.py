@@ -102,12 +102,13 @@ def build(kind: type[Any], name: str, body: dict[str, Any] | None = None, namesp
 def test_every_plugin_has_upstream_s_name() -> None:
     assert [plugin.name for plugin in World().plugins] == [
         "NamespaceLifecycle", "LimitRanger", "ServiceAccount", "NodeRestriction", "TaintNodesByCondition",
-        "PodSecurity", "Priority", "DefaultTolerationSeconds", "DefaultStorageClass", "PersistentVolumeClaimResize",
+        "PodSecurity", "Priority", "DefaultTolerationSeconds", "DefaultStorageClass", "StorageObjectInUseProtection",
+        "PersistentVolumeClaimResize",
         "RuntimeClass", "CertificateRequester", "CertificateApproval", "CertificateSigning", "CertificateSubjectRestriction",
         "DefaultIngressClass", "MutatingAdmissionPolicy", "MutatingAdmissionWebhook", "RBACEscalation",
         "ValidatingAdmissionPolicy", "ValidatingAdmissionWebhook", "ResourceQuota",
     ]  # fmt: skip
-    assert len(ADMISSION) == 24
+    assert len(ADMISSION) == 25
 
 
 # NamespaceLifecycle

@@ -27,6 +27,7 @@ from kybern.apiserver.admission.rbac_escalation import RbacEscalation
 from kybern.apiserver.admission.resource_quota import ResourceQuotaAdmission
 from kybern.apiserver.admission.runtime_class import RuntimeClassAdmission
 from kybern.apiserver.admission.service_account import ServiceAccountAdmission
+from kybern.apiserver.admission.storage_protection import StorageObjectInUseProtection
 from kybern.apiserver.admission.taint_nodes_by_condition import TaintNodesByCondition
 from kybern.apiserver.admission.webhooks.mutating import MutatingWebhooks
 from kybern.apiserver.admission.webhooks.validating import ValidatingWebhooks
@@ -43,6 +44,7 @@ ADMISSION: tuple[type[Plugin], ...] = (
     DefaultTolerationSeconds,
     EventRateLimit,
     DefaultStorageClass,
+    StorageObjectInUseProtection,
     OwnerReferencesPermissionEnforcement,
     PersistentVolumeClaimResize,
     RuntimeClassAdmission,
