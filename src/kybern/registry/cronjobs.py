@@ -12,6 +12,7 @@ from kybern.registry.defaulting import filled, part
 from kybern.registry.jobs import validate_job_spec
 from kybern.registry.parts import changed, clear_status, keep_status, kind_of, spec_of, status
 from kybern.registry.podspec.defaults import default_template
+from kybern.registry.podspec.warnings import template_warnings
 from kybern.registry.resource import Column, Resource
 from kybern.registry.workloads import validate_counts
 
@@ -138,6 +139,9 @@ def last_cell(cronjob: CronJob, now: float) -> str:
 
 CRON_JOBS = Resource(
     kind=kind_of(CronJob),
+    warnings=template_warnings(
+        lambda found: found.spec.job_template.spec.template, "spec.jobTemplate.spec.template", named=False
+    ),
     short_names=("cj",),
     categories=("all",),
     default=default,

@@ -9,6 +9,7 @@ from kybern.registry.columns import AGE, NAME, SELECTOR, TEMPLATE_COLUMNS, label
 from kybern.registry.defaulting import filled, part
 from kybern.registry.parts import changed, clear_status, keep_status, kind_of, spec_of, status
 from kybern.registry.podspec.defaults import default_template
+from kybern.registry.podspec.warnings import template_warnings
 from kybern.registry.resource import Column, Resource
 from kybern.registry.workloads import (
     REVISION_HISTORY_DEFAULT,
@@ -102,6 +103,7 @@ def validate_update(daemonset: DaemonSet, old: DaemonSet) -> Iterator[FieldError
 
 DAEMONSETS = Resource(
     kind=kind_of(DaemonSet),
+    warnings=template_warnings(lambda found: found.spec.template, "spec.template", named=False),
     short_names=("ds",),
     categories=("all",),
     default=default,

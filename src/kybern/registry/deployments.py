@@ -9,6 +9,7 @@ from kybern.registry.columns import AGE, NAME, SELECTOR, TEMPLATE_COLUMNS
 from kybern.registry.defaulting import filled, part
 from kybern.registry.parts import changed, clear_status, keep_status, kind_of, scale, status
 from kybern.registry.podspec.defaults import default_template
+from kybern.registry.podspec.warnings import template_warnings
 from kybern.registry.resource import Column, Resource
 from kybern.registry.workloads import (
     REPLICAS_DEFAULT,
@@ -98,6 +99,7 @@ def ready_cell(deployment: Deployment, now: float) -> str:
 
 DEPLOYMENTS = Resource(
     kind=kind_of(Deployment),
+    warnings=template_warnings(lambda found: found.spec.template, "spec.template"),
     short_names=("deploy",),
     categories=("all",),
     default=default,

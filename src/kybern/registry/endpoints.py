@@ -160,6 +160,7 @@ def endpoints_cell(found: discovery.EndpointSlice, now: float) -> str:
 
 ENDPOINTS = Resource(
     kind=kind_of(Endpoints),
+    deprecation="v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice",
     singular="endpoints",
     short_names=("ep",),
     storage_prefix="/registry/services/endpoints",

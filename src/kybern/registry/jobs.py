@@ -11,6 +11,7 @@ from kybern.registry.defaulting import filled, part, parts
 from kybern.registry.parts import changed, clear_status, keep_status, kind_of, spec_of, status
 from kybern.registry.podspec.defaults import default_template
 from kybern.registry.podspec.spec import validate_template
+from kybern.registry.podspec.warnings import template_warnings
 from kybern.registry.resource import Column, Resource
 from kybern.registry.workloads import DO_NOT_MATCH, matches, validate_counts
 
@@ -166,6 +167,7 @@ def duration_cell(job: Job, now: float) -> str:
 
 JOBS = Resource(
     kind=kind_of(Job),
+    warnings=template_warnings(lambda found: found.spec.template, "spec.template"),
     categories=("all",),
     default=default,
     on_create=on_create,

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from kybern.api.core_v1 import Binding, Container, Pod, PodCondition, PodSpec, PodStatus
+from kybern.api.core_v1 import Binding, Pod, PodCondition, PodSpec, PodStatus
 from kybern.api.errors import About, conflict, invalid
 from kybern.api.invalid import FieldError, forbidden_field, not_supported, required
 from kybern.registry.defaulting import part, parts
@@ -21,6 +21,7 @@ from kybern.registry.podspec.changes import validate_ephemeral_change, validate_
 from kybern.registry.podspec.defaults import default_container, default_pod_spec
 from kybern.registry.podspec.qos import qos_class
 from kybern.registry.podspec.spec import validate_pod_spec
+from kybern.registry.podspec.warnings import OF_A_POD, name_warnings, pod_warnings
 from kybern.registry.resource import Resource, Subresource
 
 GATED = PodCondition(
@@ -55,30 +56,9 @@ def validate_update(pod: Pod, old: Pod) -> Iterator[FieldError]:
 
 
 def warnings(pod: Pod, old: Pod | None) -> Iterator[str]:
-    for field, containers in (("containers", pod.spec.containers), ("initContainers", pod.spec.init_containers or ())):
-        for index, container in enumerate(containers):
-            seen: set[str] = set()
-            for place, variable in enumerate(container.env or ()):
-                if variable.name in seen:
-                    at = f"spec.{field}[{index}].env[{place}]"
-                    hidden = f'hides previous definition of "{variable.name}", which may be dropped when using apply'
-                    yield f"{at}: {hidden}"
-                seen.add(variable.name)
-            yield from fractions(container, f"spec.{field}[{index}].resources")
-    if (pod.spec.termination_grace_period_seconds or 0) < 0:
-        yield "spec.terminationGracePeriodSeconds: must be >= 0; negative values are invalid and will be treated as 1"
-
-
-def fractions(container: Container, at: str) -> Iterator[str]:
-    """Half a byte, as in `memory: 100m`: most likely `M` was meant."""
-    resources = container.resources
-    if resources is None:
-        return
-    for field, amounts in (("limits", resources.limits), ("requests", resources.requests)):
-        for name in ("memory", "ephemeral-storage"):
-            amount = (amounts or {}).get(name, "0")
-            if amount.endswith("m"):
-                yield f'{at}.{field}[{name}]: fractional byte value "{amount}" is invalid, must be an integer'
+    if old is None:  # pods change often, and mostly by programs
+        yield from name_warnings(pod.metadata, OF_A_POD)
+        yield from pod_warnings(pod.spec, pod.metadata, "")
 
 
 def counted(pod: Pod) -> PodSpec:

@@ -9,6 +9,7 @@ from kybern.registry.columns import AGE, NAME, SELECTOR, TEMPLATE_COLUMNS
 from kybern.registry.defaulting import filled, part
 from kybern.registry.parts import clear_status, keep_status, kind_of, scale, spec_of, status
 from kybern.registry.podspec.defaults import default_template
+from kybern.registry.podspec.warnings import template_warnings
 from kybern.registry.resource import Column, Resource
 from kybern.registry.workloads import (
     REPLICAS_DEFAULT,
@@ -42,6 +43,7 @@ def validate_update(replicaset: ReplicaSet, old: ReplicaSet) -> Iterator[FieldEr
 
 REPLICASETS = Resource(
     kind=kind_of(ReplicaSet),
+    warnings=template_warnings(lambda found: found.spec.template, "spec.template"),
     short_names=("rs",),
     categories=("all",),
     default=default,

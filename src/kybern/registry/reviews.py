@@ -34,6 +34,7 @@ def status_cell(component: ComponentStatus, now: float) -> str:
 
 COMPONENT_STATUSES = Resource(
     kind=kind_of(ComponentStatus),
+    deprecation="v1 ComponentStatus is deprecated in v1.19+",
     short_names=("cs",),
     columns=(
         NAME,

@@ -18,6 +18,7 @@ from kybern.registry.defaulting import filled, part, parts
 from kybern.registry.parts import changed, clear_status, keep_status, kind_of, scale, spec_of, status
 from kybern.registry.persistentvolumeclaims import default_claim
 from kybern.registry.podspec.defaults import default_template
+from kybern.registry.podspec.warnings import template_warnings
 from kybern.registry.resource import Column, Resource
 from kybern.registry.workloads import (
     REPLICAS_DEFAULT,
@@ -139,6 +140,7 @@ def validate_update(statefulset: StatefulSet, old: StatefulSet) -> Iterator[Fiel
 
 STATEFULSETS = Resource(
     kind=kind_of(StatefulSet),
+    warnings=template_warnings(lambda found: found.spec.template, "spec.template"),
     short_names=("sts",),
     categories=("all",),
     default=default,

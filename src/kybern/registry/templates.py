@@ -12,6 +12,7 @@ from kybern.registry.defaulting import filled, part
 from kybern.registry.parts import changed, clear_status, keep_status, kind_of, scale, spec_of, status
 from kybern.registry.podspec.defaults import default_template
 from kybern.registry.podspec.spec import validate_template
+from kybern.registry.podspec.warnings import template_warnings
 from kybern.registry.resource import Column, Resource
 from kybern.registry.workloads import DO_NOT_MATCH, REPLICAS_DEFAULT, validate_lasting_template
 
@@ -23,6 +24,7 @@ def validate_pod_template(found: PodTemplate) -> Iterator[FieldError]:
 
 POD_TEMPLATES = Resource(
     kind=kind_of(PodTemplate),
+    warnings=template_warnings(lambda found: found.template, "template", named=False),
     default=lambda found: part(found, "template", default_template),
     validate=validate_pod_template,
     generation=lambda found: found.template,
@@ -73,6 +75,7 @@ def validate_controller(controller: ReplicationController) -> Iterator[FieldErro
 
 REPLICATION_CONTROLLERS = Resource(
     kind=kind_of(ReplicationController),
+    warnings=template_warnings(lambda found: found.spec.template, "spec.template"),
     short_names=("rc",),
     categories=("all",),
     storage_prefix="/registry/controllers",
