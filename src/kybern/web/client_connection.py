@@ -164,9 +164,10 @@ class ClientConnection(asyncio.Protocol):
         if isinstance(request.body, bytes):
             bodied = request.body or request.method in ("POST", "PUT", "PATCH")
             extra = f"Content-Length: {len(request.body)}\r\n" if bodied else ""
-            self.transport.write(request_head(request.method, target, headers, extra) + request.body)
+            self.transport.write(request_head(request.method, target, headers, extra, request.repeated) + request.body)
         else:
-            self.transport.write(request_head(request.method, target, headers, "Transfer-Encoding: chunked\r\n"))
+            extra = "Transfer-Encoding: chunked\r\n"
+            self.transport.write(request_head(request.method, target, headers, extra, request.repeated))
             await self.send_stream(request.body)
         return await self.head
 

@@ -1,6 +1,6 @@
 """The head of a message as bytes: status line, headers, the Date that is the same for a whole second."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from email.utils import formatdate
 from http import HTTPStatus
 
@@ -39,9 +39,11 @@ def response_head(status: int, headers: Mapping[str, str], extra: str) -> bytes:
     return f"{start}{given}{extra}\r\n".encode("latin-1", "replace")
 
 
-def request_head(method: str, target: str, headers: Mapping[str, str], extra: str) -> bytes:
-    given = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
-    check_lines(given, len(headers))
+def request_head(
+    method: str, target: str, headers: Mapping[str, str], extra: str, repeated: Sequence[tuple[str, str]] = ()
+) -> bytes:
+    given = "".join([f"{name}: {value}\r\n" for name, value in (*headers.items(), *repeated)])
+    check_lines(given, len(headers) + len(repeated))
     if any(char <= " " or char == "\x7f" for char in method + target):
         raise BadHeader(f"not a request target: {target!r}")
     return f"{method} {target} HTTP/1.1\r\n{given}{extra}\r\n".encode("latin-1")

@@ -49,6 +49,8 @@ class Request:
     """Lower-case names; a repeated header is joined with `, `."""
     body: bytes | AsyncIterator[bytes] = b""
     peer: Peer = field(default_factory=Peer)
+    repeated: tuple[tuple[str, str], ...] = ()
+    """Headers to be sent one line for each, where what reads them knows no commas. None of a request that came."""
 
     async def read(self, bytes_max: int = BODY_BYTES_MAX) -> bytes:
         """The whole body. BodyTooLarge as soon as it is known to be longer than `bytes_max`."""

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
 import pytest_asyncio
 from extension_server import BASE, ExtensionServer, extension_server, pairs
 
@@ -15,7 +16,9 @@ from kybern.aio.ids import Ids
 from kybern.api.apiregistration_v1 import APIService
 from kybern.api.codec import from_builtins
 from kybern.api.core_v1 import Endpoints, Service
+from kybern.api.errors import Forbidden
 from kybern.apiserver.aggregation.apis import AggregatedApis, Credentials
+from kybern.apiserver.aggregation.passing import remote_headers
 from kybern.apiserver.documents import OPENAPI_PROTOBUF, Documents
 from kybern.apiserver.objects import ClusterObjects
 from kybern.apiserver.request import Attributes, Decision, User
@@ -118,12 +121,21 @@ async def test_requests_go_on_in_their_users_name(api: Api) -> None:
     )
     assert made == 201
     seen = api.extension.users[-1]
-    assert (seen["x-remote-user"], seen["x-remote-group"]) == ("jane", "devs,system:authenticated")
-    assert (seen["x-remote-uid"], seen["x-remote-extra-scopes%2fx"]) == ("u-1", "read,write")
+    assert (seen["x-remote-user"], seen["x-remote-group"]) == ("jane", "devs, system:authenticated")
+    assert (seen["x-remote-uid"], seen["x-remote-extra-scopes%2fx"]) == ("u-1", "read, write")
     assert not {"authorization", "x-remote-extra-a"} & seen.keys()
     assert (await api.json(FLUNDERS))["items"] == [FLUNDER]
     assert (await api.send("GET", f"{FLUNDERS}/nobody"))[0] == 404
     assert (await api.send("DELETE", f"{FLUNDERS}/a"))[0] == 200
+
+
+def test_a_name_is_told_as_it_is_or_not_at_all() -> None:
+    assert remote_headers(User("josé"))[0] == ("x-remote-user", "jos\xc3\xa9")  # bytes of UTF-8
+    for name in (" admin", "admin ", "a\nx-remote-group: system:masters", "a\x00"):
+        with pytest.raises(Forbidden):
+            remote_headers(User(name))
+        with pytest.raises(Forbidden):
+            remote_headers(User("jane", (name,)))
 
 
 async def test_they_are_authorized_here_first(api: Api) -> None:

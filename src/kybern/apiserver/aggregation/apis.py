@@ -210,8 +210,8 @@ class AggregatedApis:
         return said, {}
 
     async def get(self, client: Client, path: str) -> tuple[int, Any]:
-        headers = {"accept": "application/json", **remote_headers(SELF)}
-        response = await client.send(Request("GET", path, "", headers), timeout=ANSWER_SECONDS)
+        asked = Request("GET", path, "", {"accept": "application/json"}, repeated=remote_headers(SELF))
+        response = await client.send(asked, timeout=ANSWER_SECONDS)
         body = await response.read(DOCUMENT_BYTES_MAX)
         try:
             return response.status, msgspec.json.decode(body) if response.status == 200 else None

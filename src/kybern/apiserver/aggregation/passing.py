@@ -6,11 +6,12 @@
 - Streams and upgraded connections pass through.
 """
 
+import re
 from collections.abc import Mapping
 from functools import partial
 from urllib.parse import quote
 
-from kybern.api.errors import ApiError, ServiceUnavailable
+from kybern.api.errors import ApiError, Forbidden, ServiceUnavailable
 from kybern.apiserver.connections.passing import passed_headers, wants_upgrade
 from kybern.apiserver.request import ApiRequest, User
 from kybern.web.client import Client, ClientError, end_to_end_headers
@@ -19,6 +20,7 @@ from kybern.web.relay import relay
 
 REDIRECTED = "the backend attempted to redirect this request, which is not permitted"
 KEY_SAFE = "!#$&'*+-.^_`|~"
+CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class BadGateway(ApiError):
@@ -26,31 +28,34 @@ class BadGateway(ApiError):
     reason = ""
 
 
-def remote_headers(user: User) -> dict[str, str]:
-    """Who asks, as extensions read it. HTTP joins the values of one name with commas, and so do we."""
-    found = {"x-remote-user": user.name}
+def remote_headers(user: User) -> tuple[tuple[str, str], ...]:
+    """Who asks, as extensions read it: a line for each value, since upstream's library takes a line for one group."""
+    found = [("x-remote-user", user.name)]
     if user.uid:
-        found["x-remote-uid"] = user.uid
-    if user.groups:
-        found["x-remote-group"] = ",".join(user.groups)
+        found.append(("x-remote-uid", user.uid))
+    found += (("x-remote-group", group) for group in user.groups)
     for key, values in user.extra.items():
-        found[f"x-remote-extra-{quote(key.lower(), safe=KEY_SAFE)}"] = ",".join(values)
-    return found
+        name = f"x-remote-extra-{quote(key.lower(), safe=KEY_SAFE)}"
+        found += ((name, value) for value in values)
+    for _, value in found:
+        if value != value.strip() or CONTROL.search(value):
+            raise Forbidden(f"the server cannot tell an extension that {value!r} asks")  # it would read another name
+    return tuple((name, value.encode().decode("latin-1")) for name, value in found)
 
 
-def sent_headers(request: ApiRequest) -> dict[str, str]:
-    headers = request.http.headers
-    kept = {name: value for name, value in passed_headers(headers).items() if not name.startswith("x-remote-")}
-    return kept | remote_headers(request.user)
+def kept_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in passed_headers(headers).items() if not name.startswith("x-remote-")}
 
 
 async def pass_on(request: ApiRequest, client: Client) -> Response:
     http = request.http
-    headers = sent_headers(request)
+    sent = Request(
+        http.method, http.path, http.query, kept_headers(http.headers), http.body,
+        repeated=remote_headers(request.user),
+    )  # fmt: skip
     try:
         if wants_upgrade(http):
-            return await upgraded(client, http, headers)
-        sent = Request(http.method, http.path, http.query, headers, http.body)
+            return await upgraded(client, sent, http.headers["upgrade"])
         response = await client.send(sent)
     except ClientError as error:
         raise ServiceUnavailable(f"error trying to reach service: {error}") from None
@@ -66,10 +71,10 @@ def answered(response: Response) -> Response:
     return Response(response.status, headers, response.body)
 
 
-async def upgraded(client: Client, http: Request, headers: Mapping[str, str]) -> Response:
-    wanted = {**headers, "connection": "Upgrade", "upgrade": http.headers["upgrade"]}
-    response, backend = await client.upgrade(Request(http.method, http.path, http.query, wanted))
+async def upgraded(client: Client, sent: Request, protocol: str) -> Response:
+    sent.headers, sent.body = {**sent.headers, "connection": "Upgrade", "upgrade": protocol}, b""
+    response, backend = await client.upgrade(sent)
     if backend is None:
         return answered(response)
-    answer = end_to_end_headers(response.headers) | {"Connection": "Upgrade", "Upgrade": http.headers["upgrade"]}
+    answer = end_to_end_headers(response.headers) | {"Connection": "Upgrade", "Upgrade": protocol}
     return Upgrade(101, answer, takeover=partial(relay, b=backend))

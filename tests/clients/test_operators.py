@@ -1,0 +1,171 @@
+"""Operators as people write them: kopf's own examples, as published, and one of ours with the official client."""
+
+import json
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from served_api import Served, served_api
+
+pytestmark = pytest.mark.clients
+
+CACHE = Path(sys.prefix) / "cache"
+FETCH_SECONDS = 120
+NAME = "kopfexample/kopf-example-1"
+
+
+@dataclass(frozen=True)
+class Example:
+    """What an operator says once its object is made, changed and deleted."""
+
+    name: str
+    made: tuple[str, ...]
+    changed: tuple[str, ...] = ()
+    deleted: tuple[str, ...] = ()
+
+
+EXAMPLES = (
+    Example("01-minimal", ("And here we are!", "Handler 'create_fn' succeeded", "Merge-patching the status")),
+    Example("02-children", ("Handler 'create_fn' succeeded",)),
+    Example("03-exceptions", ("Fail once and for all", "Creation is processed: 1 succeeded; 3 failed")),
+    Example("04-events", ("Handler 'create_fn' succeeded",)),
+    Example(
+        "05-handlers",
+        ("CREATED 1st", "CREATED 2nd", "FIELD CHANGED: None -> value", "Handling cycle is finished"),
+        ("UPDATED", "FIELD CHANGED: value -> changed", "Updating is processed: 2 succeeded; 0 failed"),
+        ("DELETED 1st", "DELETED 2nd", "Removing the finalizer", "Deleted, really deleted"),
+    ),
+    Example("07-subhandlers", ("Handling creation for item1", "Creation is processed: 1 succeeded; 0 failed")),
+    Example("08-events", ("'type': 'ADDED'",), ("'type': 'MODIFIED'",), ("'type': 'DELETED'",)),
+    Example(
+        "11-filtering-handlers",
+        ("Label is matching", "Annotation is matching", "Field value is satisfied", "Creation is processed: 10 succeeded"),
+    ),
+    Example(
+        "14-daemons",
+        ("Ping from a sync daemon: field='value', retry=3", "Ping from an async daemon: field='value'"),
+        deleted=("Removing the finalizer",),
+    ),
+    Example("15-timers", ("Ping from a sync timer: field='value'",)),
+    Example("16-indexing", ("Timer 'intervalled' succeeded",)),
+)
+
+
+@pytest.fixture(scope="session")
+def examples() -> Path:
+    """kopf's examples lie in its source package only: kept beside the virtual environment, fetched once."""
+    pytest.importorskip("kopf")
+    release = f"kopf-{version('kopf')}"
+    found = CACHE / release / "examples"
+    if found.is_dir():
+        return found
+    CACHE.mkdir(parents=True, exist_ok=True)
+    requirement = f"kopf=={version('kopf')}"
+    fetch = (sys.executable, "-m", "pip", "download", "--no-deps", "--no-binary", ":all:", requirement)
+    with tempfile.TemporaryDirectory(dir=CACHE) as fresh:
+        got = subprocess.run(fetch, cwd=fresh, capture_output=True, text=True, timeout=FETCH_SECONDS, check=False)
+        package = Path(fresh, f"{release}.tar.gz")
+        if not package.is_file():
+            pytest.skip(f"pip download {requirement}: {got.stderr.strip()[-200:]}")
+        with tarfile.open(package) as archive:
+            archive.extractall(fresh, filter="data")
+        with suppress(OSError):  # another worker was faster
+            Path(fresh, release).rename(CACHE / release)
+    return found
+
+
+@pytest_asyncio.fixture
+async def served(tmp_path: Path) -> AsyncIterator[Served]:
+    if shutil.which("kubectl") is None:
+        pytest.skip("there is no kubectl; install it with: apt-get install -y kubernetes-client")
+    async with served_api(tmp_path) as found:
+        await found.run("kubectl", "create", "serviceaccount", "default")
+        yield found
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.name)
+async def test_an_example_of_kopf_sees_its_object_made_changed_and_deleted(
+    example: Example, examples: Path, served: Served
+) -> None:
+    if example.name == "02-children":
+        pytest.importorskip("pykube")
+    await served.run("kubectl", "apply", "-f", examples / "crd.yaml")
+    script = examples / example.name / "example.py"
+    operator = await served.start(sys.executable, "-m", "kopf", "run", "-v", "--standalone", "-n", "default", script)
+    await operator.says("Starting the watch-stream for kopfexamples")
+
+    await served.run("kubectl", "apply", "-f", examples / "obj.yaml")
+    for text in example.made:
+        await operator.says(text)
+    await CHECKS.get(example.name, nothing)(served)
+
+    change = json.dumps({"spec": {"field": "changed"}})
+    await served.run("kubectl", "patch", "-f", examples / "obj.yaml", "--type=merge", "-p", change)
+    for text in example.changed:
+        await operator.says(text)
+
+    await served.run("kubectl", "delete", "-f", examples / "obj.yaml", "--timeout=20s")
+    for text in example.deleted:
+        await operator.says(text)
+    assert "NotFound" in await served.run("kubectl", "get", NAME, check=False)
+
+
+async def nothing(served: Served) -> None:
+    pass
+
+
+async def its_status_is_set(served: Served) -> None:
+    message = "{.status.create_fn.message}"
+    assert await served.run("kubectl", "get", NAME, "-o", f"jsonpath={message}") == "hello world"
+    assert "hello world" in await served.run("kubectl", "get", "kex")
+
+
+async def its_pod_is_its_child(served: Served) -> None:
+    (pod,) = json.loads(await served.run("kubectl", "get", "pods", "-o", "json"))["items"]
+    (owner,) = pod["metadata"]["ownerReferences"]
+    assert (owner["apiVersion"], owner["kind"], owner["name"]) == ("kopf.dev/v1", "KopfExample", "kopf-example-1")
+    children = "{.status.create_fn.children[0]}"
+    assert await served.run("kubectl", "get", NAME, "-o", f"jsonpath={children}") == pod["metadata"]["uid"]
+
+
+async def its_events_are_shown(served: Served) -> None:
+    shown = await served.run("kubectl", "describe", NAME)
+    assert "Some message" in shown and "Exception text." in shown
+
+
+CHECKS = {"01-minimal": its_status_is_set, "02-children": its_pod_is_its_child, "04-events": its_events_are_shown}
+
+
+async def test_an_operator_with_the_official_client_keeps_children_and_status(served: Served) -> None:
+    operator = await served.start(sys.executable, Path(__file__).parent / "greeter_operator.py")
+    await operator.says("watching")
+
+    greeting = {
+        "apiVersion": "example.com/v1", "kind": "Greeting", "metadata": {"name": "hello"}, "spec": {"names": ["Ada"]},
+    }  # fmt: skip
+    await served.run("kubectl", "apply", "-f", "-", stdin=json.dumps(greeting))
+    await operator.says("hello greets Ada")
+    await served.run("kubectl", "wait", "greeting/hello", "--for=jsonpath={.status.greeted}=1", "--timeout=20s")
+
+    await served.run("kubectl", "patch", "greeting/hello", "--type=merge", "-p", '{"spec":{"names":["Ada","Alan"]}}')
+    await operator.says("hello greets Ada, Alan")
+    await served.run("kubectl", "wait", "greeting/hello", "--for=jsonpath={.status.greeted}=2", "--timeout=20s")
+    child = json.loads(await served.run("kubectl", "get", "configmap", "hello", "-o", "json"))
+    assert child["data"] == {"Ada": "Hello, Ada!", "Alan": "Hello, Alan!"}
+    assert [owner["kind"] for owner in child["metadata"]["ownerReferences"]] == ["Greeting"]
+    found = json.loads(await served.run("kubectl", "get", "greeting", "hello", "-o", "json"))
+    assert found["status"] == {"greeted": 2, "observedGeneration": 2}
+
+    await served.run("kubectl", "delete", "greeting", "hello", "--timeout=20s")
+    await operator.says("hello says goodbye")
+    assert "NotFound" in await served.run("kubectl", "get", "configmap", "hello", check=False)
+    assert "Traceback" not in operator.said
