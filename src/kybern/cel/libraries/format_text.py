@@ -4,8 +4,8 @@ import re
 from typing import Any
 
 from kybern.cel import times
+from kybern.cel.conversions import text_of_double
 from kybern.cel.errors import CostLimitExceeded, EvaluationError
-from kybern.cel.standard import text_of_double
 from kybern.cel.values import Work, kind_of
 
 CLAUSE = re.compile(r"%(?:%|(?:\.([0-9]{1,3}))?([a-zA-Z]))")

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from kybern.cel.compile import chosen
+from kybern.cel.access import chosen
 from kybern.cel.errors import EvaluationError
 from kybern.cel.functions import Library, function, member
 from kybern.cel.types import BOOL, INT, A, B, list_of, map_of, optional_of
