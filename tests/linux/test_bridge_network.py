@@ -6,6 +6,8 @@ Everything happens in a network namespace made for the test, which stands in for
 import asyncio
 import os
 import socket
+import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from ipaddress import IPv4Network
@@ -369,3 +371,53 @@ def test_a_thousand_services_are_programmed_and_one_of_them_changed_without_touc
     assert len(text.splitlines()) <= 3
     nft.apply(text)
     assert nft.listing("ip", NODE.table).count("numgen random mod 9") == 1
+
+
+def seconds_to_send(source: Path, target: Path, address: str, size: int) -> float:
+    server = listen(target, address, 9000)
+    client = connect(source, address, 9000)
+    accepted, _ = server.accept()
+    began = time.monotonic()
+    sender = threading.Thread(target=client.sendall, args=(bytes(size),))
+    sender.start()
+    left = size
+    while left:
+        left -= len(accepted.recv(1 << 16))
+    sender.join()
+    for each in (server, client, accepted):
+        each.close()
+    return time.monotonic() - began
+
+
+def test_a_pods_bandwidth_is_limited_in_each_direction_on_its_own(
+    machine: Path, network: BridgeNetwork, pods: Pods
+) -> None:
+    other, other_ip = pods("other")
+    path = machine / "slow"
+    netns.create(str(path))
+    annotations = {"kubernetes.io/ingress-bandwidth": "8M", "kubernetes.io/egress-bandwidth": "32M"}
+    (ip,) = asyncio.run(network.attach("slow", str(path), replace(CONFIG, annotations=annotations)))
+    assert 0.7 < seconds_to_send(other, path, ip, 1_000_000) < 3
+    assert 0.15 < seconds_to_send(path, other, other_ip, 1_000_000) < 0.65
+    asyncio.run(network.detach("slow", str(path)))
+    netns.remove(str(path))
+
+
+def test_a_pod_gets_the_address_it_asks_for_and_another_is_told_that_it_is_taken(
+    machine: Path, network: BridgeNetwork, pods: Pods
+) -> None:
+    (other, _), wanted = pods("other"), replace(CONFIG, annotations={"network.kybern.io/address": "10.199.250.7"})
+    paths = [machine / "one", machine / "two"]
+    for path in paths:
+        netns.create(str(path))
+    for _ in range(2):  # again after it was given back
+        assert asyncio.run(network.attach("one", str(paths[0]), wanted)) == ("10.199.250.7",)
+        server = listen(paths[0], "10.199.250.7", 8080)
+        assert talks(connect(other, "10.199.250.7", 8080), server)
+        with pytest.raises(OSError, match="in use on this node"):
+            asyncio.run(network.attach("two", str(paths[1]), wanted))
+        asyncio.run(network.detach("one", str(paths[0])))
+    with Netlink() as here:
+        assert not [route for route in here.routes() if route.destination.startswith("10.199.250")]
+    for path in paths:
+        netns.remove(str(path))

@@ -8,7 +8,7 @@ from typing import Any
 
 from kybern.aio.clock import Clock
 from kybern.aio.ids import Ids
-from kybern.api.core_v1 import Namespace, Node, Pod, Service
+from kybern.api.core_v1 import ConfigMap, Namespace, Node, Pod, Service
 from kybern.api.discovery_v1 import EndpointSlice
 from kybern.api.networking_v1 import NetworkPolicy
 from kybern.client import Client
@@ -19,12 +19,12 @@ from kybern.cmd.place import Place
 from kybern.linux import nft
 from kybern.linux.conntrack import forget_udp
 from kybern.network.bridge import BridgeNetwork
-from kybern.network.dns.forward import resolvers_of_host
+from kybern.network.dns.forward import Forwarder, Upstream, configured, resolvers_of_host
 from kybern.network.dns.records import Zone
 from kybern.network.dns.server import Resolver, ZoneFollower
 from kybern.network.dns.server import serve as serve_dns
 from kybern.network.flows import FlowCleaner
-from kybern.network.following import NodesFollower
+from kybern.network.following import NodesFollower, holders
 from kybern.network.health_checks import HealthChecks
 from kybern.network.policy.enforcing import PolicyEnforcer
 from kybern.network.proxy import ServiceProxy
@@ -52,16 +52,18 @@ def network(place: Place, client: Client, clock: Clock, ids: Ids) -> Network:
     view = View(client, clock=clock, rng=ids.rng)
     for kind in KINDS:
         view.watch_kind(kind)
+    view.watch_kind(ConfigMap, namespace="kube-system", fields="metadata.name=kube-dns")
     policies = PolicyEnforcer(view, apply, f"{cluster.table}-policy", (4,), clock)
     proxy = None
     if cluster.service_proxy != "none":
         proxy = ServiceProxy(view, apply, place.name, clock, FlowCleaner(forget_udp))
     rules = SandboxRules(policies, proxy)
+    known = holders(view, (cluster.pod_cidr,))
     mtu = underlay_mtu(place) - (VXLAN_BYTES if cluster.pod_network == "vxlan" else 0)
     services = (cluster.service_cidr, cluster.balancer_cidr) if proxy else ()
     return Network(
         view,
-        BridgeNetwork(cluster.bridge, place.run / "addresses", services, mtu, rules),
+        BridgeNetwork(cluster.bridge, place.run / "addresses", services, mtu, rules, place.name, known),
         policies,
         proxy,
         rules,
@@ -73,7 +75,7 @@ async def apply(text: str) -> None:
 
 
 def work(place: Place, found: Network, clock: Clock, ids: Ids) -> list[Coroutine[Any, Any, None]]:
-    parts = [found.view.run(), follow(place, found, clock), enforce(found), dns(place, found.view, ids.rng)]
+    parts = [found.view.run(), follow(place, found, clock), enforce(found), dns(place, found.view, clock, ids.rng)]
     return [*parts, serve(place, found.view, found.proxy)] if found.proxy else parts
 
 
@@ -125,11 +127,17 @@ def routes(place: Place, mtu: int) -> NodeRoutes:
     return NodeRoutes((cluster.pod_cidr,), tunnel)
 
 
-async def dns(place: Place, view: View, rng: random.Random) -> None:
+async def dns(place: Place, view: View, clock: Clock, rng: random.Random) -> None:
     await view.synced()
     zone = Zone(CLUSTER_DOMAIN.encode())
     ZoneFollower(view, zone)
-    await serve_dns(Resolver(zone, resolvers(place), rng), str(place.address), DNS_PORT)
+    upstream = Forwarder(Upstream(resolvers(place)), clock.monotonic)
+
+    def settings(old: ConfigMap | None, new: ConfigMap | None) -> None:
+        upstream.use(configured((new and new.data) or {}, resolvers(place)))
+
+    view.on_change(ConfigMap, settings)
+    await serve_dns(Resolver(zone, upstream, rng), str(place.address), DNS_PORT)
 
 
 def resolvers(place: Place) -> tuple[str, ...]:

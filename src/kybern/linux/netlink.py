@@ -78,10 +78,13 @@ class Netlink:
         size = m.attribute(m.IFLA_MTU, mtu) if mtu else b""
         return self._ensure_link(name, "vxlan", *data, extra=address + size)
 
-    def add_veth(self, name: str, peer: str, peer_netns_path: str | None = None, *, mtu: int = 0) -> None:
+    def add_veth(
+        self, name: str, peer: str, peer_netns_path: str | None = None, *, mtu: int = 0, peer_mac: str = ""
+    ) -> None:
         """A pair: `name` here, `peer` here or in another namespace."""
         size = m.attribute(m.IFLA_MTU, mtu) if mtu else b""
-        other = m.link_part() + m.attribute(m.IFLA_IFNAME, peer) + size
+        address = m.attribute(m.IFLA_ADDRESS, m.packed_mac(peer_mac)) if peer_mac else b""
+        other = m.link_part() + m.attribute(m.IFLA_IFNAME, peer) + size + address
         descriptor = -1
         if peer_netns_path is not None:
             descriptor = os.open(peer_netns_path, os.O_RDONLY | os.O_CLOEXEC)
@@ -159,6 +162,10 @@ class Netlink:
         self._exchange(m.NEWNEIGH, m.F_CREATE | m.F_REPLACE, part)
 
     # The protocol
+
+    def request(self, kind: int, flags: int, body: bytes) -> None:
+        """One that is put together elsewhere."""
+        self._exchange(kind, flags, body)
 
     def _ensure_link(self, name: str, kind: str, *data: bytes, extra: bytes = b"") -> int:
         found = self.link(name)

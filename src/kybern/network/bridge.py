@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Protocol
 
 from kybern.linux.netlink import Netlink
+from kybern.linux.shaping import limit_rate
 from kybern.network.ipam import Address, Addresses, Network
+from kybern.network.wishes import Holders, Wishes, refuse_address, wishes
 from kybern.runtime.cri import PodSandboxConfig
 
 POD_LINK = "eth0"
@@ -39,11 +41,20 @@ class BridgeNetwork:
     """The `PodNetwork` of a node."""
 
     def __init__(
-        self, bridge: str, directory: Path, service_cidrs: Sequence[Network], mtu: int = 0, guard: Guard | None = None
+        self,
+        bridge: str,
+        directory: Path,
+        service_cidrs: Sequence[Network],
+        mtu: int = 0,
+        guard: Guard | None = None,
+        node: str = "",
+        holders: Holders | None = None,
     ) -> None:
-        """`directory` remembers who has which address. `mtu`: of pods' links; 0 for the kernel's own."""
+        """`directory` remembers who has which address. `mtu`: of pods' links; 0 for the kernel's own. `holders` say
+        whether an address that a pod asks for is free in the cluster."""
         self.bridge, self.directory, self.service_cidrs, self.mtu = bridge, directory, service_cidrs, mtu
         self.guard = guard
+        self.node, self.holders = node, holders
         self.pools: tuple[Addresses, ...] = ()
         self.configured = asyncio.Event()
 
@@ -73,27 +84,43 @@ class BridgeNetwork:
     async def attach(self, sandbox_id: str, netns_path: str, config: PodSandboxConfig) -> tuple[str, ...]:
         if not self.pools:
             raise OSError(UNCONFIGURED)
+        wished = wishes(config.annotations, config.labels)
         try:
-            addresses = [pool.take(sandbox_id) for pool in self.pools]
+            addresses = [self._take(pool, sandbox_id, config, wished.address) for pool in self.pools]
             if self.guard is not None:
                 await self.guard.admit(sandbox_id, config, tuple(map(str, addresses)))
-            self._wire(sandbox_id, netns_path, addresses)
+            self._wire(sandbox_id, netns_path, addresses, wished)
         except OSError:
             await self.detach(sandbox_id, netns_path)
             raise
         return tuple(map(str, addresses))
 
-    def _wire(self, sandbox_id: str, namespace: str, addresses: Sequence[Address]) -> None:
+    def _take(self, pool: Addresses, sandbox_id: str, config: PodSandboxConfig, wanted: Address | None) -> Address:
+        if wanted is None or wanted.version != pool.cidr.version:
+            return pool.take(sandbox_id)
+        if self.holders is not None:
+            refuse_address(wanted, config.metadata.uid, self.node, self.holders)
+        return pool.take_this(sandbox_id, wanted)
+
+    def _wire(self, sandbox_id: str, namespace: str, addresses: Sequence[Address], wished: Wishes) -> None:
         name = link_name(sandbox_id)
         with Netlink() as here, Netlink(namespace) as there:
             if there.link(POD_LINK) is None:
                 here.delete_link(name)  # half of an attempt that was cut short
-                here.add_veth(name, POD_LINK, namespace, mtu=self.mtu)
+                # The hardware address follows from the IP address: whoever knew the last owner's still finds this one.
+                here.add_veth(name, POD_LINK, namespace, mtu=self.mtu, peer_mac=hardware_address(addresses[0]))
             port = here.index(name)
             here.set_master(port, here.index(self.bridge))
             here.set_hairpin(port)  # where br_netfilter is on, a pod's way to itself stays on the bridge
             here.set_up(port)
             self._address(there, addresses)
+            for pool, address in zip(self.pools, addresses, strict=True):
+                if address not in pool.cidr:
+                    here.ensure_route(f"{address}/{address.max_prefixlen}", index=here.index(self.bridge))
+            if wished.ingress_bits:
+                limit_rate(here, port, wished.ingress_bits)
+            if wished.egress_bits:
+                limit_rate(there, there.index(POD_LINK), wished.egress_bits)
 
     def _address(self, there: Netlink, addresses: Sequence[Address]) -> None:
         there.set_up(there.index("lo"))
@@ -109,6 +136,10 @@ class BridgeNetwork:
         try:
             with Netlink() as here:
                 here.delete_link(link_name(sandbox_id))
+                for pool in self.pools:
+                    address = pool.by_owner.get(sandbox_id)
+                    if address is not None and address not in pool.cidr:
+                        here.delete_route(f"{address}/{address.max_prefixlen}")
         except OSError as error:
             log.warning("the link of sandbox %s could not be removed: %s", sandbox_id, error)
         for pool in self.pools:

@@ -6,14 +6,18 @@ reason. What fails is tried again, and said.
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from ipaddress import ip_network
 
 from kybern.aio.clock import Clock
-from kybern.api.core_v1 import Node
+from kybern.api.core_v1 import Node, Pod
 from kybern.network.bridge import BridgeNetwork
 from kybern.network.follow import Followed
+from kybern.network.ipam import Address, Network
 from kybern.network.peers import peers, pod_cidrs
+from kybern.network.policy.model import endpoint_of
 from kybern.network.routes import NodeRoutes
+from kybern.network.wishes import ADDRESS, Holders
 
 RETRY_SECONDS = 5.0
 
@@ -36,6 +40,11 @@ class NodesFollower:
         self.cidrs: tuple[str, ...] = ()
         self.changed = asyncio.Event()
         view.on_change(Node, lambda old, new: self.changed.set())
+        view.on_change(Pod, self._pod_changed)
+
+    def _pod_changed(self, old: Pod | None, new: Pod | None) -> None:
+        if any(ADDRESS in (pod.metadata.annotations or {}) for pod in (old, new) if pod is not None):
+            self.changed.set()
 
     async def run(self) -> None:
         while True:
@@ -58,4 +67,32 @@ class NodesFollower:
             self.cidrs = cidrs
             self.configured(cidrs)
         if self.cidrs:
-            self.routes.sync(self.cidrs, peers(self.view.list(Node), self.node))
+            self.routes.sync(self.cidrs, peers(self.view.list(Node), self.node), moved(self.view.list(Pod)))
+
+
+def moved(pods: Iterable[Pod]) -> dict[str, str]:
+    """Addresses that pods keep wherever they run → the node."""
+    return {
+        ip: pod.spec.node_name
+        for pod in pods
+        if pod.spec.node_name and ADDRESS in (pod.metadata.annotations or {})
+        for found in [endpoint_of(pod)]
+        for ip in (found.ips if found else ())
+    }
+
+
+def holders(view: Followed, cluster: Sequence[Network]) -> Holders:
+    """Whose an address is, by what the API says now."""
+
+    def node_of_range(address: Address) -> str:
+        nodes = [node for node in view.list(Node) if any(address in ip_network(cidr) for cidr in pod_cidrs(node))]
+        return (nodes[0].metadata.name or "") if nodes else ""
+
+    def pod_with(address: Address) -> tuple[str, str]:
+        for pod in view.list(Pod):
+            found = endpoint_of(pod)
+            if found is not None and str(address) in found.ips:
+                return found.uid, f"{found.namespace}/{found.name}"
+        return "", ""
+
+    return Holders(cluster, node_of_range, pod_with)

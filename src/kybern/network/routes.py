@@ -7,9 +7,9 @@
 it knows to be its own: routes into the cluster's pod network.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 
 from kybern.linux.netlink import Netlink
 from kybern.network.bridge import hardware_address, lead_loopback_out
@@ -46,8 +46,19 @@ def tunnel_mac(pod_cidr: str) -> str:
     return hardware_address(ip_network(pod_cidr).network_address)
 
 
-def wanted_routes(peers: Iterable[Peer], *, tunnelled: bool) -> set[Way]:
-    return {Way(peer.pod_cidr, tunnel_end(peer.pod_cidr) if tunnelled else peer.address) for peer in peers}
+def wanted_routes(peers: Iterable[Peer], moved: Mapping[str, str], *, tunnelled: bool) -> set[Way]:
+    """`moved`: addresses of pods that keep them on whichever node they are, and that node."""
+    gateways: dict[tuple[str, int], str] = {}
+    found = set()
+    for peer in peers:
+        gateway = tunnel_end(peer.pod_cidr) if tunnelled else peer.address
+        gateways[peer.name, ip_network(peer.pod_cidr).version] = gateway
+        found.add(Way(peer.pod_cidr, gateway))
+    for text, node in moved.items():
+        address = ip_address(text)
+        if (way := gateways.get((node, address.version))) is not None:
+            found.add(Way(f"{address}/{address.max_prefixlen}", way))
+    return found
 
 
 class NodeRoutes:
@@ -58,12 +69,12 @@ class NodeRoutes:
         self.cluster_cidrs, self.tunnel = cluster_cidrs, tunnel
         self.told: set[Peer] = set()
 
-    def sync(self, own_cidrs: Sequence[str], peers: Sequence[Peer]) -> None:
+    def sync(self, own_cidrs: Sequence[str], peers: Sequence[Peer], moved: Mapping[str, str]) -> None:
         with Netlink() as here:
             index = self._tunnel(here, own_cidrs) if self.tunnel is not None else 0
             if index:
                 self._tell_ends(here, index, peers)
-            wanted = wanted_routes(peers, tunnelled=bool(index))
+            wanted = wanted_routes(peers, moved, tunnelled=bool(index))
             known = {Way(r.destination, r.gateway) for r in here.routes() if r.gateway and self._is_ours(r.destination)}
             for way in known - wanted:
                 here.delete_route(way.destination, gateway=way.gateway)

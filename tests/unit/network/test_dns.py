@@ -12,7 +12,7 @@ import pytest
 from kybern.api.core_v1 import Service, ServicePort, ServiceSpec
 from kybern.api.discovery_v1 import Endpoint, EndpointConditions, EndpointPort, EndpointSlice
 from kybern.api.meta_v1 import ObjectMeta
-from kybern.network.dns.forward import resolvers
+from kybern.network.dns.forward import Forwarder, Upstream, resolvers
 from kybern.network.dns.message import Malformed, parse
 from kybern.network.dns.records import Zone, service_records
 from kybern.network.dns.server import Resolver
@@ -48,7 +48,7 @@ def resolver() -> Resolver:
         assert service.metadata.namespace and service.metadata.name
         records = service_records(service, slices, zone.name)
         zone.replace(service.metadata.namespace, service.metadata.name, records)
-    return Resolver(zone, (), random.Random(1))
+    return Resolver(zone, Forwarder(Upstream(), lambda: 0.0), random.Random(1))
 
 
 def ask(resolver: Resolver, name: str, kind: str, *, tcp: bool = False) -> dns.message.Message:
@@ -132,7 +132,7 @@ def test_an_answer_too_long_for_udp_is_truncated_and_whole_over_tcp() -> None:
     endpoints = tuple(Endpoint(addresses=(f"10.244.1.{i}",)) for i in range(1, 200))
     piece = EndpointSlice(address_type="IPv4", endpoints=endpoints)
     zone.replace("prod", "db", service_records(DB, (piece,), zone.name))
-    resolver = Resolver(zone, (), random.Random(1))
+    resolver = Resolver(zone, Forwarder(Upstream(), lambda: 0.0), random.Random(1))
     short = ask(resolver, "db.prod.svc.cluster.local", "A")
     assert short.flags & dns.flags.TC
     assert short.answer == []

@@ -19,12 +19,12 @@ A, B = node("a", "10.106.0.1", "10.244.0.0/24"), node("b", "10.106.0.2", "10.244
 
 
 def test_a_tunnel_ends_at_the_first_address_of_its_nodes_pods() -> None:
-    assert wanted_routes(peers([A, B], "a"), tunnelled=True) == {Way("10.244.7.0/24", "10.244.7.0")}
+    assert wanted_routes(peers([A, B], "a"), {}, tunnelled=True) == {Way("10.244.7.0/24", "10.244.7.0")}
     assert tunnel_mac("10.244.7.0/24") == "0a:58:0a:f4:07:00"
 
 
 def test_without_tunnels_the_way_is_the_nodes_own_address() -> None:
-    assert wanted_routes(peers([A, B], "a"), tunnelled=False) == {Way("10.244.7.0/24", "10.106.0.2")}
+    assert wanted_routes(peers([A, B], "a"), {}, tunnelled=False) == {Way("10.244.7.0/24", "10.106.0.2")}
 
 
 def test_a_node_without_pods_or_of_another_network_is_no_peer() -> None:
@@ -43,3 +43,8 @@ def test_every_node_of_the_network_answers_for_the_cluster_and_first_for_itself(
     found = endpoints([B, A, node("d", "1.2.3.4", networked=False)])
     assert [endpoint.addresses for endpoint in found] == [("10.106.0.1",), ("10.106.0.2",)]
     assert [hint.name for e in found if e.hints for hint in e.hints.for_nodes or ()] == ["a", "b"]
+
+
+def test_a_pod_that_keeps_its_address_is_reached_on_whichever_node_it_is() -> None:
+    found = wanted_routes(peers([A, B], "a"), {"10.244.250.9": "b", "10.244.250.8": "a"}, tunnelled=True)
+    assert found == {Way("10.244.7.0/24", "10.244.7.0"), Way("10.244.250.9/32", "10.244.7.0")}

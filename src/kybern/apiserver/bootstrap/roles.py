@@ -114,6 +114,7 @@ system:node-proxier
 kybern:node-network
   core endpoints namespaces nodes pods services: READ
   discovery.k8s.io endpointslices: READ
+  core configmaps[kube-dns]: READ
   networking.k8s.io networkpolicies: READ
 
 system:node-bootstrapper

@@ -1,18 +1,28 @@
 """Names that are not the cluster's: passed on to the machine's own resolvers, as the bytes they came in.
 
 Each query gets a socket of its own, so its source port is random (RFC 5452), and the answer must carry the query's id
-and question. Servers are tried in order; the time for all of them is bounded.
+and question. Servers are tried in order; the time for all of them is bounded. What is known is not asked again, what is
+being asked is asked once, and names of a stub domain go to that domain's servers.
 """
 
 import asyncio
+import json
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from ipaddress import ip_address
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
-from kybern.network.dns.message import HEADER
+from kybern.network.dns.answers import Answers, Key, key_of
+from kybern.network.dns.message import HEADER, Question
 
 SERVER_SECONDS = 2.0
 SERVERS_MAX = 3  # as in resolv.conf(5)
 DNS_PORT = 53
+STUB_DOMAINS, UPSTREAM = "stubDomains", "upstreamNameservers"
+
+log = logging.getLogger(__name__)
 
 
 def resolvers(text: str, without: frozenset[str] = frozenset()) -> tuple[str, ...]:
@@ -27,6 +37,80 @@ def resolvers_of_host(path: Path = Path("/etc/resolv.conf"), without: frozenset[
         return resolvers(path.read_text(), without)
     except OSError:
         return ()
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """Who is asked for what is not the cluster's."""
+
+    servers: tuple[str, ...] = ()
+    stub_domains: Mapping[bytes, tuple[str, ...]] = field(default_factory=dict)
+    """Zone → its own servers."""
+
+    def servers_of(self, name: bytes) -> tuple[str, ...]:
+        """Those of the longest stub domain that the name is in."""
+        while name:
+            if name in self.stub_domains:
+                return self.stub_domains[name]
+            _, _, name = name.partition(b".")
+        return self.servers
+
+
+def configured(data: Mapping[str, str], servers: tuple[str, ...]) -> Upstream:
+    """As the ConfigMap kube-system/kube-dns says, by the keys that upstream's kube-dns had; `servers` are the machine's
+    own. A key that cannot be read is left out, and said."""
+    stubs = read(data, STUB_DOMAINS, lambda found: {
+        name.strip(".").lower().encode(): addresses(listed) for name, listed in found.items()
+    })  # fmt: skip
+    return Upstream(read(data, UPSTREAM, addresses) or servers, stubs or {})
+
+
+def read(data: Mapping[str, str], key: str, use: Callable[[Any], Any]) -> Any:
+    if key not in data:
+        return None
+    try:
+        return use(json.loads(data[key]))
+    except (ValueError, TypeError, AttributeError) as error:
+        log.error("ConfigMap kube-system/kube-dns: %s is ignored: %s", key, error)
+        return None
+
+
+def addresses(listed: object) -> tuple[str, ...]:
+    if not isinstance(listed, list):
+        raise ValueError(f"{listed!r} is no list of addresses")
+    return tuple(str(ip_address(each)) for each in listed[:SERVERS_MAX])
+
+
+class Forwarder:
+    def __init__(self, upstream: Upstream, now: Callable[[], float]) -> None:
+        self.upstream, self.now = upstream, now
+        self.answers = Answers()
+        self.asked: dict[tuple[Key, bool], asyncio.Future[bytes | None]] = {}
+
+    def use(self, upstream: Upstream) -> None:
+        if upstream != self.upstream:
+            self.upstream, self.answers = upstream, Answers()
+
+    def known(self, question: Question, bytes_max: int) -> bytes | None:
+        found = self.answers.get(question, self.now())
+        return found if found is not None and len(found) <= bytes_max else None
+
+    async def ask(self, question: Question, packet: bytes, *, tcp: bool) -> bytes | None:
+        """Whoever asks the same meanwhile waits for the same answer. None when no server gave one in time."""
+        key = (key_of(question), tcp)
+        if (running := self.asked.get(key)) is not None:
+            found = await asyncio.shield(running)
+        else:
+            running = self.asked[key] = asyncio.get_running_loop().create_future()
+            found = None
+            try:
+                found = await forward(packet, self.upstream.servers_of(question.name), tcp=tcp)
+            finally:
+                del self.asked[key]
+                running.set_result(found)
+            if found is not None:
+                self.answers.put(question, found, self.now())
+        return None if found is None else question.id.to_bytes(2) + found[2:]
 
 
 class _Exchange(asyncio.DatagramProtocol):

@@ -11,7 +11,7 @@ from typing import cast
 
 from kybern.api.core_v1 import Service
 from kybern.api.discovery_v1 import EndpointSlice
-from kybern.network.dns.forward import forward
+from kybern.network.dns.forward import Forwarder
 from kybern.network.dns.message import Code, Malformed, Question, Record, Type, answer, failure, parse
 from kybern.network.dns.records import Zone, service_records
 from kybern.network.follow import EndpointSlices, Followed
@@ -54,8 +54,8 @@ class ZoneFollower:
 class Resolver:
     """Query bytes to answer bytes, without sockets."""
 
-    def __init__(self, zone: Zone, servers: tuple[str, ...], rng: random.Random) -> None:
-        self.zone, self.servers, self.rng = zone, servers, rng
+    def __init__(self, zone: Zone, upstream: Forwarder, rng: random.Random) -> None:
+        self.zone, self.upstream, self.rng = zone, upstream, rng
         self.forwarded = 0
 
     def at_once(self, packet: bytes, *, tcp: bool) -> bytes | None:
@@ -66,10 +66,10 @@ class Resolver:
             return failure(packet, Code.FORMERR)
         if question.flags & 0x7800:
             return answer(question, code=Code.NOTIMP, authoritative=False)
-        if not self.zone.holds(question.name):
-            return None
-        found = self.zone.find(question.name, question.type)
         limit = 65535 if tcp else question.bytes_max
+        if not self.zone.holds(question.name):
+            return self.upstream.known(question, limit)
+        found = self.zone.find(question.name, question.type)
         if found is None:
             return answer(question, (), (self.zone.authority(),), Code.NXDOMAIN, bytes_max=limit)
         if not found:
@@ -88,7 +88,7 @@ class Resolver:
             return answer(question, code=Code.REFUSED, authoritative=False)
         self.forwarded += 1
         try:
-            found = await forward(packet, self.servers, tcp=tcp)
+            found = await self.upstream.ask(question, packet, tcp=tcp)
         finally:
             self.forwarded -= 1
         return found or self._no_answer(question)

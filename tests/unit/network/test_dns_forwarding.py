@@ -1,0 +1,106 @@
+"""Names of others: kept as long as their servers say, asked for once, and sent to the servers of their domain."""
+
+import asyncio
+import random
+
+import dns.message
+import dns.rcode
+import dns.rrset
+import pytest
+
+from kybern.network.dns import forward
+from kybern.network.dns.answers import lifetime
+from kybern.network.dns.forward import Forwarder, Upstream, configured
+from kybern.network.dns.records import Zone
+from kybern.network.dns.server import Resolver
+
+
+class Others:
+    """The servers that are forwarded to."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now, self.asked, self.ttl, self.code = 0.0, [], 60, dns.rcode.NOERROR
+        monkeypatch.setattr(forward, "over_udp", self.answer)
+        self.forwarder = Forwarder(Upstream(("192.0.2.1",), {b"corp.example": ("192.0.2.9",)}), lambda: self.now)
+        self.resolver = Resolver(Zone(b"cluster.local"), self.forwarder, random.Random(1))
+
+    async def answer(self, packet: bytes, server: str) -> bytes:
+        await asyncio.sleep(0)
+        query = dns.message.from_wire(packet)
+        name = query.question[0].name
+        self.asked.append((str(name), server))
+        reply = dns.message.make_response(query)
+        reply.set_rcode(self.code)
+        if self.code == dns.rcode.NOERROR:
+            reply.answer.append(dns.rrset.from_text(name, self.ttl, "IN", "A", "198.51.100.7"))
+        else:
+            reply.authority.append(
+                dns.rrset.from_text("example.", 900, "IN", "SOA", f"ns.example. h.example. 1 2 3 4 {self.ttl}")
+            )
+        return reply.to_wire()
+
+    async def resolve(self, name: str) -> dns.message.Message:
+        packet = dns.message.make_query(name, "A").to_wire()
+        found = self.resolver.at_once(packet, tcp=False)
+        reply = dns.message.from_wire(found if found is not None else await self.resolver.elsewhere(packet, tcp=False))
+        assert reply.id == int.from_bytes(packet[:2]) and str(reply.question[0].name) == name
+        return reply
+
+
+@pytest.fixture
+def others(monkeypatch: pytest.MonkeyPatch) -> Others:
+    return Others(monkeypatch)
+
+
+async def test_an_answer_is_kept_for_its_ttl_with_the_time_that_is_left(others: Others) -> None:
+    await others.resolve("www.example.com.")
+    others.now = 20.0
+    again = await others.resolve("WWW.example.com.")
+    assert again.answer[0].ttl == 40 and len(others.asked) == 1
+    others.now = 61.0
+    await others.resolve("www.example.com.")
+    assert len(others.asked) == 2
+
+
+async def test_that_a_name_does_not_exist_is_kept_as_long_as_its_soa_says(others: Others) -> None:
+    others.code, others.ttl = dns.rcode.NXDOMAIN, 30
+    for now, asked in ((0.0, 1), (29.0, 1), (31.0, 2)):
+        others.now = now
+        assert (await others.resolve("nothing.example.")).rcode() == dns.rcode.NXDOMAIN
+        assert len(others.asked) == asked
+
+
+async def test_a_failure_is_not_kept(others: Others) -> None:
+    others.code = dns.rcode.SERVFAIL
+    for _ in range(2):
+        await others.resolve("www.example.com.")
+    assert len(others.asked) == 2
+
+
+async def test_many_who_ask_the_same_at_once_are_one_question(others: Others) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        found = [tasks.create_task(others.resolve("www.example.com.")) for _ in range(20)]
+    assert len(others.asked) == 1 and all(task.result().answer for task in found)
+
+
+async def test_names_of_a_stub_domain_go_to_its_own_servers(others: Others) -> None:
+    for name in ("corp.example.", "a.b.corp.example.", "notcorp.example."):
+        await others.resolve(name)
+    assert [server for _, server in others.asked] == ["192.0.2.9", "192.0.2.9", "192.0.2.1"]
+
+
+def test_the_settings_are_those_of_upstreams_kube_dns_and_a_bad_one_is_left_out() -> None:
+    data = {"stubDomains": '{"Acme.local": ["1.2.3.4"]}', "upstreamNameservers": '["8.8.8.8", "2001:db8::1"]'}
+    found = configured(data, ("192.0.2.1",))
+    assert found == Upstream(("8.8.8.8", "2001:db8::1"), {b"acme.local": ("1.2.3.4",)})
+    bad = {"stubDomains": '["x"]', "upstreamNameservers": '["no address"]'}
+    assert configured(bad, ("192.0.2.1",)) == Upstream(("192.0.2.1",), {})
+
+
+def test_an_answer_that_is_cut_off_anywhere_is_not_kept_and_breaks_nothing() -> None:
+    query = dns.message.make_query("a.example.", "A")
+    reply = dns.message.make_response(query)
+    reply.answer.append(dns.rrset.from_text("a.example.", 60, "IN", "A", "198.51.100.7", "198.51.100.8"))
+    wire, question = reply.to_wire(), len(query.to_wire()) - 12
+    assert lifetime(wire, question)[0] == 60
+    assert {lifetime(wire[:length], question)[0] for length in range(len(wire))} == {0}
