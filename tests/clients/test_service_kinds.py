@@ -1,8 +1,10 @@
 """Every kind of Service on two nodes, asked for by real pods and from the machine; and a rolling update that nobody notices."""
 
+import base64
 import json
 import os
 import socket
+import ssl
 import threading
 import time
 import urllib.request
@@ -13,12 +15,14 @@ from typing import Any
 import pytest
 from conftest import Cluster
 
+from kybern.web.pki import SERVER, create_ca, issue
+
 pytestmark = [
     pytest.mark.clients,
     pytest.mark.skipif(os.geteuid() != 0, reason="containers need root"),
 ]
 
-SERVER = """
+PROGRAM = """
 import http.server, os, socket, threading
 def echo():
     s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('', 8081))
@@ -41,7 +45,7 @@ server.serve_forever()
 def workload(name: str, kind: str = "DaemonSet", **spec: Any) -> dict[str, Any]:
     ports = spec.pop("ports", [])
     container = {
-        "name": "c", "image": "kybern.local/host", "command": ["python3", "-c", SERVER], "ports": ports,
+        "name": "c", "image": "kybern.local/host", "command": ["python3", "-c", PROGRAM], "ports": ports,
         "env": [
             {"name": "NODE", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}},
             {"name": "ROUND", "value": "0"},
@@ -213,3 +217,53 @@ def test_a_rolling_update_under_load_loses_no_request(own: Cluster) -> None:
         thread.join()
     assert not failures, f"{len(failures)} of {sum(counts)}: {failures[:3]}"
     assert sum(counts) > 500
+
+
+def test_an_ingress_leads_hosts_and_paths_to_services_with_their_certificates(own: Cluster) -> None:
+    backend = {"service": {"name": "all", "port": {"name": "tcp"}}}
+    paths = [{"path": "/", "pathType": "Prefix", "backend": backend}]
+    pair = certificate("shop.example")
+    encoded = {name: base64.b64encode(pem).decode() for name, pem in pair.items()}
+    apply(
+        own,
+        {"apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls", "metadata": {"name": "shop"}, "data": encoded},
+        {
+            "apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": {"name": "shop"},
+            "spec": {"tls": [{"hosts": ["shop.example"], "secretName": "shop"}],
+                     "rules": [{"host": host, "http": {"paths": paths}} for host in ("shop.example", "plain.example")]},
+        },
+    )  # fmt: skip
+    address = ""
+
+    def told() -> bool:
+        nonlocal address
+        address = own.kubectl("get", "ingress", "shop", "-o", "jsonpath={.status.loadBalancer.ingress[0].ip}")
+        return bool(address)
+
+    until(told)
+    assert own.kubectl("get", "ingress", "shop", "-o", "jsonpath={.spec.ingressClassName}") == "kybern"
+    until(lambda: ask(address, "plain.example")[0] == 200)
+    assert {ask(address, "plain.example")[1].split()[0] for _ in range(20)} == {"n", "n-2"}
+    assert ask(address, "shop.example") == (308, "")
+    assert ask(address, "nobody.example")[0] == 404
+    trusting = ssl.create_default_context(cadata=pair["tls.crt"].decode())
+    trusting.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    with socket.create_connection((address, 443), 5) as plain:
+        with trusting.wrap_socket(plain, server_hostname="shop.example") as secured:
+            secured.sendall(b"GET / HTTP/1.0\r\nHost: shop.example\r\n\r\n")
+            assert secured.recv(99).startswith(b"HTTP/1.1 200")
+
+
+def ask(address: str, host: str) -> tuple[int, str]:
+    connection = HTTPConnection(address, 80, timeout=5)
+    connection.request("GET", "/", headers={"Host": host})
+    answer = connection.getresponse()
+    text = answer.read().decode()
+    connection.close()
+    return answer.status, text
+
+
+def certificate(name: str) -> dict[str, bytes]:
+    ca = create_ca("test", time.time())
+    pair = issue(ca, name, now=time.time(), dns_names=[name], ips=[], usages=(SERVER,))
+    return {"tls.crt": pair.certificate + ca.certificate, "tls.key": pair.key}

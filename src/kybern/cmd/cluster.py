@@ -41,6 +41,8 @@ def programs(cluster: Cluster) -> Iterator[Program]:
     yield Program("server", "kybern.cmd.server", partial(root, cluster, "server"))
     yield node
     yield Program("control", "kybern.cmd.control", partial(root, cluster, "control"))
+    if not cluster.simulated:
+        yield Program("ingress", "kybern.cmd.ingress", partial(root, cluster, "ingress"))
     for found in others:
         yield from found
     if has_simulated_nodes(cluster):

@@ -49,6 +49,7 @@ class Identity:
 ADMIN = Identity("admin", "kubernetes-admin", ("system:masters",))
 CONTROLLERS = Identity("controller-manager", "system:kube-controller-manager")
 SCHEDULER = Identity("scheduler", "system:kube-scheduler")
+INGRESS = Identity("ingress", "kybern:ingress")
 SIMULATED_NODES = Identity("simulated-nodes", "kybern:simulated-nodes")
 KUBELET_CLIENT = Identity("apiserver-kubelet-client", "kube-apiserver-kubelet-client")
 """Nobody to the API server itself: a node that gives the server's own address as its kubelet's gains nothing by it."""
@@ -60,6 +61,8 @@ def node(name: str) -> Identity:
 
 def identities(cluster: Cluster) -> Iterator[Identity]:
     yield from (ADMIN, CONTROLLERS, SCHEDULER, KUBELET_CLIENT)
+    if not cluster.simulated:
+        yield INGRESS
     yield from (node(place.name) for place in places(cluster))
     if has_simulated_nodes(cluster):
         yield SIMULATED_NODES
@@ -105,8 +108,11 @@ def prepare_servers(cluster: Cluster, ca: Pair, now: float) -> None:
     prepare_server(
         cluster.pki, "apiserver", "kube-apiserver", server_names(cluster), server_addresses(cluster), ca, now
     )
+    if not cluster.simulated:
+        names, ips = ["ingress.local"], [str(cluster.node_address)]
+        prepare_server(cluster.pki, "ingress-server", "kybern-ingress", names, ips, ca, now)
     for place in places(cluster):
-        ips = (str(place.address), "127.0.0.1")
+        ips = [str(place.address), "127.0.0.1"]
         prepare_server(cluster.pki, place.serving_pair, f"system:node:{place.name}", [place.name], ips, ca, now)
 
 

@@ -174,6 +174,8 @@ async def listen(
         import aiofastnet
     except ImportError:  # Optional: the event loop's own TLS does the same, slower.
         return await loop.create_server(protocol, **options)
+    if ssl.sni_callback is not None:  # Its engine has no object to hand to the callback, and crashes.
+        return await loop.create_server(protocol, **options)
     listener: asyncio.AbstractServer = await aiofastnet.create_server(loop, protocol, **options)
     return listener
 

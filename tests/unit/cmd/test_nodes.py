@@ -32,7 +32,7 @@ def test_the_note_brings_every_node_back_as_it_was(cluster: Cluster) -> None:
 
 def test_a_node_that_is_off_has_no_program_and_a_slowed_one_has_one_more(cluster: Cluster) -> None:
     grown = with_another(cluster, None)
-    usual = ["warden", "server", "node", "control"]
+    usual = ["warden", "server", "node", "control", "ingress"]
     assert [p.name for p in programs(grown)] == [*usual, "warden-n-2", "node-n-2"]
     assert [p.name for p in programs(with_changed(grown, "n-2", off=True))] == usual
     slowed = [p.name for p in programs(with_changed(grown, "n-2", delay_ms=5, loss_percent=1))]

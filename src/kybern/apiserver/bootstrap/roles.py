@@ -117,6 +117,14 @@ kybern:node-network
   core configmaps[kube-dns]: READ
   networking.k8s.io networkpolicies: READ
 
+kybern:ingress
+  core secrets services: READ
+  discovery.k8s.io endpointslices: READ
+  networking.k8s.io ingresses: READ
+  networking.k8s.io ingressclasses: create READ
+  networking.k8s.io ingresses/status: patch update
+  EVENTS
+
 system:node-bootstrapper
   certificates.k8s.io certificatesigningrequests: create READ
 
@@ -244,6 +252,7 @@ GROUPS_BOUND = {
     "system:node": (),
     "system:node-proxier": ("User system:kube-proxy",),
     "kybern:node-network": ("Group system:nodes",),
+    "kybern:ingress": ("User kybern:ingress",),
     "system:kube-dns": ("ServiceAccount kube-system/kube-dns",),
     "system:kube-scheduler": ("User system:kube-scheduler",),
     "system:volume-scheduler": ("User system:kube-scheduler",),

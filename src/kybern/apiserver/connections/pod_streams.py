@@ -9,10 +9,11 @@ from urllib.parse import quote, urlencode
 from kybern.api.errors import BadRequest
 from kybern.apiserver.connections.containers import container_of, node_of, pod_of
 from kybern.apiserver.connections.kubelets import Kubelets
-from kybern.apiserver.connections.passing import upgraded, wants_upgrade
+from kybern.apiserver.connections.passing import upgraded
 from kybern.apiserver.options import Params, flag, one
 from kybern.apiserver.request import ApiRequest, Objects
 from kybern.web.http import Response
+from kybern.web.passing import wants_upgrade
 
 STREAMS = (("stdin", "input"), ("stdout", "output"), ("stderr", "error"), ("tty", "tty"))
 """Upstream's names for the same thing, in the API and at the kubelet."""

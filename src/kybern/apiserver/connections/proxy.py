@@ -13,12 +13,13 @@ from kybern.aio.ids import Ids
 from kybern.api.core_v1 import Endpoints, Node, Pod, Service
 from kybern.api.errors import About, BadRequest, ServiceUnavailable, not_found
 from kybern.apiserver.connections.kubelets import Address, Kubelets, host_of
-from kybern.apiserver.connections.passing import forwarded, upgraded, wants_upgrade
+from kybern.apiserver.connections.passing import forwarded, upgraded
 from kybern.apiserver.connections.rewriting import Rewriting, rewritten
 from kybern.apiserver.request import ApiRequest, Objects
 from kybern.web.addresses import address_of, is_own, is_port
 from kybern.web.client import Client
 from kybern.web.http import Response
+from kybern.web.passing import wants_upgrade
 from kybern.web.tls import client_context
 
 

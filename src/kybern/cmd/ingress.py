@@ -1,0 +1,121 @@
+"""The ingress process: names and paths from outside to Services, on the first node's address."""
+
+import asyncio
+import contextlib
+import logging
+import ssl
+
+import uvloop
+
+from kybern.aio.clock import SystemClock
+from kybern.aio.ids import Ids
+from kybern.api.errors import AlreadyExists, ApiError
+from kybern.api.meta_v1 import ObjectMeta
+from kybern.api.networking_v1 import IngressClass, IngressClassSpec
+from kybern.client import Client
+from kybern.client.events import Recorder
+from kybern.client.view import View
+from kybern.cmd import credentials
+from kybern.cmd.config import Cluster
+from kybern.cmd.ready import transport
+from kybern.cmd.stopping import until_stopped
+from kybern.network.ingress.following import CONTROLLER, KINDS, IngressFollower
+from kybern.network.ingress.proxy import IngressProxy
+from kybern.web.http import Handler
+from kybern.web.pki import read_pair
+from kybern.web.server import serve
+from kybern.web.tls import client_context, server_context
+
+CLASS = "kybern"
+DEFAULT_CLASS = "ingressclass.kubernetes.io/is-default-class"
+HTTP_PORT, HTTPS_PORT = 80, 443
+RETRY_SECONDS = 1.0
+BUSY_SECONDS = 5.0
+
+log = logging.getLogger(__name__)
+
+
+def main(cluster: Cluster) -> None:
+    uvloop.run(run(cluster))
+
+
+async def run(cluster: Cluster) -> None:
+    clock, ids = SystemClock(), Ids()
+    client = Client(transport(cluster, credentials.INGRESS))
+    view = View(client, clock=clock, rng=ids.rng)
+    for kind in KINDS:
+        view.watch_kind(kind)
+    recorder = Recorder(client, "kybern-ingress", cluster.node_name, clock, ids)
+    address = str(cluster.node_address)
+    proxy = IngressProxy(clock, ids.rng, lambda: client_context(verify=False))
+    follower = IngressFollower(client, view, recorder, proxy, address, server_context, clock)
+    async with asyncio.TaskGroup() as tasks:
+        running = [
+            tasks.create_task(view.run()),
+            tasks.create_task(recorder.run()),
+            tasks.create_task(follow(client, view, follower, clock)),
+        ]
+        running += [
+            tasks.create_task(listen(proxy.plain, address, HTTP_PORT, None, clock)),
+            tasks.create_task(listen(proxy.secure, address, HTTPS_PORT, tls(cluster, follower), clock)),
+        ]
+        await until_stopped()
+        for task in running:
+            task.cancel()
+    proxy.close()
+
+
+async def listen(handler: Handler, address: str, port: int, tls: ssl.SSLContext | None, clock: SystemClock) -> None:
+    """Until cancelled; another program on the port is waited for, and said."""
+    said = False
+    while True:
+        try:
+            listener = await serve(handler, host=address, port=port, ssl=tls)
+            break
+        except OSError as error:
+            if not said:
+                log.error("%s:%d cannot be listened on, tried again until it can: %s", address, port, error)
+            said = True
+            await clock.sleep(BUSY_SECONDS)
+    try:
+        await asyncio.Event().wait()
+    finally:
+        await listener.close()
+
+
+async def follow(client: Client, view: View, follower: IngressFollower, clock: SystemClock) -> None:
+    await ensure_class(client, clock)
+    await view.synced()
+    await follower.run()
+
+
+async def ensure_class(client: Client, clock: SystemClock) -> None:
+    """Ours is the default one, unless there is a class already: then somebody has chosen."""
+    while True:
+        try:
+            if not await client.list(IngressClass):
+                annotations = {DEFAULT_CLASS: "true"}
+                made = IngressClass(
+                    metadata=ObjectMeta(name=CLASS, annotations=annotations),
+                    spec=IngressClassSpec(controller=CONTROLLER),
+                )
+                with contextlib.suppress(AlreadyExists):
+                    await client.create(made)
+            return
+        except ApiError:
+            await clock.sleep(RETRY_SECONDS)  # the server starts beside us
+
+
+def tls(cluster: Cluster, follower: IngressFollower) -> ssl.SSLContext:
+    """The certificate is chosen by the name that the client asks for; the cluster's own where there is none for it."""
+    pair = read_pair(cluster.pki, "ingress-server")
+    assert pair is not None, "credentials.prepare made it"
+    context = server_context(pair.certificate, pair.key)
+
+    def choose(connection: ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> None:
+        found = follower.context_for(name)
+        if found is not None:
+            connection.context = found
+
+    context.sni_callback = choose
+    return context

@@ -1,0 +1,154 @@
+"""Follows what the proxy is made of: Ingresses of our class, their Services and endpoints, and their certificates.
+
+The address goes into the status of every Ingress that is served; what is wrong with one is said by an event, when it is
+new. A certificate belongs to its Secret: a host without a usable one is answered with the proxy's own.
+"""
+
+import asyncio
+import base64
+import binascii
+import logging
+import ssl
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+from msgspec.structs import replace
+
+from kybern.aio.clock import Clock
+from kybern.api.core_v1 import Secret, Service
+from kybern.api.discovery_v1 import EndpointSlice
+from kybern.api.errors import ApiError
+from kybern.api.networking_v1 import (
+    Ingress,
+    IngressClass,
+    IngressLoadBalancerIngress,
+    IngressLoadBalancerStatus,
+)
+from kybern.client import Client
+from kybern.client.events import Recorder
+from kybern.client.view import View
+from kybern.network.follow import EndpointSlices
+from kybern.network.ingress.proxy import IngressProxy
+from kybern.network.ingress.routing import Backends, is_of_class, problems, table
+
+CONTROLLER = "kybern.io/ingress"
+KINDS: tuple[type[object], ...] = (Ingress, IngressClass, Service, EndpointSlice, Secret)
+RETRY_SECONDS = 5.0
+
+log = logging.getLogger(__name__)
+
+
+class IngressFollower:
+    def __init__(
+        self,
+        client: Client,
+        view: View,
+        recorder: Recorder,
+        proxy: IngressProxy,
+        address: str,
+        certify: Callable[[bytes, bytes], ssl.SSLContext],
+        clock: Clock,
+    ) -> None:
+        """`certify`: certificate and key to a context; ValueError or OSError where they are none."""
+        self.client, self.view, self.recorder, self.proxy = client, view, recorder, proxy
+        self.address, self.certify, self.clock = address, certify, clock
+        self.slices = EndpointSlices()
+        self.contexts: dict[str, ssl.SSLContext] = {}
+        """By host."""
+        self.read: dict[tuple[str, str], tuple[str, ssl.SSLContext | None]] = {}
+        """Secret → its revision, and what became of it."""
+        self.said: dict[str, tuple[str, ...]] = {}
+        self.changed = asyncio.Event()
+        view.on_change(EndpointSlice, self._slice_changed)
+        for kind in (Ingress, IngressClass, Service, Secret):
+            view.on_change(kind, lambda old, new: self.changed.set())
+
+    def _slice_changed(self, old: EndpointSlice | None, new: EndpointSlice | None) -> None:
+        self.slices.replace(old, new)
+        self.changed.set()
+
+    async def run(self) -> None:
+        while True:
+            self.changed.clear()
+            try:
+                await self.sync()
+            except ApiError as error:
+                log.warning("statuses of Ingresses are written again in %.0f s: %s", RETRY_SECONDS, error.message)
+                await self.clock.sleep(RETRY_SECONDS)
+                continue
+            await self.changed.wait()
+
+    async def sync(self) -> None:
+        ours = list(self.served())
+        services = {
+            (service.metadata.namespace or "", service.metadata.name or ""): service
+            for service in self.view.list(Service)
+        }
+        backends = Backends(services, self.slices.of_service)
+        wrong = {ingress.metadata.uid or "": problems(ingress, backends) for ingress in ours}
+        self.contexts = dict(self.certificates(ours, wrong))
+        self.proxy.use(table(ours, backends), frozenset(self.contexts))
+        for ingress in ours:
+            self.say(ingress, tuple(wrong[ingress.metadata.uid or ""]))
+            await self.tell_address(ingress)
+        self.said = {uid: what for uid, what in self.said.items() if uid in wrong}
+
+    def served(self) -> Iterator[Ingress]:
+        classes = [
+            found.metadata.name or "" for found in self.view.list(IngressClass) if found.spec.controller == CONTROLLER
+        ]
+        for ingress in self.view.list(Ingress):
+            if ingress.metadata.deletion_timestamp is None and is_of_class(ingress, classes):
+                yield ingress
+
+    def certificates(
+        self, ingresses: Iterable[Ingress], wrong: Mapping[str, list[str]]
+    ) -> Iterator[tuple[str, ssl.SSLContext]]:
+        for ingress in ingresses:
+            namespace = ingress.metadata.namespace or ""
+            for tls in ingress.spec.tls or ():
+                context = self.context_of(namespace, tls.secret_name or "")
+                if context is None:
+                    wrong[ingress.metadata.uid or ""].append(
+                        f"secret {namespace}/{tls.secret_name} holds no usable certificate"
+                    )
+                    continue
+                hosts = tls.hosts or [rule.host for rule in ingress.spec.rules or () if rule.host]
+                for host in hosts:
+                    yield host.lower(), context
+
+    def context_of(self, namespace: str, name: str) -> ssl.SSLContext | None:
+        secret = self.view.get(Secret, name, namespace)
+        if secret is None:
+            return None
+        revision = secret.metadata.resource_version or ""
+        known = self.read.get((namespace, name))
+        if known is None or known[0] != revision:
+            known = self.read[namespace, name] = (revision, self._made(secret))
+        return known[1]
+
+    def _made(self, secret: Secret) -> ssl.SSLContext | None:
+        try:
+            data = {key: base64.b64decode(value) for key, value in (secret.data or {}).items()}
+            return self.certify(data["tls.crt"], data["tls.key"])
+        except (KeyError, binascii.Error, ValueError, OSError) as error:
+            log.info("secret %s/%s: %s", secret.metadata.namespace, secret.metadata.name, error)
+            return None
+
+    def context_for(self, host: str | None) -> ssl.SSLContext | None:
+        """Of the name that a client asks for (SNI); None for the proxy's own."""
+        name = (host or "").lower()
+        return self.contexts.get(name) or self.contexts.get(f"*.{name.partition('.')[2]}")
+
+    def say(self, ingress: Ingress, what: tuple[str, ...]) -> None:
+        uid = ingress.metadata.uid or ""
+        for problem in what:
+            if problem not in self.said.get(uid, ()):
+                self.recorder.event(ingress, "Warning", "Rejected", problem)
+        if uid not in self.said:
+            self.recorder.event(ingress, "Normal", "Sync", "Scheduled for sync")
+        self.said[uid] = what
+
+    async def tell_address(self, ingress: Ingress) -> None:
+        wanted = IngressLoadBalancerStatus(ingress=(IngressLoadBalancerIngress(ip=self.address),))
+        if ingress.status.load_balancer != wanted:
+            await self.client.update_status(replace(ingress, status=replace(ingress.status, load_balancer=wanted)))
