@@ -12,10 +12,11 @@ from functools import partial
 from urllib.parse import quote
 
 from kybern.api.errors import ApiError, Forbidden, ServiceUnavailable
-from kybern.apiserver.connections.passing import passed_headers, wants_upgrade
+from kybern.apiserver.connections.passing import passed_headers
 from kybern.apiserver.request import ApiRequest, User
 from kybern.web.client import Client, ClientError, end_to_end_headers
 from kybern.web.http import Request, Response, Upgrade
+from kybern.web.passing import wants_upgrade
 from kybern.web.relay import relay
 
 REDIRECTED = "the backend attempted to redirect this request, which is not permitted"
