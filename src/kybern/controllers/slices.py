@@ -20,16 +20,17 @@ class Plan:
 
 
 async def carry_out(wanted: Plan, client: Client) -> None:
+    """What comes before what goes: whoever follows the slices never sees a service without the endpoints that it keeps."""
+    for found in wanted.create:
+        await client.create(found)
+    for found in wanted.update:
+        await client.update(found)
     for found in wanted.delete:
         try:
             meta = found.metadata
             await client.delete(EndpointSlice, meta.name or "", meta.namespace or "", uid=meta.uid or "")
         except NotFound:
             pass
-    for found in wanted.update:
-        await client.update(found)
-    for found in wanted.create:
-        await client.create(found)
 
 
 def slices_of(service: str, namespace: str, manager: str, view: View) -> Sequence[EndpointSlice]:

@@ -5,6 +5,7 @@ from kybern.api.discovery_v1 import EndpointSlice
 from kybern.api.meta_v1 import ObjectMeta
 from kybern.controllers.endpoints import bounded, endpoints_of, subsets_of
 from kybern.controllers.endpointslice import plan
+from kybern.controllers.slices import Plan, carry_out
 from kybern.testing.builders import APP, pod
 
 NOW = "2026-01-01T00:00:00Z"
@@ -101,3 +102,21 @@ def test_a_slice_names_its_service_and_its_manager() -> None:
 def test_the_slices_of_a_headless_service_say_so() -> None:
     (made,), _, _ = planned(service(cluster_ip="None"), pods(1))
     assert (made.metadata.labels or {})["service.kubernetes.io/headless"] == ""
+
+
+async def test_slices_that_come_are_there_before_those_go_that_they_replace() -> None:
+    calls: list[str] = []
+
+    class Recorded:
+        async def create(self, found: EndpointSlice) -> None:
+            calls.append(f"create {found.metadata.name}")
+
+        async def update(self, found: EndpointSlice) -> None:
+            calls.append(f"update {found.metadata.name}")
+
+        async def delete(self, kind: type, name: str, namespace: str, uid: str) -> None:
+            calls.append(f"delete {name}")
+
+    new, kept, old = (EndpointSlice(metadata=ObjectMeta(name=name)) for name in ("new", "kept", "old"))
+    await carry_out(Plan(create=[new], update=[kept], delete=[old]), Recorded())  # type: ignore[arg-type]
+    assert calls == ["create new", "update kept", "delete old"]
