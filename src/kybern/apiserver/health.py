@@ -39,6 +39,9 @@ class Health:
                     failed = True
                 else:
                     lines.append(f"[+]{name} ok")
+            unknown = ",".join(f'"{name}"' for name in sorted(excluded - {"", *self.checks}))
+            if unknown:
+                lines.append(f"warn: some health checks cannot be excluded: no matches for {unknown}")
             if failed:
                 return text(500, "\n".join([*lines, f"{root} check failed", ""]))
             if "verbose" in request.params:

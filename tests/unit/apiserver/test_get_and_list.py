@@ -243,6 +243,16 @@ async def test_health_has_checks(api: Any) -> None:
     assert (await api.get("/readyz/nothing")).status == 404
 
 
+async def test_health_checks_can_be_left_out(api: Any) -> None:
+    lines = (await api.get("/readyz?verbose&exclude=store&exclude=b&exclude=a")).raw.decode().splitlines()
+    assert lines == [
+        "[+]ping ok",
+        "[+]store excluded: ok",
+        'warn: some health checks cannot be excluded: no matches for "a","b"',
+        "readyz check passed",
+    ]
+
+
 async def test_requests_are_counted(api: Any) -> None:
     await fill(api, "a")
     lines = (await api.get("/metrics")).raw.decode()

@@ -42,10 +42,11 @@ def operations(count: int) -> bytes:
     return text([{"op": "test", "path": "/data/k", "value": "v"}] * count)
 
 
-DOUBLING = [{"op": "add", "path": "/data/a0", "value": "x" * 1000}] + [
+DOUBLING = [
+    {"op": "add", "path": "/data/a0", "value": "x" * 1000},
     {"op": "add", "path": "/metadata/annotations", "value": {}},
-    *({"op": "copy", "from": "/data", "path": f"/metadata/annotations/a{n}"} for n in range(60)),
-]  # each copy holds all the copies before it
+    *({"op": "copy", "from": "/data", "path": f"/metadata/annotations/a{n}"} for n in range(4000)),
+]
 BOMB = b"a: &a [x,x,x,x,x,x,x,x,x]\n" + b"".join(
     b"%c: &%c [%s]\n" % (98 + n, 98 + n, b",".join([b"*%c" % (97 + n)] * 9)) for n in range(9)
 )
@@ -215,3 +216,32 @@ async def test_b22_unknown_and_repeated_fields(canaries: Any, media: str, how: s
     assert ('unknown field "metadata.wrong"' in told.replace("\\", "")) is warns
     if how == "Strict":
         assert 'unknown field "metadata.wrong"' in answer.message and "data" in answer.message
+
+
+# --- without its defence, an attack succeeds --------------------------------------------------------------------------
+
+MUTANTS: dict[str, tuple[str, Any]] = {
+    "B04 a key that is a list": (
+        "kybern.apiserver.body.from_yaml",
+        lambda body: ({"metadata": {"name": "attack"}}, []),
+    ),
+    "B09 10,001 operations": ("kybern.api.patches.json_patch.OPERATIONS_MAX", 10**6),
+    "B09 copies that double": ("kybern.api.patches.json_patch.COPIED_BYTES_MAX", 10**9),
+    "B07 one byte over the limit": ("kybern.apiserver.body.LIMIT", 10**8),
+    "B14 version 1e9": ("kybern.apiserver.verbs.versions.version_number", lambda text: 0),
+    "B15 the name ..": ("kybern.apiserver.writes.validate_metadata", lambda *_, **__: ()),
+    "B16 an Event as owner": ("kybern.registry.metadata.NEVER_OWNERS", ()),
+    "B19 another kind": ("kybern.apiserver.body.check_kind", lambda *_: None),
+}
+
+
+@pytest.mark.parametrize("attack", MUTANTS)
+async def test_without_its_defence_the_attack_is_not_answered_so(
+    canaries: Any, attack: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    method, where, media, body, right = ATTACKS[attack]
+    told = await canaries.send(method, where, body, content_type=media)
+    monkeypatch.setattr(*MUTANTS[attack])
+    answer = await canaries.send(method, where, body, content_type=media)
+    assert told.status in right
+    assert (answer.status, answer.raw) != (told.status, told.raw)
