@@ -133,10 +133,6 @@ def replaced_size(sizes: Sequence[Span]) -> Span:
     return Span(0, most)
 
 
-def _joined_estimate(sizes: Sequence[Span]) -> tuple[Span, Span | None]:
-    return Span(sizes[0].scaled(TRAVERSAL).least, UNBOUNDED), UNKNOWN
-
-
 REPLACED = Cost(
     lambda args, result: ceil((size_of(args[0]) + size_of(result)) * TRAVERSAL),
     lambda sizes: (sizes[0].scaled(2 * TRAVERSAL), replaced_size(sizes)),

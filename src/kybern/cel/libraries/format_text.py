@@ -10,7 +10,6 @@ from kybern.cel.values import Work, kind_of
 
 CLAUSE = re.compile(r"%(?:%|(?:\.([0-9]{1,3}))?([a-zA-Z]))")
 LENGTH_MAX = 10_000_000
-BASES = {"b": "b", "o": "o", "x": "x", "X": "X"}
 DIGITS_DEFAULT = 6
 TEXT_A_STEP = 50
 

@@ -10,7 +10,7 @@ from kybern.api.selectors import of_label_selector
 from kybern.apiserver.admission.matching.rules import Rule, first_holding
 from kybern.apiserver.admission.matching.versioned import Versioned
 from kybern.apiserver.request import Admission, Objects
-from kybern.registry.resource import Resource, same
+from kybern.registry.resource import Resource
 
 CONFIGURATION = "admissionregistration.k8s.io"
 """Whose own objects nobody is asked about: what locks everybody out could not be removed."""
@@ -37,11 +37,10 @@ class Matcher:
         whose labels decide, is not there."""
         if not rules:
             return None
-        resources = [admission.resource]
-        if criteria.match_policy != "Exact":
-            resources += self.equivalents(admission.resource)
         operation = "CREATE" if admission.posted is not None else admission.operation
-        found = first_holding(rules, resources, admission.subresource, operation)
+        found = first_holding(rules, [admission.resource], admission.subresource, operation)
+        if found is None and criteria.match_policy != "Exact":
+            found = first_holding(rules, self.equivalents(admission.resource), admission.subresource, operation)
         if found is None:
             return None
         return await self.selected(criteria, Versioned(admission, found))
@@ -54,13 +53,7 @@ class Matcher:
 
     def equivalents(self, resource: Resource) -> list[Resource]:
         """The other versions of the same objects."""
-        if resource.from_storage is same and not self.shares(resource):
-            return []
         return [each for each in self.objects.resources() if each is not resource and each.prefix == resource.prefix]
-
-    def shares(self, resource: Resource) -> bool:
-        prefix = resource.prefix
-        return any(each.prefix == prefix and each is not resource for each in self.objects.resources())
 
     def namespace_matches(self, selector: LabelSelector | None, versioned: Versioned) -> bool:
         wanted = of_label_selector(selector) if selector is not None else None
