@@ -1,6 +1,7 @@
 """Whom else the API server believes, as its options say: token files, issuers, webhooks, front proxies."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from cryptography.x509 import Certificate, load_pem_x509_certificates
@@ -8,12 +9,14 @@ from cryptography.x509 import Certificate, load_pem_x509_certificates
 from kybern.aio.clock import Clock
 from kybern.apiserver.auth.access_webhook import AccessWebhook
 from kybern.apiserver.auth.bearer import RemoteTokenSource
+from kybern.apiserver.auth.chain import anywhere
 from kybern.apiserver.auth.issuer import DEFAULT_ISSUER
 from kybern.apiserver.auth.jwt_issuer import JwtIssuer, JwtSettings
 from kybern.apiserver.auth.request_header import FrontProxy
 from kybern.apiserver.auth.setup import Outside
 from kybern.apiserver.auth.static_tokens import read_tokens
 from kybern.apiserver.auth.token_webhook import TokenWebhook
+from kybern.cmd.authentication_config import Anonymous, Configured, read_configuration
 from kybern.cmd.config import Cluster
 from kybern.cmd.remote import remote
 from kybern.cmd.server_options import ServerOptions, words
@@ -32,6 +35,7 @@ def outside(cluster: Cluster, clock: Clock) -> Outside:
         authorizer=access_webhook(options, clock),
         front_proxy=front_proxy(options, proxies) if proxies else None,
         client_authorities=client_authorities(cluster) if proxies else (),
+        anonymous=anonymous_at(configured(options).anonymous),
     )
 
 
@@ -41,20 +45,32 @@ def client_authorities(cluster: Cluster) -> tuple[Certificate, ...]:
 
 
 def remote_tokens(options: ServerOptions, clock: Clock) -> Iterator[RemoteTokenSource]:
-    settings = jwt_settings(options)
-    if settings is not None:
-        ca = Path(options.oidc_ca_file).read_bytes() if options.oidc_ca_file else None
-        tls = client_context(ca=ca)
-        yield JwtIssuer(settings, lambda url: Client(url, ssl=tls, idle_connections_max=0), clock)
+    for settings, ca in (*configured(options).issuers, *oidc(options)):
+        connect = partial(Client, ssl=client_context(ca=ca), idle_connections_max=0)
+        yield JwtIssuer(settings, connect, clock)
     if options.authentication_token_webhook_config_file:
         client, path = remote(Path(options.authentication_token_webhook_config_file))
         yield TokenWebhook(client, path, clock, (DEFAULT_ISSUER,))
 
 
-def jwt_settings(options: ServerOptions) -> JwtSettings | None:
-    """ValueError where they make no sense."""
+def configured(options: ServerOptions) -> Configured:
+    path = options.authentication_config
+    return read_configuration(Path(path)) if path else Configured()
+
+
+def anonymous_at(anonymous: Anonymous | None) -> Callable[[str], bool]:
+    if anonymous is None:
+        return anywhere
+    paths = {condition.path for condition in anonymous.conditions}
+    return lambda path: anonymous.enabled and (not paths or path in paths)
+
+
+def oidc(options: ServerOptions) -> Iterator[tuple[JwtSettings, bytes | None]]:
+    """The issuer of the flags, and its server's authority. ValueError where they make no sense."""
     if not options.oidc_issuer_url:
-        return None
+        return
+    if options.authentication_config:
+        raise ValueError("--authentication-config and --oidc-issuer-url cannot be used together")
     settings = JwtSettings(
         url=options.oidc_issuer_url,
         audiences=words(options.oidc_client_id),
@@ -67,7 +83,7 @@ def jwt_settings(options: ServerOptions) -> JwtSettings | None:
     )
     for wrong in settings.wrong():
         raise ValueError(wrong)
-    return settings
+    yield settings, Path(options.oidc_ca_file).read_bytes() if options.oidc_ca_file else None
 
 
 def access_webhook(options: ServerOptions, clock: Clock) -> AccessWebhook | None:

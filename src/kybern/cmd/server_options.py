@@ -25,6 +25,9 @@ class ServerOptions:
     audit_log_maxage: int = option("days that rotated audit logs are kept; 0 keeps all", 0)
     audit_webhook_config_file: str = option("a kubeconfig of a server that audit events are sent to", path=True)
     token_auth_file: str = option('tokens and whose they are, as CSV: token,user,uid,"groups"', path=True)
+    authentication_config: str = option(
+        "an AuthenticationConfiguration: outside issuers, and where to be anonymous", path=True
+    )
     oidc_issuer_url: str = option("an OpenID Connect issuer whose users are let in")
     oidc_client_id: str = option("the audience that its tokens must be for")
     oidc_username_claim: str = option("what the user is called by", "sub")

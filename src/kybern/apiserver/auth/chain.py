@@ -4,24 +4,33 @@ Wrong credentials are refused at once, whatever else the request carries: one an
 say what was wrong.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from kybern.api.errors import Unauthorized
 from kybern.apiserver.request import ANONYMOUS, Authenticator, User
 from kybern.web.http import Request
 
 AUTHENTICATED = "system:authenticated"
 
 
+def anywhere(path: str) -> bool:
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class Chain:
     authenticators: Sequence[Authenticator]
+    anonymous: Callable[[str], bool] = anywhere
+    """At which paths one may be nobody."""
 
     async def __call__(self, request: Request) -> User:
         for authenticator in self.authenticators:
             user = await authenticator(request)
             if user is not None:
                 return as_authenticated(user)
+        if not self.anonymous(request.path):
+            raise Unauthorized("Unauthorized")
         return ANONYMOUS
 
 

@@ -44,6 +44,7 @@ class JwtSettings:
     """None: the issuer's URL and `#`, except for an e-mail address; `-` is none."""
     groups_claim: str = ""
     groups_prefix: str = ""
+    uid_claim: str = ""
     required_claims: Mapping[str, str] = field(default_factory=dict)
     algorithms: tuple[str, ...] = ("RS256",)
     discovery_url: str = ""
@@ -160,8 +161,11 @@ def user_from(claims: Mapping[str, Any], settings: JwtSettings) -> User | None:
     groups = (groups,) if isinstance(groups, str) else groups
     if not isinstance(groups, list | tuple) or not all(isinstance(group, str) for group in groups):
         return None
+    uid = claims.get(settings.uid_claim, "") if settings.uid_claim else ""
+    if not isinstance(uid, str):
+        return None
     extra = {"authentication.kubernetes.io/credential-id": (f"JTI={claims['jti']}",)} if claims.get("jti") else {}
-    return User(prefix_of(settings) + name, tuple(settings.groups_prefix + group for group in groups), "", extra)
+    return User(prefix_of(settings) + name, tuple(settings.groups_prefix + group for group in groups), uid, extra)
 
 
 def prefix_of(settings: JwtSettings) -> str:

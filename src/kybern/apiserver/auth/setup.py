@@ -1,6 +1,6 @@
 """Authentication and authorization put together: what an API server needs of both, from its keys, objects and clock."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from cryptography.x509 import Certificate
@@ -11,7 +11,7 @@ from kybern.api.rbac_v1 import PolicyRule
 from kybern.apiserver.auth.authorizers import FirstThatAllows
 from kybern.apiserver.auth.bearer import BearerAuthenticator, RemoteTokenSource, TokenSource
 from kybern.apiserver.auth.certificates import CertificateAuthenticator
-from kybern.apiserver.auth.chain import Chain
+from kybern.apiserver.auth.chain import Chain, anywhere
 from kybern.apiserver.auth.impersonation import Impersonation
 from kybern.apiserver.auth.issuer import DEFAULT_ISSUER, TokenIssuer
 from kybern.apiserver.auth.keys import Keys
@@ -50,6 +50,7 @@ class Outside:
     front_proxy: FrontProxy | None = None
     client_authorities: tuple[Certificate, ...] = ()
     """The clients' own; needed to tell them from the front proxy's."""
+    anonymous: Callable[[str], bool] = anywhere
 
 
 NOTHING_OUTSIDE = Outside()
@@ -85,7 +86,8 @@ def auth(
     reviews = Reviews(authorizer, rbac, accounts, others, outside.remote_tokens, outside.authorizer)
     return Auth(
         authenticate=Chain(
-            (*certificates(clock, outside), BearerAuthenticator((accounts, *others), outside.remote_tokens))
+            (*certificates(clock, outside), BearerAuthenticator((accounts, *others), outside.remote_tokens)),
+            outside.anonymous,
         ),
         impersonation=Impersonation(authorizer, outside.authorizer),
         authorizer=authorizer,

@@ -1,0 +1,86 @@
+"""AuthenticationConfiguration: what it says is done, and what is not understood is not passed over."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from kybern.api.errors import Unauthorized
+from kybern.apiserver.auth.chain import Chain
+from kybern.apiserver.auth.jwt_issuer import JwtSettings, user_from
+from kybern.cmd.authentication_config import Configured, read_configuration
+from kybern.cmd.outside import anonymous_at
+from kybern.web.http import Request
+
+HEAD = {"apiVersion": "apiserver.config.k8s.io/v1", "kind": "AuthenticationConfiguration"}
+MAPPINGS = {
+    "username": {"claim": "sub", "prefix": "x:"},
+    "groups": {"claim": "teams", "prefix": "y:"},
+    "uid": {"claim": "id"},
+}
+JWT = {
+    "issuer": {"url": "https://a.test", "audiences": ["k"], "certificateAuthority": "PEM"},
+    "claimValidationRules": [{"claim": "hd", "requiredValue": "z"}],
+    "claimMappings": MAPPINGS,
+}
+
+
+def configured(tmp_path: Path, **changes: Any) -> Configured:
+    (tmp_path / "a.yaml").write_text(yaml.safe_dump(HEAD | {"jwt": [JWT]} | changes))
+    return read_configuration(tmp_path / "a.yaml")
+
+
+def test_an_issuer_and_how_its_claims_are_read(tmp_path: Path) -> None:
+    [(settings, ca)] = configured(tmp_path).issuers
+    assert settings == JwtSettings(
+        url="https://a.test", audiences=("k",), username_prefix="x:", groups_claim="teams", groups_prefix="y:",
+        uid_claim="id", required_claims={"hd": "z"},
+    )  # fmt: skip
+    assert ca == b"PEM"
+    user = user_from({"sub": "jane", "teams": ["a"], "id": "7", "hd": "z"}, settings)
+    assert user is not None and (user.name, user.groups, user.uid) == ("x:jane", ("y:a",), "7")
+    assert user_from({"sub": "jane", "id": "7", "hd": "other"}, settings) is None
+    assert user_from({"sub": "jane", "id": 7, "hd": "z"}, settings) is None
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"kind": "Other"},
+        {"apiVersion": "v9"},
+        {"surprise": 1},
+        {"jwt": [JWT, JWT]},
+        {"jwt": [JWT | {"issuer": {"url": "http://a.test", "audiences": ["k"]}}]},
+        {"jwt": [JWT | {"issuer": {"url": "https://a.test", "audiences": []}}]},
+        {"jwt": [JWT | {"claimValidationRules": [{"expression": "false"}]}]},
+        {"jwt": [JWT | {"userValidationRules": [{"expression": "false"}]}]},
+        {"jwt": [JWT | {"claimMappings": {"username": {"expression": "claims.sub"}}}]},
+        {"jwt": [JWT | {"claimMappings": {"username": {"claim": "sub"}}}]},
+    ],
+)
+def test_what_makes_no_sense_or_is_not_understood_is_refused(tmp_path: Path, changes: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"a\.yaml"):
+        configured(tmp_path, **changes)
+
+
+@pytest.mark.parametrize(
+    ("anonymous", "healthz", "api"),
+    [
+        (None, True, True),
+        ({"enabled": True}, True, True),
+        ({"enabled": False}, False, False),
+        ({"enabled": True, "conditions": [{"path": "/healthz"}]}, True, False),
+    ],
+)
+async def test_nobody_in_particular_comes_in_where_it_says(
+    tmp_path: Path, anonymous: Any, healthz: bool, api: bool
+) -> None:
+    given = {"anonymous": anonymous} if anonymous is not None else {}
+    chain = Chain((), anonymous_at(configured(tmp_path, **given).anonymous))
+    for path, welcome in (("/healthz", healthz), ("/api", api)):
+        if welcome:
+            assert (await chain(Request("GET", path))).name == "system:anonymous"
+        else:
+            with pytest.raises(Unauthorized):
+                await chain(Request("GET", path))
