@@ -5,7 +5,7 @@
 - Pods leave failed nodes one node at a time, and not at all where too much has failed at once (`zones`).
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from msgspec.structs import replace
@@ -17,7 +17,7 @@ from kybern.api.errors import Conflict, NotFound
 from kybern.client import Client, View
 from kybern.client.leases import NODE_LEASES
 from kybern.controllers.taints import EVICTING, taints_for
-from kybern.controllers.zones import Limiter, all_disrupted, zone_of, zones
+from kybern.controllers.zones import COUNTED_SECONDS_MAX, Limiter, all_disrupted, zone_of
 from kybern.reconcile import After, Context, Controller, Key
 from kybern.reconcile.controller import Watch
 from kybern.reconcile.pods import is_ready, pods_on
@@ -129,21 +129,26 @@ def unknown(node: Node, now: str) -> Node:
 
 async def set_taints(node: Node, limiter: Limiter, view: View, client: Client, context: Context) -> float | None:
     """Seconds until the node may lose its pods, where it is not its turn yet."""
-    evict, turn = may_evict(node, limiter, view.list(Node), context.now)
+    evict, turn = may_evict(node, limiter, lambda: view.list(Node), context.now)
     taints = taints_for(node, rfc3339(context.now), evict=evict)
     if taints != (node.spec.taints or ()):
         await client.update(replace(node, spec=replace(node.spec, taints=taints or None)))
     return turn
 
 
-def may_evict(node: Node, limiter: Limiter, nodes: Iterable[Node], now: float) -> tuple[bool, float | None]:
+def may_evict(
+    node: Node, limiter: Limiter, nodes: Callable[[], Iterable[Node]], now: float
+) -> tuple[bool, float | None]:
     """What drives pods away stays once it is there, unless every zone has failed."""
-    found = zones(nodes)
-    if node_is_ready(node) or all_disrupted(found):
+    if node_is_ready(node):
+        return False, None
+    found = limiter.count(nodes, now)
+    if all_disrupted(found):
         return False, None
     if any(taint.key in EVICTING and taint.effect == "NoExecute" for taint in node.spec.taints or ()):
         return True, None
-    wait = limiter.wait(zone_of(node), found[zone_of(node)], now)
+    name = zone_of(node)
+    wait = limiter.wait(name, found[name], now) if name in found else COUNTED_SECONDS_MAX
     return wait == 0, wait or None
 
 

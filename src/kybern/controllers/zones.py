@@ -5,7 +5,7 @@ more likely in what connects it: a small zone loses nothing then, a large one sl
 fault is here, and nobody loses anything.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from kybern.api.core_v1 import Node
@@ -15,6 +15,7 @@ PER_SECOND_DISRUPTED = 0.01
 UNHEALTHY_SHARE = 0.55
 LARGE_ZONE_NODES = 50
 FEW_NODES = 2
+COUNTED_SECONDS_MAX = 0.5
 
 NORMAL, PARTIAL, FULL = "Normal", "PartialDisruption", "FullDisruption"
 
@@ -61,9 +62,17 @@ def all_disrupted(found: dict[str, Zone]) -> bool:
 
 @dataclass(slots=True)
 class Limiter:
-    """Whose turn it is, zone by zone."""
+    """How the zones are, as of a moment ago, and whose turn it is in each."""
 
     last: dict[str, float] = field(default_factory=dict)
+    zones: dict[str, Zone] = field(default_factory=dict)
+    counted_at: float = float("-inf")
+
+    def count(self, nodes: Callable[[], Iterable[Node]], now: float) -> dict[str, Zone]:
+        """When thousands of nodes fail at once, they are not counted for each of them."""
+        if now - self.counted_at > COUNTED_SECONDS_MAX:
+            self.zones, self.counted_at = zones(nodes()), now
+        return self.zones
 
     def wait(self, name: str, zone: Zone, now: float) -> float | None:
         """Seconds until a node of the zone may lose its pods; 0 takes the turn, None: not as long as it is like this."""

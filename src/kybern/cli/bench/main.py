@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 import uvloop
 
 from kybern.cli.bench import figures
+from kybern.cli.bench.controllers import controlled
 from kybern.cli.bench.figures import Case, Figure, table
 from kybern.cli.bench.own_cluster import StartFailed, memory_megabytes, own_cluster
 from kybern.cli.bench.scheduling import deployment_seconds, pods_per_second
@@ -91,6 +92,8 @@ async def ourselves(args: argparse.Namespace) -> list[Figure]:
     found.append(Figure(figures.DEPLOYMENT, await deployment_seconds()))
     tell(figures.NODES_READY)
     found += [figure async for figure in simulation(crowd=args.crowd)]
+    tell(figures.SCALED_UP)
+    found += [figure async for figure in controlled()]
     return found
 
 

@@ -34,13 +34,13 @@ async def simulation(crowd: bool) -> AsyncIterator[Figure]:
             yield Figure(CROWD_MEMORY, cluster.control_plane_megabytes)
 
 
-async def ready(client: Client) -> None:
+async def ready(client: Client, count: int = NODES) -> None:
     """All nodes, and free of the taint that a new node has."""
     async with asyncio.timeout(READY_SECONDS_MAX):
         while True:
             response = await client.send(Request("GET", "/api/v1/nodes", "", {"accept": "application/json"}))
             nodes = await response.read()
-            if nodes.count(READY) >= NODES and b'"taints"' not in nodes:
+            if nodes.count(READY) >= count and b'"taints"' not in nodes:
                 return
             await asyncio.sleep(LOOK_SECONDS)
 
