@@ -53,9 +53,14 @@ def test_an_issuer_and_how_its_claims_are_read(tmp_path: Path) -> None:
         {"jwt": [JWT, JWT]},
         {"jwt": [JWT | {"issuer": {"url": "http://a.test", "audiences": ["k"]}}]},
         {"jwt": [JWT | {"issuer": {"url": "https://a.test", "audiences": []}}]},
-        {"jwt": [JWT | {"claimValidationRules": [{"expression": "false"}]}]},
-        {"jwt": [JWT | {"userValidationRules": [{"expression": "false"}]}]},
-        {"jwt": [JWT | {"claimMappings": {"username": {"expression": "claims.sub"}}}]},
+        {"jwt": [JWT | {"claimValidationRules": [{"expression": "claims."}]}]},
+        {"jwt": [JWT | {"claimValidationRules": [{"expression": "1 + 1"}]}]},
+        {"jwt": [JWT | {"claimValidationRules": [{"expression": "true", "claim": "a"}]}]},
+        {"jwt": [JWT | {"userValidationRules": [{"expression": "claims.sub == 'a'"}]}]},
+        {"jwt": [JWT | {"claimMappings": {"username": {"expression": "claims.sub", "prefix": "a"}}}]},
+        {"jwt": [JWT | {"claimMappings": {"username": {"expression": "claims.email"}}}]},
+        {"jwt": [JWT | {"claimMappings": {"username": {"expression": "[1]"}}}]},
+        {"jwt": [JWT | {"claimMappings": {"username": {}}}]},
         {"jwt": [JWT | {"claimMappings": {"username": {"claim": "sub"}}}]},
     ],
 )
@@ -84,3 +89,48 @@ async def test_nobody_in_particular_comes_in_where_it_says(
         else:
             with pytest.raises(Unauthorized):
                 await chain(Request("GET", path))
+
+
+COMPUTED = {
+    "issuer": JWT["issuer"],
+    "claimValidationRules": [{"expression": "claims.exp - claims.nbf <= 86400", "message": "lives too long"}],
+    "claimMappings": {
+        "username": {"expression": "claims.given + '.' + claims.family"},
+        "groups": {"expression": "claims.roles.split(',')"},
+        "uid": {"expression": "claims.id"},
+        "extra": [{"key": "acme.test/team", "valueExpression": "claims.team"}],
+    },
+    "userValidationRules": [{"expression": "!user.username.startsWith('system:')"}],
+}
+CLAIMS = {"given": "jane", "family": "doe", "roles": "a,b", "id": "7", "team": "t", "exp": 100, "nbf": 0}
+
+
+@pytest.mark.parametrize(
+    ("changes", "accepted"),
+    [
+        ({}, True),
+        ({"exp": 100_000}, False),
+        ({"given": "system:x"}, False),
+        ({"given": None}, False),
+        ({"family": 7}, False),
+        ({"roles": ["a"]}, False),
+        ({"team": 7}, False),
+        ({"id": None}, False),
+    ],
+)
+def test_a_user_can_be_computed_and_must_meet_the_rules(
+    tmp_path: Path, changes: dict[str, Any], accepted: bool
+) -> None:
+    [(settings, _)] = configured(tmp_path, jwt=[COMPUTED]).issuers
+    user = user_from(CLAIMS | changes, settings)
+    assert (user is not None) is accepted
+    if user is not None:
+        assert (user.name, user.groups, user.uid) == ("jane.doe", ("a", "b"), "7")
+        assert user.extra == {"acme.test/team": ("t",)}
+
+
+def test_an_expression_that_costs_too_much_makes_nobody(tmp_path: Path) -> None:
+    dear = "claims.l.all(a, claims.l.all(b, claims.l.all(c, a + b + c >= 0)))"
+    [(settings, _)] = configured(tmp_path, jwt=[COMPUTED | {"claimValidationRules": [{"expression": dear}]}]).issuers
+    assert user_from(CLAIMS | {"l": [1, 2]}, settings) is not None
+    assert user_from(CLAIMS | {"l": list(range(400))}, settings) is None

@@ -48,6 +48,8 @@ class JwtSettings:
     required_claims: Mapping[str, str] = field(default_factory=dict)
     algorithms: tuple[str, ...] = ("RS256",)
     discovery_url: str = ""
+    computed: Callable[[Mapping[str, Any], User], User | None] | None = None
+    """What expressions make of the claims, and of the user that the plain claims gave."""
 
     def wrong(self) -> Iterable[str]:
         """What makes no sense of it."""
@@ -150,8 +152,8 @@ class JwtIssuer:
 
 def user_from(claims: Mapping[str, Any], settings: JwtSettings) -> User | None:
     """None where a claim is missing or of another shape than it should be."""
-    name = claims.get(settings.username_claim)
-    if not isinstance(name, str) or not name:
+    name = claims.get(settings.username_claim) if settings.username_claim else ""
+    if not isinstance(name, str) or (settings.username_claim and not name):
         return None
     if settings.username_claim == "email" and claims.get("email_verified", True) is not True:
         return None
@@ -165,7 +167,9 @@ def user_from(claims: Mapping[str, Any], settings: JwtSettings) -> User | None:
     if not isinstance(uid, str):
         return None
     extra = {"authentication.kubernetes.io/credential-id": (f"JTI={claims['jti']}",)} if claims.get("jti") else {}
-    return User(prefix_of(settings) + name, tuple(settings.groups_prefix + group for group in groups), uid, extra)
+    prefixed = tuple(settings.groups_prefix + group for group in groups)
+    user = User(prefix_of(settings) + name if name else "", prefixed, uid, extra)
+    return user if settings.computed is None else settings.computed(claims, user)
 
 
 def prefix_of(settings: JwtSettings) -> str:
