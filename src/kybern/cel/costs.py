@@ -57,6 +57,8 @@ class Cost:
     estimate: Callable[[Sequence[Span]], tuple[Span, Span | None]]
     """(sizes of the arguments) -> (cost, size of the result where it is known)."""
     fixed: int = 1
+    by_items: Callable[[Sequence[Span], Sequence[Span]], tuple[Span, Span | None]] | None = None
+    """The same where it matters how large the things are that an argument holds."""
 
 
 def fixed(cost: int) -> Cost:
@@ -119,6 +121,11 @@ SUM = Cost(lambda args, result: ceil((size_of(args[0]) + size_of(args[1])) * TRA
 CONCATENATION = Cost(None, lambda sizes: (exactly(1), sizes[0].plus(sizes[1])))
 MEMBERSHIP = Cost(lambda args, result: size_of(args[1]), lambda sizes: (sizes[1], None))
 ELEMENTS = Cost(lambda args, result: deep(args[0]), lambda sizes: (sizes[0], None))
+TEXT_ELEMENTS = Cost(
+    ELEMENTS.actual,
+    ELEMENTS.estimate,
+    by_items=lambda sizes, items: (sizes[0].times(exactly(1).plus(items[0].scaled(TRAVERSAL))), None),
+)
 
 
 def replaced_size(sizes: Sequence[Span]) -> Span:
@@ -144,8 +151,4 @@ SPLIT = Cost(
 FORMATTED = Cost(
     lambda args, result: ceil(max(size_of(args[0]), size_of(result)) * TRAVERSAL),
     lambda sizes: (sizes[0].scaled(TRAVERSAL), UNKNOWN),
-)
-BLOCK = Cost(
-    lambda args, result: 5 + ceil(size_of(args[1]) * TRAVERSAL),
-    lambda sizes: (exactly(5).plus(sizes[1].scaled(TRAVERSAL)), None),
 )

@@ -21,12 +21,12 @@ from kybern.cel.syntax import (
     Select,
     StructNode,
 )
-from kybern.cel.types import Type
+from kybern.cel.types import Type, is_optional
 from kybern.cel.values import size_of
 
 ZERO = exactly(0)
 SIZED = ("string", "bytes", "list", "map")
-OPEN = ("dyn", "param", "error", "opaque")
+OPEN = ("dyn", "param", "error")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Estimate:
 def size_by_type(type_: Type) -> Span:
     if type_.kind in SIZED:
         return Span(0, type_.size_max)
-    return UNKNOWN if type_.kind in OPEN else exactly(1)
+    return UNKNOWN if type_.kind in OPEN or is_optional(type_) else exactly(1)
 
 
 def estimated(node: Node, scope: Mapping[str, Estimate] | None = None) -> Estimate:
@@ -95,7 +95,7 @@ def of_call(node: Call, scope: Mapping[str, Estimate]) -> Estimate:
     total = ZERO
     for cost in costs:
         total = total.plus(cost)
-    own, size = call_cost(node, [arg.size for arg in args])
+    own, size = call_cost(node, args)
     found = by_type(node.type, total.plus(own))
     if node.function in ("_[_]", "_[?_]"):
         size = args[0].value
@@ -108,12 +108,14 @@ def of_call(node: Call, scope: Mapping[str, Estimate]) -> Estimate:
     )
 
 
-def call_cost(node: Call, sizes: list[Span]) -> tuple[Span, Span | None]:
+def call_cost(node: Call, args: list[Estimate]) -> tuple[Span, Span | None]:
     """Over all overloads that it may turn out to be."""
+    sizes, items = [arg.size for arg in args], [arg.value for arg in args]
     cost: Span | None = None
     size: Span | None = None
     for overload in node.overloads:
-        one, result = overload.cost.estimate(sizes)
+        model = overload.cost
+        one, result = model.estimate(sizes) if model.by_items is None else model.by_items(sizes, items)
         cost = one if cost is None else cost.union(one)
         if result is not None:
             size = result if size is None else size.union(result)

@@ -18,6 +18,7 @@ from kybern.cel import (
     WrongResult,
     list_of,
 )
+from kybern.cel.libraries.authz import AUTHORIZER_TYPE, Authorizer, Decision
 
 ENVIRONMENT = Environment({"self": DYN, "xs": list_of(INT), "s": STRING})
 PLENTY = 10_000_000
@@ -203,3 +204,50 @@ def test_what_it_may_cost_is_known_before_it_runs_from_bounds() -> None:
     bounded = Environment({"xs": list_of(STRING.bounded(10), 5), "unbounded": list_of(STRING)})
     assert bounded.compile("xs.all(x, x == 'abc')").estimate.most == 2 + 5 * (3 + 1 + 1)
     assert bounded.compile("unbounded.all(x, x == 'abc')").estimate.most == 2**64 - 1
+
+
+TEXTS = "['012345678901', '012345678901', '012345678901', '012345678901', '012345678901']"
+RESOURCE_CHECK = (
+    "authorizer.group('apps').resource('deployments').subresource('status').namespace('test').name('backend')"
+)
+
+
+@pytest.mark.parametrize(
+    ("expression", "most", "actual"),
+    [
+        ("[1, 2, 3, 4, 5].sum()", 15, 15),
+        ("[uint(1), uint(2), uint(3), uint(4), uint(5)].max()", 20, 20),
+        (f"{TEXTS}.isSorted()", 25, 15),
+        ("[1.0, 2.0, 3.0, 4.0, 5.0].indexOf(3.0)", 15, 15),
+        ("'01234567890123456789012345678901234567890123456789'.indexOf('123')", 5, 5),
+        ("url('https:://kubernetes.io/').getHost()", 4, 4),
+        ("ip('2001:db8:3333:4444:5555:6666:7777:8888') == ip('192.168.0.1')", 7, 7),
+        ("ip.isCanonical('2001:db8:3333:4444:5555:6666:7777:8888')", 8, 8),
+        ("cidr('192.168.0.0/16').containsCIDR(cidr('192.0.0.0/30'))", 11, 7),
+        ("cidr('192.168.0.0/16').containsCIDR('192.168.0.0/16')", 11, 7),
+        ("cidr('192.168.0.0/16').containsIP(ip('192.0.0.1'))", 7, 4),
+        ("cidr('192.168.0.0/16').containsIP('192.169.0.1')", 8, 5),
+        ("cidr('2001:db8::/32').containsCIDR('2001:db8::/126')", 11, 7),
+        ("'ABCDEFGHIJ abcdefghij'.lowerAscii() == 'abcdefghij ABCDEFGHIJ'.lowerAscii()", 9, 9),
+        ("'abc 123 def 123'.replace('123', '456')", 3, 3),
+        ("'abc 123 def 123'.split(' ', 1)", 3, 3),
+        ("'abc 123 def 123'.substring(5, 8)", 2, 2),
+        ("'abc 123 def 123'.find('123')", 2, 2),
+        ("'abc 123 def 123'.findAll('1', 1)", 2, 2),
+        ("['aa', 'bb', 'cc', 'd', 'e', 'f', 'g', 'h', 'i', 'j'].join()", 12, 13),
+        ("quantity('200M') == quantity('0.2G') && quantity('0.2G') == quantity('200M')", 6, 6),
+        ("quantity('50k').add(20).sub(quantity('100k')).sub(-50000).asInteger() > 0", 7, 7),
+        ("format.named('dns1123Subdomain').value().validate('my-name')", 34, 17),
+        ("format.named('dns1123Label').value().validate('my-name')", 34, 10),
+        ("sets.contains([1, 2, 3, 4], [2, 3])", 29, 29),
+        ("sets.contains([[1], [2, 3]], [[2, 3]])", 53, 53),
+        (f"{RESOURCE_CHECK}.check('create').allowed()", 350007, 350007),
+        ("authorizer.group('').resource('pods').fieldSelector('spec.nodeName=example-node-name.fully.qualified.domain.name.example.com')", 1821, 1821),
+    ],
+)  # fmt: skip
+def test_what_the_libraries_cost_is_upstreams(expression: str, most: int, actual: int) -> None:
+    authorizer = Authorizer(lambda verb, about, account: Decision(True))
+    program = Environment({"authorizer": AUTHORIZER_TYPE}).compile(expression)
+    budget = Budget(PLENTY)
+    program.evaluate({"authorizer": authorizer}, budget)
+    assert (program.estimate.most, PLENTY - budget.left) == (most, actual)

@@ -7,12 +7,13 @@ The values carry the question as it grows; `check` asks it of the function that 
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from math import ceil
 from typing import Any, ClassVar
 
 from kybern.cel import costs
 from kybern.cel.errors import EvaluationError
 from kybern.cel.functions import Library, Overload, member
-from kybern.cel.types import BOOL, STRING, Type, opaque
+from kybern.cel.types import BOOL, STRING, UNBOUNDED, Type, opaque
 from kybern.cel.values import Opaque
 
 AUTHORIZER_TYPE = opaque("kubernetes.authorization.Authorizer")
@@ -82,8 +83,8 @@ def refined(key: str) -> Callable[[ResourceCheck, str], ResourceCheck]:
     return lambda check, value: ResourceCheck(check.authorizer, {**check.about, key: value})
 
 
-def on_resource(name: str, key: str) -> Overload:
-    return member(name, (RESOURCE_TYPE, STRING), RESOURCE_TYPE, refined(key))
+def on_resource(name: str, key: str, cost: costs.Cost = costs.ONE) -> Overload:
+    return member(name, (RESOURCE_TYPE, STRING), RESOURCE_TYPE, refined(key), cost)
 
 
 def http_check(question: Any, verb: str) -> Decision:
@@ -91,8 +92,19 @@ def http_check(question: Any, verb: str) -> Decision:
     return found
 
 
+def selector_cost(length: int) -> int:
+    """As many requirements as fit into the text, each parsed and kept."""
+    if length >= UNBOUNDED:
+        return UNBOUNDED
+    return 10 + ceil(length / 2) * 50 + ceil(length * costs.TRAVERSAL)
+
+
 CHECK = costs.fixed(350_000)
 """Two checks to an expression, not three: upstream's price."""
+SELECTOR = costs.Cost(
+    lambda args, result: selector_cost(len(args[1])),
+    lambda sizes: (costs.Span(selector_cost(sizes[1].least), selector_cost(sizes[1].most)), None),
+)
 AUTHZ: Library = (
     member("path", (AUTHORIZER_TYPE, STRING), PATH_TYPE, path_check),
     member("group", (AUTHORIZER_TYPE, STRING), GROUP_TYPE, lambda found, group: GroupCheck(found, {"group": group})),
@@ -101,8 +113,8 @@ AUTHZ: Library = (
     on_resource("subresource", "subresource"),
     on_resource("namespace", "namespace"),
     on_resource("name", "name"),
-    on_resource("fieldSelector", "field_selector"),
-    on_resource("labelSelector", "label_selector"),
+    on_resource("fieldSelector", "field_selector", SELECTOR),
+    on_resource("labelSelector", "label_selector", SELECTOR),
     member("check", (PATH_TYPE, STRING), DECISION_TYPE, http_check, CHECK),
     member("check", (RESOURCE_TYPE, STRING), DECISION_TYPE, http_check, CHECK),
     member("errored", (DECISION_TYPE,), BOOL, lambda found: bool(found.error)),

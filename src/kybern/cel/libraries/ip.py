@@ -1,6 +1,8 @@
 """IP addresses and CIDR blocks. IPv4 in IPv6, zones and leading zeros are refused, as upstream refuses them."""
 
 import ipaddress
+from collections.abc import Callable, Sequence
+from math import ceil
 from typing import Any
 
 from kybern.cel import costs
@@ -134,6 +136,38 @@ def is_link_local_unicast(found: Ip) -> bool:
     return found.address.is_link_local
 
 
+ADDRESS_BYTES = costs.Span(4, 16)
+
+
+def prefix_bytes(block: Cidr) -> int:
+    return ceil(block.block.network.prefixlen / 8)
+
+
+def comparing(steps: Callable[[int], int], least_and_most: costs.Span, *, text: bool) -> costs.Cost:
+    """Of the bytes of a block with as many others, and of reading those where they come as text."""
+
+    def actual(args: Sequence[Any], result: Any) -> int:
+        return steps(prefix_bytes(args[0])) + (ceil(len(args[1]) * costs.TRAVERSAL) if text else 0)
+
+    def estimate(sizes: Sequence[costs.Span]) -> tuple[costs.Span, costs.Span | None]:
+        return least_and_most.plus(sizes[1].scaled(costs.TRAVERSAL)) if text else least_and_most, None
+
+    return costs.Cost(actual, estimate)
+
+
+def address_steps(size: int) -> int:
+    return ceil(2 * size * costs.TRAVERSAL)
+
+
+def block_steps(size: int) -> int:
+    return address_steps(size) + ceil(size * costs.TRAVERSAL) + 1
+
+
+BOTH = ADDRESS_BYTES.plus(ADDRESS_BYTES).scaled(costs.TRAVERSAL)
+BOTH_MASKED = BOTH.plus(ADDRESS_BYTES.scaled(costs.TRAVERSAL)).plus(costs.exactly(1))
+IN_BLOCK = {text: comparing(address_steps, BOTH, text=text) for text in (True, False)}
+BLOCK_IN_BLOCK = {text: comparing(block_steps, BOTH_MASKED, text=text) for text in (True, False)}
+
 IP: Library = (
     function("ip", (STRING,), IP_TYPE, ip, costs.traversal()),
     function("isIP", (STRING,), BOOL, is_ip, costs.traversal()),
@@ -151,10 +185,14 @@ IP: Library = (
     member("ip", (CIDR_TYPE,), IP_TYPE, lambda found: Ip(found.block.ip)),
     member("prefixLength", (CIDR_TYPE,), INT, lambda found: found.block.network.prefixlen),
     member("masked", (CIDR_TYPE,), CIDR_TYPE, masked),
-    member("containsIP", (CIDR_TYPE, IP_TYPE), BOOL, contains_ip, costs.BLOCK),
-    member("containsIP", (CIDR_TYPE, STRING), BOOL, lambda block, text: contains_ip(block, ip(text)), costs.BLOCK),
-    member("containsCIDR", (CIDR_TYPE, CIDR_TYPE), BOOL, contains_cidr, costs.BLOCK),
+    member("containsIP", (CIDR_TYPE, IP_TYPE), BOOL, contains_ip, IN_BLOCK[False]),
+    member("containsIP", (CIDR_TYPE, STRING), BOOL, lambda block, text: contains_ip(block, ip(text)), IN_BLOCK[True]),
+    member("containsCIDR", (CIDR_TYPE, CIDR_TYPE), BOOL, contains_cidr, BLOCK_IN_BLOCK[False]),
     member(
-        "containsCIDR", (CIDR_TYPE, STRING), BOOL, lambda block, text: contains_cidr(block, cidr(text)), costs.BLOCK
+        "containsCIDR",
+        (CIDR_TYPE, STRING),
+        BOOL,
+        lambda block, text: contains_cidr(block, cidr(text)),
+        BLOCK_IN_BLOCK[True],
     ),
 )

@@ -61,7 +61,8 @@ def last_place(found: Any, wanted: Any, work: Work) -> int:
 
 
 def over(name: str, kinds: tuple[Type, ...], result: Type | None, call: Any) -> list[Overload]:
-    return [member(name, (list_of(kind),), result or kind, call, costs.ELEMENTS) for kind in kinds]
+    models = {kind: costs.TEXT_ELEMENTS if kind in (STRING, BYTES) else costs.ELEMENTS for kind in kinds}
+    return [member(name, (list_of(kind),), result or kind, call, models[kind]) for kind in kinds]
 
 
 LISTS: Library = (

@@ -10,6 +10,7 @@ from kybern.cel.patterns import compiled
 from kybern.cel.types import INT, STRING, list_of
 
 MATCHES_MAX = 100_000
+MATCHES_FREE = 100
 MATCH_COST = 10
 
 
@@ -30,9 +31,10 @@ def find_all(text: str, pattern: str, limit: int = -1) -> list[str]:
 
 
 def all_actual(args: Sequence[Any], result: Any) -> int:
-    """A match is dearer than the characters that it was found in."""
-    found = costs.PATTERN_SEARCH.actual
-    return max(found(args, result) if found else 0, len(result) * MATCH_COST)
+    """A match is dearer than the characters that it was found in, which counts where there are many."""
+    search = costs.PATTERN_SEARCH.actual
+    assert search is not None
+    return max(search(args, result), len(result) * MATCH_COST if len(result) > MATCHES_FREE else 0)
 
 
 ALL = costs.Cost(all_actual, costs.PATTERN_SEARCH.estimate)

@@ -1,5 +1,6 @@
 """Texts: parts, cases, splitting, joining. What a call makes is bounded before it is made."""
 
+from collections.abc import Sequence
 from math import ceil
 from typing import Any
 
@@ -87,9 +88,18 @@ def join(parts: Any, separator: str = "") -> str:
     return separator.join(parts)
 
 
+def join_estimate(sizes: Sequence[costs.Span], items: Sequence[costs.Span]) -> tuple[costs.Span, costs.Span]:
+    parts = sizes[0]
+    size = parts.times(items[0])
+    if len(sizes) > 1:
+        size = size.plus(sizes[1].times(costs.Span(max(parts.least - 1, 0), max(parts.most - 1, 0))))
+    return size.scaled(costs.TRAVERSAL), size
+
+
 JOINED = costs.Cost(
     lambda args, result: ceil(len(result) * 2 * costs.TRAVERSAL),
-    lambda sizes: (sizes[0].times(costs.Span(0, RESULT_LENGTH_MAX)).scaled(costs.TRAVERSAL), None),
+    lambda sizes: (costs.UNKNOWN, None),
+    by_items=join_estimate,
 )
 STRINGS: Library = (
     member("charAt", (STRING, INT), STRING, char_at),
