@@ -24,7 +24,7 @@ from kybern.apiserver.server import ApiServer, open_machine
 from kybern.registry import RESOURCES
 from kybern.store.memory import MemoryStore
 from kybern.web.client import Client
-from kybern.web.http import Peer, Request, Response
+from kybern.web.http import Peer, PushedStream, Request, Response
 from kybern.web.server import serve
 
 JANE = User("jane", ("dev", "system:authenticated"), "u1", {"scope": ("all",)})
@@ -170,6 +170,19 @@ async def test_a_watch_is_complete_when_it_ends() -> None:
     assert api.kept.stages() == ["RequestReceived", "ResponseStarted"]
     await answer.read()
     assert api.kept.stages() == ["RequestReceived", "ResponseStarted", "ResponseComplete"]
+
+
+async def test_a_watch_that_is_followed_is_still_pushed_to_its_connection() -> None:
+    api = await serving(policy("rules: [{level: Metadata}]"))
+    answer = await api.send("GET", f"{CONFIGMAPS}?watch=1")
+    sent: list[bytes] = []
+    assert isinstance(answer.body, PushedStream)
+    answer.body.push = lambda piece: sent.append(piece) is None
+    reading = asyncio.ensure_future(anext(answer.body))
+    await asyncio.sleep(0.01)
+    await api.send("POST", CONFIGMAPS, b'{"metadata":{"name":"a"}}')
+    assert len(sent) == 1
+    reading.cancel()
 
 
 async def test_an_event_that_is_too_long_goes_without_its_objects(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -19,6 +20,7 @@ from prometheus_client.core import CounterMetricFamily
 from kybern.aio.clock import Clock, rfc3339_micro
 from kybern.aio.ids import Ids
 from kybern.apiserver.audit.event import Event, beginning, bodies, status_of, user_info
+from kybern.apiserver.audit.followed import FollowedStream
 from kybern.apiserver.audit.policy import Decided, Level, Policy, decide
 from kybern.apiserver.audit.sink import Sink
 from kybern.apiserver.request import ApiRequest
@@ -90,20 +92,12 @@ class Audit:
             response.takeover = takeover
         elif isinstance(response.body, AsyncIterator):
             self._tell(told, "ResponseStarted", responseStatus=status)
-            response.body = self._followed(told, response.body, status)
+            ended = partial(self._tell, told, "ResponseComplete", responseStatus=status)
+            response.body = FollowedStream(response.body, ended)
         else:
             objects = bodies(told.request, response, told.decided)
             self._tell(told, "ResponseComplete", responseStatus=status, **objects)
         return response
-
-    async def _followed(self, told: Told, body: Any, status: dict[str, Any]) -> AsyncIterator[bytes]:
-        try:
-            async for piece in body:
-                yield piece
-        finally:
-            self._tell(told, "ResponseComplete", responseStatus=status)
-            if close := getattr(body, "aclose", None):
-                await close()
 
     def _tell(self, told: Told, stage: str, **more: Any) -> None:
         if stage in told.decided.omit_stages:
