@@ -4,6 +4,7 @@ The same seed makes the same requests. Whatever a client sends, the answer is th
 with it; it is never a fault of the server's own, and what was taken can be read in every form.
 """
 
+import asyncio
 import base64
 import json
 import random
@@ -50,9 +51,31 @@ QUERIES = (
     "fieldManager=a",
     "pretty=true",
 )
+LOOKS_MAX = 50
 SERVER_BODIES_MAX = 2000  # then the objects are fresh again
 ALL_PARTS = {part.name for resource in RESOURCES for part in resource.subresources}
 PARTS = {resource.kind: [part.name for part in resource.subresources if part.write] for resource in RESOURCES}
+
+
+SAMPLES = Kind(
+    type=dict,
+    list_type=None,
+    group="example.com",
+    version="v1",
+    kind="Sample",
+    plural="samples",
+    namespaced=True,
+    verbs=(),
+)
+"""The kind that the valid CustomResourceDefinition defines."""
+
+SAMPLE: Any = {
+    "apiVersion": "example.com/v1",
+    "kind": "Sample",
+    "metadata": {"name": NAME, "namespace": "default", "labels": {"a": "b"}},
+    "spec": {"n": 2, "t": "ab"},
+    "status": {"n": 1},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +107,7 @@ class Wrong(AssertionError):
 
 def requests(seed: int) -> Iterator[Sent]:
     rng = random.Random(seed)
-    objects = valid_objects()
+    objects = {**valid_objects(), SAMPLES: SAMPLE}
     kinds, everything = list(objects), tuple(objects.values())
     while True:
         kind = rng.choice(kinds)
@@ -97,7 +120,8 @@ def requests(seed: int) -> Iterator[Sent]:
 def request(kind: Kind, valid: Any, rng: random.Random, everything: tuple[Any, ...]) -> Sent:
     url, name = collection(kind), valid["metadata"]["name"]
     query = "&".join({rng.choice(QUERIES), rng.choice(QUERIES)} - {""})
-    part = f"/{rng.choice(PARTS[kind])}" if PARTS[kind] and rng.random() < 0.15 else ""
+    parts = PARTS.get(kind, ("status", "scale"))
+    part = f"/{rng.choice(parts)}" if parts and rng.random() < 0.15 else ""
     method = rng.choice(("POST", "PUT", "PATCH", "PATCH"))
     if method == "PATCH":
         media = rng.choice(list(PATCHES))
@@ -109,7 +133,7 @@ def request(kind: Kind, valid: Any, rng: random.Random, everything: tuple[Any, .
         value = sound if rng.random() < 0.1 else spoilt(sound, rng, everything)
         if rng.random() < 0.05 and isinstance(value, dict) and isinstance(value.get("metadata"), dict):
             value["metadata"]["managedFields"] = rng.choice(FORGED_MANAGERS)
-        media = rng.choice((JSON, JSON, JSON, YAML, PROTOBUF))
+        media = rng.choice((JSON, JSON, JSON, YAML, JSON if kind is SAMPLES else PROTOBUF))
         body = written(value, valid, media)
     if rng.random() < (0.5 if media == PROTOBUF else 0.1):
         body = spoilt_bytes(body, rng, as_text(rng.choice(everything)))
@@ -179,7 +203,7 @@ async def readable(server: ApiServer, sent: Sent, answer: Any) -> None:
         path = f"{path}/{answer['metadata']['name']}"
     await put_back(server, path)  # which may mend what a status had left out
     await put_back(server, path, unchanged=True)
-    for accept in (JSON, TABLE, PROTOBUF, YAML):
+    for accept in (JSON, TABLE, YAML, *(() if path.startswith(collection(SAMPLES)) else (PROTOBUF,))):
         response = await server(Request("GET", path, "", {"accept": accept}))
         assert response.status == 200, f"{accept}: {response.status} {await response.read()!r}"
         await response.read()
@@ -201,13 +225,17 @@ async def put_back(server: ApiServer, path: str, *, unchanged: bool = False) -> 
 async def create_all(server: ApiServer) -> None:
     for kind, obj in valid_objects().items():
         await server(Request("POST", collection(kind), "", {"content-type": JSON}, as_text(obj)))
+    for _ in range(LOOKS_MAX):  # a definition that was spoilt defines it no longer
+        if (await server(Request("GET", collection(SAMPLES)))).status == 200:
+            break
+        await asyncio.sleep(0.001)
+    await server(Request("POST", collection(SAMPLES), "", {"content-type": JSON}, as_text(SAMPLE)))
 
 
 @asynccontextmanager
 async def prepared() -> AsyncIterator[ApiServer]:
-    async with every_kind() as server:
-        await server(
-            Request("POST", "/api/v1/namespaces/default/serviceaccounts", "", {}, b'{"metadata":{"name":"default"}}')
-        )
+    async with every_kind(custom=True) as server:
+        account = as_text({"metadata": {"name": "default"}})
+        await server(Request("POST", "/api/v1/namespaces/default/serviceaccounts", "", {}, account))
         await create_all(server)
         yield server

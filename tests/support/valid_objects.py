@@ -4,10 +4,11 @@ kinds = valid_objects()                      # kind -> its object, as a client w
 async with every_kind() as server: ...       # all of admission, in memory, nothing of it created yet
 """
 
+import asyncio
 import base64
 import copy
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -85,8 +86,14 @@ def collection(kind: Kind) -> str:
 
 
 @asynccontextmanager
-async def every_kind(store: Store | None = None) -> AsyncIterator[ApiServer]:
+async def every_kind(store: Store | None = None, *, custom: bool = False) -> AsyncIterator[ApiServer]:
+    """`custom`: what is defined is served, too."""
     store = store or MemoryStore()
-    server, _ = await api_server(store, SystemClock(), Ids(1))  # type: ignore[arg-type]
+    server, definitions = await api_server(store, SystemClock(), Ids(1))  # type: ignore[arg-type]
+    serving = asyncio.ensure_future(definitions.run()) if custom else None
     yield server
+    if serving is not None:
+        serving.cancel()
+        with suppress(asyncio.CancelledError):
+            await serving
     await store.close()
