@@ -48,7 +48,12 @@ EXAMPLES = (
     Example("08-events", ("'type': 'ADDED'",), ("'type': 'MODIFIED'",), ("'type': 'DELETED'",)),
     Example(
         "11-filtering-handlers",
-        ("Label is matching", "Annotation is matching", "Field value is satisfied", "Creation is processed: 10 succeeded"),
+        (
+            "Label is matching",
+            "Annotation is matching",
+            "Field value is satisfied",
+            "Creation is processed: 10 succeeded",
+        ),
     ),
     Example(
         "14-daemons",

@@ -131,6 +131,56 @@ def test_attaching_is_denied_where_kubectl_shows_it(hooked: Cluster) -> None:
     assert "attaching to pod 'to-be-attached-pod' is not allowed" in refused.stderr
 
 
+POLICIES = """
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicy
+metadata: {name: few-replicas}
+spec:
+  failurePolicy: Fail
+  paramKind: {apiVersion: v1, kind: ConfigMap}
+  matchConstraints:
+    resourceRules: [{apiGroups: [apps], apiVersions: [v1], operations: [CREATE, UPDATE], resources: [deployments]}]
+  variables: [{name: most, expression: "int(params.data.most)"}]
+  validations:
+  - expression: "object.spec.replicas <= variables.most"
+    messageExpression: "'at most ' + string(variables.most) + ' replicas here, not ' + string(object.spec.replicas)"
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicyBinding
+metadata: {name: few-replicas}
+spec:
+  policyName: few-replicas
+  validationActions: [Deny]
+  paramRef: {name: limits, namespace: default, parameterNotFoundAction: Deny}
+  matchResources: {namespaceSelector: {matchLabels: {policies: "yes"}}}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: limits, namespace: default}
+data: {most: "3"}
+---
+apiVersion: v1
+kind: Namespace
+metadata: {name: judged, labels: {policies: "yes"}}
+"""
+
+
+def test_a_policy_is_put_into_force_and_checked_with_kubectl(cluster: Cluster) -> None:
+    cluster.kubectl("apply", "-f", "-", stdin=POLICIES)
+    create = ["kubectl", "-n", "judged", "create", "deployment", "web", "--image=kybern.local/host"]
+    refused = run([*create, "--replicas=4"], cluster.environment, check=False)
+    assert "denied request: at most 3 replicas here, not 4" in refused.stderr
+    cluster.kubectl("-n", "judged", "create", "deployment", "web", "--image=kybern.local/host", "--replicas=1")
+    scale = ["kubectl", "-n", "judged", "patch", "deployment", "web", "-p", '{"spec":{"replicas":9}}']
+    assert "not 9" in run(scale, cluster.environment, check=False).stderr
+    wrong = {"spec": {"validations": [{"expression": "object.replicas < 3"}]}}
+    cluster.kubectl("patch", "validatingadmissionpolicy", "few-replicas", "--type=merge", "-p", json.dumps(wrong))
+    at = "jsonpath={.status.typeChecking.expressionWarnings[0].warning}"
+    read = ("get", "validatingadmissionpolicy", "few-replicas", "-o", at)
+    until(lambda: "undefined field 'replicas'" in cluster.kubectl(*read))
+    cluster.kubectl("delete", "-f", "-", stdin=POLICIES)
+
+
 def test_a_webhook_whose_pod_is_gone_is_told_by_its_service(hooked: Cluster) -> None:
     hooked.kubectl("-n", NAMESPACE, "delete", "pod", "hook", "--now")
     until(lambda: "subsets" not in hooked.get("-n", NAMESPACE, "endpoints", "hook"))

@@ -78,7 +78,7 @@ def problems(expression: str) -> list[str]:
         "[1, 2, 2].isSorted() && [3, 1].sum() == 4 && [3, 1].max() == 3 && ['b', 'a'].min() == 'a' && [1, 2, 1].lastIndexOf(1) == 2",
         "sets.contains([1, 2, 3], [2]) && sets.equivalent([1, 2, 2], [2, 1]) && !sets.intersects([1], [2])",
         "quantity('1Gi').isGreaterThan(quantity('1G')) && quantity('500m').add(quantity('0.5')).compareTo(quantity('1')) == 0",
-        "isQuantity('1Ki') && !isQuantity('x') && quantity('2k').asInteger() == 2000 && quantity('1').sub(3).sign() == -1",
+        "isQuantity('1Ki') && !isQuantity('x') && quantity('2k').asInteger() == 2000 && quantity('1').sub(3).sign() == -1 && sign(quantity('0')) == 0",
         "url('https://user@h:8080/a%20b?x=1&x=2').getHost() == 'h:8080' && url('https://[::1]:80/').getHostname() == '::1'",
         "url('/a/b?c=d').getQuery() == {'c': ['d']} && isURL('https://x/') && !isURL('a b') && url('http://x').getPort() == ''",
         "ip('fe80::1').isLinkLocalUnicast() && ip('10.0.0.1').family() == 4 && !isIP('10.0.0.01') && ip.isCanonical('::1')",

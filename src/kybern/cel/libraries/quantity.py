@@ -59,7 +59,7 @@ TWO = (QUANTITY_TYPE, QUANTITY_TYPE)
 QUANTITY: Library = (
     function("quantity", (STRING,), QUANTITY_TYPE, quantity, costs.traversal()),
     function("isQuantity", (STRING,), BOOL, is_quantity, costs.traversal()),
-    member("sign", (QUANTITY_TYPE,), INT, lambda found: sign(found.nano)),
+    *(make("sign", (QUANTITY_TYPE,), INT, lambda found: sign(found.nano)) for make in (function, member)),
     member("isInteger", (QUANTITY_TYPE,), BOOL, is_integer),
     member("asInteger", (QUANTITY_TYPE,), INT, as_integer),
     member("asApproximateFloat", (QUANTITY_TYPE,), DOUBLE, lambda found: found.nano / quantities.NANO),
