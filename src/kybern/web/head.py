@@ -7,6 +7,9 @@ from http import HTTPStatus
 REASONS = {status.value: status.phrase for status in HTTPStatus}
 
 
+JOINT = ", "  # between the values of a header that came several times; a cookie's is as long
+
+
 class BadHeader(ValueError):
     """A header or a target that would end its line early: sending it would let its author write the next line."""
 
@@ -64,5 +67,5 @@ def add_header(headers: dict[str, str], name: bytes, value: bytes) -> str | None
     if key not in headers:
         headers[key] = text
         return None
-    headers[key] = f"{headers[key]}{'; ' if key == 'cookie' else ', '}{text}"
+    headers[key] = f"{headers[key]}{'; ' if key == 'cookie' else JOINT}{text}"
     return key

@@ -50,7 +50,8 @@ class Request:
     body: bytes | AsyncIterator[bytes] = b""
     peer: Peer = field(default_factory=Peer)
     repeated: tuple[tuple[str, str], ...] = ()
-    """Headers to be sent one line for each, where what reads them knows no commas. None of a request that came."""
+    """Headers to be sent one line for each, where what reads them knows no commas; of a request that came, the lines of
+    those that came more than once."""
 
     async def read(self, bytes_max: int = BODY_BYTES_MAX) -> bytes:
         """The whole body. BodyTooLarge as soon as it is known to be longer than `bytes_max`."""
@@ -65,6 +66,11 @@ class Request:
         if len(self.body) > bytes_max:
             raise BodyTooLarge
         return self.body
+
+    def lines(self, name: str) -> list[str]:
+        """A header's values, one for each time it came: a comma in one of them is not the end of it."""
+        several = [value for key, value in self.repeated if key == name]
+        return several or ([self.headers[name]] if name in self.headers else [])
 
     def params(self) -> dict[str, list[str]]:
         """The query, decoded: every name with its values in order."""

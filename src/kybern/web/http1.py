@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, cast
 import httptools
 
 from kybern.web.answer import shared_chunk, write_answer
-from kybern.web.head import BadHeader, add_header
+from kybern.web.head import JOINT, BadHeader, add_header
 from kybern.web.http import BadRequest, Peer, Request, Response, Upgrade
 from kybern.web.incoming import SINGLE, Incoming, check_head, peer_of, split_target
 from kybern.web.inflow import IncomingBody, Inflow, Outflow
@@ -129,6 +129,7 @@ class ServerProtocol(asyncio.Protocol):
         self.head_bytes = 0
         self.url = b""
         self.headers: dict[str, str] = {}
+        self.repeated: dict[str, list[str]] = {}
         self.header_count = 0
         self.body_pieces = []
         if not self.answering:
@@ -145,8 +146,14 @@ class ServerProtocol(asyncio.Protocol):
             raise BadRequest("too many request header fields", 431)
         if not self.in_head:
             return  # A trailer: nobody asked for it.
-        if add_header(self.headers, name, value) in SINGLE:
+        repeated = add_header(self.headers, name, value)
+        if repeated is None:
+            return
+        if repeated in SINGLE:
             raise BadRequest(f"more than one {name.decode()} header")
+        text = value.decode("latin-1")
+        first = self.headers[repeated][: -len(JOINT + text)]
+        self.repeated.setdefault(repeated, [first]).append(text)
 
     def on_headers_complete(self) -> None:
         self.in_head = False
@@ -196,7 +203,7 @@ class ServerProtocol(asyncio.Protocol):
         path, query = split_target(method, self.url)
         if self.peer is None:
             self.peer = peer_of(self.transport)
-        return Request(method, path, query, self.headers, b"", self.peer)
+        return Request(method, path, query, self.headers, b"", self.peer, pairs(self.repeated) if self.repeated else ())
 
     def accept(self, incoming: Incoming) -> None:
         if not incoming.keep_alive:
@@ -338,3 +345,7 @@ def is_disconnect(error: BaseException) -> bool:
     if isinstance(error, BaseExceptionGroup):
         return all(map(is_disconnect, error.exceptions))
     return isinstance(error, ConnectionError)
+
+
+def pairs(repeated: dict[str, list[str]]) -> tuple[tuple[str, str], ...]:
+    return tuple((name, value) for name, values in repeated.items() for value in values)

@@ -230,3 +230,22 @@ async def test_old_tls_is_refused() -> None:
         async with Client(f"https://127.0.0.1:{port}", ssl=tls) as client:
             with pytest.raises(ClientError):
                 await client.send(Request("GET", "/"))
+
+
+async def test_headers_that_came_twice_are_two_values_and_one_with_a_comma_is_one() -> None:
+    """U04: over a connection, where the lines are what was sent."""
+    seen: list[list[str]] = []
+
+    async def note(request: Request) -> Response:
+        seen.append(request.lines("x-remote-group"))
+        return Response(200, {"X": request.headers.get("x-remote-group", "")})
+
+    server = await serve(note)
+    async with Client(f"http://127.0.0.1:{server.port}") as client:
+        twice = (("x-remote-group", "a, b"), ("X-Remote-Group", "c"), ("x-remote-group", ""))
+        response = await client.send(Request("GET", "/", "", {}, repeated=twice))
+        assert response.headers["x"].rstrip() == "a, b, c,"
+        await client.send(Request("GET", "/", "", {"x-remote-group": "a, b"}))
+        await client.send(Request("GET", "/"))
+    await server.close()
+    assert seen == [["a, b", "c", ""], ["a, b"], []]

@@ -12,6 +12,7 @@ from kybern.apiserver.auth.impersonation import Impersonation
 from kybern.apiserver.auth.rbac import following
 from kybern.apiserver.request import User
 from kybern.testing.memory_objects import MemoryObjects
+from kybern.web.http import Request
 
 JANE = User("jane", ("system:authenticated",))
 ROOT = User("root", ("system:masters",))
@@ -25,7 +26,13 @@ def acting(headers: dict[str, str], *rules: dict[str, Any], user: User = JANE) -
     subjects = [{"kind": "User", "name": "jane"}]
     body = {"metadata": {"name": "b"}, "roleRef": reference, "subjects": subjects}
     objects = MemoryObjects(role, from_builtins(ClusterRoleBinding, body))
-    return asyncio.run(Impersonation(following(objects)).acting(user, headers))
+    return asyncio.run(Impersonation(following(objects)).acting(user, sent(headers)))
+
+
+def sent(headers: dict[str, str]) -> Request:
+    """With a line for each group."""
+    groups = tuple(("impersonate-group", name) for name in headers.get("impersonate-group", "").split(", ") if name)
+    return Request("GET", "/", "", headers, repeated=groups if len(groups) > 1 else ())
 
 
 USERS = {"apiGroups": [""], "resources": ["users"]}

@@ -413,6 +413,7 @@ async def test_a_webhook_that_does_not_clearly_allow_refuses(answer: Any) -> Non
 NOW = 1_767_225_600.0
 CLIENTS, PROXIES = create_ca("clients", NOW - 10), create_ca("proxies", NOW - 10)
 HEADERS = {"x-remote-user": "jane", "x-remote-group": "dev, ops", "x-remote-extra-acme%2Fscope": "a"}
+TWO_LINES = (("x-remote-group", "dev"), ("x-remote-group", "ops"))
 
 
 def shown(ca: Pair, name: str, *groups: str) -> Peer:
@@ -420,13 +421,15 @@ def shown(ca: Pair, name: str, *groups: str) -> Peer:
     return Peer("", load_pem_x509_certificate(pair.certificate).public_bytes(serialization.Encoding.DER))
 
 
-async def who(peer: Peer, headers: dict[str, str], allowed: tuple[str, ...] = (), later: float = 0) -> User | None:
+async def who(
+    peer: Peer, headers: dict[str, str], allowed: tuple[str, ...] = (), later: float = 0, lines: Any = TWO_LINES
+) -> User | None:
     clock = Clock()
     clock.now += later
     proxy = FrontProxy(authorities=tuple(load_pem_x509_certificates(PROXIES.certificate)), allowed_names=allowed)
     own = tuple(load_pem_x509_certificates(CLIENTS.certificate))
     for authenticator in certificates(clock, Outside(front_proxy=proxy, client_authorities=own)):
-        user = await authenticator(Request("GET", "/", "", headers, b"", peer))
+        user = await authenticator(Request("GET", "/", "", headers, b"", peer, lines))
         if user is not None:
             return user
     return None
@@ -435,6 +438,13 @@ async def who(peer: Peer, headers: dict[str, str], allowed: tuple[str, ...] = ()
 async def test_a_front_proxy_says_who_the_user_is() -> None:
     found = await who(shown(PROXIES, "proxy"), HEADERS)
     assert found == User("jane", ("dev", "ops"), "", {"acme/scope": ("a",)})
+
+
+async def test_a_comma_in_a_groups_name_makes_no_second_group() -> None:
+    """Or else whoever may name a group could be in any."""
+    named = HEADERS | {"x-remote-group": "dev, system:masters"}
+    found = await who(shown(PROXIES, "proxy"), named, lines=())
+    assert found is not None and found.groups == ("dev, system:masters",)
 
 
 async def test_headers_without_a_front_proxys_certificate_are_just_headers() -> None:

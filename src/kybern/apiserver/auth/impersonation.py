@@ -4,7 +4,7 @@ Each of the user, every group, the uid and every extra value is a permission of 
 the request. What the headers ask for is answered with the identity that the rest of the request goes on with.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import unquote
 
@@ -14,6 +14,7 @@ from kybern.apiserver.auth.chain import AUTHENTICATED
 from kybern.apiserver.auth.denial import forbidden_request
 from kybern.apiserver.auth.issuer import account_of, group_names
 from kybern.apiserver.request import ANONYMOUS, Attributes, Authorizer, RemoteAuthorizer, User
+from kybern.web.http import Request
 
 USER = "impersonate-user"
 GROUP = "impersonate-group"
@@ -27,9 +28,9 @@ class Impersonation:
     authorizer: Authorizer
     remote: RemoteAuthorizer | None = None
 
-    async def acting(self, user: User, headers: Mapping[str, str]) -> User:
+    async def acting(self, user: User, request: Request) -> User:
         """The user to go on with. BadRequest where the headers make no sense, Forbidden where a right is missing."""
-        wanted = identity_in(headers)
+        wanted = identity_in(request)
         if wanted is None:
             return user
         for part in parts_of(wanted):
@@ -40,13 +41,12 @@ class Impersonation:
         return completed(wanted)
 
 
-def identity_in(headers: Mapping[str, str]) -> User | None:
+def identity_in(request: Request) -> User | None:
+    headers = request.headers
     name = headers.get(USER, "")
-    groups = tuple(group for value in listed(headers.get(GROUP, "")) if (group := value))
+    groups = tuple(filter(None, request.lines(GROUP)))
     extra = {
-        unquote(key.removeprefix(EXTRA)).lower(): tuple(listed(value))
-        for key, value in headers.items()
-        if key.startswith(EXTRA)
+        unquote(key.removeprefix(EXTRA)).lower(): tuple(request.lines(key)) for key in headers if key.startswith(EXTRA)
     }
     uid = headers.get(UID, "")
     if not name and (groups or extra or uid):
@@ -54,11 +54,6 @@ def identity_in(headers: Mapping[str, str]) -> User | None:
             "requested " + str([*groups, *([uid] if uid else []), *extra]) + " without impersonating a user"
         )
     return User(name, groups, uid, extra) if name else None
-
-
-def listed(value: str) -> list[str]:
-    """A header given several times arrives joined with commas."""
-    return [item.strip() for item in value.split(",") if item.strip()]
 
 
 def parts_of(wanted: User) -> Iterator[dict[str, str]]:

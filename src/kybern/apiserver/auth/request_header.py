@@ -5,7 +5,7 @@
 - Without such a certificate the headers are just headers.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import unquote
@@ -47,28 +47,26 @@ class RequestHeaderAuthenticator:
         is_allowed = not self.proxy.allowed_names or name in self.proxy.allowed_names
         if identity is None or not is_allowed or not identity.not_before <= self.clock.wall() <= identity.not_after:
             raise Unauthorized("Unauthorized")
-        return named_in(request.headers, self.proxy)
+        return named_in(request, self.proxy)
 
 
-def named_in(headers: Mapping[str, str], proxy: FrontProxy) -> User | None:
-    """None where they name nobody: the proxy speaks for no user then, and is none itself."""
-    name = next((headers[header] for header in proxy.username_headers if headers.get(header)), "")
+def named_in(request: Request, proxy: FrontProxy) -> User | None:
+    """None where it names nobody: the proxy speaks for no user then, and is none itself."""
+    name = first_of(request, proxy.username_headers)
     if not name:
         return None
-    groups = tuple(group for header in proxy.group_headers for group in listed(headers.get(header, "")))
-    uid = next((headers[header] for header in proxy.uid_headers if headers.get(header)), "")
+    groups = tuple(group for header in proxy.group_headers for group in request.lines(header) if group)
     extra = {
-        unquote(key.removeprefix(prefix)).lower(): tuple(listed(value))
+        unquote(key.removeprefix(prefix)).lower(): tuple(request.lines(key))
         for prefix in proxy.extra_prefixes
-        for key, value in headers.items()
+        for key in request.headers
         if key.startswith(prefix)
     }
-    return User(name, groups, uid, extra)
+    return User(name, groups, first_of(request, proxy.uid_headers), extra)
 
 
-def listed(value: str) -> list[str]:
-    """A header given several times arrives joined with commas."""
-    return [item.strip() for item in value.split(",") if item.strip()]
+def first_of(request: Request, names: Sequence[str]) -> str:
+    return next((value for name in names for value in request.lines(name) if value), "")
 
 
 @lru_cache(PARSED_MAX)
