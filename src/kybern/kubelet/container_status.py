@@ -221,9 +221,10 @@ def _at_the_end(seen: Seen, container: AnyContainer, status: ContainerStatus) ->
 
 
 def _app_flags(container: AnyContainer, state: ContainerState, results: ProbeResults) -> tuple[bool, bool]:
-    """Started and ready."""
+    """Started and ready. Without a readiness probe it is, unless something else says not: it is paused."""
     started = state.running is not None and (container.startup_probe is None or results.startup is True)
-    return started, started and (container.readiness_probe is None or results.readiness is True)
+    unasked = container.readiness_probe is None and results.readiness is None
+    return started, started and (unasked or results.readiness is True)
 
 
 def _one_shot_flags(container: AnyContainer, state: ContainerState, results: ProbeResults) -> tuple[bool, bool]:

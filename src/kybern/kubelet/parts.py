@@ -46,6 +46,9 @@ class PodCgroups(Protocol):
 
     def ensure(self, path: str, resources: LinuxResources) -> None: ...
 
+    def freeze(self, path: str, *, on: bool) -> None:
+        """Or thaw."""
+
     async def remove(self, path: str) -> None: ...
 
 
@@ -53,6 +56,9 @@ class NoCgroups:
     """For simulated nodes."""
 
     def ensure(self, path: str, resources: LinuxResources) -> None:
+        return
+
+    def freeze(self, path: str, *, on: bool) -> None:
         return
 
     async def remove(self, path: str) -> None:

@@ -23,6 +23,9 @@ class KernelCgroups:
             ),
         )
 
+    def freeze(self, path: str, *, on: bool) -> None:
+        self.cgroups.freeze(path, on)
+
     async def remove(self, path: str) -> None:
         """Beside everything else: a group stays busy for a moment after its last process ended."""
         await asyncio.to_thread(self.cgroups.remove, path)

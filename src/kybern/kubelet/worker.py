@@ -27,6 +27,7 @@ from kybern.kubelet.manifests import is_static
 from kybern.kubelet.mounting import Mounting
 from kybern.kubelet.observed import Observed, ip_of
 from kybern.kubelet.parts import Parts
+from kybern.kubelet.pausing import Pausing
 from kybern.kubelet.phase import TERMINAL
 from kybern.kubelet.plan import (
     CreateSandbox,
@@ -50,6 +51,7 @@ from kybern.kubelet.starting import NotStarted, SandboxFailed, Starting
 from kybern.kubelet.status import Circumstances, Verdict, pod_status, rejected
 from kybern.kubelet.status_writer import StatusWriter
 from kybern.kubelet.stopping import Stopping
+from kybern.reconcile.pausing import is_paused
 from kybern.runtime.cri import RuntimeFault
 from kybern.volumes.payload import VolumeFault
 
@@ -94,6 +96,7 @@ class PodWorker:
         checked = check if parts.node.pods_reachable else check_simulated
         self.prober = Prober(parts.runtime, parts.recorder, parts.clock, parts.ids, self.notify, checked)
         self.resizing = Resizing(parts, pod)
+        self.pausing = Pausing(parts)
         self.starting, self.stopping = Starting(parts), Stopping(parts)
         self.inherited = _inherited(pod, self.observed)
 
@@ -200,6 +203,13 @@ class PodWorker:
             self._enter(Fact.ENDED)
             return
         observed = self.observed
+        paused = is_paused(self.pod)
+        self.pausing.enforce(self.pod, observed, self.prober, paused=paused)
+        if paused and observed.running:
+            self.memory = changed(self.memory, probes=dict(self.prober.results))
+            self._show()
+            await self._wait(self._deadline() - wall)
+            return
         pod_ip = ip_of(self.pod, observed, self.parts.config.node_ips)
         self.prober.follow(tasks, self.pod, observed, pod_ip, self.inherited)
         ended = ends_seen(self.memory.ended, observed.containers, wall, now)
@@ -331,6 +341,7 @@ class PodWorker:
 
     async def _terminate(self) -> None:
         self.ending.clear()
+        self.pausing.enforce(self.pod, self.observed, self.prober, paused=False)  # who is frozen hears no signal
         self.prober.stop_killing()
         self._show()
         observed = self.observed

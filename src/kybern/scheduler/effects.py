@@ -9,6 +9,7 @@ from kybern.api.core_v1 import Pod
 from kybern.api.errors import ApiError, NotFound
 from kybern.client import Client, View
 from kybern.reconcile.disruption import disrupt
+from kybern.reconcile.pausing import PAUSED
 from kybern.scheduler.preemption import Candidate
 from kybern.scheduler.status import condition_patch, is_told, scheduler_of
 
@@ -43,6 +44,8 @@ async def make_room(pod: Pod, candidate: Candidate, client: Client, clock: Clock
 
     async def one(victim: Pod) -> bool:
         async with limit:
+            if (victim.metadata.uid or "") in candidate.paused:
+                return await set_paused(victim, client, events, on=True, why=f"Paused by pod {pod.metadata.uid}")
             return await evict(victim, pod, candidate.node, client, clock, events)
 
     return all(await asyncio.gather(*(one(victim) for victim in candidate.victims)))
@@ -62,4 +65,19 @@ async def evict(victim: Pod, pod: Pod, node: str, client: Client, clock: Clock, 
         log.info("pod %s/%s: it could not be preempted: %s", namespace, name, error.message)
         return False
     events.event(victim, "Normal", "Preempted", f"Preempted by pod {pod.metadata.uid} on node {node}")
+    return True
+
+
+async def set_paused(pod: Pod, client: Client, events: Events, *, on: bool, why: str) -> bool:
+    """Its kubelet freezes or thaws it."""
+    patch = {"metadata": {"uid": pod.metadata.uid, "annotations": {PAUSED: "true" if on else None}}}
+    name, namespace = pod.metadata.name or "", pod.metadata.namespace or ""
+    try:
+        await client.patch(Pod, name, namespace, patch)
+    except NotFound:
+        return True
+    except ApiError as error:
+        log.info("pod %s/%s: it could not be paused or resumed: %s", namespace, name, error.message)
+        return False
+    events.event(pod, "Normal", "Preempted" if on else "Resumed", why)
     return True

@@ -9,18 +9,21 @@
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from operator import itemgetter
 from random import Random
 from typing import ClassVar
 
 from kybern.api.core_v1 import Pod
 from kybern.api.policy_v1 import PodDisruptionBudget
+from kybern.reconcile.pausing import is_paused, may_be_paused
+from kybern.scheduler.demand import Demand
 from kybern.scheduler.extension_points import PostFilterPlugin
 from kybern.scheduler.framework import Trial
 from kybern.scheduler.judgement import Judgement
 from kybern.scheduler.nominations import Nominations
+from kybern.scheduler.plugins.node_resources import NodeResourcesFit
 from kybern.scheduler.refusal import LEAVING, NEVER, NO_VICTIMS, NOT_HELPFUL, Refusal, available
 from kybern.scheduler.snapshot import Placed, Snapshot
 from kybern.scheduler.terms import selector_of
@@ -40,6 +43,8 @@ class Candidate:
     victims: tuple[Pod, ...]
     """The most important first."""
     broken_budgets: int
+    paused: frozenset[str] = frozenset()
+    """Victims by uid that are frozen instead of ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,25 +189,45 @@ def on_node(
     lower = sorted(may_leave(here), key=lambda placed: importance(placed.pod))
     if not lower:
         return [NO_VICTIMS]
+    only_room = all(not rule.pods_matter or isinstance(rule, NodeResourcesFit) for rule, _ in judgement.filters)
+    parts = {id(placed): processors_of(placed) for placed in lower if only_room and can_be_paused(placed.pod)}
     for placed in lower:
-        trial.leave(placed)
+        trial.leave(parts.get(id(placed), placed))
+    if trial.refusals() and parts:  # freezing is not enough
+        for placed in lower:
+            if id(placed) in parts:
+                trial.stay(parts.pop(id(placed)))
+                trial.leave(placed)
     refusals = trial.refusals()
     if refusals:
         return refusals
-    breaking, others = by_budget(lower, budgets)
-    broken = reprieve(breaking, trial)
-    victims = [*broken, *reprieve(others, trial)]
-    pods = sorted((placed.pod for placed in victims), key=importance)
-    return Candidate(node, tuple(pods), len(broken)) if pods else [NO_VICTIMS]
+    breaking, others = by_budget([placed for placed in lower if id(placed) not in parts], budgets)
+    broken = reprieve(breaking, trial, parts)
+    killed = [*broken, *reprieve(others, trial, parts)]
+    frozen = reprieve([placed for placed in lower if id(placed) in parts], trial, parts)
+    pods = sorted((placed.pod for placed in (*killed, *frozen)), key=importance)
+    paused = frozenset(placed.pod.metadata.uid or "" for placed in frozen)
+    return Candidate(node, tuple(pods), len(broken), paused) if pods else [NO_VICTIMS]
 
 
-def reprieve(leaving: Iterable[Placed], trial: Trial) -> list[Placed]:
-    """Those that cannot stay."""
+def can_be_paused(pod: Pod) -> bool:
+    return may_be_paused(pod) and not is_paused(pod) and pod.metadata.deletion_timestamp is None
+
+
+def processors_of(placed: Placed) -> Placed:
+    """What freezing it frees."""
+    cpu = placed.demand.amounts.get("cpu", 0)
+    return replace(placed, demand=Demand({"cpu": cpu}, (cpu, 0)), ports=())
+
+
+def reprieve(leaving: Iterable[Placed], trial: Trial, parts: Mapping[int, Placed]) -> list[Placed]:
+    """Those that cannot stay. `parts`: what has left of those that are frozen only."""
     victims = []
     for placed in leaving:
-        trial.stay(placed)
+        part = parts.get(id(placed), placed)
+        trial.stay(part)
         if trial.refusals():
-            trial.leave(placed)
+            trial.leave(part)
             victims.append(placed)
     return victims
 

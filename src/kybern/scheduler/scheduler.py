@@ -21,9 +21,11 @@ from kybern.api.errors import ApiError, Conflict, InternalError, NotFound
 from kybern.api.policy_v1 import PodDisruptionBudget
 from kybern.api.resource_v1 import ResourceClaim
 from kybern.client import Client, View
+from kybern.reconcile.pausing import resumed
 from kybern.scheduler.binding import carried_out, reserve, unreserve
 from kybern.scheduler.changes import change_of, concerns_scheduling
-from kybern.scheduler.effects import Events, make_room, tell_refused
+from kybern.scheduler.demand import demand_of
+from kybern.scheduler.effects import Events, make_room, set_paused, tell_refused
 from kybern.scheduler.extenders import Extender, ExtenderFailed, Opinion, opinion
 from kybern.scheduler.extension_points import PreEnqueuePlugin, Profile
 from kybern.scheduler.followed import DEVICES, VOLUMES, Followed
@@ -33,12 +35,12 @@ from kybern.scheduler.groups import FOLLOWED, group_of
 from kybern.scheduler.judgement import Judge, Judgement, best
 from kybern.scheduler.nominations import Nominations
 from kybern.scheduler.permits import Permits
-from kybern.scheduler.preemption import Attempt, Candidate, Refused
+from kybern.scheduler.preemption import Attempt, Candidate, Refused, importance
 from kybern.scheduler.profile import DEFAULT_PROFILE
 from kybern.scheduler.queue import BACKOFF, Entry, SchedulingQueue, always, by_priority
 from kybern.scheduler.refusal import refusal, woken_by
 from kybern.scheduler.shares import NO_SHARE, share_of
-from kybern.scheduler.snapshot import Snapshot
+from kybern.scheduler.snapshot import Placed, Snapshot
 from kybern.scheduler.status import is_waiting, scheduler_of
 
 BINDINGS_MAX = 64  # as many as share a few commits; more only wait in the API server
@@ -237,6 +239,8 @@ class Scheduler:
             while self.due:
                 await self.work.put(self.due.pop(0))
             entry = self.queue.pop(now)
+            if entry is None and self.resume_paused():
+                continue
             if entry is None:
                 await self.wait_for_work()
                 slice_ends = self.clock.monotonic() + SLICE_SECONDS
@@ -372,6 +376,36 @@ class Scheduler:
             self.nominations.drop(pod.metadata.uid or "")
         message = f"{why.available} {attempt.message}".rstrip()
         return lambda: self.tell(pod, message, attempt)
+
+    # Paused pods.
+
+    def resume_paused(self) -> bool:
+        """Thaw those whose processors are free again, the most important first, behind all who wait to be tried."""
+        found = False
+        for placed in sorted(self.snapshot.paused.values(), key=lambda placed: importance(placed.pod)):
+            pod, row = placed.pod, self.snapshot.rows.get(placed.node)
+            if row is None or pod.metadata.deletion_timestamp is not None or self.more_important_waits(pod):
+                continue
+            promised = self.nominations.on_node.get(placed.node, {}).values()
+            asked = sum(demand_of(one).amounts.get("cpu", 0) for one in (pod, *promised))
+            if asked <= int(self.snapshot.allocatable[row, 0] - self.snapshot.requested[row, 0]):
+                self.snapshot.add_pod(resumed(pod), placed.node)
+                self.due.append(lambda placed=placed: self.resume(placed))  # type: ignore[misc]
+                found = True
+        return found
+
+    def more_important_waits(self, pod: Pod) -> bool:
+        mine, queue = pod.spec.priority or 0, self.queue
+        return any(
+            (entry.pod.spec.priority or 0) > mine
+            for uid, entry in queue.entries.items()
+            if uid not in queue.unschedulable and uid not in queue.gated
+        )
+
+    async def resume(self, placed: Placed) -> None:
+        """Where it could not be told, it is paused still, and resumed at the next occasion."""
+        if not await set_paused(placed.pod, self.client, self.events, on=False, why="Its processors are free again"):
+            self.snapshot.add_pod(placed.pod, placed.node)
 
     # Gangs.
 

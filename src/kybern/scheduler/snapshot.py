@@ -17,6 +17,7 @@ import numpy as np
 from kybern.api.core_v1 import Node, Pod
 from kybern.api.resource_v1 import AllocationResult
 from kybern.api.selectors import Selector
+from kybern.reconcile.pausing import is_paused
 from kybern.scheduler.claims import Assumed, ClaimKey, Lookup, Nothing, claims_of
 from kybern.scheduler.demand import Demand, amounts_of, demand_of
 from kybern.scheduler.framework import Column
@@ -77,6 +78,7 @@ class Snapshot:
         """Who uses a claim, by uid, and on which node."""
         self.shares: dict[str, Share] = {}
         """Of the namespaces that are queues."""
+        self.paused: dict[str, Placed] = {}
         self.used_by: dict[str, Counter[str]] = {}
         """What the pods of each namespace take, placed anywhere."""
         self.volumes = Assumed()
@@ -234,6 +236,8 @@ class Snapshot:
         self.on_node.setdefault(node, {})[uid] = placed
         self.tallies.add(placed.kind, node)
         self._use(placed, 1)
+        if is_paused(placed.pod):
+            self.paused[uid] = placed
         for key in claim_keys(placed.pod):
             self.claims.setdefault(key, {})[uid] = node
         for address, protocol, number in placed.ports:
@@ -250,6 +254,7 @@ class Snapshot:
             return False
         self.tallies.remove(placed.kind, placed.node)
         self._use(placed, -1)
+        self.paused.pop(uid, None)
         self._free_ports(placed)
         for key in claim_keys(placed.pod):
             users = self.claims.get(key, {})
@@ -292,12 +297,22 @@ class Snapshot:
 
 
 def placed_of(pod: Pod, node: str) -> Placed:
-    return Placed(node, pod, demand_of(pod), tuple(host_ports(pod)), kind_of(pod))
+    demand = demand_of(pod)
+    return Placed(
+        node, pod, without_processors(demand) if is_paused(pod) else demand, tuple(host_ports(pod)), kind_of(pod)
+    )
+
+
+def without_processors(demand: Demand) -> Demand:
+    """What a frozen pod keeps."""
+    kept = {name: number for name, number in demand.amounts.items() if name != "cpu"}
+    return Demand(kept, (0, demand.assumed[1]))
 
 
 def counts_alike(one: Pod, other: Pod) -> bool:
     return (
         one.metadata.labels == other.metadata.labels
+        and is_paused(one) == is_paused(other)
         and one.metadata.deletion_timestamp == other.metadata.deletion_timestamp
         and (
             one.spec is other.spec

@@ -19,7 +19,7 @@ from kybern.client import Client, InMemory, View
 from kybern.client.events import Recorder
 from kybern.kubelet.config import KubeletConfig
 from kybern.kubelet.kubelet import Kubelet
-from kybern.kubelet.parts import NoVolumes
+from kybern.kubelet.parts import NoVolumes, PodCgroups
 from kybern.runtime.simulated import Simulated
 from kybern.testing.virtual import run
 from kybern.web.http import Request, Response
@@ -201,6 +201,7 @@ async def cluster(
     seed: int = 1,
     clock: LoopClock | None = None,
     simulated: bool = True,
+    cgroups: PodCgroups | None = None,
     **config: Any,
 ) -> AsyncIterator[Cluster]:
     clock, ids = clock or LoopClock(), Ids(seed)
@@ -221,6 +222,7 @@ async def cluster(
         ids=ids,
         config=KubeletConfig(node_name="n1", capacity=capacity, **config),
         simulated=simulated,
+        cgroups=cgroups,
     )
     async with asyncio.TaskGroup() as tasks:
         running = [tasks.create_task(part.run()) for part in (view, recorder, kubelet)]

@@ -155,6 +155,9 @@ kybern:simulated-nodes
   core pods/status: patch update
   coordination.k8s.io leases: create READ update patch
 
+kybern:pausing
+  core pods: patch
+
 system:kube-scheduler
   EVENTS
   coordination.k8s.io leases: create
@@ -256,6 +259,7 @@ GROUPS_BOUND = {
     "system:kube-dns": ("ServiceAccount kube-system/kube-dns",),
     "system:kube-scheduler": ("User system:kube-scheduler",),
     "system:volume-scheduler": ("User system:kube-scheduler",),
+    "kybern:pausing": ("User system:kube-scheduler",),
     "kybern:simulated-nodes": ("User kybern:simulated-nodes",),
     "system:kube-controller-manager": ("User system:kube-controller-manager",),
 }
