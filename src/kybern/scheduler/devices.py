@@ -9,7 +9,6 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 
 from kybern.api.core_v1 import Node, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm
@@ -29,14 +28,9 @@ from kybern.api.resource_v1 import (
     ResourceClaim,
     ResourceSlice,
 )
-from kybern.cel import BOOL, DYN, Budget, CompileFailed, Environment, EvaluationError, Program
-from kybern.cel.libraries.quantity import quantity
-from kybern.cel.libraries.semver import semver
 from kybern.scheduler.claims import Lookup, term_holds
 
 STEPS_MAX = 20_000  # of trying, for one pod on one node: then it does not fit there
-SELECTOR_COST_MAX = 1_000_000
-PROGRAMS_MAX = 1024
 KEEPS_OUT = ("NoSchedule", "NoExecute")
 
 Id = tuple[str, str, str]
@@ -108,53 +102,11 @@ def is_for(node: Node, where: Any) -> bool:
 # Selecting
 
 
-ENVIRONMENT = Environment({"device": DYN})
-
-
-@lru_cache(maxsize=PROGRAMS_MAX)
-def program(expression: str) -> Program:
-    return ENVIRONMENT.compile(expression, BOOL)
-
-
-class Domains(dict[str, Any]):
-    """A domain that a device says nothing of has no names."""
-
-    def __missing__(self, domain: str) -> dict[str, Any]:
-        return {}
-
-
-def seen_by_selectors(one: Offered) -> dict[str, Any]:
-    attributes, capacity = Domains(), Domains()
-    for name, attribute in (one.device.attributes or {}).items():
-        domain, plain = split(name, one.id[0])
-        attributes.setdefault(domain, {})[plain] = plain_value(attribute)
-    for name, amount in (one.device.capacity or {}).items():
-        domain, plain = split(name, one.id[0])
-        capacity.setdefault(domain, {})[plain] = quantity(amount.value)
-    several = bool(one.device.allow_multiple_allocations)
-    return {"driver": one.id[0], "attributes": attributes, "capacity": capacity, "allowMultipleAllocations": several}
-
-
-def split(name: str, driver: str) -> tuple[str, str]:
-    """A name without a domain is the driver's own."""
-    domain, slash, plain = name.rpartition("/")
-    return (domain, plain) if slash else (driver, name)
-
-
-def plain_value(attribute: Any) -> Any:
-    for found in (attribute.string, attribute.int_, attribute.bool_):
-        if found is not None:
-            return found
-    return semver(attribute.version) if attribute.version is not None else None
-
-
 def selected(one: Offered, expressions: Iterable[str]) -> bool:
-    """An expression that fails says no."""
-    seen = seen_by_selectors(one)
-    try:
-        return all(program(text).evaluate({"device": seen}, Budget(SELECTOR_COST_MAX)) is True for text in expressions)
-    except (CompileFailed, EvaluationError):
-        return False
+    from kybern.scheduler.device_selectors import select  # with the engine, which most clusters never ask
+
+    texts = tuple(expressions)
+    return not texts or select(one.id[0], one.device, texts)
 
 
 def tolerated(device: Device, tolerations: Sequence[DeviceToleration]) -> bool:
@@ -289,7 +241,15 @@ class Allocator:
         return True
 
 
+def split(name: str, driver: str) -> tuple[str, str]:
+    """A name without a domain is the driver's own."""
+    domain, slash, plain = name.rpartition("/")
+    return (domain, plain) if slash else (driver, name)
+
+
 def attribute_of(one: Offered, name: str) -> Any:
+    from kybern.scheduler.device_selectors import plain_value
+
     domain, plain = split(name, one.id[0])
     for key, attribute in (one.device.attributes or {}).items():
         if split(key, one.id[0]) == (domain, plain):
