@@ -29,7 +29,6 @@ class Request:
     operation: str
     namespace: str
     name: str
-    subresource: str
     dry_run: bool
     old: Any
     """The object as it is; None where it is new."""
@@ -70,7 +69,8 @@ def parameter_count(function: Function) -> int:
 
 
 def validates(kind: Kind, *, on: tuple[str, ...] = ("CREATE", "UPDATE")) -> Callable[[Function], AdmissionRule]:
-    """`rule(object)` raises `Refused` to refuse it. On DELETE it sees what is to go."""
+    """`rule(object)` raises `Refused` to refuse it. On DELETE it sees what is to go. It is about the object as its author
+    writes it: that a kubelet reports a status, or a scheduler binds a pod, is not asked about."""
     return lambda function: AdmissionRule(function, kind, checked(on), mutates=False)
 
 

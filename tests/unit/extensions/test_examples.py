@@ -80,6 +80,23 @@ async def test_a_rule_may_ask_who_asks_and_what_was(tmp_path: Path) -> None:
     assert gone.message.endswith("DELETE by admin of {'k': 'v'}")
 
 
+async def test_what_a_node_reports_is_not_asked_about(tmp_path: Path) -> None:
+    """Or a rule that came later would take the pods that are there from their nodes."""
+    path = tmp_path / "nothing.py"
+    path.write_text(
+        "from kybern.api.core_v1 import Pod\nfrom kybern.extensions import Refused, validates\n"
+        "@validates(Pod, on=('UPDATE',))\ndef nothing(pod): raise Refused('no')\n"
+    )
+    async with admitted_api() as api:
+        found = Extensions([path])
+        api.server.machine.use((*api.server.machine.plugins, ExtensionRules(api.inputs, lambda: found.admission)))
+        await api.made(PODS, pod())
+        assert (await api.patch(f"{PODS}/web", {"metadata": {"labels": {"a": "b"}}})).status == 403
+        assert (await api.patch(f"{PODS}/web/status", {"status": {"phase": "Running"}})).status == 200
+        binding = {"metadata": {"name": "web"}, "target": {"kind": "Node", "name": "n"}}
+        assert (await api.post(f"{PODS}/web/binding", binding)).status == 201
+
+
 async def test_custom_kinds_are_named_and_come_as_dicts(tmp_path: Path) -> None:
     path = tmp_path / "widgets.py"
     path.write_text(

@@ -51,7 +51,7 @@ def concerns(rule: AdmissionRule, admission: Admission) -> bool:
             else isinstance(about, rule.kind)
         )
         and not admission.internal
-        and admission.posted is None
+        and not admission.subresource
     )
 
 
@@ -62,7 +62,6 @@ def asked(rule: AdmissionRule, admission: Admission) -> Any:
         operation=admission.operation,
         namespace=admission.namespace,
         name=admission.name,
-        subresource=admission.subresource,
         dry_run=admission.dry_run,
         old=admission.old,
     )
