@@ -103,6 +103,7 @@ async def test_a_link_that_takes_the_place_of_a_sub_path_meanwhile_leads_nowhere
     swapping = subprocess.Popen(command, stdout=subprocess.PIPE)
     try:
         assert swapping.stdout is not None and swapping.stdout.readline() == b"ready\n"
+        swapping.stdout.close()
         shown: Counter[str] = Counter()
         for _ in range(RACES):
             try:
