@@ -14,7 +14,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from itertools import count
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from kybern.aio.clock import Clock
@@ -84,8 +83,9 @@ class Gate:
                 listener = await asyncio.start_unix_server(self._connected, sock=made)
                 open_here.callback(listener.close)
             open_here.callback(self._forget)
-            private = open_here.enter_context(TemporaryDirectory(prefix="kybern-"))
-            self._behind = f"{private}/gateway.sock"
+            private = open_directory(f"{self.root}/gateway", 0o700)
+            open_here.callback(os.close, private)
+            self._behind = f"/proc/self/fd/{private}/gateway.sock"
             looking = asyncio.create_task(self._look_for_drivers())
             open_here.callback(looking.cancel)
             await self._wanted.wait()
@@ -138,7 +138,8 @@ class Gate:
         here, there = socket.socketpair()
         module = "kybern.kubelet.devices.gateway"
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-I", "-m", module, f"{self.root}/{PLUGINS}", self._behind), stdin=there.fileno()
+            *(sys.executable, "-I", "-m", module, f"{self.root}/{PLUGINS}", f"{self.root}/gateway"),
+            stdin=there.fileno(),
         )
         there.close()
         reader, self._agent = await asyncio.open_connection(sock=here, limit=LINE_BYTES_MAX)
@@ -218,10 +219,15 @@ class Gate:
         return answer
 
 
+def open_directory(path: str, mode: int) -> int:
+    """A socket's path has 107 bytes at most; one that begins at a descriptor is always short."""
+    os.makedirs(path, mode, exist_ok=True)
+    return os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+
+
 def listening(directory: str) -> socket.socket:
     """A new `kubelet.sock` in a directory, however long its path: a plugin sees that it is another one."""
-    os.makedirs(directory, 0o750, exist_ok=True)
-    opened = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    opened = open_directory(directory, 0o750)
     previous = os.umask(0o117)
     try:
         with suppress(FileNotFoundError):

@@ -1,6 +1,6 @@
 """The gateway: gRPC on one side, lines of JSON on the other. It decides nothing and remembers only its plugins.
 
-    python -m kybern.kubelet.devices.gateway DIRECTORY SOCKET      the agent is on descriptor 0
+    python -m kybern.kubelet.devices.gateway PLUGINS PRIVATE       directories; the agent is on descriptor 0
 
 To the agent: `{"offered": {"resource": ..., "devices": {id: health}}}`, `{"gone": resource}`, and questions
 `{"ask": number, "what": "pods"}`. From the agent: `{"allocate": number, "resource": ..., "ids": [...]}`,
@@ -15,6 +15,7 @@ import re
 import socket
 import sys
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from itertools import count
 from typing import Any
 
@@ -24,6 +25,7 @@ from kybern.kubelet.devices.drivers import Drivers
 from kybern.kubelet.devices.protocol import device_plugin, pod_resources
 
 VERSION = "v1beta1"
+SOCKET = "gateway.sock"
 CALL_SECONDS = 30.0
 LINE_BYTES_MAX = 16 << 20
 NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?")
@@ -200,7 +202,7 @@ async def ask_driver(agent: Agent, drivers: Drivers, message: Json) -> None:
     agent.tell({"answer": message["drive"], **answer})
 
 
-async def run(directory: str, path: str) -> None:
+async def run(directory: str, private: str) -> None:
     reader, writer = await asyncio.open_connection(sock=socket.socket(fileno=0), limit=LINE_BYTES_MAX)
     agent = Agent(reader, writer)
     plugins, resources, drivers = Plugins(agent, directory), PodResources(agent), Drivers()
@@ -218,9 +220,11 @@ async def run(directory: str, path: str) -> None:
             ),
         )
     )
-    server.add_insecure_port(f"unix:{path}")
+    here = os.open(private, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    with suppress(FileNotFoundError):
+        os.unlink(SOCKET, dir_fd=here)
+    server.add_insecure_port(f"unix:/proc/self/fd/{here}/{SOCKET}")  # short, however long the directory's path
     await server.start()
-    os.chmod(path, 0o600)
     agent.tell({"ready": True})
 
     async def carry_out(message: Json) -> None:
