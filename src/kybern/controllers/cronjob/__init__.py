@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import format_datetime
 from zoneinfo import ZoneInfo
 
 from msgspec.structs import replace
@@ -25,7 +27,7 @@ async def reconcile(cronjob: CronJob, view: View, client: Client, context: Conte
     if cronjob.metadata.deletion_timestamp is not None:
         return None
     jobs = view.owned_by(cronjob, Job)
-    status = followed(cronjob, jobs, context)
+    status = await followed(cronjob, jobs, client, context)
     await clean_up(cronjob, jobs, client, context)
     found = understood(cronjob, context)
     after = None
@@ -65,13 +67,15 @@ def ending(job: Job) -> str:
     )
 
 
-def followed(cronjob: CronJob, jobs: Sequence[Job], context: Context) -> CronJobStatus:
+async def followed(cronjob: CronJob, jobs: Sequence[Job], client: Client, context: Context) -> CronJobStatus:
     """The status without what has ended."""
     by_uid = {job.metadata.uid: job for job in jobs}
     active, last_success = [], cronjob.status.last_successful_time
     for ref in cronjob.status.active or ():
         job = by_uid.get(ref.uid)
-        if job is None:
+        if job is None and await is_there(ref, client):
+            active.append(ref)
+        elif job is None:
             said = f"Active job went missing: {ref.name}"
             context.events.event(cronjob, "Normal", "MissingJob", said)
         elif ending(job):
@@ -79,11 +83,23 @@ def followed(cronjob: CronJob, jobs: Sequence[Job], context: Context) -> CronJob
             context.events.event(cronjob, "Normal", "SawCompletedJob", said)
         else:
             active.append(ref)
+    known = {ref.uid for ref in active}
     for job in jobs:
         done = job.status.completion_time
         if ending(job) == "Complete" and done and (last_success is None or done > last_success):
             last_success = done
+        if not ending(job) and job.metadata.uid not in known:
+            said = f"Saw a job that the controller did not create or forgot: {job.metadata.name}"
+            context.events.event(cronjob, "Warning", "UnexpectedJob", said)
     return replace(cronjob.status, active=tuple(active) or None, last_successful_time=last_success)
+
+
+async def is_there(ref: ObjectReference, client: Client) -> bool:
+    """Asked of the server: the View may be late, and a Job that is forgotten would be started beside."""
+    try:
+        return (await client.get(Job, ref.name or "", ref.namespace or "")).metadata.uid == ref.uid
+    except NotFound:
+        return False
 
 
 @dataclass(slots=True)
@@ -111,7 +127,7 @@ def plan(cronjob: CronJob, status: CronJobStatus, times: Schedule, tz: ZoneInfo,
     if found.last is None:
         return step
     if deadline is not None and found.last + deadline < now:
-        message = f"Missed scheduled time to start a job: {rfc3339(found.last)}"
+        message = f"Missed scheduled time to start a job: {format_datetime(datetime.fromtimestamp(found.last, UTC))}"
         step.told.append(("Warning", "MissSchedule", message))
         return step
     if cronjob.spec.concurrency_policy == "Forbid" and status.active:
