@@ -3,7 +3,6 @@
 Counting is a dict and an addition; names and labels are put together only when somebody scrapes.
 """
 
-from bisect import bisect_left
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +10,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 
 from kybern.apiserver.request import ApiRequest
+from kybern.observe.histogram import Histogram
 from kybern.web.http import Response
 
 BUCKETS_SECONDS = (0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
@@ -19,18 +19,10 @@ Labels = tuple[str, str, str, str, str]
 """verb, group, version, resource, subresource."""
 
 
-class Durations:
-    __slots__ = ("counts", "seconds")
-
-    def __init__(self) -> None:
-        self.counts = [0] * (len(BUCKETS_SECONDS) + 1)
-        self.seconds = 0.0
-
-
 class Metrics:
     def __init__(self) -> None:
         self.requests: dict[tuple[Labels, int], int] = {}
-        self.durations: dict[Labels, Durations] = {}
+        self.durations: dict[Labels, Histogram] = {}
         self.registry = CollectorRegistry(auto_describe=False)
         self.registry.register(self)
 
@@ -43,9 +35,8 @@ class Metrics:
             return
         found = self.durations.get(labels)
         if found is None:
-            found = self.durations[labels] = Durations()
-        found.counts[bisect_left(BUCKETS_SECONDS, seconds)] += 1
-        found.seconds += seconds
+            found = self.durations[labels] = Histogram(BUCKETS_SECONDS)
+        found.observe(seconds)
 
     def collect(self) -> Iterator[Any]:
         names = ["verb", "group", "version", "resource", "subresource"]
@@ -55,7 +46,7 @@ class Metrics:
         yield requests
         durations = HistogramMetricFamily("apiserver_request_duration_seconds", "Time to an answer.", labels=names)
         for labels, found in self.durations.items():
-            durations.add_metric([labels[0].upper(), *labels[1:]], cumulative(found.counts), found.seconds)
+            durations.add_metric([labels[0].upper(), *labels[1:]], found.buckets(), found.sum)
         yield durations
 
     async def answer(self, request: ApiRequest) -> Response:
@@ -65,11 +56,3 @@ class Metrics:
 
 
 NOTHING: Labels = ("other", "", "", "", "")
-
-
-def cumulative(counts: list[int]) -> list[tuple[str, float]]:
-    total, found = 0, []
-    for bound, count in zip([*map(str, BUCKETS_SECONDS), "+Inf"], counts, strict=True):
-        total += count
-        found.append((bound, float(total)))
-    return found

@@ -97,6 +97,11 @@ class Cluster:
         return self.run / "supervisor.sock"
 
     @property
+    def controllers_socket(self) -> Path:
+        """Where the controllers tell their metrics."""
+        return self.run / "controllers.sock"
+
+    @property
     def pod_cidr(self) -> IPv4Network:
         return ranges(self.index)[0]
 

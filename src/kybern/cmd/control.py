@@ -25,10 +25,12 @@ from kybern.cmd.ready import transport
 from kybern.cmd.stopping import until_stopped
 from kybern.controllers.table import account_of, controllers
 from kybern.reconcile.controller import Loop
+from kybern.reconcile.metrics import QueueMetrics
 from kybern.reconcile.run import declare, run_controllers
 from kybern.scheduler.configuration import read_configuration
 from kybern.scheduler.scheduler import Scheduler
 from kybern.web.pki import Pair, read_pair
+from kybern.web.server import serve
 
 TERMS = Terms(retry_seconds=4.0)  # upstream's but for how often: a quiet machine is left quiet
 
@@ -67,9 +69,12 @@ async def run(cluster: Cluster) -> None:
         return LeaderElection(candidate, lease, "kube-system", identity(cluster), clock, TERMS)
 
     declare(loops, view)
+    metrics = QueueMetrics()
     controlling = partial(
-        run_controllers, client, view, loops, clock=clock, ids=ids, host=cluster.node_name, client_of=account
-    )
+        run_controllers, client, view, loops,
+        clock=clock, ids=ids, host=cluster.node_name, client_of=account, metrics=metrics,
+    )  # fmt: skip
+    telling = await serve(metrics.answer, unix_path=str(cluster.controllers_socket))
     beside: list[Coroutine[Any, Any, None]] = []
     if extensions is not None:
         extending = Client(AccountTransport(unnamed, client, ACCOUNT, "kube-system", clock))
@@ -86,6 +91,7 @@ async def run(cluster: Cluster) -> None:
         await until_stopped()
         for task in running:
             task.cancel()
+        await telling.close()
 
 
 def identity(cluster: Cluster) -> str:

@@ -18,6 +18,7 @@ from kybern.aio.ids import Ids
 from kybern.api.meta_v1 import LabelSelector
 from kybern.api.selectors import Selector
 from kybern.client import Client, View
+from kybern.reconcile.metrics import QueueMetrics
 
 T = TypeVar("T")
 
@@ -136,6 +137,7 @@ class Surroundings:
     clock: Clock
     ids: Ids
     events: Events
+    metrics: QueueMetrics
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

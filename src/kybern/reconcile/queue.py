@@ -15,10 +15,12 @@ from collections.abc import Hashable
 from typing import Generic, TypeVar
 
 from kybern.aio.backoff import Backoff
+from kybern.observe.histogram import Histogram
 
 K = TypeVar("K", bound=Hashable)
 
 RETRY = Backoff(first_seconds=0.005, max_seconds=1000.0)  # upstream's
+BUCKETS_SECONDS = tuple(10.0**exponent for exponent in range(-8, 4))  # upstream's
 
 
 class Queue(Generic[K]):
@@ -31,6 +33,10 @@ class Queue(Generic[K]):
         self._failures: dict[K, int] = {}
         self._timers: dict[K, asyncio.TimerHandle] = {}
         self._takers: deque[asyncio.Future[None]] = deque()
+        self._since: dict[K, float] = {}
+        """When a key began to wait, or to be worked on."""
+        self.adds = self.retries = 0
+        self.waited, self.worked = Histogram(BUCKETS_SECONDS), Histogram(BUCKETS_SECONDS)
 
     def __len__(self) -> int:
         return len(self._ready)
@@ -39,9 +45,14 @@ class Queue(Generic[K]):
         if key in self._waiting:
             return
         self._waiting.add(key)
+        self.adds += 1
         if key not in self._working:
-            self._ready.append(key)
-            self._wake_one()
+            self._queue(key)
+
+    def _queue(self, key: K) -> None:
+        self._since[key] = asyncio.get_running_loop().time()
+        self._ready.append(key)
+        self._wake_one()
 
     def add_after(self, key: K, seconds: float) -> None:
         """Add it later; of several such wishes the earliest counts."""
@@ -56,6 +67,7 @@ class Queue(Generic[K]):
     def retry(self, key: K) -> None:
         """Add it again after its back-off."""
         self._failures[key] = self._failures.get(key, 0) + 1
+        self.retries += 1
         self.add_after(key, self._retry.delay(self._failures[key]))
 
     def failures(self, key: K) -> int:
@@ -78,9 +90,19 @@ class Queue(Generic[K]):
         key = self._ready.popleft()
         self._waiting.discard(key)
         self._working.add(key)
+        now = asyncio.get_running_loop().time()
+        self.waited.observe(now - self._since[key])
+        self._since[key] = now
         return key
 
+    def seconds_under_way(self) -> float:
+        """Of all keys that are worked on now."""
+        now = asyncio.get_running_loop().time()
+        return sum(now - self._since[key] for key in self._working if key in self._since)
+
     def done(self, key: K) -> None:
+        now = asyncio.get_running_loop().time()
+        self.worked.observe(now - self._since.pop(key, now))
         if self._rest_seconds:
             asyncio.get_running_loop().call_later(self._rest_seconds, self._rested, key)
         else:
@@ -89,8 +111,7 @@ class Queue(Generic[K]):
     def _rested(self, key: K) -> None:
         self._working.discard(key)
         if key in self._waiting:
-            self._ready.append(key)
-            self._wake_one()
+            self._queue(key)
 
     def _due(self, key: K) -> None:
         self._timers.pop(key, None)

@@ -16,6 +16,7 @@ from kybern.api.errors import ApiError, Conflict
 from kybern.client import Client, View, Write
 from kybern.client.events import Recorder
 from kybern.reconcile.controller import After, Context, Controller, Events, Key, Loop, Periodic, Running, Surroundings
+from kybern.reconcile.metrics import QueueMetrics
 from kybern.reconcile.queue import Queue
 from kybern.reconcile.wakeups import connect
 
@@ -38,9 +39,10 @@ async def run_controllers(
     ids: Ids | None = None,
     host: str = "",
     client_of: Callable[[Loop], Client] | None = None,
+    metrics: QueueMetrics | None = None,
 ) -> None:
     """Run all of them until cancelled. `view.run()` has to run beside. `client_of` gives each loop a client of its own."""
-    clock, ids = clock or SystemClock(), ids or Ids()
+    clock, ids, metrics = clock or SystemClock(), ids or Ids(), metrics or QueueMetrics()
     loops = tuple(controllers)
     declare(loops, view)
     await view.synced()
@@ -49,7 +51,7 @@ async def run_controllers(
             own = client_of(loop) if client_of else client
             events = Recorder(own, component_of(loop), host, clock, ids)
             tasks.create_task(events.run())
-            tasks.create_task(_run(loop, Surroundings(own, view, clock, ids, events)))
+            tasks.create_task(_run(loop, Surroundings(own, view, clock, ids, events, metrics)))
 
 
 def component_of(loop: Loop) -> str:
@@ -88,6 +90,7 @@ class Workers:
     def __init__(self, controller: Controller[Any], around: Surroundings) -> None:
         self.controller, self.around = controller, around
         self.queue: Queue[Key] = Queue(rest_seconds=controller.rest_seconds)
+        around.metrics.queues[controller.name] = self.queue
 
     async def run(self) -> None:
         connect(self.controller, self.around.view, self.queue.add)

@@ -1,14 +1,19 @@
 import asyncio
 
+from kybern.reconcile.metrics import QueueMetrics
 from kybern.reconcile.queue import Queue
 from kybern.testing import virtual
+from kybern.web.http import Request
 
 
 def test_a_key_that_waits_is_not_queued_twice() -> None:
-    queue: Queue[str] = Queue()
-    queue.add("a")
-    queue.add("a")
-    assert len(queue) == 1
+    async def main() -> None:
+        queue: Queue[str] = Queue()
+        queue.add("a")
+        queue.add("a")
+        assert len(queue) == 1
+
+    virtual.run(main())
 
 
 def test_a_key_in_work_is_given_out_again_only_when_it_is_done() -> None:
@@ -65,3 +70,32 @@ def test_a_cancelled_taker_does_not_swallow_a_key() -> None:
             assert await second == "a"
 
     virtual.run(main())
+
+
+def test_what_a_queue_does_is_told_under_upstreams_names() -> None:
+    async def main() -> str:
+        queue: Queue[str] = Queue()
+        metrics = QueueMetrics()
+        metrics.queues["web"] = queue
+        queue.add("a")
+        queue.add("a")
+        queue.add("b")
+        await asyncio.sleep(2)
+        assert await queue.get() == "a"
+        await asyncio.sleep(3)
+        queue.done("a")
+        queue.retry("a")
+        assert await queue.get() == "b"
+        answer = await metrics.answer(Request("GET", "/metrics"))
+        return (await answer.read()).decode()
+
+    text = virtual.run(main())
+    for line in (
+        'workqueue_adds_total{name="web"} 2.0',
+        'workqueue_retries_total{name="web"} 1.0',
+        'workqueue_depth{name="web"} 0.0',
+        'workqueue_queue_duration_seconds_sum{name="web"} 7.0',
+        'workqueue_queue_duration_seconds_bucket{le="10.0",name="web"} 2.0',
+        'workqueue_work_duration_seconds_sum{name="web"} 3.0',
+    ):
+        assert line in text

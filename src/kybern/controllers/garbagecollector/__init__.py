@@ -60,6 +60,7 @@ class Collector:
     def __init__(self, around: Surroundings) -> None:
         self.around = around
         self.queue: Queue[str] = Queue()
+        around.metrics.queues["garbagecollector"] = self.queue
         self.graph = Graph(self.queue.add)
         self.kinds: list[Kind] = []
         self.sinks: dict[Kind, KindSink] = {}
