@@ -267,3 +267,45 @@ def certificate(name: str) -> dict[str, bytes]:
     ca = create_ca("test", time.time())
     pair = issue(ca, name, now=time.time(), dns_names=[name], ips=[], usages=(SERVER,))
     return {"tls.crt": pair.certificate + ca.certificate, "tls.key": pair.key}
+
+
+def why(cluster: Cluster, *args: str) -> tuple[int, str]:
+    done = cluster.kybern("why", *args, check=False)
+    assert "Traceback" not in done.stderr
+    return done.returncode, done.stdout.partition("\n")[0] + done.stderr
+
+
+def test_why_names_the_first_thing_that_is_wrong_on_the_way(own: Cluster) -> None:
+    assert why(own, "service/all") == (0, "every step that could be looked at is as it should be")
+    deaf = service("deaf", "all")
+    deaf["spec"]["ports"] = [{"name": "tcp", "port": 80, "targetPort": 9999}]
+    apply(own, deaf, service("nobody", "nobody"))
+    until(lambda: "listens on port 9999/tcp" in why(own, "service/deaf")[1])
+    assert why(own, "service/nobody") == (1, "no pod has the labels app=nobody")
+    assert why(own, "service/nothing")[1].startswith("there is no service nothing in namespace default")
+    names = own.kubectl("get", "pods", "-l", "app=all", "-o", "jsonpath={.items[*].metadata.name}").split()
+    reach = (f"pod/{names[0]}", "--to", f"pod/{names[1]}:8080")
+    assert why(own, *reach)[0] == 0
+    spec = {"podSelector": {"matchLabels": {"app": "all"}}, "policyTypes": ["Ingress"]}
+    apply(
+        own, {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "deny"}, "spec": spec}
+    )
+    assert "NetworkPolicy default/deny does not let TCP 8080 enter" in why(own, *reach)[1]
+    code = f"import socket; socket.create_connection(({address_of(own, names[1])!r}, 8080), 2)"
+    until(lambda: "imed out" in run_in(own, names[0], code))
+    own.kubectl("delete", "networkpolicy", "deny")
+    until(lambda: run_in(own, names[0], code) == "")
+    own.kybern("node", "partition", "n-2")
+    assert "n-2" in why(own, "service/all")[1]
+    own.kybern("node", "heal", "n-2")
+    assert why(own, "service/all")[0] == 0
+
+
+def address_of(cluster: Cluster, pod: str) -> str:
+    return cluster.kubectl("get", "pod", pod, "-o", "jsonpath={.status.podIP}")
+
+
+def run_in(cluster: Cluster, pod: str, code: str) -> str:
+    """What it says when it fails; nothing when it does not."""
+    command = f"try:\n  {code}\nexcept OSError as error: print(error)"
+    return cluster.kubectl("exec", pod, "--", "python3", "-c", command).strip()

@@ -27,6 +27,8 @@ from kybern.linux import netns, nft
 from kybern.linux.netlink import Netlink
 from kybern.network.bridge import BridgeNetwork
 from kybern.network.policy.enforcing import PolicyEnforcer
+from kybern.network.policy.model import World, endpoint_of
+from kybern.network.policy.verdict import dropped
 from kybern.runtime.cri import PodSandboxConfig, SandboxMetadata
 
 pytestmark = [
@@ -436,3 +438,24 @@ async def test_rules_stay_when_the_process_ends_and_the_next_one_takes_them_over
         assert probe(lab)[a, b, "TCP", 8080]
     finally:
         listeners.close()
+
+
+def test_what_is_told_of_a_packet_is_what_the_model_says_of_it() -> None:
+    """The same generated sets, without packets: `kybern why` must blame whom the rules drop for."""
+    pods = [
+        Modelled(space, name, f"10.199.0.{2 + number}", labels)
+        for number, (space, name, labels) in enumerate(
+            (space, name, labels) for space in NAMESPACES for name, labels in NAMES.items()
+        )
+    ]
+    endpoints = {pod: found for pod in pods if (found := endpoint_of(pod_object(pod))) is not None}
+    rng = random.Random(SEED)
+    for _ in range(100):
+        policies = generated(rng, [pod.ip for pod in pods])
+        world = World([from_builtins(NetworkPolicy, p) for p in policies], list(endpoints.values()), NAMESPACES)
+        for a in pods:
+            for b in pods:
+                for protocol in ("TCP", "UDP"):
+                    for number in PORTS:
+                        found = dropped(world, endpoints[a], endpoints[b], protocol.lower(), number)
+                        assert (found is None) == allowed(policies, a, b, protocol, number), (a, b, protocol, policies)

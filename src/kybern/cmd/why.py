@@ -1,4 +1,5 @@
 """`kybern why pod/NAME`: why a pod waits and what would help, or why it is where it is; then the nodes, rule by rule.
+`kybern why service/NAME` and `--to` ask for the way of a packet instead: see `why_network`.
 
 It asks the API server for what the scheduler sees and judges it by the same rules, so it needs no scheduler to talk to.
 """
@@ -18,6 +19,9 @@ from kybern.cli.kubectl.session import CommandFailed, open_session
 from kybern.client import Client
 from kybern.client.kubeconfig import KubeconfigError
 from kybern.client.view import View
+from kybern.cmd import why_network
+from kybern.cmd.up import add_data_dir
+from kybern.cmd.why_network import place_of
 from kybern.scheduler.configuration import read_configuration
 from kybern.scheduler.explanation import Explanation, explained
 from kybern.scheduler.followed import DEVICES, VOLUMES, Followed
@@ -30,22 +34,27 @@ LIST_SECONDS_MAX = 60.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("pod", metavar="pod/NAME", type=pod_name)
+    add_data_dir(parser)
+    parser.add_argument("subject", metavar="pod/NAME|service/NAME", type=subject)
+    parser.add_argument("--to", type=place_of, metavar="pod/NAME:PORT|service/NAME", help="why the pod cannot reach it")
+    parser.add_argument("--port", type=int, default=0, help="of the service that is asked about; all when left out")
     parser.add_argument("-n", "--namespace", default="", help="the namespace; the context's own when left out")
     parser.add_argument("--context", default="", help="the kubeconfig context; the current one when left out")
     parser.add_argument("--kubeconfig", type=Path, help="the kubeconfig file")
     parser.add_argument("--scheduler-config", default="", metavar="FILE", help="the one that the scheduler has")
 
 
-def pod_name(text: str) -> str:
-    kind, slash, name = text.partition("/")
-    if (slash and kind not in ("pod", "pods", "po")) or not (name or (not slash and kind)):
-        raise argparse.ArgumentTypeError(f"{text!r} is no pod: pod/NAME")
-    return name or kind
+def subject(text: str) -> tuple[str, str]:
+    kind, name, port = place_of(text if "/" in text else f"pod/{text}")
+    if port:
+        raise argparse.ArgumentTypeError(f"{text!r}: the port is asked for by --port or --to")
+    return kind, name
 
 
 def run(args: argparse.Namespace) -> int:
     try:
+        if args.to or args.subject[0] == "service":
+            return why_network.run(args)
         found = asyncio.run(explanation(args))
     except (ApiError, CommandFailed, KubeconfigError, OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -61,7 +70,7 @@ async def explanation(args: argparse.Namespace) -> Explanation:
     configuration = read_configuration(args.scheduler_config)
     async with open_session(args.context, args.namespace, args.kubeconfig) as session:
         client = Client(session.client, user_agent="kybern-why")
-        pod = await client.get(Pod, args.pod, session.namespace)
+        pod = await client.get(Pod, args.subject[1], session.namespace)
         profiles = {profile.scheduler_name: profile for profile in configuration.profiles}
         profile = profiles.get(scheduler_of(pod))
         if profile is None:

@@ -1,0 +1,192 @@
+"""Planted faults: for each, the first step that fails names the cause."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from kybern.api.codec import from_builtins
+from kybern.api.core_v1 import Node, Pod, Service
+from kybern.api.discovery_v1 import EndpointSlice
+from kybern.api.networking_v1 import NetworkPolicy
+from kybern.network.explaining import Known, Step, explain_pod, explain_service
+from kybern.network.policy.model import World, endpoint_of
+
+World_ = dict[str, list[dict[str, Any]]]
+
+
+class Machine:
+    """Nothing is wrong, but for what a test says."""
+
+    def __init__(self, **wrong: str | None) -> None:
+        self.wrong = wrong
+
+    def rules(self, address: str, protocol: str, port: int) -> str | None:
+        return self.wrong.get("rules", "")
+
+    def route(self, pod: Pod) -> str | None:
+        return self.wrong.get("route", "")
+
+    def listening(self, pod: Pod, protocol: str, port: int) -> str | None:
+        return self.wrong.get("socket", "")
+
+
+def healthy() -> World_:
+    def pod(name: str, ip: str) -> dict[str, Any]:
+        ports = [{"name": "http", "containerPort": 8080, "protocol": "TCP"}]
+        return {
+            "metadata": {"name": name, "namespace": "d", "uid": name, "labels": {"app": name}},
+            "spec": {"nodeName": "n1", "containers": [{"name": "c", "image": "i", "ports": ports}]},
+            "status": {"phase": "Running", "podIP": ip, "podIPs": [{"ip": ip}],
+                       "containerStatuses": [{"name": "c", "ready": True, "image": "i", "imageID": "", "restartCount": 0}]},
+        }  # fmt: skip
+
+    ports = [{"name": "http", "port": 80, "targetPort": "http", "protocol": "TCP"}]
+    return {
+        "pods": [pod("web", "10.244.0.2"), pod("client", "10.244.0.3")],
+        "services": [{"metadata": {"name": "web", "namespace": "d"},
+                      "spec": {"type": "ClusterIP", "clusterIP": "10.96.0.9", "selector": {"app": "web"}, "ports": ports}}],
+        "slices": [{"metadata": {"name": "web-1", "namespace": "d", "labels": {"kubernetes.io/service-name": "web"}},
+                    "addressType": "IPv4", "ports": [{"name": "http", "port": 8080, "protocol": "TCP"}],
+                    "endpoints": [{"addresses": ["10.244.0.2"], "conditions": {"ready": True}}]}],
+        "nodes": [{"metadata": {"name": "n1"}, "status": {"conditions": [{"type": "Ready", "status": "True"}]}}],
+        "policies": [],
+    }  # fmt: skip
+
+
+def known(made: World_) -> Known:
+    pods = [from_builtins(Pod, each) for each in made["pods"]]
+    policies = [from_builtins(NetworkPolicy, each) for each in made["policies"]]
+    endpoints = [found for pod in pods if (found := endpoint_of(pod)) is not None]
+    return Known(
+        [from_builtins(Service, each) for each in made["services"]],
+        [from_builtins(EndpointSlice, each) for each in made["slices"]],
+        pods,
+        [from_builtins(Node, each) for each in made["nodes"]],
+        World(policies, endpoints, {"d": {"name": "d"}}),
+    )
+
+
+def no_endpoints(made: World_) -> None:
+    made["slices"][0]["endpoints"] = []
+
+
+def renamed_service(made: World_) -> None:
+    made["services"][0]["metadata"]["name"] = "wed"
+
+
+def elsewhere(made: World_) -> None:
+    made["services"][0]["metadata"]["namespace"] = "other"
+
+
+def wrong_selector(made: World_) -> None:
+    no_endpoints(made)
+    made["services"][0]["spec"]["selector"] = {"app": "wep"}
+
+
+def no_selector(made: World_) -> None:
+    made["slices"] = []
+    made["services"][0]["spec"]["selector"] = None
+
+
+def wrong_target_port(made: World_) -> None:
+    no_endpoints(made)
+    made["services"][0]["spec"]["ports"][0]["targetPort"] = "htpp"
+
+
+def not_ready(made: World_) -> None:
+    no_endpoints(made)
+    made["pods"][0]["status"]["containerStatuses"][0]["ready"] = False
+
+
+def no_image(made: World_) -> None:
+    no_endpoints(made)
+    status = made["pods"][0]["status"]["containerStatuses"][0]
+    status |= {"ready": False, "state": {"waiting": {"reason": "ImagePullBackOff"}}}
+
+
+def node_down(made: World_) -> None:
+    condition = {"type": "Ready", "status": "Unknown", "message": "Kubelet stopped posting node status."}
+    made["nodes"][0]["status"]["conditions"] = [condition]
+
+
+def node_gone(made: World_) -> None:
+    made["nodes"] = []
+
+
+def deny_ingress(made: World_) -> None:
+    made["policies"] = [policy("deny", "web", "Ingress")]
+
+
+def deny_egress(made: World_) -> None:
+    made["policies"] = [policy("shut", "client", "Egress")]
+
+
+def other_port(made: World_) -> None:
+    rule = {"from": [{"podSelector": {}}], "ports": [{"port": 9090}]}
+    made["policies"] = [policy("narrow", "web", "Ingress") | {}]
+    made["policies"][0]["spec"]["ingress"] = [rule]
+
+
+def policy(name: str, app: str, kind: str) -> dict[str, Any]:
+    selector = {"matchLabels": {"app": app}}
+    return {"metadata": {"name": name, "namespace": "d"}, "spec": {"podSelector": selector, "policyTypes": [kind]}}
+
+
+def nothing(made: World_) -> None:
+    return
+
+
+FAULTS: list[tuple[Callable[[World_], None], Machine, int, str, str]] = [
+    (renamed_service, Machine(), 80, "service", "there is no service web in namespace d"),
+    (elsewhere, Machine(), 80, "service", "there is no service web"),
+    (nothing, Machine(), 81, "port", "the service has no port 81, only 80/TCP"),
+    (wrong_selector, Machine(), 80, "endpoints", "no pod has the labels app=wep"),
+    (no_selector, Machine(), 80, "endpoints", "has no selector and no EndpointSlice"),
+    (wrong_target_port, Machine(), 80, "endpoints", "no port named 'htpp' (they have http)"),
+    (not_ready, Machine(), 80, "endpoints", "its readiness probe fails"),
+    (no_image, Machine(), 80, "endpoints", "ImagePullBackOff"),
+    (nothing, Machine(rules="the service proxy has no rule"), 80, "rules", "no rule"),
+    (node_down, Machine(), 80, "node", "Kubelet stopped posting node status"),
+    (node_gone, Machine(), 80, "node", "is not there any more"),
+    (nothing, Machine(route="the link of node n1 is down"), 80, "route", "link of node n1 is down"),
+    (deny_ingress, Machine(), 80, "policy", "NetworkPolicy d/deny does not let TCP 8080 enter d/web"),
+    (deny_egress, Machine(), 80, "policy", "NetworkPolicy d/shut does not let TCP 8080 leave d/client"),
+    (other_port, Machine(), 80, "policy", "NetworkPolicy d/narrow"),
+    (nothing, Machine(socket="web listens on port 8080 of 127.0.0.1 only"), 80, "socket", "127.0.0.1 only"),
+]
+
+
+@pytest.mark.parametrize(("plant", "machine", "port", "about", "said"), FAULTS)
+def test_the_first_step_that_fails_names_the_cause(
+    plant: Callable[[World_], None], machine: Machine, port: int, about: str, said: str
+) -> None:
+    made = healthy()
+    plant(made)
+    found = known(made)
+    source = next(pod for pod in found.pods if pod.metadata.name == "client")
+    steps = list(explain_service(found, machine, "d", "web", port, source))
+    assert [step.ok for step in steps[:-1]] == [True] * (len(steps) - 1)
+    assert (steps[-1].ok, steps[-1].about) == (False, about)
+    assert said in steps[-1].said and steps[-1].fix
+
+
+def test_where_nothing_is_wrong_every_step_says_so() -> None:
+    steps = list(explain_service(known(healthy()), Machine(), "d", "web"))
+    assert {step.ok for step in steps} == {True}
+    assert [step.about for step in steps] == ["service", "port", "endpoints", "rules", "pod", "node", "route", "socket"]
+
+
+def test_what_cannot_be_looked_at_is_passed_over_and_said() -> None:
+    found = known(healthy())
+    steps = list(explain_pod(found, Machine(route=None, socket=None), None, found.pods[0], 8080, "tcp"))
+    assert Step("socket", None, "not looked at: that takes root on the node's machine") in steps
+
+
+def test_a_near_name_or_label_is_offered() -> None:
+    made = healthy()
+    renamed_service(made)
+    assert list(explain_service(known(made), Machine(), "d", "web"))[-1].fix == "is it wed?"
+    made = healthy()
+    wrong_selector(made)
+    assert "app=web" in list(explain_service(known(made), Machine(), "d", "web"))[-1].fix
