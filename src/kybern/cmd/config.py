@@ -60,7 +60,8 @@ class Cluster:
     service_proxy: str = "nftables"
     """Or none: somebody else's does it."""
     pod_network: str = "vxlan"
-    """How pods of different nodes reach each other: vxlan or routes."""
+    """How pods of different nodes reach each other: vxlan or routes; or cni, and the plugins see to it."""
+    cni_conf_dir: str = "/etc/cni/net.d"
     simulated: bool = False
     """Containers cannot run here: nodes are simulated."""
     simulated_nodes: int = 0

@@ -27,6 +27,7 @@ from kybern.kubelet.pod_cgroups import KernelCgroups
 from kybern.kubelet.server import KubeletServer
 from kybern.linux import cgroup_detect
 from kybern.linux.real import RealMounts
+from kybern.network.cni import CniNetwork
 from kybern.network.peers import NETWORKED
 from kybern.runtime.build.builder import Builder
 from kybern.runtime.cri import Runtime
@@ -99,7 +100,7 @@ async def kubelet(
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(agent.run())
             if network is not None:
-                await network.pods.configured.wait()
+                await network.pods.ready.wait()
                 agent.parts.node.news.set()
     finally:
         await listener.close()
@@ -137,7 +138,10 @@ async def container_runtime(
         return Simulated(clock, network=part)
     native = NativeRuntime(place.runtime, place.run, images=images, network=network.pods, clock=clock, ids=ids)
     await native.open()
-    network.rules.adopt(await native.list_pod_sandboxes())
+    found = await native.list_pod_sandboxes()
+    network.rules.adopt(found)
+    if isinstance(network.pods, CniNetwork):
+        await network.pods.collect(found)
     return native
 
 

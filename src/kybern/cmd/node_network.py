@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections.abc import Coroutine
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from kybern.aio.clock import Clock
@@ -19,6 +20,7 @@ from kybern.cmd.place import Place
 from kybern.linux import nft
 from kybern.linux.conntrack import forget_udp
 from kybern.network.bridge import BridgeNetwork
+from kybern.network.cni import CniNetwork
 from kybern.network.dns.forward import Forwarder, Upstream, configured, resolvers_of_host
 from kybern.network.dns.records import Zone
 from kybern.network.dns.server import Resolver, ZoneFollower
@@ -41,7 +43,7 @@ class Network:
     """The parts that the node's other parts meet."""
 
     view: View
-    pods: BridgeNetwork
+    pods: BridgeNetwork | CniNetwork
     policies: PolicyEnforcer
     proxy: ServiceProxy | None
     rules: SandboxRules
@@ -61,6 +63,9 @@ def network(place: Place, client: Client, clock: Clock, ids: Ids) -> Network:
     known = holders(view, (cluster.pod_cidr,))
     mtu = underlay_mtu(place) - (VXLAN_BYTES if cluster.pod_network == "vxlan" else 0)
     services = (cluster.service_cidr, cluster.balancer_cidr) if proxy else ()
+    if cluster.pod_network == "cni":
+        plugins = CniNetwork(Path(cluster.cni_conf_dir), place.data / "cni", clock, rules)
+        return Network(view, plugins, policies, proxy, rules)
     return Network(
         view,
         BridgeNetwork(cluster.bridge, place.run / "addresses", services, mtu, rules, place.name, known),
@@ -76,6 +81,8 @@ async def apply(text: str) -> None:
 
 def work(place: Place, found: Network, clock: Clock, ids: Ids) -> list[Coroutine[Any, Any, None]]:
     parts = [found.view.run(), follow(place, found, clock), enforce(found), dns(place, found.view, clock, ids.rng)]
+    if isinstance(found.pods, CniNetwork):
+        parts.append(found.pods.watch())
     return [*parts, serve(place, found.view, found.proxy)] if found.proxy else parts
 
 
@@ -119,8 +126,10 @@ def node_port_addresses(place: Place) -> tuple[str, ...]:
     return (str(place.address), *((outside,) if outside not in ("", "0.0.0.0", "127.0.0.1") else ()))
 
 
-def routes(place: Place, mtu: int) -> NodeRoutes:
+def routes(place: Place, mtu: int) -> NodeRoutes | None:
     cluster = place.cluster
+    if cluster.pod_network == "cni":
+        return None
     tunnel = None
     if cluster.pod_network == "vxlan":
         tunnel = Tunnel(cluster.vxlan, cluster.vxlan_number, str(place.address), mtu)

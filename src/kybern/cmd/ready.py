@@ -74,12 +74,17 @@ def steps(cluster: Cluster, connections: web_client.Client) -> list[Step]:
     async def dns_answers() -> bool:
         name = f"kubernetes.default.svc.{CLUSTER_DOMAIN}".encode()
         async with asyncio.timeout(DNS_SECONDS):
-            reply = await over_udp(query(name, random.SystemRandom().getrandbits(16)), str(cluster.dns_address))
+            reply = await over_udp(query(name, random.SystemRandom().getrandbits(16)), dns_server(cluster))
         return reply[6:8] != b"\0\0"  # it holds at least one answer
 
     ready = "nodes are Ready" if cluster.further_nodes else "node is Ready"
     first = [Step("API server answers", api_answers), Step(ready, nodes_are_ready)]
     return first if cluster.simulated else [*first, Step("DNS answers", dns_answers)]
+
+
+def dns_server(cluster: Cluster) -> str:
+    """By its Service, so that the proxy is seen to work too; the first node's own, where somebody else's proxy does that."""
+    return str(cluster.node_address if cluster.service_proxy == "none" else cluster.dns_address)
 
 
 async def node_is_ready(client: Client, name: str, since: float) -> bool:

@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import json
+import os
 import sys
 from typing import Any
 
@@ -45,10 +46,21 @@ def show(cluster: Cluster, found: dict[str, Any], missing: str, progress: Progre
     print(f"{cluster.name}  {cluster.server_url}  data in {cluster.data}")
     for row in [("PROCESS", "PID", "UP", "RESTARTS", "LAST EXIT"), *(columns(p) for p in found["programs"])]:
         print(f"  {row[0]:<12}{row[1]:>8}{row[2]:>10}{row[3]:>10}   {row[4]}")
+    for warning in warnings(cluster):
+        progress.note(f"{warning}: pods may be cut off; let the links kyb-*, kyn-* and kyv-* through")
     if missing:
         progress.failed(f"not yet: {missing}", f"look into {cluster.logs}")
     else:
         progress.note("the API server answers and the node is Ready")
+
+
+def warnings(cluster: Cluster) -> list[str]:
+    """What others on this machine do that the cluster cannot help."""
+    if os.geteuid() != 0 or cluster.simulated:
+        return []
+    from kybern.linux.firewall import foreign
+
+    return foreign("kybern-")
 
 
 def columns(program: dict[str, Any]) -> tuple[str, str, str, str, str]:

@@ -35,7 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--node-cpus", type=cpu_amount, help="what a node may use, `2` or `500m` (default: all there is)"
     )
     parser.add_argument("--node-memory", type=memory_amount, help="what a node may use, `2Gi` (default: all there is)")
-    parser.add_argument("--pod-network", choices=("vxlan", "routes"), help="between nodes (default vxlan)")
+    parser.add_argument("--pod-network", choices=("vxlan", "routes", "cni"), help="between nodes (default vxlan)")
+    parser.add_argument("--cni-conf-dir", type=absolute, help="of --pod-network cni (default /etc/cni/net.d)")
     parser.add_argument(
         "--registry-port", type=registry_port, metavar="PORT",
         help="an image registry on localhost that docker, podman and skopeo can push to (0: none)",
@@ -173,7 +174,7 @@ def chosen(args: argparse.Namespace) -> Cluster:
         node_name=args.node_name or (None if known else name),
         node_cpus=args.node_cpus, node_memory=args.node_memory, pod_network=args.pod_network,
         registry_port=args.registry_port,
-        service_proxy=args.service_proxy,
+        service_proxy=args.service_proxy, cni_conf_dir=args.cni_conf_dir,
         options=server_options.chosen(args, known.options if known else server_options.NEW_CLUSTER),
         scheduler_config=args.scheduler_config,
         extensions=None if args.extension is None else tuple(filter(None, args.extension)),

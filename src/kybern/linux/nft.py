@@ -30,6 +30,14 @@ def listing(family: str, table: str, netns_path: str | None = None) -> str:
         return ""
 
 
+def chains() -> str:
+    """The base chains of all tables, as nft prints them; empty when it cannot be asked."""
+    try:
+        return _run(["list", "chains"], "", None)
+    except RulesRefused:
+        return ""
+
+
 def delete_table(family: str, table: str, netns_path: str | None = None) -> None:
     """Remove one table; nothing when it does not exist."""
     apply(f"add table {family} {table}\ndelete table {family} {table}\n", netns_path)

@@ -56,7 +56,7 @@ class BridgeNetwork:
         self.guard = guard
         self.node, self.holders = node, holders
         self.pools: tuple[Addresses, ...] = ()
-        self.configured = asyncio.Event()
+        self.ready = asyncio.Event()
 
     def fault(self) -> str:
         return "" if self.pools else UNCONFIGURED
@@ -75,7 +75,7 @@ class BridgeNetwork:
                 here.ensure_route(str(cidr), index=index)
         route_between_links(self.bridge)
         self.pools = pools
-        self.configured.set()
+        self.ready.set()
 
     def remove(self) -> None:
         with Netlink() as here:

@@ -12,6 +12,7 @@ from ipaddress import ip_network
 from kybern.aio.clock import Clock
 from kybern.api.core_v1 import Node, Pod
 from kybern.network.bridge import BridgeNetwork
+from kybern.network.cni import CniNetwork
 from kybern.network.follow import Followed
 from kybern.network.ipam import Address, Network
 from kybern.network.peers import peers, pod_cidrs
@@ -29,12 +30,12 @@ class NodesFollower:
         self,
         view: Followed,
         node: str,
-        pods: BridgeNetwork,
-        routes: NodeRoutes,
+        pods: BridgeNetwork | CniNetwork,
+        routes: NodeRoutes | None,
         clock: Clock,
         configured: Callable[[tuple[str, ...]], None],
     ) -> None:
-        """`configured` is told the node's pod CIDRs, whenever they are new."""
+        """Without `routes`, the ways to other nodes' pods are somebody else's. `configured` is told the node's pod CIDRs, whenever they are new."""
         self.view, self.node, self.pods, self.routes, self.clock = view, node, pods, routes, clock
         self.configured = configured
         self.cidrs: tuple[str, ...] = ()
@@ -66,7 +67,7 @@ class NodesFollower:
             self.pods.configure(cidrs)
             self.cidrs = cidrs
             self.configured(cidrs)
-        if self.cidrs:
+        if self.cidrs and self.routes is not None:
             self.routes.sync(self.cidrs, peers(self.view.list(Node), self.node), moved(self.view.list(Pod)))
 
 
