@@ -293,6 +293,7 @@ def test_why_names_the_first_thing_that_is_wrong_on_the_way(own: Cluster) -> Non
     assert "NetworkPolicy default/deny does not let TCP 8080 enter" in why(own, *reach)[1]
     code = f"import socket; socket.create_connection(({address_of(own, names[1])!r}, 8080), 2)"
     until(lambda: "imed out" in run_in(own, names[0], code))
+    assert "has dropped such packets just now" in why(own, *reach)[1]
     own.kubectl("delete", "networkpolicy", "deny")
     until(lambda: run_in(own, names[0], code) == "")
     own.kybern("node", "partition", "n-2")

@@ -37,6 +37,7 @@ pytestmark = [
 ]
 
 SETS = int(os.environ.get("POLICY_SETS", "300"))
+STARTS = int(os.environ.get("POLICY_STARTS", "100"))
 SEED = int(os.environ.get("POLICY_SEED", "1"))
 TABLE = "kybern-test-policy"
 NAMESPACES = {"x": {"team": "a"}, "y": {"team": "b"}, "z": {"team": "b", "tier": "low"}}
@@ -386,7 +387,7 @@ async def test_not_one_packet_of_a_pod_that_starts_under_a_default_deny_gets_out
     lab.api.put(NetworkPolicy, [from_builtins(NetworkPolicy, DENY)])
     server = socket_in(lab.namespace_of(target), socket.SOCK_DGRAM)
     server.bind((target.ip, 8080))
-    for number in range(100):
+    for number in range(STARTS):
         path = str(lab.root / f"x-p{number}")
         netns.create(path)
         sender = socket_in(path, socket.SOCK_DGRAM)  # there before the network is: it sends from the first moment on

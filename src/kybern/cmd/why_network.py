@@ -65,6 +65,13 @@ class LocalMachine:
             return f"{pod.metadata.name} listens on port {port} of {', '.join(map(str, found))} only, not of its own address"
         return f"nothing in {pod.metadata.name} listens on port {port}/{protocol}"
 
+    def has_dropped(self, at: str, source: str, target: str, protocol: str, port: int) -> bool:
+        place = next((p for p in places(self.cluster) if p.name == at), None) if self.cluster else None
+        if place is None:
+            return False
+        listed = nft.listing("ip", f"{place.cluster.table}-policy", place.netns)
+        return f"{source} . {target} . {protocol} . {port} " in " ".join(listed.split())
+
     def namespace_of(self, pod: Pod) -> str:
         for place in places(self.cluster) if self.cluster else ():
             for identifier in disk.names(place.runtime / "sandboxes"):

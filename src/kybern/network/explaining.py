@@ -41,6 +41,9 @@ class Machine(Protocol):
 
     def listening(self, pod: Pod, protocol: str, port: int) -> str | None: ...
 
+    def has_dropped(self, at: str, source: str, target: str, protocol: str, port: int) -> bool:
+        """Whether node `at` remembers such packets; it forgets after ten minutes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Known:
@@ -208,7 +211,7 @@ def pod_steps(
     yield node_step(known.nodes, target)
     yield asked("route", machine.route(target), f"node {target.spec.node_name} is reached", "kybern node heal NAME")
     if source is not None:
-        yield policy_step(known.world, source, target, protocol, port)
+        yield policy_step(known, machine, source, target, protocol, port)
     where = f"{target.metadata.name} listens on port {port}"
     yield asked("socket", machine.listening(target, protocol, port), where, "start the program, or correct the port")
 
@@ -224,16 +227,22 @@ def node_step(nodes: Iterable[Node], target: Pod) -> Step:
     return Step("node", True, f"node {target.spec.node_name} is ready")
 
 
-def policy_step(world: World, source: Pod, target: Pod, protocol: str, port: int) -> Step:
+def policy_step(known: Known, machine: Machine, source: Pod, target: Pod, protocol: str, port: int) -> Step:
     one, other = endpoint_of(source), endpoint_of(target)
     if one is None or other is None:
         return Step("policy", True, "a pod on its node's own network: policies by labels are not about it")
-    drop = dropped(world, one, other, protocol, port)
+    drop = dropped(known.world, one, other, protocol, port)
     if drop is None:
         return Step("policy", True, "the policies of both pods let it pass")
     listed = ", ".join(drop.policies)
+    node = (source if drop.direction == "egress" else target).spec.node_name or ""
+    seen = (
+        ", and has dropped such packets just now"
+        if machine.has_dropped(node, one.ips[0], other.ips[0], protocol, port)
+        else ""
+    )
     toward = "leave" if drop.direction == "egress" else "enter"
-    return Step("policy", False, f"NetworkPolicy {listed} does not let {protocol.upper()} {port} {toward} {drop.pod.namespace}/{drop.pod.name}",
+    return Step("policy", False, f"NetworkPolicy {listed} does not let {protocol.upper()} {port} {toward} {drop.pod.namespace}/{drop.pod.name}{seen}",
                 f"add {'a peer' if drop.direction == 'ingress' else 'a destination'} and port to its {drop.direction} rules")  # fmt: skip
 
 

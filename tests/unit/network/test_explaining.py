@@ -27,6 +27,9 @@ class Machine:
     def route(self, pod: Pod) -> str | None:
         return self.wrong.get("route", "")
 
+    def has_dropped(self, at: str, source: str, target: str, protocol: str, port: int) -> bool:
+        return "dropped" in self.wrong
+
     def listening(self, pod: Pod, protocol: str, port: int) -> str | None:
         return self.wrong.get("socket", "")
 
@@ -152,6 +155,7 @@ FAULTS: list[tuple[Callable[[World_], None], Machine, int, str, str]] = [
     (nothing, Machine(route="the link of node n1 is down"), 80, "route", "link of node n1 is down"),
     (deny_ingress, Machine(), 80, "policy", "NetworkPolicy d/deny does not let TCP 8080 enter d/web"),
     (deny_egress, Machine(), 80, "policy", "NetworkPolicy d/shut does not let TCP 8080 leave d/client"),
+    (deny_ingress, Machine(dropped=""), 80, "policy", "enter d/web, and has dropped such packets just now"),
     (other_port, Machine(), 80, "policy", "NetworkPolicy d/narrow"),
     (nothing, Machine(socket="web listens on port 8080 of 127.0.0.1 only"), 80, "socket", "127.0.0.1 only"),
 ]
