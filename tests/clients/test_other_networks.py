@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -54,6 +55,6 @@ def test_without_a_service_proxy_no_table_of_services_is_made_and_names_still_re
     made = make_cluster()
     made.kybern("up", "--port", str(made.port), "--node-name", "n", "--service-proxy", "none")
     ident = made.names()[1]
-    tables = os.popen("nft list tables").read().split()
+    tables = subprocess.run(["nft", "list", "tables"], capture_output=True, text=True, check=True).stdout.split()
     assert f"kybern-{ident}-policy" in tables and f"kybern-{ident}" not in tables
     made.kybern("reset")

@@ -22,7 +22,8 @@ pytestmark = [
     ),
 ]
 
-CONFIG = PodSandboxConfig(metadata=SandboxMetadata(name="p", namespace="d", uid="u"))
+RATES = {"kubernetes.io/ingress-bandwidth": "100M", "kubernetes.io/egress-bandwidth": "100M"}
+CONFIG = PodSandboxConfig(metadata=SandboxMetadata(name="p", namespace="d", uid="u"), annotations=RATES)
 
 
 @pytest.fixture

@@ -3,14 +3,18 @@
 Nothing here depends on what a process remembered: after a crash, or a second time, it does the same.
 """
 
+import asyncio
 import os
 import shutil
+from pathlib import Path
 
+from kybern.aio.clock import SystemClock
 from kybern.cmd.config import Cluster
 from kybern.cmd.links import remove_place
 from kybern.cmd.place import Place, places
-from kybern.linux import cgroup_detect, mounts, nft
+from kybern.linux import cgroup_detect, mounts, netns, nft
 from kybern.linux.netlink import Netlink
+from kybern.network.cni import CniNetwork
 from kybern.runtime.cleanup import cleanup, remove_group
 
 
@@ -34,8 +38,18 @@ def clear_kernel(cluster: Cluster) -> None:
             here.delete_link(link)
 
 
+def give_back_networks(place: Place) -> None:
+    """What plugins keep elsewhere, as addresses, they are told to let go."""
+    plugins = CniNetwork(Path(place.cluster.cni_conf_dir), place.data / "cni", SystemClock())
+    namespace = place.netns if place.netns is not None and netns.exists(place.netns) else None
+    with netns.inside(namespace):
+        asyncio.run(plugins.collect(()))
+
+
 def clear_node(place: Place) -> None:
     """Everything of a node that has been stopped; its data stays."""
+    if place.cluster.pod_network == "cni":
+        give_back_networks(place)
     cleanup(place.runtime, place.run)
     remove_group(cgroup_detect.detect(), place.cgroup)
     if not place.is_machine:

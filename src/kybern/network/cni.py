@@ -165,7 +165,11 @@ class CniNetwork:
         for path in self.results.glob("*.json") if self.results.exists() else ():
             if path.stem not in known:
                 await self.detach(path.stem, "")
-        found = self.configured()
+        try:
+            found = self.configured()
+        except ValueError as error:
+            log.warning("%s", error)
+            return
         if found is None or found.disable_gc or not found.at_least(1, 1):
             return
         valid = [{"containerID": sandbox.id, "ifname": POD_LINK} for sandbox in sandboxes]
