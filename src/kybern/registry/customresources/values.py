@@ -4,7 +4,8 @@ The order of checks and the words are those of upstream's validator (kube-openap
 `spec.replicas in body should be less than or equal to 10`.
 """
 
-from collections.abc import Iterable
+import sys
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from kybern.api.invalid import FieldError, invalid_value, not_supported, printed, required, too_long, too_many
@@ -19,6 +20,9 @@ TYPES: dict[str, tuple[type[Any], ...]] = {
 NAMES: dict[type[Any], str] = {
     str: "string", bool: "boolean", int: "integer", float: "number", list: "array", dict: "object", type(None): "null",
 }  # fmt: skip
+WORDS = {"type", "description", "title", "default", "nullable", "example"}
+LIMITS = {"maxLength", "minLength", "minimum", "maximum", "items"}
+INT_END = 2**63
 NOWHERE = "<nil>"
 """What upstream calls the place of an error that knows of none."""
 
@@ -176,7 +180,7 @@ def object_checks(schema: Schema) -> list[Check]:
     most, least = schema.get("maxProperties"), schema.get("minProperties")
     known = schema.get("properties", {})
     properties = some(known, compiled)
-    plain = {key: TYPES[part["type"]] for key, part in known.items() if is_plain(part)}
+    sure = some(known, sure_of)
     needed: Iterable[str] = schema.get("required", ())
     values = schema.get("additionalProperties")
     of_values = compiled(values) if isinstance(values, dict) else None
@@ -190,7 +194,8 @@ def object_checks(schema: Schema) -> list[Check]:
         if most is not None and size > most:
             wrong.append(Wrong(place, too_many(text(place), size, most)))
         for key, item in value.items():
-            if key in plain and type(item) in plain[key]:
+            passes = sure.get(key)
+            if passes is not None and passes(item):
                 continue
             inner = properties.get(key)
             if inner is not None:
@@ -204,16 +209,32 @@ def object_checks(schema: Schema) -> list[Check]:
     return [check]
 
 
+def sure_of(schema: Schema) -> Callable[[Any], bool] | None:
+    """A quick look at what is simple: one call for a value that is right. It says no where the whole check has to look."""
+    if not schema.keys() <= WORDS | LIMITS or schema.get("type") not in TYPES:
+        return None
+    kind, asked = schema["type"], schema.keys() & LIMITS
+    if kind == "string" and asked <= {"maxLength", "minLength"}:
+        shortest, longest = schema.get("minLength") or 0, schema.get("maxLength", sys.maxsize)
+        return lambda value: type(value) is str and shortest <= len(value) <= longest
+    if kind == "integer" and asked <= {"minimum", "maximum"}:
+        least, most = (
+            max(schema.get("minimum", -INT_END), -INT_END),
+            min(schema.get("maximum", INT_END - 1), INT_END - 1),
+        )
+        return lambda value: type(value) is int and least <= value <= most
+    if kind == "array" and asked == {"items"} and is_plain(schema["items"]) and schema["items"]["type"] != "integer":
+        of_items = frozenset(TYPES[schema["items"]["type"]])
+        return lambda value: type(value) is list and of_items.issuperset(map(type, value))
+    if not asked and kind != "integer":
+        kinds = frozenset(TYPES[kind])
+        return lambda value: type(value) in kinds
+    return None
+
+
 def is_plain(schema: Schema) -> bool:
     """Whether only the type is asked for."""
-    return schema.get("type") in TYPES and schema.keys() <= {
-        "type",
-        "description",
-        "title",
-        "default",
-        "nullable",
-        "example",
-    }
+    return schema.get("type") in TYPES and schema.keys() <= WORDS
 
 
 # --- alternatives -----------------------------------------------------------------------------------------------------
