@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from kybern.api import core_v1, events_v1
 from kybern.api.invalid import FieldError, invalid_value, required
+from kybern.registry.checks import immutable
 from kybern.registry.columns import age
 from kybern.registry.parts import kind_of
 from kybern.registry.resource import Column, Resource
@@ -59,6 +60,15 @@ def from_core(event: core_v1.Event) -> events_v1.Event:
     )
 
 
+SETTLED = (
+    ("involvedObject", "involved_object"), ("reason", "reason"), ("message", "message"), ("source", "source"),
+    ("firstTimestamp", "first_timestamp"), ("lastTimestamp", "last_timestamp"), ("count", "count"), ("type", "type"),
+    ("eventTime", "event_time"), ("action", "action"), ("related", "related"), ("reportingController", "reporting_component"),
+    ("reportingInstance", "reporting_instance"),
+)  # fmt: skip
+"""The fields, as upstream names them, and ours."""
+
+
 def validate_core(event: core_v1.Event) -> Iterator[FieldError]:
     about = event.involved_object.namespace or ""
     # An event about an object without a namespace belongs to default, or to kube-system.
@@ -86,6 +96,14 @@ def validate_new(event: events_v1.Event) -> Iterator[FieldError]:
     if event.type not in ("Normal", "Warning"):
         yield invalid_value("type", event.type or "", "has invalid value")
     yield from validate_core(to_core(event))
+
+
+def validate_new_update(event: events_v1.Event, old: events_v1.Event) -> Iterator[FieldError]:
+    """What an event of the newer API tells is settled; only how often it came is not."""
+    new, before = to_core(event), to_core(old)
+    yield from validate_core(new)
+    for field, name in SETTLED:
+        yield from immutable(field, getattr(new, name), getattr(before, name))
 
 
 # --- columns ----------------------------------------------------------------------------------------------------------
@@ -176,7 +194,7 @@ NEW_EVENTS = Resource(
     to_storage=to_core,
     from_storage=from_core,
     validate=validate_new,
-    validate_update=lambda event, old: validate_core(to_core(event)),
+    validate_update=validate_new_update,
     selectable={
         "regarding.kind": lambda event: regarding(event).kind or "",
         "regarding.namespace": lambda event: regarding(event).namespace or "",

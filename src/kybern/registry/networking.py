@@ -303,6 +303,11 @@ def validate_address(address: IPAddress) -> Iterator[FieldError]:
             yield required(f"spec.parentRef.{field}")
 
 
+def validate_address_update(address: IPAddress, old: IPAddress) -> Iterator[FieldError]:
+    yield from validate_address(address)
+    yield from immutable("spec.parentRef", address.spec.parent_ref, old.spec.parent_ref)
+
+
 def parent_cell(address: IPAddress, now: float) -> str:
     ref = address.spec.parent_ref
     resource = f"{ref.resource}.{ref.group}" if ref.group else ref.resource
@@ -313,6 +318,7 @@ IP_ADDRESSES = Resource(
     kind=kind_of(IPAddress),
     short_names=("ip",),
     validate=validate_address,
+    validate_update=validate_address_update,
     validate_name=names.ip,
     columns=(NAME, Column("ParentRef", parent_cell)),
 )
@@ -328,11 +334,24 @@ def validate_cidrs(found: ServiceCIDR) -> Iterator[FieldError]:
         yield from named(f"spec.cidrs[{index}]", block, names.cidr)
 
 
+def validate_cidrs_update(found: ServiceCIDR, old: ServiceCIDR) -> Iterator[FieldError]:
+    """A second family may be added, and nothing else changed."""
+    new, before = found.spec.cidrs or (), old.spec.cidrs or ()
+    if len(new) != len(before) and (len(before), len(new)) != (1, 2):
+        yield from immutable("spec.cidrs", new, before)
+        return
+    for index, (block, known) in enumerate(zip(new, before, strict=False)):
+        yield from immutable(f"spec.cidrs[{index}]", block, known)
+    if len(new) > len(before):
+        yield from validate_cidrs(found)
+
+
 SERVICE_CIDRS = Resource(
     kind=kind_of(ServiceCIDR),
     on_create=clear_status,
     on_update=keep_status,
     validate=validate_cidrs,
+    validate_update=validate_cidrs_update,
     subresources=(status(),),
     columns=(NAME, Column("CIDRs", lambda found, now: ",".join(found.spec.cidrs or ())), AGE),
 )

@@ -16,7 +16,7 @@ from kybern.api.storage_v1 import (
 from kybern.registry.checks import immutable, label_selector, named
 from kybern.registry.columns import AGE, NAME, UNSET
 from kybern.registry.defaulting import filled, part
-from kybern.registry.parts import clear_status, keep_status, kind_of, status
+from kybern.registry.parts import changed, clear_status, keep_status, kind_of, status
 from kybern.registry.resource import Column, Resource
 
 DEFAULT_ANNOTATIONS = (
@@ -164,10 +164,18 @@ def tokens_cell(driver: CSIDriver, now: float) -> str:
     return ",".join(token.audience for token in driver.spec.token_requests or ()) or UNSET
 
 
+def validate_driver_update(driver: CSIDriver, old: CSIDriver) -> Iterator[FieldError]:
+    yield from validate_driver(driver)
+    yield from immutable("spec.attachedRequired", driver.spec.attach_required, old.spec.attach_required)
+    modes = driver.spec.volume_lifecycle_modes, old.spec.volume_lifecycle_modes
+    yield from immutable("spec.volumeLifecycleModes", *modes)
+
+
 CSI_DRIVERS = Resource(
     kind=kind_of(CSIDriver),
     default=default_driver,
     validate=validate_driver,
+    validate_update=validate_driver_update,
     generation=lambda driver: driver.spec,
     columns=(
         NAME,
@@ -193,11 +201,22 @@ def validate_csi_node(node: CSINode) -> Iterator[FieldError]:
         seen.add(driver.name)
 
 
+def validate_csi_node_update(node: CSINode, old: CSINode) -> Iterator[FieldError]:
+    """Drivers come and go; of one that stays, only how many volumes it takes may change."""
+    yield from validate_csi_node(node)
+    before = {driver.name: driver for driver in old.spec.drivers}
+    for driver in node.spec.drivers:
+        known = before.get(driver.name)
+        if known is not None and changed(driver, allocatable=known.allocatable) != known:
+            yield from immutable("CSINodeDriver", driver, known)
+
+
 CSI_NODES = Resource(
     kind=kind_of(CSINode),
     on_create=clear_status,
     on_update=keep_status,
     validate=validate_csi_node,
+    validate_update=validate_csi_node_update,
     subresources=(status(),),
     columns=(NAME, Column("Drivers", lambda node, now: len(node.spec.drivers), type="integer"), AGE),
 )
@@ -208,9 +227,16 @@ def validate_storage_capacity(found: CSIStorageCapacity) -> Iterator[FieldError]
     yield from label_selector(found.node_topology, "nodeTopology")
 
 
+def validate_storage_capacity_update(found: CSIStorageCapacity, old: CSIStorageCapacity) -> Iterator[FieldError]:
+    yield from validate_storage_capacity(found)
+    yield from immutable("nodeTopology", found.node_topology, old.node_topology)
+    yield from immutable("storageClassName", found.storage_class_name, old.storage_class_name)
+
+
 CSI_STORAGE_CAPACITIES = Resource(
     kind=kind_of(CSIStorageCapacity),
     validate=validate_storage_capacity,
+    validate_update=validate_storage_capacity_update,
     columns=(
         NAME,
         Column("StorageClassName", lambda found, now: found.storage_class_name),
