@@ -12,6 +12,7 @@ from kybern.kubelet.phase import TERMINAL
 from kybern.kubelet.qos import qos_class
 from kybern.kubelet.resources import pod_requests
 from kybern.kubelet.status import Verdict
+from kybern.reconcile.pausing import is_paused
 
 MEMORY_TAINT = "node.kubernetes.io/memory-pressure"
 PREDICATE = "Predicate {} failed: {}"
@@ -52,11 +53,12 @@ def _bears(pod: Pod, pressures: Collection[str]) -> bool:
 
 
 def of_all(pods: Iterable[Pod]) -> dict[str, int]:
-    """What they take together, in thousandths."""
+    """What they take together, in thousandths. A frozen pod takes no processors."""
     used: dict[str, int] = {}
     for pod in pods:
         for name, amount in pod_requests(pod).items():
-            used[name] = used.get(name, 0) + amount
+            if name != "cpu" or not is_paused(pod):
+                used[name] = used.get(name, 0) + amount
     return used
 
 

@@ -2,9 +2,14 @@
 
 from typing import Any
 
+from msgspec.structs import replace
+
 from kybern.aio.clock import LoopClock
 from kybern.api.codec import to_builtins
-from kybern.api.core_v1 import Container, ExecAction, Probe
+from kybern.api.core_v1 import Container, ExecAction, Pod, PodSpec, Probe, ResourceRequirements
+from kybern.api.meta_v1 import ObjectMeta
+from kybern.api.shape import Quantity
+from kybern.kubelet.admission import of_all
 from kybern.kubelet.parts import NoCgroups
 from kybern.reconcile.pausing import PAUSED
 from kybern.runtime.cri import ExecResult
@@ -62,3 +67,13 @@ def test_a_pod_is_frozen_and_thawed_and_no_probe_kills_it_meanwhile(lab: Any) ->
             assert {"Paused", "Resumed"} <= {reason for reason, _ in cluster.api.events()}
 
     lab.simulate(scenario)
+
+
+def test_a_frozen_pod_takes_no_processors_but_all_its_memory() -> None:
+    asked = ResourceRequirements(requests={"cpu": Quantity("3"), "memory": Quantity("6Gi")})
+    one = Pod(
+        metadata=ObjectMeta(name="a"), spec=PodSpec(containers=(Container(name="c", image="i", resources=asked),))
+    )
+    frozen = replace(one, metadata=replace(one.metadata, annotations={PAUSED: "true"}))
+    assert of_all([one])["cpu"] == 3000 and "cpu" not in of_all([frozen])
+    assert of_all([one])["memory"] == of_all([frozen])["memory"]

@@ -99,7 +99,7 @@ def test_a_rule_for_one_node_at_a_time_may_look_at_anything_in_the_pod() -> None
 
 class Everything(PreEnqueuePlugin, QueueSortPlugin, ReservePlugin, PermitPlugin, PreBindPlugin, PostBindPlugin):
     name = "Everything"
-    wakes_on = Change(0)
+    wakes_on = Change.NODE_LABELS
 
     def __init__(self) -> None:
         self.seen: list[str] = []
@@ -144,14 +144,13 @@ def test_the_points_come_in_order_and_a_gate_opens_when_its_plugin_is_asked_agai
     async def story() -> None:
         plugin = Everything()
         plugin.shut = True
-        async with scheduled("n1", profile=with_all(plugin)) as (cluster, scheduler):
+        async with scheduled("n1", profile=with_all(plugin)) as (cluster, _scheduler):
             for name in ("b", "a"):
                 await cluster.client.create(pod(name))
             await cluster.settle()
             assert await placed(cluster) == {"a": "", "b": ""} and plugin.seen == []
             plugin.shut = False
-            scheduler.queue.knock("Everything")
-            scheduler.woken.set()
+            await cluster.client.patch(Node, "n1", "", {"metadata": {"labels": {"open": "yes"}}})
             await cluster.settle()
             assert await placed(cluster) == {"a": "n1", "b": "n1"}
             assert [line for line in plugin.seen if line.endswith(" a")] == ["reserve a", "prebind a", "postbind a"]
@@ -248,6 +247,27 @@ def test_two_gangs_of_which_only_one_fits_do_not_hold_half_each() -> None:
             found = await placed(cluster)
             whole = {gang: {bool(node) for name, node in found.items() if name[0] == gang} for gang in "ab"}
             assert sorted(whole.values(), key=str) == [{False}, {True}]
+
+    run(story())
+
+
+def test_a_member_of_a_running_gang_is_replaced_even_by_a_scheduler_that_began_later() -> None:
+    async def story() -> None:
+        async with scheduled("n1", "n2") as (cluster, _):
+            for number in range(3):
+                await cluster.client.create(member(f"a{number}", "a", 3))
+            await cluster.settle()
+            assert all((await placed(cluster)).values())
+            events = Recorder(cluster.client, "default-scheduler", "", cluster.clock, cluster.ids)
+            later = Scheduler(cluster.client, cluster.view, cluster.clock, cluster.ids, events)
+            task = cluster.tasks.create_task(later.run())
+            await cluster.settle()
+            task.cancel()
+            assert sorted(pod.metadata.name or "" for pod in later.gangs.members["default", "a"].values()) == [
+                "a0",
+                "a1",
+                "a2",
+            ]
 
     run(story())
 
