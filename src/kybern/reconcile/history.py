@@ -77,7 +77,9 @@ async def current_revision(
 
 
 async def _create(owner: Any, template: PodTemplateSpec, revision: int, client: Client) -> ControllerRevision:
-    for collisions in range(COLLISIONS_MAX):
+    """Where another template's revision has the name already, the owner counts one collision more, which gives another."""
+    first = owner.status.collision_count or 0
+    for collisions in range(first, first + COLLISIONS_MAX):
         wanted = new_revision(owner, template, revision, collisions)
         try:
             return await client.create(wanted)
@@ -85,6 +87,7 @@ async def _create(owner: Any, template: PodTemplateSpec, revision: int, client: 
             there = await client.get(ControllerRevision, name_of(wanted), owner.metadata.namespace or "")
             if controls(owner, there) and there.data == wanted.data:
                 return there
+        owner = await client.update_status(replace(owner, status=replace(owner.status, collision_count=collisions + 1)))
     raise AlreadyExists(f"no free name for a revision of {owner.metadata.name}")
 
 
