@@ -43,7 +43,9 @@ def network(tmp_path: Path) -> Iterator[CniNetwork]:
         with Netlink() as here:
             here.set_up(here.index("lo"))
         yield CniNetwork(tmp_path / "net.d", tmp_path / "results", SystemClock(), plugin_path="/usr/lib/cni")
-    netns.remove(machine)
+    for path in tmp_path.iterdir():
+        if path.is_file() and netns.exists(str(path)):
+            netns.remove(str(path))
 
 
 async def test_two_sandboxes_reach_each_other_and_give_everything_back(network: CniNetwork, tmp_path: Path) -> None:

@@ -25,12 +25,12 @@ NODES_MAX = 250  # on one machine: the last part of their address
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FurtherNode:
-    """A node of this machine beside the first, in a network namespace of its own."""
+class NodeSettings:
+    """A node of this machine."""
 
     name: str
     number: int
-    """From 2; decides its address, and is never another's while the node exists."""
+    """The first one's is 1. Decides the address, and is never another's while the node exists."""
     cpus: str = ""
     memory: str = ""
     off: bool = False
@@ -56,7 +56,7 @@ class Cluster:
     node_cpus: str = ""
     node_memory: str = ""
     """What a node may use at most; empty for all of the machine's."""
-    further_nodes: tuple[FurtherNode, ...] = ()
+    further_nodes: tuple[NodeSettings, ...] = ()
     service_proxy: str = "nftables"
     """Or none: somebody else's does it."""
     pod_network: str = "vxlan"

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from kybern.cmd import config, running
-from kybern.cmd.config import NODES_MAX, Cluster, FurtherNode
+from kybern.cmd.config import NODES_MAX, Cluster, NodeSettings
 from kybern.cmd.place import Place, places
 from kybern.cmd.progress import Progress
 from kybern.cmd.up import READY_SECONDS, add_data_dir, cpu_amount, memory_amount, node_name, wait_for_nodes
@@ -102,7 +102,7 @@ def with_another(cluster: Cluster, name: str | None, cpus: str = "", memory: str
     name = name or f"{cluster.node_name}-{number}"
     if name in used.values():
         raise Refused(f"there is a node {name} already", "kybern node ls")
-    node = FurtherNode(name=name, number=number, cpus=cpus, memory=memory)
+    node = NodeSettings(name=name, number=number, cpus=cpus, memory=memory)
     return replace(cluster, further_nodes=(*cluster.further_nodes, node))
 
 

@@ -9,19 +9,12 @@ from dataclasses import asdict, dataclass
 from ipaddress import IPv4Address
 from pathlib import Path
 
-from kybern.cmd.config import Cluster
+from kybern.cmd.config import Cluster, NodeSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class Place(NodeSettings):
     cluster: Cluster
-    name: str
-    number: int
-    cpus: str = ""
-    memory: str = ""
-    off: bool = False
-    delay_ms: int = 0
-    loss_percent: int = 0
 
     @property
     def is_machine(self) -> bool:
