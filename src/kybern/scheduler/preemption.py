@@ -189,8 +189,12 @@ def on_node(
     lower = sorted(may_leave(here), key=lambda placed: importance(placed.pod))
     if not lower:
         return [NO_VICTIMS]
-    only_room = all(not rule.pods_matter or isinstance(rule, NodeResourcesFit) for rule, _ in judgement.filters)
-    parts = {id(placed): processors_of(placed) for placed in lower if only_room and can_be_paused(placed.pod)}
+    pausable = [placed for placed in lower if can_be_paused(placed.pod)]
+    if pausable and not all(
+        not rule.pods_matter or isinstance(rule, NodeResourcesFit) for rule, _ in judgement.filters
+    ):
+        pausable = []  # more than room is at stake, and only who leaves gives way
+    parts = {id(placed): processors_of(placed) for placed in pausable}
     for placed in lower:
         trial.leave(parts.get(id(placed), placed))
     if trial.refusals() and parts:  # freezing is not enough

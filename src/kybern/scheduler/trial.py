@@ -93,11 +93,10 @@ def begun(judgement: Judgement, row: int, others: Sequence[Pod]) -> Iterator[Tri
 
 def in_thought(judgement: Judgement, row: int, others: Sequence[Pod]) -> list[Trial] | None:
     """None where a rule that looks at other pods has no trial, or had nothing to say about this pod and now might."""
-    asked = {plugin.name for plugin, _ in judgement.filters}
-    if any(other.spec.affinity for other in others) and any(
-        not plugin.silence_holds and plugin.name not in asked for plugin in judgement.profile.filters
-    ):
-        return None
+    if any(other.spec.affinity for other in others):
+        asked = {plugin.name for plugin, _ in judgement.filters}
+        if any(not plugin.silence_holds and plugin.name not in asked for plugin in judgement.profile.filters):
+            return None
     trials = []
     for plugin, state in judgement.filters:
         if plugin.pods_matter:
