@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 import yaml
@@ -200,7 +201,7 @@ async def readable(server: ApiServer, sent: Sent, answer: Any) -> None:
     part = next((part for part in sorted(ALL_PARTS) if sent.path.endswith(f"/{part}")), "")
     path = sent.path.removesuffix(f"/{part}") if part else sent.path
     if sent.method == "POST":
-        path = f"{path}/{answer['metadata']['name']}"
+        path = f"{path}/{quote(answer['metadata']['name'], safe='')}"
     await put_back(server, path)  # which may mend what a status had left out
     await put_back(server, path, unchanged=True)
     for accept in (JSON, TABLE, YAML, *(() if path.startswith(collection(SAMPLES)) else (PROTOBUF,))):

@@ -121,6 +121,11 @@ def validate_metric(metric: MetricSpec, at: str) -> Iterator[FieldError]:
         why = "must populate information for the given metric source"
         yield required(f"{at}.{field}", why)
         return
+    if BY_TYPE[metric.type] in ("resource", "container_resource"):
+        if not source.name:
+            yield required(f"{at}.{field}.name", "must specify a resource name")
+    elif not source.metric.name:
+        yield required(f"{at}.{field}.metric.name", "must specify a metric name")
     yield from validate_target(source.target, f"{at}.{field}.target")
 
 

@@ -9,6 +9,8 @@ from kybern.api.flowcontrol_v1 import (
     PriorityLevelConfiguration,
     PriorityLevelConfigurationSpec,
     QueuingConfiguration,
+    ResourcePolicyRule,
+    Subject,
 )
 from kybern.api.invalid import FieldError, invalid_value, not_supported, required
 from kybern.registry.columns import AGE, NAME, NONE
@@ -49,6 +51,39 @@ def validate_schema(schema: FlowSchema) -> Iterator[FieldError]:
         for place, subject in enumerate(rule.subjects):
             if subject.kind not in SUBJECT_KINDS:
                 yield not_supported(f"{at}.subjects[{place}].kind", subject.kind, SUBJECT_KINDS)
+            yield from validate_subject(subject, f"{at}.subjects[{place}]")
+        for place, of_resources in enumerate(rule.resource_rules or ()):
+            yield from validate_resource_rule(of_resources, f"{at}.resourceRules[{place}]")
+        for place, of_paths in enumerate(rule.non_resource_rules or ()):
+            here = f"{at}.nonResourceRules[{place}]"
+            if not of_paths.verbs:
+                yield required(f"{here}.verbs", "verbs must contain at least one value")
+            if not of_paths.non_resource_urls:
+                yield required(f"{here}.nonResourceURLs", "nonResourceURLs must contain at least one value")
+
+
+def validate_subject(subject: Subject, at: str) -> Iterator[FieldError]:
+    if subject.user is not None and not subject.user.name:
+        yield required(f"{at}.user.name")
+    if subject.group is not None and not subject.group.name:
+        yield required(f"{at}.group.name")
+    account = subject.service_account
+    if account is not None and not account.name:
+        yield required(f"{at}.serviceAccount.name")
+    if account is not None and not account.namespace:
+        yield required(f"{at}.serviceAccount.namespace", "must specify namespace for service account")
+
+
+def validate_resource_rule(rule: ResourcePolicyRule, at: str) -> Iterator[FieldError]:
+    if not rule.verbs:
+        yield required(f"{at}.verbs", "verbs must contain at least one value")
+    if not rule.api_groups:
+        yield required(f"{at}.apiGroups", "resource rules must supply at least one api group")
+    if not rule.resources:
+        yield required(f"{at}.resources", "resource rules must supply at least one resource")
+    if not rule.namespaces and not rule.cluster_scope:
+        why = "resource rules that are not cluster scoped must supply at least one namespace"
+        yield required(f"{at}.namespaces", why)
 
 
 def dangling_cell(schema: FlowSchema, now: float) -> str:

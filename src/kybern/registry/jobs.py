@@ -8,6 +8,7 @@ from kybern.api.meta_v1 import LabelSelector
 from kybern.registry.checks import immutable, label_selector
 from kybern.registry.columns import AGE, NAME, SELECTOR, TEMPLATE_COLUMNS, between
 from kybern.registry.defaulting import filled, part, parts
+from kybern.registry.jobpolicies import validate_failure_policy
 from kybern.registry.parts import changed, clear_status, keep_status, kind_of, spec_of, status
 from kybern.registry.podspec.defaults import default_template
 from kybern.registry.podspec.spec import validate_template
@@ -114,6 +115,7 @@ def validate_job_spec(spec: JobSpec, at: str) -> Iterator[FieldError]:
     elif spec.pod_failure_policy is not None and policy != "Never":
         why = 'only "Never" is supported when podFailurePolicy is specified'
         yield invalid_value(f"{at}.template.spec.restartPolicy", policy, why)
+    yield from validate_failure_policy(spec, at)
     if spec.backoff_limit_per_index is not None and spec.completion_mode != "Indexed":
         yield invalid_value(
             f"{at}.backoffLimitPerIndex", spec.backoff_limit_per_index, "requires indexed completion mode"

@@ -10,6 +10,7 @@ from kybern.api.networking_v1 import (
     Ingress,
     IngressBackend,
     IngressClass,
+    IngressClassParametersReference,
     IPAddress,
     NetworkPolicy,
     NetworkPolicyPeer,
@@ -178,6 +179,26 @@ def validate_class(found: IngressClass) -> Iterator[FieldError]:
         yield required("spec.controller")
     elif "/" not in controller or names.dns1123_subdomain(controller.partition("/")[0]):
         yield invalid_value("spec.controller", controller, 'must be a domain-prefixed path (such as "acme.io/foo")')
+    if found.spec.parameters is not None:
+        yield from validate_parameters(found.spec.parameters, "spec.parameters")
+
+
+def validate_parameters(parameters: IngressClassParametersReference, at: str) -> Iterator[FieldError]:
+    yield from judged(f"{at}.apiGroup", parameters.api_group, names.dns1123_subdomain)
+    if not parameters.kind:
+        yield required(f"{at}.kind", "kind is required")
+    if not parameters.name:
+        yield required(f"{at}.name", "name is required")
+    if parameters.scope == "Namespace":
+        if parameters.namespace is None:
+            yield required(f"{at}.namespace", "`parameters.scope` is set to 'Namespace'")
+        else:
+            yield from named(f"{at}.namespace", parameters.namespace, names.dns1123_label)
+    elif parameters.scope == "Cluster":
+        if parameters.namespace is not None:
+            yield forbidden_field(f"{at}.namespace", "`parameters.scope` is set to 'Cluster'")
+    else:
+        yield not_supported(f"{at}.scope", parameters.scope, ("Cluster", "Namespace"))
 
 
 def validate_class_update(found: IngressClass, old: IngressClass) -> Iterator[FieldError]:

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from kybern.api import names, quantity
-from kybern.api.core_v1 import LimitRange, LimitRangeItem, ResourceQuota
-from kybern.api.invalid import FieldError, duplicate, forbidden_field, invalid_value, not_supported
+from kybern.api.core_v1 import LimitRange, LimitRangeItem, ResourceQuota, ScopedResourceSelectorRequirement
+from kybern.api.invalid import FieldError, duplicate, forbidden_field, invalid_value, not_supported, required
 from kybern.api.node_v1 import RuntimeClass
 from kybern.api.policy_v1 import PodDisruptionBudget
 from kybern.api.scheduling_v1 import PriorityClass
@@ -75,6 +75,24 @@ def validate_quota(quota: ResourceQuota) -> Iterator[FieldError]:
     for one, other in (("BestEffort", "NotBestEffort"), ("Terminating", "NotTerminating")):
         if one in scopes and other in scopes:
             yield invalid_value("spec.scopes", scopes, "conflicting scopes")
+    selector = quota.spec.scope_selector
+    for wanted in (selector.match_expressions if selector is not None else None) or ():
+        yield from validate_scope(wanted, "spec.scopeSelector.matchExpressions")
+
+
+def validate_scope(wanted: ScopedResourceSelectorRequirement, at: str) -> Iterator[FieldError]:
+    if wanted.scope_name not in SCOPES:
+        yield invalid_value(f"{at}.scopeName", wanted.scope_name, "unsupported scope")
+    if wanted.operator in ("In", "NotIn"):
+        if not wanted.values:
+            why = "must be at least one value when `operator` is 'In' or 'NotIn' for scope selector"
+            yield required(f"{at}.values", why)
+    elif wanted.operator in ("Exists", "DoesNotExist"):
+        if wanted.values:
+            why = "must be no value when `operator` is 'Exist' or 'DoesNotExist' for scope selector"
+            yield invalid_value(f"{at}.values", wanted.values, why)
+    else:
+        yield invalid_value(f"{at}.operator", wanted.operator, "not a valid selector operator")
 
 
 def validate_quota_update(quota: ResourceQuota, old: ResourceQuota) -> Iterator[FieldError]:
@@ -125,10 +143,17 @@ def default_limits(item: LimitRangeItem) -> LimitRangeItem:
     return changed(item, default=limits or None, default_request=requests or None)
 
 
+LIMITED_TYPES = ("Pod", "Container", "PersistentVolumeClaim")
+
+
 def validate_limit_range(found: LimitRange) -> Iterator[FieldError]:
     seen: set[str] = set()
     for index, item in enumerate(found.spec.limits):
         at = f"spec.limits[{index}]"
+        for wrong in names.qualified_name(item.type):
+            yield invalid_value(f"{at}.type", item.type, wrong)
+        if "/" not in item.type and item.type not in LIMITED_TYPES:
+            yield invalid_value(f"{at}.type", item.type, "must be a standard limit type or fully qualified")
         if item.type in seen:
             yield duplicate(f"{at}.type", item.type)
         seen.add(item.type)

@@ -36,6 +36,13 @@ def validate_class(found: StorageClass) -> Iterator[FieldError]:
         yield required("volumeBindingMode")
     elif found.volume_binding_mode not in ("Immediate", "WaitForFirstConsumer"):
         yield not_supported("volumeBindingMode", found.volume_binding_mode, ("Immediate", "WaitForFirstConsumer"))
+    for index, term in enumerate(found.allowed_topologies or ()):
+        for place, wanted in enumerate(term.match_label_expressions or ()):
+            at = f"allowedTopologies[{index}].matchLabelExpressions[{place}]"
+            if not wanted.values:
+                yield required(f"{at}.values")
+            for wrong in names.qualified_name(wanted.key):
+                yield invalid_value(f"{at}.key", wanted.key, wrong)
 
 
 def validate_class_update(found: StorageClass, old: StorageClass) -> Iterator[FieldError]:
