@@ -10,6 +10,7 @@ share the memory of what was imported. So it stays single-threaded and runs no e
 - HUP asks `wanted` which programs there are to be: new ones are started, others stopped (`kybern node add`, `remove`).
 """
 
+import gc
 import json
 import logging
 import os
@@ -162,6 +163,7 @@ class Supervisor:
         program.restart_at = 0.0
         program.started = time.monotonic()
         module = import_module(program.module)
+        gc.freeze()  # a collection in the child would write to, and so copy, all that it shares with us
         pid = os.fork()
         if pid == 0:
             self._become(program, module)
