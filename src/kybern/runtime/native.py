@@ -42,6 +42,7 @@ from kybern.runtime.cri import (
 )
 from kybern.runtime.disk_usage import DiskUsage
 from kybern.runtime.execution import Executions
+from kybern.runtime.handlers import forget, handler_of
 from kybern.runtime.images.store import ImageStore
 from kybern.runtime.machine import (
     DEFAULT_SIGNAL,
@@ -70,6 +71,7 @@ class NativeRuntime:
     ) -> None:
         """The warden is expected on `warden_socket(run_dir)`, with `containers_dir(data_dir)` as its state."""
         self.images, self.clock, self.ids = images, clock or SystemClock(), ids or Ids()
+        self.run_dir = run_dir
         self.sandboxes = Sandboxes(data_dir, run_dir, network or NoNetwork())
         self.records = ContainerRecords(data_dir)
         self.sandboxes.pin_owned = self._pin_owned
@@ -165,8 +167,7 @@ class NativeRuntime:
     # Sandboxes
 
     async def run_pod_sandbox(self, config: PodSandboxConfig, *, private: bool = False) -> str:
-        if config.runtime_handler:
-            raise RuntimeFault("CreatePodSandboxError", f'no runtime for "{config.runtime_handler}" is configured')
+        handler_of(config.runtime_handler, self.run_dir)
         identifier = self._new_id()
         if private:
             self.private.add(identifier)
@@ -218,6 +219,8 @@ class NativeRuntime:
         config = cdi.with_devices(config)
         identifier = self._new_id()
         spec = oci.container_spec(config, image.defaults, self.placement.of(identifier, sandbox, config, image))
+        if handler := handler_of(sandbox.config.runtime_handler, self.run_dir):
+            spec["handler"] = {**handler, "id": identifier}
         log_path = f"{sandbox.config.log_directory}/{config.log_path}" if config.log_path else ""
         self.records.make_writable_layer(identifier)
         record = ContainerRecord(
@@ -290,8 +293,11 @@ class NativeRuntime:
         if container_id not in self.records.by_id:
             return
         await self.stop_container(container_id, 0)
-        group = self.records.get(container_id).spec["linux"]["cgroupsPath"]
+        spec = self.records.get(container_id).spec
+        group = spec["linux"]["cgroupsPath"]
         await self._call("RemoveContainerError", "forget", container=container_id, cgroup=group)
+        if handler := spec.get("handler"):
+            await asyncio.to_thread(forget, handler)
         self.changed.pop(container_id, None)
         await asyncio.to_thread(self.records.forget, container_id)
         self._tell(container_id)

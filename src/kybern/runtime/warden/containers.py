@@ -9,7 +9,7 @@ from typing import Any
 
 from kybern.linux import processes
 from kybern.linux.cgroups import Cgroups, DeviceRule, Limits
-from kybern.runtime.warden import records
+from kybern.runtime.warden import oci, records
 from kybern.runtime.warden.fdstore import Kept
 from kybern.runtime.warden.logs import open_log
 from kybern.runtime.warden.loop import Loop
@@ -113,6 +113,8 @@ class Containers:
             "user": starting.user,
             "started_at": time.time(),
         }
+        if handler := container.request["spec"].get("handler"):
+            container.record["handler"] = handler
         try:
             if path:
                 self.groups.join(path, starting.pid)
@@ -182,6 +184,8 @@ class Containers:
         if container.cgroup:
             self._kill_group(container)
         container.record |= outcome(status, oom=self._oom(container)) | {"status": "exited", "finished_at": time.time()}
+        if (handler := container.record.get("handler")) and (message := oci.failure_of(handler)):
+            container.record |= {"reason": SETUP_REASON, "message": message}
         if container.streams is not None:
             container.streams.finish()
             container.streams = None
@@ -221,6 +225,10 @@ class Containers:
     def signal(self, identifier: str, number: int) -> None:
         container = self.get(identifier)
         if container.pidfd >= 0 and container.running:
+            handler = container.record.get("handler")
+            if handler and not handler["forwards"] and number != signal.SIGKILL:
+                oci.send_signal(self.loop, handler, number)
+                return
             try:
                 signal.pidfd_send_signal(container.pidfd, number)
             except ProcessLookupError:

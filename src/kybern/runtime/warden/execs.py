@@ -7,6 +7,7 @@ from itertools import count
 from typing import Any
 
 from kybern.linux import processes
+from kybern.runtime.warden import oci
 from kybern.runtime.warden.containers import Container, Refused, outcome
 from kybern.runtime.warden.loop import Loop
 from kybern.runtime.warden.process import Failure, Starting, start
@@ -40,6 +41,8 @@ class Execs:
         if not container.running:
             raise Refused(f"container {container.id!r} is not running")
         made = Exec(next(self.numbers), container, owner)
+        if handler := container.record.get("handler"):
+            spec = {**spec, "handler": {**handler, "user": container.record["user"]}}
         starting = start(
             self.loop,
             spec=spec,
@@ -78,9 +81,15 @@ class Execs:
     def kill(self, number: int) -> None:
         found = self.by_id.get(number)
         if found is not None:
-            processes.kill(found.pidfd)
+            self._kill(found)
 
     def kill_of(self, owner: object) -> None:
         for found in list(self.by_id.values()):
             if found.owner is owner:
-                processes.kill(found.pidfd)
+                self._kill(found)
+
+    def _kill(self, found: Exec) -> None:
+        if found.container.record.get("handler"):
+            oci.kill_exec(found.pid, found.pidfd)
+        else:
+            processes.kill(found.pidfd)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kybern.linux import processes, seccomp, tty
-from kybern.runtime.warden import setup
+from kybern.runtime.warden import oci, setup
 from kybern.runtime.warden.loop import Loop
 
 REPORT_BYTES_MAX = 1 << 16
@@ -61,8 +61,7 @@ def start(
     filter_program = filter_of(spec["linux"].get("seccomp"))
     here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     child = setup.Child(spec, rootfs or {}, staging, theirs, filter_program, views, there, container_pidfd)
-    namespace = next((entry for entry in spec["linux"]["namespaces"] if entry["type"] == "pid"), None)
-    pid = _fork(child, namespace, container_pidfd)
+    pid = _fork_runtime(child, container_pidfd) if spec.get("handler") else _fork(child, container_pidfd)
     there.close()
     for descriptor in theirs:
         os.close(descriptor)
@@ -72,7 +71,16 @@ def start(
     return starting
 
 
-def _fork(child: setup.Child, namespace: Mapping[str, Any] | None, container_pidfd: int) -> int:
+def _fork_runtime(child: setup.Child, container_pidfd: int) -> int:
+    """A runtime makes the namespaces itself, and finds a container by its name."""
+    pid = processes.fork_into(None, new=False)
+    if pid == 0:
+        (oci.start_another if container_pidfd >= 0 else oci.start)(child)
+    return pid
+
+
+def _fork(child: setup.Child, container_pidfd: int) -> int:
+    namespace = next((entry for entry in child.spec["linux"]["namespaces"] if entry["type"] == "pid"), None)
     path = (namespace or {}).get("path", "")
     joined = container_pidfd if container_pidfd >= 0 else os.open(path, os.O_RDONLY | os.O_CLOEXEC) if path else None
     try:

@@ -51,15 +51,16 @@ class Child:
 
 def start(child: Child) -> NoReturn:
     """The first process of a container."""
-    _take(CONTAINER_STEPS, child)
+    take(CONTAINER_STEPS, child)
 
 
 def start_another(child: Child) -> NoReturn:
     """One more process in a running container."""
-    _take(EXEC_STEPS, child)
+    take(EXEC_STEPS, child)
 
 
-def _take(steps: Sequence[Callable[[Child], None]], child: Child) -> NoReturn:
+def take(steps: Sequence[Callable[[Child], None]], child: Child) -> NoReturn:
+    """One step after the other; none of them returns into the warden's own code."""
     code = 128
     try:
         for step in steps:
@@ -150,7 +151,7 @@ def make_working_directory(child: Child) -> None:
 def open_terminal(child: Child) -> None:
     """A terminal of the container's own devpts; the warden gets its master with the report."""
     if not child.process.get("terminal"):
-        _report(child.warden, {"ready": True, "user": _user(child)})
+        report_ready(child)
         return
     master, slave, _ = tty.open_pair(child.root)
     os.fchown(slave, host_id_of(child.spec) + child.user.uid, -1)
@@ -162,12 +163,13 @@ def open_terminal(child: Child) -> None:
         os.close(console)
     tty.make_controlling(slave)
     child.stdio = (slave, slave, slave)
-    _report(child.warden, {"ready": True, "user": _user(child)}, [master])
+    report_ready(child, [master])
     os.close(master)
 
 
-def _user(child: Child) -> list[Any]:
-    return [child.user.uid, child.user.gid, list(child.user.groups)]
+def report_ready(child: Child, descriptors: Sequence[int] = ()) -> None:
+    user = [child.user.uid, child.user.gid, list(child.user.groups)]
+    _report(child.warden, {"ready": True, "user": user}, descriptors)
 
 
 def wait_for_leave(child: Child) -> None:
