@@ -8,7 +8,7 @@ import pytest
 from conftest import PROJECT, Cluster, until
 
 pytestmark = pytest.mark.clients
-EXAMPLES = PROJECT / "examples" / "04-extensions"
+EXAMPLES = PROJECT / "examples" / "05-extensions"
 
 
 @pytest.fixture(scope="module")

@@ -43,7 +43,7 @@ def test_a_pod_is_frozen_for_a_more_important_one_and_goes_on_afterwards(cluster
     node = json.loads(cluster.kubectl("get", "nodes", "-o", "json"))["items"][0]
     cpus = float(node["status"]["allocatable"]["cpu"].rstrip("m"))
     each = f"{int(cpus * (600 if not node['status']['allocatable']['cpu'].endswith('m') else 0.6))}m"
-    text = (PROJECT / "examples/05-pausing/pausing.yaml").read_text()
+    text = (PROJECT / "examples/07-pausing/pausing.yaml").read_text()
     cluster.kubectl(
         "apply", "-f", "-", stdin=text.replace('cpu: "1"', f"cpu: {each}").replace("while :;", "while sleep 977;")
     )

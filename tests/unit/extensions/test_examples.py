@@ -15,7 +15,7 @@ from kybern.scheduler.extension_points import Profile
 from kybern.testing import cluster as simulated
 from kybern.testing.virtual import run
 
-EXAMPLES = Path(__file__).parents[3] / "examples" / "04-extensions"
+EXAMPLES = Path(__file__).parents[3] / "examples" / "05-extensions"
 PODS = "/api/v1/namespaces/default/pods"
 
 

@@ -112,5 +112,5 @@ def test_what_was_in_force_stays_so_when_a_process_starts_again(
 
 
 def test_the_examples_can_be_loaded() -> None:
-    examples = sorted((Path(__file__).parents[3] / "examples" / "04-extensions").glob("*.py"))
+    examples = sorted((Path(__file__).parents[3] / "examples" / "05-extensions").glob("*.py"))
     assert [len(load(path)) for path in examples] == [2, 2, 1]

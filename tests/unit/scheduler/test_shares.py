@@ -19,7 +19,7 @@ from kybern.scheduler.snapshot import Snapshot, placed_of
 from kybern.testing.cluster import Cluster, running
 from kybern.testing.virtual import run
 
-EXAMPLE = Path(__file__).parents[3] / "examples/04-queues/queues.yaml"
+EXAMPLE = Path(__file__).parents[3] / "examples/06-queues/queues.yaml"
 LOOPS = controllers(root_certificate="simulated", cluster_cidr="10.244.0.0/16")
 
 

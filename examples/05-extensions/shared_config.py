@@ -1,6 +1,6 @@
 """A controller: every ConfigMap that is labelled `share: everywhere` is copied into all namespaces, and stays the same.
 
-kybern up --extension examples/04-extensions/shared_config.py
+kybern up --extension examples/05-extensions/shared_config.py
 kubectl create configmap motd --from-literal=text=hello && kubectl label configmap motd share=everywhere
 kubectl get configmap motd -A
 """

@@ -1,6 +1,6 @@
 """Images are pinned: `latest` is refused, and what has no limits gets some.
 
-kybern up --extension examples/04-extensions/pinned_images.py
+kybern up --extension examples/05-extensions/pinned_images.py
 kubectl run web --image=nginx                     # refused, in your words
 kubectl run web --image=nginx:1.27                # has limits that nobody wrote
 """

@@ -1,6 +1,6 @@
 """The scheduler: pods that say `quiet` go nowhere near builds, and everybody else rather to where it is green.
 
-kybern up --simulated-nodes 3 --extension examples/04-extensions/quiet_nodes.py
+kybern up --simulated-nodes 3 --extension examples/05-extensions/quiet_nodes.py
 kubectl label node simulated-1 builds=yes && kubectl label node simulated-2 power=green
 """
 
