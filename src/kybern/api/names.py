@@ -169,7 +169,8 @@ def path_segment(text: str) -> Wrong:
     """A name that only has to be safe in a URL: RBAC's."""
     if text in (".", ".."):
         return (f"may not be '{text}'",)
-    return tuple(f"may not contain '{mark}'" for mark in "/%" if mark in text)
+    wrong = tuple(f"may not contain '{mark}'" for mark in "/%" if mark in text)
+    return (*wrong, "may not contain NUL") if "\x00" in text else wrong  # nothing could address it
 
 
 def c_identifier(text: str) -> Wrong:
