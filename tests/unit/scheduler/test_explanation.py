@@ -7,7 +7,7 @@ from known_objects import node
 
 from kybern.api.codec import from_builtins
 from kybern.api.core_v1 import Node, Pod
-from kybern.cmd.why import pod_name, text_of
+from kybern.cmd.why import subject, text_of
 from kybern.scheduler.explanation import explained
 from kybern.scheduler.profile import DEFAULT_PROFILE
 from kybern.scheduler.snapshot import Snapshot
@@ -82,4 +82,4 @@ def test_a_placed_pod_s_nodes_are_listed_with_their_scores() -> None:
 
 @pytest.mark.parametrize(("text", "name"), [("pod/web", "web"), ("web", "web"), ("po/web", "web"), ("pods/web", "web")])
 def test_pods_are_named_as_kubectl_names_them(text: str, name: str) -> None:
-    assert pod_name(text) == name
+    assert subject(text) == ("pod", name)
