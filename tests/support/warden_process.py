@@ -68,9 +68,15 @@ def adopted_children(warden: int) -> list[int]:
 
 
 def _has_ended(pid: int) -> bool:
-    pidfd = os.pidfd_open(pid)
+    """What asyncio started for the test is asyncio's to reap, perhaps at this very moment."""
+    try:
+        pidfd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return False
     try:
         return processes.wait_for_end(pidfd, 0) and _in_own_session(pid)
+    except FileNotFoundError:
+        return False
     finally:
         os.close(pidfd)
 
