@@ -1,7 +1,7 @@
 # The one entry point. `make help` lists what there is.
 PY := .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help up down status reset check format test unit sim fuzz histories bench bench-scheduler types lock clean
+.PHONY: help up down status reset check format test unit sim fuzz histories soak bench bench-scheduler types lock clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -28,7 +28,7 @@ check: ## style, types and layers
 
 test: check ## everything this machine can run: checks, then every test
 	$(PY) -m pytest tests/unit tests/contracts tests/fuzz tests/scripts tests/sim -n 2 -q
-	$(PY) -m pytest tests/linux tests/clients -q -o faulthandler_exit_on_timeout=false
+	$(PY) -m pytest tests/linux tests/clients -m "not soak" -q -o faulthandler_exit_on_timeout=false
 
 unit: ## only the fast tests
 	@tools/setup.sh test
@@ -45,6 +45,10 @@ histories: ## check long histories of concurrent clients, and of watches; HISTOR
 sim: ## 200 random runs of a faulty cluster, and 500 random owner graphs; SEED=n plays one again
 	@tools/setup.sh test
 	$(if $(SEED),SEED=$(SEED),SEEDS=200 GRAPHS=500) $(PY) -m pytest tests/sim -n 2 -q
+
+soak: ## kill a real node's agent again and again while pods come and go
+	@tools/setup.sh test
+	$(PY) -m pytest tests/clients -m soak -q -o faulthandler_exit_on_timeout=false
 
 bench: ## measure against DESIGN's budgets; AGAINST=https://host:port TOKEN=... measures another API server
 	@tools/setup.sh test

@@ -132,6 +132,7 @@ def stays_unready(cluster: Cluster) -> set[str]:
     }
 
 
+@pytest.mark.soak
 def test_the_nodes_agent_may_be_killed_while_pods_come_and_go(own: Cluster) -> None:
     chance, running = random.Random(11), containers(own)
     for first in range(0, 4 * AGENT_KILLS, 4):
