@@ -4,9 +4,9 @@ import argparse
 import sys
 
 from kybern.cmd import config, running
+from kybern.cmd.arguments import add_data_dir
 from kybern.cmd.config import Cluster
 from kybern.cmd.progress import Progress
-from kybern.cmd.up import add_data_dir
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -11,10 +11,10 @@ from urllib.parse import urlencode
 import msgspec
 
 from kybern.cmd import config, image_build
+from kybern.cmd.arguments import add_data_dir
 from kybern.cmd.docker_login import login_for
 from kybern.cmd.place import places
 from kybern.cmd.progress import Progress
-from kybern.cmd.up import add_data_dir
 from kybern.web.client import Client
 from kybern.web.http import Request
 

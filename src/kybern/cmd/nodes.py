@@ -13,10 +13,11 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from kybern.cmd import config, running
+from kybern.cmd.arguments import add_data_dir, cpu_amount, memory_amount, node_name
 from kybern.cmd.config import NODES_MAX, Cluster, NodeSettings
 from kybern.cmd.place import Place, places
 from kybern.cmd.progress import Progress
-from kybern.cmd.up import READY_SECONDS, add_data_dir, cpu_amount, memory_amount, node_name, wait_for_nodes
+from kybern.cmd.up import READY_SECONDS, wait_for_nodes
 
 STOP_SECONDS = 20.0
 LOOK_AGAIN_SECONDS = 0.02

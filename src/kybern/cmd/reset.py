@@ -5,9 +5,9 @@ import shutil
 import sys
 
 from kybern.cmd import config, kubeconfig
+from kybern.cmd.arguments import add_data_dir
 from kybern.cmd.down import stop
 from kybern.cmd.progress import Progress
-from kybern.cmd.up import add_data_dir
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

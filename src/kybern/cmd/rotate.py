@@ -14,11 +14,11 @@ import time
 from cryptography.hazmat.primitives import serialization
 
 from kybern.cmd import config, running
+from kybern.cmd.arguments import add_data_dir
 from kybern.cmd.config import Cluster
 from kybern.cmd.credentials import former_keys
 from kybern.cmd.encryption import add_key, file_of
 from kybern.cmd.progress import Progress
-from kybern.cmd.up import add_data_dir
 from kybern.web.pki import create_signing_key
 from kybern.web.private_file import write_private
 

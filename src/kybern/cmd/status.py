@@ -8,9 +8,9 @@ import sys
 from typing import Any
 
 from kybern.cmd import config, running
+from kybern.cmd.arguments import add_data_dir
 from kybern.cmd.config import Cluster
 from kybern.cmd.progress import Progress
-from kybern.cmd.up import add_data_dir
 
 LOOK_SECONDS = 1.0
 

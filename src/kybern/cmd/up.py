@@ -15,6 +15,17 @@ from ipaddress import IPv4Network
 from pathlib import Path
 
 from kybern.cmd import config, running, server_options
+from kybern.cmd.arguments import (
+    absolute,
+    add_data_dir,
+    cpu_amount,
+    machine_node_count,
+    memory_amount,
+    node_count,
+    node_name,
+    port_number,
+    registry_port,
+)
 from kybern.cmd.config import Cluster
 from kybern.cmd.place import places
 from kybern.cmd.preflight import Problem, look, port_error, problems
@@ -70,72 +81,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--foreground", action="store_true", help="stay here until Ctrl-C, then stop the cluster")
     parser.add_argument("--verbose", action="store_true", help="write more into the logs, and them to the terminal")
     server_options.add_arguments(parser)
-
-
-def add_data_dir(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--data-dir", type=lambda text: Path(text).expanduser().absolute(), default=config.default_data_dir(),
-        help="where the cluster's state lives; each directory is a cluster of its own (default %(default)s)",
-    )  # fmt: skip
-
-
-def port_number(text: str) -> int:
-    number = int(text) if text.isdecimal() else 0
-    if not 0 < number < 65536:
-        raise argparse.ArgumentTypeError(f"{text!r} is no port number (1-65535)")
-    return number
-
-
-def registry_port(text: str) -> int:
-    return 0 if text == "0" else port_number(text)
-
-
-def node_count(text: str) -> int:
-    from kybern.testing.lives import NODES_MAX
-
-    number = int(text) if text.isdecimal() else -1
-    if not 0 <= number <= NODES_MAX:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of nodes (0-{NODES_MAX})")
-    return number
-
-
-def machine_node_count(text: str) -> int:
-    number = int(text) if text.isdecimal() else 0
-    if not 0 < number <= config.NODES_MAX:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of nodes (1-{config.NODES_MAX})")
-    return number
-
-
-def absolute(text: str) -> str:
-    """It is read again by later starts, from wherever those are made; an empty one means no file any more."""
-    return str(Path(text).expanduser().absolute()) if text else ""
-
-
-def cpu_amount(text: str) -> str:
-    return amount(text, least_milli=10, what="CPUs", example="`2` or `500m`")
-
-
-def memory_amount(text: str) -> str:
-    return amount(text, least_milli=(64 << 20) * 1000, what="memory", example="`2Gi`, at least 64Mi")
-
-
-def amount(text: str, *, least_milli: int, what: str, example: str) -> str:
-    from kybern.api.quantity import canonical, milli
-
-    try:
-        if milli(text) >= least_milli:
-            return str(canonical(text))
-    except ValueError:
-        pass
-    raise argparse.ArgumentTypeError(f"{text!r} is no amount of {what}, say {example}")
-
-
-def node_name(text: str) -> str:
-    from kybern.api.names import dns1123_subdomain
-
-    for wrong in dns1123_subdomain(text):
-        raise argparse.ArgumentTypeError(wrong)
-    return text
 
 
 def run(args: argparse.Namespace) -> int:

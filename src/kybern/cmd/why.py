@@ -20,7 +20,7 @@ from kybern.client import Client
 from kybern.client.kubeconfig import KubeconfigError
 from kybern.client.view import View
 from kybern.cmd import why_network
-from kybern.cmd.up import add_data_dir
+from kybern.cmd.arguments import add_data_dir
 from kybern.cmd.why_network import place_of
 from kybern.scheduler.configuration import read_configuration
 from kybern.scheduler.explanation import Explanation, explained
