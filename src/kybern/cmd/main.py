@@ -4,6 +4,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from typing import NoReturn
 
 from kybern.cmd.config import DamagedNote
 
@@ -22,12 +23,24 @@ COMMANDS: dict[str, tuple[str, str]] = {
 """Name → (module, help). A module has `add_arguments(parser)` and `run(args) -> exit code`."""
 
 
+class OneLineParser(argparse.ArgumentParser):
+    """What is wrong in one line, and where help is: `up` has so many options that a usage text would hide the fault."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}\n(options: {self.prog} --help)\n")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     args = list(sys.argv[1:] if argv is None else argv)
     chosen = next((arg for arg in args if not arg.startswith("-")), "")
     try:
         parser = build_parser(chosen)
-        parsed = parser.parse_args(args)
+        if chosen and chosen not in COMMANDS:
+            parser.error(unknown(chosen))
+        parsed, rest = parser.parse_known_args(args)
+        if rest:
+            parser.prog = " ".join(filter(None, (parser.prog, chosen)))
+            parser.error(f"there is no option {rest[0]}" if rest[0].startswith("-") else f"{rest[0]!r} is too much")
         run: Callable[[argparse.Namespace], int] | None = getattr(parsed, "run", None)
         if run is None:
             parser.print_help()
@@ -48,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def build_parser(chosen: str) -> argparse.ArgumentParser:
     """The parser of all names, with the arguments of the chosen command only: the others need not be imported."""
-    parser = argparse.ArgumentParser(prog="kybern", description="Kubernetes on this machine, in about a second.")
+    parser = OneLineParser(prog="kybern", description="Kubernetes on this machine, in about a second.")
     parser.add_argument("--version", action="version", version=version())
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     for name, (module, text) in COMMANDS.items():
@@ -58,6 +71,13 @@ def build_parser(chosen: str) -> argparse.ArgumentParser:
             found.add_arguments(sub)
             sub.set_defaults(run=found.run)
     return parser
+
+
+def unknown(command: str) -> str:
+    from difflib import get_close_matches
+
+    near = get_close_matches(command, COMMANDS, n=1, cutoff=0.7)
+    return f"there is no command {command!r}" + (f"; is it {near[0]!r}?" if near else "")
 
 
 def version() -> str:

@@ -36,3 +36,20 @@ def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixtu
         main([command, "--help"])
     assert left.value.code == 0
     assert f"kybern {command}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("upp", "kybern: there is no command 'upp'; is it 'up'?\n(options: kybern --help)\n"),
+        ("wibble", "kybern: there is no command 'wibble'\n(options: kybern --help)\n"),
+        ("up --nods 3", "kybern up: there is no option --nods\n(options: kybern up --help)\n"),
+        ("down now", "kybern down: 'now' is too much\n(options: kybern down --help)\n"),
+        ("up --port x", "kybern up: argument --port: 'x' is no port number (1-65535)\n(options: kybern up --help)\n"),
+    ],
+)
+def test_what_was_mistyped_is_said_in_one_line(typed: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(typed.split())
+    assert left.value.code == 2
+    assert capsys.readouterr().err == said
