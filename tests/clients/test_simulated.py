@@ -1,10 +1,11 @@
 """Where containers cannot run: the control plane with a simulated node, from the same command."""
 
+import json
 import subprocess
 from collections.abc import Callable, Iterator
 
 import pytest
-from conftest import Cluster
+from conftest import KYBERN, Cluster
 
 pytestmark = pytest.mark.clients
 
@@ -38,3 +39,43 @@ def test_nothing_is_sent_to_a_simulated_pod(simulated: Cluster) -> None:
     )  # fmt: skip
     assert refused.returncode != 0
     assert "the pods of a simulated node have no network" in refused.stderr
+
+
+def test_who_starts_the_same_cluster_at_once_finds_one(make_cluster: Callable[[], Cluster]) -> None:
+    made = make_cluster()
+    command = [*KYBERN, "up", "--simulated", "--data-dir", str(made.data_dir), "--port", str(made.port)]
+    starts = [
+        subprocess.Popen(command, env=made.environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        for _ in range(3)
+    ]
+    said = [start.communicate(timeout=60)[1] for start in starts]
+    assert [start.returncode for start in starts] == [0, 0, 0], said
+    assert sum("is up already" in words for words in said) == 2, said
+    made.kybern("reset")
+
+
+def test_clusters_that_start_at_once_get_ranges_of_their_own(make_cluster: Callable[[], Cluster]) -> None:
+    made = [make_cluster() for _ in range(3)]
+    starts = [
+        subprocess.Popen(
+            [*KYBERN, "up", "--simulated", "--data-dir", str(one.data_dir), "--port", str(one.port)],
+            env={**one.environment, "KUBECONFIG": str(made[0].kubeconfig)},  # one for all, as users have it
+        )
+        for one in made
+    ]
+    assert [start.wait(60) for start in starts] == [0, 0, 0]
+    ranges = {json.loads((one.data_dir / "cluster.json").read_text())["index"] for one in made}
+    assert len(ranges) == 3
+    assert len(made[0].kubectl("config", "get-contexts", "-o", "name").split()) == 3
+    for one in made:
+        one.kybern("reset")
+
+
+def test_a_kubeconfig_that_cannot_be_read_is_one_clear_line(make_cluster: Callable[[], Cluster]) -> None:
+    made = make_cluster()
+    made.kubeconfig.write_text("{")
+    for command in (("up", "--simulated", "--port", str(made.port)), ("reset",)):
+        done = made.kybern(*command, check=False)
+        assert done.returncode == 1
+        assert str(made.kubeconfig) in done.stderr and "Traceback" not in done.stderr
+    assert not made.data_dir.exists()

@@ -9,7 +9,9 @@
 import base64
 import binascii
 import os
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from typing import Any
 from kybern.api import yaml, yaml_text
 from kybern.web.private_file import write_private
 
+LOCK_SECONDS = 5.0
 SECTIONS = ("clusters", "users", "contexts")
 EMPTY: dict[str, Any] = {"apiVersion": "v1", "kind": "Config", "preferences": {}, "current-context": ""}
 
@@ -129,27 +132,51 @@ def file_content(path: Path) -> bytes:
 
 def merge_context(path: Path, name: str, *, server: str, ca: bytes, certificate: bytes, key: bytes) -> None:
     """Adds or renews the cluster, user and context called `name`. A new context becomes the current one."""
-    config = read(path)
-    is_new = all(item.get("name") != name for item in config.get("contexts") or [])
-    put(config, "clusters", name, {"server": server, "certificate-authority-data": text(ca)})
-    put(config, "users", name, {"client-certificate-data": text(certificate), "client-key-data": text(key)})
-    if is_new:
-        put(config, "contexts", name, {"cluster": name, "user": name})
-    if is_new or not config.get("current-context"):
-        config["current-context"] = name
-    write(path, config)
+    with locked(path):
+        config = read(path)
+        is_new = all(item.get("name") != name for item in config.get("contexts") or [])
+        put(config, "clusters", name, {"server": server, "certificate-authority-data": text(ca)})
+        put(config, "users", name, {"client-certificate-data": text(certificate), "client-key-data": text(key)})
+        if is_new:
+            put(config, "contexts", name, {"cluster": name, "user": name})
+        if is_new or not config.get("current-context"):
+            config["current-context"] = name
+        write(path, config)
 
 
 def remove_context(path: Path, name: str) -> None:
     """Removes the cluster, user and context called `name`, if they are there."""
     if not path.exists():
         return
-    config = read(path)
-    for section in SECTIONS:
-        config[section] = [item for item in config.get(section) or [] if item.get("name") != name]
-    if config.get("current-context") == name:
-        config["current-context"] = ""
-    write(path, config)
+    with locked(path):
+        config = read(path)
+        for section in SECTIONS:
+            config[section] = [item for item in config.get(section) or [] if item.get("name") != name]
+        if config.get("current-context") == name:
+            config["current-context"] = ""
+        write(path, config)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """As kubectl does it: whoever made the file beside it is the one to change it (client-go's clientcmd)."""
+    lock = path.with_name(f"{path.name}.lock")
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    deadline = time.monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            os.close(os.open(lock, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+            break
+        except FileExistsError:
+            if time.monotonic() > deadline:
+                raise KubeconfigError(
+                    f"{lock} is there: a program changes the kubeconfig, or was killed while it did (then remove it)"
+                ) from None
+            time.sleep(0.02)
+    try:
+        yield
+    finally:
+        lock.unlink(missing_ok=True)
 
 
 def put(config: dict[str, Any], section: str, name: str, value: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ from kybern.cmd import config, running
 from kybern.cmd.arguments import add_data_dir
 from kybern.cmd.config import Cluster
 from kybern.cmd.progress import Progress
+from kybern.cmd.turns import Turn
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,7 +20,8 @@ def run(args: argparse.Namespace) -> int:
     if cluster is None:
         progress.note(f"there is no cluster in {args.data_dir}")
         return 0
-    return stop(cluster, progress)
+    with Turn(config.run_root()):
+        return stop(cluster, progress)
 
 
 def stop(cluster: Cluster, progress: Progress) -> int:

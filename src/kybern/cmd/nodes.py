@@ -17,6 +17,7 @@ from kybern.cmd.arguments import add_data_dir, cpu_amount, memory_amount, node_n
 from kybern.cmd.config import NODES_MAX, Cluster, NodeSettings
 from kybern.cmd.place import Place, places
 from kybern.cmd.progress import Progress
+from kybern.cmd.turns import Turn
 from kybern.cmd.up import READY_SECONDS, wait_for_nodes
 
 STOP_SECONDS = 20.0
@@ -66,13 +67,14 @@ def percent(text: str) -> int:
 
 def run(args: argparse.Namespace) -> int:
     progress = Progress(sys.stderr)
-    cluster = config.saved(args.data_dir)
-    if cluster is None:
-        return progress.failed(f"there is no cluster in {args.data_dir}", "kybern up")
-    try:
-        return ACTIONS[args.action](cluster, args, progress)
-    except Refused as refused:
-        return progress.failed(str(refused), refused.fix)
+    with Turn(config.run_root()):
+        cluster = config.saved(args.data_dir)
+        if cluster is None:
+            return progress.failed(f"there is no cluster in {args.data_dir}", "kybern up")
+        try:
+            return ACTIONS[args.action](cluster, args, progress)
+        except Refused as refused:
+            return progress.failed(str(refused), refused.fix)
 
 
 def add(cluster: Cluster, args: argparse.Namespace, progress: Progress) -> int:

@@ -4,10 +4,12 @@ import argparse
 import shutil
 import sys
 
+from kybern.client.kubeconfig import KubeconfigError
 from kybern.cmd import config, kubeconfig
 from kybern.cmd.arguments import add_data_dir
 from kybern.cmd.down import stop
 from kybern.cmd.progress import Progress
+from kybern.cmd.turns import Turn
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,10 +22,14 @@ def run(args: argparse.Namespace) -> int:
     if cluster is None:
         progress.note(f"there is no cluster in {args.data_dir}")
         return 0
-    code = stop(cluster, progress)
-    if code:
-        return code
-    kubeconfig.forget(cluster)
-    shutil.rmtree(cluster.data)
-    progress.done(f"deleted {cluster.data}")
+    with Turn(config.run_root()):
+        code = stop(cluster, progress)
+        if code:
+            return code
+        shutil.rmtree(cluster.data)
+        progress.done(f"deleted {cluster.data}")
+        try:
+            kubeconfig.forget(cluster)
+        except KubeconfigError as error:
+            return progress.failed(f"its context {cluster.name} is still in the kubeconfig: {error}")
     return 0

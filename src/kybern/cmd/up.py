@@ -30,8 +30,10 @@ from kybern.cmd.config import Cluster
 from kybern.cmd.place import places
 from kybern.cmd.preflight import Problem, look, port_error, problems
 from kybern.cmd.progress import Progress
+from kybern.cmd.turns import Turn
 
 READY_SECONDS = 60.0
+SUPERVISOR_SECONDS = 5.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -84,9 +86,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    progress = Progress(sys.stderr)
+    with Turn(config.run_root()) as turn:
+        return up(args, Progress(sys.stderr), turn)
+
+
+def up(args: argparse.Namespace, progress: Progress, turn: Turn) -> int:
+    """Gives the turn back as soon as there is a supervisor for others to find."""
     known = config.saved(args.data_dir)
     if known is not None and running.status(known.control_socket) is not None:
+        turn.close()
         return already_up(known, args, progress)
     try:
         cluster = chosen(args)
@@ -106,7 +114,7 @@ def run(args: argparse.Namespace) -> int:
         explain(found, progress)
         progress.note("containers cannot run here: the cluster starts with a simulated node")
         cluster = replace(cluster, simulated=True)
-    return start(cluster, progress, foreground=args.foreground)
+    return start(cluster, progress, turn, foreground=args.foreground)
 
 
 def chosen(args: argparse.Namespace) -> Cluster:
@@ -220,7 +228,7 @@ def explain(found: list[Problem], progress: Progress) -> int:
     return 1
 
 
-def start(cluster: Cluster, progress: Progress, *, foreground: bool) -> int:
+def start(cluster: Cluster, progress: Progress, turn: Turn, *, foreground: bool) -> int:
     """Forks the supervisor. In the foreground it is this process, and a child of it reports."""
     from kybern.cmd.cluster import supervise
     from kybern.cmd.credentials import prepare
@@ -242,7 +250,8 @@ def start(cluster: Cluster, progress: Progress, *, foreground: bool) -> int:
     progress.reached("checked this machine and the certificates")
     if foreground:
         if os.fork() == 0:
-            os._exit(wait_and_tell(cluster, progress))
+            os._exit(tell_when_up(cluster, progress, turn))
+        turn.close()
         supervise(cluster, foreground=True)
         clear(cluster)
         return 0
@@ -252,7 +261,7 @@ def start(cluster: Cluster, progress: Progress, *, foreground: bool) -> int:
         supervise(cluster, foreground=False)
         os._exit(0)
     os.waitpid(pid, 0)
-    return wait_and_tell(cluster, progress)
+    return tell_when_up(cluster, progress, turn)
 
 
 def detach(cluster: Cluster) -> None:
@@ -274,12 +283,27 @@ def wait_for_nodes(cluster: Cluster, progress: Progress) -> str:
     return asyncio.run(wait(cluster, READY_SECONDS, lambda step, _: progress.reached(step)))
 
 
+def tell_when_up(cluster: Cluster, progress: Progress, turn: Turn) -> int:
+    deadline = time.monotonic() + SUPERVISOR_SECONDS
+    while running.status(cluster.control_socket) is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    turn.close()
+    return wait_and_tell(cluster, progress)
+
+
 def wait_and_tell(cluster: Cluster, progress: Progress) -> int:
+    from kybern.client.kubeconfig import KubeconfigError
     from kybern.cmd.kubeconfig import write
 
     missing = wait_for_nodes(cluster, progress)
     if missing:
         return progress.failed(f"after {READY_SECONDS:.0f} s still waiting: {missing}", f"look into {cluster.logs}")
-    path = write(cluster)
+    try:
+        path = write(cluster)
+    except KubeconfigError as error:
+        return progress.failed(
+            f"{cluster.name} is up at {cluster.server_url}, but its context could not be written: {error}",
+            "mend that file, or name another in KUBECONFIG, then kybern up again",
+        )
     progress.done(f"{cluster.name} is up at {cluster.server_url}, context `{cluster.name}` is in {path}")
     return 0
