@@ -2,8 +2,9 @@
 
     .venv/bin/python examples/04-devices/fake_gpus.py --count 4 --directory /var/lib/kybern/plugins/device-plugins
 
-It is a device plugin like any other: it serves `DevicePlugin` on a socket of its own, and tells the kubelet where.
-SIGUSR1 makes its first GPU ill, and well again. It registers anew when the kubelet's socket is made anew.
+It is a device plugin like any other: it serves `DevicePlugin` on a socket of its own, and tells the kubelet where. It
+says that they are near NUMA node 0, and would rather give the ones with the highest numbers.
+SIGUSR1 makes its last GPU ill, and well again. It registers anew when the kubelet's socket is made anew.
 """
 
 import argparse
@@ -21,6 +22,7 @@ from kybern.kubelet.devices.protocol import device_plugin
 RESOURCE = "example.com/gpu"
 SOCKET = "fake-gpus.sock"
 LOOK_SECONDS = 0.5
+OPTIONS = device_plugin("DevicePluginOptions")(pre_start_required=True, get_preferred_allocation_available=True)
 
 
 class FakeGpus:
@@ -29,19 +31,19 @@ class FakeGpus:
         self.changed = asyncio.Event()
 
     def fall_ill_or_recover(self) -> None:
-        first = next(iter(self.health))
-        self.health[first] = "Unhealthy" if self.health[first] == "Healthy" else "Healthy"
+        last = next(reversed(self.health))
+        self.health[last] = "Unhealthy" if self.health[last] == "Healthy" else "Healthy"
         self.changed.set()
 
     async def options(self, request: Any, context: Any) -> Any:
-        return device_plugin("DevicePluginOptions")(pre_start_required=True)
+        return OPTIONS
 
     async def watch(self, request: Any, context: Any) -> AsyncIterator[Any]:
         while True:
             self.changed.clear()
             answer = device_plugin("ListAndWatchResponse")()
             for identifier, health in self.health.items():
-                answer.devices.add(ID=identifier, health=health)
+                answer.devices.add(ID=identifier, health=health).topology.nodes.add(ID=0)
             yield answer
             await self.changed.wait()
 
@@ -52,6 +54,14 @@ class FakeGpus:
             given.envs["FAKE_GPUS"] = ",".join(asked.devices_ids)
             for number, _ in enumerate(asked.devices_ids):
                 given.devices.add(container_path=f"/dev/fake-gpu{number}", host_path="/dev/zero", permissions="rw")
+        return answer
+
+    async def prefer(self, request: Any, context: Any) -> Any:
+        answer = device_plugin("PreferredAllocationResponse")()
+        for asked in request.container_requests:
+            given = list(asked.must_include_deviceIDs)
+            others = sorted(set(asked.available_deviceIDs) - set(given), reverse=True)
+            answer.container_responses.add(deviceIDs=[*given, *others][: asked.allocation_size])
         return answer
 
     async def prepare(self, request: Any, context: Any) -> Any:
@@ -66,6 +76,7 @@ async def serve(gpus: FakeGpus, path: str) -> grpc.aio.Server:
     methods = {
         "GetDevicePluginOptions": (gpus.options, device_plugin("Empty")),
         "Allocate": (gpus.allocate, device_plugin("AllocateRequest")),
+        "GetPreferredAllocation": (gpus.prefer, device_plugin("PreferredAllocationRequest")),
         "PreStartContainer": (gpus.prepare, device_plugin("PreStartContainerRequest")),
     }
     service = "v1beta1.DevicePlugin"
@@ -87,9 +98,8 @@ async def register(kubelet: str) -> None:
             request_serializer=serialized,
             response_deserializer=device_plugin("Empty").FromString,
         )
-        options = device_plugin("DevicePluginOptions")(pre_start_required=True)
         request = device_plugin("RegisterRequest")(
-            version="v1beta1", endpoint=SOCKET, resource_name=RESOURCE, options=options
+            version="v1beta1", endpoint=SOCKET, resource_name=RESOURCE, options=OPTIONS
         )
         await call(request, timeout=30)
 

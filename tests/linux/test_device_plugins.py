@@ -55,8 +55,8 @@ async def test_devices_of_a_plugin_are_counted_given_out_watched_and_given_back(
             await create(client, node_lab, "two", 2)
             pod = await here.until("two", lambda pod: pod.status.phase == "Running")
             await here.said(pod, "1")
-            assert here.log(pod).splitlines() == ["gpu-0,gpu-1", "2", "1"]
-            assert await told_to_monitors(plugins / "pod-resources/kubelet.sock") == {"two": {GPU: ["gpu-0", "gpu-1"]}}
+            assert here.log(pod).splitlines() == ["gpu-2,gpu-1", "2", "1"]
+            assert await told_to_monitors(plugins / "pod-resources/kubelet.sock") == {"two": {GPU: ["gpu-2", "gpu-1"]}}
 
             await create(client, node_lab, "more", 2)
             refused = await here.until("more", lambda pod: pod.status.phase == "Failed")
@@ -64,7 +64,7 @@ async def test_devices_of_a_plugin_are_counted_given_out_watched_and_given_back(
 
             plugin.send_signal(signal.SIGUSR1)
             await until_node_has(client, "3", "2")
-            await here.until("two", lambda pod: health(pod) == {"gpu-0": "Unhealthy", "gpu-1": "Healthy"})
+            await here.until("two", lambda pod: health(pod) == {"gpu-2": "Unhealthy", "gpu-1": "Healthy"})
             plugin.send_signal(signal.SIGUSR1)
             await until_node_has(client, "3", "3")
 

@@ -9,7 +9,8 @@ import pytest
 from kybern.api.core_v1 import EmptyDirVolumeSource, Pod, ResourceRequirements, Volume
 from kybern.api.shape import Quantity
 from kybern.client import Client
-from kybern.kubelet.cpus import cpus_of_machine, cpus_text
+from kybern.kubelet.topology.cpus import CpuPolicy
+from kybern.kubelet.topology.machine import cpus_text
 from kybern.linux import cgroup_detect
 from kybern.linux.cgroups_v1 import V1
 from kybern.linux.cgroups_v2 import weight
@@ -95,9 +96,10 @@ async def test_a_pod_that_fills_more_of_the_disk_than_allowed_is_evicted(node_la
 async def test_a_container_with_a_cpu_of_its_own_shares_it_with_nobody(node_lab: Any, tmp_path: Path) -> None:
     async def scenario(client: Client, root: Path) -> None:
         async with node_lab.node(root, client) as here:
-            here.kubelet.parts.cpus.static = True
-            here.kubelet.parts.cpus.every = cpus = cpus_of_machine()
-            here.kubelet.parts.cpus.exclusive = {cpus[-1].number}
+            managed = here.kubelet.parts.cpus
+            cpus = managed.machine.cpus
+            managed.policy = CpuPolicy(static=True)
+            managed.reserved = managed.every - {cpus[-1].number}
             allowed = "grep Cpus_allowed_list /proc/self/status | cut -f2; sleep 0.1"
             await client.create(node_lab.pod("shares", f"while true; do {allowed}; done", {}))
             first = await here.until("shares", lambda pod: pod.status.phase == "Running")
@@ -109,7 +111,7 @@ async def test_a_container_with_a_cpu_of_its_own_shares_it_with_nobody(node_lab:
             await here.kubelet.cpusets.settle()
             await here.said(first, cpus_text(cpu.number for cpu in cpus[:-1]))
             await node_lab.remove_all(here)
-            assert here.kubelet.parts.cpus.given() == {}
+            assert managed.given.every == {}
 
     await node_lab.in_a_cluster(scenario, tmp_path)
 

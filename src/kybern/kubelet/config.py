@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from kybern.kubelet.eviction.thresholds import HARD, Threshold
+from kybern.kubelet.topology.alignment import TopologyPolicy
+from kybern.kubelet.topology.cpus import CpuPolicy
+from kybern.kubelet.topology.memory import MemoryPolicy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,8 +22,9 @@ class KubeletConfig:
     pods_max: int = 110
     pids_max: int = 0
     """Of each pod; 0 for no limit."""
-    cpu_policy: str = "none"
-    """`static`: Guaranteed containers have whole CPUs to themselves."""
+    cpus: CpuPolicy = field(default_factory=CpuPolicy)
+    memory: MemoryPolicy = field(default_factory=MemoryPolicy)
+    topology: TopologyPolicy = field(default_factory=TopologyPolicy)
     unsafe_sysctls: tuple[str, ...] = ()
     """Allowed besides the safe ones: by name, or as `kernel.msg*`."""
     node_labels: Mapping[str, str] = field(default_factory=dict)

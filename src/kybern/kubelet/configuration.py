@@ -15,9 +15,9 @@ from kybern.api.quantity import add, canonical, value
 from kybern.api.yaml import parse
 from kybern.kubelet.config import KubeletConfig
 from kybern.kubelet.eviction.thresholds import SIGNALS, Threshold
+from kybern.kubelet.topology import settings as topology
 
 KIND = ("kubelet.config.k8s.io/v1beta1", "KubeletConfiguration")
-CPU_POLICIES = ("none", "static")
 UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -110,10 +110,14 @@ def seconds(text: str) -> float:
     return total
 
 
-def _policy(config: KubeletConfig, given: str) -> KubeletConfig:
-    if given not in CPU_POLICIES:
-        raise ValueError(f"unknown policy {given!r}; there are {', '.join(CPU_POLICIES)}")
-    return replace(config, cpu_policy=given)
+def _within(part: str, change: Callable[[Any, Any], Any]) -> Callable[[KubeletConfig, Any], KubeletConfig]:
+    """Of a group of settings."""
+
+    def set_it(config: KubeletConfig, given: Any) -> KubeletConfig:
+        changes: dict[str, Any] = {part: change(getattr(config, part), given)}
+        return replace(config, **changes)
+
+    return set_it
 
 
 def _sysctls(config: KubeletConfig, given: list[str]) -> KubeletConfig:
@@ -126,7 +130,12 @@ def _sysctls(config: KubeletConfig, given: list[str]) -> KubeletConfig:
 FIELDS: Mapping[str, Callable[[KubeletConfig, Any], KubeletConfig]] = {
     "imageGCHighThresholdPercent": _number("image_disk_high_percent"),
     "imageGCLowThresholdPercent": _number("image_disk_low_percent"),
-    "cpuManagerPolicy": _policy,
+    "cpuManagerPolicy": _within("cpus", topology.cpu_policy),
+    "cpuManagerPolicyOptions": _within("cpus", topology.cpu_options),
+    "memoryManagerPolicy": _within("memory", topology.memory_policy),
+    "topologyManagerPolicy": _within("topology", topology.topology_policy),
+    "topologyManagerScope": _within("topology", topology.topology_scope),
+    "topologyManagerPolicyOptions": _within("topology", topology.topology_options),
     "maxPods": _number("pods_max", 1),
     "podPidsLimit": _number("pids_max", -1),
     "evictionHard": _hard,
@@ -134,5 +143,7 @@ FIELDS: Mapping[str, Callable[[KubeletConfig, Any], KubeletConfig]] = {
     "evictionSoftGracePeriod": _soft_grace,
     "systemReserved": _reserved,
     "kubeReserved": _reserved,
+    "reservedSystemCPUs": _within("cpus", topology.reserved_cpus),
+    "reservedMemory": _within("memory", topology.reserved_memory),
     "allowedUnsafeSysctls": _sysctls,
 }

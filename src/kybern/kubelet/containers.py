@@ -47,6 +47,8 @@ class Prepared:
     seccomp_directory: str = ""
     cpus: str = ""
     """The ones it may use; empty for all."""
+    memory_nodes: str = ""
+    """Likewise, NUMA nodes."""
     cdi_devices: tuple[str, ...] = ()
     gift: Gift = field(default_factory=Gift)
     """For its devices."""
@@ -64,7 +66,7 @@ def container_config(pod: Pod, container: AnyContainer, prepared: Prepared) -> c
         envs=tuple({**prepared.gift.envs, **variables}.items()),
         mounts=(*prepared.mounts, *prepared.gift.mounts, *_message_mount(container, prepared)),
         devices=prepared.gift.devices,
-        cdi_devices=prepared.cdi_devices,
+        cdi_devices=(*prepared.gift.cdi_devices, *prepared.cdi_devices),
         labels={**pod_labels(pod), CONTAINER_NAME: container.name},
         annotations=_annotations(pod, container, prepared),
         log_path=f"{single(container.name)}/{prepared.attempt}.log",
@@ -72,7 +74,11 @@ def container_config(pod: Pod, container: AnyContainer, prepared: Prepared) -> c
         stdin_once=bool(container.stdin_once),
         tty=bool(container.tty),
         stop_signal=(container.lifecycle.stop_signal if container.lifecycle else None) or "",
-        resources=replace(linux_resources(pod, container, prepared.memory_capacity_bytes), cpuset_cpus=prepared.cpus),
+        resources=replace(
+            linux_resources(pod, container, prepared.memory_capacity_bytes),
+            cpuset_cpus=prepared.cpus,
+            cpuset_mems=prepared.memory_nodes,
+        ),
         security=security_context(pod, container, prepared.image, prepared.seccomp_directory, prepared.target_id),
     )
 

@@ -10,7 +10,6 @@
 
 import asyncio
 import logging
-from typing import Any
 
 from msgspec.structs import replace
 
@@ -24,11 +23,10 @@ from kybern.client.events import Recorder
 from kybern.kubelet.admission import refuse
 from kybern.kubelet.allocation import resize_order
 from kybern.kubelet.config import KubeletConfig
-from kybern.kubelet.cpus import cpus_of
-from kybern.kubelet.cpusets import Cpusets
 from kybern.kubelet.devices.claims import Claims
 from kybern.kubelet.devices.gate import Gate
 from kybern.kubelet.devices.inventory import Inventory
+from kybern.kubelet.devices.monitored import allocatable_told, pods_told
 from kybern.kubelet.enforceable import refuse_unenforceable
 from kybern.kubelet.eviction.watch import Eviction
 from kybern.kubelet.files import read_text
@@ -47,6 +45,9 @@ from kybern.kubelet.pleg import Pleg
 from kybern.kubelet.qos_cgroups import QosCgroups
 from kybern.kubelet.static_pods import StaticPods
 from kybern.kubelet.status import Verdict
+from kybern.kubelet.topology.cpusets import Cpusets
+from kybern.kubelet.topology.givers import givers_of
+from kybern.kubelet.topology.machine import Machine, read_machine
 from kybern.kubelet.worker import PodWorker
 from kybern.runtime.cri import Runtime
 from kybern.runtime.disk_usage import DiskUsage
@@ -78,7 +79,15 @@ class Kubelet:
         self.workers: dict[str, PodWorker] = {}
         self.new: asyncio.Queue[PodWorker] = asyncio.Queue()  # one entry for each pod of the node
         inventory = Inventory("" if simulated else f"{config.plugins_directory}/devices.json")
-        gate = Gate(config.plugins_directory, inventory, clock, self._device_changed, self._devices_of_pods)
+        gate = Gate(
+            config.plugins_directory,
+            inventory,
+            clock,
+            self._device_changed,
+            lambda: pods_told(self.parts, [worker.pod for worker in self.workers.values()]),
+            lambda: allocatable_told(self.parts),
+        )
+        givers = givers_of(config, Machine() if simulated else read_machine(), inventory)
         objects = objects or Objects(client, clock)
         self.parts = Parts(
             client=client,
@@ -99,8 +108,10 @@ class Kubelet:
                 on_disk=not simulated,
                 apparmor=apparmor_enabled(),
             ),
-            cpus=cpus_of(config, simulated=simulated),
+            cpus=givers.cpus,
+            memory=givers.memory,
             devices=inventory,
+            alignment=givers.alignment,
             gate=gate,
             claims=Claims(config.pods_directory, objects, gate.drive),
             disk=DiskUsage(),
@@ -129,8 +140,7 @@ class Kubelet:
             await self.view.synced()
             self.view.on_change(Pod, self._pod_changed)
             self._adopt_orphans()
-            self.parts.devices.keep_only(self.workers)
-            self.parts.cpus.keep_only(self.workers)
+            self.parts.alignment.keep_only(self.workers)
             self.ready.set()
             tasks.create_task(self.images.run())
             if self.parts.node.on_disk:
@@ -210,36 +220,17 @@ class Kubelet:
             pod, node, self.active_pods(), self.parts.node.pressures
         )
         if verdict is None:
-            verdict = self._give(pod)  # last, since it takes what it grants
+            verdict = self.parts.alignment.admit(pod)  # last, since it takes what it grants
+            self.cpusets.news.set()
         if verdict is not None:
             self.parts.recorder.event(pod, "Warning", verdict.reason, verdict.message)
         return verdict
 
     def _device_changed(self, resource: str) -> None:
         self.parts.node.news.set()
-        for uid, given in self.parts.devices.kept.given.items():
-            if uid in self.workers and any(resource in resources for resources in given.values()):
+        for uid in self.parts.devices.users_of(resource):
+            if uid in self.workers:
                 self.workers[uid].notify()
-
-    def _devices_of_pods(self) -> list[dict[str, Any]]:
-        """As the pod resources API tells it."""
-        return [
-            {
-                "name": worker.pod.metadata.name,
-                "namespace": worker.pod.metadata.namespace,
-                "cpus": self.parts.cpus.given().get(uid, {}),
-                "containers": {c.name: self.parts.devices.of(uid, c.name) for c in worker.pod.spec.containers},
-            }
-            for uid, worker in self.workers.items()
-        ]
-
-    def _give(self, pod: Pod) -> Verdict | None:
-        """Devices and CPUs of its own: all or nothing."""
-        refusal = self.parts.devices.admit(pod) or self.parts.cpus.admit(pod)
-        if refusal is not None:
-            self.parts.devices.release(pod.metadata.uid or "")
-        self.cpusets.news.set()
-        return refusal
 
     def active_pods(self) -> list[Pod]:
         """The pods that use something of the node."""

@@ -11,12 +11,14 @@ from kybern.api.core_v1 import ObjectReference, Pod
 from kybern.client import Client, View
 from kybern.client.events import Recorder
 from kybern.kubelet.config import KubeletConfig
-from kybern.kubelet.cpus import Cpus
 from kybern.kubelet.devices.claims import Claims
 from kybern.kubelet.devices.gate import Gate
 from kybern.kubelet.devices.inventory import Inventory
 from kybern.kubelet.images import Images
 from kybern.kubelet.pleg import Pleg
+from kybern.kubelet.topology.alignment import Alignment
+from kybern.kubelet.topology.cpus import Cpus
+from kybern.kubelet.topology.memory import Memory
 from kybern.runtime.cri import DNSConfig, LinuxResources, Runtime
 from kybern.runtime.disk_usage import DiskUsage
 from kybern.volumes.downward import Facts
@@ -136,7 +138,10 @@ class Parts:
     others: Callable[[str], Sequence[Pod]]
     """The pods beside the one of that uid that use something of the node, as they were given it."""
     cpus: Cpus
+    memory: Memory
     devices: Inventory
+    alignment: Alignment
+    """Of these three."""
     gate: Gate
     claims: Claims
     disk: DiskUsage

@@ -153,6 +153,7 @@ class Starting:
             memory_capacity_bytes=parts.node.memory_bytes,
             seccomp_directory=config.seccomp_directory,
             cpus=parts.cpus.of(uid, container.name),
+            memory_nodes=parts.memory.of(uid, container.name),
             cdi_devices=parts.claims.of(uid, container),
             gift=await parts.gate.gift(uid, container.name),
         )

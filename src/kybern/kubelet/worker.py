@@ -371,8 +371,7 @@ class PodWorker:
         await self.mounting.tear_down()
         await parts.cgroups.remove(pod_cgroup(self.pod, parts.config.cgroup_root))
         parts.images.forget_pod(self.uid)
-        parts.devices.release(self.uid)
-        if parts.cpus.release(self.uid):
+        if parts.alignment.release(self.uid):
             parts.room_made()
         self.over.set()
         if not self.gone and self.pod.metadata.deletion_timestamp is None:

@@ -31,6 +31,9 @@ class Ready(msgspec.Struct, frozen=True):
 
     requests: list[str]
     cdi: list[str]
+    driver: str
+    pool: str
+    device: str
 
 
 class Claims:
@@ -55,7 +58,8 @@ class Claims:
                     raise ClaimFault(f"claim {claim.metadata.name}: driver {driver} says nothing of it")
                 if answer and answer["error"]:
                     raise ClaimFault(f"claim {claim.metadata.name}: driver {driver}: {answer['error']}")
-                found[name] += [Ready(*device) for device in (answer or {}).get("devices", ())]
+                for requests, cdi, pool, device in (answer or {}).get("devices", ()):
+                    found[name].append(Ready(requests, cdi, driver, pool, device))
         self.ready[uid] = found
 
     async def _claim(self, pod: Pod, name: str, claim_name: str) -> ResourceClaim:
@@ -70,15 +74,17 @@ class Claims:
 
     def of(self, uid: str, container: Container | EphemeralContainer) -> tuple[str, ...]:
         """The CDI devices of a container."""
+        return tuple(dict.fromkeys(cdi for _, device in self.devices_of(uid, container) for cdi in device.cdi))
+
+    def devices_of(self, uid: str, container: Container | EphemeralContainer) -> list[tuple[str, Ready]]:
+        """Each with the pod's name of its claim."""
         asked = (container.resources.claims if container.resources else None) or ()
-        found = [
-            device
+        return [
+            (claim.name, ready)
             for claim in asked
             for ready in self.ready.get(uid, {}).get(claim.name, ())
             if not claim.request or not ready.requests or claim.request in {r.partition("/")[0] for r in ready.requests}
-            for device in ready.cdi
         ]
-        return tuple(dict.fromkeys(found))
 
     async def unprepare(self, uid: str) -> None:
         """Tell every driver that was asked. DeviceFault or ClaimFault where one cannot be told yet."""

@@ -75,7 +75,10 @@ class Drivers:
             "claims": {
                 uid: {
                     "error": found.error,
-                    "devices": [[list(d.request_names), list(d.cdi_device_ids)] for d in getattr(found, "devices", ())],
+                    "devices": [
+                        [list(d.request_names), list(d.cdi_device_ids), d.pool_name, d.device_name]
+                        for d in getattr(found, "devices", ())
+                    ],
                 }
                 for uid, found in answer.claims.items()
             }

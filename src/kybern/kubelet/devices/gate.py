@@ -17,8 +17,9 @@ from itertools import count
 from typing import Any
 
 from kybern.aio.clock import Clock
-from kybern.kubelet.devices.inventory import HEALTHY, Inventory
-from kybern.runtime.cri import Device, Mount
+from kybern.kubelet.devices.inventory import Device, Inventory
+from kybern.runtime.cri import Device as DeviceFile
+from kybern.runtime.cri import Mount
 
 START_SECONDS = 20.0
 CALL_SECONDS = 50.0
@@ -43,8 +44,9 @@ class Gift:
 
     envs: Mapping[str, str] = field(default_factory=dict)
     mounts: tuple[Mount, ...] = ()
-    devices: tuple[Device, ...] = ()
+    devices: tuple[DeviceFile, ...] = ()
     annotations: Mapping[str, str] = field(default_factory=dict)
+    cdi_devices: tuple[str, ...] = ()
 
 
 class Gate:
@@ -55,9 +57,12 @@ class Gate:
         clock: Clock,
         changed: Callable[[str], None],
         pods: Callable[[], Sequence[Json]],
+        allocatable: Callable[[], Json],
     ) -> None:
-        """`changed` hears of each resource of which something changed; `pods` tells who has what, for monitors."""
-        self.root, self.inventory, self.clock, self.changed, self.pods = root, inventory, clock, changed, pods
+        """`changed` hears of each resource of which something changed; `pods` tells who has what, for monitors, and
+        `allocatable` what there is to have."""
+        self.root, self.inventory, self.clock, self.changed = root, inventory, clock, changed
+        self.pods, self.allocatable = pods, allocatable
         self._answers: dict[int, asyncio.Future[Json]] = {}
         self._numbers = count(1)
         self._agent: asyncio.StreamWriter | None = None
@@ -160,7 +165,8 @@ class Gate:
             self._ready.set()
         elif "offered" in message:
             found = message["offered"]
-            if self.inventory.offered(found["resource"], found["devices"]):
+            devices = {i: Device(health, tuple(nodes)) for i, (health, nodes) in found["devices"].items()}
+            if self.inventory.offered(found["resource"], devices):
                 self.changed(found["resource"])
         elif "gone" in message:
             self.inventory.gone(message["gone"])
@@ -173,8 +179,7 @@ class Gate:
     def _answer(self, what: str) -> Json:
         if what == "pods":
             return {"pods": list(self.pods())}
-        well = {r: [d for d, health in all_.items() if health == HEALTHY] for r, all_ in self.inventory.devices.items()}
-        return {"devices": well}
+        return self.allocatable()
 
     def _tell(self, message: Json) -> None:
         if self._agent is None:
@@ -184,9 +189,30 @@ class Gate:
     async def gift(self, uid: str, container: str) -> Gift:
         """What the plugins of the container's devices say that it needs. DeviceFault where one cannot say it now."""
         gift = Gift()
-        for resource, ids in self.inventory.of(uid, container).items():
-            gift = _together(gift, await self._allocate(resource, ids))
+        for resource in self.inventory.of(uid, container):
+            gift = _together(gift, await self._allocate(resource, await self._settled(uid, container, resource)))
         return gift
+
+    async def _settled(self, uid: str, container: str, resource: str) -> list[str]:
+        """Its devices; those that its plugin would rather give, while nothing was handed over yet."""
+        choice = self.inventory.choice(uid, container, resource)
+        count = len(self.inventory.of(uid, container)[resource])
+        if choice is None:
+            return self.inventory.settle(uid, container, resource)
+        near = (*choice.reused, *choice.near)
+        usable = near if len(near) > count else (*near, *choice.far)
+        must = choice.reused if len(near) > count else near
+        if len(usable) <= count:
+            return self.inventory.settle(uid, container, resource)
+        answer = await self._ask(
+            f"GetPreferredAllocation failed for {resource}",
+            "prefer",
+            resource=resource,
+            available=list(usable),
+            must=list(must),
+            count=count,
+        )
+        return self.inventory.settle(uid, container, resource, answer["ids"])
 
     async def _allocate(self, resource: str, ids: Sequence[str]) -> Json:
         return await self._ask(f"Allocate failed for {resource}", "allocate", resource=resource, ids=list(ids))
@@ -242,12 +268,13 @@ def listening(directory: str) -> socket.socket:
 
 def _together(gift: Gift, answer: Json) -> Gift:
     mounts = (Mount(container_path=c, host_path=h, readonly=r) for c, h, r in answer["mounts"])
-    devices = (Device(container_path=c, host_path=h, permissions=p or "rwm") for c, h, p in answer["devices"])
+    devices = (DeviceFile(container_path=c, host_path=h, permissions=p or "rwm") for c, h, p in answer["devices"])
     return Gift(
         {**gift.envs, **answer["envs"]},
         (*gift.mounts, *mounts),
         (*gift.devices, *devices),
         {**gift.annotations, **answer["annotations"]},
+        (*gift.cdi_devices, *answer["cdi"]),
     )
 
 

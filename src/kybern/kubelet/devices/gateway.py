@@ -2,8 +2,8 @@
 
     python -m kybern.kubelet.devices.gateway PLUGINS PRIVATE       directories; the agent is on descriptor 0
 
-To the agent: `{"offered": {"resource": ..., "devices": {id: health}}}`, `{"gone": resource}`, and questions
-`{"ask": number, "what": "pods"}`. From the agent: `{"allocate": number, "resource": ..., "ids": [...]}`,
+To the agent: `{"offered": {"resource": ..., "devices": {id: [health, nodes]}}}`, `{"gone": resource}`, and questions
+`{"ask": number, "what": "pods"}`. From the agent: `{"allocate": number, "resource": ..., "ids": [...]}`, `{"prefer": ...}`,
 `{"drive": number, "what": "prepare", "driver": ..., "claims": [...]}`, `{"sockets": [paths]}` and answers. It ends when
 the agent does.
 """
@@ -29,6 +29,12 @@ SOCKET = "gateway.sock"
 CALL_SECONDS = 30.0
 LINE_BYTES_MAX = 16 << 20
 NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?")
+
+RESPONSES = {
+    "Allocate": "AllocateResponse",
+    "PreStartContainer": "PreStartContainerResponse",
+    "GetPreferredAllocation": "PreferredAllocationResponse",
+}
 
 Json = dict[str, Any]
 
@@ -70,8 +76,8 @@ class Plugins:
         self.agent, self.directory = agent, directory
         self.channels: dict[str, grpc.aio.Channel] = {}
         """By resource: the one that registered last."""
-        self.prepared: dict[str, bool] = {}
-        """Whether its devices want to be told before a container starts."""
+        self.options: dict[str, Any] = {}
+        """By resource: what its plugin wants to be asked besides."""
         self.tasks: dict[str, asyncio.Task[None]] = {}
 
     async def register(self, request: Any, context: Any) -> Any:
@@ -86,7 +92,7 @@ class Plugins:
             before.cancel()
         channel = grpc.aio.insecure_channel(f"unix:{self.directory}/{request.endpoint}")
         self.channels[request.resource_name] = channel
-        self.prepared[request.resource_name] = request.options.pre_start_required
+        self.options[request.resource_name] = request.options
         self.tasks[request.resource_name] = asyncio.create_task(self._follow(request.resource_name, channel))
         return device_plugin("Empty")()
 
@@ -98,7 +104,7 @@ class Plugins:
         )
         try:
             async for answer in watch(device_plugin("Empty")()):
-                devices = {device.ID: device.health for device in answer.devices}
+                devices = {d.ID: [d.health, sorted({node.ID for node in d.topology.nodes})] for d in answer.devices}
                 self.agent.tell({"offered": {"resource": resource, "devices": devices}})
         except grpc.aio.AioRpcError:
             pass  # the plugin is gone, which is all there is to say
@@ -107,36 +113,50 @@ class Plugins:
             self.agent.tell({"gone": resource})
         await channel.close()
 
-    async def allocate(self, message: Json) -> None:
+    async def answer(self, kind: str, message: Json) -> None:
+        """`kind`: allocate or prefer."""
+        work = self._allocate if kind == "allocate" else self._prefer
         try:
-            answer = await self._allocate(message["resource"], message["ids"])
+            answer = await work(message)
         except (grpc.aio.AioRpcError, LookupError) as error:
             text = error.details() if isinstance(error, grpc.aio.AioRpcError) else f"no plugin offers {error}"
             answer = {"error": f"rpc error: {text}"}
-        self.agent.tell({"answer": message["allocate"], **answer})
+        self.agent.tell({"answer": message[kind], **answer})
 
-    async def _allocate(self, resource: str, ids: list[str]) -> Json:
-        channel = self.channels[resource]
-        call = channel.unary_unary(
-            "/v1beta1.DevicePlugin/Allocate",
+    async def _call(self, resource: str, method: str, request: Any) -> Any:
+        made = self.channels[resource].unary_unary(
+            f"/v1beta1.DevicePlugin/{method}",
             request_serializer=serialized,
-            response_deserializer=device_plugin("AllocateResponse").FromString,
+            response_deserializer=device_plugin(RESPONSES[method]).FromString,
         )
+        return await made(request, timeout=CALL_SECONDS)
+
+    async def _prefer(self, message: Json) -> Json:
+        """Nothing in particular, where the plugin does not care."""
+        if not self.options[message["resource"]].get_preferred_allocation_available:
+            return {"ids": []}
+        request = device_plugin("PreferredAllocationRequest")()
+        request.container_requests.add(
+            available_deviceIDs=message["available"],
+            must_include_deviceIDs=message["must"],
+            allocation_size=message["count"],
+        )
+        (found,) = (await self._call(message["resource"], "GetPreferredAllocation", request)).container_responses
+        return {"ids": list(found.deviceIDs)}
+
+    async def _allocate(self, message: Json) -> Json:
+        resource, ids = message["resource"], message["ids"]
         request = device_plugin("AllocateRequest")()
         request.container_requests.add(devices_ids=ids)
-        (found,) = (await call(request, timeout=CALL_SECONDS)).container_responses
-        if self.prepared.get(resource):
-            prepare = channel.unary_unary(
-                "/v1beta1.DevicePlugin/PreStartContainer",
-                request_serializer=serialized,
-                response_deserializer=device_plugin("PreStartContainerResponse").FromString,
-            )
-            await prepare(device_plugin("PreStartContainerRequest")(devices_ids=ids), timeout=CALL_SECONDS)
+        (found,) = (await self._call(resource, "Allocate", request)).container_responses
+        if self.options[resource].pre_start_required:
+            await self._call(resource, "PreStartContainer", device_plugin("PreStartContainerRequest")(devices_ids=ids))
         return {
             "envs": dict(found.envs),
             "annotations": dict(found.annotations),
             "mounts": [[m.container_path, m.host_path, m.read_only] for m in found.mounts],
             "devices": [[d.container_path, d.host_path, d.permissions] for d in found.devices],
+            "cdi": [d.name for d in found.cdi_devices],
         }
 
 
@@ -162,18 +182,42 @@ class PodResources:
         return await context.abort(grpc.StatusCode.NOT_FOUND, f"pod {named} not found")
 
     async def allocatable(self, request: Any, context: Any) -> Any:
-        answer = pod_resources("AllocatableResourcesResponse")()
-        for resource, ids in (await self.agent.ask("allocatable"))["devices"].items():
-            answer.devices.add(resource_name=resource, device_ids=ids)
+        found = await self.agent.ask("allocatable")
+        answer = pod_resources("AllocatableResourcesResponse")(cpu_ids=found["cpus"])
+        _fill_devices(answer.devices, found["devices"])
+        _fill_memory(answer.memory, found["memory"])
         return answer
 
 
 def _fill(into: Any, pod: Json) -> None:
     into.name, into.namespace = pod["name"], pod["namespace"]
-    for name, resources in pod["containers"].items():
-        container = into.containers.add(name=name, cpu_ids=pod["cpus"].get(name, ()))
-        for resource, ids in resources.items():
-            container.devices.add(resource_name=resource, device_ids=ids)
+    for found in pod["containers"]:
+        container = into.containers.add(name=found["name"], cpu_ids=found["cpus"])
+        _fill_devices(container.devices, found["devices"])
+        _fill_memory(container.memory, found["memory"])
+        for claim in found["claims"]:
+            resource = container.dynamic_resources.add(claim_name=claim["name"], claim_namespace=pod["namespace"])
+            for driver, pool, device, cdi in claim["devices"]:
+                one = resource.claim_resources.add(driver_name=driver, pool_name=pool, device_name=device)
+                for name in cdi:
+                    one.CDIDevices.add(name=name)
+
+
+def _fill_devices(into: Any, devices: Json) -> None:
+    """By resource: the ids of devices and the NUMA nodes they are near, those of one place together."""
+    for resource, groups in devices.items():
+        for ids, nodes in groups:
+            _fill_nodes(into.add(resource_name=resource, device_ids=ids), nodes)
+
+
+def _fill_memory(into: Any, blocks: list[Json]) -> None:
+    for block in blocks:
+        _fill_nodes(into.add(memory_type=block["kind"], size=block["size"]), block["nodes"])
+
+
+def _fill_nodes(into: Any, nodes: list[int]) -> None:
+    for number in nodes:
+        into.topology.nodes.add(ID=number)
 
 
 def serialized(message: Any) -> bytes:
@@ -230,8 +274,8 @@ async def run(directory: str, private: str) -> None:
     async def carry_out(message: Json) -> None:
         if "sockets" in message:
             await drivers.look(message["sockets"])
-        elif "allocate" in message:
-            await plugins.allocate(message)
+        elif kind := next((kind for kind in ("allocate", "prefer") if kind in message), ""):
+            await plugins.answer(kind, message)
         else:
             await ask_driver(agent, drivers, message)
 

@@ -4,62 +4,63 @@ A device belongs to a pod from its admission until nothing of the pod is left. A
 containers after it. What a container was given stays its own when it starts again.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
-import msgspec
-
-from kybern.api.codec import encode
 from kybern.api.core_v1 import Container, Pod, ResourceHealth, ResourceStatus
 from kybern.api.quantity import value
-from kybern.kubelet.files import read_text, replace_file
 from kybern.kubelet.resources import limits_of
-from kybern.kubelet.restarts import is_sidecar
 from kybern.kubelet.status import Verdict
+from kybern.kubelet.topology.asking import in_order, together
+from kybern.kubelet.topology.given import Given, Kept
+from kybern.kubelet.topology.hints import Hint, Hints, masks, preferring
 
 HEALTHY = "Healthy"
 REASON = "UnexpectedAdmissionError"
+SHORT = (
+    "Allocate failed due to requested number of devices unavailable for {}. "
+    "Requested: {}, Available: {}, which is unexpected"
+)
 
-# container -> resource -> the devices' ids
-Given = dict[str, dict[str, list[str]]]
+Place = tuple[str, str, str]
+"""Pod, container and resource."""
 
 
-class Kept(msgspec.Struct, omit_defaults=True):
-    """As it is on disk."""
+class Device(NamedTuple):
+    health: str = HEALTHY
+    nodes: tuple[int, ...] = ()
+    """The NUMA nodes that it is near; none where its plugin does not say."""
 
-    given: dict[str, Given] = {}
-    """By pod."""
-    resources: list[str] = []
-    """Those that a plugin has offered once: without it there are none."""
+
+class Choice(NamedTuple):
+    """Which devices a container may have: those it must, those that lie well, the others."""
+
+    reused: tuple[str, ...]
+    near: tuple[str, ...]
+    far: tuple[str, ...]
 
 
 class Inventory:
     def __init__(self, path: str) -> None:
         """`path` of the file; empty for none."""
-        self.path = path
-        self.devices: dict[str, dict[str, str]] = {}
-        """By resource: the health of each device."""
-        self.kept = self._load()
-
-    def _load(self) -> Kept:
-        text = read_text(self.path) if self.path else ""
-        try:
-            return msgspec.json.decode(text, type=Kept) if text else Kept()
-        except msgspec.DecodeError:
-            return Kept()
-
-    def _save(self) -> None:
-        if self.path:
-            replace_file(self.path, encode(self.kept))
+        self.devices: dict[str, dict[str, Device]] = {}
+        """By resource."""
+        self.numa_nodes: tuple[int, ...] = ()
+        """Of the machine."""
+        self.given: Given[dict[str, list[str]]] = Given(path, dict[str, list[str]])
+        self._known: Kept[list[str]] = Kept(f"{path}.resources" if path else "", list[str], [])
+        """The resources that a plugin has offered once: without it there are none."""
+        self._open: dict[Place, Choice] = {}
 
     # What plugins say.
 
-    def offered(self, resource: str, devices: Mapping[str, str]) -> bool:
-        """All its devices and their health. Whether that is news."""
+    def offered(self, resource: str, devices: Mapping[str, Device]) -> bool:
+        """All its devices. Whether that is news."""
         news = self.devices.get(resource) != devices
         self.devices[resource] = dict(devices)
-        if resource not in self.kept.resources:
-            self.kept.resources.append(resource)
-            self._save()
+        if resource not in self._known.value:
+            self._known.value.append(resource)
+            self._known.save()
         return news
 
     def gone(self, resource: str) -> None:
@@ -68,77 +69,122 @@ class Inventory:
 
     def amounts(self) -> dict[str, tuple[int, int]]:
         """Of each resource, how many there are and how many are well."""
-        found = dict.fromkeys(self.kept.resources, (0, 0))
+        found = dict.fromkeys(self._known.value, (0, 0))
         return found | {
-            resource: (len(devices), sum(health == HEALTHY for health in devices.values()))
+            resource: (len(devices), sum(device.health == HEALTHY for device in devices.values()))
             for resource, devices in self.devices.items()
         }
 
     # Who has what.
 
-    def admit(self, pod: Pod) -> Verdict | None:
-        """Give the pod all it asks for, or nothing and the reason."""
-        uid = pod.metadata.uid or ""
-        if uid in self.kept.given or not any(self._asked(container) for container in _every(pod)):
-            return None
-        given: Given = {}
-        passed_on: dict[str, list[str]] = {}
-        for container in pod.spec.init_containers or ():
-            refusal = self._give(container, given, passed_on)
-            if refusal is not None:
-                return refusal
-            if not is_sidecar(container):
-                for resource, ids in given.get(container.name, {}).items():
-                    passed_on[resource] = list(dict.fromkeys((*passed_on.get(resource, ()), *ids)))
-        for container in pod.spec.containers:
-            refusal = self._give(container, given, passed_on, for_good=True)
-            if refusal is not None:
-                return refusal
-        self.kept.given[uid] = given
-        self._save()
-        return None
-
     def _asked(self, container: Container) -> dict[str, int]:
-        known = {*self.devices, *self.kept.resources}
+        known = {*self.devices, *self._known.value}
         return {name: value(q) for name, q in limits_of(container).items() if name in known and value(q)}
 
-    def _give(
-        self, container: Container, given: Given, passed_on: dict[str, list[str]], *, for_good: bool = False
-    ) -> Verdict | None:
-        """`passed_on`: what an earlier container leaves; `for_good`: it goes to no one after this one."""
-        for resource, count in self._asked(container).items():
-            reused = passed_on.get(resource, [])[:count]
-            free = self._free(resource, given)
+    def hints(self, pod: Pod, containers: Sequence[Container]) -> Hints:
+        """No word about devices that are nowhere in particular."""
+        asked = together(pod, containers, self._asked)
+        return {resource: self._near(pod, resource, count) for resource, count in asked.items()}
+
+    def _near(self, pod: Pod, resource: str, count: int) -> list[Hint] | None:
+        devices = self.devices.get(resource, {})
+        if not any(device.nodes for device in devices.values()):
+            return None
+        reusable = {i for i in self._reusable(pod, resource) if i in devices and devices[i].nodes}
+        usable = reusable | self._free(resource)
+        fits, least = [], len(self.numa_nodes)
+        for nodes in masks(self.numa_nodes):
+            here = {i for i, device in devices.items() if nodes & {*device.nodes}}
+            if len(here) >= count:
+                least = min(least, len(nodes))
+            if reusable <= here and len(usable & here) >= count:
+                fits.append(nodes)
+        return preferring(fits, least)
+
+    def allocate(self, pod: Pod, container: Container, hint: Hint) -> Verdict | None:
+        """All that the container asks for, from those nodes first; or the reason why not."""
+        uid = pod.metadata.uid or ""
+        asked = self._asked(container)
+        if not asked or self.given.of(uid, container.name) is not None:
+            return None
+        found: dict[str, list[str]] = {}
+        for resource, count in asked.items():
+            reused = sorted(self._reusable(pod, resource))[:count]
+            free = self._free(resource)
             if len(reused) + len(free) < count:
-                text = (
-                    f"Allocate failed due to requested number of devices unavailable for {resource}. "
-                    f"Requested: {count}, Available: {len(reused) + len(free)}, which is unexpected"
-                )
-                return Verdict(REASON, text)
-            given.setdefault(container.name, {})[resource] = [*reused, *free[: count - len(reused)]]
-            if for_good or is_sidecar(container):
-                passed_on[resource] = passed_on.get(resource, [])[count:]
+                return Verdict(REASON, SHORT.format(resource, count, len(reused) + len(free)))
+            near, far = self._by_place(resource, free, hint)
+            found[resource] = [*reused, *(*near, *far)[: count - len(reused)]]
+            self._open[uid, container.name, resource] = Choice(tuple(reused), tuple(near), tuple(far))
+        self.given.give(uid, {container.name: found})
         return None
 
-    def _free(self, resource: str, given: Given) -> list[str]:
-        taken = {device for each in (*self.kept.given.values(), given) for device in _of_resource(each, resource)}
-        well = (device for device, health in self.devices.get(resource, {}).items() if health == HEALTHY)
-        return sorted(device for device in well if device not in taken)
+    def _by_place(self, resource: str, free: Iterable[str], hint: Hint) -> tuple[list[str], list[str]]:
+        """On the nodes of the hint, and elsewhere or nowhere; without a hint all count as near."""
+        devices = self.devices[resource]
+        ordered = sorted(free)
+        if hint.nodes is None or not any(device.nodes for device in devices.values()):
+            return ordered, []
+        near = [i for i in ordered if hint.nodes & {*devices[i].nodes}]
+        elsewhere = sorted(set(ordered) - set(near), key=lambda i: (not devices[i].nodes, i))
+        return near, elsewhere
+
+    def choice(self, uid: str, container: str, resource: str) -> Choice | None:
+        """What the container might have been given instead, as long as none of it was handed over."""
+        found = self._open.get((uid, container, resource))
+        if found is None:
+            return None
+        usable = self._free(resource) | set(self.of(uid, container).get(resource, ()))
+        return Choice(found.reused, *(tuple(i for i in ids if i in usable) for ids in (found.near, found.far)))
+
+    def settle(self, uid: str, container: str, resource: str, preferred: Iterable[str] = ()) -> list[str]:
+        """The container's devices from now on: the preferred ones that it may have, then the others."""
+        now = list(self.of(uid, container)[resource])
+        offered = self.choice(uid, container, resource)
+        self._open.pop((uid, container, resource), None)
+        wanted = [*dict.fromkeys(preferred)]
+        if offered is None or not wanted:
+            return now
+        ids = [*offered.reused]
+        for group in (offered.near, offered.far):
+            ids += [i for i in wanted if i in group]
+            ids += [i for i in group if i not in wanted]
+            if len(ids) >= len(now):
+                break
+        self.given.give(uid, {container: {**self.of(uid, container), resource: ids[: len(now)]}})
+        return ids[: len(now)]
+
+    def _reusable(self, pod: Pod, resource: str) -> set[str]:
+        """What the pod's init containers leave to those that come now."""
+        left: set[str] = set()
+        for container, lasts in in_order(pod):
+            ids = set(self.of(pod.metadata.uid or "", container.name).get(resource, ()))
+            left = left - ids if lasts else left | ids
+        return left
+
+    def _free(self, resource: str) -> set[str]:
+        taken = {
+            device
+            for containers in self.given.every.values()
+            for resources in containers.values()
+            for device in resources.get(resource, ())
+        }
+        return {i for i, device in self.devices.get(resource, {}).items() if device.health == HEALTHY} - taken
 
     def of(self, uid: str, container: str) -> Mapping[str, list[str]]:
-        return self.kept.given.get(uid, {}).get(container, {})
+        return self.given.of(uid, container) or {}
 
-    def release(self, uid: str) -> None:
-        if self.kept.given.pop(uid, None) is not None:
-            self._save()
+    def users_of(self, resource: str) -> list[str]:
+        """The pods that have some of it."""
+        every = self.given.every.items()
+        return [uid for uid, containers in every if any(resource in found for found in containers.values())]
+
+    def release(self, uid: str) -> bool:
+        self._open = {place: choice for place, choice in self._open.items() if place[0] != uid}
+        return self.given.release(uid)
 
     def keep_only(self, uids: Iterable[str]) -> None:
-        """Pods that went while nobody looked have nothing any more."""
-        gone = self.kept.given.keys() - set(uids)
-        for uid in gone:
-            del self.kept.given[uid]
-        if gone:
-            self._save()
+        self.given.keep_only(uids)
 
     def statuses(self, uid: str, container: str) -> tuple[ResourceStatus, ...] | None:
         """How the container's devices are."""
@@ -152,14 +198,5 @@ class Inventory:
         return found or None
 
     def _health(self, resource: str, device: str) -> str:
-        return self.devices.get(resource, {}).get(device, "Unknown")
-
-
-def _every(pod: Pod) -> Iterator[Container]:
-    yield from pod.spec.init_containers or ()
-    yield from pod.spec.containers
-
-
-def _of_resource(given: Given, resource: str) -> Iterator[str]:
-    for resources in given.values():
-        yield from resources.get(resource, ())
+        found = self.devices.get(resource, {}).get(device)
+        return found.health if found else "Unknown"

@@ -36,12 +36,19 @@ POD_RESOURCES = """
 ListPodResourcesRequest
 AllocatableResourcesRequest
 GetPodResourcesRequest       pod_name:1:s pod_namespace:2:s
-ContainerDevices             resource_name:1:s device_ids:2:*s
-ContainerResources           name:1:s devices:2:*ContainerDevices cpu_ids:3:*i
+NUMANode                     ID:1:i
+TopologyInfo                 nodes:1:*NUMANode
+CDIDevice                    name:1:s
+ClaimResource                CDIDevices:1:*CDIDevice driver_name:2:s pool_name:3:s device_name:4:s
+DynamicResource              claim_name:2:s claim_namespace:3:s claim_resources:4:*ClaimResource
+ContainerDevices             resource_name:1:s device_ids:2:*s topology:3:TopologyInfo
+ContainerMemory              memory_type:1:s size:2:i topology:3:TopologyInfo
+ContainerResources           name:1:s devices:2:*ContainerDevices cpu_ids:3:*i memory:4:*ContainerMemory
+                             dynamic_resources:5:*DynamicResource
 PodResources                 name:1:s namespace:2:s containers:3:*ContainerResources
 ListPodResourcesResponse     pod_resources:1:*PodResources
 GetPodResourcesResponse      pod_resources:1:PodResources
-AllocatableResourcesResponse devices:1:*ContainerDevices cpu_ids:2:*i
+AllocatableResourcesResponse devices:1:*ContainerDevices cpu_ids:2:*i memory:3:*ContainerMemory
 """
 
 
