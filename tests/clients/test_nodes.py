@@ -141,7 +141,7 @@ def test_a_node_is_added_to_the_live_cluster_and_removed_again(own: Cluster) -> 
     assert inside(own, pod, f"import urllib.request as u; print(u.urlopen('http://{target}:8080/').status)") == "200"
     own.kybern("node", "remove", "extra")
     assert "extra" not in addresses(own)
-    until(lambda: "extra" not in pods(own))
+    assert "extra" not in pods(own)
     assert "extra" not in own.kybern("node", "ls").stdout
 
 

@@ -102,7 +102,7 @@ def hooked(cluster: Cluster) -> Iterator[Cluster]:
     )
     yield cluster
     cluster.kubectl("delete", "mutatingwebhookconfigurations,validatingwebhookconfigurations", "hook")
-    cluster.kubectl("delete", "namespace", NAMESPACE, "guarded")
+    cluster.kubectl("delete", "namespace", NAMESPACE, "guarded", "--wait=false")
 
 
 def test_a_pod_behind_a_service_changes_what_is_written(hooked: Cluster) -> None:

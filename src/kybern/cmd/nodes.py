@@ -10,6 +10,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 
 from kybern.cmd import config, running
@@ -252,17 +253,21 @@ def state(place: Place) -> str:
 
 
 async def forget(cluster: Cluster, name: str) -> None:
-    """The Node object; its pods go with it."""
-    from kybern.api.core_v1 import Node
-    from kybern.api.errors import NotFound
+    """The Node object and its pods: nothing of them runs any more, so nobody waits until the pod GC is sure of that."""
+    from kybern.api.core_v1 import Node, Pod
+    from kybern.api.errors import Conflict, NotFound
     from kybern.client import Client
     from kybern.cmd.credentials import ADMIN
     from kybern.cmd.ready import transport
 
     connections = transport(cluster, ADMIN)
+    client = Client(connections)
     try:
-        await Client(connections).delete(Node, name)
-    except NotFound:
-        pass
+        with suppress(NotFound):
+            await client.delete(Node, name)
+        for pod in await client.list(Pod, fields=f"spec.nodeName={name}"):
+            meta = pod.metadata
+            with suppress(NotFound, Conflict):
+                await client.delete(Pod, meta.name or "", meta.namespace or "", uid=meta.uid or "", grace_seconds=0)
     finally:
         connections.close()
