@@ -28,7 +28,8 @@ check: ## style, types and layers
 
 test: check ## everything this machine can run: checks, then every test
 	$(PY) -m pytest tests/unit tests/contracts tests/fuzz tests/scripts tests/sim -n 2 -q
-	$(PY) -m pytest tests/linux tests/clients -m "not soak" -q -o faulthandler_exit_on_timeout=false
+	$(PY) -m pytest tests/linux -n 2 --dist loadfile -q -o faulthandler_exit_on_timeout=false
+	$(PY) -m pytest tests/clients -n 2 --dist loadfile -m "not soak" -q -o faulthandler_exit_on_timeout=false
 
 unit: ## only the fast tests
 	@tools/setup.sh test

@@ -211,5 +211,11 @@ class NodeLab:
 
 
 @pytest.fixture
+def short_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """For those that put sockets into it, whose paths have 107 bytes at most (unix(7))."""
+    return tmp_path_factory.mktemp("n")
+
+
+@pytest.fixture
 def node_lab() -> NodeLab:
     return NodeLab()

@@ -47,7 +47,9 @@ async def until_node_has(client: Client, capacity: str, allocatable: str) -> Non
             await asyncio.sleep(0.05)
 
 
-async def test_devices_of_a_plugin_are_counted_given_out_watched_and_given_back(node_lab: Any, tmp_path: Path) -> None:
+async def test_devices_of_a_plugin_are_counted_given_out_watched_and_given_back(
+    node_lab: Any, short_path: Path
+) -> None:
     async def scenario(client: Client, root: Path) -> None:
         plugins = root / "data/plugins"
         async with node_lab.node(root, client) as here, fake_gpus(plugins / "device-plugins") as plugin:
@@ -79,7 +81,7 @@ async def test_devices_of_a_plugin_are_counted_given_out_watched_and_given_back(
             await until_node_has(client, "0", "0")
             await node_lab.remove_all(here)
 
-    await node_lab.in_a_cluster(scenario, tmp_path)
+    await node_lab.in_a_cluster(scenario, short_path)
 
 
 async def create(client: Client, node_lab: Any, name: str, count: int) -> None:

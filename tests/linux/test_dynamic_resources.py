@@ -103,9 +103,9 @@ async def driver(registry: Path) -> AsyncIterator[Driver]:
 
 
 async def test_a_claim_is_made_ready_by_its_driver_and_given_back(
-    node_lab: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    node_lab: Any, short_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    specs = tmp_path / "cdi"
+    specs = short_path / "cdi"
     specs.mkdir()
     (specs / "test.json").write_text(json.dumps(SPEC))
     monkeypatch.setattr(cdi.with_devices, "__defaults__", ((str(specs),),))
@@ -142,4 +142,4 @@ async def test_a_claim_is_made_ready_by_its_driver_and_given_back(
             await node_lab.remove_all(here)
             assert known.calls[-1] == ("unprepare", "mine")
 
-    await node_lab.in_a_cluster(scenario, tmp_path)
+    await node_lab.in_a_cluster(scenario, short_path)
