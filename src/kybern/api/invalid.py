@@ -51,12 +51,14 @@ def not_supported(field: str, value: Any, supported: Iterable[str]) -> FieldErro
     )
 
 
-def duplicate(field: str, value: Any) -> FieldError:
-    return FieldError(field, "FieldValueDuplicate", f"Duplicate value: {printed(value)}")
+def duplicate(field: str, value: Any, detail: str = "") -> FieldError:
+    more = f": {detail}" if detail else ""
+    return FieldError(field, "FieldValueDuplicate", f"Duplicate value: {printed(value)}{more}")
 
 
-def not_found_value(field: str, value: Any) -> FieldError:
-    return FieldError(field, "FieldValueNotFound", f"Not found: {printed(value)}")
+def not_found_value(field: str, value: Any, detail: str = "") -> FieldError:
+    more = f": {detail}" if detail else ""
+    return FieldError(field, "FieldValueNotFound", f"Not found: {printed(value)}{more}")
 
 
 def forbidden_field(field: str, detail: str) -> FieldError:

@@ -20,6 +20,8 @@ QUALIFIED = "([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]"
 LABEL_VALUE = f"({QUALIFIED})?"
 DNS1123_LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 DNS1123_SUBDOMAIN = rf"{DNS1123_LABEL}(\.{DNS1123_LABEL})*"
+UNDERSCORED_LABEL = "_?[a-z0-9]([-_a-z0-9]*[a-z0-9])?"
+UNDERSCORED_SUBDOMAIN = rf"{UNDERSCORED_LABEL}(\.{UNDERSCORED_LABEL})*"
 WILDCARD_SUBDOMAIN = rf"\*\.{DNS1123_SUBDOMAIN}"
 DNS1035_LABEL = "[a-z]([-a-z0-9]*[a-z0-9])?"
 C_IDENTIFIER = "[A-Za-z_][A-Za-z0-9_]*"
@@ -31,7 +33,7 @@ PERCENT = "[0-9]+%"
 _patterns = {
     text: re.compile(text)
     for text in (
-        QUALIFIED, LABEL_VALUE, DNS1123_LABEL, DNS1123_SUBDOMAIN, WILDCARD_SUBDOMAIN, DNS1035_LABEL, C_IDENTIFIER,
+        QUALIFIED, LABEL_VALUE, DNS1123_LABEL, DNS1123_SUBDOMAIN, UNDERSCORED_SUBDOMAIN, WILDCARD_SUBDOMAIN, DNS1035_LABEL, C_IDENTIFIER,
         ENV_VAR, CONFIG_KEY, HTTP_HEADER, PERCENT,
     )
 }  # fmt: skip
@@ -127,6 +129,15 @@ def dns1123_subdomain(text: str) -> Wrong:
         "and must start and end with an alphanumeric character"
     )
     return _length(text, SUBDOMAIN_BYTES_MAX) + _pattern(text, DNS1123_SUBDOMAIN, message, "example.com")
+
+
+def underscored_subdomain(text: str) -> Wrong:
+    """A domain that resolvers search: service records have underscores."""
+    message = (
+        "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '_', '-' or '.', "
+        "and must start and end with an alphanumeric character"
+    )
+    return _length(text, SUBDOMAIN_BYTES_MAX) + _pattern(text, UNDERSCORED_SUBDOMAIN, message, "example.com")
 
 
 def wildcard_subdomain(text: str) -> Wrong:

@@ -10,6 +10,7 @@ from kybern.api.shape import Quantity
 NOT_NEGATIVE = "must be greater than or equal to 0"
 IMMUTABLE = "field is immutable"
 INT32_MAX = 2**31 - 1
+UINT32_MAX = 2**32 - 1
 
 
 def between(low: int, high: int) -> str:

@@ -9,9 +9,11 @@ from kybern.api.core_v1 import (
     PersistentVolumeClaimStatus,
     TypedLocalObjectReference,
     TypedObjectReference,
+    VolumeResourceRequirements,
 )
 from kybern.api.invalid import FieldError, forbidden_field, invalid_value, not_supported, required
-from kybern.registry.checks import judged, label_selector
+from kybern.api.shape import Quantity
+from kybern.registry.checks import immutable, judged, label_selector
 from kybern.registry.columns import AGE, NAME, UNSET
 from kybern.registry.defaulting import filled, part
 from kybern.registry.difference import difference
@@ -65,51 +67,142 @@ def validate_claim_spec(spec: PersistentVolumeClaimSpec, at: str) -> Iterator[Fi
     yield from judged(f"{at}.storageClassName", spec.storage_class_name, names.dns1123_subdomain)
     if spec.volume_mode is not None and spec.volume_mode not in VOLUME_MODES:
         yield not_supported(f"{at}.volumeMode", spec.volume_mode, VOLUME_MODES)
-    source = spec.data_source
-    if source is not None:
-        for field, value in (("name", source.name), ("kind", source.kind)):
+    yield from validate_data_sources(spec, at)
+    yield from judged(f"{at}.volumeAttributesClassName", spec.volume_attributes_class_name, names.dns1123_subdomain)
+
+
+def validate_data_sources(spec: PersistentVolumeClaimSpec, at: str) -> Iterator[FieldError]:
+    old, new = spec.data_source, spec.data_source_ref
+    for field, source in (("dataSource", old), ("dataSourceRef", new)):
+        if source is None:
+            continue
+        for name, value in (("name", source.name), ("kind", source.kind)):
             if not value:
-                yield required(f"{at}.dataSource.{field}")
+                yield required(f"{at}.{field}.{name}")
         if not source.api_group and source.kind != "PersistentVolumeClaim":
             why = "must be 'PersistentVolumeClaim' when referencing the default apiGroup"
-            yield invalid_value(f"{at}.dataSource", source.kind, why)
+            yield invalid_value(f"{at}.{field}", source.kind, why)
+        yield from judged(f"{at}.{field}.apiGroup", source.api_group, names.dns1123_subdomain)
+    if new is not None:
+        yield from judged(f"{at}.dataSourceRef.namespace", new.namespace, names.dns1123_label)
+    if new is None or old is None:
+        return
+    if new.namespace:
+        why = "may not be specified when dataSourceRef.namespace is specified"
+        yield invalid_value(at, f"{at}.dataSource", why)
+    elif (old.api_group, old.kind, old.name) != (new.api_group, new.kind, new.name):
+        yield invalid_value(at, f"{at}.dataSource", "must match dataSourceRef")
 
 
-def validate_access_modes(modes: tuple[str, ...] | None, at: str) -> Iterator[FieldError]:
+def validate_access_modes(
+    modes: tuple[str, ...] | None, at: str, missing: str = "at least 1 access mode is required"
+) -> Iterator[FieldError]:
     if not modes:
-        yield required(at, "at least 1 access mode is required")
+        yield required(at, missing)
         return
     for mode in modes:
         if mode not in ACCESS_MODES:
             yield not_supported(at, mode, ACCESS_MODES)
-    if "ReadWriteOncePod" in modes and len(set(modes)) > 1:
+    if "ReadWriteOncePod" in modes and not set(modes).isdisjoint(set(ACCESS_MODES) - {"ReadWriteOncePod"}):
         yield forbidden_field(at, "may not use ReadWriteOncePod with other access modes")
 
 
 def validate_update(claim: PersistentVolumeClaim, old: PersistentVolumeClaim) -> Iterator[FieldError]:
     yield from validate(claim)
-    new, before = claim.spec, old.spec
-    bound = old.status.phase == "Bound"
+    before, leftover = old.spec, claim.spec
     if not before.volume_name:
-        before = changed(before, volume_name=new.volume_name)  # the binder sets it, once
-    leftover = changed(new, volume_attributes_class_name=before.volume_attributes_class_name)
-    if before.storage_class_name is None:
-        leftover = changed(leftover, storage_class_name=None)  # a default class may arrive late
-    if bound:
-        leftover = changed(leftover, resources=before.resources)
+        before = changed(before, volume_name=leftover.volume_name)  # the binder sets it, once
+    if moved_from_annotation(claim, old):
+        leftover = changed(leftover, storage_class_name=None)
+    else:
+        yield from immutable(
+            f"metadata.annotations.{CLASS_ANNOTATION}", annotated_class(claim) or "", annotated_class(old) or ""
+        )
+        if class_may_be_set(claim, old):
+            leftover = changed(leftover, storage_class_name=before.storage_class_name)
+    if old.status.phase == "Bound":
+        if leftover.volume_attributes_class_name is not None:
+            leftover = changed(leftover, volume_attributes_class_name=before.volume_attributes_class_name)
+        leftover = changed(leftover, resources=with_storage(leftover.resources, storage_of(before)))
     if leftover != before:
         shown = difference("core.PersistentVolumeClaimSpec", before, leftover)
         yield forbidden_field("spec", f"{IMMUTABLE_SPEC}\n{shown}")
-    elif bound:
-        yield from validate_growth(claim, old)
+    yield from validate_growth(claim, old)
+    yield from immutable("volumeMode", claim.spec.volume_mode, old.spec.volume_mode)
+    if old.spec.volume_attributes_class_name is not None and not claim.spec.volume_attributes_class_name:
+        what = "nil" if claim.spec.volume_attributes_class_name is None else "an empty string"
+        yield forbidden_field("spec.volumeAttributesClassName", f"update from non-nil value to {what} is forbidden")
+
+
+def annotated_class(claim: PersistentVolumeClaim) -> str | None:
+    return (claim.metadata.annotations or {}).get(CLASS_ANNOTATION)
+
+
+def moved_from_annotation(claim: PersistentVolumeClaim, old: PersistentVolumeClaim) -> bool:
+    """Whether the class that the annotation told is now told by the field."""
+    before = annotated_class(old)
+    if before is None or old.spec.storage_class_name is not None:
+        return False
+    return claim.spec.storage_class_name == before and annotated_class(claim) in (None, before)
+
+
+def class_may_be_set(claim: PersistentVolumeClaim, old: PersistentVolumeClaim) -> bool:
+    """A claim without a class may get one late: the default, say."""
+    if claim.spec.storage_class_name is None or old.spec.storage_class_name is not None:
+        return False
+    return annotated_class(old) in (None, claim.spec.storage_class_name)
+
+
+def storage_of(spec: PersistentVolumeClaimSpec) -> Quantity | None:
+    return (spec.resources.requests or {}).get("storage") if spec.resources is not None else None
+
+
+def with_storage(
+    resources: VolumeResourceRequirements | None, storage: Quantity | None
+) -> VolumeResourceRequirements | None:
+    if resources is None or resources.requests is None or storage is None:
+        return resources
+    return changed(resources, requests={**resources.requests, "storage": storage})
 
 
 def validate_growth(claim: PersistentVolumeClaim, old: PersistentVolumeClaim) -> Iterator[FieldError]:
-    now = (claim.spec.resources.requests or {}).get("storage") if claim.spec.resources is not None else None
-    floor = (old.status.capacity or {}).get("storage")
-    if now and floor and quantity.compare(now, floor) < 0:
-        why = "field can not be less than status.capacity"
-        yield forbidden_field("spec.resources.requests.storage", why)
+    """A claim shrinks back after a failed growth, never below what there is."""
+    now, before = storage_of(claim.spec) or "0", storage_of(old.spec) or "0"
+    there = (old.status.capacity or {}).get("storage", "0")
+    if quantity.compare(now, before) < 0 and quantity.compare(now, there) <= 0:
+        yield forbidden_field("spec.resources.requests.storage", "field can not be less than status.capacity")
+
+
+RESIZE_STATES = (
+    "ControllerResizeInProgress", "ControllerResizeInfeasible", "NodeResizeInProgress", "NodeResizeInfeasible",
+    "NodeResizePending",
+)  # fmt: skip
+
+
+def validate_status(claim: PersistentVolumeClaim, old: PersistentVolumeClaim) -> Iterator[FieldError]:
+    found = claim.status
+    for name, amount in (found.capacity or {}).items():
+        yield from validate_stored_amount(amount, f"status.capacity[{name}]")
+    for name, state in (found.allocated_resource_statuses or {}).items():
+        yield from validate_storage_name(name, "status.allocatedResourceStatus")
+        if state not in RESIZE_STATES:
+            yield not_supported("status.allocatedResourceStatus", name, RESIZE_STATES)
+    for name, amount in (found.allocated_resources or {}).items():
+        yield from validate_storage_name(name, "status.allocatedResources")
+        yield from validate_stored_amount(amount, f"status.allocatedResources[{name}]")
+
+
+def validate_storage_name(name: str, at: str) -> Iterator[FieldError]:
+    wrong = names.qualified_name(name)
+    for text in wrong:
+        yield invalid_value(at, name, text)
+    if not wrong and name != "storage" and ("/" not in name or "kubernetes.io/" in name):
+        yield not_supported(at, name, ("storage",))
+
+
+def validate_stored_amount(amount: Quantity, at: str) -> Iterator[FieldError]:
+    if quantity.parse(amount).nano < 0:
+        yield invalid_value(at, quantity.value(amount), "must be a valid resource quantity")
 
 
 def short_modes(modes: tuple[str, ...] | None) -> str:
@@ -137,7 +230,7 @@ PERSISTENT_VOLUME_CLAIMS = Resource(
     on_update=keep_status,
     validate=validate,
     validate_update=validate_update,
-    subresources=(status(),),
+    subresources=(status(validate=validate_status),),
     columns=(
         NAME,
         Column("Status", status_cell),

@@ -1,13 +1,34 @@
 """persistentvolumes: storage that exists, whoever may claim it."""
 
+import posixpath
 from collections.abc import Iterator
 
 from kybern.api import names, quantity
-from kybern.api.core_v1 import PersistentVolume, PersistentVolumeSpec, PersistentVolumeStatus
+from kybern.api.core_v1 import (
+    CSIPersistentVolumeSource,
+    HostPathVolumeSource,
+    ISCSIPersistentVolumeSource,
+    NodeSelectorTerm,
+    PersistentVolume,
+    PersistentVolumeSpec,
+    PersistentVolumeStatus,
+    VolumeNodeAffinity,
+)
 from kybern.api.invalid import FieldError, forbidden_field, invalid_value, not_supported, required
-from kybern.registry.checks import judged, no_backsteps
+from kybern.registry.checks import immutable, judged, named
 from kybern.registry.columns import AGE, NAME, UNSET
 from kybern.registry.defaulting import filled, part
+from kybern.registry.difference import difference
+from kybern.registry.drivers import (
+    COMMON,
+    PORTAL_TOO_LONG,
+    Check,
+    portal_too_long,
+    validate_driver_name,
+    validate_iscsi,
+    validate_local,
+    validate_one_source,
+)
 from kybern.registry.parts import changed, keep_status, kind_of, status
 from kybern.registry.persistentvolumeclaims import (
     CLASS_ANNOTATION,
@@ -24,7 +45,13 @@ NO_SOURCES = {
     "storage_class_name", "volume_attributes_class_name", "volume_mode",
 }  # fmt: skip
 SOURCES = tuple(name for name in PersistentVolumeSpec.__struct_fields__ if name not in NO_SOURCES)
-CAMEL = dict(zip(PersistentVolumeSpec.__struct_fields__, PersistentVolumeSpec.__struct_encode_fields__, strict=True))
+LABELS_OF_TODAY = {
+    "failure-domain.beta.kubernetes.io/zone": "topology.kubernetes.io/zone",
+    "failure-domain.beta.kubernetes.io/region": "topology.kubernetes.io/region",
+    "beta.kubernetes.io/os": "kubernetes.io/os",
+    "beta.kubernetes.io/arch": "kubernetes.io/arch",
+    "beta.kubernetes.io/instance-type": "node.kubernetes.io/instance-type",
+}
 
 
 def default(volume: PersistentVolume) -> PersistentVolume:
@@ -45,60 +72,129 @@ def on_create(volume: PersistentVolume) -> PersistentVolume:
 
 def validate(volume: PersistentVolume) -> Iterator[FieldError]:
     spec = volume.spec
-    yield from validate_access_modes(spec.access_modes, "spec.accessModes")
+    yield from validate_access_modes(spec.access_modes, "spec.accessModes", "")
     yield from validate_capacity(spec)
-    if spec.persistent_volume_reclaim_policy not in RECLAIM_POLICIES:
+    if spec.persistent_volume_reclaim_policy and spec.persistent_volume_reclaim_policy not in RECLAIM_POLICIES:
         here = "spec.persistentVolumeReclaimPolicy"
         yield not_supported(here, spec.persistent_volume_reclaim_policy, RECLAIM_POLICIES)
-    yield from validate_one_source(spec)
+    if spec.node_affinity is not None:
+        if spec.node_affinity.required is None:
+            yield required("spec.nodeAffinity.required", "must specify required node constraints")
+        else:
+            yield from validate_node_selector(spec.node_affinity.required, "spec.nodeAffinity.required")
+    yield from validate_one_source(spec, VALIDATED_SOURCES, "spec")
+    if spec.local is not None and spec.node_affinity is None:
+        yield required("spec.nodeAffinity", "Local volume requires node affinity")
+    if spec.iscsi is not None and portal_too_long(spec.iscsi, volume.metadata.name or ""):
+        yield invalid_value("spec.iscsi.targetportal", spec.iscsi.target_portal, PORTAL_TOO_LONG)
+    if spec.persistent_volume_reclaim_policy == "Recycle" and is_root(spec.host_path):
+        why = "may not be 'recycle' for a hostPath mount of '/'"
+        yield forbidden_field("spec.persistentVolumeReclaimPolicy", why)
     yield from judged("spec.storageClassName", spec.storage_class_name, names.dns1123_subdomain)
-    if spec.volume_mode not in VOLUME_MODES:
+    if spec.volume_mode is not None and spec.volume_mode not in VOLUME_MODES:
         yield not_supported("spec.volumeMode", spec.volume_mode, VOLUME_MODES)
-    if spec.node_affinity is not None and spec.node_affinity.required is not None:
-        yield from validate_node_selector(spec.node_affinity.required, "spec.nodeAffinity.required")
+    if spec.volume_attributes_class_name is not None:
+        yield from validate_attributes_class(spec, "spec.volumeAttributesClassName")
+
+
+def is_root(source: HostPathVolumeSource | None) -> bool:
+    return source is not None and source.path.startswith("/") and posixpath.normpath(source.path).strip("/") == ""
+
+
+def validate_attributes_class(spec: PersistentVolumeSpec, at: str) -> Iterator[FieldError]:
+    if not spec.volume_attributes_class_name:
+        yield required(at, "an empty string is disallowed")
+    yield from judged(at, spec.volume_attributes_class_name, names.dns1123_subdomain)
+    if spec.csi is None:
+        yield required("spec.csi", "has to be specified when using volumeAttributesClassName")
 
 
 def validate_capacity(spec: PersistentVolumeSpec) -> Iterator[FieldError]:
-    if not spec.capacity:
+    capacity = spec.capacity or {}
+    if not capacity:
         yield required("spec.capacity")
-        return
-    for name, amount in spec.capacity.items():
-        if name != "storage":
-            yield not_supported("spec.capacity", name, ("storage",))
+    if capacity.keys() != {"storage"}:
+        yield not_supported("spec.capacity", capacity, ("storage",))
+    for name, amount in capacity.items():
+        if quantity.parse(amount).nano < 0:
+            yield invalid_value(f"spec.capacity[{name}]", quantity.value(amount), "must be a valid resource quantity")
         if quantity.parse(amount).nano <= 0:
             yield invalid_value(f"spec.capacity[{name}]", amount, "must be greater than zero")
 
 
-def validate_one_source(spec: PersistentVolumeSpec) -> Iterator[FieldError]:
-    found = [name for name in SOURCES if getattr(spec, name) is not None]
-    if not found:
-        yield required("spec", "must specify a volume type")
-    for name in found[1:]:
-        yield forbidden_field(f"spec.{CAMEL[name]}", "may not specify more than 1 volume type")
-    if spec.host_path is not None:
-        if not spec.host_path.path:
-            yield required("spec.hostPath.path")
-        yield from no_backsteps("spec.hostPath.path", spec.host_path.path)
-    if spec.local is not None:
-        if not spec.local.path:
-            yield required("spec.local.path")
-        yield from no_backsteps("spec.local.path", spec.local.path)
-        if spec.node_affinity is None:
-            yield required("spec.nodeAffinity", "Local volume requires node affinity")
-    if spec.csi is not None:
-        for field, value in (("driver", spec.csi.driver), ("volumeHandle", spec.csi.volume_handle)):
-            if not value:
-                yield required(f"spec.csi.{field}")
+def validate_csi(source: CSIPersistentVolumeSource, at: str) -> Iterator[FieldError]:
+    yield from validate_driver_name(source.driver, f"{at}.driver")
+    if not source.volume_handle:
+        yield required(f"{at}.volumeHandle")
+    for field, ref in (
+        ("controllerPublishSecretRef", source.controller_publish_secret_ref),
+        ("controllerExpandSecretRef", source.controller_expand_secret_ref),
+        ("nodePublishSecretRef", source.node_publish_secret_ref),
+        ("nodeExpandSecretRef", source.node_expand_secret_ref),
+    ):
+        if ref is not None:
+            yield from named(f"{at}.{field}.name", ref.name, names.dns1123_subdomain)
+            yield from named(f"{at}.{field}.namespace", ref.namespace, names.dns1123_label)
+
+
+def validate_iscsi_volume(source: ISCSIPersistentVolumeSource, at: str) -> Iterator[FieldError]:
+    yield from validate_iscsi(source, at)
+    if source.secret_ref is not None and not source.secret_ref.name:
+        yield required(f"{at}.secretRef.name")
+
+
+VALIDATED_SOURCES: tuple[tuple[str, str, Check], ...] = (
+    *COMMON,
+    ("iscsi", "iscsi", validate_iscsi_volume),
+    ("local", "local", validate_local),
+    ("csi", "csi", validate_csi),
+)
 
 
 def validate_update(volume: PersistentVolume, old: PersistentVolume) -> Iterator[FieldError]:
     yield from validate(volume)
-    if any(getattr(volume.spec, name) != getattr(old.spec, name) for name in SOURCES):
-        yield forbidden_field("spec.persistentvolumesource", "spec.persistentvolumesource is immutable after creation")
-    if volume.spec.volume_mode != old.spec.volume_mode:
-        yield invalid_value("spec.volumeMode", volume.spec.volume_mode, "field is immutable")
-    if old.spec.node_affinity is not None and volume.spec.node_affinity != old.spec.node_affinity:
-        yield invalid_value("spec.nodeAffinity", volume.spec.node_affinity, "field is immutable")
+    new_source, source = source_of(with_late_secret(volume.spec, old.spec)), source_of(old.spec)
+    if new_source != source:
+        shown = difference("core.PersistentVolumeSource", source, new_source)
+        why = f"spec.persistentvolumesource is immutable after creation\n{shown}"
+        yield forbidden_field("spec.persistentvolumesource", why)
+    yield from immutable("volumeMode", volume.spec.volume_mode, old.spec.volume_mode)
+    if old.spec.node_affinity is not None and not same_nodes(volume.spec.node_affinity, old.spec.node_affinity):
+        why = "field is immutable, except for updating from beta label to GA"
+        yield invalid_value("nodeAffinity", volume.spec.node_affinity, why)
+    if old.spec.volume_attributes_class_name is not None and volume.spec.volume_attributes_class_name is None:
+        why = "update from non-nil value to nil is forbidden"
+        yield forbidden_field("spec.volumeAttributesClassName", why)
+
+
+def source_of(spec: PersistentVolumeSpec) -> PersistentVolumeSpec:
+    """Nothing but where the data is."""
+    return PersistentVolumeSpec(**{name: getattr(spec, name) for name in SOURCES})
+
+
+def with_late_secret(new: PersistentVolumeSpec, old: PersistentVolumeSpec) -> PersistentVolumeSpec:
+    """The secret for growing a volume may be told later."""
+    if new.csi is None or old.csi is None or old.csi.controller_expand_secret_ref is not None:
+        return new
+    return changed(new, csi=changed(new.csi, controller_expand_secret_ref=None))
+
+
+def same_nodes(new: VolumeNodeAffinity | None, old: VolumeNodeAffinity) -> bool:
+    """The same, or with labels of old called by their names of today."""
+    if new is None or new.required is None or old.required is None:
+        return new == old
+    terms, before = new.required.node_selector_terms, old.required.node_selector_terms
+    return len(terms) == len(before) and all(map(same_term, terms, before))
+
+
+def same_term(new: NodeSelectorTerm, old: NodeSelectorTerm) -> bool:
+    now, before = new.match_expressions or (), old.match_expressions or ()
+    if new.match_fields != old.match_fields or len(now) != len(before):
+        return False
+    return all(
+        a == b or (LABELS_OF_TODAY.get(b.key) == a.key and changed(b, key=a.key) == a)
+        for a, b in zip(now, before, strict=True)
+    )
 
 
 def status_cell(volume: PersistentVolume, now: float) -> str:

@@ -17,10 +17,16 @@ from kybern.registry.parts import (
     whole,
 )
 from kybern.registry.pod_columns import POD_COLUMNS
+from kybern.registry.podspec.annotations import (
+    validate_annotations_kept,
+    validate_pod_annotations,
+    validate_profiles_agree,
+)
 from kybern.registry.podspec.changes import validate_ephemeral_change, validate_pod_change, validate_resize
 from kybern.registry.podspec.defaults import default_container, default_pod_spec
 from kybern.registry.podspec.qos import qos_class
 from kybern.registry.podspec.spec import validate_pod_spec
+from kybern.registry.podspec.status import validate_pod_status
 from kybern.registry.podspec.warnings import OF_A_POD, name_warnings, pod_warnings
 from kybern.registry.resource import Resource, Subresource
 
@@ -31,6 +37,7 @@ GATED = PodCondition(
     message="Scheduling is blocked due to non-empty scheduling gates",
 )
 GRACE_SECONDS_DEFAULT = 30
+NAMELESS = "<none>"  # what is wrong with the name is said elsewhere
 
 
 def default(pod: Pod) -> Pod:
@@ -44,15 +51,48 @@ def on_create(pod: Pod) -> Pod:
 
 
 def validate(pod: Pod) -> Iterator[FieldError]:
-    yield from validate_pod_spec(pod.spec, "spec")
+    yield from validate_whole(pod)
     if pod.spec.ephemeral_containers:
         yield forbidden_field("spec.ephemeralContainers", "cannot be set on create")
+    if pod.spec.scheduling_gates and pod.spec.node_name:
+        yield forbidden_field("spec.nodeName", "cannot be set until all schedulingGates have been cleared")
+    if pod.metadata.annotations:
+        yield from validate_profiles_agree(pod.metadata.annotations, pod.spec, "spec")
+
+
+def validate_whole(pod: Pod) -> Iterator[FieldError]:
+    if pod.metadata.annotations:
+        yield from validate_pod_annotations(pod.metadata.annotations, pod.spec, "metadata.annotations")
+    yield from validate_pod_spec(pod.spec, "spec", pod.metadata.name or NAMELESS)
+    if not pod.spec.service_account_name:
+        yield from validate_no_tokens(pod.spec)
+
+
+def validate_no_tokens(spec: PodSpec) -> Iterator[FieldError]:
+    """Whoever has no account gets no token."""
+    for index, volume in enumerate(spec.volumes or ()):
+        for place, source in enumerate((volume.projected.sources or ()) if volume.projected is not None else ()):
+            if source.service_account_token is not None:
+                here = f"spec.volumes[{index}].projected.sources[{place}].serviceAccountToken"
+                yield forbidden_field(here, "must not be specified when serviceAccountName is not set")
 
 
 def validate_update(pod: Pod, old: Pod) -> Iterator[FieldError]:
     if pod.spec != old.spec:
-        yield from validate_pod_spec(pod.spec, "spec")
+        yield from validate_whole(pod)
         yield from validate_pod_change(pod.spec, old.spec)
+    new_annotations, annotations = pod.metadata.annotations or {}, old.metadata.annotations or {}
+    if new_annotations != annotations:
+        yield from validate_annotations_kept(new_annotations, annotations, "metadata.annotations")
+        if pod.spec == old.spec:
+            yield from validate_pod_annotations(new_annotations, pod.spec, "metadata.annotations")
+
+
+def validate_status(pod: Pod, old: Pod) -> Iterator[FieldError]:
+    new_annotations, annotations = pod.metadata.annotations or {}, old.metadata.annotations or {}
+    if new_annotations != annotations:
+        yield from validate_annotations_kept(new_annotations, annotations, "metadata.annotations")
+    yield from validate_pod_status(pod, old)
 
 
 def warnings(pod: Pod, old: Pod | None) -> Iterator[str]:
@@ -137,7 +177,7 @@ def write_ephemeral(stored: Pod, sent: Pod) -> Pod:
 
 
 def validate_ephemeral(new: Pod, old: Pod) -> Iterator[FieldError]:
-    yield from validate_pod_spec(new.spec, "spec")
+    yield from validate_whole(new)
     yield from validate_ephemeral_change(new, old)
 
 
@@ -146,7 +186,7 @@ def write_resize(stored: Pod, sent: Pod) -> Pod:
 
 
 def validate_resized(new: Pod, old: Pod) -> Iterator[FieldError]:
-    yield from validate_pod_spec(new.spec, "spec")
+    yield from validate_whole(new)
     yield from validate_resize(new, old)
 
 
@@ -172,7 +212,7 @@ PODS = Resource(
         connect("portforward", "PodPortForwardOptions"),
         connect("proxy", "PodProxyOptions", PROXY_VERBS),
         Subresource(name="resize", read=whole, write=write_resize, validate=validate_resized),
-        Subresource(name="status", read=whole, write=write_status),
+        Subresource(name="status", read=whole, write=write_status, validate=validate_status),
     ),
     selectable={
         "spec.nodeName": lambda pod: pod.spec.node_name or "",

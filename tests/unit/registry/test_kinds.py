@@ -416,7 +416,8 @@ def test_an_object_is_judged_in_upstreams_words(plural: str, fields: dict[str, A
             [
                 "spec: Forbidden: spec is immutable after creation except resources.requests and "
                 "volumeAttributesClassName for bound claims\n"
-                '  core.PersistentVolumeClaimSpec{\n- \tvolumeMode: "Filesystem",\n+ \tvolumeMode: "Block",\n  }'
+                '  core.PersistentVolumeClaimSpec{\n- \tvolumeMode: "Filesystem",\n+ \tvolumeMode: "Block",\n  }',
+                'volumeMode: Invalid value: "Block": field is immutable',
             ],
         ),
         (

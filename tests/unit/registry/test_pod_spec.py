@@ -10,7 +10,7 @@ C = {"name": "c", "image": "i:1"}
 
 
 def wrong(**spec: Any) -> list[str]:
-    spec.setdefault("containers", [C])
+    spec = {"containers": [C], "serviceAccountName": "default", **spec}
     pod = PODS.default(from_builtins(Pod, {"metadata": {"name": "web", "namespace": "default"}, "spec": spec}))
     return [str(error) for error in PODS.validate(pod)]
 
@@ -27,6 +27,11 @@ CONTAINER = "spec.containers[0]"
 LABEL = (
     "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with "
     "an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')"
+)
+SUBDOMAIN = (
+    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end "
+    "with an alphanumeric character (e.g. 'example.com', regex used for validation is "
+    "'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
 )
 IP = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
 
@@ -45,7 +50,7 @@ IP = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
         (
             {"terminationMessagePolicy": "No"},
             f'{CONTAINER}.terminationMessagePolicy: Unsupported value: "No": '
-            'supported values: "FallbackToLogsOnError", "File"',
+            'supported values: "File", "FallbackToLogsOnError"',
         ),
         ({"ports": [{"containerPort": 0}]}, f"{CONTAINER}.ports[0].containerPort: Required value"),
         (
@@ -97,7 +102,7 @@ IP = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
         ),
         (
             {"env": [{"name": "A", "valueFrom": {"configMapKeyRef": {"name": "", "key": "k"}}}]},
-            f"{CONTAINER}.env[0].valueFrom.configMapKeyRef.name: Required value",
+            f'{CONTAINER}.env[0].valueFrom.configMapKeyRef.name: Invalid value: "": {SUBDOMAIN}',
         ),
         (
             {"env": [{"name": "A", "valueFrom": {"resourceFieldRef": {"resource": "limits.gpu"}}}]},
@@ -107,7 +112,7 @@ IP = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
         ),
         (
             {"envFrom": [{}]},
-            f'{CONTAINER}.envFrom[0]: Invalid value: "": must specify one of: `configMapRef` or `secretRef`',
+            f'{CONTAINER}.envFrom: Invalid value: "": must specify one of: `configMapRef` or `secretRef`',
         ),
         ({"envFrom": [{"configMapRef": {}}]}, f"{CONTAINER}.envFrom[0].configMapRef.name: Required value"),
         (
@@ -121,15 +126,15 @@ IP = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
         ),
         (
             {"volumeMounts": [{"name": "v", "mountPath": "/x", "subPath": "/abs"}]},
-            f'{CONTAINER}.volumeMounts[0].subPath: Invalid value: "/abs": must be a relative path',
+            f'{CONTAINER}.volumeMounts.subPath: Invalid value: "/abs": must be a relative path',
         ),
         (
             {"volumeMounts": [{"name": "v", "mountPath": "/x", "subPath": "a/../b"}]},
-            f"{CONTAINER}.volumeMounts[0].subPath: Invalid value: \"a/../b\": must not contain '..'",
+            f"{CONTAINER}.volumeMounts.subPath: Invalid value: \"a/../b\": must not contain '..'",
         ),
         (
             {"volumeMounts": [{"name": "v", "mountPath": "/x", "mountPropagation": "Bidirectional"}]},
-            f"{CONTAINER}.volumeMounts[0].mountPropagation: Forbidden: Bidirectional mount propagation is available only "
+            f"{CONTAINER}.volumeMounts.mountPropagation: Forbidden: Bidirectional mount propagation is available only "
             "to privileged containers",
         ),
         (
@@ -248,13 +253,13 @@ def test_a_bad_container_is_refused_in_upstreams_words(fields: dict[str, Any], m
         ),
         (
             {"projected": {"sources": [{"secret": {"name": "s"}, "configMap": {"name": "c"}}]}},
-            "spec.volumes[0].projected.sources[0].configMap: Forbidden: may not specify more than 1 volume type per source",
+            "spec.volumes[0].projected.sources[0]: Forbidden: may not specify more than 1 volume type per source",
         ),
         (
             {"downwardAPI": {"items": [{"path": "x"}]}},
-            "spec.volumes[0].downwardAPI.items[0]: Required value: one of fieldRef and resourceFieldRef is required",
+            "spec.volumes[0].downwardAPI: Required value: one of fieldRef and resourceFieldRef is required",
         ),
-        ({"csi": {"driver": ""}}, "spec.volumes[0].csi.driver: Required value"),
+        ({"csi": {"driver": "a_b"}}, f'spec.volumes[0].csi.driver: Invalid value: "a_b": {SUBDOMAIN}'),
         ({"image": {}}, "spec.volumes[0].image.reference: Required value"),
     ],
 )
@@ -355,16 +360,16 @@ PREFERRED = "preferredDuringSchedulingIgnoredDuringExecution"
         (
             {"securityContext": {"sysctls": [{"name": "net.ipv4.ip_forward", "value": "1"}]}, "hostNetwork": True},
             'spec.securityContext.sysctls[0].name: Invalid value: "net.ipv4.ip_forward": '
-            "may not be specified when 'hostNetwork' is set to true",
+            "may not be specified when 'hostNetwork' is true",
         ),
         (
             {"shareProcessNamespace": True, "hostPID": True},
-            "spec.shareProcessNamespace: Invalid value: true: ShareProcessNamespace and HostPID cannot both be enabled",
+            "spec.securityContext.shareProcessNamespace: Invalid value: true: ShareProcessNamespace and HostPID cannot both be enabled",
         ),
         (
             {"hostNetwork": True, "containers": [{**C, "ports": [{"containerPort": 80, "hostPort": 81}]}]},
-            "spec.containers[0].ports[0].containerPort: Invalid value: 80: "
-            "must match `hostPort` when `hostNetwork` is true",
+            "spec.containers[0].ports[0].hostPort: Invalid value: 81: "
+            "must match `containerPort` when `hostNetwork` is true",
         ),
         (
             {"initContainers": [{"name": "c", "image": "i"}]},

@@ -286,7 +286,7 @@ LONG = (
         ),
         (
             {"schedulingGates": [{"name": "a"}]}, {"schedulingGates": [{"name": "b"}]},
-            "spec.schedulingGates[0]: Forbidden: only deletion is allowed, but found new scheduling gate 'b'",
+            "spec.schedulingGates[0].name: Forbidden: only deletion is allowed, but found new scheduling gate 'b'",
         ),
     ],
 )  # fmt: skip
@@ -317,6 +317,7 @@ def test_an_ephemeral_container_is_added_and_never_changed() -> None:
     changed = sub.write(new, pod(ephemeralContainers=[{**debug, "image": "d:2"}]))
     assert [e.body for e in sub.validate(changed, new)] == [
         'Forbidden: existing ephemeral containers "debug" may not be changed\n'
+        '  core.EphemeralContainer{\n- \timage: "d:1",\n+ \timage: "d:2",\n  }'
     ]
     assert [e.body for e in sub.validate(old, new)] == [
         'Forbidden: existing ephemeral containers "debug" may not be removed\n'
@@ -326,14 +327,14 @@ def test_an_ephemeral_container_is_added_and_never_changed() -> None:
 def test_a_pod_is_resized_in_cpu_and_memory_alone() -> None:
     sub = SUBRESOURCES["resize"]
     assert sub.write is not None
-    old = pod(containers=[{**C, "resources": {"requests": {"cpu": "1"}}}])
+    old = PODS.on_create(pod(containers=[{**C, "resources": {"requests": {"cpu": "1"}}}]))
     more = sub.write(old, pod(containers=[{**C, "resources": {"requests": {"cpu": "2"}}}]))
     assert list(sub.validate(more, old)) == []
     other = sub.write(old, pod(containers=[{**C, "image": "i:2", "resources": {"requests": {"cpu": "1"}}}]))
     assert [str(e) for e in sub.validate(other, old)] == ["spec: Forbidden: only cpu and memory resources are mutable"]
     fixed = sub.write(old, pod(containers=[{**C, "resources": {"limits": {"cpu": "1", "memory": "1Gi"}}}]))
     assert [str(e) for e in sub.validate(fixed, old)] == [
-        'spec: Invalid value: "Guaranteed": Pod QOS Class may not change as a result of resizing'
+        'spec: Invalid value: "Burstable": Pod QOS Class may not change as a result of resizing'
     ]
 
 

@@ -1,7 +1,7 @@
 """What a pod spec means where it says nothing.
 
 Containers, init containers and ephemeral containers alike get a pull policy by their image's tag, a place for the
-termination message and complete probes; volumes get their modes; requests follow limits.
+termination message and complete probes; volumes get their modes. Only in a pod, not in a template, requests follow limits.
 """
 
 from collections.abc import Mapping
@@ -27,6 +27,8 @@ from kybern.api.core_v1 import (
 )
 from kybern.api.shape import Quantity
 from kybern.registry.defaulting import each, filled, filled_zero, part, parts
+from kybern.registry.podspec.amounts import COMPUTE, is_huge
+from kybern.registry.podspec.demand import total_limits, total_requests
 
 FILE_MODE = 0o644
 TOKEN_SECONDS = 3600
@@ -65,10 +67,9 @@ def default_spec(spec: PodSpec) -> PodSpec:
 
 def pull_policy(image: str) -> str:
     """Always for a tag that moves (`latest`, or none at all), else IfNotPresent."""
-    if "@" in image:
-        return "IfNotPresent"
-    _, colon, tag = image.rpartition("/")[2].partition(":")
-    return "Always" if not colon or tag == "latest" else "IfNotPresent"
+    name, digest, _ = image.partition("@")
+    _, colon, tag = name.rpartition("/")[2].partition(":")
+    return "Always" if tag == "latest" or not (colon or digest) else "IfNotPresent"
 
 
 def default_container(container: Container) -> Container:
@@ -101,11 +102,9 @@ NO_RESOURCES = ResourceRequirements()
 
 
 def default_resources(resources: ResourceRequirements) -> ResourceRequirements:
-    """A request follows its limit; both are kept in thousandths at most."""
+    """Amounts are kept in thousandths at most."""
     limits = rounded(resources.limits)
     requests = rounded(resources.requests)
-    if limits and not (requests and requests.keys() >= limits.keys()):
-        requests = {**limits, **(requests or {})}
     if limits is resources.limits and requests is resources.requests:
         return resources
     return structs.replace(resources, limits=limits, requests=requests)
@@ -207,32 +206,48 @@ def default_pod_spec(spec: PodSpec) -> PodSpec:
     spec = default_spec(spec)
     if spec.enable_service_links is None:
         spec = structs.replace(spec, enable_service_links=True)
-    if spec.resources is not None and spec.resources.limits:
+    if any(limits_of(container) for container in (*spec.containers, *(spec.init_containers or ()))):
+        spec = parts(parts(spec, "containers", default_requests), "init_containers", default_requests)
+    if spec.resources is not None and (spec.resources.limits or spec.resources.requests):
         spec = part(spec, "resources", lambda resources: default_pod_resources(resources, spec))
     if spec.host_network:
         spec = parts(parts(spec, "containers", default_host_ports), "init_containers", default_host_ports)
     return spec
 
 
+def limits_of(container: Container) -> Mapping[str, Quantity]:
+    return (container.resources.limits if container.resources is not None else None) or {}
+
+
+def default_requests(container: Container) -> Container:
+    """A request follows its limit: of a pod's containers, not of a template's."""
+    limits = limits_of(container)
+    resources = container.resources
+    if resources is None or limits.keys() <= (resources.requests or {}).keys():
+        return container
+    requests = {**limits, **(resources.requests or {})}
+    return structs.replace(container, resources=structs.replace(resources, requests=requests))
+
+
 def default_pod_resources(resources: ResourceRequirements, spec: PodSpec) -> ResourceRequirements:
-    """A request for the whole pod is what its containers request, or its limit where none of them does."""
-    requests = dict(resources.requests or {})
-    for name, limit in (resources.limits or {}).items():
-        if name in requests:
-            continue
-        asked = [amount for amount in (requested(c, name) for c in spec.containers) if amount]
-        total = limit
-        if asked:
-            total = asked[0]
-            for amount in asked[1:]:
-                total = quantity.add(total, amount)
-        requests[name] = total
-    return resources if requests == resources.requests else structs.replace(resources, requests=requests)
+    """A request for the whole pod is what its containers request, or its limit where none of them does.
 
-
-def requested(container: Container, name: str) -> Quantity | None:
-    requests = container.resources.requests if container.resources is not None else None
-    return requests.get(name) if requests else None
+    Huge pages are limited to what the containers may have of them.
+    """
+    requests, limits = dict(resources.requests or {}), dict(resources.limits or {})
+    for name, amount in total_limits(spec).items():
+        if is_huge(name) and name not in requests:
+            limits.setdefault(name, amount)
+    if limits:
+        for name, amount in total_requests(spec).items():
+            if name in COMPUTE:
+                requests.setdefault(name, amount)
+        for name, amount in limits.items():
+            if name in COMPUTE or is_huge(name):
+                requests.setdefault(name, amount)
+    if requests == (resources.requests or {}) and limits == (resources.limits or {}):
+        return resources
+    return structs.replace(resources, requests=requests, limits=limits or None)
 
 
 def default_host_ports(container: Container) -> Container:

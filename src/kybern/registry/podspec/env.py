@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from kybern.api import names
-from kybern.api.core_v1 import EnvFromSource, EnvVar, EnvVarSource
+from kybern.api.core_v1 import EnvFromSource, EnvVar, EnvVarSource, FileKeySelector
 from kybern.api.invalid import FieldError, invalid_value, required
-from kybern.registry.checks import named
+from kybern.registry.checks import named, projected_path
+from kybern.registry.metadata import completed
 from kybern.registry.podspec.fields import ENV_FIELDS, validate_field_ref, validate_resource_ref
 
 NO_SOURCE = "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`"
@@ -40,8 +41,7 @@ def validate_source(source: EnvVarSource, value: str | None, at: str) -> Iterato
         yield from validate_key_ref(source.secret_key_ref, f"{at}.secretKeyRef")
     if source.file_key_ref is not None:
         count += 1
-        yield from named(f"{at}.fileKeyRef.volumeName", source.file_key_ref.volume_name, names.dns1123_label)
-        yield from named(f"{at}.fileKeyRef.key", source.file_key_ref.key, names.relaxed_env_var_name)
+        yield from validate_file_key(source.file_key_ref, f"{at}.fileKeyRef")
     if count == 0:
         yield invalid_value(at, "", NO_SOURCE)
     elif value:
@@ -50,9 +50,18 @@ def validate_source(source: EnvVarSource, value: str | None, at: str) -> Iterato
         yield invalid_value(at, "", TWO_SOURCES)
 
 
+def validate_file_key(ref: FileKeySelector, at: str) -> Iterator[FieldError]:
+    yield from named(f"{at}.key", ref.key, names.relaxed_env_var_name)
+    yield from named(f"{at}.volumeName", ref.volume_name, names.dns1123_label)
+    if not ref.path:
+        yield required(f"{at}.path")
+    else:
+        yield from projected_path(f"{at}.path", ref.path)
+
+
 def validate_key_ref(ref: Any, at: str) -> Iterator[FieldError]:
-    if not ref.name:
-        yield required(f"{at}.name")
+    for wrong in names.dns1123_subdomain(ref.name or ""):
+        yield invalid_value(f"{at}.name", ref.name or "", wrong)
     yield from named(f"{at}.key", ref.key, names.config_key)
 
 
@@ -68,7 +77,10 @@ def validate_env_from(sources: tuple[EnvFromSource, ...], at: str) -> Iterator[F
                 count += 1
                 if not ref.name:
                     yield required(f"{here}.{field}.name")
+                else:
+                    for wrong in names.dns1123_subdomain(completed(ref.name)):
+                        yield invalid_value(f"{here}.{field}.name", ref.name, wrong)
         if count == 0:
-            yield invalid_value(here, "", "must specify one of: `configMapRef` or `secretRef`")
+            yield invalid_value(at, "", "must specify one of: `configMapRef` or `secretRef`")
         elif count > 1:
-            yield invalid_value(here, "", TWO_SOURCES)
+            yield invalid_value(at, "", TWO_SOURCES)

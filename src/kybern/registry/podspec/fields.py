@@ -16,9 +16,16 @@ RESOURCE_FIELDS = (
     "limits.cpu", "limits.ephemeral-storage", "limits.memory",
     "requests.cpu", "requests.ephemeral-storage", "requests.memory",
 )  # fmt: skip
+CPU_DIVISORS = ("1m", "1")
+BYTES_DIVISORS = ("1", "1k", "1M", "1G", "1T", "1P", "1E", "1Ki", "1Mi", "1Gi", "1Ti", "1Pi", "1Ei")
 DIVISORS = {
-    "cpu": ("1m", "1"),
-    "memory": ("1", "1k", "1M", "1G", "1T", "1P", "1E", "1Ki", "1Mi", "1Gi", "1Ti", "1Pi", "1Ei"),
+    "cpu": (CPU_DIVISORS, "1m and 1 are supported with the cpu resource"),
+    "memory": (BYTES_DIVISORS, f"{', '.join(BYTES_DIVISORS)} are supported with the memory resource"),
+    "ephemeral-storage": (
+        BYTES_DIVISORS,
+        f"{', '.join(BYTES_DIVISORS)} are supported with the local ephemeral storage resource",
+    ),
+    "hugepages": (BYTES_DIVISORS, f"{', '.join(BYTES_DIVISORS)} are supported with the hugepages resource"),
 }
 
 
@@ -28,6 +35,10 @@ def validate_field_ref(ref: ObjectFieldSelector, allowed: tuple[str, ...], at: s
         return
     if not ref.field_path:
         yield required(f"{at}.fieldPath")
+        return
+    if ref.api_version != "v1":
+        why = f"error converting fieldPath: unsupported pod version: {ref.api_version}"
+        yield invalid_value(f"{at}.fieldPath", ref.field_path, why)
         return
     path, subscript = split_subscript(ref.field_path)
     if subscript is not None:
@@ -49,31 +60,22 @@ def split_subscript(path: str) -> tuple[str, str | None]:
 
 def validate_subscript(path: str, subscript: str, whole: str, at: str) -> Iterator[FieldError]:
     if path not in ("metadata.annotations", "metadata.labels"):
-        yield invalid_value(
-            f"{at}.fieldPath", whole, f'error converting fieldPath: field label does not support subscript: "{whole}"'
-        )
+        why = f"error converting fieldPath: field label does not support subscript: {whole}"
+        yield invalid_value(f"{at}.fieldPath", whole, why)
         return
     key = subscript.lower() if path == "metadata.annotations" else subscript
     for wrong in names.qualified_name(key):
-        yield invalid_value(f"{at}.fieldPath", subscript if path == "metadata.labels" else key, wrong)
+        yield invalid_value(at, key, wrong)
 
 
 def validate_resource_ref(ref: ResourceFieldSelector, at: str, container_named: bool) -> Iterator[FieldError]:
+    huge = ref.resource.startswith(("limits.hugepages-", "requests.hugepages-"))
     if container_named and not ref.container_name:
         yield required(f"{at}.containerName")
-        return
-    if not ref.resource:
+    elif not ref.resource:
         yield required(f"{at}.resource")
-        return
-    huge = ref.resource.startswith(("limits.hugepages-", "requests.hugepages-"))
-    if not huge and ref.resource not in RESOURCE_FIELDS:
+    elif not huge and ref.resource not in RESOURCE_FIELDS:
         yield not_supported(f"{at}.resource", ref.resource, RESOURCE_FIELDS)
-    divisor = ref.divisor
-    if divisor and divisor != "0":
-        resource = "cpu" if ref.resource.endswith(".cpu") else "memory"
-        if divisor not in DIVISORS[resource]:
-            listed = "1m and 1 are" if resource == "cpu" else ", ".join(DIVISORS["memory"]) + " are"
-            named = ref.resource.partition(".")[2]
-            yield invalid_value(
-                f"{at}.divisor", divisor, f"only divisor's values {listed} supported with the {named} resource"
-            )
+    divisors, listed = DIVISORS.get("hugepages" if huge else ref.resource.partition(".")[2], ((), ""))
+    if divisors and ref.divisor not in (None, "0", *divisors):
+        yield invalid_value(f"{at}.divisor", ref.resource, f"only divisor's values {listed}")

@@ -1,21 +1,23 @@
 """Where a container sees the pod's volumes: as folders (`volumeMounts`) or as raw devices (`volumeDevices`)."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from typing import Any
 
-from kybern.api.core_v1 import VolumeMount
+from kybern.api.core_v1 import VolumeDevice, VolumeMount
 from kybern.api.invalid import FieldError, forbidden_field, invalid_value, not_found_value, not_supported, required
-from kybern.registry.checks import no_backsteps, relative_path
+from kybern.registry.checks import relative_path
+from kybern.registry.podspec.volumes import Volumes
 
 PROPAGATIONS = ("Bidirectional", "HostToContainer", "None")
+NOT_A_DEVICE = "can only use volume source type of PersistentVolumeClaim or Ephemeral for block mode"
 
 
-def validate_mounts(container: Any, volumes: Collection[str], at: str) -> Iterator[FieldError]:
-    devices = container.volume_devices or ()
+def validate_mounts(container: Any, volumes: Volumes, at: str) -> Iterator[FieldError]:
+    mounts, devices = container.volume_mounts or (), container.volume_devices or ()
     device_names = {device.name for device in devices}
     device_paths = {device.device_path for device in devices}
     taken: set[str] = set()
-    for index, mount in enumerate(container.volume_mounts or ()):
+    for index, mount in enumerate(mounts):
         here = f"{at}.volumeMounts[{index}]"
         if not mount.name:
             yield required(f"{here}.name")
@@ -31,18 +33,17 @@ def validate_mounts(container: Any, volumes: Collection[str], at: str) -> Iterat
         if mount.mount_path in device_paths:
             why = "must not already exist as a path in volumeDevices"
             yield invalid_value(f"{here}.mountPath", mount.mount_path, why)
-        yield from validate_mount_details(mount, container, here)
-    yield from validate_devices(devices, volumes, taken, at)
+        if mount.sub_path_expr and mount.sub_path:
+            why = "subPathExpr and subPath are mutually exclusive"
+            yield invalid_value(f"{here}.subPathExpr", mount.sub_path_expr, why)
+        yield from validate_mount_details(mount, container, f"{at}.volumeMounts")
+    yield from validate_devices(devices, volumes, mounts, at)
 
 
 def validate_mount_details(mount: VolumeMount, container: Any, at: str) -> Iterator[FieldError]:
-    if mount.sub_path:
-        yield from relative_path(f"{at}.subPath", mount.sub_path)
-    if mount.sub_path_expr:
-        if mount.sub_path:
-            why = "subPathExpr and subPath are mutually exclusive"
-            yield invalid_value(f"{at}.subPathExpr", mount.sub_path_expr, why)
-        yield from relative_path(f"{at}.subPathExpr", mount.sub_path_expr)
+    """`at` is the list: upstream does not say which mount it is here."""
+    yield from relative_path(f"{at}.subPath", mount.sub_path or "")
+    yield from relative_path(f"{at}.subPathExpr", mount.sub_path_expr or "")
     if mount.mount_propagation is not None:
         if mount.mount_propagation not in PROPAGATIONS:
             yield not_supported(f"{at}.mountPropagation", mount.mount_propagation, PROPAGATIONS)
@@ -51,39 +52,53 @@ def validate_mount_details(mount: VolumeMount, container: Any, at: str) -> Itera
             why = "Bidirectional mount propagation is available only to privileged containers"
             yield forbidden_field(f"{at}.mountPropagation", why)
     if mount.recursive_read_only is not None:
-        yield from validate_recursive(mount, at)
+        yield from validate_recursive(mount, f"{at}.recursiveReadOnly")
 
 
 def validate_recursive(mount: VolumeMount, at: str) -> Iterator[FieldError]:
-    here, mode = f"{at}.recursiveReadOnly", mount.recursive_read_only
+    mode = mount.recursive_read_only
     if mode not in ("Disabled", "Enabled", "IfPossible"):
-        yield not_supported(here, mode, ("Disabled", "Enabled", "IfPossible"))
+        yield not_supported(at, mode, ("Disabled", "Enabled", "IfPossible"))
     elif mode != "Disabled":
         if not mount.read_only:
-            yield forbidden_field(here, "may only be specified when readOnly is true")
+            yield forbidden_field(at, "may only be specified when readOnly is true")
         if mount.mount_propagation not in (None, "None"):
-            yield forbidden_field(here, "may only be specified when mountPropagation is None or not specified")
+            yield forbidden_field(at, "may only be specified when mountPropagation is None or not specified")
 
 
-def validate_devices(devices: Any, volumes: Collection[str], mount_paths: set[str], at: str) -> Iterator[FieldError]:
+def validate_devices(
+    devices: tuple[VolumeDevice, ...], volumes: Volumes, mounts: tuple[VolumeMount, ...], at: str
+) -> Iterator[FieldError]:
     names_taken: set[str] = set()
     paths_taken: set[str] = set()
+    mounted = {mount.name: mount.mount_path for mount in mounts}
     for index, device in enumerate(devices):
         here = f"{at}.volumeDevices[{index}]"
-        if not device.name:
-            yield required(f"{here}.name")
-        elif device.name in names_taken:
-            yield invalid_value(f"{here}.name", device.name, "must be unique")
-        if device.name and device.name not in volumes:
-            yield not_found_value(f"{here}.name", device.name)
-        if not device.device_path:
+        yield from validate_device_name(device.name, volumes, names_taken, f"{here}.name")
+        path = device.device_path
+        if not path:
             yield required(f"{here}.devicePath")
-        elif device.device_path in paths_taken:
-            yield invalid_value(f"{here}.devicePath", device.device_path, "must be unique")
+        if path in paths_taken:
+            yield invalid_value(f"{here}.devicePath", path, "must be unique")
+        if ".." in path.split("/"):
+            yield invalid_value(f"{here}.devicePath", path, "can not contain backsteps ('..')")
         else:
-            yield from no_backsteps(f"{here}.devicePath", device.device_path)
-        if device.device_path in mount_paths:
-            why = "must not already exist as a path in volumeMounts"
-            yield invalid_value(f"{here}.devicePath", device.device_path, why)
-        names_taken.add(device.name)
-        paths_taken.add(device.device_path)
+            paths_taken.add(path)
+        if device.name in mounted:
+            yield invalid_value(f"{here}.name", device.name, "must not already exist in volumeMounts")
+        if path in mounted.values():
+            yield invalid_value(f"{here}.devicePath", path, "must not already exist as a path in volumeMounts")
+
+
+def validate_device_name(name: str, volumes: Volumes, taken: set[str], at: str) -> Iterator[FieldError]:
+    volume = volumes.get(name)
+    if not name:
+        yield required(at)
+    if name in taken:
+        yield invalid_value(at, name, "must be unique")
+    if volume is None:
+        yield not_found_value(at, name)
+    elif volume.persistent_volume_claim is None and volume.ephemeral is None:
+        yield invalid_value(at, name, NOT_A_DEVICE)
+    if name:
+        taken.add(name)

@@ -1,11 +1,10 @@
-"""How a pod is found and what it resolves: hostname, host aliases, DNS policy and settings."""
+"""What a pod resolves: host aliases, DNS policy and settings."""
 
 from collections.abc import Iterator
 
 from kybern.api import names
 from kybern.api.core_v1 import HostAlias, PodDNSConfig, PodSpec
 from kybern.api.invalid import FieldError, invalid_value, required
-from kybern.registry.checks import judged, one_of
 
 DNS_POLICIES = ("ClusterFirstWithHostNet", "ClusterFirst", "Default", "None")
 NAMESERVERS_MAX = 3
@@ -13,21 +12,15 @@ SEARCHES_MAX = 32
 SEARCH_CHARACTERS_MAX = 2048
 
 
-def validate_naming(spec: PodSpec, at: str) -> Iterator[FieldError]:
-    yield from one_of(f"{at}.dnsPolicy", spec.dns_policy, DNS_POLICIES)
-    yield from judged(f"{at}.hostname", spec.hostname, names.dns1123_label)
-    yield from judged(f"{at}.subdomain", spec.subdomain, names.dns1123_label)
-    if spec.host_aliases:
-        yield from validate_host_aliases(spec.host_aliases, f"{at}.hostAliases")
+def validate_dns(spec: PodSpec, at: str) -> Iterator[FieldError]:
     config = spec.dns_config
-    if spec.dns_policy == "None":
+    if spec.dns_policy == "None" and (config is None or not config.nameservers):
         if config is None:
-            yield required(f"{at}.dnsConfig", "must provide `dnsConfig` when `dnsPolicy` is None")
-        elif not config.nameservers:
-            why = "must provide at least one DNS nameserver when `dnsPolicy` is None"
-            yield required(f"{at}.dnsConfig.nameservers", why)
-    if config is not None:
-        yield from validate_dns_config(config, f"{at}.dnsConfig")
+            yield required(at, "must provide `dnsConfig` when `dnsPolicy` is None")
+        else:
+            yield required(f"{at}.nameservers", "must provide at least one DNS nameserver when `dnsPolicy` is None")
+    elif config is not None:
+        yield from validate_dns_config(config, at)
 
 
 def validate_host_aliases(aliases: tuple[HostAlias, ...], at: str) -> Iterator[FieldError]:
@@ -54,7 +47,8 @@ def validate_dns_config(config: PodDNSConfig, at: str) -> Iterator[FieldError]:
     for index, search in enumerate(searches):
         if search == ".":
             continue
-        for wrong in names.dns1123_subdomain(search.removesuffix(".").replace("_", "-")):
+        search = search.removesuffix(".")
+        for wrong in names.underscored_subdomain(search):
             yield invalid_value(f"{at}.searches[{index}]", search, wrong)
     for index, option in enumerate(config.options or ()):
         if not option.name:

@@ -25,10 +25,6 @@ PREFERRED = "preferredDuringSchedulingIgnoredDuringExecution"
 def validate_placement(spec: PodSpec, at: str) -> Iterator[FieldError]:
     if spec.affinity is not None:
         yield from validate_affinity(spec.affinity, f"{at}.affinity")
-    if spec.tolerations:
-        yield from validate_tolerations(spec.tolerations, f"{at}.tolerations")
-    if spec.topology_spread_constraints:
-        yield from validate_spread(spec.topology_spread_constraints, f"{at}.topologySpreadConstraints")
     for index, gate in enumerate(spec.readiness_gates or ()):
         for wrong in names.qualified_name(gate.condition_type):
             yield invalid_value(f"{at}.readinessGates[{index}].conditionType", gate.condition_type, wrong)
@@ -36,10 +32,12 @@ def validate_placement(spec: PodSpec, at: str) -> Iterator[FieldError]:
     for index, scheduling_gate in enumerate(spec.scheduling_gates or ()):
         here = f"{at}.schedulingGates[{index}]"
         for wrong in names.qualified_name(scheduling_gate.name):
-            yield invalid_value(f"{here}.name", scheduling_gate.name, wrong)
+            yield invalid_value(here, scheduling_gate.name, wrong)
         if scheduling_gate.name in seen:
             yield duplicate(here, scheduling_gate.name)
         seen.add(scheduling_gate.name)
+    if spec.topology_spread_constraints:
+        yield from validate_spread(spec.topology_spread_constraints, f"{at}.topologySpreadConstraints")
 
 
 def validate_affinity(affinity: Affinity, at: str) -> Iterator[FieldError]:
@@ -55,7 +53,8 @@ def validate_affinity(affinity: Affinity, at: str) -> Iterator[FieldError]:
                 yield invalid_value(
                     f"{here}.{PREFERRED}[{index}].weight", preferred.weight, "must be in the range 1-100"
                 )
-            yield from validate_node_term(preferred.preference, f"{here}.{PREFERRED}[{index}].preference")
+            at_term = f"{here}.{PREFERRED}[{index}].preference"
+            yield from validate_node_term(preferred.preference, at_term, any_value=True)
     for name, pods in (("podAffinity", affinity.pod_affinity), ("podAntiAffinity", affinity.pod_anti_affinity)):
         if pods is not None:
             for index, term in enumerate(pods.required_during_scheduling_ignored_during_execution or ()):
@@ -71,14 +70,17 @@ def validate_node_selector(selector: NodeSelector, at: str) -> Iterator[FieldErr
         yield from validate_node_term(term, f"{at}.nodeSelectorTerms[{index}]")
 
 
-def validate_node_term(term: NodeSelectorTerm, at: str) -> Iterator[FieldError]:
+def validate_node_term(term: NodeSelectorTerm, at: str, *, any_value: bool = False) -> Iterator[FieldError]:
+    """`any_value`: also one that no label can have; a preference need not be met."""
     for index, expression in enumerate(term.match_expressions or ()):
-        yield from validate_node_expression(expression, f"{at}.matchExpressions[{index}]")
+        yield from validate_node_expression(expression, f"{at}.matchExpressions[{index}]", any_value=any_value)
     for index, field in enumerate(term.match_fields or ()):
         yield from validate_node_field(field, f"{at}.matchFields[{index}]")
 
 
-def validate_node_expression(expression: NodeSelectorRequirement, at: str) -> Iterator[FieldError]:
+def validate_node_expression(
+    expression: NodeSelectorRequirement, at: str, *, any_value: bool = False
+) -> Iterator[FieldError]:
     if expression.operator in ("Gt", "Lt"):
         if len(expression.values or ()) != 1:
             yield required(f"{at}.values", "must be specified single value when `operator` is 'Lt' or 'Gt'")
@@ -86,7 +88,7 @@ def validate_node_expression(expression: NodeSelectorRequirement, at: str) -> It
         yield from operator_values(expression.operator, expression.values, at)
     for wrong in names.qualified_name(expression.key):
         yield invalid_value(f"{at}.key", expression.key, wrong)
-    for index, value in enumerate(expression.values or ()):
+    for index, value in enumerate(() if any_value else expression.values or ()):
         for wrong in names.label_value(value):
             yield invalid_value(f"{at}.values[{index}]", value, wrong)
 
@@ -118,14 +120,33 @@ def validate_pod_term(term: PodAffinityTerm, at: str) -> Iterator[FieldError]:
     for namespace in term.namespaces or ():
         for wrong in names.dns1123_label(namespace):
             yield invalid_value(f"{at}.namespace", namespace, wrong)
-    yield from validate_topology_key(term.topology_key, f"{at}.topologyKey")
+    yield from validate_label_keys(term, at)
+    if not term.topology_key:
+        yield required(f"{at}.topologyKey", "can not be empty")
+    for wrong in names.qualified_name(term.topology_key):
+        yield invalid_value(f"{at}.topologyKey", term.topology_key, wrong)
 
 
-def validate_topology_key(key: str, at: str) -> Iterator[FieldError]:
-    if not key:
-        yield required(at, "can not be empty")
-    else:
-        yield from named(at, key, names.qualified_name)
+def validate_label_keys(term: PodAffinityTerm, at: str) -> Iterator[FieldError]:
+    """Keys whose values are taken from the pod itself, and become part of the selector when it is made."""
+    same, other = term.match_label_keys or (), term.mismatch_label_keys or ()
+    for field, keys in (("matchLabelKeys", same), ("mismatchLabelKeys", other)):
+        if keys and term.label_selector is None:
+            yield forbidden_field(f"{at}.{field}", "must not be specified when labelSelector is not set")
+            continue
+        for index, key in enumerate(keys):
+            for wrong in names.qualified_name(key):
+                yield invalid_value(f"{at}.{field}[{index}]", key, wrong)
+    seen = set(term.label_selector.match_labels or {} if term.label_selector is not None else {})
+    for expression in (term.label_selector.match_expressions or ()) if term.label_selector is not None else ():
+        if expression.key in same and expression.key in seen:
+            here = f"{at}[{same.index(expression.key)}]"
+            yield invalid_value(here, expression.key, "exists in both matchLabelKeys and labelSelector")
+        seen.add(expression.key)
+    for index, key in enumerate(same):
+        if key in other:
+            why = "exists in both matchLabelKeys and mismatchLabelKeys"
+            yield invalid_value(f"{at}.matchLabelKeys[{index}]", key, why)
 
 
 def validate_tolerations(tolerations: tuple[Toleration, ...], at: str) -> Iterator[FieldError]:
@@ -151,25 +172,25 @@ def validate_toleration_operator(toleration: Toleration, at: str) -> Iterator[Fi
             yield invalid_value(f"{at}.operator", toleration.value, ";".join(wrong))
     elif toleration.operator == "Exists":
         if toleration.value:
-            yield invalid_value(f"{at}.operator", toleration, "value must be empty when `operator` is 'Exists'")
+            yield invalid_value(f"{at}.operator", toleration.value, "value must be empty when `operator` is 'Exists'")
     else:
         yield not_supported(f"{at}.operator", toleration.operator, ("Equal", "Exists"))
 
 
 def validate_spread(constraints: tuple[TopologySpreadConstraint, ...], at: str) -> Iterator[FieldError]:
-    seen: set[tuple[str, str]] = set()
+    pairs = [(constraint.topology_key, constraint.when_unsatisfiable) for constraint in constraints]
     for index, constraint in enumerate(constraints):
         here = f"{at}[{index}]"
         if constraint.max_skew <= 0:
             yield invalid_value(f"{here}.maxSkew", constraint.max_skew, "must be greater than zero")
-        yield from validate_topology_key(constraint.topology_key, f"{here}.topologyKey")
+        if not constraint.topology_key:
+            yield required(f"{here}.topologyKey", "can not be empty")
         choices = ("DoNotSchedule", "ScheduleAnyway")
         if constraint.when_unsatisfiable not in choices:
             yield not_supported(f"{here}.whenUnsatisfiable", constraint.when_unsatisfiable, choices)
-        pair = (constraint.topology_key, constraint.when_unsatisfiable)
-        if pair in seen:
-            yield duplicate(f"{here}.{{topologyKey, whenUnsatisfiable}}", f"{{{pair[0]}, {pair[1]}}}")
-        seen.add(pair)
+        if pairs[index] in pairs[index + 1 :]:
+            pair = f"{{{constraint.topology_key}, {constraint.when_unsatisfiable}}}"
+            yield duplicate(f"{here}.{{topologyKey, whenUnsatisfiable}}", pair)
         yield from validate_spread_details(constraint, here)
 
 
@@ -179,7 +200,8 @@ def validate_spread_details(constraint: TopologySpreadConstraint, at: str) -> It
         if domains <= 0:
             yield invalid_value(f"{at}.minDomains", domains, "must be greater than zero")
         if constraint.when_unsatisfiable != "DoNotSchedule":
-            why = "can only use minDomains if whenUnsatisfiable=DoNotSchedule, not ScheduleAnyway"
+            found = constraint.when_unsatisfiable
+            why = f"can only use minDomains if whenUnsatisfiable=DoNotSchedule, not {found}"
             yield invalid_value(f"{at}.minDomains", domains, why)
     for field, policy in (
         ("nodeAffinityPolicy", constraint.node_affinity_policy),
@@ -187,6 +209,19 @@ def validate_spread_details(constraint: TopologySpreadConstraint, at: str) -> It
     ):
         if policy is not None and policy not in ("Honor", "Ignore"):
             yield not_supported(f"{at}.{field}", policy, ("Honor", "Ignore"))
+    yield from validate_spread_keys(constraint, f"{at}.matchLabelKeys")
     yield from label_selector(constraint.label_selector, f"{at}.labelSelector")
-    if constraint.match_label_keys and constraint.label_selector is None:
-        yield forbidden_field(f"{at}.matchLabelKeys", "must not be specified when labelSelector is not set")
+
+
+def validate_spread_keys(constraint: TopologySpreadConstraint, at: str) -> Iterator[FieldError]:
+    selector, keys = constraint.label_selector, constraint.match_label_keys or ()
+    selected: set[str] = set()
+    if selector is not None:
+        selected = {*(selector.match_labels or {}), *(found.key for found in selector.match_expressions or ())}
+    elif keys:
+        yield forbidden_field(at, "must not be specified when labelSelector is not set")
+    for index, key in enumerate(keys):
+        for wrong in names.qualified_name(key):
+            yield invalid_value(f"{at}[{index}]", key, wrong)
+        if key in selected:
+            yield invalid_value(f"{at}[{index}]", key, "exists in both matchLabelKeys and labelSelector")

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from kybern.api import names
-from kybern.api.core_v1 import HTTPGetAction, Lifecycle, LifecycleHandler, Probe
-from kybern.api.invalid import FieldError, forbidden_field, invalid_value, required
-from kybern.registry.checks import not_negative, one_of, port_or_name
+from kybern.api.core_v1 import HTTPGetAction, Lifecycle, LifecycleHandler, PodSpec, Probe
+from kybern.api.invalid import FieldError, forbidden_field, invalid_value, not_supported, required
+from kybern.registry.checks import not_negative, port_or_name
 
 HANDLERS = (
     ("exec", "exec"),
@@ -15,15 +15,17 @@ HANDLERS = (
     ("grpc", "grpc"),
     ("sleep", "sleep"),
 )
-SIGNALS = tuple(f"SIG{name}" for name in (
+LINUX_SIGNALS = tuple(sorted(f"SIG{name}" for name in (
     "ABRT", "ALRM", "BUS", "CHLD", "CLD", "CONT", "FPE", "HUP", "ILL", "INT", "IO", "IOT", "KILL", "PIPE", "POLL",
     "PROF", "PWR", "QUIT", "SEGV", "STKFLT", "STOP", "SYS", "TERM", "TRAP", "TSTP", "TTIN", "TTOU", "URG", "USR1",
-    "USR2", "VTALRM", "WINCH", "XCPU", "XFSZ",
-))  # fmt: skip
+    "USR2", "VTALRM", "WINCH", "XCPU", "XFSZ", "RTMIN", "RTMAX",
+    *(f"RTMIN+{n}" for n in range(1, 16)), *(f"RTMAX-{n}" for n in range(1, 15)),
+)))  # fmt: skip
+WINDOWS_SIGNALS = ("SIGKILL", "SIGTERM")
 
 
-def validate_probe(probe: Probe, at: str) -> Iterator[FieldError]:
-    yield from validate_handler(probe, at)
+def validate_probe(probe: Probe, spec: PodSpec, at: str) -> Iterator[FieldError]:
+    yield from validate_handler(probe, spec, at)
     for field, value in (
         ("initialDelaySeconds", probe.initial_delay_seconds), ("timeoutSeconds", probe.timeout_seconds),
         ("periodSeconds", probe.period_seconds), ("successThreshold", probe.success_threshold),
@@ -35,25 +37,25 @@ def validate_probe(probe: Probe, at: str) -> Iterator[FieldError]:
         yield invalid_value(f"{at}.terminationGracePeriodSeconds", grace, "must be greater than 0")
 
 
-def validate_restarting_probe(probe: Probe | None, at: str) -> Iterator[FieldError]:
+def validate_restarting_probe(probe: Probe | None, spec: PodSpec, at: str) -> Iterator[FieldError]:
     """A liveness or startup probe: one success is all it takes."""
     if probe is None:
         return
-    yield from validate_probe(probe, at)
+    yield from validate_probe(probe, spec, at)
     if probe.success_threshold is not None and probe.success_threshold != 1:
         yield invalid_value(f"{at}.successThreshold", probe.success_threshold, "must be 1")
 
 
-def validate_readiness_probe(probe: Probe | None, at: str) -> Iterator[FieldError]:
+def validate_readiness_probe(probe: Probe | None, spec: PodSpec, at: str) -> Iterator[FieldError]:
     if probe is None:
         return
-    yield from validate_probe(probe, at)
+    yield from validate_probe(probe, spec, at)
     grace = probe.termination_grace_period_seconds
     if grace is not None:
         yield invalid_value(f"{at}.terminationGracePeriodSeconds", grace, "must not be set for readinessProbes")
 
 
-def validate_handler(handler: Any, at: str) -> Iterator[FieldError]:
+def validate_handler(handler: Any, spec: PodSpec, at: str) -> Iterator[FieldError]:
     count = 0
     for field, name in HANDLERS:
         action = getattr(handler, name, None)
@@ -63,12 +65,12 @@ def validate_handler(handler: Any, at: str) -> Iterator[FieldError]:
         if count > 1:
             yield forbidden_field(f"{at}.{field}", "may not specify more than 1 handler type")
         else:
-            yield from validate_action(field, action, f"{at}.{field}")
+            yield from validate_action(field, action, spec, f"{at}.{field}")
     if count == 0:
         yield required(at, "must specify a handler type")
 
 
-def validate_action(field: str, action: Any, at: str) -> Iterator[FieldError]:
+def validate_action(field: str, action: Any, spec: PodSpec, at: str) -> Iterator[FieldError]:
     match field:
         case "exec":
             if not action.command:
@@ -80,32 +82,40 @@ def validate_action(field: str, action: Any, at: str) -> Iterator[FieldError]:
         case "grpc":
             yield from port_or_name(f"{at}.port", action.port)
         case "sleep":
-            if action.seconds < 0:
-                yield invalid_value(f"{at}.seconds", action.seconds, "must be a non-negative integer")
+            grace = spec.termination_grace_period_seconds
+            if grace is not None and not 0 <= action.seconds <= grace:
+                why = f"must be non-negative and less than terminationGracePeriodSeconds ({grace})"
+                yield invalid_value(at, action.seconds, why)
 
 
 def validate_http_get(action: HTTPGetAction, at: str) -> Iterator[FieldError]:
     if not action.path:
         yield required(f"{at}.path")
     yield from port_or_name(f"{at}.port", action.port)
-    yield from one_of(f"{at}.scheme", action.scheme, ("HTTP", "HTTPS"))
+    if action.scheme not in ("HTTP", "HTTPS"):
+        yield not_supported(f"{at}.scheme", action.scheme or "", ("HTTP", "HTTPS"))
     for header in action.http_headers or ():
         for wrong in names.http_header(header.name):
             yield invalid_value(f"{at}.httpHeaders", header.name, wrong)
 
 
-def validate_lifecycle(lifecycle: Lifecycle, at: str) -> Iterator[FieldError]:
+def validate_lifecycle(lifecycle: Lifecycle, spec: PodSpec, at: str) -> Iterator[FieldError]:
     hooks: tuple[tuple[str, LifecycleHandler | None], ...] = (
         ("postStart", lifecycle.post_start),
         ("preStop", lifecycle.pre_stop),
     )
     for field, hook in hooks:
         if hook is not None:
-            yield from validate_handler(hook, f"{at}.{field}")
-    if lifecycle.stop_signal is not None and not is_signal(lifecycle.stop_signal):
-        yield from one_of(f"{at}.stopSignal", lifecycle.stop_signal, SIGNALS)
+            yield from validate_handler(hook, spec, f"{at}.{field}")
+    if lifecycle.stop_signal is not None:
+        yield from validate_stop_signal(lifecycle.stop_signal, spec, f"{at}.stopSignal")
 
 
-def is_signal(name: str) -> bool:
-    """A named signal, or one of the real-time ones: SIGRTMIN+3."""
-    return name in SIGNALS or name.startswith(("SIGRTMIN", "SIGRTMAX"))
+def validate_stop_signal(name: str, spec: PodSpec, at: str) -> Iterator[FieldError]:
+    """What a signal is called depends on the system, so that must be told."""
+    if spec.os is None:
+        yield forbidden_field(at, "may not be set for containers with empty `spec.os.name`")
+    elif spec.os.name == "windows" and name not in WINDOWS_SIGNALS:
+        yield not_supported(at, name, WINDOWS_SIGNALS)
+    elif spec.os.name == "linux" and name not in LINUX_SIGNALS:
+        yield not_supported(at, name, LINUX_SIGNALS)
