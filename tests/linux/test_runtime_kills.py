@@ -12,7 +12,7 @@ import pytest
 from runtime_fixtures import Pod, cgroup_of, pod
 from warden_process import inventory, native
 
-from kybern.linux import mounts
+from kybern.linux import mounts, processes
 from kybern.runtime.cri import ContainerState, RuntimeFault, SandboxState
 
 pytestmark = pytest.mark.linux
@@ -59,6 +59,41 @@ async def test_kills_at_random_moments_leave_running_containers_alone(web: Pod, 
     assert left == [steady]
     await web.runtime.remove_pod_sandbox(web.sandbox)
     assert inventory(tmp_path, cgroup_of(tmp_path))[:2] == ([], [])
+
+
+async def test_a_container_that_is_stopped_while_it_starts_does_not_run(web: Pod) -> None:
+    identifier = await web.create("sleep", "1000")
+    starting = asyncio.ensure_future(web.runtime.start_container(identifier))
+    await asyncio.sleep(0)  # the warden is asked
+    await web.runtime.stop_container(identifier, 0)
+    await asyncio.gather(starting, return_exceptions=True)
+    assert (await web.runtime.container_status(identifier)).state is ContainerState.EXITED
+    await web.runtime.remove_container(identifier)
+
+
+async def test_what_an_agent_had_half_made_or_half_removed_when_it_was_killed_is_gone(web: Pod) -> None:
+    kept = await web.create("sleep", "1000")
+    containers, sandboxes = web.node.data / "containers", web.node.data / "sandboxes"
+    (containers / ("1" * 64) / "upper").mkdir(parents=True)
+    (containers / f".{'2' * 64}").mkdir()
+    (containers / f".{'2' * 64}" / "config.json").write_text("{}")
+    (sandboxes / ("3" * 64)).mkdir()
+    await web.runtime.close()
+    async with native(web.node):
+        assert [path.name for path in containers.iterdir()] == [kept]
+        assert [path.name for path in sandboxes.iterdir()] == [web.sandbox]
+
+
+async def test_the_first_process_of_a_shared_pid_namespace_ends_with_an_agent_that_did_not_note_it(web: Pod) -> None:
+    noted, _ = await web.runtime.warden.call("hold")
+    await web.runtime.warden.call("keep", pid=noted["pid"])
+    unnoted, _ = await web.runtime.warden.call("hold")
+    await web.runtime.close()
+    async with asyncio.timeout(10):
+        while processes.start_ticks(unnoted["pid"]):
+            await asyncio.sleep(0.01)
+    assert processes.start_ticks(noted["pid"])
+    os.kill(noted["pid"], signal.SIGKILL)
 
 
 async def test_after_a_reboot_everything_is_known_to_have_ended(web: Pod) -> None:

@@ -20,7 +20,7 @@ def dead_containers(observed: Observed) -> Sequence[ContainerStatus]:
     for status in observed.containers:
         name = status.metadata.name
         seen[name] = seen.get(name, 0) + 1
-        if seen[name] > KEPT_OF_EACH and status.state is ContainerState.EXITED:
+        if seen[name] > KEPT_OF_EACH and status.state is not ContainerState.RUNNING:
             found.append(status)
     return found
 
@@ -33,9 +33,9 @@ def dead_sandboxes(observed: Observed) -> Sequence[SandboxStatus]:
 
 async def bury(parts: Parts, observed: Observed) -> None:
     for status in dead_containers(observed):
-        await parts.runtime.remove_container(status.id)
-        if parts.node.on_disk:
+        if parts.node.on_disk:  # first: the container is all that tells of them
             remove_logs(status.log_path)
+        await parts.runtime.remove_container(status.id)
         await parts.pleg.note(status.id)
     for sandbox in dead_sandboxes(observed):
         await parts.runtime.remove_pod_sandbox(sandbox.id)

@@ -10,11 +10,12 @@ MESSAGE_MODE = 0o666  # whoever the container runs as may write its last words
 
 
 def write_hosts(pods: str, uid: str, content: str) -> str:
-    """The path of the file. Written in place: containers have it mounted."""
+    """The path of the file. Written in place where it differs: containers have it mounted."""
     path = f"{pod_directory(pods, uid)}/etc-hosts"
     os.makedirs(os.path.dirname(path), 0o750, exist_ok=True)
-    with open(path, "w", encoding="utf-8") as opened:
-        opened.write(content)
+    if read_text(path) != content:
+        with open(path, "w", encoding="utf-8") as opened:
+            opened.write(content)
     os.chmod(path, 0o644)
     return path
 

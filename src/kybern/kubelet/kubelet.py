@@ -132,8 +132,7 @@ class Kubelet:
             tasks.create_task(self.node.run())
             tasks.create_task(self.parts.images.run())
             following = tasks.create_task(self.parts.pleg.run())
-            await asyncio.sleep(0)  # the events are listened to before everything is listed
-            await self.parts.pleg.relist_at_last()
+            await self.parts.pleg.listed.wait()
             tending = tasks.create_task(self._tend(tasks))
             self.static.look()  # these wait for no API, and are nobody's orphans
             tasks.create_task(self.static.run())

@@ -56,7 +56,7 @@ class Observed:
         return sandbox.ips if sandbox else ()
 
 
-MAYBE_ALIVE = frozenset({ContainerState.RUNNING, ContainerState.CREATED, ContainerState.UNKNOWN})
+MAYBE_ALIVE = frozenset({ContainerState.RUNNING, ContainerState.UNKNOWN})  # what was only made ends with its sandbox
 
 
 def restart_count(status: ContainerStatus) -> int:

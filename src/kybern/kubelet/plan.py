@@ -135,7 +135,8 @@ def _after_new_sandbox(pod: Pod, observed: Observed) -> tuple[Action, ...] | Non
     first = pod.spec.init_containers[0].name if pod.spec.init_containers else ""
     if not starts and (not first or was_initialized(pod, observed)):
         return None
-    if attempt and observed.containers and not _restarts_at_all(pod):
+    have_run = any(status.state is not ContainerState.CREATED for status in observed.containers)
+    if attempt and have_run and not _restarts_at_all(pod):
         return None
     return (*stops, CreateSandbox(attempt), *([StartContainer(first)] if first else map(StartContainer, starts)))
 
@@ -146,8 +147,10 @@ def _restarts_at_all(pod: Pod) -> bool:
 
 def _starts_in_new_sandbox(pod: Pod, container: Container, status: ContainerStatus | None) -> bool:
     """One that was running goes down with its sandbox, so it counts as one that failed."""
-    if status is None or status.state is not ContainerState.EXITED:
-        return status is None or policy_of(pod, container) != "Never"
+    if status is None or status.state is ContainerState.CREATED:
+        return True
+    if status.state is not ContainerState.EXITED:
+        return policy_of(pod, container) != "Never"
     return is_restarted(pod, container, status)
 
 

@@ -1,7 +1,9 @@
 """PLEG: what the runtime holds, kept in memory by its events, and who is to be told when it changes.
 
 - An event names a sandbox or container; only that one is asked for.
-- Everything is listed once at the start, again when the events broke off, and now and then in case one was lost.
+- Everything is listed once at the start, again when the events broke off, and now and then. The events are listened to
+  before that, so what changes meanwhile is known after all.
+- One look at a time: an answer that took longer never replaces a newer one.
 - How a container ended is read from its termination message as soon as it has ended, before its files go.
 """
 
@@ -28,6 +30,9 @@ class Pleg:
         self.sandboxes: dict[str, SandboxStatus] = {}
         self.containers: dict[str, ContainerStatus] = {}
         self.pods: dict[str, Observed] = {}
+        self.listed = asyncio.Event()
+        """What the runtime holds is known."""
+        self._one_at_a_time = asyncio.Lock()
 
     def of(self, uid: str) -> Observed:
         return self.pods.get(uid, NOTHING)
@@ -37,41 +42,34 @@ class Pleg:
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._follow_events())
             tasks.create_task(self._relist_at_times())
+            while True:
+                try:
+                    await self._follow_events()
+                except (RuntimeFault, OSError) as error:
+                    log.warning("the runtime's events broke off: %s", error)
+                await self.clock.sleep(RETRY_SECONDS)
 
     async def _follow_events(self) -> None:
-        while True:
-            try:
-                async for changed in self.runtime.events():
-                    await self.note(changed)
-            except (RuntimeFault, OSError) as error:
-                log.warning("the runtime's events broke off: %s", error)
-            await self.clock.sleep(RETRY_SECONDS)
-            await self._try_to_relist()
+        told = self.runtime.events()
+        await self.relist()
+        self.listed.set()
+        async for changed in told:
+            await self.note(changed)
 
     async def _relist_at_times(self) -> None:
         while True:
             await self.clock.sleep(RELIST_SECONDS)
-            await self._try_to_relist()
-
-    async def relist_at_last(self) -> None:
-        """As soon as the runtime answers."""
-        while not await self._try_to_relist():
-            await self.clock.sleep(RETRY_SECONDS)
-
-    async def _try_to_relist(self) -> bool:
-        try:
-            await self.relist()
-        except (RuntimeFault, OSError) as error:
-            log.warning("the runtime cannot list: %s", error)
-            return False
-        return True
+            try:
+                await self.relist()
+            except (RuntimeFault, OSError) as error:
+                log.warning("the runtime cannot list: %s", error)
 
     async def relist(self) -> None:
         """Compare everything with the runtime."""
-        sandboxes = {sandbox.id: sandbox for sandbox in await self.runtime.list_pod_sandboxes()}
-        containers = {container.id: container for container in await self.runtime.list_containers()}
+        async with self._one_at_a_time:
+            sandboxes = {sandbox.id: sandbox for sandbox in await self.runtime.list_pod_sandboxes()}
+            containers = {container.id: container for container in await self.runtime.list_containers()}
         self.sandboxes = sandboxes
         self.containers = {key: self._kept_or_read(status) for key, status in containers.items()}
         before, self.pods = self.pods, dict(by_pod(self.sandboxes.values(), self.containers.values()))
@@ -85,22 +83,28 @@ class Pleg:
 
     async def note(self, changed: str) -> None:
         """Look again at one sandbox or container."""
-        if changed in self.sandboxes:
-            await self.note_sandboxes()
-            return
+        async with self._one_at_a_time:
+            if changed in self.sandboxes or not await self._note_container(changed):
+                await self._note_sandboxes()
+
+    async def note_sandboxes(self) -> None:
+        async with self._one_at_a_time:
+            await self._note_sandboxes()
+
+    async def _note_container(self, changed: str) -> bool:
+        """False where there is none, and was none."""
         try:
             status = with_message(await self.runtime.container_status(changed))
         except RuntimeFault:
-            if changed not in self.containers:
-                await self.note_sandboxes()
-                return
-            gone = self.containers.pop(changed)
-            self._settle(gone.labels.get(POD_UID, ""))
-            return
+            gone = self.containers.pop(changed, None)
+            if gone is not None:
+                self._settle(gone.labels.get(POD_UID, ""))
+            return gone is not None
         self.containers[changed] = status
         self._settle(status.labels.get(POD_UID, ""))
+        return True
 
-    async def note_sandboxes(self) -> None:
+    async def _note_sandboxes(self) -> None:
         before = self.sandboxes
         self.sandboxes = {sandbox.id: sandbox for sandbox in await self.runtime.list_pod_sandboxes()}
         for key in before.keys() | self.sandboxes.keys():

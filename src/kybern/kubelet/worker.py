@@ -386,11 +386,11 @@ class PodWorker:
         observed = self.observed
         for container in observed.containers:
             await self.parts.runtime.remove_container(container.id)
+        if self.parts.node.on_disk:  # before the sandbox, which may be all that still tells of the pod
+            remove_tree(log_directory(self.pod, self.parts.config.logs_directory))
         for sandbox in observed.sandboxes:
             await self.parts.runtime.remove_pod_sandbox(sandbox.id)
         self.parts.pleg.forget(self.uid)
-        if self.parts.node.on_disk:
-            remove_tree(log_directory(self.pod, self.parts.config.logs_directory))
 
     async def _remove_from_api(self) -> None:
         if self.gone or is_static(self.pod):

@@ -22,13 +22,13 @@ def cleanup(data_dir: Path, run_dir: Path, cgroup_root: str = "") -> None:
     groups = cgroup_detect.detect()
     containers = data_dir / "containers"
     for identifier, state in records.load_all(str(containers)):
-        record = disk.load(containers / identifier / "config.json", ContainerRecord)
+        record = disk.load(containers / identifier / disk.RECORD, ContainerRecord)
         path = record.spec["linux"]["cgroupsPath"] if record else state.get("cgroup", "")
         _end(groups, path, state)
     if cgroup_root.strip("/"):
         remove_group(groups, cgroup_root)
     for identifier in disk.names(data_dir / "sandboxes"):
-        sandbox = disk.load(data_dir / "sandboxes" / identifier / "config.json", SandboxRecord)
+        sandbox = disk.load(data_dir / "sandboxes" / identifier / disk.RECORD, SandboxRecord)
         if sandbox and sandbox.holder_pid and processes.start_ticks(sandbox.holder_pid) == sandbox.holder_ticks:
             _kill(sandbox.holder_pid)
     for directory in (run_dir / "sandboxes", containers, data_dir / "sandboxes"):

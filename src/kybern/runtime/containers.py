@@ -6,13 +6,11 @@ data/containers/<id>/config.json   what it is to be: the agent's
                      rootfs        empty; where the warden mounts its root, unseen by anyone else
 """
 
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from kybern.linux import mounts
 from kybern.runtime import disk
 from kybern.runtime.cri import ContainerConfig, ContainerState, ContainerStatus, LinuxResources, RuntimeFault, updated
 
@@ -38,7 +36,7 @@ class ContainerRecords:
 
     def load(self) -> None:
         for identifier in disk.names(self.directory):
-            record = disk.load(self.directory / identifier / "config.json", ContainerRecord)
+            record = disk.load(self.directory / identifier / disk.RECORD, ContainerRecord)
             if record is not None:
                 self.by_id[identifier] = record
 
@@ -49,7 +47,7 @@ class ContainerRecords:
         return found
 
     def save(self, record: ContainerRecord) -> None:
-        disk.save(self.path(record.id) / "config.json", record)
+        disk.save(self.path(record.id) / disk.RECORD, record)
         self.by_id[record.id] = record
 
     def path(self, identifier: str) -> Path:
@@ -63,14 +61,17 @@ class ContainerRecords:
     def forget(self, identifier: str) -> None:
         self.by_id.pop(identifier, None)
         self.states.pop(identifier, None)
-        mounts.unmount_beneath(str(self.path(identifier)))
-        shutil.rmtree(self.path(identifier), ignore_errors=True)
+        disk.remove(self.path(identifier))
 
     def of_sandbox(self, sandbox_id: str) -> list[ContainerRecord]:
         return [record for record in self.by_id.values() if record.sandbox_id == sandbox_id]
 
     def running(self, identifier: str) -> bool:
         return self.states.get(identifier, {}).get("status") == "running"
+
+    def unstarted(self, identifier: str) -> bool:
+        """Made, and neither running nor ended as far as the warden has said."""
+        return identifier in self.by_id and "status" not in self.states.get(identifier, {})
 
     def status(self, identifier: str) -> ContainerStatus:
         record = self.get(identifier)

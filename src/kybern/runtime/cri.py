@@ -374,7 +374,8 @@ class Runtime(Protocol):
     async def remove_image(self, image: str) -> None: ...
 
     def events(self) -> AsyncIterator[str]:
-        """The id of each container or sandbox whose state changed, as it happens, until closed."""
+        """The id of each container or sandbox whose state changed, as it happens: from this call on, not only from when
+        the first is waited for."""
 
     async def close(self) -> None:
         """Let go of the runtime. Containers run on."""

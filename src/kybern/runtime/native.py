@@ -10,7 +10,7 @@ import asyncio
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -19,7 +19,7 @@ from typing import Any, Self
 from kybern.aio.clock import Clock, SystemClock
 from kybern.aio.ids import Ids
 from kybern.linux import capabilities, cgroup_detect, processes
-from kybern.runtime import cdi
+from kybern.runtime import cdi, disk
 from kybern.runtime import spec as oci
 from kybern.runtime.containers import ContainerRecord, ContainerRecords, with_resources
 from kybern.runtime.cri import (
@@ -49,13 +49,13 @@ from kybern.runtime.machine import (
     refuse_apparmor,
     signal_number,
 )
+from kybern.runtime.news import News
 from kybern.runtime.placement import Placement
 from kybern.runtime.sandboxes import NoNetwork, Sandboxes, SandboxRecord
 from kybern.runtime.warden_client import Event, WardenClient, WardenError
 
 VERSION = ("kybern", "0.1.0")
 KILL_SECONDS = 30.0  # a process that SIGKILL does not end hangs in the kernel
-EVENTS_MAX = 10_000
 
 
 class NativeRuntime:
@@ -89,7 +89,7 @@ class NativeRuntime:
         self.changed: dict[str, asyncio.Event] = {}
         self.private: set[str] = set()
         """Sandboxes that are this process' own business; nobody is told of them. After a restart they are orphans."""
-        self.listeners: list[asyncio.Queue[str]] = []
+        self.news = News()
         self.task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -107,6 +107,7 @@ class NativeRuntime:
         self.records.load()
         self.task = asyncio.get_running_loop().create_task(self.warden.run())
         await self.warden.connected.wait()
+        disk.sweep(self.records.directory)  # the warden has heard by now all that an earlier agent asked of it
 
     async def close(self) -> None:
         if self.task is not None:
@@ -146,23 +147,14 @@ class NativeRuntime:
     def _tell(self, identifier: str) -> None:
         if identifier in self.private or self._sandbox_of(identifier) in self.private:
             return
-        for queue in self.listeners:
-            if queue.full():
-                queue.get_nowait()
-            queue.put_nowait(identifier)
+        self.news.tell(identifier)
 
     def _sandbox_of(self, container_id: str) -> str:
         record = self.records.by_id.get(container_id)
         return record.sandbox_id if record is not None else ""
 
-    async def events(self) -> AsyncIterator[str]:
-        queue: asyncio.Queue[str] = asyncio.Queue(EVENTS_MAX)
-        self.listeners.append(queue)
-        try:
-            while True:
-                yield await queue.get()
-        finally:
-            self.listeners.remove(queue)
+    def events(self) -> AsyncIterator[str]:
+        return self.news.listen()
 
     # Sandboxes
 
@@ -176,6 +168,8 @@ class NativeRuntime:
             answer, _ = await self._call("CreatePodSandboxError", "hold")
             record = replace(record, holder_pid=answer["pid"], holder_ticks=processes.start_ticks(answer["pid"]))
         await self.sandboxes.create(record)
+        if record.holder_pid:
+            self.warden.tell("keep", pid=record.holder_pid)
         self._tell(identifier)
         return identifier
 
@@ -265,6 +259,8 @@ class NativeRuntime:
                 os.makedirs(mount.host_path, 0o755, exist_ok=True)
 
     async def stop_container(self, container_id: str, timeout_seconds: float) -> None:
+        if self.records.unstarted(container_id):
+            await self._abandon(container_id)
         if not self.records.running(container_id):
             return
         if timeout_seconds > 0:
@@ -275,13 +271,22 @@ class NativeRuntime:
         if not await self._ended(container_id, KILL_SECONDS):
             raise RuntimeFault("KillContainerError", f"container {container_id!r} does not end")
 
+    async def _abandon(self, container_id: str) -> None:
+        """A start that is under way, perhaps for an agent that was killed, is broken off."""
+        answer, _ = await self._call("KillContainerError", "abandon", container=container_id)
+        if answer["starting"]:
+            await self._until(container_id, lambda: not self.records.unstarted(container_id), KILL_SECONDS)
+
     async def _signal(self, container_id: str, number: int) -> None:
         await self._call("KillContainerError", "signal", container=container_id, number=int(number))
 
     async def _ended(self, container_id: str, seconds: float) -> bool:
+        return await self._until(container_id, lambda: not self.records.running(container_id), seconds)
+
+    async def _until(self, container_id: str, holds: Callable[[], bool], seconds: float) -> bool:
         try:
             async with asyncio.timeout(seconds):
-                while self.records.running(container_id):
+                while not holds():
                     waiting = self.changed.setdefault(container_id, asyncio.Event())
                     waiting.clear()
                     await waiting.wait()

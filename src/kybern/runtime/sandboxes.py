@@ -76,8 +76,9 @@ class Sandboxes:
         self.pin_owned: PinOwned = no_user_namespaces
 
     def load(self) -> None:
+        disk.sweep(self.data_dir)
         for identifier in disk.names(self.data_dir):
-            record = disk.load(self.data_dir / identifier / "config.json", SandboxRecord)
+            record = disk.load(self.data_dir / identifier / disk.RECORD, SandboxRecord)
             if record is not None:
                 # After a reboot the record is there and its namespaces are not.
                 self.by_id[identifier] = record if self._intact(record) else replace(record, ready=False)
@@ -93,7 +94,7 @@ class Sandboxes:
         return found
 
     def save(self, record: SandboxRecord) -> None:
-        disk.save(self.data_dir / record.id / "config.json", record)
+        disk.save(self.data_dir / record.id / disk.RECORD, record)
         self.by_id[record.id] = record
 
     async def create(self, record: SandboxRecord) -> SandboxRecord:
@@ -163,7 +164,7 @@ class Sandboxes:
     async def remove(self, identifier: str) -> None:
         await self.stop(identifier)
         if self.by_id.pop(identifier, None) is not None:
-            shutil.rmtree(self.data_dir / identifier, ignore_errors=True)
+            disk.remove(self.data_dir / identifier)
 
     def statuses(self) -> Sequence[SandboxStatus]:
         return [

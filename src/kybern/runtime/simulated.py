@@ -27,8 +27,8 @@ from kybern.runtime.cri import (
     SandboxStatus,
     updated,
 )
+from kybern.runtime.news import News
 
-EVENTS_MAX = 10_000  # per reader; one that does not read loses news, and lists again
 KILLED = 137
 
 
@@ -65,7 +65,7 @@ class Simulated:
         self.configs: dict[str, ContainerConfig] = {}
         self.images: dict[str, Image] = {}
         self.timers: dict[str, asyncio.TimerHandle] = {}
-        self.readers: set[asyncio.Queue[str]] = set()
+        self.news = News()
         self.count = 0
 
     async def version(self) -> tuple[str, str]:
@@ -80,7 +80,7 @@ class Simulated:
         self.sandboxes[made] = SandboxStatus(
             id=made, config=config, state=SandboxState.READY, created_at=self.clock.wall(), ips=ips
         )
-        self._tell(made)
+        self.news.tell(made)
         return made
 
     def _id(self) -> str:
@@ -97,14 +97,14 @@ class Simulated:
         for container in [c for c in self.containers.values() if c.sandbox_id == sandbox_id]:
             self._end(container.id, KILLED)
         self.sandboxes[sandbox_id] = replace(sandbox, state=SandboxState.NOT_READY, ips=())
-        self._tell(sandbox_id)
+        self.news.tell(sandbox_id)
 
     async def remove_pod_sandbox(self, sandbox_id: str) -> None:
         await self.stop_pod_sandbox(sandbox_id)
         for container in [c for c in self.containers.values() if c.sandbox_id == sandbox_id]:
             await self.remove_container(container.id)
         if self.sandboxes.pop(sandbox_id, None):
-            self._tell(sandbox_id)
+            self.news.tell(sandbox_id)
 
     async def list_pod_sandboxes(self) -> Sequence[SandboxStatus]:
         return tuple(self.sandboxes.values())
@@ -128,7 +128,7 @@ class Simulated:
             log_path=f"{sandbox.config.log_directory}/{config.log_path}",
             resources=config.resources,
         )
-        self._tell(made)
+        self.news.tell(made)
         return made
 
     async def start_container(self, container_id: str) -> None:
@@ -167,7 +167,7 @@ class Simulated:
 
     def _put(self, container: ContainerStatus) -> None:
         self.containers[container.id] = container
-        self._tell(container.id)
+        self.news.tell(container.id)
 
     def _container(self, container_id: str) -> ContainerStatus:
         if container_id not in self.containers:
@@ -189,7 +189,7 @@ class Simulated:
         if container_id in self.containers:
             self._end(container_id, KILLED)
             del self.containers[container_id]
-            self._tell(container_id)
+            self.news.tell(container_id)
 
     async def list_containers(self) -> Sequence[ContainerStatus]:
         return tuple(self.containers.values())
@@ -239,19 +239,8 @@ class Simulated:
     async def remove_image(self, image: str) -> None:
         self.images = {name: found for name, found in self.images.items() if image not in (name, found.id)}
 
-    async def events(self) -> AsyncIterator[str]:
-        news: asyncio.Queue[str] = asyncio.Queue(EVENTS_MAX)
-        self.readers.add(news)
-        try:
-            while True:
-                yield await news.get()
-        finally:
-            self.readers.discard(news)
-
-    def _tell(self, changed: str) -> None:
-        for news in self.readers:
-            if not news.full():
-                news.put_nowait(changed)
+    def events(self) -> AsyncIterator[str]:
+        return self.news.listen()
 
     async def close(self) -> None:
         for timer in self.timers.values():

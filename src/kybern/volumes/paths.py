@@ -44,5 +44,10 @@ def volume_directory(pods: str, uid: str, volume: Volume) -> str:
     return f"{pod_directory(pods, uid)}/volumes/{PLUGINS[source_of(volume)]}/{single(volume.name)}"
 
 
+def ready_mark(pods: str, uid: str, volume: Volume) -> str:
+    """A file that says that the volume was set up to its end."""
+    return f"{pod_directory(pods, uid)}/plugins/{PLUGINS[source_of(volume)]}/{single(volume.name)}/ready"
+
+
 def sub_path_target(pods: str, uid: str, volume: str, container: str, index: int) -> str:
     return f"{pod_directory(pods, uid)}/volume-subpaths/{single(volume)}/{single(container)}/{index}"

@@ -8,6 +8,7 @@
 import asyncio
 import os
 import shutil
+import stat
 from collections.abc import Sequence
 from contextlib import suppress
 
@@ -21,7 +22,7 @@ from kybern.volumes import atomic, host_path
 from kybern.volumes.downward import Facts
 from kybern.volumes.mounts import mounted_beneath
 from kybern.volumes.objects import Objects
-from kybern.volumes.paths import CONTENT, pod_directory, source_of, sub_path_target, volume_directory
+from kybern.volumes.paths import CONTENT, pod_directory, ready_mark, source_of, sub_path_target, volume_directory
 from kybern.volumes.payload import Contents, Payload, VolumeFault
 from kybern.volumes.sub_path import make_sub_path
 
@@ -69,8 +70,9 @@ class PodVolumes:
         source = volume.empty_dir
         assert source is not None
         directory = volume_directory(self.pods, pod.metadata.uid or "", volume)
-        if os.path.isdir(directory) and (not source.medium or os.path.ismount(directory)):
-            return
+        ready = ready_mark(self.pods, pod.metadata.uid or "", volume)
+        if os.path.exists(ready) and os.path.isdir(directory) and (not source.medium or os.path.ismount(directory)):
+            return  # it is the containers' from then on, with whatever they make of its mode and group
         self._make_directory(directory, OPEN_TO_ALL)
         if source.medium == "Memory":
             self.mounts.tmpfs(directory, memory_size(pod, source, facts))
@@ -83,21 +85,19 @@ class PodVolumes:
         if group is not None:
             os.chown(directory, -1, group)
             os.chmod(directory, os.stat(directory).st_mode | 0o2770)
+        os.makedirs(os.path.dirname(ready), 0o750, exist_ok=True)
+        os.close(os.open(ready, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o640))
 
     async def _set_up_content(self, pod: Pod, volume: Volume, source: str, contents: Contents) -> None:
         self._write(pod, volume, source, await contents.of(volume))
 
     def _write(self, pod: Pod, volume: Volume, source: str, payload: Payload) -> None:
         directory = volume_directory(self.pods, pod.metadata.uid or "", volume)
-        if not os.path.isdir(directory):
-            self._make_directory(directory, OPEN_TO_ALL)
+        os.makedirs(directory, 0o750, exist_ok=True)
         if source in IN_MEMORY and not os.path.ismount(directory):
             self.mounts.tmpfs(directory, 0)
-            os.chmod(directory, OPEN_TO_ALL)
         group = _fs_group(pod)
-        if group is not None and os.stat(directory).st_gid != group:
-            os.chown(directory, -1, group)
-            os.chmod(directory, 0o2777)
+        _give(directory, group, OPEN_TO_ALL if group is None else OPEN_TO_ALL | stat.S_ISGID)
         atomic.write(directory, payload, self._stamp(), group)
 
     def _stamp(self) -> str:
@@ -144,6 +144,15 @@ class PodVolumes:
         if mounted_beneath(directory):
             raise OSError(f"something is still mounted beneath {directory}")
         await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
+
+
+def _give(directory: str, group: int | None, mode: int) -> None:
+    """Looked at each time, since who made the directory may have been killed before it had its mode."""
+    found = os.stat(directory)
+    if group is not None and found.st_gid != group:
+        os.chown(directory, -1, group)
+    if stat.S_IMODE(found.st_mode) != mode:
+        os.chmod(directory, mode)
 
 
 def memory_size(pod: Pod, source: EmptyDirVolumeSource, facts: Facts) -> int:

@@ -1,5 +1,6 @@
 """A kubelet may die at any moment: nothing is restarted for that, nothing runs twice, nothing is left behind."""
 
+import asyncio
 import random
 from collections import Counter
 from typing import Any
@@ -78,5 +79,50 @@ def test_pods_start_and_end_as_if_nothing_had_happened(lab: Any, seed: int) -> N
             await cluster.until(lambda: not runtime.sandboxes and not runtime.containers)
             await cluster.until(lambda: not any(api.has_pod(pod.metadata.name) for pod in made))
             await cluster.until(lambda: not cluster.kubelet.workers)
+
+    lab.simulate(scenario)
+
+
+class StartsNothing(Simulated):
+    """Whoever asks for a start is dead before the runtime hears of it."""
+
+    async def start_container(self, container_id: str) -> None:
+        await asyncio.Event().wait()
+
+
+def test_a_pod_that_is_deleted_when_its_container_was_made_and_not_started_goes(lab: Any) -> None:
+    async def scenario() -> None:
+        runtime, api = StartsNothing(LoopClock()), lab.FakeApi()
+        async with lab.cluster(runtime=runtime, api=api) as cluster:
+            api.bind(lab.pod("p"))
+            await cluster.until(lambda: bool(runtime.containers))
+        assert [c.state for c in runtime.containers.values()] == [ContainerState.CREATED]
+        api.delete_gracefully("/api/v1/namespaces/default/pods/p")
+        async with lab.cluster(runtime=runtime, api=api, seed=2) as cluster:
+            assert await cluster.until(lambda: not api.has_pod("p")) < 2
+            assert not runtime.containers
+
+    lab.simulate(scenario)
+
+
+class EndsOnceListed(Simulated):
+    """Its init container ends, seen by nobody yet, just after everything was listed."""
+
+    async def list_containers(self) -> Any:
+        listed = await super().list_containers()
+        for container in listed:
+            if container.metadata.name == "init":
+                self._end(container.id, 0)
+        return listed
+
+
+def test_what_changes_while_a_new_kubelet_lists_is_seen_at_once(lab: Any) -> None:
+    async def scenario() -> None:
+        runtime, api = EndsOnceListed(LoopClock()), lab.FakeApi()
+        async with lab.cluster(runtime=runtime, api=api) as cluster:
+            api.bind(lab.pod("p", init_containers=(INIT,)))
+            await cluster.until(lambda: running(runtime) == {("p", "init"): 1})
+        async with lab.cluster(runtime=runtime, api=api, seed=2) as cluster:
+            assert await cluster.phase("p", "Running") < 1
 
     lab.simulate(scenario)

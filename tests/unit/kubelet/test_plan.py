@@ -114,6 +114,11 @@ def test_a_new_pod_with_init_containers_gets_only_the_first_of_them() -> None:
     assert actions(pod(init=(INIT,)), Observed()) == (CreateSandbox(0), StartContainer("init"))
 
 
+def test_a_container_that_was_only_made_is_started_in_the_next_sandbox_whatever_its_policy() -> None:
+    state = seen(container(state=ContainerState.CREATED), sandboxes=(sandbox(ready=False),))
+    assert StartContainer("web") in plan(pod(policy="Never"), state, NOW).actions
+
+
 def test_a_dead_sandbox_is_replaced_and_its_containers_are_started_again() -> None:
     state = seen(container(state=EXITED, code=137), sandboxes=(sandbox(ready=False),))
     assert actions(pod(), state) == (StopPod(), CreateSandbox(1), StartContainer("web"))

@@ -266,6 +266,30 @@ async def test_an_empty_dir_is_open_to_all_and_kept(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "volume",
+    [
+        Volume(name="v", empty_dir=EmptyDirVolumeSource()),
+        Volume(name="v", config_map=ConfigMapVolumeSource(name="c")),
+    ],
+)
+async def test_a_directory_that_was_made_and_not_yet_opened_to_all_is_opened(tmp_path: Path, volume: Volume) -> None:
+    node = Node(tmp_path, config_map(a="1"))
+    made = pod(volume)
+    node.directory(made).mkdir(mode=0o750, parents=True)
+    await node.set_up(made)
+    assert stat.S_IMODE(node.directory(made).stat().st_mode) == 0o777
+
+
+async def test_a_mode_that_a_container_gave_to_its_empty_dir_stays(tmp_path: Path) -> None:
+    node = Node(tmp_path)
+    made = pod(Volume(name="v", empty_dir=EmptyDirVolumeSource()))
+    await node.set_up(made)
+    node.directory(made).chmod(0o700)
+    await node.set_up(made)
+    assert stat.S_IMODE(node.directory(made).stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize(
     ("kind", "exists", "message"),
     [
         ("", None, None),

@@ -234,6 +234,13 @@ class Containers:
             except ProcessLookupError:
                 pass  # it has just ended
 
+    def abandon(self, identifier: str) -> bool:
+        """Break off a start that is under way; whether there was one."""
+        container = next((found for found in self.starting.values() if found.id == identifier), None)
+        if container is not None:
+            processes.kill(container.pidfd)
+        return container is not None
+
     def close_stdin(self, identifier: str) -> None:
         """Also where the supervisor keeps it, or the container would never see its end."""
         streams = self.get(identifier).streams

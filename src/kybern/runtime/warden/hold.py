@@ -1,6 +1,7 @@
 """The first process of a PID namespace that containers share: it reaps what they orphan, and nothing else.
 
 Sandboxes need none for their other namespaces, which are pinned by mounts; a PID namespace ends with its first process.
+Until who asked for one says that it is written down (`keep`), it ends with the connection it was asked for on.
 """
 
 import os
@@ -17,17 +18,29 @@ NOBODY = 65535
 class Holders:
     def __init__(self, loop: Loop) -> None:
         self.loop = loop
+        self.unwritten: dict[int, tuple[int, object]] = {}
+        """By pid: its pidfd, and who asked for it."""
 
-    def start(self) -> int:
+    def start(self, owner: object) -> int:
         """Its pid. It ends by SIGKILL, and everything in its namespace with it."""
         pid = processes.fork_into(None, new=True)
         if pid == 0:
             _hold()
         pidfd = os.pidfd_open(pid)
+        self.unwritten[pid] = (pidfd, owner)
         self.loop.watch(pidfd, lambda: self._over(pid, pidfd))
         return pid
 
+    def keep(self, pid: int) -> None:
+        self.unwritten.pop(pid, None)
+
+    def kill_of(self, owner: object) -> None:
+        for pidfd, asked in self.unwritten.values():
+            if asked is owner:
+                processes.kill(pidfd)
+
     def _over(self, pid: int, pidfd: int) -> None:
+        self.unwritten.pop(pid, None)
         self.loop.forget(pidfd)
         os.close(pidfd)
         os.waitpid(pid, 0)

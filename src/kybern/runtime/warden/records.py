@@ -27,7 +27,7 @@ def save(state_dir: str, identifier: str, record: Record) -> None:
 
 def load_all(state_dir: str) -> Iterator[tuple[str, Record]]:
     try:
-        names = sorted(os.listdir(state_dir))
+        names = sorted(name for name in os.listdir(state_dir) if not name.startswith("."))
     except FileNotFoundError:
         return
     for name in names:

@@ -90,6 +90,7 @@ class Service:
     def gone(self, connection: Connection) -> None:
         self.connections = [kept for kept in self.connections if kept is not connection]
         self.execs.kill_of(connection)
+        self.holders.kill_of(connection)
 
     def changed(self, container: Container) -> None:
         for connection in list(self.connections):
@@ -159,6 +160,10 @@ def _signal(service: Service, message: Message, reply: Reply) -> None:
     reply.ok()
 
 
+def _abandon(service: Service, message: Message, reply: Reply) -> None:
+    reply.ok({"starting": service.containers.abandon(message["container"])})
+
+
 def _attach(service: Service, message: Message, reply: Reply) -> None:
     container = service.containers.get(message["container"])
     if container.streams is None:
@@ -204,7 +209,12 @@ def _list(service: Service, message: Message, reply: Reply) -> None:
 
 
 def _hold(service: Service, message: Message, reply: Reply) -> None:
-    reply.ok({"pid": service.holders.start()})
+    reply.ok({"pid": service.holders.start(reply.connection)})
+
+
+def _keep(service: Service, message: Message, reply: Reply) -> None:
+    service.holders.keep(int(message["pid"]))
+    reply.ok()
 
 
 def _pin(service: Service, message: Message, reply: Reply) -> None:
@@ -218,6 +228,7 @@ OPERATIONS: Mapping[str, Callable[[Service, Message, Reply], None]] = {
     "exec": _exec,
     "kill_exec": _kill_exec,
     "signal": _signal,
+    "abandon": _abandon,
     "attach": _attach,
     "close_stdin": _close_stdin,
     "resize": _resize,
@@ -226,5 +237,6 @@ OPERATIONS: Mapping[str, Callable[[Service, Message, Reply], None]] = {
     "forget": _forget,
     "list": _list,
     "hold": _hold,
+    "keep": _keep,
     "pin": _pin,
 }
