@@ -1,5 +1,6 @@
 """Checks that many kinds share: numbers, ports, choices, references, selectors, paths. Each yields what is wrong."""
 
+import ipaddress
 from collections.abc import Iterable, Iterator, Mapping
 
 from kybern.api import names, quantity
@@ -11,6 +12,7 @@ NOT_NEGATIVE = "must be greater than or equal to 0"
 IMMUTABLE = "field is immutable"
 INT32_MAX = 2**31 - 1
 UINT32_MAX = 2**32 - 1
+LINK_LOCAL_MULTICAST = (ipaddress.ip_network("224.0.0.0/24"), ipaddress.ip_network("ff02::/16"))
 
 
 def between(low: int, high: int) -> str:
@@ -54,6 +56,21 @@ def one_of(at: str, value: str | None, choices: Iterable[str]) -> Iterator[Field
 def port_or_name(at: str, value: int | str) -> Iterator[FieldError]:
     for wrong in names.port_number(value) if isinstance(value, int) else names.port_name(value):
         yield invalid_value(at, value, wrong)
+
+
+def ordinary_address(at: str, address: str) -> Iterator[FieldError]:
+    """One of some machine: no loopback, no link's own, nobody's."""
+    found = ipaddress.ip_address(address)
+    if found.version == 6 and found.ipv4_mapped is not None:
+        found = found.ipv4_mapped
+    if found.is_unspecified:
+        yield invalid_value(at, address, f"may not be unspecified ({address})")
+    if found.is_loopback:
+        yield invalid_value(at, address, "may not be in the loopback range (127.0.0.0/8, ::1/128)")
+    if found.is_link_local:
+        yield invalid_value(at, address, "may not be in the link-local range (169.254.0.0/16, fe80::/10)")
+    if any(found.version == block.version and found in block for block in LINK_LOCAL_MULTICAST):
+        yield invalid_value(at, address, "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)")
 
 
 def int_or_percent(at: str, value: int | str | None) -> Iterator[FieldError]:

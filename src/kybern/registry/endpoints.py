@@ -14,7 +14,7 @@ from kybern.api.invalid import (
     required,
     too_many,
 )
-from kybern.registry.checks import immutable, judged, one_of
+from kybern.registry.checks import immutable, judged, labels, one_of, ordinary_address
 from kybern.registry.columns import AGE, NAME, NONE, UNSET
 from kybern.registry.defaulting import filled, parts
 from kybern.registry.parts import changed, kind_of
@@ -26,6 +26,8 @@ ADDRESS_TYPES = ("FQDN", "IPv4", "IPv6")
 SLICE_ENDPOINTS_MAX = 1000
 SLICE_ADDRESSES_MAX = 100
 SLICE_PORTS_MAX = 20000
+TOPOLOGY_KEYS_MAX = 16
+HINTS_MAX = 8
 
 
 def default_endpoints(endpoints: Endpoints) -> Endpoints:
@@ -48,10 +50,15 @@ def validate_endpoints(endpoints: Endpoints) -> Iterator[FieldError]:
 
 
 def validate_address(address: Any, at: str) -> Iterator[FieldError]:
-    for wrong in names.ip(address.ip):
-        yield invalid_value(f"{at}.ip", address.ip, wrong)
+    wrong = names.ip(address.ip)
+    for text in wrong:
+        yield invalid_value(f"{at}.ip", address.ip, text)
     yield from judged(f"{at}.hostname", address.hostname, names.dns1123_label)
     yield from judged(f"{at}.nodeName", address.node_name, names.dns1123_subdomain)
+    if wrong:
+        yield invalid_value(f"{at}.ip", address.ip, "must be a valid IP address")
+    else:
+        yield from ordinary_address(f"{at}.ip", address.ip)
 
 
 def validate_port(port: EndpointPort, at: str, name_needed: bool) -> Iterator[FieldError]:
@@ -61,6 +68,7 @@ def validate_port(port: EndpointPort, at: str, name_needed: bool) -> Iterator[Fi
     for wrong in names.port_number(port.port):
         yield invalid_value(f"{at}.port", port.port, wrong)
     yield from one_of(f"{at}.protocol", port.protocol, PROTOCOLS)
+    yield from judged(f"{at}.appProtocol", port.app_protocol, names.qualified_name)
 
 
 def addresses_text(endpoints: Endpoints) -> str:
@@ -122,10 +130,38 @@ def validate_endpoint(endpoint: discovery.Endpoint, type_: str, at: str) -> Iter
         wrong = names.ip(address)
         for text in wrong:
             yield invalid_value(here, address, text)
-        if not wrong and (":" in address) != (type_ == "IPv6"):
-            yield invalid_value(here, address, f"must be a valid {type_} address")
+        if not wrong and type_ in ("IPv4", "IPv6") and (":" in address) != (type_ == "IPv6"):
+            yield invalid_value(here, address, f"must be an {type_} address")
+        if not wrong:
+            yield from ordinary_address(here, address)
     yield from judged(f"{at}.nodeName", endpoint.node_name, names.dns1123_subdomain)
+    topology = endpoint.deprecated_topology or {}
+    if len(topology) > TOPOLOGY_KEYS_MAX:
+        yield too_many(f"{at}.deprecatedTopology", len(topology), TOPOLOGY_KEYS_MAX)
+    yield from labels(topology.items(), f"{at}.deprecatedTopology")
+    if "kubernetes.io/hostname" in topology:
+        yield invalid_value(f"{at}.deprecatedTopology[kubernetes.io/hostname]", topology["kubernetes.io/hostname"], "")
     yield from judged(f"{at}.hostname", endpoint.hostname, names.dns1123_label)
+    if endpoint.hints is not None:
+        yield from validate_hints(endpoint.hints, f"{at}.hints")
+
+
+def validate_hints(hints: discovery.EndpointHints, at: str) -> Iterator[FieldError]:
+    """Which zones and nodes an endpoint is for: each once, and not many."""
+    zones, nodes = hints.for_zones or (), hints.for_nodes or ()
+    for field, found, rule in (
+        ("forZones", [zone.name for zone in zones], names.dns1123_label),
+        ("forNodes", [node.name for node in nodes], names.dns1123_subdomain),
+    ):
+        if len(found) > HINTS_MAX:
+            yield too_many(f"{at}.{field}", len(found), HINTS_MAX)
+            continue
+        for index, name in enumerate(found):
+            here = f"{at}.{field}[{index}].name"
+            if name in found[:index]:
+                yield duplicate(here, name)
+            for wrong in rule(name):
+                yield invalid_value(here, name, wrong)
 
 
 def validate_slice_ports(ports: tuple[discovery.EndpointPort, ...]) -> Iterator[FieldError]:
@@ -142,6 +178,7 @@ def validate_slice_ports(ports: tuple[discovery.EndpointPort, ...]) -> Iterator[
             for wrong in names.port_number(port.port):
                 yield invalid_value(f"ports[{index}].port", port.port, wrong)
         yield from one_of(f"ports[{index}].protocol", port.protocol, PROTOCOLS)
+        yield from judged(f"ports[{index}].appProtocol", port.app_protocol, names.qualified_name)
 
 
 def validate_slice_update(new: discovery.EndpointSlice, old: discovery.EndpointSlice) -> Iterator[FieldError]:

@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterator
 from kybern.api import names
 from kybern.api.core_v1 import Node, NodeSpec, NodeStatus, Taint
 from kybern.api.invalid import FieldError, duplicate, forbidden_field, invalid_value, not_supported, required
-from kybern.registry.checks import named, validate_amounts
 from kybern.registry.columns import AGE, NAME, NONE, UNKNOWN
 from kybern.registry.defaulting import part
 from kybern.registry.parts import PROXY_VERBS, changed, connect, keep_status, kind_of, status
+from kybern.registry.podspec.amounts import validate_value
 from kybern.registry.podspec.placement import TAINT_EFFECTS
 from kybern.registry.resource import Column, Resource
 
@@ -37,25 +37,32 @@ def default_spec(spec: NodeSpec) -> NodeSpec:
 
 def validate(node: Node) -> Iterator[FieldError]:
     if node.spec.taints:
-        yield from validate_taints(node.spec.taints, "spec.taints")
+        yield from validate_taints(node.spec.taints, "metadata.taints")
     for index, block in enumerate(node.spec.pod_cidrs or ()):
         for wrong in names.cidr(block):
             yield invalid_value(f"spec.podCIDRs[{index}]", block, wrong)
-    seen: set[tuple[str, str]] = set()
-    for index, address in enumerate(node.status.addresses or ()):
-        pair = (address.type, address.address)
-        if pair in seen:
-            yield duplicate(f"status.addresses[{index}]", address)
-        seen.add(pair)
-    yield from validate_amounts(node.status.capacity, "status.capacity")
-    yield from validate_amounts(node.status.allocatable, "status.allocatable")
+    blocks = node.spec.pod_cidrs or ()
+    if len(blocks) > 1:
+        if len(blocks) > 2 or (":" in blocks[0]) == (":" in blocks[1]):
+            yield invalid_value("spec.podCIDRs", blocks, "may specify no more than one CIDR for each IP family")
+        for index, block in enumerate(blocks):
+            if block in blocks[:index]:
+                yield duplicate(f"spec.podCIDRs[{index}]", block)
+    yield from validate_resources(node)
+
+
+def validate_resources(node: Node) -> Iterator[FieldError]:
+    for field, amounts in (("capacity", node.status.capacity), ("allocatable", node.status.allocatable)):
+        for name, amount in (amounts or {}).items():
+            yield from validate_value(name, amount, f"status.{field}.{name}")
 
 
 def validate_taints(taints: tuple[Taint, ...], at: str) -> Iterator[FieldError]:
     seen: set[tuple[str, str]] = set()
     for index, taint in enumerate(taints):
         here = f"{at}[{index}]"
-        yield from named(f"{here}.key", taint.key, names.qualified_name)
+        for text in names.qualified_name(taint.key):
+            yield invalid_value(f"{here}.key", taint.key, text)
         wrong = names.label_value(taint.value or "")
         if wrong:
             yield invalid_value(f"{here}.value", taint.value, ";".join(wrong))
@@ -64,21 +71,27 @@ def validate_taints(taints: tuple[Taint, ...], at: str) -> Iterator[FieldError]:
         elif taint.effect not in TAINT_EFFECTS:
             yield not_supported(f"{here}.effect", taint.effect, TAINT_EFFECTS)
         if (taint.key, taint.effect) in seen:
-            error = duplicate(here, taint)
-            detail = "taints must be unique by key and effect pair"
-            yield FieldError(error.field, error.reason, f"{error.body}: {detail}")
+            yield duplicate(here, taint, "taints must be unique by key and effect pair")
         seen.add((taint.key, taint.effect))
 
 
 def validate_update(node: Node, old: Node) -> Iterator[FieldError]:
-    yield from validate(node)
+    yield from validate_resources(node)
+    seen: set[tuple[str, str]] = set()
+    for index, address in enumerate(node.status.addresses or ()):
+        pair = (address.type, address.address)
+        if pair in seen:
+            yield duplicate(f"status.addresses[{index}]", address)
+        seen.add(pair)
     new, before = node.spec, old.spec
     if before.pod_cidrs and new.pod_cidrs != before.pod_cidrs:
         yield forbidden_field("spec.podCIDRs", 'node updates may not change podCIDR except from "" to valid')
     if before.provider_id and new.provider_id != before.provider_id:
         yield forbidden_field("spec.providerID", 'node updates may not change providerID except from "" to valid')
+    if node.spec.taints:
+        yield from validate_taints(node.spec.taints, "metadata.taints")
     if new.external_id != before.external_id:
-        yield forbidden_field("spec", "node updates may only change labels, taints, or capacity")
+        yield forbidden_field("spec.externalID", "may not be updated")
 
 
 # --- columns ----------------------------------------------------------------------------------------------------------

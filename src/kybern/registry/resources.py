@@ -1,5 +1,6 @@
 """RESOURCES: every resource that the API server serves."""
 
+from kybern.registry.addresses import IP_ADDRESSES, SERVICE_CIDRS
 from kybern.registry.admissionpolicies import (
     MUTATING_POLICIES,
     MUTATING_POLICY_BINDINGS,
@@ -29,10 +30,11 @@ from kybern.registry.devices import (
 from kybern.registry.endpoints import ENDPOINT_SLICES, ENDPOINTS
 from kybern.registry.events import EVENTS, NEW_EVENTS
 from kybern.registry.flowcontrol import FLOW_SCHEMAS, PRIORITY_LEVELS
+from kybern.registry.ingresses import INGRESS_CLASSES, INGRESSES
 from kybern.registry.jobs import JOBS
 from kybern.registry.leases import LEASES
 from kybern.registry.namespaces import NAMESPACES
-from kybern.registry.networking import INGRESS_CLASSES, INGRESSES, IP_ADDRESSES, NETWORK_POLICIES, SERVICE_CIDRS
+from kybern.registry.networkpolicies import NETWORK_POLICIES
 from kybern.registry.nodes import NODES
 from kybern.registry.persistentvolumeclaims import PERSISTENT_VOLUME_CLAIMS
 from kybern.registry.persistentvolumes import PERSISTENT_VOLUMES

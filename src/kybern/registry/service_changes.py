@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from kybern.api.core_v1 import Service, ServicePort, ServiceSpec
-from kybern.api.invalid import FieldError, invalid_value
+from kybern.api.invalid import FieldError, forbidden_field, invalid_value
 from kybern.registry.parts import changed
 
 
@@ -96,11 +96,41 @@ def needs_health_check(spec: ServiceSpec) -> bool:
     return spec.type == "LoadBalancer" and spec.external_traffic_policy == "Local"
 
 
-def validate_addresses_kept(new: ServiceSpec, old: ServiceSpec) -> Iterator[FieldError]:
-    if "ExternalName" in (new.type, old.type):
+SECOND_RELEASED = "must be set to 'SingleStack' when releasing the secondary"
+
+
+def validate_kept(new: ServiceSpec, old: ServiceSpec) -> Iterator[FieldError]:
+    """The first address and its family stay for as long as a Service has one; a second may come, and go if asked."""
+    if "ExternalName" not in (new.type, old.type):
+        was, now = is_headless(old), is_headless(new)
+        if not (was and now):
+            yield from validate_first_kept(new, old, new.cluster_ips or (), old.cluster_ips or (), "clusterIP")
+        if not was and not now:
+            yield from validate_first_kept(new, old, new.ip_families or (), old.ip_families or (), "ipFamily")
+    both = new.type == old.type == "LoadBalancer"
+    if both and new.load_balancer_class != old.load_balancer_class:
+        yield invalid_value("spec.loadBalancerClass", new.load_balancer_class, "may not change once set")
+    if needs_health_check(old) and needs_health_check(new) and new.health_check_node_port != old.health_check_node_port:
+        yield forbidden_field("spec.healthCheckNodePort", "field is immutable")
+
+
+def is_headless(spec: ServiceSpec) -> bool:
+    return spec.cluster_ips == ("None",)
+
+
+def validate_first_kept(
+    new: ServiceSpec, old: ServiceSpec, now: tuple[str, ...], before: tuple[str, ...], one: str
+) -> Iterator[FieldError]:
+    field = {"clusterIP": "clusterIPs", "ipFamily": "ipFamilies"}[one]
+    if len(now) == len(before):
+        for index, (value, kept) in enumerate(zip(now, before, strict=True)):
+            if value != kept:
+                place = index if one == "clusterIP" else 0
+                yield invalid_value(f"spec.{field}[{place}]", now, "may not change once set")
         return
-    before, now = old.cluster_ips or (), new.cluster_ips or ()
-    if before and now and before[0] != now[0]:
-        yield invalid_value("spec.clusterIPs[0]", now, "may not change once set")
-    elif before and not now:
-        yield invalid_value("spec.clusterIPs[0]", now, "primary clusterIP can not be unset")
+    if before and not now:
+        yield invalid_value(f"spec.{field}[0]", now, f"primary {one} can not be unset")
+    elif before and now[0] != before[0]:
+        yield invalid_value(f"spec.{field}[0]", now, "may not change once set")
+    if len(before) > len(now) == 1 and new.ip_family_policy != "SingleStack":
+        yield invalid_value("spec.ipFamilyPolicy", new.ip_family_policy, f"{SECOND_RELEASED} {one}")

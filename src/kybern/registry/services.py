@@ -6,24 +6,42 @@ Addresses and node ports are given by the allocators; here is what they need to 
 from collections.abc import Iterator
 
 from kybern.api import names
-from kybern.api.core_v1 import ClientIPConfig, Service, ServicePort, ServiceSpec, SessionAffinityConfig
+from kybern.api.core_v1 import (
+    ClientIPConfig,
+    LoadBalancerStatus,
+    Service,
+    ServicePort,
+    ServiceSpec,
+    SessionAffinityConfig,
+)
 from kybern.api.invalid import FieldError, duplicate, forbidden_field, invalid_value, not_supported, required
-from kybern.registry.checks import judged, labels, one_of, port_or_name
+from kybern.registry.checks import judged, labels, one_of, ordinary_address, port_or_name
 from kybern.registry.columns import AGE, NAME, NONE, labels_text
 from kybern.registry.defaulting import filled, filled_zero, part, parts
 from kybern.registry.parts import PROXY_VERBS, changed, clear_status, connect, keep_status, kind_of, status
 from kybern.registry.resource import Column, Resource
-from kybern.registry.service_changes import carry_over, is_external, validate_addresses_kept
+from kybern.registry.service_changes import carry_over, is_external, needs_health_check, validate_kept
 
 PROTOCOLS = ("SCTP", "TCP", "UDP")
 TYPES = ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort")
+FAMILY_POLICIES = ("PreferDualStack", "RequireDualStack", "SingleStack")
+DISTRIBUTIONS = ("PreferClose", "PreferSameZone", "PreferSameNode")
+TOPOLOGY_MODE = "service.kubernetes.io/topology-mode"
+TOPOLOGY_HINTS = "service.kubernetes.io/topology-aware-hints"
+SOURCE_RANGES = "service.beta.kubernetes.io/load-balancer-source-ranges"
 AFFINITY_SECONDS_DEFAULT = 10800
 AFFINITY_SECONDS_MAX = 86400
-KUBELET_PORT = 10250
 
 
 def default(service: Service) -> Service:
-    return part(service, "spec", default_spec)
+    service = part(service, "spec", default_spec)
+    if service.spec.type != "LoadBalancer":
+        return service
+    return part(service, "status", lambda found: part(found, "load_balancer", default_balancer))
+
+
+def default_balancer(balancer: LoadBalancerStatus) -> LoadBalancerStatus:
+    return parts(balancer, "ingress", lambda entry: filled(entry, ip_mode="VIP") if entry.ip else entry)
 
 
 def default_spec(spec: ServiceSpec) -> ServiceSpec:
@@ -72,6 +90,8 @@ def headless(spec: ServiceSpec) -> bool:
 
 def validate(service: Service) -> Iterator[FieldError]:
     spec = service.spec
+    if service.metadata.annotations:
+        yield from validate_annotations(service)
     if not spec.ports and not headless(spec) and spec.type != "ExternalName":
         yield required("spec.ports")
     yield from validate_type(spec)
@@ -88,13 +108,12 @@ def validate_type(spec: ServiceSpec) -> Iterator[FieldError]:
         if headless(spec):
             why = f"may not be set to 'None' for {spec.type} services"
             yield invalid_value("spec.clusterIPs[0]", "None", why)
-        for index, port in enumerate(spec.ports or ()):
-            if spec.type == "LoadBalancer" and port.port == KUBELET_PORT:
-                why = f"may not expose port {KUBELET_PORT} externally since it is used by kubelet"
-                yield invalid_value(f"spec.ports[{index}]", KUBELET_PORT, why)
     elif spec.type == "ExternalName":
         if spec.cluster_ip or spec.cluster_ips:
             yield forbidden_field("spec.clusterIPs", "may not be set for ExternalName services")
+        for field, value in (("ipFamilies", spec.ip_families), ("ipFamilyPolicy", spec.ip_family_policy)):
+            if value:
+                yield forbidden_field(f"spec.{field}", "may not be set for ExternalName services")
         name = (spec.external_name or "").removesuffix(".")
         if not name:
             yield required("spec.externalName")
@@ -106,6 +125,7 @@ def validate_ports(spec: ServiceSpec) -> Iterator[FieldError]:
     ports = spec.ports or ()
     seen: set[str] = set()
     pairs: set[tuple[str | None, int]] = set()
+    node_pairs: set[tuple[str | None, int]] = set()
     for index, port in enumerate(ports):
         here = f"spec.ports[{index}]"
         yield from validate_port(port, here, name_needed=len(ports) > 1)
@@ -119,8 +139,9 @@ def validate_ports(spec: ServiceSpec) -> Iterator[FieldError]:
         if port.node_port:
             if spec.type == "ClusterIP":
                 yield forbidden_field(f"{here}.nodePort", "may not be used when `type` is 'ClusterIP'")
-            for wrong in names.port_number(port.node_port):
-                yield invalid_value(f"{here}.nodePort", port.node_port, wrong)
+            if (port.protocol, port.node_port) in node_pairs:
+                yield duplicate(f"{here}.nodePort", port.node_port)
+            node_pairs.add((port.protocol, port.node_port))
 
 
 def validate_port(port: ServicePort, at: str, name_needed: bool) -> Iterator[FieldError]:
@@ -148,23 +169,60 @@ def validate_affinity(spec: ServiceSpec) -> Iterator[FieldError]:
 
 
 def validate_addresses(spec: ServiceSpec) -> Iterator[FieldError]:
-    for index, address in enumerate(spec.cluster_ips or ()):
-        if address == "None":
-            continue
-        for wrong in names.ip(address):
-            yield invalid_value(f"spec.clusterIPs[{index}]", address, wrong)
-    if spec.cluster_ip and spec.cluster_ips and spec.cluster_ip != spec.cluster_ips[0]:
-        why = "first value must match `clusterIP`"
-        yield invalid_value("spec.clusterIPs", spec.cluster_ips, why)
+    if spec.type != "ExternalName":
+        yield from validate_families(spec)
+        yield from validate_cluster_ips(spec, "spec.clusterIPs")
     for index, address in enumerate(spec.external_ips or ()):
-        for wrong in names.ip(address):
-            yield invalid_value(f"spec.externalIPs[{index}]", address, wrong)
-    for index, family in enumerate(spec.ip_families or ()):
+        here = f"spec.externalIPs[{index}]"
+        wrong = names.ip(address)
+        for text in wrong:
+            yield invalid_value(here, address, text)
+        if not wrong:
+            yield from ordinary_address(here, address)
+
+
+def validate_families(spec: ServiceSpec) -> Iterator[FieldError]:
+    families = spec.ip_families or ()
+    for index, family in enumerate(families):
         if family not in ("IPv4", "IPv6"):
             yield not_supported(f"spec.ipFamilies[{index}]", family, ("IPv4", "IPv6"))
-    if spec.ip_family_policy is not None:
-        choices = ("SingleStack", "PreferDualStack", "RequireDualStack")
-        yield from one_of("spec.ipFamilyPolicy", spec.ip_family_policy, choices)
+        if family in families[:index]:
+            yield duplicate(f"spec.ipFamilies[{index}]", family)
+    policy = spec.ip_family_policy
+    if policy is not None and policy not in FAMILY_POLICIES:
+        yield not_supported("spec.ipFamilyPolicy", policy, FAMILY_POLICIES)
+
+
+def validate_cluster_ips(spec: ServiceSpec, at: str) -> Iterator[FieldError]:
+    addresses = spec.cluster_ips or ()
+    if spec.cluster_ip and not addresses:
+        yield required(at)
+    elif addresses and not spec.cluster_ip:
+        yield invalid_value(at, addresses, "must be empty when `clusterIP` is not specified")
+    elif addresses and spec.cluster_ip != addresses[0]:
+        yield invalid_value(at, addresses, "first value must match `clusterIP`")
+    wrong = list(wrong_cluster_ips(addresses, at))
+    yield from wrong
+    if len(addresses) > 2:
+        yield invalid_value(at, addresses, "may only hold up to 2 values")
+    if wrong or headless(spec):
+        return
+    if len(addresses) > 1 and len({":" in address for address in addresses}) == 1:
+        yield invalid_value(at, addresses, "may specify no more than one IP for each IP family")
+    for index, (address, family) in enumerate(zip(addresses, spec.ip_families or (), strict=False)):
+        if (":" in address) != (family == "IPv6"):
+            why = f"expected an {family} value as indicated by `ipFamilies[{index}]`"
+            yield invalid_value(f"{at}[{index}]", address, why)
+
+
+def wrong_cluster_ips(addresses: tuple[str, ...], at: str) -> Iterator[FieldError]:
+    for index, address in enumerate(addresses):
+        if index == 0 and address == "None":
+            if len(addresses) > 1:
+                yield invalid_value(at, addresses, "'None' must be the first and only value")
+            continue
+        for text in names.ip(address):
+            yield invalid_value(f"{at}[{index}]", address, text)
 
 
 def validate_policies(spec: ServiceSpec) -> Iterator[FieldError]:
@@ -175,11 +233,18 @@ def validate_policies(spec: ServiceSpec) -> Iterator[FieldError]:
     elif policy:
         why = "may only be set for externally-accessible services"
         yield invalid_value("spec.externalTrafficPolicy", policy, why)
-    if spec.type != "ExternalName":
+    if spec.health_check_node_port and not needs_health_check(spec):
+        why = "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'"
+        yield invalid_value("spec.healthCheckNodePort", spec.health_check_node_port, why)
+    if spec.type != "ExternalName" or spec.internal_traffic_policy is not None:
         yield from one_of("spec.internalTrafficPolicy", spec.internal_traffic_policy, ("Cluster", "Local"))
-    if spec.type != "LoadBalancer":
+    if spec.traffic_distribution is not None and spec.traffic_distribution not in DISTRIBUTIONS:
+        yield not_supported("spec.trafficDistribution", spec.traffic_distribution, DISTRIBUTIONS)
+    if spec.type == "LoadBalancer":
+        yield from judged("spec.loadBalancerClass", spec.load_balancer_class, names.qualified_name)
+    else:
         for field, value in (
-            ("loadBalancerSourceRanges", spec.load_balancer_source_ranges),
+            ("LoadBalancerSourceRanges", spec.load_balancer_source_ranges),
             ("allocateLoadBalancerNodePorts", spec.allocate_load_balancer_node_ports),
             ("loadBalancerClass", spec.load_balancer_class),
         ):
@@ -187,12 +252,51 @@ def validate_policies(spec: ServiceSpec) -> Iterator[FieldError]:
                 yield forbidden_field(f"spec.{field}", "may only be used when `type` is 'LoadBalancer'")
     for index, block in enumerate(spec.load_balancer_source_ranges or ()):
         for wrong in names.cidr(block.strip()):
-            yield invalid_value(f"spec.loadBalancerSourceRanges[{index}]", block, wrong)
+            yield invalid_value(f"spec.LoadBalancerSourceRanges[{index}]", block.strip(), wrong)
+
+
+def validate_annotations(service: Service) -> Iterator[FieldError]:
+    notes = service.metadata.annotations or {}
+    mode, hints = notes.get(TOPOLOGY_MODE), notes.get(TOPOLOGY_HINTS)
+    if mode is not None and hints is not None and mode != hints:
+        why = f"must match annotations[{TOPOLOGY_HINTS}] when both are specified"
+        yield invalid_value(f"metadata.annotations[{TOPOLOGY_MODE}]", mode, why)
+    ranges = notes.get(SOURCE_RANGES)
+    if ranges is None or service.spec.load_balancer_source_ranges:
+        return
+    here = f"metadata.annotations[{SOURCE_RANGES}]"
+    if service.spec.type != "LoadBalancer":
+        yield forbidden_field(here, "may only be used when `type` is 'LoadBalancer'")
+    for block in ranges.strip().split(",") if ranges.strip() else ():
+        for wrong in names.cidr(block.strip()):
+            yield invalid_value(here, block.strip(), wrong)
 
 
 def validate_update(service: Service, old: Service) -> Iterator[FieldError]:
+    yield from validate_kept(service.spec, old.spec)
     yield from validate(service)
-    yield from validate_addresses_kept(service.spec, old.spec)
+
+
+def validate_status(service: Service, old: Service) -> Iterator[FieldError]:
+    balancer = service.status.load_balancer
+    found = (balancer.ingress or ()) if balancer is not None else ()
+    if found and service.spec.type != "LoadBalancer":
+        here = "status.loadBalancer.ingress"
+        yield forbidden_field(here, "may only be used when `spec.type` is 'LoadBalancer'")
+        return
+    for index, entry in enumerate(found):
+        at = f"status.loadBalancer.ingress[{index}]"
+        yield from judged(f"{at}.ip", entry.ip, names.ip)
+        if entry.ip_mode is None:
+            if entry.ip:
+                yield required(f"{at}.ipMode", "must be specified when `ip` is set")
+        elif not entry.ip:
+            yield forbidden_field(f"{at}.ipMode", "may not be specified when `ip` is not set")
+        elif entry.ip_mode not in ("Proxy", "VIP"):
+            yield not_supported(f"{at}.ipMode", entry.ip_mode, ("Proxy", "VIP"))
+        yield from judged(f"{at}.hostname", entry.hostname, names.dns1123_subdomain)
+        if entry.hostname and not names.ip(entry.hostname):
+            yield invalid_value(f"{at}.hostname", entry.hostname, "must be a DNS name, not an IP address")
 
 
 # --- columns ----------------------------------------------------------------------------------------------------------
@@ -231,7 +335,7 @@ SERVICES = Resource(
     validate=validate,
     validate_update=validate_update,
     validate_name=names.dns1123_label,
-    subresources=(connect("proxy", "ServiceProxyOptions", PROXY_VERBS), status()),
+    subresources=(connect("proxy", "ServiceProxyOptions", PROXY_VERBS), status(validate=validate_status)),
     selectable={
         "spec.clusterIP": lambda service: service.spec.cluster_ip or "",
         "spec.type": lambda service: service.spec.type or "",

@@ -194,14 +194,14 @@ def test_an_object_is_made_whole(plural: str, fields: dict[str, Any], made_of: d
         (
             "nodes", {"spec": {"taints": [{"key": "a", "effect": "Never"}]}},
             [
-                'spec.taints[0].effect: Unsupported value: "Never": '
+                'metadata.taints[0].effect: Unsupported value: "Never": '
                 'supported values: "NoSchedule", "PreferNoSchedule", "NoExecute"'
             ],
         ),
         (
             "nodes", {"spec": {"taints": [{"key": "a", "effect": "NoSchedule"}] * 2}},
             [
-                'spec.taints[1]: Duplicate value: {"effect":"NoSchedule","key":"a"}: '
+                'metadata.taints[1]: Duplicate value: {"effect":"NoSchedule","key":"a"}: '
                 "taints must be unique by key and effect pair"
             ],
         ),
@@ -276,7 +276,7 @@ def test_an_object_is_made_whole(plural: str, fields: dict[str, Any], made_of: d
         ),
         (
             "ingresses", ingress(backend={"service": {"name": "s"}}),
-            ["spec.rules[0].http.paths[0].backend.service: Required value: port name or number is required"],
+            ["spec.rules[0].http.paths[0].backend: Required value: port name or number is required"],
         ),
         (
             "networkpolicies", {"spec": {"ingress": [{"from": [{}]}]}},
@@ -284,7 +284,7 @@ def test_an_object_is_made_whole(plural: str, fields: dict[str, Any], made_of: d
         ),
         (
             "networkpolicies", {"spec": {"policyTypes": ["Sideways"]}},
-            ['spec.policyTypes[0]: Unsupported value: "Sideways": supported values: "Egress", "Ingress"'],
+            ['spec.policyTypes[0]: Unsupported value: "Sideways": supported values: "Ingress", "Egress"'],
         ),
         (
             "poddisruptionbudgets", {"spec": {"minAvailable": 1, "maxUnavailable": 1}},
