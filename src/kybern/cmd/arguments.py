@@ -5,16 +5,24 @@ is used, since `kybern` starts for each of them.
 """
 
 import argparse
+from collections.abc import Iterable
 from pathlib import Path
 
 from kybern.cmd import config
 
 
-def add_data_dir(parser: argparse.ArgumentParser) -> None:
+def add_data_dir(parser: argparse.ArgumentParser, actions: Iterable[argparse.ArgumentParser] = ()) -> None:
+    """`actions`: the parsers of its actions, so that the option may also stand behind those."""
     parser.add_argument(
-        "--data-dir", type=lambda text: Path(text).expanduser().absolute(), default=config.default_data_dir(),
+        "--data-dir", type=directory, default=config.default_data_dir(),
         help="where the cluster's state lives; each directory is a cluster of its own (default %(default)s)",
     )  # fmt: skip
+    for action in actions:
+        action.add_argument("--data-dir", type=directory, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+
+
+def directory(text: str) -> Path:
+    return Path(text).expanduser().absolute()
 
 
 def port_number(text: str) -> int:

@@ -24,7 +24,6 @@ UNITS = ("B", "kB", "MB", "GB")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_data_dir(parser)
     actions = parser.add_subparsers(title="actions", metavar="ACTION", dest="action", required=True)
     image_build.add_arguments(actions.add_parser("build", help="build an image from a Dockerfile"))
     actions.add_parser("ls", help="list the images")
@@ -42,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions.add_parser("rm", help="remove an image").add_argument("name")
     prune = actions.add_parser("prune", help="remove images without a tag and what builds have kept")
     prune.add_argument("--all", action="store_true", help="and every image that no container uses")
+    add_data_dir(parser, actions.choices.values())
 
 
 def absolute(text: str) -> str:

@@ -34,7 +34,6 @@ class Refused(Exception):
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_data_dir(parser)
     actions = parser.add_subparsers(title="actions", metavar="ACTION", dest="action", required=True)
     actions.add_parser("ls", help="list the nodes of this machine")
     adding = actions.add_parser("add", help="start one more node")
@@ -52,6 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("heal", "undo partition, delay and kill"),
     ):
         actions.add_parser(action, help=text).add_argument("name")
+    add_data_dir(parser, actions.choices.values())
 
 
 def milliseconds(text: str) -> int:

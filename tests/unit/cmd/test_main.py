@@ -53,3 +53,11 @@ def test_what_was_mistyped_is_said_in_one_line(typed: str, said: str, capsys: py
         main(typed.split())
     assert left.value.code == 2
     assert capsys.readouterr().err == said
+
+
+@pytest.mark.parametrize("typed", ["node --data-dir {} ls", "node ls --data-dir {}", "node ls --data-dir={}"])
+def test_the_data_directory_may_stand_before_and_behind_an_action(
+    typed: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(typed.format(tmp_path).split()) == 1
+    assert f"there is no cluster in {tmp_path}" in capsys.readouterr().err
