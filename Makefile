@@ -29,7 +29,7 @@ check: ## style, types and layers
 test: check ## everything this machine can run: checks, then every test
 	$(PY) -m pytest tests/unit tests/contracts tests/fuzz tests/scripts tests/sim -n 2 -q
 	$(PY) -m pytest tests/linux -n 2 --dist loadfile -q -o faulthandler_exit_on_timeout=false
-	$(PY) -m pytest tests/clients -n 2 --dist loadfile -m "not soak" -q -o faulthandler_exit_on_timeout=false
+	$(PY) -m pytest tests/clients -n 2 --dist loadfile -q -o faulthandler_exit_on_timeout=false
 
 unit: ## only the fast tests
 	@tools/setup.sh test
@@ -47,9 +47,9 @@ sim: ## 200 random runs of a faulty cluster, and 500 random owner graphs; SEED=n
 	@tools/setup.sh test
 	$(if $(SEED),SEED=$(SEED),SEEDS=200 GRAPHS=500) $(PY) -m pytest tests/sim -n 2 -q
 
-soak: ## kill a real node's agent again and again while pods come and go
+soak: ## kill a real node's agent 200 times while pods come and go, and reset its machine 50 times; KILLS=, RESETS=, PODS=
 	@tools/setup.sh test
-	$(PY) -m pytest tests/clients -m soak -q -o faulthandler_exit_on_timeout=false
+	KILLS=$(or $(KILLS),200) RESETS=$(or $(RESETS),50) PODS=$(or $(PODS),40) $(PY) -m pytest tests/clients/test_kills.py -q -o faulthandler_timeout=7200
 
 bench: ## measure against DESIGN's budgets; AGAINST=https://host:port TOKEN=... measures another API server
 	@tools/setup.sh test

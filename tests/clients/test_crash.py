@@ -2,10 +2,8 @@
 
 import json
 import os
-import random
 import signal
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -18,8 +16,6 @@ pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="containers need root"),
 ]
 
-AGENT_KILLS = 8
-KEPT_OF_PODS = ("pods", "pod-logs", "runtime/containers", "runtime/sandboxes")
 PODS = """
 apiVersion: apps/v1
 kind: Deployment
@@ -94,66 +90,6 @@ def test_logs_go_on_after_the_warden_was_killed(own: Cluster) -> None:
 
     first = last()
     until(lambda: last() > first + 5)
-
-
-def churning(number: int) -> str:
-    """Pods with something of everything that a node makes for one."""
-    return f"""
-apiVersion: v1
-kind: Pod
-metadata: {{name: churn-{number}, labels: {{churn: "yes"}}}}
-spec:
-  terminationGracePeriodSeconds: 1
-  hostUsers: {str(bool(number % 2)).lower()}
-  volumes:
-  - {{name: memory, emptyDir: {{medium: Memory}}}}
-  - {{name: disk, emptyDir: {{}}}}
-  initContainers:
-  - {{name: first, image: kybern.local/host, command: ["true"]}}
-  containers:
-  - name: c
-    image: kybern.local/host
-    command: [sleep, "1000"]
-    lifecycle: {{postStart: {{exec: {{command: ["true"]}}}}}}
-    livenessProbe: {{exec: {{command: ["true"]}}, periodSeconds: 1}}
-    volumeMounts: [{{name: memory, mountPath: /m}}, {{name: disk, mountPath: /d, subPath: a}}]
----"""
-
-
-def stays_unready(cluster: Cluster) -> set[str]:
-    """The pods that are to stay and are not ready."""
-    pods: list[Any] = json.loads(cluster.kubectl("get", "pods", "-l", "churn", "-o", "json"))["items"]
-    ready = {"type": "Ready", "status": "True"}.items()
-    return {
-        pod["metadata"]["name"]
-        for pod in pods
-        if "deletionTimestamp" not in pod["metadata"]
-        and not any(ready <= condition.items() for condition in pod["status"].get("conditions", ()))
-    }
-
-
-@pytest.mark.soak
-def test_the_nodes_agent_may_be_killed_while_pods_come_and_go(own: Cluster) -> None:
-    chance, running = random.Random(11), containers(own)
-    for first in range(0, 4 * AGENT_KILLS, 4):
-        own.kubectl("apply", "-f", "-", stdin="".join(map(churning, range(first, first + 4))))
-        gone = [f"pod/churn-{number}" for number in range(first - 4, first - 2) if number >= 0]
-        own.kubectl("delete", "--wait=false", "--ignore-not-found", *(gone or ["pod/none"]))
-        time.sleep(chance.uniform(0, 0.6))
-        pid = own.processes()["node"]
-        if pid:  # else the one before has not come back yet, and this round only makes it busier
-            os.kill(pid, signal.SIGKILL)
-    until(lambda: own.kybern("status", check=False).returncode == 0)
-    until(lambda: stays_unready(own) == set())
-    restarts = {name: restarts for name, (_, restarts, _) in containers(own).items()}
-    assert set(restarts.values()) == {0}, restarts
-    own.kubectl("delete", "pod", "-l", "churn", "--timeout=60s")
-    assert containers(own) == running
-    until(
-        lambda: (
-            {place: len(os.listdir(own.data_dir / place)) for place in KEPT_OF_PODS} == dict.fromkeys(KEPT_OF_PODS, 3)
-        )
-    )
 
 
 def test_up_again_says_that_it_is_up(own: Cluster) -> None:
