@@ -2,15 +2,17 @@
 
 import argparse
 import json
+import os
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 
 import uvloop
 
 from kybern.cli.bench import figures
 from kybern.cli.bench.controllers import controlled
 from kybern.cli.bench.figures import Case, Figure, table
+from kybern.cli.bench.node import node
 from kybern.cli.bench.own_cluster import StartFailed, memory_megabytes, own_cluster
 from kybern.cli.bench.scheduling import deployment_seconds, pods_per_second
 from kybern.cli.bench.seed import PODS, READ, VALUE, WRITE, SeedFailed, admin_token, pod, seeded
@@ -55,6 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--crowd", action="store_true", help="measure the memory of 50,000 pods too, which takes minutes"
     )
+    parser.add_argument("--only", action="append", choices=tuple(PARTS), help="this part, and what else is named so")
     parser.add_argument("--seconds", type=float, default=5.0, help="for each case (default %(default)g)")
     parser.add_argument("--pods", type=int, default=PODS_COUNT, help="in the lists of pods (default %(default)d)")
 
@@ -77,24 +80,54 @@ async def against(args: argparse.Namespace) -> list[Figure]:
 
 
 async def ourselves(args: argparse.Namespace) -> list[Figure]:
+    return [figure for part in args.only or PARTS async for figure in PARTS[part](args)]
+
+
+async def api_server(args: argparse.Namespace) -> AsyncIterator[Figure]:
     async with own_cluster() as cluster:
-        found = [
-            Figure(figures.START, cluster.start_seconds),
-            Figure(figures.IDLE_MEMORY, memory_megabytes(cluster.server_pid)),
-        ]
+        yield Figure(figures.START, cluster.start_seconds)
+        yield Figure(figures.IDLE_MEMORY, memory_megabytes(cluster.server_pid))
         async with seeded(cluster.client, args.pods):
             token = await admin_token(cluster.client)
-            found += [figure async for figure in loads(cluster.client, cluster.url, token, args)]
-            found.append(Figure(figures.LOADED_MEMORY, memory_megabytes(cluster.server_pid)))
+            async for figure in loads(cluster.client, cluster.url, token, args):
+                yield figure
+            yield Figure(figures.LOADED_MEMORY, memory_megabytes(cluster.server_pid))
+
+
+async def scheduled(args: argparse.Namespace) -> AsyncIterator[Figure]:
     tell(figures.BOUND)
-    found.append(Figure(figures.BOUND, await pods_per_second()))
+    yield Figure(figures.BOUND, await pods_per_second())
     tell(figures.DEPLOYMENT)
-    found.append(Figure(figures.DEPLOYMENT, await deployment_seconds()))
+    yield Figure(figures.DEPLOYMENT, await deployment_seconds())
+
+
+async def simulated(args: argparse.Namespace) -> AsyncIterator[Figure]:
     tell(figures.NODES_READY)
-    found += [figure async for figure in simulation(crowd=args.crowd)]
+    async for figure in simulation(crowd=args.crowd):
+        yield figure
+
+
+async def through_controllers(args: argparse.Namespace) -> AsyncIterator[Figure]:
     tell(figures.SCALED_UP)
-    found += [figure async for figure in controlled()]
-    return found
+    async for figure in controlled():
+        yield figure
+
+
+async def on_a_node(args: argparse.Namespace) -> AsyncIterator[Figure]:
+    if os.geteuid() != 0:
+        return  # containers need root
+    tell(figures.POD_START)
+    async for figure in node():
+        yield figure
+
+
+PARTS: Mapping[str, Callable[[argparse.Namespace], AsyncIterator[Figure]]] = {
+    "api": api_server,
+    "scheduling": scheduled,
+    "simulation": simulated,
+    "controllers": through_controllers,
+    "node": on_a_node,
+}
 
 
 async def loads(client: Client, url: str, token: str, args: argparse.Namespace) -> AsyncIterator[Figure]:

@@ -1,4 +1,4 @@
-"""A control plane of our own to measure: in a directory of its own, without nodes, gone afterwards."""
+"""A cluster of our own to measure: in a directory of its own, gone afterwards."""
 
 import asyncio
 import json
@@ -35,6 +35,7 @@ class OwnCluster:
     client: Client
     url: str
     start_seconds: float
+    data: Path
     pids: dict[str, int]
     """Of its processes, by name."""
 
@@ -48,20 +49,21 @@ class OwnCluster:
 
 
 @asynccontextmanager
-async def own_cluster(*more: str) -> AsyncIterator[OwnCluster]:
+async def own_cluster(*more: str, simulated: bool = True) -> AsyncIterator[OwnCluster]:
     """Started once and stopped, then started again with the clock running: making certificates is not measured.
 
-    `more` are arguments of the second start."""
+    `more` are arguments of the second start. Where it is not simulated it has one real node."""
     directory = Path(tempfile.mkdtemp(prefix="kybern-bench-"))
     data, port = directory / "data", str(free_port())
-    words = (*KYBERN, "up", "--foreground", "--simulated", "--port", port, "--data-dir", str(data))
+    kind = ["--simulated"] if simulated else []
+    words = (*KYBERN, "up", "--foreground", *kind, "--port", port, "--data-dir", str(data))
     try:
         async with started(words, data), client_of(data, port) as client:
             await wait_ready(client)
         began = time.monotonic()
         async with started((*words, *more), data), client_of(data, port) as client:
             await wait_ready(client)
-            yield OwnCluster(client, f"https://127.0.0.1:{port}", time.monotonic() - began, await pids(data))
+            yield OwnCluster(client, f"https://127.0.0.1:{port}", time.monotonic() - began, data, await pids(data))
     finally:
         await output_of(data, "reset")
         shutil.rmtree(directory, ignore_errors=True)
