@@ -85,8 +85,8 @@ def cgroup_of(base: Path) -> str:
 
 
 @asynccontextmanager
-async def pod(base: Path, **fields: Any) -> AsyncIterator[Pod]:
-    async with image_registry() as registry, node(base) as made:
+async def pod(base: Path, *, changes: str = "", **fields: Any) -> AsyncIterator[Pod]:
+    async with image_registry() as registry, node(base, changes) as made:
         registry.add("test/busybox", busybox())
         try:
             async with native(made) as runtime:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 from kybern.linux import cgroup_detect, mounts, processes
@@ -22,6 +23,8 @@ class Node:
 
     data: Path
     run: Path
+    changes: str = ""
+    """What the warden runs before anything else: a defence that is taken out of it."""
     keeper: Keeper = field(init=False)
     pid: int = 0
 
@@ -29,9 +32,13 @@ class Node:
         self.keeper = Keeper(str(self.run / "keeper.sock"))
 
     def start_warden(self) -> None:
-        arguments = ["--socket", warden_socket(self.run), "--state-dir", containers_dir(self.data)]
-        arguments += ["--keeper", str(self.run / "keeper.sock")]
-        command = [sys.executable, "-m", "kybern.runtime.warden", *arguments]
+        places = (warden_socket(self.run), containers_dir(self.data), str(self.run / "keeper.sock"))
+        if self.changes:
+            program = f"{self.changes}\nimport kybern.runtime.warden.main as warden\nwarden.main{places}"
+            command = [sys.executable, "-c", program]
+        else:
+            arguments = zip(("--socket", "--state-dir", "--keeper"), places, strict=True)
+            command = [sys.executable, "-m", "kybern.runtime.warden", *chain.from_iterable(arguments)]
         self.pid = os.posix_spawn(sys.executable, command, {"PATH": "/usr/bin:/bin"})
 
     def kill_warden(self) -> None:
@@ -88,11 +95,11 @@ def _in_own_session(pid: int) -> bool:
 
 
 @asynccontextmanager
-async def node(base: Path) -> AsyncIterator[Node]:
+async def node(base: Path, changes: str = "") -> AsyncIterator[Node]:
     data, run = base / "data", base / "run"
     for directory in (data, run):
         directory.mkdir(mode=0o700, exist_ok=True)
-    made = Node(data, run)
+    made = Node(data, run, changes)
     made.start_warden()
     keeping = asyncio.get_running_loop().create_task(made.keep())
     try:

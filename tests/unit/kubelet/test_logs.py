@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from kybern.aio.clock import SystemClock
+from kybern.kubelet import logs
 from kybern.kubelet.log_rotation import put_aside
 from kybern.kubelet.logs import CHUNK_BYTES, LogOptions, read_log
-from kybern.kubelet.observed import MESSAGE_POLICY
+from kybern.kubelet.observed import MESSAGE_FILE, MESSAGE_POLICY
 from kybern.kubelet.server import log_options
 from kybern.kubelet.termination import log_tail, termination_message
 from kybern.runtime.cri import ContainerMetadata, ContainerState, ContainerStatus
@@ -72,18 +73,31 @@ async def test_a_log_that_a_pod_replaced_is_not_followed_and_stops_nobody(log: P
     async with asyncio.timeout(5):
         with pytest.raises(OSError):
             await read(log)
+    assert (last_words(log), last_words(log, MESSAGE_FILE)) == ("", "")
+
+
+async def test_without_that_care_a_link_is_read(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or the test above proves nothing."""
+    replace_with("link", log)
+    monkeypatch.setattr(logs, "SAFELY", os.O_RDONLY)
+    assert await read(log) == "one\ntwo\nthree\n\n"
+    assert (last_words(log), last_words(log, MESSAGE_FILE)) == ("one\ntwo\nthr\nee\n\n", LINES)
+
+
+def last_words(path: Path, kind: str = "") -> str:
+    """Of a container whose log is there, or whose message file."""
     status = ContainerStatus(
         id="c",
         sandbox_id="s",
         metadata=ContainerMetadata(name="c"),
         labels={},
-        annotations={MESSAGE_POLICY: "FallbackToLogsOnError"},
+        annotations={kind: str(path)} if kind else {MESSAGE_POLICY: "FallbackToLogsOnError"},
         state=ContainerState.EXITED,
         created_at=0.0,
         exit_code=1,
-        log_path=str(log),
+        log_path=str(path),
     )
-    assert termination_message(status) == ""
+    return termination_message(status)
 
 
 async def test_the_tail_of_a_long_log_is_found(tmp_path: Path) -> None:
