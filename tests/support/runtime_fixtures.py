@@ -1,27 +1,33 @@
 """One pod and containers of it, from the test's own registry's busybox."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from image_registry import image_registry
+from containerd import containerd
+from image_registry import ImageRegistry, image_registry
 from oci_images import busybox
-from warden_process import Node, native, node
+from warden_process import native, node
 
-from kybern.linux import cgroup_detect
+from kybern.aio.clock import SystemClock
+from kybern.linux import cgroup_detect, netns
+from kybern.linux.netlink import Netlink
 from kybern.runtime.cleanup import remove_group
 from kybern.runtime.cri import (
     ContainerConfig,
     ContainerMetadata,
     ContainerState,
     ContainerStatus,
+    ExecIO,
     PodSandboxConfig,
     SandboxMetadata,
 )
 from kybern.runtime.native import NativeRuntime
+from kybern.runtime.remote import cni
+from kybern.runtime.remote.runtime import RemoteRuntime
 
 WAIT_SECONDS = 20.0
 
@@ -30,19 +36,22 @@ WAIT_SECONDS = 20.0
 class Pod:
     """What a test works with; `run` starts a container of busybox."""
 
-    node: Node
-    runtime: NativeRuntime
+    node: Any
+    runtime: Any
     image: str
     sandbox: str
     base: Path
     count: int = 0
+    log_paths: dict[str, Path] = field(default_factory=dict)
 
     async def create(self, *command: str, **fields: Any) -> str:
         self.count += 1
         metadata = ContainerMetadata(name=f"c{self.count}")
         log_path = f"c{self.count}/0.log"
         config = ContainerConfig(metadata=metadata, image=self.image, command=command, log_path=log_path, **fields)
-        return await self.runtime.create_container(self.sandbox, config)
+        identifier = await self.runtime.create_container(self.sandbox, config)
+        self.log_paths[identifier] = self.base / "logs" / log_path
+        return identifier
 
     async def run(self, *command: str, **fields: Any) -> str:
         identifier = await self.create(*command, **fields)
@@ -74,10 +83,26 @@ class Pod:
                 await events.aclose()  # type: ignore[attr-defined]
 
     def log(self, identifier: str) -> str:
-        return Path(self.runtime.records.get(identifier).log_path).read_text()
+        return self.log_paths[identifier].read_text()
+
+    async def said(self, identifier: str, line: str) -> None:
+        """Until it has written that line."""
+        async with asyncio.timeout(WAIT_SECONDS):
+            while not self.log_paths[identifier].exists() or line not in self.lines(identifier):
+                await asyncio.sleep(0.02)
 
     def lines(self, identifier: str) -> list[str]:
         return [line.split(" ", 3)[3] for line in self.log(identifier).splitlines()]
+
+
+async def read_until(io: ExecIO, wanted: bytes) -> bytes:
+    found = b""
+    async with asyncio.timeout(10):
+        while wanted not in found:
+            piece = await io.read_stdout()
+            assert piece, f"ended with {found!r}"
+            found += piece
+    return found
 
 
 def cgroup_of(base: Path) -> str:
@@ -101,3 +126,136 @@ async def pod(base: Path, *, changes: str = "", **fields: Any) -> AsyncIterator[
                 yield Pod(made, runtime, image, await runtime.run_pod_sandbox(config), base)
         finally:
             remove_group(cgroup_detect.detect(), cgroup_of(base))
+
+
+class Attached:
+    """A network that gives addresses and nothing else, and knows who has one."""
+
+    def __init__(self) -> None:
+        self.sandboxes: set[str] = set()
+        self.count = 1
+
+    def fault(self) -> str:
+        return ""
+
+    async def attach(self, sandbox_id: str, netns_path: str, config: PodSandboxConfig) -> tuple[str, ...]:
+        with netns.inside(netns_path), Netlink() as links:
+            links.set_up(links.index("lo"))
+        self.sandboxes.add(sandbox_id)
+        self.count += 1
+        return (f"10.9.8.{self.count}",)
+
+    async def detach(self, sandbox_id: str, netns_path: str) -> None:
+        self.sandboxes.discard(sandbox_id)
+
+
+@dataclass
+class Engine:
+    """A runtime under test: `reopen` is a restart of whoever drives it."""
+
+    runtime: Any
+    registry: ImageRegistry
+    base: Path
+    network: Attached
+    reopen: Callable[[], Awaitable[None]]
+    count: int = 0
+
+    @property
+    def attached(self) -> set[str]:
+        return self.network.sandboxes
+
+    @asynccontextmanager
+    async def pod(self, **fields: Any) -> AsyncIterator[Pod]:
+        self.count += 1
+        base = self.base / f"pod{self.count}"
+        config = PodSandboxConfig(
+            metadata=SandboxMetadata(name=f"pod{self.count}", namespace="default", uid="u"),
+            hostname="pod-1",
+            log_directory=str(base / "logs"),
+            cgroup_parent=cgroup_of(self.base),
+            labels={"app": "web"},
+            **fields,
+        )
+        (base / "logs").mkdir(parents=True)
+        image = await self.runtime.pull_image(f"{self.registry.address}/test/busybox")
+        sandbox = await self.runtime.run_pod_sandbox(config)
+        try:
+            yield Pod(None, self.runtime, image, sandbox, base)
+        finally:
+            await self.runtime.remove_pod_sandbox(sandbox)
+
+
+@asynccontextmanager
+async def native_engine(base: Path) -> AsyncIterator[Engine]:
+    network = Attached()
+    async with registry_of_tests() as registry, node(base) as made:
+
+        def opened() -> NativeRuntime:
+            return NativeRuntime(made.data, made.run, images=made.images(), network=network)
+
+        async def reopen() -> None:
+            await engine.runtime.close()
+            engine.runtime = opened()
+            await engine.runtime.open()
+
+        engine = Engine(opened(), registry, base, network, reopen)
+        try:
+            await engine.runtime.open()
+            yield engine
+            await engine.runtime.close()
+        finally:
+            remove_group(cgroup_detect.detect(), cgroup_of(base))
+
+
+@asynccontextmanager
+async def containerd_engine(base: Path) -> AsyncIterator[Engine]:
+    network = Attached()
+    async with registry_of_tests() as registry:
+        pause = f"{registry.address}/test/pause:latest"
+        async with containerd(base / "containerd", pause, str(base / "bin")) as target, remote(target, base) as runtime:
+            where = cni.places(await runtime.info())
+            endpoint = cni.CniEndpoint(base / "cni.sock", network, lambda *pod: engine.runtime.known.of_pod(*pod))
+            answering = asyncio.get_running_loop().create_task(endpoint.run())
+            cni.install(where, "kybern-test", base / "cni.sock")
+
+            async def reopen() -> None:
+                await engine.runtime.close()
+                engine.runtime = RemoteRuntime(target, base / "state", owner="test", clock=SystemClock())
+                await engine.runtime.open()
+
+            engine = Engine(runtime, registry, base, network, reopen)
+            try:
+                while await runtime.network_fault():
+                    await asyncio.sleep(0.05)
+                yield engine
+            finally:
+                await engine.runtime.close()
+                answering.cancel()
+                await asyncio.gather(answering, return_exceptions=True)
+                remove_group(cgroup_detect.detect(), cgroup_of(base))
+
+
+@asynccontextmanager
+async def remote(target: str, base: Path) -> AsyncIterator[RemoteRuntime]:
+    runtime = RemoteRuntime(target, base / "state", owner="test", clock=SystemClock())
+    await runtime.open()
+    try:
+        yield runtime
+    finally:
+        await runtime.close()
+
+
+@asynccontextmanager
+async def registry_of_tests() -> AsyncIterator[ImageRegistry]:
+    async with image_registry() as registry:
+        registry.add("test/busybox", busybox())
+        registry.add("test/other", busybox({"User": "web"}))
+        waiting = "trap 'exit 0' TERM; while true; do sleep 1000 & wait; done"
+        registry.add("test/pause", busybox({"Entrypoint": ["sh", "-c", waiting]}))
+        yield registry
+
+
+ENGINES: dict[str, Callable[[Path], AbstractAsyncContextManager[Engine]]] = {
+    "native": native_engine,
+    "containerd": containerd_engine,
+}

@@ -2,7 +2,7 @@
 
     Device  ID:1:s health:2:s topology:3:TopologyInfo      one message: name:number:type
 
-A type is `s` text, `b` truth, `i` a whole number, `d` any number, `m` a map of texts, or another message; `*` marks a
+A type is `s` text, `y` bytes, `b` truth, `i` a whole number, `d` any number, `m` a map of texts, or another message; `*` marks a
 repeated field and `%` a map from texts to messages.
 """
 
@@ -34,7 +34,13 @@ def _add_field(package: str, message: Any, name: str, number: str, type_: str) -
     repeated = type_.startswith("*") or mapped
     field.label = kinds.LABEL_REPEATED if repeated else kinds.LABEL_OPTIONAL
     type_ = type_.removeprefix("*")
-    scalars = {"s": kinds.TYPE_STRING, "b": kinds.TYPE_BOOL, "i": kinds.TYPE_INT64, "d": kinds.TYPE_DOUBLE}
+    scalars = {
+        "s": kinds.TYPE_STRING,
+        "y": kinds.TYPE_BYTES,
+        "b": kinds.TYPE_BOOL,
+        "i": kinds.TYPE_INT64,
+        "d": kinds.TYPE_DOUBLE,
+    }
     if type_ in scalars:
         field.type = scalars[type_]
         return

@@ -1,0 +1,367 @@
+"""A runtime of somebody else's, driven over CRI v1: containerd, CRI-O, or kybern's own served by `kybern cri`.
+
+    runtime = RemoteRuntime("unix:///run/containerd/containerd.sock", state, owner="kybern", clock=clock)
+    await runtime.open()
+
+- What is made carries its owner's label, and nothing else is seen: a machine's runtime may have others' containers.
+- What a container is, the runtime knows; kept here are only the sandboxes' configurations, and what was asked for.
+- A runtime that tells no events is listed once a second.
+"""
+
+import asyncio
+import math
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from kybern.aio.clock import Clock
+from kybern.runtime import cdi
+from kybern.runtime.cri import (
+    AuthConfig,
+    ByteReader,
+    ByteWriter,
+    ContainerConfig,
+    ContainerStats,
+    ContainerStatus,
+    ExecIO,
+    ExecResult,
+    Image,
+    LinuxResources,
+    NamespaceMode,
+    PodSandboxConfig,
+    RuntimeFault,
+    SandboxMetadata,
+    SandboxState,
+    SandboxStatus,
+    updated,
+)
+from kybern.runtime.images.reference import parse
+from kybern.runtime.machine import refuse_apparmor
+from kybern.runtime.remote import values
+from kybern.runtime.remote.events import Events
+from kybern.runtime.remote.gate import Gate
+from kybern.runtime.remote.known import KnownSandboxes
+from kybern.runtime.remote.mapping import NANOSECONDS, from_message, to_fields
+from kybern.runtime.remote.messages import IMAGES, RUNTIME, classes, message
+from kybern.runtime.remote.peer import DEADLINE_EXCEEDED, NOT_FOUND, UNAVAILABLE, RpcError
+from kybern.runtime.remote.streams import remote_io, remote_port
+
+OWNER = "kybern.io/owner"
+CALL_SECONDS, SANDBOX_SECONDS = 120.0, 240.0  # upstream's
+EXEC_MORE_SECONDS = 5.0  # the runtime ends a process that takes too long; this is for one that does not
+RETRY_SECONDS = 0.2
+
+
+class RemoteRuntime:
+    def __init__(self, target: str, state: Path, *, owner: str, clock: Clock) -> None:
+        self.owner, self.clock = owner, clock
+        self.gate = Gate("dial", target, clock)
+        self.known = KnownSandboxes(state / "sandboxes")
+        self.events_seen = Events(self.gate, clock, self._states)
+        self.ips: dict[str, tuple[str, ...]] = {}
+        self.statuses: dict[str, ContainerStatus] = {}
+        self.asked: dict[str, LinuxResources] = {}
+        """What containers were given, for runtimes that do not tell."""
+        self.image_ids: dict[str, str] = {}
+        self.task: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """Returns when the runtime answers."""
+        self.known.load()
+        self.task = asyncio.get_running_loop().create_task(self.gate.run())
+        while True:
+            try:
+                found = await self.list_pod_sandboxes()
+                break
+            except RuntimeFault:
+                await self.clock.sleep(RETRY_SECONDS)
+        self.known.keep_only(each.config.metadata for each in found)
+
+    async def close(self) -> None:
+        if self.task is not None:
+            self.task.cancel()
+            await asyncio.gather(self.task, return_exceptions=True)
+            self.task = None
+
+    async def version(self) -> tuple[str, str]:
+        found = await self._call("Version", version="v1")
+        return found.runtime_name, found.runtime_version
+
+    async def network_fault(self) -> str:
+        conditions = {each.type: each for each in (await self._call("Status")).status.conditions}
+        ready = conditions.get("RuntimeReady")
+        if ready is None or not ready.status:
+            raise RuntimeFault(
+                "RuntimeNotReady", ready.message if ready else "the runtime does not say that it is ready"
+            )
+        network = conditions.get("NetworkReady")
+        if network is None or network.status:
+            return ""
+        return f"NetworkReady=false reason:{network.reason} message:{network.message}"
+
+    async def info(self) -> Mapping[str, str]:
+        """What the runtime says of itself, as JSON by topic."""
+        found: Mapping[str, str] = (await self._call("Status", verbose=True)).info
+        return found
+
+    def events(self) -> AsyncIterator[str]:
+        return self.events_seen.follow()
+
+    async def _states(self) -> Mapping[str, int]:
+        """How everything is, in numbers of CRI's."""
+        sandboxes, containers = await self._sandboxes(), await self._containers()
+        return {each.id: each.state for each in (*sandboxes, *containers)}
+
+    # Sandboxes
+
+    async def run_pod_sandbox(self, config: PodSandboxConfig) -> str:
+        config = replace(config, labels={**config.labels, OWNER: self.owner})
+        self.known.add(config)
+        answer = await self._call(
+            "RunPodSandbox",
+            reason="CreatePodSandboxError",
+            seconds=SANDBOX_SECONDS,
+            config=to_fields(values.SANDBOX_CONFIG, config),
+            runtime_handler=config.runtime_handler,
+        )
+        identifier: str = answer.pod_sandbox_id
+        self.events_seen.tell(identifier)
+        return identifier
+
+    async def stop_pod_sandbox(self, sandbox_id: str) -> None:
+        await self._unless_gone("StopPodSandbox", pod_sandbox_id=sandbox_id)
+        self.ips.pop(sandbox_id, None)
+        self.events_seen.tell(sandbox_id)
+
+    async def remove_pod_sandbox(self, sandbox_id: str) -> None:
+        found = next((each for each in await self._sandboxes() if each.id == sandbox_id), None)
+        await self.stop_pod_sandbox(sandbox_id)
+        await self._unless_gone("RemovePodSandbox", pod_sandbox_id=sandbox_id)
+        if found is not None:
+            self.known.forget(metadata_of(found))
+        self.events_seen.tell(sandbox_id)
+
+    async def list_pod_sandboxes(self) -> Sequence[SandboxStatus]:
+        found = await self._sandboxes()
+        self.ips = {key: ips for key, ips in self.ips.items() if any(each.id == key for each in found)}
+        return [await self._sandbox_status(each) for each in found]
+
+    async def _sandboxes(self) -> Sequence[Any]:
+        mine = {"label_selector": {OWNER: self.owner}}
+        found: Sequence[Any] = (await self._call("ListPodSandbox", filter=mine)).items
+        return found
+
+    async def _sandbox_status(self, found: Any) -> SandboxStatus:
+        state = values.SANDBOX_STATE.back(found.state)
+        config = self.known.get(metadata_of(found))
+        if config is None:  # nobody knows how it was meant: it is replaced
+            config, state = PodSandboxConfig(metadata=metadata_of(found)), SandboxState.NOT_READY
+        ips = await self._ips(found.id, config) if state is SandboxState.READY else ()
+        labels = {name: value for name, value in found.labels.items() if name != OWNER}
+        return SandboxStatus(
+            id=found.id,
+            config=replace(config, labels=labels, annotations=dict(found.annotations)),
+            state=state,
+            created_at=found.created_at / NANOSECONDS,
+            ips=ips,
+        )
+
+    async def _ips(self, sandbox_id: str, config: PodSandboxConfig) -> tuple[str, ...]:
+        if config.namespaces.network is NamespaceMode.NODE:
+            return ()
+        if sandbox_id not in self.ips:
+            network = (await self._call("PodSandboxStatus", pod_sandbox_id=sandbox_id)).status.network
+            found = (network.ip, *(each.ip for each in network.additional_ips))
+            self.ips[sandbox_id] = tuple(filter(None, found))
+        return self.ips[sandbox_id]
+
+    async def _config(self, sandbox_id: str) -> PodSandboxConfig:
+        answer = await self._call("PodSandboxStatus", reason="CreateContainerError", pod_sandbox_id=sandbox_id)
+        config = self.known.get(metadata_of(answer.status))
+        if config is None:
+            raise RuntimeFault("NotFound", f"sandbox {sandbox_id!r} is not known here")
+        return config
+
+    # Containers
+
+    async def create_container(self, sandbox_id: str, config: ContainerConfig) -> str:
+        sandbox = await self._config(sandbox_id)
+        refuse_apparmor(config)
+        config = replace(cdi.with_devices(config), cdi_devices=())
+        fields = to_fields(values.CONTAINER_CONFIG, replace(config, labels={**config.labels, OWNER: self.owner}))
+        if (mapping := sandbox.namespaces.user_namespace) is not None:
+            ids = values.id_mappings(mapping)
+            fields["mounts"] = [{**mount, "uidMappings": ids, "gidMappings": ids} for mount in fields["mounts"]]
+        answer = await self._call(
+            "CreateContainer",
+            reason="CreateContainerError",
+            pod_sandbox_id=sandbox_id,
+            config=fields,
+            sandbox_config=to_fields(values.SANDBOX_CONFIG, sandbox),
+        )
+        identifier: str = answer.container_id
+        self.asked[identifier] = config.resources
+        self.events_seen.tell(identifier)
+        return identifier
+
+    async def start_container(self, container_id: str) -> None:
+        try:
+            await self._call("StartContainer", reason="RunContainerError", container_id=container_id)
+        finally:
+            self.events_seen.tell(container_id)
+
+    async def stop_container(self, container_id: str, timeout_seconds: float) -> None:
+        seconds = math.ceil(timeout_seconds)
+        more: dict[str, Any] = {"seconds": CALL_SECONDS + seconds, "reason": "KillContainerError"}
+        await self._unless_gone("StopContainer", container_id=container_id, timeout=seconds, **more)
+        self.events_seen.tell(container_id)
+
+    async def remove_container(self, container_id: str) -> None:
+        await self.stop_container(container_id, 0)
+        await self._unless_gone("RemoveContainer", container_id=container_id)
+        self.statuses.pop(container_id, None)
+        self.asked.pop(container_id, None)
+        self.events_seen.tell(container_id)
+
+    async def list_containers(self) -> Sequence[ContainerStatus]:
+        found = await self._containers()
+        self.statuses = {each.id: await self._status_now(each) for each in found}
+        self.asked = {key: value for key, value in self.asked.items() if key in self.statuses}
+        self.image_ids = {}
+        return list(self.statuses.values())
+
+    async def _containers(self, **more: str) -> Sequence[Any]:
+        mine = {"label_selector": {OWNER: self.owner}, **more}
+        found: Sequence[Any] = (await self._call("ListContainers", filter=mine)).containers
+        return found
+
+    async def _status_now(self, found: Any) -> ContainerStatus:
+        known = self.statuses.get(found.id)
+        if known is not None and known.state is values.CONTAINER_STATE.back(found.state):
+            return known
+        return await self._status(found.id, found.pod_sandbox_id)
+
+    async def container_status(self, container_id: str) -> ContainerStatus:
+        known = self.statuses.get(container_id)
+        sandbox_id = known.sandbox_id if known else ""
+        if not sandbox_id:
+            found = await self._containers(id=container_id)
+            if not found:
+                raise RuntimeFault("NotFound", f"container {container_id!r} not found")
+            sandbox_id = found[0].pod_sandbox_id
+        self.statuses[container_id] = await self._status(container_id, sandbox_id)
+        return self.statuses[container_id]
+
+    async def _status(self, container_id: str, sandbox_id: str) -> ContainerStatus:
+        found = (await self._call("ContainerStatus", container_id=container_id)).status
+        status: ContainerStatus = from_message(values.CONTAINER_STATUS, found, sandbox_id=sandbox_id)
+        return replace(
+            status,
+            labels={name: value for name, value in status.labels.items() if name != OWNER},
+            image_id=status.image_id or await self._image_id(found.image_ref),
+            resources=status.resources or self.asked.get(container_id),
+        )
+
+    async def _image_id(self, reference: str) -> str:
+        """Runtimes before CRI said it name an image by its digest."""
+        if reference not in self.image_ids:
+            image = await self.image_status(reference)
+            self.image_ids[reference] = image.id if image else reference
+        return self.image_ids[reference]
+
+    async def update_container_resources(self, container_id: str, resources: LinuxResources) -> None:
+        fields = to_fields(values.RESOURCES, resources)
+        await self._call("UpdateContainerResources", reason="UpdateError", container_id=container_id, linux=fields)
+        self.asked[container_id] = updated(self.asked.get(container_id, LinuxResources()), resources)
+        self.events_seen.tell(container_id)
+
+    async def reopen_container_log(self, container_id: str) -> None:
+        await self._call("ReopenContainerLog", container_id=container_id)
+
+    async def container_stats(self, container_id: str) -> ContainerStats:
+        answer = await self._call("ContainerStats", container_id=container_id)
+        if not answer.stats.HasField("cpu"):
+            raise RuntimeFault("NotFound", f"container {container_id!r} is not running")
+        stats: ContainerStats = from_message(values.STATS, answer.stats)
+        return stats
+
+    # Streams
+
+    async def exec_sync(self, container_id: str, command: Sequence[str], timeout_seconds: float) -> ExecResult:
+        seconds = math.ceil(timeout_seconds)
+        limit = seconds + EXEC_MORE_SECONDS if seconds else 0.0
+        found = await self._call(
+            "ExecSync", reason="ExecError", seconds=limit, container_id=container_id, cmd=list(command), timeout=seconds
+        )
+        return ExecResult(stdout=found.stdout, stderr=found.stderr, exit_code=found.exit_code)
+
+    async def exec(self, container_id: str, command: Sequence[str], *, stdin: bool, tty: bool) -> ExecIO:
+        wanted: dict[str, Any] = {"stdin": stdin, "stdout": True, "stderr": not tty, "tty": tty}
+        answer = await self._call("Exec", reason="ExecError", container_id=container_id, cmd=list(command), **wanted)
+        return await remote_io(answer.url, stdin=stdin, tty=tty)
+
+    async def attach(self, container_id: str, *, stdin: bool, tty: bool) -> ExecIO:
+        wanted: dict[str, Any] = {"stdin": stdin, "stdout": True, "stderr": not tty, "tty": tty}
+        answer = await self._call("Attach", reason="ExecError", container_id=container_id, **wanted)
+        return await remote_io(answer.url, stdin=stdin, tty=tty)
+
+    async def port_forward(self, sandbox_id: str, port: int) -> tuple[ByteReader, ByteWriter]:
+        answer = await self._call("PortForward", reason="ExecError", pod_sandbox_id=sandbox_id, port=[port])
+        made = await remote_port(answer.url, port)
+        return made, made
+
+    # Images
+
+    async def pull_image(self, image: str, auth: AuthConfig | None = None) -> str:
+        parse(image)
+        more = {} if auth is None else {"auth": to_fields(values.AUTH, auth)}
+        answer = await self._call(
+            "PullImage", IMAGES, reason="ErrImagePull", seconds=0.0, image={"image": image}, **more
+        )
+        identifier: str = answer.image_ref
+        return identifier
+
+    async def image_status(self, image: str) -> Image | None:
+        answer = await self._call("ImageStatus", IMAGES, image={"image": image})
+        return from_message(values.IMAGE, answer.image) if answer.HasField("image") else None
+
+    async def list_images(self) -> Sequence[Image]:
+        return [from_message(values.IMAGE, each) for each in (await self._call("ListImages", IMAGES)).images]
+
+    async def remove_image(self, image: str) -> None:
+        await self._unless_gone("RemoveImage", IMAGES, image={"image": image})
+
+    # Calls
+
+    async def _unless_gone(self, method: str, service: str = RUNTIME, **fields: Any) -> None:
+        try:
+            await self._call(method, service, **fields)
+        except RuntimeFault as fault:
+            if fault.reason != "NotFound":
+                raise
+
+    async def _call(
+        self, method: str, service: str = RUNTIME, *, reason: str = "", seconds: float = CALL_SECONDS, **fields: Any
+    ) -> Any:
+        request = message(f"{method}Request", **fields).SerializeToString()
+        try:
+            answer = await self.gate.call(service + method, request, seconds)
+        except RpcError as error:
+            raise fault_of(error, reason or f"{method}Error") from error
+        return classes()[f"{method}Response"].FromString(answer)
+
+
+def fault_of(error: RpcError, reason: str) -> Exception:
+    if error.code == DEADLINE_EXCEEDED and reason == "ExecError":
+        return TimeoutError(error.message)
+    if error.code == NOT_FOUND and reason not in ("ErrImagePull", "CreateContainerError"):
+        reason = "NotFound"
+    if error.code == UNAVAILABLE and reason == "ErrImagePull":
+        reason = "RegistryUnavailable"
+    return RuntimeFault(reason, str(error))
+
+
+def metadata_of(found: Any) -> SandboxMetadata:
+    metadata: SandboxMetadata = from_message(values.SANDBOX_METADATA, found.metadata)
+    return metadata
