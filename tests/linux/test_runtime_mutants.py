@@ -44,6 +44,7 @@ ATTACKS = {
 import os
 from kybern.runtime.warden import identity, setup
 identity.enter_directory = lambda root, path: os.chdir(path)
+identity._refusal = lambda path: None
 setup.CONTAINER_STEPS = tuple(step for step in setup.CONTAINER_STEPS if step is not setup.make_working_directory)
 """,
         LEAKED,
