@@ -6,6 +6,7 @@ is used, since `kybern` starts for each of them.
 
 import argparse
 from collections.abc import Iterable
+from ipaddress import IPv4Address
 from pathlib import Path
 
 from kybern.cmd import config
@@ -30,6 +31,13 @@ def port_number(text: str) -> int:
     if not 0 < number < 65536:
         raise argparse.ArgumentTypeError(f"{text!r} is no port number (1-65535)")
     return number
+
+
+def ipv4_address(text: str) -> str:
+    try:
+        return str(IPv4Address(text))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no IPv4 address") from None
 
 
 def registry_port(text: str) -> int:

@@ -36,6 +36,9 @@ def supervise(cluster: Cluster, *, foreground: bool) -> None:
 def programs(cluster: Cluster) -> Iterator[Program]:
     """In the order of what others wait for; each is imported just before it starts, while those before it already work."""
     machine, *others = (list(node_programs(place)) for place in places(cluster))
+    if cluster.joined:
+        yield from machine
+        return
     *warden, node = machine
     yield from warden
     yield Program("server", "kybern.cmd.server", partial(root, cluster, "server"))

@@ -51,6 +51,10 @@ class Cluster:
     index: int = 0
     port: int = API_PORT
     bind_address: str = "127.0.0.1"
+    advertise_address: str = ""
+    """Where other machines reach this one, its node and its API server; empty where none are to."""
+    joined: str = ""
+    """The URL of another machine's API server: this one has joined its cluster and has but nodes."""
     node_name: str = "kybern"
     """Of the first node, which is the machine itself."""
     node_cpus: str = ""
@@ -152,6 +156,11 @@ class Cluster:
         return 4096 + self.index
 
     @property
+    def local_url(self) -> str:
+        """The API server, as this machine reaches it."""
+        return self.joined or f"https://127.0.0.1:{self.port}"
+
+    @property
     def table(self) -> str:
         return f"kybern-{self.id}"
 
@@ -162,6 +171,8 @@ class Cluster:
     @property
     def server_url(self) -> str:
         """What people use."""
+        if self.joined:
+            return self.joined
         host = "127.0.0.1" if self.bind_address in ("0.0.0.0", "127.0.0.1") else self.bind_address
         return f"https://{host}:{self.port}"
 
@@ -218,16 +229,14 @@ def choose(data_dir: Path, used: Iterable[int], **settings: object) -> Cluster:
     free = [index for index in range(CLUSTERS_MAX) if index not in taken]
     if not free:
         raise ValueError("every address range that kybern knows is taken here; stop a cluster with `kybern down`")
+    return new(data_dir, index=free[0], **given)
+
+
+def new(data_dir: Path, **settings: object) -> Cluster:
+    """The names follow from the data directory."""
     ident = cluster_id(data_dir)
     name = "kybern" if data_dir == default_data_dir() else f"kybern-{data_dir.name}"
-    return Cluster(
-        id=ident,
-        name=name,
-        data_dir=str(data_dir),
-        run_dir=str(run_root() / ident),
-        index=free[0],
-        **given,  # type: ignore[arg-type]
-    )
+    return Cluster(id=ident, name=name, data_dir=str(data_dir), run_dir=str(run_root() / ident), **settings)  # type: ignore[arg-type]
 
 
 def overlapping(networks: Iterable[IPv4Network]) -> set[int]:

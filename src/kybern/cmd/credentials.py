@@ -140,6 +140,8 @@ def server_names(cluster: Cluster) -> Iterator[str]:
 
 def server_addresses(cluster: Cluster) -> Iterator[str]:
     found = ["127.0.0.1", "::1", str(cluster.api_service_address), str(cluster.node_address)]
+    if cluster.advertise_address:
+        found.append(cluster.advertise_address)
     if cluster.bind_address not in ("0.0.0.0", "::"):
         found.append(cluster.bind_address)
     else:

@@ -4,6 +4,9 @@ Everything is made where it is missing, so it may be done again at any time: by 
 the first node when it starts.
 """
 
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
 from kybern.cmd.config import Cluster
 from kybern.cmd.limits import limits_of
 from kybern.cmd.place import Place
@@ -27,6 +30,8 @@ def ensure_place(place: Place) -> None:
     if place.cluster.simulated:
         return
     ensure_cgroup(place)
+    if place.cluster.joined:
+        ensure_way_to_nodes(place.cluster)
     if place.netns is not None:
         netns.create(place.netns)
         ensure_uplink(place, place.netns)
@@ -48,6 +53,28 @@ def ensure_uplink(place: Place, namespace: str) -> None:
         there.set_up(link)
         there.ensure_address(link, f"{place.address}/{cluster.node_cidr.prefixlen}")
         there.ensure_route("0.0.0.0/0", index=link, gateway=str(cluster.node_address))
+
+
+def ensure_way_to_nodes(cluster: Cluster) -> None:
+    """To those that are namespaces of the machine whose cluster this one has joined."""
+    if (gateway := server_address(cluster)) is not None:
+        with Netlink() as here:
+            here.ensure_route(str(cluster.node_cidr), gateway=gateway)
+
+
+def forget_way_to_nodes(cluster: Cluster) -> None:
+    if (gateway := server_address(cluster)) is not None:
+        with Netlink() as here:
+            here.delete_route(str(cluster.node_cidr), gateway=gateway)
+
+
+def server_address(cluster: Cluster) -> str | None:
+    """None where the server is known by a name: what is behind it may be many machines."""
+    host = urlsplit(cluster.joined).hostname or ""
+    try:
+        return str(ip_address(host))
+    except ValueError:
+        return None
 
 
 def insert_slow_ends(place: Place) -> None:
@@ -80,8 +107,8 @@ def remove_place(place: Place) -> None:
 
 def underlay_mtu(place: Place) -> int:
     """Of the link that has the node's address; the bridge is made where it is missing."""
-    if place.is_machine:
+    if place.is_machine and not place.cluster.joined:
         ensure_node_bridge(place.cluster)
     with Netlink() as here:
-        link = here.link(place.cluster.node_bridge if place.is_machine else UPLINK)
-    return link.mtu if link else 1500
+        own = {found.index for found in here.addresses() if found.address.partition("/")[0] == str(place.address)}
+        return min((link.mtu for link in here.links() if link.index in own), default=1500)

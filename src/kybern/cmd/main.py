@@ -14,6 +14,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "status": ("kybern.cmd.status", "say what runs and whether it is well"),
     "reset": ("kybern.cmd.reset", "stop it and delete its data"),
     "node": ("kybern.cmd.nodes", "the nodes of this machine: add, remove, cut off, slow, kill, heal"),
+    "token": ("kybern.cmd.token", "what other machines join this cluster with: create, list, delete"),
+    "join": ("kybern.cmd.join", "make this machine a node of another machine's cluster"),
     "image": ("kybern.cmd.image", "build, pull, push, load, save, list and remove images"),
     "rotate": ("kybern.cmd.rotate", "replace a cluster's keys: what encrypts Secrets, what signs tokens"),
     "why": ("kybern.cmd.why", "say why a pod waits and what would help, or why it is where it is"),

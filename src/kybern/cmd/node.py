@@ -14,6 +14,7 @@ from kybern.client.events import Recorder
 from kybern.client.view import View
 from kybern.cmd import credentials, node_network
 from kybern.cmd.config import CLUSTER_DOMAIN, KUBELET_PORT
+from kybern.cmd.joining import keep_serving_certificate
 from kybern.cmd.limits import capacity
 from kybern.cmd.node_network import Network
 from kybern.cmd.place import Place
@@ -38,7 +39,7 @@ from kybern.runtime.native import NativeRuntime
 from kybern.runtime.simulated import Simulated
 from kybern.volumes.objects import Objects
 from kybern.volumes.pod_volumes import PodVolumes
-from kybern.web.pki import read_pair
+from kybern.web.pki import read_certificate, read_pair, self_signed
 from kybern.web.server import serve
 from kybern.web.tls import server_context
 
@@ -88,7 +89,8 @@ async def kubelet(
         cgroups=KernelCgroups(cgroup_detect.detect()) if network else None,
         simulated=network is None,
     )
-    listener = await serve(KubeletServer(agent), sock=sock, ssl=tls(place))
+    shown = tls(place, clock.wall())
+    listener = await serve(KubeletServer(agent), sock=sock, ssl=shown)
     builder = None
     if isinstance(runtime, NativeRuntime):
         builder = Builder(runtime, place.runtime / "build", f"{place.cgroup}/build", clock)
@@ -99,6 +101,8 @@ async def kubelet(
     try:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(agent.run())
+            if place.cluster.joined:
+                tasks.create_task(keep_serving_certificate(place, client, view, shown, clock))
             if network is not None:
                 await network.pods.ready.wait()
                 agent.parts.node.news.set()
@@ -154,8 +158,11 @@ def kubelet_socket(place: Place) -> socket.socket:
     return sock
 
 
-def tls(place: Place) -> ssl.SSLContext:
+def tls(place: Place, now: float) -> ssl.SSLContext:
+    """A machine that has joined asks for its certificate; until it has one, it shows one that nobody believes."""
     pki = place.cluster.pki
-    pair, ca = read_pair(pki, place.serving_pair), read_pair(pki, "ca")
-    assert pair is not None and ca is not None, "credentials.prepare made them"
-    return server_context(pair.certificate, pair.key, client_ca=ca.certificate)
+    pair, ca = read_pair(pki, place.serving_pair), read_certificate(pki, "ca")
+    if pair is None and place.cluster.joined:
+        pair = self_signed(place.name, now)
+    assert pair is not None and ca is not None, "credentials.prepare or kybern join made them"
+    return server_context(pair.certificate, pair.key, client_ca=ca)

@@ -16,14 +16,14 @@ from kybern.client import Client
 from kybern.client.view import View
 from kybern.cmd.config import CLUSTER_DOMAIN
 from kybern.cmd.links import underlay_mtu
-from kybern.cmd.place import Place
+from kybern.cmd.place import Place, first
 from kybern.linux import nft
 from kybern.linux.conntrack import forget_udp
 from kybern.network.bridge import BridgeNetwork
 from kybern.network.cni import CniNetwork
 from kybern.network.dns.forward import Forwarder, Upstream, configured, resolvers_of_host
 from kybern.network.dns.records import Zone
-from kybern.network.dns.server import Resolver, ZoneFollower
+from kybern.network.dns.server import Clients, Resolver, ZoneFollower, everybody
 from kybern.network.dns.server import serve as serve_dns
 from kybern.network.flows import FlowCleaner
 from kybern.network.following import NodesFollower, holders
@@ -116,7 +116,7 @@ def addresses(place: Place, cidrs: tuple[str, ...]) -> NodeNetwork:
         node_addresses=node_port_addresses(place),
         node_pod_cidr=cidrs[0],
         cluster_pod_cidr=str(place.cluster.pod_cidr),
-        hidden_cidr=str(place.cluster.node_cidr) if place.is_machine else "",
+        hidden_cidr=str(place.cluster.node_cidr) if place.is_machine and not place.cluster.joined else "",
     )
 
 
@@ -146,11 +146,12 @@ async def dns(place: Place, view: View, clock: Clock, rng: random.Random) -> Non
         upstream.use(configured((new and new.data) or {}, resolvers(place)))
 
     view.on_change(ConfigMap, settings)
-    await serve_dns(Resolver(zone, upstream, rng), str(place.address), DNS_PORT)
+    answered = Clients(view, (place.cluster.pod_cidr,)) if place.cluster.advertise_address else everybody
+    await serve_dns(Resolver(zone, upstream, rng), str(place.address), DNS_PORT, answered)
 
 
 def resolvers(place: Place) -> tuple[str, ...]:
     """The machine's own may listen on its loopback only, so a further node asks the first one."""
     if not place.is_machine:
-        return (str(place.cluster.node_address),)
+        return (str(first(place.cluster).address),)
     return resolvers_of_host(without=frozenset({str(place.cluster.dns_address), str(place.address)}))

@@ -72,6 +72,8 @@ def run(args: argparse.Namespace) -> int:
         cluster = config.saved(args.data_dir)
         if cluster is None:
             return progress.failed(f"there is no cluster in {args.data_dir}", "kybern up")
+        if cluster.joined:
+            return progress.failed(f"this machine is a node of {cluster.joined}, and has no others", "run it there")
         try:
             return ACTIONS[args.action](cluster, args, progress)
         except Refused as refused:

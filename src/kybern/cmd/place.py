@@ -23,15 +23,18 @@ class Place(NodeSettings):
     @property
     def address(self) -> IPv4Address:
         """A simulated node's kubelet is on loopback: the node network does not exist there."""
-        return (
-            IPv4Address("127.0.0.1") if self.cluster.simulated else self.cluster.node_cidr.network_address + self.number
-        )
+        if self.cluster.simulated:
+            return IPv4Address("127.0.0.1")
+        if self.is_machine and self.cluster.advertise_address:
+            return IPv4Address(self.cluster.advertise_address)
+        return self.cluster.node_cidr.network_address + self.number
 
     @property
     def server_url(self) -> str:
         """The API server, as this node reaches it."""
-        host = "127.0.0.1" if self.is_machine or self.cluster.simulated else self.cluster.node_address
-        return f"https://{host}:{self.cluster.port}"
+        if self.is_machine or self.cluster.simulated:
+            return self.cluster.local_url
+        return f"https://{self.cluster.node_address}:{self.cluster.port}"
 
     @property
     def netns(self) -> str | None:

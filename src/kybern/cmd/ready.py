@@ -15,13 +15,13 @@ from kybern.api.errors import ApiError
 from kybern.client import Client
 from kybern.cmd import running
 from kybern.cmd.config import CLUSTER_DOMAIN, Cluster
-from kybern.cmd.credentials import ADMIN, Identity
-from kybern.cmd.place import places
+from kybern.cmd.credentials import ADMIN, Identity, node
+from kybern.cmd.place import first, places
 from kybern.network.dns.forward import over_udp
 from kybern.network.dns.message import query
 from kybern.web import client as web_client
 from kybern.web.http import Request
-from kybern.web.pki import read_pair
+from kybern.web.pki import read_certificate, read_pair
 from kybern.web.tls import client_context
 
 LOOK_AGAIN_SECONDS = 0.02
@@ -38,19 +38,17 @@ class Step:
 
 def trusted(cluster: Cluster, identity: Identity | None) -> ssl.SSLContext:
     """TLS to the cluster's own servers, as this identity; None shows no certificate."""
-    ca = read_pair(cluster.pki, "ca")
+    ca = read_certificate(cluster.pki, "ca")
     pair = read_pair(cluster.pki, identity.file) if identity else None
     if ca is None or (identity and pair is None):
         raise FileNotFoundError(f"{cluster.pki} lacks a certificate")
-    return client_context(
-        ca=ca.certificate, certificate=pair.certificate if pair else None, key=pair.key if pair else None
-    )
+    return client_context(ca=ca, certificate=pair.certificate if pair else None, key=pair.key if pair else None)
 
 
 def transport(cluster: Cluster, identity: Identity | None, url: str = "") -> web_client.Client:
-    """Connections to the API server of this machine."""
+    """Connections to the API server, this machine's unless it has joined another's."""
     return web_client.Client(
-        url or f"https://127.0.0.1:{cluster.port}",
+        url or cluster.local_url,
         ssl=trusted(cluster, identity),
         idle_connections_max=CONNECTIONS_MAX,
     )
@@ -84,7 +82,7 @@ def steps(cluster: Cluster, connections: web_client.Client) -> list[Step]:
 
 def dns_server(cluster: Cluster) -> str:
     """By its Service, so that the proxy is seen to work too; the first node's own, where somebody else's proxy does that."""
-    return str(cluster.node_address if cluster.service_proxy == "none" else cluster.dns_address)
+    return str(first(cluster).address if cluster.service_proxy == "none" else cluster.dns_address)
 
 
 async def node_is_ready(client: Client, name: str, since: float) -> bool:
@@ -99,7 +97,7 @@ async def node_is_ready(client: Client, name: str, since: float) -> bool:
 async def wait(cluster: Cluster, seconds: float, reached: Callable[[str, float], None]) -> str:
     """Tells `reached` of every step with the seconds it took from now. Returns the step that was not reached, or ""."""
     started = time.monotonic()
-    connections = transport(cluster, ADMIN)
+    connections = transport(cluster, node(cluster.node_name) if cluster.joined else ADMIN)
     try:
         for step in steps(cluster, connections):
             while not await holds(step):

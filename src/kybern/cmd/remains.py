@@ -10,7 +10,7 @@ from pathlib import Path
 
 from kybern.aio.clock import SystemClock
 from kybern.cmd.config import Cluster
-from kybern.cmd.links import remove_place
+from kybern.cmd.links import forget_way_to_nodes, remove_place
 from kybern.cmd.place import Place, places
 from kybern.linux import cgroup_detect, mounts, netns, nft
 from kybern.linux.netlink import Netlink
@@ -33,6 +33,8 @@ def clear_kernel(cluster: Cluster) -> None:
     if nft.binary() is not None:
         for table in (cluster.table, f"{cluster.table}-policy"):
             nft.delete_table("ip", table)
+    if cluster.joined:
+        forget_way_to_nodes(cluster)
     with Netlink() as here:
         for link in (cluster.bridge, cluster.vxlan, cluster.node_bridge):
             here.delete_link(link)

@@ -38,6 +38,7 @@ from kybern.cmd.credentials import former_keys
 from kybern.cmd.encryption import seal_of
 from kybern.cmd.extensions import extensions_of, settle_rights
 from kybern.cmd.outside import front_proxy_ca, outside
+from kybern.cmd.place import first
 from kybern.cmd.server_options import words
 from kybern.cmd.stopping import until_stopped
 from kybern.registry import RESOURCES
@@ -132,7 +133,7 @@ async def run(cluster: Cluster) -> None:
 
 
 def fixed_services(cluster: Cluster) -> list[FixedService]:
-    here = (str(cluster.node_address),)
+    here = (str(first(cluster).address),)
     api = kubernetes_service(str(cluster.api_service_address), here, cluster.port)
     return [api] if cluster.simulated else [api, dns_service(str(cluster.dns_address), here)]
 
@@ -172,7 +173,7 @@ def sockets(cluster: Cluster) -> Iterator[socket.socket]:
     """Loopback always, for this machine; the node's address for its pods; and where else we are told to listen."""
     addresses = {"127.0.0.1": None, cluster.bind_address: None}
     if not cluster.simulated and cluster.bind_address != "0.0.0.0":
-        addresses[str(cluster.node_address)] = None
+        addresses |= {str(cluster.node_address): None, str(first(cluster).address): None}
     if cluster.bind_address == "0.0.0.0":
         addresses = {"0.0.0.0": None}
     for address in addresses:

@@ -10,6 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -19,6 +20,7 @@ from kybern.cmd.arguments import (
     absolute,
     add_data_dir,
     cpu_amount,
+    ipv4_address,
     machine_node_count,
     memory_amount,
     node_count,
@@ -27,7 +29,7 @@ from kybern.cmd.arguments import (
     registry_port,
 )
 from kybern.cmd.config import Cluster
-from kybern.cmd.place import places
+from kybern.cmd.place import first, places
 from kybern.cmd.preflight import Problem, look, port_error, problems
 from kybern.cmd.progress import Progress
 from kybern.cmd.turns import Turn
@@ -40,6 +42,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_data_dir(parser)
     parser.add_argument("--port", type=port_number, help=f"of the API server (default {config.API_PORT})")
     parser.add_argument("--bind-address", help="where the API server listens besides the cluster (default 127.0.0.1)")
+    parser.add_argument(
+        "--advertise-address", type=ipv4_address, metavar="ADDRESS",
+        help="this machine's, by which other machines reach the API server and the node (`kybern join`)",
+    )  # fmt: skip
     parser.add_argument("--node-name", type=node_name, help="default: this machine's name")
     parser.add_argument(
         "--nodes", type=machine_node_count, help="how many; each further one in a network of its own (default 1)"
@@ -122,7 +128,8 @@ def chosen(args: argparse.Namespace) -> Cluster:
     name = args.node_name or os.uname().nodename.lower()
     known = config.saved(args.data_dir)
     cluster = config.choose(
-        args.data_dir, used, port=args.port, bind_address=args.bind_address, verbose=args.verbose,
+        args.data_dir, used, port=args.port, bind_address=args.bind_address,
+        advertise_address=args.advertise_address, verbose=args.verbose,
         simulated=args.simulated, simulated_nodes=args.simulated_nodes, simulated_config=args.simulated_config,
         node_name=args.node_name or (None if known else name),
         node_cpus=args.node_cpus, node_memory=args.node_memory, pod_network=args.pod_network,
@@ -180,7 +187,7 @@ def routed_networks(but_by: tuple[str, ...] = ()) -> list[IPv4Network]:
 def address_problems(cluster: Cluster) -> Iterator[Problem]:
     """A cluster keeps its addresses, so somebody else may have taken them since."""
     ours = (cluster.bridge, cluster.node_bridge, cluster.vxlan)
-    if not cluster.simulated and cluster.index in config.overlapping(routed_networks(ours)):
+    if not cluster.simulated and not cluster.joined and cluster.index in config.overlapping(routed_networks(ours)):
         pods, services, nodes, _ = config.ranges(cluster.index)
         yield Problem(
             f"this machine has routes into {pods}, {services} or {nodes}, which the cluster in {cluster.data} uses",
@@ -200,6 +207,7 @@ def already_up(cluster: Cluster, args: argparse.Namespace, progress: Progress) -
     asked = [
         (args.port, cluster.port, "--port"),
         (args.bind_address, cluster.bind_address, "--bind-address"),
+        (args.advertise_address, cluster.advertise_address, "--advertise-address"),
         (args.pod_network, cluster.pod_network, "--pod-network"),
         (args.registry_port, cluster.registry_port, "--registry-port"),
     ]
@@ -241,9 +249,12 @@ def start(cluster: Cluster, progress: Progress, turn: Turn, *, foreground: bool)
         directory.chmod(0o700)
     (cluster.run / "index").write_text(str(cluster.index))
     config.save(cluster)
-    prepare(cluster, time.time())
-    prepare_encryption(cluster)
-    if not cluster.simulated:
+    if cluster.joined:
+        asyncio.run(renew_joined(cluster))
+    else:
+        prepare(cluster, time.time())
+        prepare_encryption(cluster)
+    if not cluster.simulated and not cluster.joined:
         ensure_node_bridge(cluster)
     for place in places(cluster):
         ensure_place(place)
@@ -262,6 +273,19 @@ def start(cluster: Cluster, progress: Progress, turn: Turn, *, foreground: bool)
         os._exit(0)
     os.waitpid(pid, 0)
     return tell_when_up(cluster, progress, turn)
+
+
+async def renew_joined(cluster: Cluster) -> None:
+    """Where the other machine cannot be reached now, the certificate is renewed by a later start."""
+    from kybern.api.errors import ApiError
+    from kybern.client import Client
+    from kybern.cmd.credentials import node
+    from kybern.cmd.joining import NotJoined, renew
+    from kybern.cmd.ready import transport
+
+    with suppress(ApiError, OSError, NotJoined):
+        async with transport(cluster, node(cluster.node_name)) as connections:
+            await renew(Client(connections), first(cluster), time.time())
 
 
 def detach(cluster: Cluster) -> None:
@@ -298,6 +322,9 @@ def wait_and_tell(cluster: Cluster, progress: Progress) -> int:
     missing = wait_for_nodes(cluster, progress)
     if missing:
         return progress.failed(f"after {READY_SECONDS:.0f} s still waiting: {missing}", f"look into {cluster.logs}")
+    if cluster.joined:
+        progress.done(f"node {cluster.node_name} is part of the cluster at {cluster.joined}")
+        return 0
     try:
         path = write(cluster)
     except KubeconfigError as error:

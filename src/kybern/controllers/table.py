@@ -3,7 +3,12 @@
 from ipaddress import IPv4Network
 
 from kybern.controllers.bootstraptokens import BOOTSTRAP_SIGNER, TOKEN_CLEANER
-from kybern.controllers.certificates import CERTIFICATE_APPROVING, CERTIFICATE_CLEANING, certificate_signing
+from kybern.controllers.certificates import (
+    CERTIFICATE_APPROVING,
+    CERTIFICATE_CLEANING,
+    CERTIFICATE_SERVING,
+    certificate_signing,
+)
 from kybern.controllers.clusterdns import CLUSTER_DNS
 from kybern.controllers.clusterroleaggregation import CLUSTERROLE_AGGREGATION
 from kybern.controllers.cronjob import CRONJOB
@@ -45,6 +50,7 @@ CONTROLLERS: tuple[Loop, ...] = (
     BOOTSTRAP_SIGNER,
     CERTIFICATE_APPROVING,
     CERTIFICATE_CLEANING,
+    CERTIFICATE_SERVING,
     CLUSTER_DNS,
     CLUSTERROLE_AGGREGATION,
     CRONJOB,
@@ -79,6 +85,7 @@ ACCOUNTS = {
     "bootstrap-signer": "bootstrap-signer",
     "certificate-approving": "certificate-controller",
     "certificate-cleaning": "certificate-controller",
+    "certificate-serving": "kubelet-serving-approver",
     "certificate-signing": "certificate-controller",
     "cluster-dns": "endpointslice-controller",
     "daemonset": "daemon-set-controller",

@@ -4,6 +4,7 @@ Keys are EC P-256; what signs service-account tokens is RSA-2048, because upstre
 Time is passed in. Key files are only ever readable by their owner and appear whole, by rename.
 """
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -121,6 +122,31 @@ def certify(
     return pem(builder.sign(authority_key, hashes.SHA256()))
 
 
+def request(common_name: str, organizations: Iterable[str] = (), ips: Iterable[str] = ()) -> Pair:
+    """A new key, and in place of the certificate the request for one (PKCS #10)."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    builder = x509.CertificateSigningRequestBuilder().subject_name(name_of(Subject(common_name, tuple(organizations))))
+    addresses = [x509.IPAddress(ip_address(ip)) for ip in ips]
+    if addresses:
+        builder = builder.add_extension(x509.SubjectAlternativeName(addresses), critical=False)
+    signed = builder.sign(key, hashes.SHA256())
+    return Pair(signed.public_bytes(serialization.Encoding.PEM), key_pem(key))
+
+
+def self_signed(common_name: str, now: float) -> Pair:
+    """For a server that has no better one yet: nobody trusts it."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = name_of(Subject(common_name))
+    return Pair(pem(starting(name, name, key.public_key(), now, LEAF_DAYS).sign(key, hashes.SHA256())), key_pem(key))
+
+
+def public_key_hash(certificate: bytes) -> str:
+    """Of a certificate's (PEM) public key, in kubeadm's form: `sha256:` and the digest of its SubjectPublicKeyInfo."""
+    public = x509.load_pem_x509_certificate(certificate).public_key()
+    form = serialization.PublicFormat.SubjectPublicKeyInfo
+    return f"sha256:{hashlib.sha256(public.public_bytes(serialization.Encoding.DER, form)).hexdigest()}"
+
+
 def starting(subject: x509.Name, issuer: x509.Name, key: PublicKey, now: float, days: float) -> x509.CertificateBuilder:
     moment = datetime.fromtimestamp(now, UTC)
     return (
@@ -201,6 +227,14 @@ def write_pair(directory: Path, name: str, pair: Pair) -> None:
     """As `name.key` and `name.crt`, the key first: a certificate on disk always has its key."""
     write_private(directory / f"{name}.key", pair.key)
     write_private(directory / f"{name}.crt", pair.certificate)
+
+
+def read_certificate(directory: Path, name: str) -> bytes | None:
+    """Without its key, which may be on another machine."""
+    try:
+        return (directory / f"{name}.crt").read_bytes()
+    except FileNotFoundError:
+        return None
 
 
 def read_pair(directory: Path, name: str) -> Pair | None:

@@ -15,13 +15,31 @@ from kybern.api.certificates_v1 import (
     CertificateSigningRequestSpec,
     CertificateSigningRequestStatus,
 )
+from kybern.api.core_v1 import (
+    EndpointAddress,
+    Endpoints,
+    EndpointSubset,
+    Node,
+    NodeAddress,
+    NodeStatus,
+    Service,
+    ServiceSpec,
+)
 from kybern.api.meta_v1 import ObjectMeta
 from kybern.controllers.certificates.approving import permissions
 from kybern.controllers.certificates.cleaning import is_over
-from kybern.controllers.certificates.requests import API_CLIENT, KUBELET_CLIENT, KUBELET_SERVING, LEGACY_UNKNOWN
+from kybern.controllers.certificates.requests import (
+    API_CLIENT,
+    KUBELET_CLIENT,
+    KUBELET_SERVING,
+    LEGACY_UNKNOWN,
+    Asked,
+)
+from kybern.controllers.certificates.serving import is_its_own, others_addresses
 from kybern.controllers.certificates.signing import decided, is_to_sign
 from kybern.testing.certificates import signing_request
-from kybern.web.pki import Pair, create_ca
+from kybern.web.pki import Pair, Subject, create_ca
+from kybern.web.pki import request as web_request
 
 NOW = 1_790_000_000.0
 NODE = ("system:nodes",)
@@ -171,3 +189,36 @@ def test_a_request_goes_with_the_end_of_its_certificate(ca: Pair) -> None:
     signed = replace(decided(short, ca, NOW), metadata=csr.metadata)
     assert not is_over(signed, NOW + 599)
     assert is_over(signed, NOW + 601)
+
+
+def node(name: str, *addresses: str) -> Node:
+    status = NodeStatus(addresses=tuple(NodeAddress(type="InternalIP", address=ip) for ip in addresses))
+    return Node(metadata=ObjectMeta(name=name), status=status)
+
+
+@pytest.mark.parametrize(
+    ("ips", "names", "granted"),
+    [
+        (["192.0.2.2"], [], True),
+        (["192.0.2.9"], [], False),  # its object has no such address
+        (["192.0.2.2"], ["two"], False),
+        (["192.0.2.2", "192.0.2.1"], [], False),  # the other node's, which its object has too
+        (["10.96.0.1"], [], False),  # the API server's Service
+        (["192.0.2.7"], [], False),  # the API server's own
+        (["127.0.0.1"], [], False),
+    ],
+)
+def test_a_kubelet_gets_a_serving_certificate_for_its_own_addresses_alone(
+    ips: list[str], names: list[str], granted: bool
+) -> None:
+    two = node("two", "192.0.2.2", "192.0.2.1", "10.96.0.1", "192.0.2.7", "127.0.0.1")
+    kubernetes = Service(spec=ServiceSpec(cluster_ips=("10.96.0.1",)))
+    server = Endpoints(subsets=(EndpointSubset(addresses=(EndpointAddress(ip="192.0.2.7"),)),))
+    others = others_addresses(two, [node("one", "192.0.2.1"), two], [kubernetes], server)
+    made = web_request("system:node:two", NODE, ips)
+    asked = Asked(Subject("system:node:two", NODE), read(made), tuple(names), tuple(ips))
+    assert is_its_own(asked, two, others) is granted
+
+
+def read(made: Pair) -> Any:
+    return x509.load_pem_x509_csr(made.certificate).public_key()

@@ -22,6 +22,10 @@ certificate-controller
   authorization.k8s.io subjectaccessreviews: create
   EVENTS
 
+kubelet-serving-approver
+  certificates.k8s.io certificatesigningrequests/approval: update
+  certificates.k8s.io signers[kubernetes.io/kubelet-serving]: approve
+
 clusterrole-aggregation-controller
   rbac.authorization.k8s.io clusterroles: escalate READ patch update
 

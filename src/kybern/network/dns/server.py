@@ -2,23 +2,28 @@
 
 - A query for the cluster's zone is answered at once, in the callback that received it: no task, no await.
 - Everything else is forwarded; at most FORWARDED_MAX at a time, further ones are refused rather than queued.
+- Where strangers can send queries too, only the cluster's own clients are answered (`Clients`).
 """
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from ipaddress import ip_address
 from typing import cast
 
-from kybern.api.core_v1 import Service
+from kybern.api.core_v1 import Node, Service
 from kybern.api.discovery_v1 import EndpointSlice
 from kybern.network.dns.forward import Forwarder
 from kybern.network.dns.message import Code, Malformed, Question, Record, Type, answer, failure, parse
 from kybern.network.dns.records import Zone, service_records
 from kybern.network.follow import EndpointSlices, Followed
+from kybern.network.ipam import Address, Network
+from kybern.network.peers import node_addresses
 
 FORWARDED_MAX = 500
 TCP_CONNECTIONS_MAX = 200
 TCP_IDLE_SECONDS = 10.0
+CLIENTS_REMEMBERED_MAX = 10_000
 
 
 class ZoneFollower:
@@ -97,15 +102,37 @@ class Resolver:
         return answer(question, code=Code.SERVFAIL, authoritative=False)
 
 
+class Clients:
+    """Who is answered, where anybody could send a query: pods and nodes. For all others this would be an open resolver."""
+
+    def __init__(self, view: Followed, pod_cidrs: Sequence[Network]) -> None:
+        self.view, self.pod_cidrs = view, pod_cidrs
+        self.known: dict[str, bool] = {}
+        view.on_change(Node, lambda old, new: self.known.clear())
+
+    def __call__(self, address: str) -> bool:
+        if len(self.known) > CLIENTS_REMEMBERED_MAX:
+            self.known.clear()
+        if (answered := self.known.get(address)) is None:
+            answered = self.known[address] = self._is_ours(ip_address(address))
+        return answered
+
+    def _is_ours(self, address: Address) -> bool:
+        of_pods = any(address.version == cidr.version and address in cidr for cidr in self.pod_cidrs)
+        return of_pods or address.is_loopback or str(address) in node_addresses(self.view.list(Node))
+
+
 class _Datagrams(asyncio.DatagramProtocol):
-    def __init__(self, resolver: Resolver, tasks: asyncio.TaskGroup) -> None:
-        self.resolver, self.tasks = resolver, tasks
+    def __init__(self, resolver: Resolver, answered: Callable[[str], bool], tasks: asyncio.TaskGroup) -> None:
+        self.resolver, self.answered, self.tasks = resolver, answered, tasks
         self.transport: asyncio.DatagramTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.DatagramTransport, transport)
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        if not self.answered(addr[0]):
+            return
         ready = self.resolver.at_once(data, tcp=False)
         if ready is None:
             self.tasks.create_task(self._forwarded(data, addr))
@@ -120,17 +147,30 @@ class _Datagrams(asyncio.DatagramProtocol):
             self.transport.sendto(data, addr)
 
 
-async def serve(resolver: Resolver, address: str, port: int, ready: Callable[[], None] = lambda: None) -> None:
+def everybody(_: str) -> bool:
+    return True
+
+
+async def serve(
+    resolver: Resolver,
+    address: str,
+    port: int,
+    answered: Callable[[str], bool] = everybody,
+    ready: Callable[[], None] = lambda: None,
+) -> None:
     """Answer on one address until cancelled; `ready` is called once both sockets are bound."""
     loop = asyncio.get_running_loop()
     places = asyncio.Semaphore(TCP_CONNECTIONS_MAX)
     async with asyncio.TaskGroup() as tasks:
         transport, _ = await loop.create_datagram_endpoint(
-            lambda: _Datagrams(resolver, tasks), local_addr=(address, port)
+            lambda: _Datagrams(resolver, answered, tasks), local_addr=(address, port)
         )
 
         async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             async with places:
+                if not answered(writer.get_extra_info("peername")[0]):
+                    writer.close()
+                    return
                 await answer_stream(resolver, reader, writer)
 
         try:

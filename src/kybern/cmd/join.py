@@ -1,0 +1,128 @@
+"""`kybern join`: this machine becomes a node of another machine's cluster. What is proved when is in `joining`.
+
+    kybern token create --print-join-command        on the machine with the API server: prints the line to type here
+
+Afterwards `kybern status`, `down`, `up` and `reset` are about this machine's part only.
+"""
+
+import argparse
+import asyncio
+import os
+import socket
+import sys
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from kybern.api.errors import ApiError
+from kybern.client import Client
+from kybern.cmd import config, running
+from kybern.cmd.arguments import add_data_dir, ipv4_address, node_name
+from kybern.cmd.config import Cluster
+from kybern.cmd.credentials import node
+from kybern.cmd.joining import HASH, Discovered, NotJoined, client_certificate, discover, layout
+from kybern.cmd.preflight import look, problems
+from kybern.cmd.progress import Progress
+from kybern.cmd.token import token_text
+from kybern.cmd.turns import Turn
+from kybern.cmd.up import explain, routed_networks, start
+from kybern.web import client as web_client
+from kybern.web.pki import Pair, write_pair
+from kybern.web.private_file import write_private
+from kybern.web.tls import client_context
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_data_dir(parser)
+    parser.add_argument("server", metavar="HOST:PORT", type=host_port, help="of the cluster's API server")
+    parser.add_argument("--token", required=True, type=token_text, help="of `kybern token create` there")
+    parser.add_argument(
+        "--discovery-token-ca-cert-hash", "--ca-cert-hash", required=True, action="append", dest="hashes",
+        type=pinned, metavar="sha256:HEX", help="the hash of its authority's public key",
+    )  # fmt: skip
+    parser.add_argument("--node-name", type=node_name, default=os.uname().nodename.lower(), help="default: %(default)s")
+    parser.add_argument("--node-ip", type=ipv4_address, help="default: the address that leads to the API server")
+    parser.add_argument("--verbose", action="store_true", help="write more into the logs")
+
+
+def host_port(text: str) -> str:
+    url = urlsplit(f"https://{text}")
+    try:
+        if url.hostname and url.port and not url.path:
+            return text
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"{text!r} is no HOST:PORT")
+
+
+def pinned(text: str) -> str:
+    if HASH.fullmatch(text) is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no sha256: and 64 hex digits")
+    return text
+
+
+def run(args: argparse.Namespace) -> int:
+    progress = Progress(sys.stderr)
+    known = config.saved(args.data_dir)
+    if known is not None:
+        up = running.status(known.control_socket) is not None
+        what = f"{args.data_dir} is of a cluster already" + (", and it is up" if up else "")
+        return progress.failed(what, "kybern up, or another --data-dir, or kybern reset")
+    found = list(problems(look(args.data_dir, "127.0.0.1", 0)))
+    if found:
+        return explain(found, progress)
+    try:
+        cluster = asyncio.run(joined(args, progress))
+    except NotJoined as error:
+        return progress.failed(str(error), error.fix)
+    except (ApiError, OSError) as error:
+        return progress.failed(f"the cluster at {args.server} cannot be joined: {error}")
+    with Turn(config.run_root()) as turn:
+        return start(cluster, progress, turn, foreground=False)
+
+
+async def joined(args: argparse.Namespace, progress: Progress) -> Cluster:
+    """The credentials of this machine's node on disk, and its settings. Nothing is written before all is granted."""
+    discovered = await discover(args.server, args.token, args.hashes)
+    progress.reached("the cluster is the one that was meant")
+    bearer = {"authorization": f"Bearer {args.token}"}
+    tls = client_context(ca=discovered.ca)
+    async with web_client.Client(discovered.server, ssl=tls, headers=bearer) as connections:
+        pair = await client_certificate(Client(connections), args.node_name)
+    tls = client_context(ca=discovered.ca, certificate=pair.certificate, key=pair.key)
+    async with web_client.Client(discovered.server, ssl=tls) as connections:
+        common = await layout(Client(connections))
+    progress.reached("the node has its certificate")
+    refuse_used_ranges(common.index)
+    address = args.node_ip or address_toward(discovered.server)
+    cluster = config.new(
+        args.data_dir,
+        port=0,
+        index=common.index,
+        pod_network=common.pod_network,
+        joined=discovered.server,
+        advertise_address=address,
+        node_name=args.node_name,
+        verbose=args.verbose,
+    )
+    keep(cluster.pki, discovered, args.node_name, pair)
+    return cluster
+
+
+def refuse_used_ranges(index: int) -> None:
+    if index in config.overlapping(routed_networks()):
+        pods, services, nodes, _ = config.ranges(index)
+        raise NotJoined(f"this machine has routes into {pods}, {services} or {nodes}, which the cluster uses",
+                        "stop what uses them")  # fmt: skip
+
+
+def address_toward(server: str) -> str:
+    """This machine's own, of the link that packets to the server leave by."""
+    url = urlsplit(server)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect((url.hostname or "", url.port or 443))  # sends nothing
+        return str(probe.getsockname()[0])
+
+
+def keep(pki: Path, discovered: Discovered, name: str, pair: Pair) -> None:
+    write_private(pki / "ca.crt", discovered.ca)
+    write_pair(pki, node(name).file, pair)

@@ -1,0 +1,38 @@
+"""Two machines on one: network namespaces with a cable between them. Commands run in them as on machines of their own."""
+
+import subprocess
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Machine:
+    namespace: str
+    address: str
+
+    def inside(self, *command: str) -> list[str]:
+        return ["nsenter", f"--net=/run/netns/{self.namespace}", *command]
+
+
+@contextmanager
+def two_machines() -> Iterator[tuple[Machine, Machine]]:
+    ident = uuid.uuid4().hex[:6]
+    one, other = Machine(f"one-{ident}", "192.0.2.1"), Machine(f"two-{ident}", "192.0.2.2")
+    try:
+        for machine in (one, other):
+            ip("netns", "add", machine.namespace)
+        ip("-n", one.namespace, "link", "add", "lan", "type", "veth", "peer", "lan", "netns", other.namespace)
+        for machine in (one, other):
+            ip("-n", machine.namespace, "link", "set", "lo", "up")
+            ip("-n", machine.namespace, "address", "add", f"{machine.address}/24", "dev", "lan")
+            ip("-n", machine.namespace, "link", "set", "lan", "up")
+        yield one, other
+    finally:
+        for machine in (one, other):
+            subprocess.run(["ip", "netns", "delete", machine.namespace], check=False, capture_output=True)
+
+
+def ip(*args: str) -> None:
+    subprocess.run(["ip", *args], check=True, capture_output=True)
