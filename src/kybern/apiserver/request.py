@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from msgspec import Struct
 
+from kybern.api.selectors import FieldRequirement, Requirement
 from kybern.apiserver.paths import Address
 from kybern.registry.resource import Resource, Subresource
 from kybern.web.http import Request, Response
@@ -41,8 +42,9 @@ class Attributes(Struct, frozen=True, kw_only=True):
     subresource: str = ""
     namespace: str = ""
     name: str = ""
-    field_selector: str = ""
-    """Of a list or watch, as it came: some are allowed only with a certain one."""
+    fields: tuple[FieldRequirement, ...] = ()
+    labels: tuple[Requirement, ...] = ()
+    """What a list, watch or deletion of a collection is restricted to: some are allowed only a part of it."""
 
     @property
     def is_resource(self) -> bool:

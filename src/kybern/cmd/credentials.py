@@ -21,6 +21,7 @@ from pathlib import Path
 from kybern.apiserver.bootstrap.extension_authentication import FRONT_PROXY
 from kybern.cmd.config import CLUSTER_DOMAIN, Cluster
 from kybern.cmd.place import places
+from kybern.controllers.certificates.requests import NETWORK_GROUP, NETWORK_PREFIX
 from kybern.web.pki import (  # fmt: skip
     CLIENT,
     SERVER,
@@ -59,10 +60,16 @@ def node(name: str) -> Identity:
     return Identity(f"node-{name}", f"system:node:{name}", ("system:nodes",))
 
 
+def node_network(name: str) -> Identity:
+    """A node's proxy, DNS and policies: they follow the whole cluster, and write nothing. The kubelet does not."""
+    return Identity(f"node-network-{name}", f"{NETWORK_PREFIX}{name}", (NETWORK_GROUP,))
+
+
 def identities(cluster: Cluster) -> Iterator[Identity]:
     yield from (ADMIN, CONTROLLERS, SCHEDULER, KUBELET_CLIENT)
     if not cluster.simulated:
         yield INGRESS
+        yield from (node_network(place.name) for place in places(cluster))
     yield from (node(place.name) for place in places(cluster))
     if has_simulated_nodes(cluster):
         yield SIMULATED_NODES

@@ -18,8 +18,8 @@ from kybern.client import Client
 from kybern.cmd import config, running
 from kybern.cmd.arguments import add_data_dir, ipv4_address, node_name
 from kybern.cmd.config import Cluster
-from kybern.cmd.credentials import node
-from kybern.cmd.joining import HASH, Discovered, NotJoined, client_certificate, discover, layout
+from kybern.cmd.credentials import node, node_network
+from kybern.cmd.joining import HASH, Discovered, NotJoined, client_certificate, discover, layout, network_certificate
 from kybern.cmd.preflight import look, problems
 from kybern.cmd.progress import Progress
 from kybern.cmd.token import token_text
@@ -87,7 +87,9 @@ async def joined(args: argparse.Namespace, progress: Progress) -> Cluster:
     bearer = {"authorization": f"Bearer {args.token}"}
     tls = client_context(ca=discovered.ca)
     async with web_client.Client(discovered.server, ssl=tls, headers=bearer) as connections:
-        pair = await client_certificate(Client(connections), args.node_name)
+        client = Client(connections)
+        pair = await client_certificate(client, args.node_name)
+        of_network = await network_certificate(client, args.node_name)
     tls = client_context(ca=discovered.ca, certificate=pair.certificate, key=pair.key)
     async with web_client.Client(discovered.server, ssl=tls) as connections:
         common = await layout(Client(connections))
@@ -104,7 +106,7 @@ async def joined(args: argparse.Namespace, progress: Progress) -> Cluster:
         node_name=args.node_name,
         verbose=args.verbose,
     )
-    keep(cluster.pki, discovered, args.node_name, pair)
+    keep(cluster.pki, discovered, args.node_name, pair, of_network)
     return cluster
 
 
@@ -123,6 +125,7 @@ def address_toward(server: str) -> str:
         return str(probe.getsockname()[0])
 
 
-def keep(pki: Path, discovered: Discovered, name: str, pair: Pair) -> None:
+def keep(pki: Path, discovered: Discovered, name: str, pair: Pair, of_network: Pair) -> None:
     write_private(pki / "ca.crt", discovered.ca)
     write_pair(pki, node(name).file, pair)
+    write_pair(pki, node_network(name).file, of_network)

@@ -2,8 +2,8 @@
 
 1. `cluster-info` is public; anybody on the way could have changed it. The token's secret half signs it (HS256), and the
    hash of the authority's public key, which the joining machine was told, proves that it is the cluster's own.
-2. The token lets the machine ask for a certificate for its kubelet, which the controllers approve: from then on it is a
-   node, and may what a node may.
+2. The token lets the machine ask for a certificate for its kubelet, and one for its network, which the controllers
+   approve: from then on it is a node, and may what a node may.
 3. As a node it reads how the cluster's network is laid out (`kybern-config`), and its kubelet asks for the certificate
    that it shows to the API server.
 
@@ -16,7 +16,7 @@ import hmac
 import logging
 import re
 import ssl
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -29,10 +29,18 @@ from kybern.api.errors import ApiError, ServiceUnavailable
 from kybern.api.meta_v1 import ObjectMeta
 from kybern.client import Client
 from kybern.client.view import View
-from kybern.cmd.credentials import expired
+from kybern.cmd.credentials import Identity, expired, node, node_network
 from kybern.cmd.place import Place
 from kybern.controllers.bootstraptokens import CLUSTER_INFO, KUBECONFIG, PUBLIC, SIGNATURE, TOKENS, detached
-from kybern.controllers.certificates.requests import KUBELET_CLIENT, KUBELET_SERVING, NODE_GROUP, NODE_PREFIX
+from kybern.controllers.certificates.requests import (
+    KUBELET_CLIENT,
+    KUBELET_SERVING,
+    NETWORK_CLIENT,
+    NETWORK_GROUP,
+    NETWORK_PREFIX,
+    NODE_GROUP,
+    NODE_PREFIX,
+)
 from kybern.web import client as web_client
 from kybern.web.pki import Pair, public_key_hash, read_pair, request, write_pair
 from kybern.web.tls import client_context, load_pair
@@ -114,6 +122,12 @@ def verified(info: ConfigMap, token: str, hashes: Sequence[str]) -> Discovered:
     return Discovered(server, ca)
 
 
+async def network_certificate(client: Client, name: str) -> Pair:
+    """For the network of node `name`; a kubelet's own certificate does not lead to one."""
+    pair = request(f"{NETWORK_PREFIX}{name}", (NETWORK_GROUP,))
+    return await granted(client, pair, NETWORK_CLIENT, ("digital signature", "client auth"))
+
+
 async def client_certificate(client: Client, name: str) -> Pair:
     """For the kubelet of node `name`; `client` speaks for the token, or for the node itself when it renews."""
     pair = request(f"{NODE_PREFIX}{name}", (NODE_GROUP,))
@@ -168,11 +182,11 @@ async def keep_serving_certificate(
     """Asks for what the kubelet shows to the API server once its node is registered, and again before it ends."""
     pki = place.cluster.pki
     while True:
-        node = view.get(Node, place.name)
+        registered = view.get(Node, place.name)
         if not expired(pki, place.serving_pair, clock.wall()):
             await clock.sleep(RENEWAL_CHECK_SECONDS)
             continue
-        if node is None or not node.status.addresses:
+        if registered is None or not registered.status.addresses:
             await clock.sleep(LOOK_AGAIN_SECONDS)
             continue
         try:
@@ -185,8 +199,12 @@ async def keep_serving_certificate(
         load_pair(shown, pair.certificate, pair.key)
 
 
-async def renew(client: Client, place: Place, now: float) -> None:
-    """The node's own certificate, in its last month."""
-    identity = f"node-{place.name}"
-    if read_pair(place.cluster.pki, identity) is not None and expired(place.cluster.pki, identity, now):
-        write_pair(place.cluster.pki, identity, await client_certificate(client, place.name))
+CERTIFICATES = {node: client_certificate, node_network: network_certificate}
+"""A joined node's identities; each renews itself."""
+
+
+async def renew(client: Client, place: Place, of: Callable[[str], Identity], now: float) -> None:
+    """The certificate of one of the node's identities, in its last month."""
+    file = of(place.name).file
+    if read_pair(place.cluster.pki, file) is not None and expired(place.cluster.pki, file, now):
+        write_pair(place.cluster.pki, file, await CERTIFICATES[of](client, place.name))

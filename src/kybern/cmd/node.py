@@ -56,7 +56,7 @@ async def run(place: Place) -> None:
     view.watch_kind(Node, fields=f"metadata.name={place.name}")
     view.watch_kind(Service)
     recorder = Recorder(client, "kubelet", place.name, clock, ids)
-    network = None if place.cluster.simulated else node_network.network(place, client, clock, ids)
+    network = None if place.cluster.simulated else node_network.network(place, clock, ids)
     work = [view.run(), recorder.run(), kubelet(place, client, view, recorder, network, clock, ids)]
     if network is not None:
         work += node_network.work(place, network, clock, ids)

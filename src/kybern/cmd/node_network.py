@@ -1,4 +1,4 @@
-"""A node's network: the ways to other nodes, the service proxy, cluster DNS. All read one View."""
+"""A node's network: the ways to other nodes, the service proxy, cluster DNS. All read one View, under an account of their own."""
 
 import asyncio
 import random
@@ -14,9 +14,11 @@ from kybern.api.discovery_v1 import EndpointSlice
 from kybern.api.networking_v1 import NetworkPolicy
 from kybern.client import Client
 from kybern.client.view import View
+from kybern.cmd import credentials
 from kybern.cmd.config import CLUSTER_DOMAIN
 from kybern.cmd.links import underlay_mtu
 from kybern.cmd.place import Place, first
+from kybern.cmd.ready import transport
 from kybern.linux import nft
 from kybern.linux.conntrack import forget_udp
 from kybern.network.bridge import BridgeNetwork
@@ -49,8 +51,9 @@ class Network:
     rules: SandboxRules
 
 
-def network(place: Place, client: Client, clock: Clock, ids: Ids) -> Network:
+def network(place: Place, clock: Clock, ids: Ids) -> Network:
     cluster = place.cluster
+    client = Client(transport(cluster, credentials.node_network(place.name), place.server_url))
     view = View(client, clock=clock, rng=ids.rng)
     for kind in KINDS:
         view.watch_kind(kind)

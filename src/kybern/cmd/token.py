@@ -43,6 +43,7 @@ from kybern.controllers.bootstraptokens import (
     is_token,
     seconds_left,
 )
+from kybern.controllers.certificates.requests import NETWORK_GROUP
 from kybern.web.pki import public_key_hash, read_certificate
 
 GROUP = "system:bootstrappers:kybern:default-node-token"
@@ -224,6 +225,9 @@ def door(cluster: Cluster) -> Iterator[Any]:
         ("kybern:kubelet-bootstrap", "system:node-bootstrapper", GROUP),
         ("kybern:node-autoapprove-bootstrap", f"{REQUESTS}:nodeclient", GROUP),
         ("kybern:node-autoapprove-certificate-rotation", f"{REQUESTS}:selfnodeclient", "system:nodes"),
+        ("kybern:node-network-rotation", "system:node-bootstrapper", NETWORK_GROUP),
+        ("kybern:node-network-autoapprove-bootstrap", "kybern:node-network-client", GROUP),
+        ("kybern:node-network-autoapprove-rotation", "kybern:self-node-network-client", NETWORK_GROUP),
     ):
         yield ClusterRoleBinding(
             metadata=ObjectMeta(name=name),

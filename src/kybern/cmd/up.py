@@ -276,16 +276,16 @@ def start(cluster: Cluster, progress: Progress, turn: Turn, *, foreground: bool)
 
 
 async def renew_joined(cluster: Cluster) -> None:
-    """Where the other machine cannot be reached now, the certificate is renewed by a later start."""
+    """Where the other machine cannot be reached now, the certificates are renewed by a later start."""
     from kybern.api.errors import ApiError
     from kybern.client import Client
-    from kybern.cmd.credentials import node
-    from kybern.cmd.joining import NotJoined, renew
+    from kybern.cmd.joining import CERTIFICATES, NotJoined, renew
     from kybern.cmd.ready import transport
 
     with suppress(ApiError, OSError, NotJoined):
-        async with transport(cluster, node(cluster.node_name)) as connections:
-            await renew(Client(connections), first(cluster), time.time())
+        for of in CERTIFICATES:
+            async with transport(cluster, of(cluster.node_name)) as connections:
+                await renew(Client(connections), first(cluster), of, time.time())
 
 
 def detach(cluster: Cluster) -> None:

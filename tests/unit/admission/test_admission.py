@@ -23,9 +23,9 @@ from kybern.api.errors import ApiError, Forbidden, NotFound
 from kybern.api.kinds import KINDS
 from kybern.api.meta_v1 import ObjectMeta
 from kybern.api.node_v1 import RuntimeClass
-from kybern.api.rbac_v1 import ClusterRole, ClusterRoleBinding
+from kybern.api.rbac_v1 import ClusterRole, ClusterRoleBinding, PolicyRule, RoleRef, Subject
 from kybern.api.scheduling_v1 import PriorityClass
-from kybern.api.storage_v1 import StorageClass
+from kybern.api.storage_v1 import CSIDriver, StorageClass
 from kybern.apiserver.admission.order import ADMISSION, admission_plugins
 from kybern.apiserver.admission.plugin import Inputs
 from kybern.apiserver.auth.rbac import following
@@ -577,20 +577,49 @@ async def test_a_node_s_lease_is_its_own() -> None:
         assert "is forbidden" in await world.refused(build(Lease, name, namespace=namespace), user=NODE_ONE)
 
 
+def projecting(name: str, node: str, **source: Any) -> Pod:
+    volumes = {"spec": {"volumes": [{"name": "t", "projected": {"sources": [{"serviceAccountToken": source}]}}]}}
+    made = on_node(name, node)
+    return replace(made, spec=replace(made.spec, volumes=from_builtins(Pod, volumes).spec.volumes))
+
+
+def asking_for(name: str, uid: str, *audiences: str) -> TokenRequest:
+    bound = BoundObjectReference(api_version="v1", kind="Pod", name=name, uid=uid)
+    spec = TokenRequestSpec(bound_object_ref=bound, audiences=audiences or None)
+    return TokenRequest(metadata=ObjectMeta(name="default"), spec=spec)
+
+
+TOKEN_ASKED: dict[str, Any] = {
+    "user": NODE_ONE, "sub": "token", "resource": RESOURCES[ServiceAccount], "namespace": "x", "name": "default",
+}  # fmt: skip
+
+
 async def test_a_node_asks_for_tokens_of_its_pods_only() -> None:
-    world = node_world(on_node("mine", "n1"), on_node("theirs", "n2"))
-    account = RESOURCES[ServiceAccount]
+    world = node_world(projecting("mine", "n1", path="t"), projecting("theirs", "n2", path="t"))
     mine = world.objects.get(Pod, "mine", "x").metadata.uid
     theirs = world.objects.get(Pod, "theirs", "x").metadata.uid
-
-    def asking_for(name: str, uid: str) -> TokenRequest:
-        bound = BoundObjectReference(api_version="v1", kind="Pod", name=name, uid=uid)
-        return TokenRequest(metadata=ObjectMeta(name="default"), spec=TokenRequestSpec(bound_object_ref=bound))
-
-    given = {"user": NODE_ONE, "sub": "token", "resource": account, "namespace": "x"}
-    await world.admit(asking_for("mine", mine), **given)
+    await world.admit(asking_for("mine", mine), **TOKEN_ASKED)
     for name, uid in (("theirs", theirs), ("mine", ""), ("mine", "other"), ("none", "u"), ("", "")):
-        assert "is forbidden" in await world.refused(asking_for(name, uid), **given)
+        assert "is forbidden" in await world.refused(asking_for(name, uid), **TOKEN_ASKED)
+
+
+async def test_a_node_asks_for_tokens_for_the_audiences_that_the_pod_names() -> None:
+    driver = build(CSIDriver, "d", {"spec": {"tokenRequests": [{"audience": "storage"}]}})
+    inline = {"spec": {"volumes": [{"name": "v", "csi": {"driver": "d"}}]}}
+    pod_with = projecting("mine", "n1", path="t", audience="vault")
+    volumes = (*pod_with.spec.volumes, *from_builtins(Pod, inline).spec.volumes)
+    world = node_world(replace(pod_with, spec=replace(pod_with.spec, volumes=volumes)), driver)
+    uid = world.objects.get(Pod, "mine", "x").metadata.uid
+    for audience in ("vault", "storage"):
+        await world.admit(asking_for("mine", uid, audience), **TOKEN_ASKED)
+    for audiences in ((), ("registry",), ("vault", "storage")):
+        assert "audience" in await world.refused(asking_for("mine", uid, *audiences), **TOKEN_ASKED)
+    right = PolicyRule(verbs=("request-serviceaccounts-token-audience",), api_groups=("",), resources=("registry",))
+    world.objects.put(ClusterRole(metadata=ObjectMeta(name="pulling"), rules=(right,)))
+    nodes = Subject(kind="Group", name="system:nodes")
+    role = RoleRef(api_group="rbac.authorization.k8s.io", kind="ClusterRole", name="pulling")
+    world.objects.put(ClusterRoleBinding(metadata=ObjectMeta(name="pulling"), role_ref=role, subjects=(nodes,)))
+    await world.admit(asking_for("mine", uid, "registry"), **TOKEN_ASKED)
 
 
 async def test_a_node_without_a_name_gets_nothing() -> None:

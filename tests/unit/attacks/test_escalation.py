@@ -147,6 +147,8 @@ ATTACKS = [
     Attack("R07", ALLOW, "GET", f"{CORE}/services"),
     Attack("R07", ALLOW, "GET", f"{CORE}/services?watch=true&timeoutSeconds=1"),
     Attack("R07", ALLOW, "GET", f"{CORE}/services?fieldSelector=metadata.name=theirs"),
+    Attack("R07", ALLOW, "GET", f"{CORE}/services?fieldSelector=&fieldSelector=metadata.name=mine"),
+    Attack("R07", ALLOW, "GET", f"{CORE}/services?fieldSelector=metadata.name!=mine"),
     Attack("R08", ALLOW, "GET", "/metrics"),
     Attack("R12", ALLOW, "GET", f"{CORE}/secrets", None, TABLE),
     Attack("R12", ALLOW, "GET", f"{CORE}/secrets", None, PARTIAL),

@@ -1,7 +1,4 @@
-"""What a node's agent may not do (NR01-NR18): each is refused, and done once the defence against it is taken away.
-
-Pods and nodes elsewhere it may see: its network follows them all (the role `kybern:node-network`).
-"""
+"""What a node's agent may not do (NR01-NR18): each is refused, and done once the defence against it is taken away."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -68,7 +65,13 @@ def labelled(**labels: str) -> dict[str, Any]:
 
 TOKEN = {"spec": {"boundObjectRef": {"apiVersion": "v1", "kind": "Pod", "name": "p1", "uid": "@p1"}}}
 TOKEN2 = {"spec": {"boundObjectRef": {"apiVersion": "v1", "kind": "Pod", "name": "p2", "uid": "@p2"}}}
-NODES = "/api/v1/nodes"
+NODES, SLICES = "/api/v1/nodes", "/apis/resource.k8s.io/v1/resourceslices"
+
+
+def devices(node: str) -> dict[str, Any]:
+    pool = {"name": "p", "generation": 1, "resourceSliceCount": 1}
+    return named(f"of-{node}", spec={"driver": "d.example.com", "nodeName": node, "pool": pool})
+
 
 ATTACKS = [
     Attack("NR01", NODE, "PATCH", f"{NODES}/n2/status", status(nodeInfo={"kubeletVersion": "x"})),
@@ -111,6 +114,16 @@ ATTACKS = [
     Attack("NR18", ALLOW, "GET", f"{CORE}/secrets"),
     Attack("NR18", ALLOW, "GET", f"{CORE}/configmaps/c2"),
     Attack("NR18", ALLOW, "GET", f"{CORE}/persistentvolumeclaims/v2"),
+    Attack("other pods", ALLOW, "GET", "/api/v1/pods"),
+    Attack("other pods", ALLOW, "GET", f"{CORE}/pods/p2"),
+    Attack("other pods", ALLOW, "GET", "/api/v1/pods?fieldSelector=spec.nodeName!=n1"),
+    Attack("other pods", ALLOW, "GET", "/api/v1/pods?fieldSelector=&fieldSelector=spec.nodeName=n1"),
+    Attack("other nodes", ALLOW, "GET", NODES),
+    Attack("other nodes", ALLOW, "GET", f"{NODES}/n2"),
+    Attack("audience", NODE, "POST", f"{CORE}/serviceaccounts/on-n1/token", {"spec": {**TOKEN["spec"], "audiences": ["elsewhere"]}}),
+    Attack("claim", f"{NODE}+{ALLOW}", "PATCH", f"{CORE}/persistentvolumeclaims/v1/status", status(phase="Lost")),
+    Attack("devices", NODE, "POST", SLICES, devices("n2")),
+    Attack("devices", ALLOW, "GET", SLICES),
     Attack("no name", ALLOW, "GET", f"{CORE}/secrets/s1", None, "system:node:"),
     Attack("no group", ALLOW, "GET", f"{CORE}/secrets/s1", None, "system:node:n9"),
 ]  # fmt: skip
@@ -132,6 +145,7 @@ async def prepare(api: SecuredApi) -> dict[str, str]:
             {"name": "s", "secret": {"secretName": f"s{number}"}},
             {"name": "c", "configMap": {"name": f"c{number}"}},
             {"name": "v", "persistentVolumeClaim": {"claimName": f"v{number}"}},
+            {"name": "t", "projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]}},
         ]
         made = await api.made(f"{CORE}/pods", pod(f"p{number}", node, volumes=volumes))
         uids[f"@p{number}"] = made["metadata"]["uid"]
@@ -189,6 +203,9 @@ OWN = [
     ("POST", f"{CORE}/pods", mirror()),
     ("POST", f"{CORE}/serviceaccounts/on-n1/token", TOKEN),
     ("POST", f"{LEASES}/kube-node-lease/leases", named("n1", spec={})),
+    ("PATCH", f"{CORE}/persistentvolumeclaims/v1/status", status(capacity={"storage": "1Gi"})),
+    ("POST", SLICES, devices("n1")),
+    ("GET", f"{SLICES}?fieldSelector=spec.nodeName=n1", None),
     ("POST", CSINODES, named("n1", spec={"drivers": []})),
     ("DELETE", f"{CORE}/pods/p1?gracePeriodSeconds=0", None),
 ]

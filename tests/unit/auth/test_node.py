@@ -7,12 +7,15 @@ from msgspec.structs import replace
 
 from kybern.api.codec import from_builtins
 from kybern.api.core_v1 import PersistentVolume, PersistentVolumeClaim, Pod
+from kybern.api.resource_v1 import ResourceSlice
+from kybern.api.selectors import parse_fields
+from kybern.api.storage_v1 import VolumeAttachment
 from kybern.apiserver.auth.node import NodeAuthorizer, node_authorizer, node_of
 from kybern.apiserver.bootstrap.rbac import node_rules
 from kybern.apiserver.request import Attributes, User
 from kybern.testing.memory_objects import MemoryObjects
 
-ONE = User("system:node:n1", ("system:nodes",))
+ONE, TWO = (User(f"system:node:{node}", ("system:nodes",)) for node in ("n1", "n2"))
 CONTAINER = {
     "name": "c",
     "image": "i",
@@ -47,7 +50,7 @@ def authorizer(*objects: Any) -> tuple[MemoryObjects, NodeAuthorizer]:
     return held, node_authorizer(held, node_rules())
 
 
-def asks(verb: str, resource: str, name: str = "", user: User = ONE, **more: str) -> Attributes:
+def asks(verb: str, resource: str, name: str = "", user: User = ONE, **more: Any) -> Attributes:
     resource, _, subresource = resource.partition("/")
     given = {"namespace": "x", "version": "v1", **more}
     return Attributes(user=user, verb=verb, resource=resource, subresource=subresource, name=name, **given)
@@ -64,7 +67,7 @@ def test_a_node_reads_what_its_pods_name_until_they_are_gone(resource: str, name
     objects, nodes = authorizer(POD)
     assert nodes.decide(asks("get", resource, name)).allowed
     assert not nodes.decide(asks("get", resource, name, namespace="y")).allowed
-    assert not nodes.decide(asks("get", resource, name, user=User("system:node:n2", ("system:nodes",)))).allowed
+    assert not nodes.decide(asks("get", resource, name, user=TWO)).allowed
     assert not nodes.decide(asks("get", resource, "other")).allowed
     objects.remove(objects.get(Pod, "p", "x"))
     refused = nodes.decide(asks("get", resource, name))
@@ -104,6 +107,77 @@ def test_a_volume_is_readable_through_its_claim() -> None:
     assert not nodes.decide(asks("list", "persistentvolumes", namespace="")).allowed
 
 
+def test_a_volumes_secrets_are_readable_while_a_pod_has_its_claim() -> None:
+    source = {
+        "csi": {
+            "driver": "d", "volumeHandle": "h", "nodeStageSecretRef": {"name": "stage", "namespace": "drivers"},
+            "controllerPublishSecretRef": {"name": "controllers", "namespace": "drivers"},
+        }
+    }  # fmt: skip
+    volume = build(
+        PersistentVolume,
+        {"metadata": {"name": "pv"}, "spec": {**source, "claimRef": {"name": "claim", "namespace": "x"}}},
+    )
+    objects, nodes = authorizer(POD, volume)
+    assert nodes.decide(asks("get", "secrets", "stage", namespace="drivers")).allowed
+    assert not nodes.decide(asks("get", "secrets", "controllers", namespace="drivers")).allowed
+    assert not nodes.decide(asks("get", "secrets", "stage", namespace="drivers", user=TWO)).allowed
+    objects.put(replace(volume, spec=replace(volume.spec, claim_ref=None)))
+    assert not nodes.decide(asks("get", "secrets", "stage", namespace="drivers")).allowed
+
+
+def test_a_claim_for_devices_is_readable_by_the_name_it_was_made_with() -> None:
+    claims = [{"name": "own", "resourceClaimName": "named"}, {"name": "made", "resourceClaimTemplateName": "t"}]
+    made = {"resourceClaimStatuses": [{"name": "made", "resourceClaimName": "made-1"}]}
+    _, nodes = authorizer(
+        replace(
+            POD,
+            spec=replace(
+                POD.spec, resource_claims=build(Pod, {"spec": {"resourceClaims": claims}}).spec.resource_claims
+            ),
+            status=build(Pod, {"status": made}).status,
+        )
+    )
+    group = {"group": "resource.k8s.io"}
+    for name, expected in (("named", True), ("made-1", True), ("made", False), ("t", False)):
+        assert nodes.decide(asks("get", "resourceclaims", name, **group)).allowed is expected
+    assert not nodes.decide(asks("list", "resourceclaims", **group)).allowed
+    assert not nodes.decide(asks("get", "resourceclaims", "named", user=TWO, **group)).allowed
+
+
+def test_attachments_and_slices_of_devices_are_of_the_node_that_they_name() -> None:
+    held = [
+        build(kind, {"metadata": {"name": f"of-{node}"}, "spec": {"nodeName": node}})
+        for kind in (VolumeAttachment, ResourceSlice)
+        for node in ("n1", "n2")
+    ]
+    _, nodes = authorizer(*held)
+    storage, devices = {"group": "storage.k8s.io", "namespace": ""}, {"group": "resource.k8s.io", "namespace": ""}
+    for name, expected in (("of-n1", True), ("of-n2", False), ("none", False)):
+        assert nodes.decide(asks("get", "volumeattachments", name, **storage)).allowed is expected
+        for verb in ("get", "update", "patch", "delete"):
+            assert nodes.decide(asks(verb, "resourceslices", name, **devices)).allowed is expected
+    assert not nodes.decide(asks("list", "volumeattachments", **storage)).allowed
+    assert nodes.decide(asks("create", "resourceslices", **devices)).allowed
+    for selector, expected in (
+        ("spec.nodeName=n1", True),
+        ("spec.nodeName=n2", False),
+        ("spec.nodeName!=n1", False),
+        ("", False),
+    ):
+        for verb in ("list", "watch", "deletecollection"):
+            asked = asks(verb, "resourceslices", fields=parse_fields(selector).requirements, **devices)
+            assert nodes.decide(asked).allowed is expected
+
+
+def test_a_mirror_pod_gives_its_node_nothing() -> None:
+    mirror = replace(POD, metadata=replace(POD.metadata, annotations={"kubernetes.io/config.mirror": "h"}))
+    _, nodes = authorizer(mirror)
+    assert nodes.decide(asks("get", "pods", "p")).allowed
+    assert not nodes.decide(asks("get", "secrets", "key")).allowed
+    assert not nodes.decide(asks("create", "serviceaccounts/token", "robot")).allowed
+
+
 def test_leases_are_its_own() -> None:
     _, nodes = authorizer()
     lease = {"group": "coordination.k8s.io", "namespace": "kube-node-lease"}
@@ -133,7 +207,8 @@ def test_pods_and_nodes_are_readable_as_far_as_they_are_its_own() -> None:
         ("spec.nodeName=n2", False), ("spec.nodeName!=n1", False), ("metadata.name=p", False),
     ):  # fmt: skip
         for verb in ("list", "watch"):
-            assert nodes.decide(asks(verb, "pods", namespace="", field_selector=selector)).allowed is expected
+            asked = asks(verb, "pods", namespace="", fields=parse_fields(selector).requirements)
+            assert nodes.decide(asked).allowed is expected
     for name, expected in (("n1", True), ("n2", False), ("", False)):
         assert nodes.decide(asks("watch", "nodes", name, namespace="")).allowed is expected
 

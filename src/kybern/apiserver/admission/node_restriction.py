@@ -6,16 +6,18 @@ The Node authorizer lets an agent reach these kinds at all; which of the objects
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from kybern.api.authentication_v1 import TokenRequest
+from msgspec.structs import replace
+
 from kybern.api.coordination_v1 import Lease
 from kybern.api.core_v1 import Node, PersistentVolumeClaim, Pod, ServiceAccount
+from kybern.api.resource_v1 import ResourceSlice
 from kybern.api.storage_v1 import CSINode
+from kybern.apiserver.admission.node_tokens import wrong_with_token
 from kybern.apiserver.admission.plugin import Plugin, refused
 from kybern.apiserver.auth.node import GROUP, LEASES_NAMESPACE, node_of
-from kybern.apiserver.auth.references import names_in
+from kybern.apiserver.auth.references import MIRROR, names_in
 from kybern.apiserver.request import Admission
 
-MIRROR = "kubernetes.io/config.mirror"
 LABELS_OF_ITS_OWN = {
     "kubernetes.io/hostname", "kubernetes.io/arch", "kubernetes.io/os", "beta.kubernetes.io/arch",
     "beta.kubernetes.io/os", "beta.kubernetes.io/instance-type", "node.kubernetes.io/instance-type",
@@ -45,14 +47,19 @@ class NodeRestriction(Plugin):
             yield from self.wrong_with_pod(a, node)
         elif kind is Node:
             yield from wrong_with_node(a, node)
-        elif kind is PersistentVolumeClaim and (a.subresource != "status" or a.operation != "UPDATE"):
-            yield f'node "{node}" may only update PVC status'
+        elif kind is PersistentVolumeClaim:
+            yield from wrong_with_claim(a, node)
         elif kind is ServiceAccount and a.subresource == "token":
-            yield from self.wrong_with_token(a, node)
+            yield from wrong_with_token(a, node, self.inputs)
         elif kind is Lease:
             yield from wrong_with_lease(a, node)
         elif kind is CSINode and a.operation in ("CREATE", "UPDATE", "DELETE") and own_name(a) != node:
             yield f'node "{node}" can only access CSINode with the same name as the requesting node'
+        elif kind is ResourceSlice and a.operation in ("CREATE", "DELETE"):
+            devices = a.object if a.operation == "CREATE" else a.old
+            if devices is not None and devices.spec.node_name != node:
+                verb = a.operation.lower()
+                yield f"can only {verb} ResourceSlice with the same NodeName as the requesting node"
 
     def wrong_with_pod(self, a: Admission, node: str) -> Iterator[str]:
         if a.subresource == "status":
@@ -103,24 +110,6 @@ class NodeRestriction(Plugin):
         if found is None or owner.uid != found.metadata.uid:
             yield f"node {node} UID mismatch"
 
-    def wrong_with_token(self, a: Admission, node: str) -> Iterator[str]:
-        bound = a.object.spec.bound_object_ref if isinstance(a.object, TokenRequest) else None
-        if bound is None or (bound.api_version, bound.kind) != ("v1", "Pod") or not bound.name:
-            yield "node requested token not bound to a pod"
-            return
-        if not bound.uid:
-            yield "node requested token with a pod binding without a uid"
-            return
-        pod = self.objects.get(Pod, bound.name, a.namespace)
-        if pod is None or pod.metadata.uid != bound.uid:
-            found = pod.metadata.uid if pod else ""
-            yield (
-                f"the UID in the bound object reference ({bound.uid}) does not match the UID in record ({found}). "
-                "The object might have been deleted and then recreated"
-            )
-        elif pod.spec.node_name != node:
-            yield "node requested token bound to a pod scheduled on a different node"
-
 
 def own_name(a: Admission) -> str:
     """The name in the path, or on creation the one in the body."""
@@ -136,6 +125,30 @@ def wrong_with_pod_status(a: Admission, node: str) -> Iterator[str]:
         yield f'node "{node}" cannot update labels through pod status'
     elif a.object.status.resource_claim_statuses != a.old.status.resource_claim_statuses:
         yield f'node "{node}" cannot update resource claim statuses'
+    elif a.object.status.extended_resource_claim_status != a.old.status.extended_resource_claim_status:
+        yield f'node "{node}" cannot update extended resource claim status'
+
+
+def wrong_with_claim(a: Admission, node: str) -> Iterator[str]:
+    """A volume that has grown is told of; nothing else about a claim is a node's business."""
+    if a.subresource != "status" or a.operation != "UPDATE":
+        yield f'node "{node}" may only update PVC status'
+    elif without_growth(a.object) != without_growth(a.old):
+        yield f'node "{node}" is not allowed to update fields other than status.capacity and status.conditions'
+
+
+def without_growth(claim: PersistentVolumeClaim) -> PersistentVolumeClaim:
+    return replace(
+        claim,
+        metadata=replace(claim.metadata, resource_version=None, managed_fields=None),
+        status=replace(
+            claim.status,
+            capacity=None,
+            conditions=None,
+            allocated_resources=None,
+            allocated_resource_statuses=None,
+        ),
+    )
 
 
 def wrong_with_lease(a: Admission, node: str) -> Iterator[str]:

@@ -11,6 +11,7 @@ import msgspec
 
 from kybern.aio.clock import Clock
 from kybern.apiserver.auth.remote import NoAnswer, reviewed
+from kybern.apiserver.auth.restrictions import told_fields, told_labels
 from kybern.apiserver.auth.verdicts import TooManyQuestions, Verdicts
 from kybern.apiserver.request import Attributes, Decision
 from kybern.web.client import Client
@@ -55,7 +56,7 @@ def spec_of(a: Attributes) -> dict[str, Any]:
         asked["extra"] = {key: list(values) for key, values in a.user.extra.items()}
     if not a.is_resource:
         return asked | {"nonResourceAttributes": {"path": a.path, "verb": a.verb}}
-    named = {
+    named: dict[str, Any] = {
         "namespace": a.namespace,
         "verb": a.verb,
         "group": a.group,
@@ -63,5 +64,7 @@ def spec_of(a: Attributes) -> dict[str, Any]:
         "resource": a.resource,
         "subresource": a.subresource,
         "name": a.name,
+        "fieldSelector": a.fields and {"requirements": told_fields(a.fields)},
+        "labelSelector": a.labels and {"requirements": told_labels(a.labels)},
     }
     return asked | {"resourceAttributes": {key: value for key, value in named.items() if value}}

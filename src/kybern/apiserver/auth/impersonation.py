@@ -6,6 +6,7 @@ the request. What the headers ask for is answered with the identity that the res
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import unquote
 
 from kybern.api.errors import BadRequest
@@ -56,7 +57,7 @@ def identity_in(request: Request) -> User | None:
     return User(name, groups, uid, extra) if name else None
 
 
-def parts_of(wanted: User) -> Iterator[dict[str, str]]:
+def parts_of(wanted: User) -> Iterator[dict[str, Any]]:
     """What has to be allowed, as attributes of the verb `impersonate`."""
     account = account_of(wanted.name)
     if account is not None:

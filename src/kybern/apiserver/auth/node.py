@@ -1,28 +1,37 @@
 """The Node authorizer: a node's agent reads what the pods on that node need, and writes what is its own.
 
-It answers only for users `system:node:NAME` in the group `system:nodes`; both are needed. Secrets, ConfigMaps, claims
-and volumes are readable one by one while a pod on the node names them; leases and CSINodes are the node's own; the rest
-is a fixed list of rules, which admission (NodeRestriction) narrows down to the node's own objects.
+It answers only for users `system:node:NAME` in the group `system:nodes`; both are needed. What is related to a node is
+readable one by one: pods on it, and what they name (Secrets, ConfigMaps, claims of both sorts, and through a claim its
+volume and that volume's Secrets); attachments and slices of devices that name the node. Its Node, Lease and CSINode are
+its own. The rest is a fixed list of rules, which admission (NodeRestriction) narrows down to the node's own objects.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from kybern.api.core_v1 import Pod
+from kybern.api.core_v1 import PersistentVolume, Pod
 from kybern.api.rbac_v1 import PolicyRule
+from kybern.api.resource_v1 import ResourceSlice
+from kybern.api.storage_v1 import VolumeAttachment
 from kybern.apiserver.auth.grants import Grants, compile_rules
 from kybern.apiserver.auth.rbac import allows
-from kybern.apiserver.auth.references import NodeReferences, claims_of_volume, following_pods
+from kybern.apiserver.auth.references import claim_of
+from kybern.apiserver.auth.related import NodeReferences, VolumeReferences, following_pods, following_volumes
 from kybern.apiserver.request import Attributes, Decision, Objects, User
 
 USER_PREFIX = "system:node:"
 GROUP = "system:nodes"
 LEASES_NAMESPACE = "kube-node-lease"
 READS = ("get", "list", "watch")
-OWN = {  # plural → (group, verbs)
-    "leases": ("coordination.k8s.io", {"get", "create", "update", "patch", "delete"}),
-    "csinodes": ("storage.k8s.io", {"get", "create", "update", "patch", "delete"}),
+OWN_VERBS = ("get", "create", "update", "patch", "delete")
+WRITES = {
+    ("nodes", ""): ("create", "update", "patch"),
+    ("nodes", "status"): ("update", "patch"),
+    ("pods", ""): ("create", "delete"),
+    ("pods", "status"): ("update", "patch"),
+    ("pods", "eviction"): ("create",),
 }
+"""Of nodes and pods, by part; NodeRestriction sees to it that they are the node's own."""
 
 
 def node_of(user: User) -> str:
@@ -34,79 +43,155 @@ def node_of(user: User) -> str:
 class NodeAuthorizer:
     objects: Objects
     references: NodeReferences
+    volumes: VolumeReferences
     rules: Grants
 
     def decide(self, attributes: Attributes) -> Decision:
-        a, node = attributes, node_of(attributes.user)
+        node = node_of(attributes.user)
         if not node:
             return Decision(False)
-        if a.group == "" and a.resource in ("secrets", "configmaps"):
-            return self.read(node, a, READS)
-        if a.group == "" and a.resource in ("persistentvolumes", "persistentvolumeclaims"):
-            return self.read_volume(node, a)
-        if a.group == "" and a.resource == "serviceaccounts":
-            return self.create_token(node, a)
-        if a.group == "" and a.resource in ("pods", "nodes") and a.verb in READS and not a.subresource:
-            return self.read_own(node, a)
-        if a.resource in OWN and a.group == OWN[a.resource][0]:
-            return own(node, a)
-        return Decision(allows(self.rules, a))
+        subdivided = SUBDIVIDED.get((attributes.group, attributes.resource)) if attributes.is_resource else None
+        return subdivided(self, node, attributes) if subdivided else Decision(allows(self.rules, attributes))
 
-    def read(self, node: str, a: Attributes, verbs: tuple[str, ...]) -> Decision:
-        if a.verb not in verbs or a.subresource:
+    def read_named(self, node: str, a: Attributes) -> Decision:
+        """Secrets and ConfigMaps, one by one; they may be watched too."""
+        if a.verb not in READS:
             return Decision(False, "can only read resources of this type")
-        if not a.name:
-            return Decision(False, "can only read individual resources of this type")
-        return self.related(node, (a.resource, a.namespace, a.name))
+        if a.subresource:
+            return Decision(False, "cannot read subresource")
+        if not a.namespace:
+            return Decision(False, "can only read namespaced object of this type")
+        return self.related(node, a)
 
-    def read_volume(self, node: str, a: Attributes) -> Decision:
-        if (
-            a.resource == "persistentvolumeclaims"
-            and a.subresource == "status"
-            and a.verb in ("get", "update", "patch")
-        ):
-            return self.related(node, (a.resource, a.namespace, a.name))
-        if a.resource == "persistentvolumes" and a.verb == "get" and not a.subresource:
-            claim = claims_of_volume(self.objects, a.name)
-            return self.related(node, claim) if claim else unrelated(node)
-        return self.read(node, a, ("get",))
-
-    def read_own(self, node: str, a: Attributes) -> Decision:
-        """Its own Node; its own pods, one by one or as a list that asks for no others."""
-        if a.resource == "nodes":
-            return Decision(a.name == node, f"node '{node}' cannot read all nodes, only its own Node object")
+    def get(self, node: str, a: Attributes) -> Decision:
         if a.verb != "get":
-            own = f"spec.nodeName={node}" in a.field_selector.replace("==", "=").split(",")
-            return Decision(own, "can only list/watch pods with spec.nodeName field selector")
-        # One that is gone is nobody's: its agent may learn that it is not there.
-        owner = self.references.node_of(a.namespace, a.name)
-        is_gone = owner is None and self.objects.get(Pod, a.name, a.namespace) is None
-        return Decision(True) if owner == node or is_gone else unrelated(node)
+            return Decision(False, "can only get individual resources of this type")
+        if a.subresource:
+            return Decision(False, "cannot get subresource")
+        return self.related(node, a)
 
-    def create_token(self, node: str, a: Attributes) -> Decision:
-        if a.verb != "create" or a.subresource != "token":
+    def claim(self, node: str, a: Attributes) -> Decision:
+        if a.subresource != "status":
+            return self.get(node, a)
+        if a.verb not in ("update", "patch"):
+            return Decision(False, "can only get/update/patch this type")
+        return self.related(node, a)
+
+    def node(self, node: str, a: Attributes) -> Decision:
+        if a.subresource or a.verb not in READS:
+            return written(a)
+        if a.name == node:
+            return Decision(True)
+        what = f"'{a.name}'" if a.name else "all nodes"
+        return Decision(False, f"node '{node}' cannot read {what}, only its own Node object")
+
+    def pod(self, node: str, a: Attributes) -> Decision:
+        if a.subresource or a.verb not in READS:
+            return written(a)
+        if a.verb == "get":
+            return self.get(node, a)
+        if is_asked_for(node, "spec.nodeName", a):
+            return Decision(True)
+        if a.name:
+            return self.related(node, a)
+        return Decision(False, "can only list/watch pods with spec.nodeName field selector")
+
+    def token(self, node: str, a: Attributes) -> Decision:
+        if a.verb != "create" or not a.name:
             return Decision(False, "can only create tokens for individual service accounts")
-        return self.related(node, (a.resource, a.namespace, a.name))
+        if a.subresource != "token":
+            return Decision(False, "can only create token subresource of serviceaccount")
+        return self.related(node, a)
 
-    def related(self, node: str, reference: tuple[str, str, str]) -> Decision:
-        return Decision(True) if self.references.holds(node, reference) else unrelated(node)
+    def lease(self, node: str, a: Attributes) -> Decision:
+        if a.verb in OWN_VERBS and a.namespace != LEASES_NAMESPACE:
+            return Decision(False, f'can only access leases in the "{LEASES_NAMESPACE}" system namespace')
+        return own(node, a, "node lease")
+
+    def csi_node(self, node: str, a: Attributes) -> Decision:
+        if a.verb in OWN_VERBS and a.subresource:
+            return Decision(False, "cannot authorize CSINode subresources")
+        return own(node, a, "CSINode")
+
+    def slice(self, node: str, a: Attributes) -> Decision:
+        """Its devices, as its drivers publish them. Of a new one admission sees whose it is."""
+        if a.subresource:
+            return Decision(False, "cannot authorize ResourceSlice subresources")
+        if a.verb == "create":
+            return Decision(True)
+        if a.verb in OWN_VERBS:
+            return self.related(node, a)
+        if a.verb not in ("watch", "list", "deletecollection"):
+            verbs = "get, watch, list, create, update, patch, delete, deletecollection"
+            return Decision(False, f"only the following verbs are allowed for a ResourceSlice: {verbs}")
+        allowed = is_asked_for(node, "spec.nodeName", a)
+        return Decision(allowed, "can only list/watch/deletecollection resourceslices with nodeName field selector")
+
+    def related(self, node: str, a: Attributes) -> Decision:
+        if not a.name:
+            return Decision(False, "No Object name found")
+        if self.is_related(node, a.resource, a.namespace, a.name):
+            return Decision(True)
+        return Decision(False, f"no relationship found between node '{node}' and this object")
+
+    def is_related(self, node: str, resource: str, namespace: str, name: str) -> bool:
+        match resource:
+            case "pods":
+                return self.owns_pod(node, namespace, name)
+            case "persistentvolumes":
+                volume = self.objects.get(PersistentVolume, name)
+                claim = claim_of(volume) if volume else None
+                return claim is not None and self.references.holds(node, claim)
+            case "volumeattachments":
+                attachment = self.objects.get(VolumeAttachment, name)
+                return attachment is not None and attachment.spec.node_name == node
+            case "resourceslices":
+                devices = self.objects.get(ResourceSlice, name)
+                return devices is not None and devices.spec.node_name == node
+        reference = (resource, namespace, name)
+        return self.references.holds(node, reference) or any(
+            self.references.holds(node, claim) for claim in self.volumes.claims(reference)
+        )
+
+    def owns_pod(self, node: str, namespace: str, name: str) -> bool:
+        """One that is gone is nobody's: its agent may learn that it is not there."""
+        owner = self.references.node_of(namespace, name)
+        return owner == node or (owner is None and self.objects.get(Pod, name, namespace) is None)
 
 
-def unrelated(node: str) -> Decision:
-    return Decision(False, f"no relationship found between node '{node}' and this object")
+SUBDIVIDED: dict[tuple[str, str], Callable[[NodeAuthorizer, str, Attributes], Decision]] = {
+    ("", "secrets"): NodeAuthorizer.read_named,
+    ("", "configmaps"): NodeAuthorizer.read_named,
+    ("", "persistentvolumeclaims"): NodeAuthorizer.claim,
+    ("", "persistentvolumes"): NodeAuthorizer.get,
+    ("resource.k8s.io", "resourceclaims"): NodeAuthorizer.get,
+    ("storage.k8s.io", "volumeattachments"): NodeAuthorizer.get,
+    ("", "serviceaccounts"): NodeAuthorizer.token,
+    ("coordination.k8s.io", "leases"): NodeAuthorizer.lease,
+    ("storage.k8s.io", "csinodes"): NodeAuthorizer.csi_node,
+    ("resource.k8s.io", "resourceslices"): NodeAuthorizer.slice,
+    ("", "nodes"): NodeAuthorizer.node,
+    ("", "pods"): NodeAuthorizer.pod,
+}
+"""What is looked at closer than the rules do."""
 
 
-def own(node: str, a: Attributes) -> Decision:
-    """A node's own Lease or CSINode; on creation the name is still in the body, and admission looks at that."""
-    kind = a.resource.removesuffix("s")
-    if a.verb not in OWN[a.resource][1] or a.subresource:
+def written(a: Attributes) -> Decision:
+    return Decision(a.verb in WRITES.get((a.resource, a.subresource), ()))
+
+
+def is_asked_for(node: str, path: str, a: Attributes) -> bool:
+    return any(term.equal and term.path == path and term.value == node for term in a.fields)
+
+
+def own(node: str, a: Attributes, kind: str) -> Decision:
+    """What bears the node's own name; on creation the name is still in the body, and admission looks at that."""
+    if a.verb not in OWN_VERBS:
         return Decision(False, f"can only get, create, update, patch, or delete a {kind}")
-    if a.resource == "leases" and a.namespace != LEASES_NAMESPACE:
-        return Decision(False, f'can only access leases in the "{LEASES_NAMESPACE}" system namespace')
     if a.verb != "create" and a.name != node:
-        return Decision(False, f"can only access a {kind} with the same name as the requesting node")
+        return Decision(False, f"can only access {kind} with the same name as the requesting node")
     return Decision(True)
 
 
 def node_authorizer(objects: Objects, rules: Iterable[PolicyRule]) -> NodeAuthorizer:
-    return NodeAuthorizer(objects, following_pods(objects), compile_rules(rules))
+    return NodeAuthorizer(objects, following_pods(objects), following_volumes(objects), compile_rules(rules))

@@ -1,8 +1,6 @@
-"""What a pod makes its node need to read: the objects that its spec names, and nothing else."""
+"""What a pod makes its node need to read: the objects that it names, and nothing else."""
 
-from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -12,15 +10,22 @@ from kybern.api.core_v1 import (
     EnvVar,
     LocalObjectReference,
     PersistentVolume,
-    PersistentVolumeClaim,
+    PersistentVolumeSpec,
     Pod,
+    PodExtendedResourceClaimStatus,
+    PodResourceClaim,
+    PodResourceClaimStatus,
     PodSpec,
+    SecretReference,
     Volume,
 )
-from kybern.apiserver.request import Objects
 
 Reference = tuple[str, str, str]
 """(plural, namespace, name)."""
+
+MIRROR = "kubernetes.io/config.mirror"
+KINDS_WITH_SECRET = ("cephfs", "cinder", "flex_volume", "iscsi", "rbd", "scale_io", "storageos")
+CSI_USES = ("node_expand_secret_ref", "node_publish_secret_ref", "node_stage_secret_ref")
 
 
 class NamingContainer(msgspec.Struct, frozen=True, gc=False, rename="camel"):
@@ -36,11 +41,18 @@ class NamingSpec(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     containers: tuple[NamingContainer, ...] = ()
     ephemeral_containers: tuple[NamingContainer, ...] | None = None
     volumes: tuple[Volume, ...] | None = None
+    resource_claims: tuple[PodResourceClaim, ...] | None = None
+
+
+class NamingStatus(msgspec.Struct, frozen=True, gc=False, rename="camel"):
+    resource_claim_statuses: tuple[PodResourceClaimStatus, ...] | None = None
+    extended_resource_claim_status: PodExtendedResourceClaimStatus | None = None
 
 
 class NamingMeta(msgspec.Struct, frozen=True, gc=False):
     name: str = ""
     namespace: str = ""
+    annotations: Mapping[str, str] | None = None
 
 
 class NamingPod(msgspec.Struct, frozen=True, gc=False):
@@ -48,16 +60,29 @@ class NamingPod(msgspec.Struct, frozen=True, gc=False):
 
     metadata: NamingMeta = NamingMeta()
     spec: NamingSpec = NamingSpec()
+    status: NamingStatus = NamingStatus()
 
 
 def references(pod: Pod | NamingPod) -> Iterator[Reference]:
+    """A mirror pod names nothing: a node makes it itself, and would give itself rights by it."""
+    if MIRROR in (pod.metadata.annotations or {}):
+        return
     namespace, spec = pod.metadata.namespace or "", pod.spec
-    for plural, name in names_in(spec):
+    for plural, name in (*names_in(spec), *claims_in(pod)):
         if name:
             yield plural, namespace, name
     for volume in spec.volumes or ():
         if volume.ephemeral:
             yield "persistentvolumeclaims", namespace, f"{pod.metadata.name}-{volume.name}"
+
+
+def claims_in(pod: Pod | NamingPod) -> Iterator[tuple[str, str | None]]:
+    """Its ResourceClaims: named by itself, or made for it and then told in its status."""
+    made = {one.name: one.resource_claim_name for one in pod.status.resource_claim_statuses or ()}
+    for claim in pod.spec.resource_claims or ():
+        yield "resourceclaims", claim.resource_claim_name or made.get(claim.name)
+    if pod.status.extended_resource_claim_status:
+        yield "resourceclaims", pod.status.extended_resource_claim_status.resource_claim_name
 
 
 def names_in(spec: PodSpec | NamingSpec) -> Iterator[tuple[str, str | None]]:
@@ -91,8 +116,8 @@ def names_in_volume(volume: Volume) -> Iterator[tuple[str, str | None]]:
         yield "secrets", volume.secret.secret_name
     if volume.persistent_volume_claim:
         yield "persistentvolumeclaims", volume.persistent_volume_claim.claim_name
-    if volume.csi and volume.csi.node_publish_secret_ref:
-        yield "secrets", volume.csi.node_publish_secret_ref.name
+    for secret in secrets_of(volume):
+        yield "secrets", secret.name
     for source in (volume.projected.sources if volume.projected else None) or ():
         if source.config_map:
             yield "configmaps", source.config_map.name
@@ -100,48 +125,22 @@ def names_in_volume(volume: Volume) -> Iterator[tuple[str, str | None]]:
             yield "secrets", source.secret.name
 
 
-@dataclass(slots=True)
-class NodeReferences:
-    """Which objects the pods of each node name, kept current. Being told of a pod twice does no harm."""
-
-    pods: dict[tuple[str, str], tuple[str, tuple[Reference, ...]]] = field(default_factory=dict)
-    """Namespace and name of a pod → its node, and what it names."""
-    counts: dict[str, Counter[Reference]] = field(default_factory=dict)
-
-    def pod_changed(self, old: Pod | NamingPod | None, new: Pod | NamingPod | None) -> None:
-        pod = new or old
-        if pod is None:
-            return
-        key = (pod.metadata.namespace or "", pod.metadata.name or "")
-        node, named = self.pods.pop(key, ("", ()))
-        if node:
-            self.counts[node].subtract(named)
-            self.counts[node] = +self.counts[node]
-        if new and new.spec.node_name:
-            self.pods[key] = (new.spec.node_name, tuple(references(new)))
-            self.counts.setdefault(new.spec.node_name, Counter()).update(self.pods[key][1])
-
-    def node_of(self, namespace: str, name: str) -> str | None:
-        """The node of this pod; None where no pod of that name is bound."""
-        found = self.pods.get((namespace, name))
-        return found[0] if found else None
-
-    def holds(self, node: str, reference: Reference) -> bool:
-        return self.counts.get(node, Counter())[reference] > 0
+def secrets_of(source: Volume | PersistentVolumeSpec) -> Iterator[Any]:
+    """What a kubelet mounts this storage with."""
+    if source.azure_file:
+        namespace = getattr(source.azure_file, "secret_namespace", None)
+        yield SecretReference(name=source.azure_file.secret_name, namespace=namespace)
+    for kind in KINDS_WITH_SECRET:
+        found = getattr(source, kind)
+        if found and found.secret_ref:
+            yield found.secret_ref
+    for use in CSI_USES if source.csi else ():
+        reference = getattr(source.csi, use, None)
+        if reference:
+            yield reference
 
 
-def following_pods(objects: Objects) -> NodeReferences:
-    found = NodeReferences()
-    objects.on_change(Pod, found.pod_changed, part=NamingPod)
-    for pod in objects.list(Pod):
-        found.pod_changed(None, pod)
-    return found
-
-
-def claims_of_volume(objects: Objects, name: str) -> Reference | None:
-    """The claim that a PersistentVolume is bound to."""
-    volume = objects.get(PersistentVolume, name)
-    claim = volume.spec.claim_ref if volume else None
-    if claim is None or objects.get(PersistentVolumeClaim, claim.name or "", claim.namespace or "") is None:
-        return None
-    return ("persistentvolumeclaims", claim.namespace or "", claim.name or "")
+def claim_of(volume: PersistentVolume) -> Reference | None:
+    """The claim that a volume is bound to."""
+    claim = volume.spec.claim_ref
+    return ("persistentvolumeclaims", claim.namespace or "", claim.name or "") if claim else None

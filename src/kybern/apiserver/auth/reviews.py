@@ -37,6 +37,7 @@ from kybern.apiserver.auth.bearer import RemoteTokenSource, TokenSource
 from kybern.apiserver.auth.chain import as_authenticated
 from kybern.apiserver.auth.node import node_of
 from kybern.apiserver.auth.rbac import Rbac
+from kybern.apiserver.auth.restrictions import fields_of, labels_of, wrong_selectors
 from kybern.apiserver.auth.tokens import ServiceAccountTokens
 from kybern.apiserver.connect import Creator
 from kybern.apiserver.request import ApiRequest, Attributes, Authorizer, RemoteAuthorizer, User
@@ -169,6 +170,8 @@ def attributes_of(user: User, resource: ResourceAttributes | None, path: NonReso
             subresource=resource.subresource or "",
             namespace=resource.namespace or "",
             name=resource.name or "",
+            fields=fields_of(resource.field_selector),
+            labels=labels_of(resource.label_selector),
         )
     asked = path or NonResourceAttributes()
     return Attributes(user=user, verb=asked.verb or "", path=asked.path or "")
@@ -198,6 +201,8 @@ def refuse_wrong_spec(kind: str, spec: Any, *, names_subject: bool) -> None:
                 "exactly one of nonResourceAttributes or resourceAttributes must be specified",
             )
         )
+    if spec.resource_attributes is not None:
+        errors += wrong_selectors(spec.resource_attributes, "spec.resourceAttributes")
     if names_subject and not spec.user and not spec.groups:
         errors.append(invalid_value("spec.user", "", "at least one of user or group must be specified"))
     if errors:

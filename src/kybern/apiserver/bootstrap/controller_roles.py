@@ -17,6 +17,7 @@ certificate-controller
   certificates.k8s.io certificatesigningrequests/approval certificatesigningrequests/status: update
   certificates.k8s.io signers[kubernetes.io/kube-apiserver-client-kubelet]: approve sign
   certificates.k8s.io signers[kubernetes.io/kube-apiserver-client]: sign
+  certificates.k8s.io signers[kybern.io/node-network-client]: approve sign
   certificates.k8s.io signers[kubernetes.io/kubelet-serving]: sign
   certificates.k8s.io signers[kubernetes.io/legacy-unknown]: sign
   authorization.k8s.io subjectaccessreviews: create

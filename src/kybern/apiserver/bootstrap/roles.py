@@ -112,10 +112,15 @@ system:node-proxier
   networking.k8s.io servicecidrs: list watch
 
 kybern:node-network
-  core endpoints namespaces nodes pods services: READ
-  discovery.k8s.io endpointslices: READ
-  core configmaps[kube-dns]: READ
-  networking.k8s.io networkpolicies: READ
+  core namespaces nodes pods services: list watch
+  discovery.k8s.io endpointslices: list watch
+  networking.k8s.io networkpolicies: list watch
+
+kybern:node-network-client
+  certificates.k8s.io certificatesigningrequests/nodenetworkclient: create
+
+kybern:self-node-network-client
+  certificates.k8s.io certificatesigningrequests/selfnodenetworkclient: create
 
 kybern:ingress
   core secrets services: READ
@@ -234,6 +239,9 @@ kube-system/system::leader-locking-kube-controller-manager
 kube-system/system::leader-locking-kube-scheduler
   coordination.k8s.io leases leasecandidates: create get list update watch
 
+kube-system/kybern:cluster-dns
+  core configmaps[kube-dns]: list watch
+
 kube-system/system:controller:bootstrap-signer
   core secrets: READ
 
@@ -245,6 +253,9 @@ kube-system/system:controller:token-cleaner
   EVENTS
 """
 
+NODE_NETWORKS = "kybern:node-networks"
+"""The group of what follows the cluster's network on each node, as a CNI plugin's agent does; no kubelet is in it."""
+
 GROUPS_BOUND = {
     "cluster-admin": ("Group system:masters",),
     "system:basic-user": ("Group system:authenticated",),
@@ -254,7 +265,7 @@ GROUPS_BOUND = {
     "system:service-account-issuer-discovery": ("Group system:serviceaccounts",),
     "system:node": (),
     "system:node-proxier": ("User system:kube-proxy",),
-    "kybern:node-network": ("Group system:nodes",),
+    "kybern:node-network": (f"Group {NODE_NETWORKS}",),
     "kybern:ingress": ("User kybern:ingress",),
     "system:kube-dns": ("ServiceAccount kube-system/kube-dns",),
     "system:kube-scheduler": ("User system:kube-scheduler",),
@@ -267,6 +278,7 @@ GROUPS_BOUND = {
 
 ROLES_BOUND = {
     "kube-public/system:controller:bootstrap-signer": ("ServiceAccount kube-system/bootstrap-signer",),
+    "kube-system/kybern:cluster-dns": (f"Group {NODE_NETWORKS}",),
     "kube-system/system:controller:bootstrap-signer": ("ServiceAccount kube-system/bootstrap-signer",),
     "kube-system/system:controller:cloud-provider": ("ServiceAccount kube-system/cloud-provider",),
     "kube-system/system:controller:token-cleaner": ("ServiceAccount kube-system/token-cleaner",),

@@ -1,4 +1,4 @@
-"""certificate approving: a kubelet gets its own client certificate, where its user may have one.
+"""certificate approving: a kubelet gets its own client certificate, where its user may have one, and a node's network its own.
 
 Who asks is what the API server wrote into the request. The right to get a certificate for any node, or the one's own,
 is a matter of roles: `certificatesigningrequests/nodeclient` and `/selfnodeclient`. Nothing else is approved by itself.
@@ -11,9 +11,18 @@ from kybern.api.authorization_v1 import ResourceAttributes, SubjectAccessReview,
 from kybern.api.certificates_v1 import CertificateSigningRequest, CertificateSigningRequestCondition
 from kybern.api.errors import Forbidden
 from kybern.client import Client, View
-from kybern.controllers.certificates.requests import KUBELET_CLIENT, Asked, asked_by, condition_types, refusal
+from kybern.controllers.certificates.requests import (
+    KUBELET_CLIENT,
+    NETWORK_CLIENT,
+    Asked,
+    asked_by,
+    condition_types,
+    refusal,
+)
 from kybern.reconcile import Context, Controller
 
+RIGHTS = {KUBELET_CLIENT: "nodeclient", NETWORK_CLIENT: "nodenetworkclient"}
+"""By signer: what one must be allowed to create, as a part of certificate requests."""
 SELF = "Auto approving self kubelet client certificate after SubjectAccessReview."
 ANY = "Auto approving kubelet client certificate after SubjectAccessReview."
 
@@ -34,16 +43,17 @@ async def reconcile(csr: CertificateSigningRequest, view: View, client: Client, 
 
 def permissions(csr: CertificateSigningRequest) -> list[tuple[str, str]]:
     """Of which rights one is enough, and what is said then; none where no rule knows the request."""
-    if csr.spec.signer_name != KUBELET_CLIENT:
+    right = RIGHTS.get(csr.spec.signer_name)
+    if right is None:
         return []
     try:
         asked: Asked = asked_by(csr)
     except ValueError:
         return []
-    if refusal(KUBELET_CLIENT, asked):
+    if refusal(csr.spec.signer_name, asked):
         return []
     own = asked.subject.common_name == csr.spec.username
-    return [*([("selfnodeclient", SELF)] if own else []), ("nodeclient", ANY)]
+    return [*([(f"self{right}", SELF)] if own else []), (right, ANY)]
 
 
 def review(csr: CertificateSigningRequest, subresource: str) -> SubjectAccessReview:

@@ -1,4 +1,4 @@
-"""What a certificate request asks for, and whether its signer may grant that: upstream's rules for its own signers.
+"""What a certificate request asks for, and whether its signer may grant that: upstream's rules for its own signers, and ours.
 
 `refusal` says why not, in upstream's words; an empty text means that nothing speaks against it. kubelets get
 certificates in their node's name only, and no name beside it that could stand for something else.
@@ -19,9 +19,13 @@ API_CLIENT = "kubernetes.io/kube-apiserver-client"
 KUBELET_CLIENT = "kubernetes.io/kube-apiserver-client-kubelet"
 KUBELET_SERVING = "kubernetes.io/kubelet-serving"
 LEGACY_UNKNOWN = "kubernetes.io/legacy-unknown"
+NETWORK_CLIENT = "kybern.io/node-network-client"
+"""Ours: for what follows the network on a node that has joined, see `kybern.cmd.credentials`."""
 
 NODE_PREFIX = "system:node:"
 NODE_GROUP = "system:nodes"
+NETWORK_PREFIX = "kybern:node-network:"
+NETWORK_GROUP = "kybern:node-networks"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +78,22 @@ def client_refusal(asked: Asked) -> str:
 
 
 def kubelet_client_refusal(asked: Asked) -> str:
+    return not_of_nodes(asked) or other_names(asked) or not_named_as_node(asked) or other_usages(asked, "client auth")
+
+
+def network_client_refusal(asked: Asked) -> str:
+    subject = asked.subject
+    is_network = subject.organizations == (NETWORK_GROUP,) and subject.common_name.startswith(NETWORK_PREFIX)
+    why = "" if is_network else f"the subject is not {NETWORK_PREFIX}NODE of {NETWORK_GROUP}"
+    return why or other_names(asked) or other_usages(asked, "client auth")
+
+
+def other_names(asked: Asked) -> str:
     return (
-        not_of_nodes(asked)
-        or ("DNS subjectAltNames are not allowed" if asked.dns_names else "")
+        ("DNS subjectAltNames are not allowed" if asked.dns_names else "")
         or ("Email subjectAltNames are not allowed" if asked.emails else "")
         or ("IP subjectAltNames are not allowed" if asked.ips else "")
         or ("URI subjectAltNames are not allowed" if asked.uris else "")
-        or not_named_as_node(asked)
-        or other_usages(asked, "client auth")
     )
 
 
@@ -118,6 +130,7 @@ REFUSALS: dict[str, Callable[[Asked], str]] = {
     KUBELET_CLIENT: kubelet_client_refusal,
     KUBELET_SERVING: kubelet_serving_refusal,
     LEGACY_UNKNOWN: lambda asked: "",
+    NETWORK_CLIENT: network_client_refusal,
 }
 
 

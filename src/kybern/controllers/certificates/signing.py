@@ -1,5 +1,5 @@
 """certificate signing: an approved request for one of the cluster's own signers becomes a certificate, or a failure that
-says why not. All four signers share the cluster's authority."""
+says why not. All signers share the cluster's authority."""
 
 import base64
 

@@ -3,8 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
+from kybern.api.authorization_v1 import FieldSelectorAttributes, LabelSelectorAttributes
 from kybern.apiserver.admission.matching.requested import request_of
 from kybern.apiserver.admission.matching.versioned import Versioned
+from kybern.apiserver.auth.restrictions import fields_of, labels_of
 from kybern.apiserver.request import Attributes, Authorizer, User
 from kybern.cel.libraries.authz import Authorizer as CelAuthorizer
 from kybern.cel.libraries.authz import Decision, ResourceCheck
@@ -68,9 +70,10 @@ def asked_for(user: User, authorizer: Authorizer) -> Any:
         else:
             named = {key: about.get(key, "") for key in ("group", "resource", "subresource", "namespace", "name")}
             version = about.get("version", "*")
-            fields = about.get("field_selector", "")
+            fields = fields_of(FieldSelectorAttributes(raw_selector=about.get("field_selector")))
+            labels = labels_of(LabelSelectorAttributes(raw_selector=about.get("label_selector")))
             decision = authorizer.decide(
-                Attributes(user=who, verb=verb, version=version, field_selector=fields, **named)
+                Attributes(user=who, verb=verb, version=version, fields=fields, labels=labels, **named)
             )
         return Decision(decision.allowed, decision.reason)
 
