@@ -18,6 +18,7 @@ import pytest
 
 from kybern.aio.clock import SystemClock
 from kybern.aio.ids import Ids
+from kybern.apiserver.auth.authorizers import Authorizers
 from kybern.apiserver.cache import Cache, Page
 from kybern.apiserver.request import Attributes, Decision, User
 from kybern.apiserver.server import ApiServer, open_machine
@@ -165,7 +166,9 @@ State = dict[str, tuple[int, str]]
 async def recorded(store: Store, seed: int, operations: int) -> tuple[list[Answer], list[State]]:
     """The answers, and the state after every version according to a watch of the store from the beginning."""
     machine = await open_machine(store, RESOURCES, SystemClock(), Ids(seed))
-    history = History(ApiServer(machine, authenticate=admin, authorizer=Everything()), random.Random(seed))
+    history = History(
+        ApiServer(machine, authenticate=admin, authorizer=Authorizers((Everything(),))), random.Random(seed)
+    )
     await asyncio.gather(*(history.client(operations // CLIENTS) for _ in range(CLIENTS)))
     states: list[State] = [{}]
     for change in await store.changes("/registry/configmaps/", after=0):

@@ -17,6 +17,7 @@ from test_watches_tell_everything import Everything, admin
 
 from kybern.aio.clock import SystemClock
 from kybern.aio.ids import Ids
+from kybern.apiserver.auth.authorizers import Authorizers
 from kybern.apiserver.server import ApiServer, open_machine
 from kybern.registry import RESOURCES
 from kybern.store.memory import MemoryStore
@@ -57,7 +58,7 @@ async def served() -> AsyncIterator[Server]:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 16_384), hard))
     machine = await open_machine(MemoryStore(), RESOURCES, SystemClock(), Ids(1))
-    server = await serve(ApiServer(machine, authenticate=admin, authorizer=Everything()), limits=LIMITS)
+    server = await serve(ApiServer(machine, authenticate=admin, authorizer=Authorizers((Everything(),))), limits=LIMITS)
     try:
         yield server
     finally:

@@ -18,6 +18,7 @@ from test_watches_tell_everything import Everything, admin
 
 from kybern.aio.clock import SystemClock
 from kybern.aio.ids import Ids
+from kybern.apiserver.auth.authorizers import Authorizers
 from kybern.apiserver.server import ApiServer, open_machine
 from kybern.registry import RESOURCES
 from kybern.store.interface import Store
@@ -126,7 +127,7 @@ class Register:
 async def test_every_history_has_an_order(kind: str, tmp_path: Path) -> None:
     store: Store = MemoryStore() if kind == "memory" else await SqliteStore.open(tmp_path / "db")
     machine = await open_machine(store, RESOURCES, SystemClock(), Ids(9))
-    server = ApiServer(machine, authenticate=admin, authorizer=Everything())
+    server = ApiServer(machine, authenticate=admin, authorizer=Authorizers((Everything(),)))
     rng, operations = random.Random(9), 0
     for number in range(HISTORIES):
         register = Register(server, f"r{number}", rng)

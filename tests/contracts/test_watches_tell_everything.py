@@ -10,6 +10,7 @@ from typing import Any
 
 from kybern.aio.clock import SystemClock
 from kybern.aio.ids import Ids
+from kybern.apiserver.auth.authorizers import Authorizers
 from kybern.apiserver.request import Attributes, Decision, User
 from kybern.apiserver.server import ApiServer, open_machine
 from kybern.registry import RESOURCES
@@ -38,7 +39,7 @@ async def test_forty_watchers_miss_nothing_and_repeat_nothing() -> None:
     rng = random.Random(7)
     store = MemoryStore()
     machine = await open_machine(store, RESOURCES, SystemClock(), Ids(7))
-    server = ApiServer(machine, authenticate=admin, authorizer=Everything())
+    server = ApiServer(machine, authenticate=admin, authorizer=Authorizers((Everything(),)))
     watches: list[tuple[str, str, int, asyncio.Task[list[Told]]]] = []
     for number in range(WRITES):
         await write(server, rng)

@@ -22,6 +22,7 @@ from test_watches_tell_everything import SELECTORS, Everything, Told, admin, exp
 from kybern.aio.clock import SystemClock
 from kybern.aio.ids import Ids
 from kybern.apiserver import watcher
+from kybern.apiserver.auth.authorizers import Authorizers
 from kybern.apiserver.cache import Cache
 from kybern.apiserver.server import ApiServer, open_machine
 from kybern.apiserver.verbs.watching import WatchStream
@@ -122,7 +123,7 @@ class Informer:
 async def witnessed(store: Store, seed: int, writes: int) -> tuple[list[Informer], list[Change]]:
     rng = random.Random(seed)
     machine = await open_machine(store, RESOURCES, SystemClock(), Ids(seed))
-    server = ApiServer(machine, authenticate=admin, authorizer=Everything())
+    server = ApiServer(machine, authenticate=admin, authorizer=Authorizers((Everything(),)))
     log: list[Change] = []
     store.subscribe(PREFIX, log.extend)
     await write(server, rng)  # from version 0 a watch would begin with what there is
@@ -258,7 +259,7 @@ async def test_those_who_do_not_read_are_cut_and_the_others_miss_nothing(monkeyp
     """Over real connections, whose own buffers are small here."""
     monkeypatch.setattr("kybern.apiserver.watcher.BYTES_MAX", 40 * DATA_BYTES)
     machine = await open_machine(MemoryStore(), RESOURCES, SystemClock(), Ids(5))
-    api = ApiServer(machine, authenticate=admin, authorizer=Everything())
+    api = ApiServer(machine, authenticate=admin, authorizer=Authorizers((Everything(),)))
     cache = next(storage.cache for storage in machine.storages.values() if storage.resource.kind.kind == "ConfigMap")
     server = await serve(api, sock=small(socket.create_server(("127.0.0.1", 0))))
     slow = [await opened(server.port) for _ in range(SLOW)]

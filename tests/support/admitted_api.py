@@ -12,6 +12,7 @@ from kybern.aio.clock import SystemClock
 from kybern.aio.ids import Ids
 from kybern.apiserver.admission.order import admission_plugins
 from kybern.apiserver.admission.plugin import Inputs, Plugin
+from kybern.apiserver.auth.authorizers import Authorizers
 from kybern.apiserver.auth.rbac import following
 from kybern.apiserver.callouts.callouts import Callouts
 from kybern.apiserver.customresources.serving import CustomResources
@@ -111,10 +112,14 @@ async def admitted_api() -> AsyncIterator[AdmittedApi]:
     objects = ClusterObjects(machine)
     rbac = following(objects)
     callouts = Callouts(objects, Random(1))
-    inputs = Inputs(objects=objects, authorizer=rbac, rbac=rbac, clock=clock, ids=ids, callouts=callouts)
+    inputs = Inputs(
+        objects=objects, authorizer=Authorizers((rbac,)), rbac=rbac, clock=clock, ids=ids, callouts=callouts
+    )
     connections = {"pods/attach": connected, "pods/exec": connected}
     plugins = admission_plugins(inputs)
-    server = ApiServer(machine, authenticate=as_said, authorizer=rbac, plugins=plugins, connections=connections)
+    server = ApiServer(
+        machine, authenticate=as_said, authorizer=Authorizers((rbac,)), plugins=plugins, connections=connections
+    )
     api = AdmittedApi(server, objects, inputs)
     definitions = CustomResources(machine, objects, lambda: None, callouts)
     await definitions.start()

@@ -17,6 +17,7 @@ from kybern.aio.clock import SystemClock
 from kybern.aio.ids import Ids
 from kybern.apiserver.admission.order import ON_REQUEST, admission_plugins
 from kybern.apiserver.admission.plugin import Inputs
+from kybern.apiserver.auth.authorizers import Authorizers
 from kybern.apiserver.auth.impersonation import Impersonation
 from kybern.apiserver.auth.keys import Keys, keys_from_pem, new_signing_key
 from kybern.apiserver.auth.setup import Auth, auth
@@ -106,7 +107,7 @@ async def secured_api(without: str = "") -> AsyncIterator[SecuredApi]:
     objects = ClusterObjects(machine)
     access = auth(objects=objects, keys=KEYS[0], clock=clock, ids=ids, node_rules=node_rules())
     gone = without.split("+")
-    authorizer = Everything() if "authorization" in gone else access.authorizer
+    authorizer = Authorizers((Everything(),)) if "authorization" in gone else access.authorizer
     callouts = Callouts(objects, Random(1), pods_reachable=False)
     inputs = Inputs(
         objects=objects, authorizer=authorizer, rbac=access.rbac, clock=clock, ids=ids, callouts=callouts

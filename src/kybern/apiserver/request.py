@@ -85,11 +85,29 @@ class Authenticator(Protocol):
 class Decision:
     allowed: bool
     reason: str = ""
+    denied: bool = False
+    """Nobody else is to be asked. A mere no is none's opinion."""
+
+
+class LocalAuthorizer(Protocol):
+    def decide(self, attributes: Attributes) -> Decision:
+        """From memory, in microseconds."""
+
+
+@runtime_checkable
+class RemoteAuthorizer(Protocol):
+    """Somebody else who is asked."""
+
+    async def ask(self, attributes: Attributes) -> Decision: ...
 
 
 class Authorizer(Protocol):
-    def decide(self, attributes: Attributes) -> Decision:
-        """From memory, in microseconds."""
+    """All of them, one after the other."""
+
+    def decide(self, attributes: Attributes) -> Decision | None:
+        """From memory; None where it takes somebody else to say, see `ask`."""
+
+    async def ask(self, attributes: Attributes) -> Decision: ...
 
 
 @dataclass(slots=True)
@@ -128,12 +146,6 @@ class Called:
     def require_former(self) -> None:
         self.required |= self.former
         self.former.clear()
-
-
-class RemoteAuthorizer(Protocol):
-    """Somebody else, who is asked about what nobody here allows."""
-
-    async def ask(self, attributes: Attributes) -> Decision: ...
 
 
 @dataclass(slots=True, kw_only=True)

@@ -35,7 +35,7 @@ from kybern.apiserver.layers.fair import FairLayer
 from kybern.apiserver.layers.understand import Understand
 from kybern.apiserver.machine import Machine
 from kybern.apiserver.metrics import Metrics
-from kybern.apiserver.request import AdmissionPlugin, Authorizer, Layer, RemoteAuthorizer
+from kybern.apiserver.request import AdmissionPlugin, Authorizer, Layer
 from kybern.apiserver.storage import key_of, load_caches, storages_for
 from kybern.apiserver.warning import warned
 from kybern.registry.resource import Resource
@@ -58,7 +58,6 @@ class ApiServer:
         *,
         authenticate: Authenticate,
         authorizer: Authorizer,
-        remote_authorizer: RemoteAuthorizer | None = None,
         impersonation: Impersonation | None = None,
         plugins: Sequence[AdmissionPlugin] = (),
         creators: Creators | None = None,
@@ -91,7 +90,7 @@ class ApiServer:
             documents=documents,
             delegate=delegate,
         )
-        inner: Layer = AuthorizeLayer(authorizer, dispatch, remote_authorizer)
+        inner: Layer = AuthorizeLayer(authorizer, dispatch)
         if flow_control is not None:
             self.metrics.registry.register(FlowMetrics(flow_control))
             inner = FairLayer(flow_control, machine, inner)

@@ -29,14 +29,21 @@ CALL_COST_MAX = 1_000_000
 class Budget:
     """What several evaluations may cost together: all the rules of one object, say."""
 
-    __slots__ = ("left",)
+    __slots__ = ("at_once", "left")
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, at_once: int | None = None) -> None:
+        """`at_once`: what may be spent while others wait; whoever needs more gets `TakesLong`, and may begin anew where
+        nobody does."""
         self.left = limit
+        self.at_once = at_once
 
 
 class OutOfBudget(CostLimitExceeded):
     """It was not this call that was too dear, but all of them together."""
+
+
+class TakesLong(Exception):
+    """More than was allowed at once. It is nobody's fault, and no value either."""
 
 
 class Environment:
@@ -100,16 +107,22 @@ class Program:
         self._slots = slots
 
     def evaluate(self, values: Mapping[str, Any], budget: Budget) -> Any:
-        limit = min(budget.left, CALL_COST_MAX)
+        whole = min(budget.left, CALL_COST_MAX)
+        limit = whole if budget.at_once is None else min(whole, budget.at_once)
         frame = Frame(values, self._slots, limit)
         try:
             frame.spend(self._cost)
             return self._run(frame)
         except CostLimitExceeded:
+            if limit < whole:
+                raise TakesLong from None
             if limit < CALL_COST_MAX:
                 raise OutOfBudget from None
             raise
         except RecursionError:
             raise EvaluationError(TOO_DEEP) from None
         finally:
-            budget.left -= limit - max(frame.left, 0)
+            spent = limit - max(frame.left, 0)
+            budget.left -= spent
+            if budget.at_once is not None:
+                budget.at_once -= spent

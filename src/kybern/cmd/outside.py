@@ -13,10 +13,11 @@ from kybern.apiserver.auth.chain import anywhere
 from kybern.apiserver.auth.issuer import DEFAULT_ISSUER
 from kybern.apiserver.auth.jwt_issuer import JwtIssuer, JwtSettings
 from kybern.apiserver.auth.request_header import FrontProxy
-from kybern.apiserver.auth.setup import Outside
+from kybern.apiserver.auth.setup import OURS, Order, Outside
 from kybern.apiserver.auth.static_tokens import read_tokens
 from kybern.apiserver.auth.token_webhook import TokenWebhook
 from kybern.cmd.authentication_config import Anonymous, Configured, read_configuration
+from kybern.cmd.authorization_config import read_order
 from kybern.cmd.config import Cluster
 from kybern.cmd.remote import remote
 from kybern.cmd.server_options import ServerOptions, words
@@ -32,7 +33,7 @@ def outside(cluster: Cluster, clock: Clock) -> Outside:
     return Outside(
         tokens=tokens,
         remote_tokens=tuple(remote_tokens(options, clock)),
-        authorizer=access_webhook(options, clock),
+        authorizers=authorizers(options, clock),
         front_proxy=front_proxy(options, proxies) if proxies else None,
         client_authorities=client_authorities(cluster) if proxies else (),
         anonymous=anonymous_at(configured(options).anonymous),
@@ -86,11 +87,16 @@ def oidc(options: ServerOptions) -> Iterator[tuple[JwtSettings, bytes | None]]:
     yield settings, Path(options.oidc_ca_file).read_bytes() if options.oidc_ca_file else None
 
 
-def access_webhook(options: ServerOptions, clock: Clock) -> AccessWebhook | None:
+def authorizers(options: ServerOptions, clock: Clock) -> Order:
+    """ValueError where the options make no sense."""
+    if options.authorization_config:
+        if options.authorization_webhook_config_file:
+            raise ValueError("--authorization-config and --authorization-webhook-config-file cannot be used together")
+        return read_order(Path(options.authorization_config), clock)
     if not options.authorization_webhook_config_file:
-        return None
+        return OURS
     client, path = remote(Path(options.authorization_webhook_config_file))
-    return AccessWebhook(client, path, clock)
+    return (*OURS, AccessWebhook(client, path, clock))
 
 
 def front_proxy(options: ServerOptions, ca: bytes) -> FrontProxy:

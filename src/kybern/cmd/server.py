@@ -6,6 +6,7 @@ import socket
 import ssl
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import uvloop
 
@@ -33,6 +34,7 @@ from kybern.apiserver.request import ApiRequest
 from kybern.apiserver.server import ApiServer, open_machine
 from kybern.cmd.admission_config import event_limits
 from kybern.cmd.auditing import audited
+from kybern.cmd.authorization_config import AuthorizationFile
 from kybern.cmd.config import Cluster
 from kybern.cmd.credentials import former_keys
 from kybern.cmd.encryption import seal_of
@@ -100,7 +102,6 @@ async def run(cluster: Cluster) -> None:
         machine,
         authenticate=access.authenticate,
         authorizer=access.authorizer,
-        remote_authorizer=access.remote_authorizer,
         impersonation=access.impersonation,
         plugins=(*plugins, *rules, allocation),
         creators=access.creators,
@@ -119,6 +120,10 @@ async def run(cluster: Cluster) -> None:
     gc.freeze()  # what is there now stays: no collection needs to look at it again
     listeners = [await serve(api, sock=sock, ssl=tls(cluster)) for sock in sockets(cluster)]
     watching = [] if extensions is None else [extensions.run(clock)]
+    if cluster.options.authorization_config:
+        watching.append(
+            AuthorizationFile(Path(cluster.options.authorization_config), access.use_authorizers, clock).run()
+        )
     async with asyncio.TaskGroup() as tasks:
         beside = [tasks.create_task(work) for work in (api.run(), crds.run(), apis.run(), *sinks.work(), *watching)]
         await until_stopped()

@@ -38,6 +38,7 @@ class ServerOptions:
     oidc_signing_algs: str = option("the algorithms that count, comma-separated", "RS256")
     oidc_ca_file: str = option("the authority of the issuer's server (default: this machine's)", path=True)
     authentication_token_webhook_config_file: str = option("a kubeconfig of a server that knows tokens", path=True)
+    authorization_config: str = option("an AuthorizationConfiguration: who decides what, in which order", path=True)
     authorization_webhook_config_file: str = option("a kubeconfig of a server that may allow more than RBAC", path=True)
     requestheader_client_ca_file: str = option("the authority of front proxies, which say who a user is", path=True)
     requestheader_allowed_names: str = option("common names of front proxies, comma-separated (default: any)")

@@ -39,4 +39,25 @@ REQUEST_RESOURCE = "authorizer.requestResource"
 ABOUT_THE_REQUEST: dict[str, Type] = {"object": DYN, "oldObject": DYN, "request": REQUEST}
 AUTHORIZERS: dict[str, Type] = {"authorizer": AUTHORIZER_TYPE, REQUEST_RESOURCE: RESOURCE_TYPE}
 
+RESTRICTION = struct(
+    "kubernetes.SelectorAttributes",
+    rawSelector=STRING,
+    requirements=list_of(
+        struct("kubernetes.SelectorRequirement", key=STRING, operator=STRING, values=list_of(STRING))
+    ),
+)  # fmt: skip
+ACCESS = struct(
+    "kubernetes.SubjectAccessReviewSpec",
+    user=STRING, uid=STRING, groups=list_of(STRING), extra=map_of(STRING, list_of(STRING)),
+    resourceAttributes=struct(
+        "kubernetes.ResourceAttributes",
+        namespace=STRING, verb=STRING, group=STRING, version=STRING, resource=STRING, subresource=STRING, name=STRING,
+        fieldSelector=RESTRICTION, labelSelector=RESTRICTION,
+    ),
+    nonResourceAttributes=struct("kubernetes.NonResourceAttributes", path=STRING, verb=STRING),
+)  # fmt: skip
+
+ACCESS_ENVIRONMENT = Environment({"request": ACCESS})
+"""For an authorizer that is asked about some requests only."""
+
 HOOK_ENVIRONMENT = Environment({**ABOUT_THE_REQUEST, **AUTHORIZERS})

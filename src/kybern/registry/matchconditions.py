@@ -1,17 +1,38 @@
-"""Match conditions, of webhooks and of policies: compiled once, refused in upstream's words where they do not compile."""
+"""Match conditions: expressions that all must hold for a webhook, a policy or an authorizer to be asked at all.
 
-from collections.abc import Iterator, Sequence
+They are compiled once, and refused in upstream's words where they do not compile. One that does not hold excuses, whatever
+the others do; an error counts only where none does. All together may cost `CONDITIONS_COST_MAX`.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 from kybern.api import names
 from kybern.api.admissionregistration_v1 import MatchCondition
 from kybern.api.invalid import FieldError, duplicate, invalid_value, required, too_many
-from kybern.cel import BOOL, CompileFailed, Environment, Program, WrongResult
+from kybern.cel import (
+    BOOL,
+    Budget,
+    CompileFailed,
+    CostLimitExceeded,
+    Environment,
+    EvaluationError,
+    OutOfBudget,
+    Program,
+    WrongResult,
+)
 from kybern.registry.expressions import HOOK_ENVIRONMENT
 
 CONDITIONS_MAX = 64
 PROGRAMS_KEPT = 4096
+CONDITIONS_COST_MAX = 2_500_000
+OUT_OF_BUDGET = "validation failed due to running out of cost budget, no further validation rules will be run"
+
+
+class Broken(Exception):
+    """A condition could not be evaluated, and none said no."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +58,26 @@ def compiled_in(environment: Environment, condition: MatchCondition) -> Conditio
 
 def told(error: CompileFailed) -> str:
     return str(error) if isinstance(error, WrongResult) else f"compilation failed: {error}"
+
+
+def hold(conditions: Iterable[Condition], values: Mapping[str, Any], at_once: int | None = None) -> bool:
+    budget, broken = Budget(CONDITIONS_COST_MAX, at_once), []
+    for condition in conditions:
+        if condition.program is None:
+            broken.append(condition.wrong)
+            continue
+        try:
+            found = condition.program.evaluate(values, budget)
+        except OutOfBudget:
+            raise Broken(OUT_OF_BUDGET) from None
+        except (EvaluationError, CostLimitExceeded) as error:
+            broken.append(f"expression '{condition.program.expression}' resulted in error: {error}")
+            continue
+        if found is not True:
+            return False
+    if broken:
+        raise Broken(broken[0] if len(broken) == 1 else f"[{', '.join(broken)}]")
+    return True
 
 
 def validate(conditions: Sequence[MatchCondition] | None, at: str) -> Iterator[FieldError]:

@@ -23,6 +23,7 @@ from kybern.aio.ids import Ids
 from kybern.apiserver.admission.order import admission_plugins
 from kybern.apiserver.admission.plugin import Inputs
 from kybern.apiserver.allocation.services import ServiceAllocation
+from kybern.apiserver.auth.authorizers import Authorizers
 from kybern.apiserver.auth.keys import keys_from_pem, new_signing_key
 from kybern.apiserver.auth.rbac import following
 from kybern.apiserver.auth.reviews import Reviews
@@ -254,20 +255,20 @@ async def api_server(store: MemoryStore, clock: Clock, ids: Ids) -> tuple[ApiSer
     rbac = following(objects)
     inputs = Inputs(
         objects=objects,
-        authorizer=rbac,
+        authorizer=Authorizers((rbac,)),
         rbac=rbac,
         clock=clock,
         ids=ids,
         callouts=Callouts(objects, Random(1), pods_reachable=False),
     )
     keys = keys_from_pem(signing_key())
-    reviews = Reviews(rbac, rbac, ServiceAccountTokens(keys=keys, objects=objects, clock=clock))
+    reviews = Reviews(Authorizers((rbac,)), rbac, ServiceAccountTokens(keys=keys, objects=objects, clock=clock))
     allocation = ServiceAllocation(objects, IPv4Network("10.96.0.0/16"), ids.rng)
     documents = Documents(machine.resources)
     server = ApiServer(
         machine,
         authenticate=by_name,
-        authorizer=rbac,
+        authorizer=Authorizers((rbac,)),
         plugins=(*admission_plugins(inputs), allocation),
         creators=reviews.creators(),
         documents=(documents,),

@@ -24,6 +24,8 @@ class Peer:
     """`IP:port`, or a path for a unix socket; empty in memory."""
     certificate: bytes | None = None
     """The client's verified certificate (DER), leaf only."""
+    authority: bytes | None = None
+    """The certificate (DER) that the verified chain ends in. None where TLS does not tell."""
 
 
 class BodyTooLarge(Exception):

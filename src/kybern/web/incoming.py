@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from kybern.web.http import BadRequest, Peer, Request, Response
 from kybern.web.inflow import Inflow
+from kybern.web.tls import authority_of
 
 SINGLE = (
     "host",
@@ -62,7 +63,8 @@ def peer_of(transport: asyncio.Transport) -> Peer:
     tls = transport.get_extra_info("ssl_object")
     verified = tls is not None and tls.context.verify_mode != ssl.CERT_NONE
     certificate = tls.getpeercert(True) if verified else None
+    authority = authority_of(tls) if certificate else None
     if isinstance(name, tuple):
         host = f"[{name[0]}]" if ":" in name[0] else name[0]
-        return Peer(f"{host}:{name[1]}", certificate)
-    return Peer(str(name or ""), certificate)
+        return Peer(f"{host}:{name[1]}", certificate, authority)
+    return Peer(str(name or ""), certificate, authority)

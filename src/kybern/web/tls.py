@@ -9,9 +9,12 @@ import ssl
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any
 
 SUITES_TLS12 = "ECDHE+AESGCM:ECDHE+CHACHA20"
 PROTOCOLS = ["http/1.1"]
+AUTHORITIES_MAX = 64
 
 
 def server_context(certificate: bytes, key: bytes, *, client_ca: bytes | None = None) -> ssl.SSLContext:
@@ -48,6 +51,18 @@ def strengthen(context: ssl.SSLContext) -> None:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(SUITES_TLS12)
     context.set_alpn_protocols(PROTOCOLS)
+
+
+def authority_of(tls: Any) -> bytes | None:
+    """The certificate (DER) that the peer's verified chain ends in; one object for all its peers. None where it is not told:
+    of a resumed session, and by Python's own TLS before 3.13."""
+    chain: list[bytes] = tls.get_verified_chain() if hasattr(tls, "get_verified_chain") else []
+    return shared(chain[-1]) if chain else None
+
+
+@lru_cache(AUTHORITIES_MAX)
+def shared(certificate: bytes) -> bytes:
+    return certificate
 
 
 def load_pair(context: ssl.SSLContext, certificate: bytes, key: bytes) -> None:

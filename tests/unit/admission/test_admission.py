@@ -28,6 +28,7 @@ from kybern.api.scheduling_v1 import PriorityClass
 from kybern.api.storage_v1 import CSIDriver, StorageClass
 from kybern.apiserver.admission.order import ADMISSION, admission_plugins
 from kybern.apiserver.admission.plugin import Inputs
+from kybern.apiserver.auth.authorizers import Authorizers
 from kybern.apiserver.auth.rbac import following
 from kybern.apiserver.callouts.callouts import Callouts
 from kybern.apiserver.request import Admission, User
@@ -56,7 +57,7 @@ class World:
         self.plugins = admission_plugins(
             Inputs(
                 objects=self.objects,
-                authorizer=rbac,
+                authorizer=Authorizers((rbac,)),
                 rbac=rbac,
                 clock=LoopClock(),
                 ids=Ids(1),

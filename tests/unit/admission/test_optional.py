@@ -14,6 +14,7 @@ from kybern.api.kinds import KINDS
 from kybern.api.storage_v1 import StorageClass
 from kybern.apiserver.admission.order import NAMES, admission_plugins
 from kybern.apiserver.admission.plugin import EventLimit, Inputs, Plugin
+from kybern.apiserver.auth.authorizers import Authorizers
 from kybern.apiserver.auth.rbac import Rbac
 from kybern.apiserver.callouts.callouts import Callouts
 from kybern.apiserver.request import Admission, Attributes, Decision, User
@@ -53,7 +54,7 @@ def plugin(name: str, *objects: Any, authorizer: Any = None, clock: Any = None, 
 def inputs(*objects: Any, authorizer: Any = None, clock: Any = None, limits: Any = ()) -> Inputs:
     served = Served(*objects)
     return Inputs(
-        objects=served, authorizer=authorizer or Only(), rbac=Rbac(), clock=clock or Clock(), ids=Ids(1),
+        objects=served, authorizer=Authorizers((authorizer or Only(),)), rbac=Rbac(), clock=clock or Clock(), ids=Ids(1),
         callouts=Callouts(served, Random(1)), event_limits=limits,
     )  # fmt: skip
 

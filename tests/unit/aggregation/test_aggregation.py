@@ -19,6 +19,7 @@ from kybern.api.core_v1 import Endpoints, Service
 from kybern.api.errors import Forbidden
 from kybern.apiserver.aggregation.apis import AggregatedApis, Credentials
 from kybern.apiserver.aggregation.passing import remote_headers
+from kybern.apiserver.auth.authorizers import Authorizers
 from kybern.apiserver.documents import OPENAPI_PROTOBUF, Documents
 from kybern.apiserver.objects import ClusterObjects
 from kybern.apiserver.request import Attributes, Decision, User
@@ -101,7 +102,11 @@ async def api() -> AsyncIterator[Api]:
             objects, machine, credentials, documents.invalidate, lambda *_: ("127.0.0.1", extension.port)
         )
         server = ApiServer(
-            machine, authenticate=jane, authorizer=Everything(), documents=(documents,), delegate=apis.delegate
+            machine,
+            authenticate=jane,
+            authorizer=Authorizers((Everything(),)),
+            documents=(documents,),
+            delegate=apis.delegate,
         )
         ca = base64.b64encode(own_ca.certificate).decode()
         yield Api(server, objects, apis, extension, ca)

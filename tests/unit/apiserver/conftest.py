@@ -11,6 +11,7 @@ import pytest
 
 from kybern.aio.clock import SystemClock
 from kybern.aio.ids import Ids
+from kybern.apiserver.auth.authorizers import Authorizers
 from kybern.apiserver.callouts.callouts import Callouts
 from kybern.apiserver.customresources.serving import CustomResources
 from kybern.apiserver.documents import Documents
@@ -130,7 +131,7 @@ async def api() -> AsyncIterator[Api]:
     store, clock = MemoryStore(), SteppedClock()
     machine = await open_machine(store, RESOURCES, clock, Ids(1))
     documents = Documents(machine.resources)
-    server = ApiServer(machine, authenticate=admin, authorizer=Everything(), documents=(documents,))
+    server = ApiServer(machine, authenticate=admin, authorizer=Authorizers((Everything(),)), documents=(documents,))
     objects = ClusterObjects(machine)
     definitions = CustomResources(machine, objects, documents.invalidate, Callouts(objects, Random(1)))
     async with asyncio.TaskGroup() as tasks:

@@ -10,6 +10,7 @@ from kybern.aio.ids import Ids
 from kybern.api.core_v1 import ConfigMap, Namespace
 from kybern.api.errors import Conflict, Forbidden, Unauthorized
 from kybern.api.meta_v1 import ObjectMeta
+from kybern.apiserver.auth.authorizers import Authorizers
 from kybern.apiserver.compaction import Compaction
 from kybern.apiserver.meta import changed_meta
 from kybern.apiserver.request import Admission, Attributes, Decision, User
@@ -37,7 +38,7 @@ async def jane(request: Request) -> User:
 
 
 async def test_who_may_not_is_told_what(api: Any) -> None:
-    server = ApiServer(api.server.machine, authenticate=jane, authorizer=Refusing())
+    server = ApiServer(api.server.machine, authenticate=jane, authorizer=Authorizers((Refusing(),)))
     api.server = server
     answer = await api.get(PODS)
     assert (answer.status, answer.body["reason"]) == (403, "Forbidden")
@@ -48,12 +49,12 @@ async def test_who_may_not_is_told_what(api: Any) -> None:
 
 
 async def test_unknown_resources_are_hidden_from_who_may_not(api: Any) -> None:
-    api.server = ApiServer(api.server.machine, authenticate=jane, authorizer=Refusing())
+    api.server = ApiServer(api.server.machine, authenticate=jane, authorizer=Authorizers((Refusing(),)))
     assert (await api.get("/api/v1/nothings")).status == 403
 
 
 async def test_wrong_credentials_are_unauthorized(api: Any) -> None:
-    api.server = ApiServer(api.server.machine, authenticate=refuse, authorizer=Refusing())
+    api.server = ApiServer(api.server.machine, authenticate=refuse, authorizer=Authorizers((Refusing(),)))
     answer = await api.get(PODS)
     assert (answer.status, answer.body["reason"], answer.message) == (401, "Unauthorized", "Unauthorized")
 
@@ -195,7 +196,7 @@ async def test_two_versions_of_a_kind_share_one_store(api: Any) -> None:
 async def test_what_was_written_is_there_after_a_restart(tmp_path: Path, api: Any, config_map: Any) -> None:
     async def opened(store: SqliteStore) -> None:
         machine = await open_machine(store, RESOURCES, api.clock, Ids(2))
-        api.server = ApiServer(machine, authenticate=jane, authorizer=Everything())
+        api.server = ApiServer(machine, authenticate=jane, authorizer=Authorizers((Everything(),)))
 
     store = await SqliteStore.open(tmp_path / "db")
     await opened(store)
@@ -214,7 +215,7 @@ async def test_what_was_written_is_there_after_a_restart(tmp_path: Path, api: An
 async def test_a_store_that_cannot_write_says_why_and_reads_go_on(tmp_path: Path, api: Any, config_map: Any) -> None:
     store = await SqliteStore.open(tmp_path / "db")
     machine = await open_machine(store, RESOURCES, api.clock, Ids(2))
-    api.server = ApiServer(machine, authenticate=jane, authorizer=Everything())
+    api.server = ApiServer(machine, authenticate=jane, authorizer=Authorizers((Everything(),)))
     await api.post(CONFIG_MAPS, config_map)
     await store.close()
     answer = await api.post(CONFIG_MAPS, config_map | {"metadata": {"name": "b"}})
@@ -231,7 +232,7 @@ async def test_a_store_that_cannot_write_says_why_and_reads_go_on(tmp_path: Path
 async def test_concurrent_writers_of_one_object_on_disk_lose_nothing(tmp_path: Path, api: Any, config_map: Any) -> None:
     store = await SqliteStore.open(tmp_path / "db")
     machine = await open_machine(store, RESOURCES, api.clock, Ids(2))
-    api.server = ApiServer(machine, authenticate=jane, authorizer=Everything())
+    api.server = ApiServer(machine, authenticate=jane, authorizer=Authorizers((Everything(),)))
     await api.post(CONFIG_MAPS, config_map)
     answers = await asyncio.gather(*(api.patch(f"{CONFIG_MAPS}/a", {"data": {str(n): "x"}}) for n in range(50)))
     versions = {answer.body["metadata"]["resourceVersion"] for answer in answers}
@@ -266,7 +267,7 @@ class Everything:
 async def test_a_client_that_goes_away_does_not_undo_its_write(tmp_path: Path, api: Any, config_map: Any) -> None:
     store = await SqliteStore.open(tmp_path / "db")
     machine = await open_machine(store, RESOURCES, api.clock, Ids(2))
-    api.server = ApiServer(machine, authenticate=jane, authorizer=Everything())
+    api.server = ApiServer(machine, authenticate=jane, authorizer=Authorizers((Everything(),)))
     plugin = Reserving()
     machine.use([plugin])
     task = asyncio.create_task(api.post(CONFIG_MAPS, config_map))

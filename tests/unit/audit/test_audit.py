@@ -18,6 +18,7 @@ from kybern.apiserver.audit.audit import Audit
 from kybern.apiserver.audit.log_file import LogFile, Rotation
 from kybern.apiserver.audit.policy import Level, Policy, PolicyError, decide, read_policy
 from kybern.apiserver.audit.webhook import Webhook
+from kybern.apiserver.auth.authorizers import Authorizers
 from kybern.apiserver.auth.impersonation import Impersonation
 from kybern.apiserver.request import Attributes, Decision, User
 from kybern.apiserver.server import ApiServer, open_machine
@@ -80,9 +81,9 @@ async def serving(rules: Policy) -> Api:
     server = ApiServer(
         machine,
         authenticate=jane,
-        authorizer=Allowing(),
+        authorizer=Authorizers((Allowing(),)),
         audit=audit,
-        impersonation=Impersonation(Allowing()),
+        impersonation=Impersonation(Authorizers((Allowing(),))),
     )
     return Api(server, kept)
 

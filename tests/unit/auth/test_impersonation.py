@@ -8,6 +8,7 @@ import pytest
 from kybern.api.codec import from_builtins
 from kybern.api.errors import BadRequest, Forbidden
 from kybern.api.rbac_v1 import ClusterRole, ClusterRoleBinding
+from kybern.apiserver.auth.authorizers import Authorizers
 from kybern.apiserver.auth.impersonation import Impersonation
 from kybern.apiserver.auth.rbac import following
 from kybern.apiserver.request import User
@@ -26,7 +27,7 @@ def acting(headers: dict[str, str], *rules: dict[str, Any], user: User = JANE) -
     subjects = [{"kind": "User", "name": "jane"}]
     body = {"metadata": {"name": "b"}, "roleRef": reference, "subjects": subjects}
     objects = MemoryObjects(role, from_builtins(ClusterRoleBinding, body))
-    return asyncio.run(Impersonation(following(objects)).acting(user, sent(headers)))
+    return asyncio.run(Impersonation(Authorizers((following(objects),))).acting(user, sent(headers)))
 
 
 def sent(headers: dict[str, str]) -> Request:

@@ -17,7 +17,8 @@ from kybern.api.errors import Unauthorized
 from kybern.apiserver.auth import verdicts
 from kybern.apiserver.auth.access_webhook import AccessWebhook
 from kybern.apiserver.auth.bearer import BearerAuthenticator
-from kybern.apiserver.auth.jwt_issuer import REFRESH_SECONDS, JwtIssuer, JwtSettings
+from kybern.apiserver.auth.jwt_issuer import JwtIssuer, JwtSettings
+from kybern.apiserver.auth.jwt_keys import REFRESH_SECONDS
 from kybern.apiserver.auth.remote import NoAnswer
 from kybern.apiserver.auth.request_header import FrontProxy
 from kybern.apiserver.auth.setup import Outside, certificates
@@ -319,6 +320,71 @@ async def test_an_issuer_that_cannot_be_reached_lets_nobody_in() -> None:
         assert await issuer(Server(answer))(token()) is None
 
 
+GROUPS_ELSEWHERE = {
+    "_claim_names": {"groups": "directory"},
+    "_claim_sources": {"directory": {"endpoint": "https://groups.test/of/jane", "access_token": "secret"}},
+}
+
+
+def directory(answered: Callable[[], str]) -> Server:
+    """The issuer, and another one at whose server the groups are."""
+
+    def answer(request: Request) -> Any:
+        if request.path == "/of/jane":
+            return Response(200, {}, answered().encode())
+        ours = server.urls[-1] == ISSUER
+        if request.path == "/keys":
+            return {"keys": [jwk_of(KEY if ours else STRANGER, "k1", "RS256")]}
+        return {"issuer": server.urls[-1], "jwks_uri": f"{server.urls[-1]}/keys"}
+
+    server = Server(answer)
+    return server
+
+
+def groups_told(key: Any = None, **claims: Any) -> str:
+    return token(STRANGER if key is None else key, iss="https://groups.test", **{"groups": ["dev"], **claims})
+
+
+async def test_groups_are_fetched_from_where_the_token_says() -> None:
+    server = directory(groups_told)
+    found = await issuer(server)(token(groups=None, **GROUPS_ELSEWHERE))
+    assert found is not None and found.groups == ("dev",)
+    asked = next(request for request in server.asked if request.path == "/of/jane")
+    assert asked.headers["authorization"] == "Bearer secret"
+
+
+@pytest.mark.parametrize(
+    ("bad", "make"),
+    [
+        ("signed by another key", lambda: groups_told(KEY)),
+        ("for another audience", lambda: groups_told(aud="other")),
+        ("expired", lambda: groups_told(exp=1)),
+        ("without the claim", lambda: groups_told(groups=None)),
+        ("no token", lambda: '{"groups": ["system:masters"]}'),
+        ("of an issuer on this machine", lambda: token(STRANGER, iss="https://localhost:6443", groups=["dev"])),
+    ],
+)
+async def test_groups_that_cannot_be_believed_make_the_token_nobodys(bad: str, make: Callable[[], str]) -> None:
+    """The user without its groups would be another one: a policy may refuse what a group does."""
+    found = await issuer(directory(make))(token(groups=None, **GROUPS_ELSEWHERE))
+    assert found is None, bad
+
+
+async def test_groups_on_this_machine_are_not_fetched() -> None:
+    """X10."""
+    sources = {"directory": {"endpoint": "https://127.0.0.1:6443/api/v1/secrets"}}
+    server = directory(groups_told)
+    assert await issuer(server)(token(groups=None, **GROUPS_ELSEWHERE | {"_claim_sources": sources})) is None
+    assert set(server.urls) == {ISSUER}
+
+
+async def test_a_token_that_has_its_groups_is_asked_no_further() -> None:
+    server = directory(groups_told)
+    found = await issuer(server)(token(groups=["ops"], **GROUPS_ELSEWHERE))
+    assert found is not None and found.groups == ("ops",)
+    assert set(server.urls) == {ISSUER}
+
+
 @pytest.mark.parametrize(
     "changes", [{"url": "http://issuer.test"}, {"audiences": ()}, {"algorithms": ("HS256",)}, {"algorithms": ("none",)}]
 )
@@ -445,6 +511,20 @@ async def test_a_comma_in_a_groups_name_makes_no_second_group() -> None:
     named = HEADERS | {"x-remote-group": "dev, system:masters"}
     found = await who(shown(PROXIES, "proxy"), named, lines=())
     assert found is not None and found.groups == ("dev, system:masters",)
+
+
+async def test_a_chain_is_believed_by_where_it_ends() -> None:
+    """An intermediate authority signed these: TLS has verified the way up, and says where it led."""
+
+    def through(root: Pair, name: str) -> Peer:
+        between = create_ca("between", NOW - 5)
+        end = load_pem_x509_certificate(root.certificate).public_bytes(serialization.Encoding.DER)
+        return Peer("", shown(between, name).certificate, end)
+
+    proxied = await who(through(PROXIES, "proxy"), HEADERS)
+    assert proxied is not None and proxied.name == "jane"
+    assert await who(through(CLIENTS, "bob"), HEADERS) == User("bob")
+    assert await who(through(create_ca("elsewhere", NOW - 5), "root"), HEADERS) is None
 
 
 async def test_headers_without_a_front_proxys_certificate_are_just_headers() -> None:

@@ -16,6 +16,7 @@ from kybern.api.core_v1 import Namespace, Node, Pod, ReplicationController, Serv
 from kybern.api.rbac_v1 import ClusterRole
 from kybern.apiserver.admission.order import admission_plugins
 from kybern.apiserver.admission.plugin import Inputs
+from kybern.apiserver.auth.authorizers import Authorizers
 from kybern.apiserver.auth.issuer import group_names, user_name
 from kybern.apiserver.auth.keys import new_signing_key
 from kybern.apiserver.auth.rbac import Rbac, following
@@ -90,14 +91,14 @@ async def cluster(*nodes: str) -> AsyncIterator[tuple[Client, Noted, SimulatedNo
     noted = Noted(rbac)
     inputs = Inputs(
         objects=objects,
-        authorizer=rbac,
+        authorizer=Authorizers((rbac,)),
         rbac=rbac,
         clock=clock,
         ids=ids,
         callouts=Callouts(objects, Random(1), pods_reachable=False),
     )
     server = ApiServer(
-        machine, authenticate=who, authorizer=noted, plugins=admission_plugins(inputs),
+        machine, authenticate=who, authorizer=Authorizers((noted,)), plugins=admission_plugins(inputs),
         documents=(Documents(machine.resources),),
     )  # fmt: skip
     await bootstrap(objects)

@@ -13,6 +13,7 @@ from kybern.aio.ids import Ids
 from kybern.api.core_v1 import Namespace
 from kybern.api.flowcontrol_v1 import FlowSchema, PriorityLevelConfiguration
 from kybern.api.meta_v1 import ObjectMeta
+from kybern.apiserver.auth.authorizers import Authorizers
 from kybern.apiserver.bootstrap.flowcontrol import ensure_flow_control
 from kybern.apiserver.flowcontrol.control import FlowControl
 from kybern.apiserver.objects import ClusterObjects
@@ -64,7 +65,7 @@ async def served(seats: int) -> Served:
     machine = await open_machine(store, RESOURCES, clock, Ids(1))
     objects = ClusterObjects(machine)
     control = FlowControl(objects, clock, seats)
-    server = ApiServer(machine, authenticate=by_name, authorizer=Everything(), flow_control=control)
+    server = ApiServer(machine, authenticate=by_name, authorizer=Authorizers((Everything(),)), flow_control=control)
     for name in ("default", "kube-node-lease"):
         await objects.create(Namespace(metadata=ObjectMeta(name=name)))
     await ensure_flow_control(objects)

@@ -1,9 +1,14 @@
 """ValidatingAdmissionPolicy: rules in the cluster's own objects, and every way a binding can put one into force."""
 
+import asyncio
+import threading
 from typing import Any
 
 import pytest
 from admitted_api import AdmittedApi, Answer
+
+from kybern.apiserver.admission.policies import judging
+from kybern.apiserver.request import Attributes, Decision
 
 ADMISSION = "/apis/admissionregistration.k8s.io/v1"
 DEPLOYMENTS = "/apis/apps/v1/namespaces/default/deployments"
@@ -353,3 +358,55 @@ async def test_variables_count_into_the_budget_of_their_policy(api: AdmittedApi)
     await in_force(api, policy(*checks, failurePolicy="Fail", variables=variables))
     refused = await api.post(DEPLOYMENTS, deployment())
     assert refused.status == 422
+
+
+# --- in others' way ---------------------------------------------------------------------------------------------------
+
+
+def long_policy(*more: str) -> dict[str, Any]:
+    """Dearer than may be evaluated at once, and cheaper than a call may be."""
+    variables = [{"name": "range", "expression": "object.data.list.split('')"}]
+    expression = "variables.range.all(a, variables.range.all(b, a + b != ''))"
+    return policy(expression, *more, rule=MAP_RULE, variables=variables)
+
+
+LONG_MAP = {"metadata": {"name": "long"}, "data": {"list": "x" * 100}}
+
+
+async def test_a_policy_that_takes_long_is_judged_while_others_go_on(
+    api: AdmittedApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judged_by: list[int] = []
+    original = judging.judgement_of
+
+    def noting(found: Any, evaluation: Any) -> Any:
+        judged_by.append(threading.get_ident())
+        return original(found, evaluation)
+
+    monkeypatch.setattr(judging, "judgement_of", noting)
+    await in_force(api, long_policy("object.metadata.name != 'long'"))
+    answer = await api.post(MAPS, LONG_MAP)
+    assert (answer.status, answer.message.count("failed expression")) == (422, 1)
+    here, aside = judged_by
+    assert here == threading.get_ident() != aside
+    judged_by.clear()
+    assert (await api.post(MAPS, {"metadata": {"name": "short"}, "data": {"list": "xx"}})).status == 201
+    assert judged_by == [here]
+
+
+async def test_what_the_authorizer_has_to_say_is_asked_on_the_loop(api: AdmittedApi) -> None:
+    """Also of an expression that is evaluated aside, and of an authorizer who asks another server."""
+    asked: list[tuple[int, str]] = []
+
+    class Elsewhere:
+        async def ask(self, attributes: Attributes) -> Decision:
+            await asyncio.sleep(0)
+            asked.append((threading.get_ident(), attributes.name))
+            return Decision(attributes.name == "mine")
+
+    api.inputs.authorizer.use((Elsewhere(),))  # type: ignore[attr-defined]
+    check = "authorizer.group('').resource('secrets').namespace('default').name('{}').check('get').allowed()"
+    await in_force(api, long_policy(check.format("mine"), f"!{check.format('theirs')}"))
+    answer = await api.post(MAPS, LONG_MAP)
+    assert answer.status == 201, answer.body
+    assert asked == [(threading.get_ident(), "mine"), (threading.get_ident(), "theirs")]

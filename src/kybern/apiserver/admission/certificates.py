@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from kybern.api.certificates_v1 import CertificateSigningRequest
 from kybern.apiserver.admission.plugin import Plugin, is_write_of, refused
+from kybern.apiserver.auth.authorizers import decided
 from kybern.apiserver.auth.rbac import MASTERS
 from kybern.apiserver.request import Admission, Attributes, Authorizer, User
 
@@ -26,14 +27,13 @@ def is_part(admission: Admission, subresource: str) -> bool:
     return kind is CertificateSigningRequest and admission.subresource == subresource and admission.old is not None
 
 
-def may(authorizer: Authorizer, user: User, verb: str, signer: str) -> bool:
+async def may(authorizer: Authorizer, user: User, verb: str, signer: str) -> bool:
     """By the signer's own name, or as `domain/*`."""
-    return any(
-        authorizer.decide(
-            Attributes(user=user, verb=verb, group=GROUP, version="*", resource="signers", name=name)
-        ).allowed
-        for name in (signer, f"{signer.partition('/')[0]}/*")
-    )
+    for name in (signer, f"{signer.partition('/')[0]}/*"):
+        asked = Attributes(user=user, verb=verb, group=GROUP, version="*", resource="signers", name=name)
+        if (await decided(authorizer, asked)).allowed:
+            return True
+    return False
 
 
 class CertificateRequester(Plugin):
@@ -57,7 +57,7 @@ class CertificateApproval(Plugin):
         if not is_part(admission, "approval"):
             return
         signer = admission.old.spec.signer_name
-        if not may(self.inputs.authorizer, admission.user, "approve", signer):
+        if not await may(self.inputs.authorizer, admission.user, "approve", signer):
             raise refused(admission, f'user not permitted to approve requests with signerName "{signer}"')
 
 
@@ -71,7 +71,7 @@ class CertificateSigning(Plugin):
         if (old.certificate, failures(old.conditions)) == (new.certificate, failures(new.conditions)):
             return
         signer = admission.old.spec.signer_name
-        if not may(self.inputs.authorizer, admission.user, "sign", signer):
+        if not await may(self.inputs.authorizer, admission.user, "sign", signer):
             raise refused(admission, f'user not permitted to sign requests with signerName "{signer}"')
 
 

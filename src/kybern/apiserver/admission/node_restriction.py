@@ -12,7 +12,7 @@ from kybern.api.coordination_v1 import Lease
 from kybern.api.core_v1 import Node, PersistentVolumeClaim, Pod, ServiceAccount
 from kybern.api.resource_v1 import ResourceSlice
 from kybern.api.storage_v1 import CSINode
-from kybern.apiserver.admission.node_tokens import wrong_with_token
+from kybern.apiserver.admission.node_tokens import check_audience, wrong_with_token
 from kybern.apiserver.admission.plugin import Plugin, refused
 from kybern.apiserver.auth.node import GROUP, LEASES_NAMESPACE, node_of
 from kybern.apiserver.auth.references import MIRROR, names_in
@@ -40,6 +40,8 @@ class NodeRestriction(Plugin):
             raise refused(admission, f'could not determine node from user "{admission.user.name}"')
         for wrong in self.wrong(admission, node):
             raise refused(admission, wrong)
+        if admission.resource.kind.type is ServiceAccount and admission.subresource == "token":
+            await check_audience(admission, self.inputs)
 
     def wrong(self, a: Admission, node: str) -> Iterator[str]:
         kind = a.resource.kind.type
@@ -50,7 +52,7 @@ class NodeRestriction(Plugin):
         elif kind is PersistentVolumeClaim:
             yield from wrong_with_claim(a, node)
         elif kind is ServiceAccount and a.subresource == "token":
-            yield from wrong_with_token(a, node, self.inputs)
+            yield from wrong_with_token(a, node, self.objects)
         elif kind is Lease:
             yield from wrong_with_lease(a, node)
         elif kind is CSINode and a.operation in ("CREATE", "UPDATE", "DELETE") and own_name(a) != node:

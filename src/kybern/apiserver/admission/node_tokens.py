@@ -9,13 +9,14 @@ from collections.abc import Iterator
 from kybern.api.authentication_v1 import TokenRequest
 from kybern.api.core_v1 import PersistentVolume, PersistentVolumeClaim, Pod, Volume
 from kybern.api.storage_v1 import CSIDriver
-from kybern.apiserver.admission.plugin import Inputs
+from kybern.apiserver.admission.plugin import Inputs, refused
+from kybern.apiserver.auth.authorizers import decided
 from kybern.apiserver.request import Admission, Attributes, Objects
 
 VERB = "request-serviceaccounts-token-audience"
 
 
-def wrong_with_token(a: Admission, node: str, inputs: Inputs) -> Iterator[str]:
+def wrong_with_token(a: Admission, node: str, objects: Objects) -> Iterator[str]:
     bound = a.object.spec.bound_object_ref if isinstance(a.object, TokenRequest) else None
     if bound is None or (bound.api_version, bound.kind) != ("v1", "Pod") or not bound.name:
         yield "node requested token not bound to a pod"
@@ -23,7 +24,7 @@ def wrong_with_token(a: Admission, node: str, inputs: Inputs) -> Iterator[str]:
     if not bound.uid:
         yield "node requested token with a pod binding without a uid"
         return
-    pod = inputs.objects.get(Pod, bound.name, a.namespace)
+    pod = objects.get(Pod, bound.name, a.namespace)
     if pod is None or pod.metadata.uid != bound.uid:
         found = pod.metadata.uid if pod else ""
         yield (
@@ -32,23 +33,21 @@ def wrong_with_token(a: Admission, node: str, inputs: Inputs) -> Iterator[str]:
         )
     elif pod.spec.node_name != node:
         yield "node requested token bound to a pod scheduled on a different node"
-    else:
-        yield from wrong_with_audience(a, pod, inputs)
-
-
-def wrong_with_audience(a: Admission, pod: Pod, inputs: Inputs) -> Iterator[str]:
-    audiences = a.object.spec.audiences or ("",)
-    if len(audiences) > 1:
+    elif len(a.object.spec.audiences or ()) > 1:
         yield "node may only request 0 or 1 audiences"
-        return
-    audience = audiences[0]
-    if audience in audiences_of(pod, inputs.objects):
+
+
+async def check_audience(a: Admission, inputs: Inputs) -> None:
+    """Of a request with which nothing else is wrong."""
+    (audience,) = a.object.spec.audiences or ("",)
+    pod = inputs.objects.get(Pod, a.object.spec.bound_object_ref.name, a.namespace)
+    if pod is None or audience in audiences_of(pod, inputs.objects):
         return
     attributes = Attributes(
         user=a.user, verb=VERB, version="v1", resource=audience, namespace=a.namespace, name=a.name
     )  # fmt: skip
-    if not audience or not inputs.authorizer.decide(attributes).allowed:
-        yield f'audience "{audience}" not found in pod spec volume, {a.user.name} may not request it'
+    if not audience or not (await decided(inputs.authorizer, attributes)).allowed:
+        raise refused(a, f'audience "{audience}" not found in pod spec volume, {a.user.name} may not request it')
 
 
 def audiences_of(pod: Pod, objects: Objects) -> Iterator[str]:

@@ -8,9 +8,13 @@ from typing import Any
 
 from kybern.api.meta_v1 import OwnerReference
 from kybern.apiserver.admission.plugin import Plugin, refused
+from kybern.apiserver.auth.authorizers import decided
 from kybern.apiserver.meta import meta_of
 from kybern.apiserver.request import Admission, Attributes
 
+UNSETTABLE = (
+    "cannot set blockOwnerDeletion if an ownerReference refers to a resource you can't set finalizers on: , <nil>"
+)
 ANYBODYS = (("pods", "status"),)  # a kubelet's report; upstream looks at it no closer
 
 
@@ -24,23 +28,22 @@ class OwnerReferencesPermissionEnforcement(Plugin):
         new, old = owners_of(admission.object), owners_of(admission.old)
         if set(new) == set(old):
             return
-        if admission.operation != "CREATE" and not self.may_delete(admission):
+        if admission.operation != "CREATE" and not await self.may_delete(admission):
             raise refused(admission, "cannot set an ownerRef on a resource you can't delete: , <nil>")
         blocked = {owner.uid for owner in old if owner.block_owner_deletion}
         for owner in new:
             if owner.block_owner_deletion and owner.uid not in blocked:
-                self.check_blocking(admission, owner)
+                await self.check_blocking(admission, owner)
 
-    def may_delete(self, admission: Admission) -> bool:
+    async def may_delete(self, admission: Admission) -> bool:
         kind = admission.resource.kind
-        return self.inputs.authorizer.decide(
-            Attributes(
-                user=admission.user, verb="delete", group=kind.group, version=kind.version, resource=kind.plural,
-                namespace=admission.namespace, name=admission.name,
-            )
-        ).allowed  # fmt: skip
+        asked = Attributes(
+            user=admission.user, verb="delete", group=kind.group, version=kind.version, resource=kind.plural,
+            namespace=admission.namespace, name=admission.name,
+        )  # fmt: skip
+        return (await decided(self.inputs.authorizer, asked)).allowed
 
-    def check_blocking(self, admission: Admission, owner: OwnerReference) -> None:
+    async def check_blocking(self, admission: Admission, owner: OwnerReference) -> None:
         group, _, version = owner.api_version.rpartition("/")
         kinds = [
             one.kind
@@ -54,16 +57,13 @@ class OwnerReferencesPermissionEnforcement(Plugin):
                 f'APIVersion {owner.api_version} Kind {owner.kind}: no matches for kind "{owner.kind}" in version '
                 f'"{owner.api_version}"',
             )
-        asked = (
-            Attributes(
+        for kind in kinds:
+            asked = Attributes(
                 user=admission.user, verb="update", group=group, version=version, resource=kind.plural,
                 subresource="finalizers", namespace=admission.namespace if kind.namespaced else "", name=owner.name,
-            )
-            for kind in kinds
-        )  # fmt: skip
-        if not all(self.inputs.authorizer.decide(one).allowed for one in asked):
-            why = "cannot set blockOwnerDeletion if an ownerReference refers to a resource you can't set finalizers on"
-            raise refused(admission, f"{why}: , <nil>")
+            )  # fmt: skip
+            if not (await decided(self.inputs.authorizer, asked)).allowed:
+                raise refused(admission, UNSETTABLE)
 
 
 def owners_of(obj: Any) -> Iterable[OwnerReference]:

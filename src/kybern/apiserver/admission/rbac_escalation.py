@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from kybern.api.rbac_v1 import ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding
 from kybern.apiserver.admission.plugin import Plugin, is_write_of, refused
+from kybern.apiserver.auth.authorizers import decided
 from kybern.apiserver.auth.grants import broken_down, compile_rules
 from kybern.apiserver.auth.rbac import MASTERS
 from kybern.apiserver.request import Admission, Attributes, User
@@ -26,28 +27,28 @@ class RbacEscalation(Plugin):
         if MASTERS in admission.user.groups:
             return
         if any(is_write_of(admission, kind) for kind in ROLES):
-            self.check_role(admission)
+            await self.check_role(admission)
         elif any(is_write_of(admission, kind) for kind in BINDINGS):
-            self.check_binding(admission)
+            await self.check_binding(admission)
 
-    def check_role(self, admission: Admission) -> None:
+    async def check_role(self, admission: Admission) -> None:
         role, old = admission.object, admission.old
         aggregation = getattr(role, "aggregation_rule", None)
         same = old is not None and old.rules == role.rules and getattr(old, "aggregation_rule", None) == aggregation
-        if same or self.may(admission, "escalate", admission.resource.kind.plural, role.metadata.name or ""):
+        if same or await self.may(admission, "escalate", admission.resource.kind.plural, role.metadata.name or ""):
             return
         aggregates_anew = aggregation is not None and (old is None or old.aggregation_rule != aggregation)
         if aggregates_anew and self.missing(admission, EVERYTHING):
             raise refused(admission, "must have cluster-admin privileges to use an aggregationRule")
         self.check_rules(admission, role.rules or ())
 
-    def check_binding(self, admission: Admission) -> None:
+    async def check_binding(self, admission: Admission) -> None:
         binding, old = admission.object, admission.old
         if old is not None and (old.subjects, old.role_ref) == (binding.subjects, binding.role_ref):
             return
         kind, name = binding.role_ref.kind, binding.role_ref.name
         plural = "clusterroles" if kind == "ClusterRole" else "roles"
-        if self.may(admission, "bind", plural, name):
+        if await self.may(admission, "bind", plural, name):
             return
         role: Role | ClusterRole | None
         if kind == "ClusterRole":
@@ -58,12 +59,12 @@ class RbacEscalation(Plugin):
             raise refused(admission, f'{plural}.{GROUP} "{name}" not found')
         self.check_rules(admission, role.rules or ())
 
-    def may(self, admission: Admission, verb: str, plural: str, name: str) -> bool:
+    async def may(self, admission: Admission, verb: str, plural: str, name: str) -> bool:
         attributes = Attributes(
             user=admission.user, verb=verb, group=GROUP, version="v1", resource=plural,
             namespace=admission.namespace, name=name,
         )  # fmt: skip
-        return self.inputs.authorizer.decide(attributes).allowed
+        return (await decided(self.inputs.authorizer, attributes)).allowed
 
     def check_rules(self, admission: Admission, rules: Sequence[PolicyRule]) -> None:
         missing = self.missing(admission, rules)

@@ -1,30 +1,64 @@
-"""Several authorizers as one: the first that allows decides; the reasons of the others are told when none does."""
+"""Several authorizers as one, asked in their order: the first that allows or denies decides.
+
+Where none does, it is a no that tells the reasons of all. What those before the first remote one can decide is decided
+from memory; the order may be another one from any moment on (`use`).
+"""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from itertools import takewhile
 
-from kybern.apiserver.request import Attributes, Authorizer, Decision, RemoteAuthorizer
+from kybern.apiserver.request import Attributes, Authorizer, Decision, LocalAuthorizer, RemoteAuthorizer
+
+Member = LocalAuthorizer | RemoteAuthorizer
 
 
-@dataclass(frozen=True, slots=True)
-class FirstThatAllows:
-    authorizers: Sequence[Authorizer]
+class Authorizers:
+    def __init__(self, members: Sequence[Member]) -> None:
+        self.use(members)
 
-    def decide(self, attributes: Attributes) -> Decision:
-        reasons = []
-        for authorizer in self.authorizers:
-            decision = authorizer.decide(attributes)
-            if decision.allowed:
+    def use(self, members: Sequence[Member]) -> None:
+        self.members = tuple(members)
+        self.at_once: tuple[LocalAuthorizer, ...] = tuple(takewhile(is_local, members))  # type: ignore[arg-type]
+
+    @property
+    def remote_count(self) -> int:
+        return sum(not is_local(member) for member in self.members)
+
+    def decide(self, attributes: Attributes) -> Decision | None:
+        reasons: list[str] = []
+        for member in self.at_once:
+            decision = member.decide(attributes)
+            if settles(decision, reasons):
                 return decision
-            if decision.reason:
-                reasons.append(decision.reason)
-        return Decision(False, ", ".join(reasons))
+        return no_opinion(reasons) if len(self.at_once) == len(self.members) else None
+
+    async def ask(self, attributes: Attributes) -> Decision:
+        reasons: list[str] = []
+        for member in self.members:
+            if isinstance(member, RemoteAuthorizer):
+                decision = await member.ask(attributes)
+            else:
+                decision = member.decide(attributes)
+            if settles(decision, reasons):
+                return decision
+        return no_opinion(reasons)
 
 
-async def decided(authorizer: Authorizer, remote: RemoteAuthorizer | None, attributes: Attributes) -> Decision:
-    """Ours first; another server, if there is one, about the rest."""
-    decision = authorizer.decide(attributes)
-    if decision.allowed or remote is None:
-        return decision
-    theirs = await remote.ask(attributes)
-    return Decision(theirs.allowed, ", ".join(reason for reason in (decision.reason, theirs.reason) if reason))
+def is_local(member: Member) -> bool:
+    return not isinstance(member, RemoteAuthorizer)
+
+
+def settles(decision: Decision, reasons: list[str]) -> bool:
+    if decision.allowed or decision.denied:
+        return True
+    if decision.reason:
+        reasons.append(decision.reason)
+    return False
+
+
+def no_opinion(reasons: list[str]) -> Decision:
+    return Decision(False, ", ".join(reasons))
+
+
+async def decided(authorizer: Authorizer, attributes: Attributes) -> Decision:
+    return authorizer.decide(attributes) or await authorizer.ask(attributes)

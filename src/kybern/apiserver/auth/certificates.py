@@ -14,7 +14,7 @@ from cryptography.x509.oid import NameOID
 from kybern.aio.clock import Clock
 from kybern.api.errors import Unauthorized
 from kybern.apiserver.request import User
-from kybern.web.http import Request
+from kybern.web.http import Peer, Request
 
 PARSED_MAX = 4096  # certificates kept as parsed: one for each client that is connected, and some
 
@@ -41,18 +41,18 @@ def identity_of(certificate: bytes) -> Identity | None:
     )
 
 
-def never(certificate: bytes) -> bool:
+def never(peer: Peer) -> bool:
     return False
 
 
 @dataclass(frozen=True, slots=True)
 class CertificateAuthenticator:
     clock: Clock
-    refused: Callable[[bytes], bool] = never
+    refused: Callable[[Peer], bool] = never
     """Certificates that TLS verified, but not as a client's."""
 
     async def __call__(self, request: Request) -> User | None:
-        if request.peer.certificate is None or self.refused(request.peer.certificate):
+        if request.peer.certificate is None or self.refused(request.peer):
             return None
         identity = identity_of(request.peer.certificate)
         if identity is None:

@@ -14,7 +14,7 @@ from kybern.apiserver.auth.authorizers import decided
 from kybern.apiserver.auth.chain import AUTHENTICATED
 from kybern.apiserver.auth.denial import forbidden_request
 from kybern.apiserver.auth.issuer import account_of, group_names
-from kybern.apiserver.request import ANONYMOUS, Attributes, Authorizer, RemoteAuthorizer, User
+from kybern.apiserver.request import ANONYMOUS, Attributes, Authorizer, User
 from kybern.web.http import Request
 
 USER = "impersonate-user"
@@ -27,7 +27,6 @@ UNAUTHENTICATED = "system:unauthenticated"
 @dataclass(frozen=True, slots=True)
 class Impersonation:
     authorizer: Authorizer
-    remote: RemoteAuthorizer | None = None
 
     async def acting(self, user: User, request: Request) -> User:
         """The user to go on with. BadRequest where the headers make no sense, Forbidden where a right is missing."""
@@ -36,7 +35,7 @@ class Impersonation:
             return user
         for part in parts_of(wanted):
             attributes = Attributes(user=user, verb="impersonate", version="v1", **part)
-            decision = await decided(self.authorizer, self.remote, attributes)
+            decision = await decided(self.authorizer, attributes)
             if not decision.allowed:
                 raise forbidden_request(attributes, decision.reason)
         return completed(wanted)

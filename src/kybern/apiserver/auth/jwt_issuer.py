@@ -1,15 +1,11 @@
 """Users of an outside issuer: JSON Web Tokens by OpenID Connect, as `--oidc-issuer-url` and its fellows configure it.
 
 - Whose a token is, is read before anything is asked of anybody: of another issuer's this source knows nothing.
-- The issuer's keys are fetched over HTTPS when the first token comes, kept, and fetched again for a key that is not
-  known, but not more often than every few seconds. They may be on another server, but not on this machine or its link
-  unless the issuer is there itself. Redirects are not followed.
+- Its keys are fetched when the first token comes (`jwt_keys`), and its groups where the token says so (`jwt_claims`).
 - Only the asymmetric algorithms that are configured count, and only the issuer's own keys.
 """
 
-import asyncio
 import binascii
-import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,18 +15,16 @@ import jwt
 
 from kybern.aio.clock import Clock
 from kybern.apiserver.auth.issuer import digest
+from kybern.apiserver.auth.jwt_claims import DistributedClaims
+from kybern.apiserver.auth.jwt_keys import Connect, IssuerKeys
 from kybern.apiserver.auth.tokens import payload_of
 from kybern.apiserver.auth.verdicts import TooManyQuestions, Verdicts
 from kybern.apiserver.request import User
-from kybern.web.addresses import names_own
-from kybern.web.client import Client, ClientError
-from kybern.web.http import Request
 
-DOCUMENT_BYTES_MAX = 1024 * 1024
-REFRESH_SECONDS = 10.0  # between two times that the keys are fetched, whatever tokens arrive
 VERDICT_SECONDS_MAX = 300.0  # a key that the issuer withdraws is believed no longer than that
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512")
-DISCOVERY = "/.well-known/openid-configuration"
+NO_PAYLOAD = (ValueError, IndexError, AttributeError, binascii.Error, RecursionError)
+"""What reading a text as a token fails with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,14 +59,11 @@ class JwtSettings:
 
 
 class JwtIssuer:
-    def __init__(self, settings: JwtSettings, connect: Callable[[str], Client], clock: Clock) -> None:
-        """`connect` makes a client for a server, given as `https://host:port`."""
+    def __init__(self, settings: JwtSettings, connect: Connect, clock: Clock) -> None:
         self.settings = settings
-        self.connect = connect
         self.clock = clock
-        self.keys: dict[str, Any] = {}
-        self._fetched = float("-inf")
-        self._fetching = asyncio.Lock()
+        self.keys = IssuerKeys(settings.url, connect, clock, discovery_url=settings.discovery_url)
+        self.elsewhere = DistributedClaims(settings.url, connect, clock)
         self._verdicts: Verdicts[tuple[User | None, float]] = Verdicts(clock, lambda verdict: verdict[1])
 
     async def __call__(self, token: str) -> User | None:
@@ -80,7 +71,7 @@ class JwtIssuer:
         try:
             if payload_of(token).get("iss") != self.settings.url:
                 return None
-        except (ValueError, IndexError, AttributeError, binascii.Error, RecursionError):
+        except NO_PAYLOAD:
             return None
         try:
             user, _ = await self._verdicts.get(digest(token), lambda: self._judged(token))
@@ -93,7 +84,7 @@ class JwtIssuer:
         try:
             claims = jwt.decode(
                 token,
-                await self._key_of(token),
+                await self.keys.of(token),
                 algorithms=list(self.settings.algorithms),
                 issuer=self.settings.url,
                 audience=list(self.settings.audiences),
@@ -106,48 +97,15 @@ class JwtIssuer:
             )
             left = float(claims["exp"]) - self.clock.wall()
             begun = float(claims.get("nbf", 0)) <= self.clock.wall()
-        except (jwt.PyJWTError, ValueError, TypeError, RecursionError, LookupError):
+            if left <= 0 or not begun:
+                return None, 0.0
+            completed = await self.elsewhere.completed(
+                claims, self.settings.groups_claim, self.settings.audiences, self.settings.algorithms
+            )
+        except (*NO_PAYLOAD, jwt.PyJWTError, TypeError, LookupError):
             return None, 0.0
-        user = user_from(claims, self.settings) if left > 0 and begun else None
+        user = user_from(completed, self.settings)
         return user, min(left, VERDICT_SECONDS_MAX) if user is not None else 0.0
-
-    async def _key_of(self, token: str) -> Any:
-        """LookupError where the issuer has no such key."""
-        name = jwt.get_unverified_header(token).get("kid", "")
-        if name not in self.keys:
-            async with self._fetching:
-                if name not in self.keys and self.clock.monotonic() - self._fetched >= REFRESH_SECONDS:
-                    self._fetched = self.clock.monotonic()
-                    self.keys = await self._fetch()
-        return self.keys[name] if name or len(self.keys) != 1 else next(iter(self.keys.values()))
-
-    async def _fetch(self) -> dict[str, Any]:
-        discovery = self.settings.discovery_url or self.settings.url.rstrip("/") + DISCOVERY
-        document = await self._document(discovery)
-        if document.get("issuer") != self.settings.url:
-            raise LookupError(f"{discovery} is of the issuer {document.get('issuer')!r}")
-        found = jwt.PyJWKSet.from_dict(await self._document(str(document.get("jwks_uri"))))
-        return {key.key_id or "": key for key in found.keys if key.public_key_use in (None, "sig")}
-
-    async def _document(self, url: str) -> dict[str, Any]:
-        """LookupError where it cannot be had: the token cannot be judged now."""
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-        if parts.scheme != "https" or (names_own(host) and host != urlsplit(self.settings.url).hostname):
-            raise LookupError(f"{url} is no place for an issuer's documents")
-        try:
-            async with self.connect(f"https://{parts.netloc}") as client:
-                asked = Request("GET", parts.path or "/", parts.query, {"accept": "application/json"})
-                response = await client.send(asked)
-                body = await response.read(DOCUMENT_BYTES_MAX)
-        except ClientError as error:
-            raise LookupError(str(error)) from None
-        if response.status != 200:
-            raise LookupError(f"{url} answered {response.status}")
-        document = json.loads(body)
-        if not isinstance(document, dict):
-            raise LookupError(f"{url} is no JSON object")
-        return document
 
 
 def user_from(claims: Mapping[str, Any], settings: JwtSettings) -> User | None:

@@ -16,11 +16,13 @@ class NoAnswer(Exception):
     """It cannot be reached, or says nothing that could be understood."""
 
 
-async def reviewed(client: Client, path: str, review: dict[str, Any]) -> dict[str, Any]:
+async def reviewed(
+    client: Client, path: str, review: dict[str, Any], timeout_seconds: float = TIMEOUT_SECONDS
+) -> dict[str, Any]:
     """The status of the answered review. NoAnswer."""
     try:
         request = Request("POST", path, "", HEADERS, msgspec.json.encode(review))
-        response = await client.send(request, timeout=TIMEOUT_SECONDS)
+        response = await client.send(request, timeout=timeout_seconds)
         body = await response.read(ANSWER_BYTES_MAX)
     except ClientError as error:
         raise NoAnswer(str(error)) from None

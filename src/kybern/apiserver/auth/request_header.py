@@ -12,12 +12,15 @@ from urllib.parse import unquote
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from kybern.aio.clock import Clock
 from kybern.api.errors import Unauthorized
 from kybern.apiserver.auth.certificates import PARSED_MAX, identity_of
 from kybern.apiserver.request import User
-from kybern.web.http import Request
+from kybern.web.http import Peer, Request
+
+AUTHORITY_SETS_MAX = 4  # the clients' own and the front proxies'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +43,7 @@ class RequestHeaderAuthenticator:
 
     async def __call__(self, request: Request) -> User | None:
         certificate = request.peer.certificate
-        if certificate is None or not is_of(certificate, self.proxy.authorities):
+        if certificate is None or not is_of(request.peer, self.proxy.authorities):
             return None
         identity = identity_of(certificate)
         name = identity.user.name if identity is not None else ""
@@ -69,9 +72,21 @@ def first_of(request: Request, names: Sequence[str]) -> str:
     return next((value for name in names for value in request.lines(name) if value), "")
 
 
+def is_of(peer: Peer, authorities: tuple[x509.Certificate, ...]) -> bool:
+    """Whether TLS verified it up to one of these, through whatever intermediate ones; where that is not known, whether one
+    of these signed it itself."""
+    if peer.authority is not None:
+        return peer.authority in encoded(authorities)
+    return peer.certificate is not None and is_signed_by(peer.certificate, authorities)
+
+
+@lru_cache(AUTHORITY_SETS_MAX)
+def encoded(authorities: tuple[x509.Certificate, ...]) -> frozenset[bytes]:
+    return frozenset(authority.public_bytes(Encoding.DER) for authority in authorities)
+
+
 @lru_cache(PARSED_MAX)
-def is_of(certificate: bytes, authorities: Sequence[x509.Certificate]) -> bool:
-    """Whether one of these authorities signed it itself."""
+def is_signed_by(certificate: bytes, authorities: tuple[x509.Certificate, ...]) -> bool:
     parsed = x509.load_der_x509_certificate(certificate)
     return any(signed_by(parsed, authority) for authority in authorities)
 

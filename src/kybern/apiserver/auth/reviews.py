@@ -32,7 +32,7 @@ from kybern.api.authorization_v1 import (
 from kybern.api.errors import About, BadRequest, invalid
 from kybern.api.invalid import FieldError, invalid_value, required
 from kybern.api.rbac_v1 import PolicyRule
-from kybern.apiserver.auth.authorizers import decided
+from kybern.apiserver.auth.authorizers import Authorizers, decided
 from kybern.apiserver.auth.bearer import RemoteTokenSource, TokenSource
 from kybern.apiserver.auth.chain import as_authenticated
 from kybern.apiserver.auth.node import node_of
@@ -40,7 +40,7 @@ from kybern.apiserver.auth.rbac import Rbac
 from kybern.apiserver.auth.restrictions import fields_of, labels_of, wrong_selectors
 from kybern.apiserver.auth.tokens import ServiceAccountTokens
 from kybern.apiserver.connect import Creator
-from kybern.apiserver.request import ApiRequest, Attributes, Authorizer, RemoteAuthorizer, User
+from kybern.apiserver.request import ApiRequest, Attributes, User
 
 AUTHORIZATION = "authorization.k8s.io"
 AUTHENTICATION = "authentication.k8s.io"
@@ -48,13 +48,12 @@ AUTHENTICATION = "authentication.k8s.io"
 
 @dataclass(frozen=True, slots=True)
 class Reviews:
-    authorizer: Authorizer
+    authorizer: Authorizers
     rbac: Rbac
     accounts: ServiceAccountTokens
     others: tuple[TokenSource, ...] = ()
     """Sources of tokens that are good for this API server only."""
     remote_tokens: tuple[RemoteTokenSource, ...] = ()
-    remote: RemoteAuthorizer | None = None
 
     def creators(self) -> Mapping[str, Creator]:
         return {
@@ -93,8 +92,10 @@ class Reviews:
 
     async def answer(self, user: User, spec: Any) -> SubjectAccessReviewStatus:
         asked = attributes_of(user, spec.resource_attributes, spec.non_resource_attributes)
-        decision = await decided(self.authorizer, self.remote, asked)
-        return SubjectAccessReviewStatus(allowed=decision.allowed, reason=decision.reason or None)
+        decision = await decided(self.authorizer, asked)
+        return SubjectAccessReviewStatus(
+            allowed=decision.allowed, denied=decision.denied or None, reason=decision.reason or None
+        )
 
     async def self_subject_rules(self, review: SelfSubjectRulesReview, request: ApiRequest) -> SelfSubjectRulesReview:
         if not review.spec.namespace:
@@ -102,7 +103,7 @@ class Reviews:
         rules = self.rbac.rules_for(request.user, review.spec.namespace)
         unknown = [
             *(["node authorizer"] if node_of(request.user) else []),
-            *(["webhook authorizer"] if self.remote else []),
+            *["webhook authorizer"] * self.authorizer.remote_count,
         ]
         return replace(
             review,

@@ -1,6 +1,6 @@
 """Authentication and authorization put together: what an API server needs of both, from its keys, objects and clock."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from cryptography.x509 import Certificate
@@ -8,7 +8,7 @@ from cryptography.x509 import Certificate
 from kybern.aio.clock import Clock
 from kybern.aio.ids import Ids
 from kybern.api.rbac_v1 import PolicyRule
-from kybern.apiserver.auth.authorizers import FirstThatAllows
+from kybern.apiserver.auth.authorizers import Authorizers, Member
 from kybern.apiserver.auth.bearer import BearerAuthenticator, RemoteTokenSource, TokenSource
 from kybern.apiserver.auth.certificates import CertificateAuthenticator
 from kybern.apiserver.auth.chain import Chain, anywhere
@@ -24,15 +24,29 @@ from kybern.apiserver.auth.reviews import Reviews
 from kybern.apiserver.auth.token_requests import ADDRESS, TokenRequests
 from kybern.apiserver.auth.tokens import ServiceAccountTokens
 from kybern.apiserver.connect import Creator
-from kybern.apiserver.request import Authenticator, Authorizer, Objects, RemoteAuthorizer
+from kybern.apiserver.request import Attributes, Authenticator, Decision, Objects, RemoteAuthorizer
+
+Order = Sequence[str | RemoteAuthorizer]
+"""Who is asked whether somebody may do something, and in which order; ours by name."""
+
+OURS: Order = ("Node", "RBAC")
+
+
+class Always:
+    def __init__(self, decision: Decision) -> None:
+        self.decision = decision
+
+    def decide(self, attributes: Attributes) -> Decision:
+        return self.decision
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Auth:
     authenticate: Chain
     impersonation: Impersonation
-    authorizer: Authorizer
-    remote_authorizer: RemoteAuthorizer | None
+    authorizer: Authorizers
+    use_authorizers: Callable[[Order], None]
+    """From the next decision on."""
     rbac: Rbac
     issuer: TokenIssuer
     documents: IssuerDocuments
@@ -46,7 +60,7 @@ class Outside:
 
     tokens: tuple[TokenSource, ...] = ()
     remote_tokens: tuple[RemoteTokenSource, ...] = ()
-    authorizer: RemoteAuthorizer | None = None
+    authorizers: Order = OURS
     front_proxy: FrontProxy | None = None
     client_authorities: tuple[Certificate, ...] = ()
     """The clients' own; needed to tell them from the front proxy's."""
@@ -63,7 +77,7 @@ def certificates(clock: Clock, outside: Outside) -> tuple[Authenticator, ...]:
     own = outside.client_authorities
     return (
         RequestHeaderAuthenticator(outside.front_proxy, clock),
-        CertificateAuthenticator(clock, refused=lambda certificate: not is_of(certificate, own)),
+        CertificateAuthenticator(clock, refused=lambda peer: not is_of(peer, own)),
     )
 
 
@@ -79,19 +93,31 @@ def auth(
 ) -> Auth:
     """`node_rules` are the Node authorizer's, `bootstrap.rbac.node_rules()`."""
     rbac = following(objects)
-    authorizer = FirstThatAllows((node_authorizer(objects, node_rules), rbac))
+    ours: Mapping[str, Member] = {
+        "Node": node_authorizer(objects, node_rules),
+        "RBAC": rbac,
+        "AlwaysAllow": Always(Decision(True)),
+        "AlwaysDeny": Always(Decision(False, "Everything is forbidden.")),
+    }
+
+    authorizer = Authorizers(())
+
+    def use_authorizers(order: Order) -> None:
+        authorizer.use([ours[one] if isinstance(one, str) else one for one in order])
+
+    use_authorizers(outside.authorizers)
     token_issuer = TokenIssuer(keys=keys, clock=clock, ids=ids, issuer=issuer, audiences=(issuer,))
     accounts = ServiceAccountTokens(keys=keys, objects=objects, clock=clock, issuers=(issuer,), audiences=(issuer,))
     others: tuple[TokenSource, ...] = (SecretTokens(keys, objects), BootstrapTokens(objects, clock), *outside.tokens)
-    reviews = Reviews(authorizer, rbac, accounts, others, outside.remote_tokens, outside.authorizer)
+    reviews = Reviews(authorizer, rbac, accounts, others, outside.remote_tokens)
     return Auth(
         authenticate=Chain(
             (*certificates(clock, outside), BearerAuthenticator((accounts, *others), outside.remote_tokens)),
             outside.anonymous,
         ),
-        impersonation=Impersonation(authorizer, outside.authorizer),
+        impersonation=Impersonation(authorizer),
         authorizer=authorizer,
-        remote_authorizer=outside.authorizer,
+        use_authorizers=use_authorizers,
         rbac=rbac,
         issuer=token_issuer,
         documents=IssuerDocuments(token_issuer),

@@ -1,10 +1,9 @@
-"""Whether they may: decided from memory, on the same attributes that the router goes by."""
+"""Whether they may: decided on the same attributes that the router goes by."""
 
 from dataclasses import dataclass
 
-from kybern.apiserver.auth.authorizers import decided
 from kybern.apiserver.auth.denial import forbidden_request
-from kybern.apiserver.request import ApiRequest, Authorizer, Layer, RemoteAuthorizer
+from kybern.apiserver.request import ApiRequest, Authorizer, Layer
 from kybern.web.http import Response
 
 
@@ -12,12 +11,11 @@ from kybern.web.http import Response
 class AuthorizeLayer:
     authorizer: Authorizer
     next: Layer
-    remote: RemoteAuthorizer | None = None
 
     async def __call__(self, request: ApiRequest) -> Response:
         decision = self.authorizer.decide(request.attributes)
-        if not decision.allowed and self.remote is not None:
-            decision = await decided(self.authorizer, self.remote, request.attributes)
+        if decision is None:
+            decision = await self.authorizer.ask(request.attributes)
         if request.on_answer is not None:
             request.audit["authorization.k8s.io/decision"] = "allow" if decision.allowed else "forbid"
             request.audit["authorization.k8s.io/reason"] = decision.reason

@@ -14,17 +14,25 @@ from kybern.api.meta_v1 import Status, StatusCause, StatusDetails
 from kybern.api.patches import apply_json_patch
 from kybern.api.schema import Node
 from kybern.api.strict import Malformed, unknown_fields
-from kybern.apiserver.admission.matching.conditions import Broken
+from kybern.apiserver.admission.matching.asking import Asking
 from kybern.apiserver.admission.matching.matcher import Matcher
 from kybern.apiserver.admission.matching.versioned import Versioned
 from kybern.apiserver.admission.plugin import Inputs
-from kybern.apiserver.admission.policies.evaluation import Evaluation, Failed, OutOfPolicyBudget
+from kybern.apiserver.admission.policies.evaluation import (
+    POLICY_COST_MAX,
+    Evaluation,
+    Failed,
+    OutOfPolicyBudget,
+    namespace_of,
+)
 from kybern.apiserver.admission.policies.json_values import NoJson, json_of
 from kybern.apiserver.admission.policies.judging import name_of
 from kybern.apiserver.admission.policies.matching import Concerned, Misconfigured, concerned
 from kybern.apiserver.admission.policies.source import Bound
 from kybern.apiserver.admission.webhooks.review import Denied
 from kybern.apiserver.request import Admission, Called, Objects
+from kybern.registry.matchconditions import Broken
+from kybern.registry.policyprograms import Expression
 
 NAME = "MutatingAdmissionPolicy"
 KEPT = ("kind", "apiVersion")
@@ -59,22 +67,34 @@ class Changes:
 
     async def invoked(self, found: Concerned, params: Any, again: Called) -> None:
         versioned = found.versioned
-        evaluation = Evaluation(found.bound.compiled, versioned, params, self.matcher, self.inputs.authorizer)
-        if not evaluation.concerned():
+        asking = Asking(versioned.admission.user, self.inputs.authorizer)
+        namespace, policy = namespace_of(versioned, self.matcher), found.bound.compiled
+        left = POLICY_COST_MAX
+
+        def begun(at_once: int | None) -> Evaluation:
+            evaluation = Evaluation(policy, versioned, params, namespace, asking, at_once)
+            evaluation.budget.left = left
+            return evaluation
+
+        if not await asking.evaluated(lambda at_once: begun(at_once).concerned()):
             return
         key = f"{found.bound.name}/{name_of(found.binding)}/{identity(params)}"
         if not again.may_call(key):
             return
         before = versioned.object
         if versioned.changeable:
-            for mutation, expression in found.bound.compiled.mutations:
-                value = evaluation.value(expression)
+            for mutation, expression in policy.mutations:
+                value, left = await asking.evaluated(lambda at_once: spent(begun(at_once), expression))  # noqa: B023
                 await change(versioned, value, self.inputs.objects, is_patch=mutation.patch_type == "JSONPatch")
-                evaluation.variables.found.clear()
         if versioned.object != before:
             again.changed()
         if found.bound.policy.spec.reinvocation_policy == "IfNeeded":
             again.former.add(key)
+
+
+def spent(evaluation: Evaluation, expression: Expression) -> tuple[Any, int]:
+    """What it gives, and what is left for those after it."""
+    return evaluation.value(expression), evaluation.budget.left
 
 
 def identity(params: Any) -> str:

@@ -8,13 +8,13 @@ from typing import Any
 
 from kybern.api.codec import to_builtins
 from kybern.api.core_v1 import Namespace
-from kybern.apiserver.admission.matching.conditions import OUT_OF_BUDGET as NO_BUDGET
-from kybern.apiserver.admission.matching.conditions import hold
+from kybern.apiserver.admission.matching.asking import Asking
 from kybern.apiserver.admission.matching.matcher import Matcher
 from kybern.apiserver.admission.matching.values import Values, values_of
 from kybern.apiserver.admission.matching.versioned import Versioned
-from kybern.apiserver.request import Authorizer
 from kybern.cel import Budget, CostLimitExceeded, EvaluationError, OutOfBudget
+from kybern.registry.matchconditions import OUT_OF_BUDGET as NO_BUDGET
+from kybern.registry.matchconditions import hold
 from kybern.registry.policyprograms import Expression, Policy
 
 POLICY_COST_MAX = 10_000_000
@@ -33,14 +33,21 @@ class Evaluation(Mapping[str, Any]):
     """One policy on one request with one set of params."""
 
     def __init__(
-        self, policy: Policy, versioned: Versioned, params: Any, matcher: Matcher, authorizer: Authorizer
+        self,
+        policy: Policy,
+        versioned: Versioned,
+        params: Any,
+        namespace: Any,
+        asking: Asking,
+        at_once: int | None,
     ) -> None:
         self.policy = policy
         self.params = params
-        self.budget = Budget(POLICY_COST_MAX)
-        self.request: Values = values_of(versioned, authorizer)
+        self.at_once = at_once
+        self.budget = Budget(POLICY_COST_MAX, at_once)
+        self.request: Values = values_of(versioned, asking)
         self.variables = Variables(self)
-        self.namespace = namespace_of(versioned, matcher)
+        self.namespace = namespace
 
     def __getitem__(self, name: str) -> Any:
         match name:
@@ -60,7 +67,7 @@ class Evaluation(Mapping[str, Any]):
 
     def concerned(self) -> bool:
         """Whether the match conditions hold. Broken where that cannot be said."""
-        return not self.policy.conditions or hold(self.policy.conditions, self)
+        return not self.policy.conditions or hold(self.policy.conditions, self, self.at_once)
 
     def value(self, expression: Expression) -> Any:
         """Failed with upstream's words; OutOfPolicyBudget where all of them together cost too much."""

@@ -1,20 +1,21 @@
 """A request judged by the policies that are bound: each binding says what a broken rule means, Deny, Warn, Audit, or several."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 
 from kybern.api.errors import ApiError, Forbidden, Invalid, RequestEntityTooLarge, Unauthorized
 from kybern.api.meta_v1 import StatusCause
-from kybern.apiserver.admission.matching.conditions import Broken
+from kybern.apiserver.admission.matching.asking import Asking
 from kybern.apiserver.admission.matching.matcher import Matcher
 from kybern.apiserver.admission.plugin import Inputs, refused
-from kybern.apiserver.admission.policies.evaluation import Evaluation, Failed, OutOfPolicyBudget
+from kybern.apiserver.admission.policies.evaluation import Evaluation, Failed, OutOfPolicyBudget, namespace_of
 from kybern.apiserver.admission.policies.matching import Concerned, Misconfigured, concerned
 from kybern.apiserver.admission.policies.source import Bound
 from kybern.apiserver.request import Admission
+from kybern.registry.matchconditions import Broken
 from kybern.registry.policyprograms import Check
 
 FAILURE_ANNOTATION = "validation.policy.admission.k8s.io/validation_failure"
@@ -40,6 +41,40 @@ class Denial:
         return f"ValidatingAdmissionPolicy '{self.policy}'{bound} denied request: {self.message}"
 
 
+@dataclass(slots=True)
+class Judgement:
+    """What one policy makes of a request, with one set of params: told to the request once all of it is known."""
+
+    found: Concerned
+    denials: list[Denial] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    failures: list[dict[str, Any]] = field(default_factory=list)
+    annotations: list[tuple[str, str]] = field(default_factory=list)
+
+    def broken(self, index: int, message: str, reason: str) -> None:
+        """What its binding says that a broken rule means."""
+        policy, binding = self.found.bound.name, name_of(self.found.binding)
+        actions = self.found.binding.spec.validation_actions
+        if "Warn" in actions:
+            told = f"Validation failed for ValidatingAdmissionPolicy '{policy}' with binding '{binding}': {message}"
+            self.warnings.append(told)
+        if "Audit" in actions:
+            self.failures.append(
+                {
+                    "message": message,
+                    "policy": policy,
+                    "binding": binding,
+                    "expressionIndex": index,
+                    "validationActions": list(actions),
+                }
+            )
+        if "Deny" in actions:
+            self.denied(message, reason)
+
+    def denied(self, message: str, reason: str = "Invalid") -> None:
+        self.denials.append(Denial(self.found.bound.name, name_of(self.found.binding), message, reason))
+
+
 class Judge:
     def __init__(self, inputs: Inputs, matcher: Matcher) -> None:
         self.inputs = inputs
@@ -55,61 +90,54 @@ class Judge:
                     denials.append(Denial(found.bound.name, name_of(found.binding), found.why))
                 continue
             for params in found.params:
-                denials += self.judged(found, params, annotations)
+                judgement = await self.judged(found, params)
+                denials += judgement.denials
+                admission.warnings += judgement.warnings
+                for failure in judgement.failures:
+                    admission.audit[FAILURE_ANNOTATION] = msgspec.json.encode([failure]).decode()
+                for key, text in judgement.annotations:
+                    values = annotations.setdefault(key, [])
+                    if text not in values:
+                        values.append(text)
         for key, values in annotations.items():
             admission.audit[key] = ", ".join(values)
         if denials:
             raise denied(admission, denials[0])
 
-    def judged(self, found: Concerned, params: Any, annotations: dict[str, list[str]]) -> Iterator[Denial]:
-        evaluation = Evaluation(found.bound.compiled, found.versioned, params, self.matcher, self.inputs.authorizer)
+    async def judged(self, found: Concerned, params: Any) -> Judgement:
+        asking = Asking(found.versioned.admission.user, self.inputs.authorizer)
+        namespace = namespace_of(found.versioned, self.matcher)
+
+        def judged(at_once: int | None) -> Judgement:
+            policy = found.bound.compiled
+            return judgement_of(found, Evaluation(policy, found.versioned, params, namespace, asking, at_once))
+
+        return await asking.evaluated(judged)
+
+
+def judgement_of(found: Concerned, evaluation: Evaluation) -> Judgement:
+    judgement, fails_open = Judgement(found), found.bound.fails_open
+    try:
+        if not evaluation.concerned():
+            return judgement
+    except Broken as error:
+        if not fails_open:
+            judgement.broken(0, str(error), "Invalid")
+        return judgement
+    for index, check in enumerate(found.bound.compiled.checks):
+        wrong = broken_rule(evaluation, check, fails_open=fails_open)
+        if wrong is not None:
+            judgement.broken(index, *wrong)
+    for key, expression in found.bound.compiled.annotations:
         try:
-            if not evaluation.concerned():
-                return
-        except Broken as error:
-            if not found.bound.fails_open:
-                yield from self.acted_upon(found, 0, str(error), "Invalid")
-            return
-        for index, check in enumerate(found.bound.compiled.checks):
-            wrong = broken_rule(evaluation, check, fails_open=found.bound.fails_open)
-            if wrong is not None:
-                yield from self.acted_upon(found, index, *wrong)
-        yield from self.annotated(evaluation, found, annotations)
-
-    def acted_upon(self, found: Concerned, index: int, message: str, reason: str) -> Iterator[Denial]:
-        policy, binding, admission = found.bound.name, name_of(found.binding), found.versioned.admission
-        actions = found.binding.spec.validation_actions
-        if "Warn" in actions:
-            told = f"Validation failed for ValidatingAdmissionPolicy '{policy}' with binding '{binding}': {message}"
-            admission.warnings.append(told)
-        if "Audit" in actions:
-            failure = {
-                "message": message,
-                "policy": policy,
-                "binding": binding,
-                "expressionIndex": index,
-                "validationActions": list(actions),
-            }
-            admission.audit[FAILURE_ANNOTATION] = msgspec.json.encode([failure]).decode()
-        if "Deny" in actions:
-            yield Denial(policy, binding, message, reason)
-
-    def annotated(
-        self, evaluation: Evaluation, found: Concerned, annotations: dict[str, list[str]]
-    ) -> Iterator[Denial]:
-        for key, expression in found.bound.compiled.annotations:
-            try:
-                value = evaluation.value(expression)
-            except (Failed, OutOfPolicyBudget) as error:
-                if not found.bound.fails_open:
-                    yield Denial(found.bound.name, name_of(found.binding), str(error))
-                continue
-            if value is None:
-                continue
-            values = annotations.setdefault(f"{found.bound.name}/{key}", [])
-            text = str(value).strip()[:ANNOTATION_LENGTH_MAX]
-            if text not in values:
-                values.append(text)
+            value = evaluation.value(expression)
+        except (Failed, OutOfPolicyBudget) as error:
+            if not fails_open:
+                judgement.denied(str(error))
+            continue
+        if value is not None:
+            judgement.annotations.append((f"{found.bound.name}/{key}", str(value).strip()[:ANNOTATION_LENGTH_MAX]))
+    return judgement
 
 
 def broken_rule(evaluation: Evaluation, check: Check, *, fails_open: bool) -> tuple[str, str] | None:

@@ -65,11 +65,14 @@ class Hooks:
         versioned = await self.matcher.match(webhook, webhook.rules or (), admission)
         if versioned is None or not webhook.match_conditions:
             return versioned
-        from kybern.apiserver.admission.matching import conditions  # with the engine, only where somebody wants it
+        from kybern.apiserver.admission.matching.conditions import (
+            of_hook_hold,  # with the engine, where somebody wants it
+        )
+        from kybern.registry.matchconditions import Broken
 
         try:
-            return versioned if conditions.of_hook_hold(webhook, versioned, self.inputs.authorizer) else None
-        except conditions.Broken as error:
+            return versioned if await of_hook_hold(webhook, versioned, self.inputs.authorizer) else None
+        except Broken as error:
             if hook.fails_open:
                 return None
             raise refused(admission, str(error)) from None
