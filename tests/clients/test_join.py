@@ -130,6 +130,7 @@ def test_the_joined_machine_has_its_own_keys_and_only_a_nodes_rights(joined: tup
     one, other = joined
     assert {path.name for path in (other.data / "pki").iterdir()} == {
         "ca.crt", "node-two.crt", "node-two.key", "kubelet-server.crt", "kubelet-server.key",
+        "node-network-two.crt", "node-network-two.key",
     }  # fmt: skip
     pki = other.data / "pki"
     as_node = [

@@ -16,7 +16,7 @@ import hmac
 import logging
 import re
 import ssl
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -199,7 +199,10 @@ async def keep_serving_certificate(
         load_pair(shown, pair.certificate, pair.key)
 
 
-CERTIFICATES = {node: client_certificate, node_network: network_certificate}
+CERTIFICATES: Mapping[Callable[[str], Identity], Callable[[Client, str], Awaitable[Pair]]] = {
+    node: client_certificate,
+    node_network: network_certificate,
+}
 """A joined node's identities; each renews itself."""
 
 

@@ -33,6 +33,7 @@ from kybern.controllers.certificates.requests import (
     KUBELET_CLIENT,
     KUBELET_SERVING,
     LEGACY_UNKNOWN,
+    NETWORK_CLIENT,
     Asked,
 )
 from kybern.controllers.certificates.serving import is_its_own, others_addresses
@@ -81,6 +82,29 @@ def failure(csr: CertificateSigningRequest, ca: Pair) -> tuple[str | None, str |
 def test_a_node_may_have_its_own_certificate_by_either_right() -> None:
     csr = request(KUBELET_CLIENT, CLIENT_USAGES, "system:node:n1", NODE, user="system:node:n1")
     assert [name for name, _ in permissions(csr)] == ["selfnodeclient", "nodeclient"]
+
+
+def test_a_nodes_network_has_a_right_of_its_own_and_a_kubelet_none_to_it() -> None:
+    asked = ("kybern:node-network:n1", "kybern:node-networks")
+    for user, rights in (
+        ("kybern:node-network:n1", ["selfnodenetworkclient", "nodenetworkclient"]),
+        ("system:node:n1", ["nodenetworkclient"]),
+    ):
+        csr = request(NETWORK_CLIENT, CLIENT_USAGES, asked[0], (asked[1],), user=user)
+        assert [name for name, _ in permissions(csr)] == rights
+
+
+@pytest.mark.parametrize("csr", [
+    request(NETWORK_CLIENT, CLIENT_USAGES, "system:node:n1", NODE),
+    request(NETWORK_CLIENT, CLIENT_USAGES, "kybern:node-network:n1", ("system:masters",)),
+    request(NETWORK_CLIENT, CLIENT_USAGES, "kybern:node-network:n1", ("kybern:node-networks", "system:masters")),
+    request(NETWORK_CLIENT, CLIENT_USAGES, "kubernetes-admin", ("kybern:node-networks",)),
+    request(NETWORK_CLIENT, SERVER_USAGES, "kybern:node-network:n1", ("kybern:node-networks",)),
+    request(NETWORK_CLIENT, CLIENT_USAGES, "kybern:node-network:n1", ("kybern:node-networks",), dns_name="n1"),
+])  # fmt: skip
+def test_the_signer_of_networks_grants_that_one_name_only(csr: CertificateSigningRequest, ca: Pair) -> None:
+    assert permissions(csr) == []
+    assert failure(csr, ca)[0] == "SignerValidationFailure"
 
 
 def test_whoever_brings_nodes_in_needs_the_right_for_any_node() -> None:
