@@ -39,8 +39,8 @@ class Item(msgspec.Struct, gc=False, eq=False):
     value: bytes
     created: int
     revision: int
-    fields: Mapping[str, str] | None = None
-    """Values of the resource's own selectable fields, once a field selector has asked for them."""
+    fields: tuple[str, ...] | None = None
+    """Values of the resource's own selectable fields, in their order, once a field selector has asked for them."""
     obj: Any = None
     """The object itself, once the server's own parts have asked for it."""
     _served: bytes | None = None

@@ -1,11 +1,12 @@
 """Which objects of a resource a list or watch is about: a namespace, labels, fields.
 
 A `Selection` is asked about items of the cache. What is cheap is looked at first; fields other than name and namespace
-make the object be decoded once, and stay on its item.
+make the parts that they lie in be decoded once, and stay on its item.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
+from sys import intern
 from typing import Any
 
 from kybern.api.codec import decode
@@ -56,14 +57,15 @@ def values(item: Item, resource: Resource) -> Callable[[str], str]:
             return item.namespace
         if item.fields is None:
             item.fields = read_fields(item, resource)
-        return item.fields[path]
+        return item.fields[[*resource.selectable].index(path)]
 
     return value_of
 
 
-def read_fields(item: Item, resource: Resource) -> Mapping[str, str]:
-    obj: Any = decode(resource.kind.type, item.value)
-    return {path: read(obj) for path, read in resource.selectable.items()}
+def read_fields(item: Item, resource: Resource) -> tuple[str, ...]:
+    """Many objects have the same: the names of nodes and phases are kept once."""
+    obj: Any = decode(resource.selectable_part or resource.kind.type, item.value)
+    return tuple([intern(read(obj)) for read in resource.selectable.values()])
 
 
 def selection_of(resource: Resource, namespace: str, label_text: str, field_text: str) -> Selection:

@@ -1,6 +1,11 @@
-"""managedFields: who owns which field, kept up with every write (`api.apply` says how; here is when)."""
+"""managedFields: who owns which field, kept up with every write (`api.apply` says how; here is when).
 
-from collections.abc import Sequence
+What is created belongs to its creator as it was sent, before admission adds to it; so the pods of one template have the
+same set of fields, which is worked out once. What the server itself makes of an object (a binding) changes no owner.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -16,18 +21,60 @@ from kybern.registry.resource import Obj, Resource
 
 STATUS_ONLY = ("status",)
 SPEC_ONLY = ("spec",)
+SHAPES_MAX, SHAPE_BYTES_MAX = 128, 8 * 1024  # objects whose likes are created again: larger ones rarely are
 
 document_of = msgspec.json.Decoder().decode
 """Encoded JSON to the dicts and lists that `api.apply` compares."""
 
 
-def track(storage: Storage, new: Obj, old: Obj | None, writing: Writing, now: str) -> Obj:
-    """The object with the entries that this write leaves. Server-side apply has made its own already."""
+def track_new(storage: Storage, new: Obj, asked: Obj, writing: Writing, now: str) -> Obj:
+    """The object with one entry, of the creator who asked for that. Server-side apply has made its own already."""
     if writing.operation == "Apply":
+        return new
+    kind, left_out = storage.resource.kind, ignored(storage.resource, writing.subresource)
+    if isinstance(new, CustomObject):
+        owned: Mapping[str, Any] = apply.created(document(asked), schema.of(kind.type), left_out)
+    else:
+        said = encode(nameless(asked))
+        owned = shape(kind.type, said, left_out)
+    entry = ManagedFieldsEntry(
+        manager=writing.manager,
+        operation=writing.operation,
+        api_version=kind.api_version,
+        time=now,
+        fields_type="FieldsV1",
+        fields_v1=owned,
+        subresource=writing.subresource or None,
+    )
+    return changed_meta(new, managed_fields=(entry,) if owned else None)
+
+
+def nameless(obj: Obj) -> Obj:
+    """Without what tells apart the objects of one template, all of which nobody owns."""
+    return changed_meta(
+        obj, name=None, namespace=None, uid=None, creation_timestamp=None, resource_version=None, managed_fields=None
+    )
+
+
+def fields_of(type: type[Any], said: bytes, left_out: tuple[str, ...]) -> Mapping[str, Any]:
+    return apply.created(document_of(said), schema.of(type), left_out)
+
+
+kept_fields_of = lru_cache(maxsize=SHAPES_MAX)(fields_of)
+
+
+def shape(type: Any, said: bytes, left_out: tuple[str, ...]) -> Mapping[str, Any]:
+    """The set of fields in an object that was not there before."""
+    return (kept_fields_of if len(said) <= SHAPE_BYTES_MAX else fields_of)(type, said, left_out)
+
+
+def track(storage: Storage, new: Obj, old: Obj, writing: Writing, now: str) -> Obj:
+    """The object with the entries that this change leaves."""
+    if writing.operation == "Apply" or writing.posted is not None:
         return new
     kind = storage.resource.kind
     entries = apply.track(
-        None if old is None else document(old),
+        document(old),
         document(new),
         manager=writing.manager,
         api_version=kind.api_version,

@@ -21,7 +21,7 @@ from kybern.apiserver.meta import changed_meta, meta_of, replace, with_meta
 from kybern.apiserver.options import Writing
 from kybern.apiserver.request import Admission
 from kybern.apiserver.storage import Storage
-from kybern.apiserver.tracking import track
+from kybern.apiserver.tracking import track, track_new
 from kybern.registry.metadata import validate_metadata, validate_metadata_update
 from kybern.registry.resource import Obj, Resource
 from kybern.store import interface as store
@@ -75,6 +75,7 @@ async def create_once(machine: Machine, storage: Storage, sent: Obj, namespace: 
     if name and machine.store.head(resource.key(namespace, name)) is not None:
         await machine.store.settle()
         raise already_exists(storage.about(name))
+    asked = obj
     admission = admission_for(storage, writing, "CREATE", namespace, name, obj, None)
     with reserved(machine, admission) as outcome:
         await admit(machine, admission)
@@ -93,7 +94,7 @@ async def create_once(machine: Machine, storage: Storage, sent: Obj, namespace: 
         writing.warnings += resource.warnings(obj, None)
         admission.object = obj
         await validate(machine, admission)
-        obj = track(storage, obj, None, writing, machine.now())
+        obj = track_new(storage, obj, asked, writing, machine.now())
         if writing.dry_run:
             return Written(storage.encode(obj), created=True)
         try:
@@ -221,7 +222,9 @@ async def rewrite_once(
 ) -> Written:
     resource = storage.resource
     old = await storage.load(head)
-    new = resource.default(kept_meta(change(old), old))
+    new = change(old)
+    if writing.posted is None:  # what a rule of ours made of a whole object is whole
+        new = resource.default(kept_meta(new, old))
     admission = admission_for(storage, writing, "UPDATE", namespace, name, new, old)
     with reserved(machine, admission) as outcome:
         await admit(machine, admission)

@@ -17,6 +17,7 @@ from kybern.registry.parts import (
     whole,
 )
 from kybern.registry.pod_columns import POD_COLUMNS
+from kybern.registry.pod_fields import POD_FIELDS, PodPart
 from kybern.registry.podspec.annotations import (
     validate_annotations_kept,
     validate_pod_annotations,
@@ -214,16 +215,7 @@ PODS = Resource(
         Subresource(name="resize", read=whole, write=write_resize, validate=validate_resized),
         Subresource(name="status", read=whole, write=write_status, validate=validate_status),
     ),
-    selectable={
-        "spec.nodeName": lambda pod: pod.spec.node_name or "",
-        "spec.restartPolicy": lambda pod: pod.spec.restart_policy or "",
-        "spec.schedulerName": lambda pod: pod.spec.scheduler_name or "",
-        "spec.serviceAccountName": lambda pod: pod.spec.service_account_name or "",
-        "spec.hostNetwork": lambda pod: "true" if pod.spec.host_network else "false",
-        "status.phase": lambda pod: pod.status.phase or "",
-        "status.podIP": lambda pod: pod.status.pod_ip or "",
-        "status.podIPs": lambda pod: ",".join(ip.ip for ip in pod.status.pod_ips or ()),
-        "status.nominatedNodeName": lambda pod: pod.status.nominated_node_name or "",
-    },
+    selectable=POD_FIELDS,
+    selectable_part=PodPart,
     columns=POD_COLUMNS,
 )

@@ -106,6 +106,8 @@ class Resource:
     subresources: tuple[Subresource, ...] = ()
     selectable: Mapping[str, Callable[[Obj], str]] = field(default_factory=dict)
     """Field selectors besides metadata.name and metadata.namespace."""
+    selectable_part: type[Any] | None = None
+    """A Struct with the only fields that `selectable` looks at, where reading whole objects for it takes too long."""
     columns: tuple[Column, ...] = ()
     """Empty: Name and Created At."""
     grace_seconds: Callable[[Obj, int | None], int] | None = None

@@ -2,6 +2,11 @@
 
 from typing import Any
 
+from msgspec.structs import replace
+
+from kybern.apiserver import tracking
+from kybern.apiserver.request import Admission
+
 CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
 URL = f"{CONFIG_MAPS}/a"
 
@@ -93,3 +98,54 @@ async def test_the_status_can_be_applied_apart(api: Any) -> None:
     assert (answer.status, answer.body["status"]["phase"]) == (200, "Running")
     entry = next(one for one in answer.body["metadata"]["managedFields"] if one["manager"] == "kubelet")
     assert (entry["subresource"], entry["fieldsV1"]) == ("status", {"f:status": {"f:phase": {}}})
+
+
+PODS = "/api/v1/namespaces/default/pods"
+
+
+def a_pod(name: str) -> dict[str, Any]:
+    return {"metadata": {"name": name, "labels": {"app": "a"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
+
+
+def owners(answer: Any) -> list[tuple[str, Any]]:
+    return [(entry["manager"], entry["fieldsV1"]) for entry in answer.body["metadata"]["managedFields"]]
+
+
+class NamesAnAccount:
+    name = "NamesAnAccount"
+
+    async def admit(self, admission: Admission) -> None:
+        pod = admission.object
+        admission.object = replace(pod, spec=replace(pod.spec, service_account_name="default"))
+
+    async def validate(self, admission: Admission) -> None:
+        return
+
+
+async def test_a_creator_owns_what_it_asked_for_and_its_defaults_but_not_what_admission_added(api: Any) -> None:
+    api.server.machine.use([NamesAnAccount()])
+    answer = await api.post(f"{PODS}?fieldManager=me", a_pod("a"))
+    assert answer.body["spec"]["serviceAccountName"] == "default"
+    ((_, fields),) = owners(answer)
+    assert "f:serviceAccountName" not in fields["f:spec"]
+    assert "f:image" in fields["f:spec"]["f:containers"]['k:{"name":"c"}']
+    assert "f:restartPolicy" in fields["f:spec"]
+
+
+async def test_the_fields_of_pods_of_one_template_are_worked_out_once(api: Any) -> None:
+    first = await api.post(PODS, a_pod("a"))
+    worked_out = tracking.kept_fields_of.cache_info().misses
+    second = await api.post(PODS, a_pod("b"))
+    other = await api.post(PODS, {**a_pod("c"), "metadata": {"name": "c", "labels": {"app": "a", "b": "b"}}})
+    assert tracking.kept_fields_of.cache_info().misses == worked_out + 1
+    assert owners(first) == owners(second) != owners(other)
+    assert owners(other)[0][1]["f:metadata"]["f:labels"] == {".": {}, "f:app": {}, "f:b": {}}
+
+
+async def test_binding_a_pod_changes_no_owner(api: Any) -> None:
+    created = await api.post(f"{PODS}?fieldManager=me", a_pod("a"))
+    binding = {"metadata": {"name": "a"}, "target": {"kind": "Node", "name": "n1"}}
+    assert (await api.post(f"{PODS}/a/binding?fieldManager=scheduler", binding)).status == 201
+    bound = await api.get(f"{PODS}/a")
+    assert bound.body["spec"]["nodeName"] == "n1"
+    assert owners(bound) == owners(created)

@@ -3,9 +3,10 @@ from typing import Any
 
 import pytest
 
-from kybern.api.codec import encode, from_builtins
+from kybern.api.codec import decode, encode, from_builtins
 from kybern.api.core_v1 import Binding, Pod
 from kybern.api.errors import Conflict, Invalid
+from kybern.registry.pod_fields import POD_FIELDS, PodPart
 from kybern.registry.pods import PODS, bind, grace_seconds
 from kybern.registry.podspec.defaults import pull_policy
 from kybern.registry.podspec.qos import qos_class
@@ -355,3 +356,19 @@ def test_half_a_byte_is_warned_of() -> None:
 def test_ephemeral_containers_come_later() -> None:
     found = pod(ephemeralContainers=[{"name": "d", "image": "i:1"}])
     assert [str(e) for e in PODS.validate(found)] == ["spec.ephemeralContainers: Forbidden: cannot be set on create"]
+
+
+# --- selection --------------------------------------------------------------------------------------------------------
+
+
+def test_the_part_of_a_pod_that_is_read_to_select_it_has_every_field_that_it_can_be_selected_by() -> None:
+    full = pod(
+        nodeName="n1", restartPolicy="Never", schedulerName="mine", serviceAccountName="a", hostNetwork=True,
+        status={"phase": "Running", "podIP": "10.0.0.1", "podIPs": [{"ip": "10.0.0.1"}, {"ip": "fd00::1"}],
+                "nominatedNodeName": "n2"},
+    )  # fmt: skip
+    part = decode(PodPart, encode(full))
+    assert [read(part) for read in POD_FIELDS.values()] == [read(full) for read in POD_FIELDS.values()]  # type: ignore[arg-type]
+    assert [read(part) for read in POD_FIELDS.values()] == [
+        "n1", "Never", "mine", "a", "true", "Running", "10.0.0.1", "10.0.0.1,fd00::1", "n2",
+    ]  # fmt: skip

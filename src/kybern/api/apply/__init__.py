@@ -1,11 +1,12 @@
 """Server-side apply: who owns which field, and what follows from it (KEP-555).
 
+    created(new, ...)         -> the fields of what was not there before, all its creator's
     track(old, new, ...)      -> managedFields after an ordinary write
     apply(live, applied, ...) -> the merged object and its managedFields, or Conflict
 
 Read `fields` (sets of fields), then `compare` (values to sets), `merge` (values to values), `managers` (the entries).
 """
 
-from kybern.api.apply.managers import apply, track
+from kybern.api.apply.managers import apply, created, track
 
-__all__ = ["apply", "track"]
+__all__ = ["apply", "created", "track"]

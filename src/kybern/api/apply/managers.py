@@ -75,6 +75,11 @@ def _without(found: Iterable[Entry], taken: Fields, removed: Fields) -> list[Ent
 # --- ordinary writes --------------------------------------------------------------------------------------------------
 
 
+def created(new: Mapping[str, Any], schema: Node, ignored: tuple[str, ...] = ()) -> Fields:
+    """The set of a new object's fields, without those that nobody owns and the top-level ones that are ignored here."""
+    return added(schema, owned_part(new, ignored))
+
+
 def track(
     old: Mapping[str, Any] | None,
     new: Mapping[str, Any],
@@ -92,7 +97,7 @@ def track(
     `ignored` are top-level fields that this request cannot set, `status` of a new object say.
     """
     if old is None:
-        fields = added(schema, owned_part(new, ignored))
+        fields = created(new, schema, ignored)
         return [entry(manager, operation, api_version, now, fields, subresource)] if fields else []
     known = entries_of(old)
     sent = entries_of(new)
