@@ -91,6 +91,11 @@ class Storage:
             self._dumped.add(value)
         return value
 
+    @property
+    def stores_what_it_serves(self) -> bool:
+        """Whether two objects that differ lie there as different bytes."""
+        return self.conversion is None and self.resource.to_storage is same and self.resource.from_storage is same
+
     async def is_stored(self, obj: Obj, value: bytes) -> bool:
         """Whether this is what the store has; of a custom object, in whatever order its writer put the fields."""
         new = await self.dump(obj)

@@ -5,7 +5,7 @@ same set of fields, which is worked out once. What the server itself makes of an
 """
 
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 import msgspec
@@ -14,7 +14,7 @@ from kybern.api import apply, schema
 from kybern.api.codec import encode, from_builtins
 from kybern.api.custom import CustomObject
 from kybern.api.meta_v1 import ManagedFieldsEntry
-from kybern.apiserver.meta import changed_meta
+from kybern.apiserver.meta import changed_meta, replace
 from kybern.apiserver.options import Writing
 from kybern.apiserver.storage import Storage
 from kybern.registry.resource import Obj, Resource
@@ -73,9 +73,10 @@ def track(storage: Storage, new: Obj, old: Obj, writing: Writing, now: str) -> O
     if writing.operation == "Apply" or writing.posted is not None:
         return new
     kind = storage.resource.kind
+    before, after = differing(old, new)
     entries = apply.track(
-        document(old),
-        document(new),
+        before,
+        after,
         manager=writing.manager,
         api_version=kind.api_version,
         now=now,
@@ -84,6 +85,22 @@ def track(storage: Storage, new: Obj, old: Obj, writing: Writing, now: str) -> O
         ignored=ignored(storage.resource, writing.subresource),
     )
     return with_entries(new, entries)
+
+
+def differing(old: Obj, new: Obj) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Both as documents, without the parts that are one and the same value: of a new status the spec is not looked at."""
+    if not isinstance(new, CustomObject):
+        kind: Any = type(new)
+        same = {name: part for name, part in nothing_in(kind).items() if getattr(new, name) is getattr(old, name)}
+        old, new = replace(old, **same), replace(new, **same)
+    return document(old), document(new)
+
+
+@cache
+def nothing_in(type: Any) -> Mapping[str, Any]:
+    """The parts of an object of this kind that says nothing, but its metadata."""
+    found = type()
+    return {name: getattr(found, name) for name in type.__struct_fields__ if name != "metadata"}
 
 
 def document(obj: Obj) -> dict[str, Any]:

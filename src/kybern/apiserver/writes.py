@@ -224,7 +224,7 @@ async def rewrite_once(
     old = await storage.load(head)
     new = change(old)
     if writing.posted is None:  # what a rule of ours made of a whole object is whole
-        new = resource.default(kept_meta(new, old))
+        new = defaulted(resource, kept_meta(new, old), old)
     admission = admission_for(storage, writing, "UPDATE", namespace, name, new, old)
     with reserved(machine, admission) as outcome:
         await admit(machine, admission)
@@ -257,6 +257,11 @@ async def rewrite_once(
     return Written(served_at(storage, namespace, name, revision, new))
 
 
+def defaulted(resource: Resource, new: Obj, old: Obj) -> Obj:
+    part = resource.default_in
+    return new if part and getattr(new, part) is getattr(old, part) else resource.default(new)
+
+
 def kept_part(resource: Resource, subresource: str, admitted: Obj, old: Obj) -> Obj:
     """Of what admission has made of the whole object, the part that this write is about."""
     part = next(part for part in resource.subresources if part.name == subresource)
@@ -269,6 +274,8 @@ async def is_unchanged(storage: Storage, new: Obj, old: Obj, head: Entry, writin
     """Whether the write would store what is there already; who owns it changes only by server-side apply."""
     if writing.operation != "Apply" and not meta_of(new).managed_fields:
         new = changed_meta(new, managed_fields=meta_of(old).managed_fields)
+    if new != old and storage.stores_what_it_serves:
+        return False
     return await storage.is_stored(new, head.value) and not is_finished(storage, new, old)
 
 

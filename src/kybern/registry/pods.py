@@ -196,6 +196,7 @@ PODS = Resource(
     short_names=("po",),
     categories=("all",),
     default=default,
+    default_in="spec",
     on_create=on_create,
     on_update=keep_status,
     validate=validate,

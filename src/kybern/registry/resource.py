@@ -85,6 +85,8 @@ class Resource:
     storage_prefix: str = ""
     """Upstream's place in the store, `/registry/services/specs` say; see `prefix`."""
     default: Callable[[Obj], Obj] = same
+    default_in: str = ""
+    """The one part that `default` looks at, where it is one: who leaves that alone writes a whole object."""
     on_create: Callable[[Obj], Obj] = same
     on_update: Callable[[Obj, Obj], Obj] = keep_new
     """(new, old) -> what may be stored: keeps the status, and whatever else this verb may not change."""

@@ -14,12 +14,13 @@ from msgspec.structs import replace
 
 from kybern.aio.clock import Clock, from_rfc3339, rfc3339
 from kybern.api.coordination_v1 import Lease
-from kybern.api.core_v1 import Node, NodeAddress, NodeCondition, NodeSpec, NodeStatus, NodeSystemInfo, Pod
+from kybern.api.core_v1 import Node, NodeAddress, NodeCondition, NodeSpec, NodeStatus, NodeSystemInfo, Pod, PodStatus
 from kybern.api.errors import AlreadyExists, ApiError, NotFound
 from kybern.api.meta_v1 import ObjectMeta
 from kybern.api.shape import Quantity
 from kybern.client import Client, View
 from kybern.client.leases import NODE_RENEW_SECONDS, renew_node_lease
+from kybern.kubelet.status import status_patch
 from kybern.reconcile import After, Context, Controller, Running
 from kybern.reconcile.controller import Loop, Surroundings
 from kybern.reconcile.pods import is_finished
@@ -148,8 +149,7 @@ class SimulatedNodes:
         ip = pod.status.pod_ip or self.address()
         self._in_use.add(ip)
         status, wait = next_status(pod, life_of(pod, self.settings.pods), ip, "10.0.0.1", context.now)
-        if status != pod.status:
-            await client.update_status(replace(pod, status=status))
+        await tell(pod, status, client)
         return wait
 
     async def stop(self, pod: Pod, client: Client, now: float) -> After | None:
@@ -160,7 +160,7 @@ class SimulatedNodes:
         if left > 0 and not is_finished(pod):
             return After(left)
         if JOB_TRACKING in (meta.finalizers or ()) and not is_finished(pod):  # its Job waits to hear how it ended
-            await client.update_status(replace(pod, status=ended(pod, STOPPED, rfc3339(now))))
+            await tell(pod, ended(pod, STOPPED, rfc3339(now)), client)
         try:
             await client.delete(Pod, meta.name or "", meta.namespace or "", uid=meta.uid or "", grace_seconds=0)
         except NotFound:
@@ -170,6 +170,14 @@ class SimulatedNodes:
 
     def address(self) -> str:
         return next(address for address in self._addresses if address not in self._in_use)
+
+
+async def tell(pod: Pod, status: PodStatus, client: Client) -> None:
+    """As a kubelet does: only what has changed."""
+    meta = pod.metadata
+    patch = status_patch(meta.uid or "", pod.status, status)
+    if patch is not None:
+        await client.patch(Pod, meta.name or "", meta.namespace or "", patch, how="strategic", subresource="status")
 
 
 SOFTWARE = NodeSystemInfo(

@@ -5,6 +5,15 @@ from typing import Any
 
 import pytest
 
+from kybern.api.codec import from_builtins
+from kybern.api.core_v1 import Pod
+from kybern.api.errors import Invalid
+from kybern.apiserver.options import Writing
+from kybern.apiserver.request import User
+from kybern.apiserver.verbs.patch import MERGE_PATCH, STRATEGIC_PATCH, patched, patcher
+from kybern.registry.pods import PODS
+
+KIND = PODS.kind
 CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
 URL = f"{CONFIG_MAPS}/a"
 
@@ -143,3 +152,21 @@ async def test_a_collection_can_be_neither_replaced_nor_patched(api: Any, config
     for method in ("PUT", "PATCH"):
         answer = await api.send(method, CONFIG_MAPS, config_map)
         assert (answer.status, answer.body["reason"]) == (405, "MethodNotAllowed")
+
+
+@pytest.mark.parametrize("media", [MERGE_PATCH, STRATEGIC_PATCH])
+def test_what_a_patch_says_nothing_about_stays_the_very_same(media: str) -> None:
+    old = from_builtins(Pod, {"metadata": {"name": "a"}, "spec": {"containers": [{"name": "c"}], "nodeName": "n"}})
+    body = b'{"status":{"phase":"Running"},"metadata":{"labels":{"a":"b"}}}'
+    writing = Writing(user=User("me"))
+    new = patched(old, patcher(media, body, KIND, writing), KIND, writing)
+    assert new.spec is old.spec
+    assert (new.status.phase, new.metadata.labels, new.metadata.name) == ("Running", {"a": "b"}, "a")
+
+
+def test_a_refused_patch_shows_the_whole_object_with_what_it_says() -> None:
+    old = from_builtins(Pod, {"metadata": {"name": "a"}, "spec": {"nodeName": "n"}})
+    writing = Writing(user=User("me"))
+    with pytest.raises(Invalid) as refused:
+        patched(old, patcher(MERGE_PATCH, b'{"status":{"phase":5}}', KIND, writing), KIND, writing)
+    assert "nodeName" in refused.value.message and "phase" in refused.value.message

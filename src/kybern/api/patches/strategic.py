@@ -28,15 +28,29 @@ def apply_strategic_patch(document: Map, patch: Any, schema: Node) -> Map:
     """The patched document. BadRequest where the patch is malformed."""
     if not isinstance(patch, dict):
         raise BadRequest("json: cannot unmarshal array into Go value of type map[string]interface {}")
-    return _merged_map(document, patch, schema)
+    return _merged_map(document, patch, schema, not says_how(patch))
 
 
-def _merged_map(original: Map, patch: Map, node: Node) -> Map:
+def says_how(value: Any) -> bool:
+    """Whether anything in a patch says how it is to be merged, or takes something away. Most say neither: what they have
+    and the document has not is then taken as it is."""
+    if type(value) is list:
+        return any(says_how(item) for item in value if type(item) is dict or type(item) is list)
+    for key, item in value.items():
+        kind = type(item)
+        if item is None or key.startswith("$") or ((kind is dict or kind is list) and says_how(item)):
+            return True
+    return False
+
+
+def _merged_map(original: Map, patch: Map, node: Node, plain: bool) -> Map:
+    if plain and not original:
+        return patch
     directive = patch.get(PATCH)
     if directive == "delete":
         return {}
     if directive == "replace":
-        return _merged_map({}, {key: value for key, value in patch.items() if key != PATCH}, node)
+        return _merged_map({}, {key: value for key, value in patch.items() if key != PATCH}, node, plain)
     if directive not in (None, "merge"):
         raise BadRequest(f"unknown patch type {directive} in map")
     found = _retained(original, patch)
@@ -49,7 +63,7 @@ def _merged_map(original: Map, patch: Map, node: Node) -> Map:
         if value is None:
             found.pop(key, None)
         else:
-            found[key] = _merged(found.get(key), value, node.child(key))
+            found[key] = value if plain and key not in found else _merged(found.get(key), value, node.child(key), plain)
     for key, value in patch.items():
         if key.startswith(ORDER):
             _set_order(found, original, key.removeprefix(ORDER), value, node, patch)
@@ -74,23 +88,23 @@ def _scalars(items: Iterable[Any]) -> list[Any]:
     return found
 
 
-def _merged(original: Any, patch: Any, node: Node) -> Any:
+def _merged(original: Any, patch: Any, node: Node, plain: bool) -> Any:
     if isinstance(patch, dict):
         keep = isinstance(original, dict) and not node.replaces
-        return _merged_map(original if keep else {}, patch, node)
+        return _merged_map(original if keep else {}, patch, node, plain)
     if isinstance(patch, list):
         keep = isinstance(original, list) and node.merges_list
-        return _merged_list(original if keep else [], patch, node)
+        return _merged_list(original if keep else [], patch, node, plain)
     return patch
 
 
 # --- lists ------------------------------------------------------------------------------------------------------------
 
 
-def _merged_list(original: list[Any], patch: list[Any], node: Node) -> list[Any]:
+def _merged_list(original: list[Any], patch: list[Any], node: Node, plain: bool) -> list[Any]:
     key = node.shape.merge_key
     if not node.merges_list:
-        return [_merged(None, item, node.item) for item in patch if not _is_directive(item)]
+        return patch if plain else [_merged(None, item, node.item, plain) for item in patch if not _is_directive(item)]
     if key is None or not any(isinstance(item, dict) for item in patch):
         united = list(dict.fromkeys(_scalars([*original, *patch])))
         return _ordered(united, patch, original, None)
@@ -101,9 +115,9 @@ def _merged_list(original: list[Any], patch: list[Any], node: Node) -> list[Any]
         at = places.get(_identity(item, key))
         if at is None:
             places[_identity(item, key)] = len(found)
-            found.append(_merged_map({}, item, node.item))
+            found.append(_merged_map({}, item, node.item, plain))
         else:
-            found[at] = _merged_map(found[at], item, node.item)
+            found[at] = _merged_map(found[at], item, node.item, plain)
     return _ordered(found, wanted, original, key)
 
 

@@ -4,7 +4,7 @@ The patch is applied to the object as it is at that moment; when somebody else w
 what they wrote. A resourceVersion inside the patch makes it a precondition.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -101,7 +101,9 @@ def function_of(value: Any, media: str, kind: Kind) -> Callable[[Any], Any]:
 
 
 def patched(old: Obj, patch: Patcher, kind: Kind, writing: Writing) -> Obj:
-    before = msgspec.json.decode(encode(old))
+    touched = touched_parts(patch, old)
+    parts = {name: value for name, part in touched.items() if (value := getattr(old, part)) is not None}
+    before = msgspec.json.decode(encode(parts if touched else old))
     document = patch.apply(before)
     if not isinstance(document, dict):
         raise refusal(patch, document, f"json: cannot unmarshal {go_name(document)} into Go value")
@@ -109,12 +111,25 @@ def patched(old: Obj, patch: Patcher, kind: Kind, writing: Writing) -> Obj:
     try:
         new, problems = decode_value(kind.type, document, writing.validation != "Ignore", patch.repeated)
     except Malformed as error:
-        raise refusal(patch, document, str(error)) from None
+        untouched = {name: value for name, value in msgspec.json.decode(encode(old)).items() if name not in touched}
+        raise refusal(patch, {**untouched, **document} if touched else document, str(error)) from None
+    if touched:
+        new = msgspec.structs.replace(old, **{part: getattr(new, part) for part in touched.values()})
     if problems and writing.validation == "Strict":
         raise refusal(patch, document, strict_error(problems))
     writing.warnings += problems
     new = named_as(new, kind)
     return new if meta_of(new).name else changed_meta(new, name=meta_of(old).name)
+
+
+def touched_parts(patch: Patcher, old: Obj) -> Mapping[str, str]:
+    """The parts of an object that a patch says something about, and their fields; none where it may be about anything."""
+    if patch.media == JSON_PATCH or not isinstance(old, msgspec.Struct) or not isinstance(patch.value, dict):
+        return {}
+    fields = dict(zip(old.__struct_encode_fields__, old.__struct_fields__, strict=True))
+    if not patch.value.keys() <= fields.keys():
+        return {}
+    return {name: fields[name] for name in ("kind", "apiVersion", *patch.value)}
 
 
 def as_kind(patch: Patcher, document: dict[str, Any], kind: Kind) -> dict[str, Any]:
