@@ -11,16 +11,20 @@ from msgspec.structs import replace
 
 from kybern.api.core_v1 import (
     Container,
+    ContainerRestartRule,
+    ContainerRestartRuleOnExitCodes,
     EmptyDirVolumeSource,
     EnvVar,
     EnvVarSource,
     EphemeralContainer,
     ExecAction,
+    FileKeySelector,
     HostAlias,
     Lifecycle,
     LifecycleHandler,
     ObjectFieldSelector,
     Pod,
+    PodOS,
     PodSecurityContext,
     Probe,
     ResourceRequirements,
@@ -225,6 +229,42 @@ async def test_what_comes_first_and_what_last(on_a_node: Any, node_lab: Any) -> 
                 await asyncio.sleep(0.02)
         with os.fdopen(kept) as opened:
             assert opened.read().split()[5:] == ["pre-stop", "stop-main", "stop-side"]
+
+    await on_a_node(scenario)
+
+
+async def test_one_containers_end_starts_the_whole_pod_anew_with_what_its_init_container_wrote(
+    on_a_node: Any, node_lab: Any
+) -> None:
+    """fileKeyRef, RestartAllContainers, stopSignal."""
+
+    async def scenario(here: Any) -> None:
+        rule = ContainerRestartRule(
+            action="RestartAllContainers", exit_codes=ContainerRestartRuleOnExitCodes(operator="In", values=(42,))
+        )
+        written = FileKeySelector(volume_name="shared", path="made.env", key="ROUND")
+        env = (EnvVar(name="ROUND", value_from=EnvVarSource(file_key_ref=written)),)
+        count = "n=$(cat /mnt/shared/n 2>/dev/null || echo 0); echo $((n + 1)) > /mnt/shared/n"
+        init = shell(
+            "init", f"{count}; echo \"ROUND='round $((n + 1))'\" > /mnt/shared/made.env", volume_mounts=MOUNTED
+        )
+        ends = 'echo "$ROUND"; [ "$ROUND" = "round 2" ] || { sleep 0.5; exit 42; }; ' + FOREVER
+        of_main = {"env": env, "restart_policy": "Never", "restart_policy_rules": (rule,)}
+        beside = shell("beside", f'echo "$ROUND"; {FOREVER}', env=env, lifecycle=Lifecycle(stop_signal="SIGTERM"))
+        pod = node_lab.pod("rounds", ends, SHARED, of_main=of_main, init_containers=(init,))
+        spec = replace(pod.spec, containers=(*pod.spec.containers, beside), os=PodOS(name="linux"))
+        await here.client.create(replace(pod, spec=spec))
+        found = await here.until(
+            "rounds",
+            lambda pod: is_running(pod) and status_of(pod, "beside").restart_count == status_of(pod).restart_count == 1,
+        )
+        logs = here.root / "logs" / f"default_rounds_{found.metadata.uid}"
+        for name in ("main", "beside"):
+            async with asyncio.timeout(10):
+                while "round 2" not in (logs / name / "1.log").read_text():
+                    await asyncio.sleep(0.01)
+        assert status_of(found, "beside").stop_signal == "SIGTERM"
+        assert {c.type: c.status for c in found.status.conditions or ()}["AllContainersRestarting"] == "False"
 
     await on_a_node(scenario)
 

@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from importlib import import_module
 from types import ModuleType
 from typing import Any
 
@@ -58,11 +59,17 @@ def node_programs(place: Place) -> Iterator[Program]:
     if not place.cluster.simulated:
         keeper: Callable[[], Any] = partial(Keeper, str(place.keeper_socket))
         yield Program(place.program("warden"), launch.__name__, partial(warden, place), make_keeper=keeper)
-    yield Program(place.program("node"), "kybern.cmd.node", partial(node_root, place))
+    goodbye = partial(shutdown_seconds, place)
+    yield Program(place.program("node"), "kybern.cmd.node", partial(node_root, place), more_seconds=goodbye)
     if place.delay_ms:
         # Named after its settings: others are another program.
         name = f"{place.program('link')}-{place.delay_ms}ms-{place.loss_percent}"
         yield Program(name, "kybern.cmd.slow", partial(slow_root, place, name))
+
+
+def shutdown_seconds(place: Place) -> float:
+    """What its kubelet gives pods to end when the cluster goes down."""
+    return import_module("kybern.cmd.node").shutdown_seconds(place) if place.kubelet_settings.exists() else 0.0
 
 
 def root(cluster: Cluster, name: str, module: ModuleType) -> None:

@@ -23,6 +23,7 @@ from kybern.cmd.stopping import until_stopped
 from kybern.kubelet.config import KubeletConfig
 from kybern.kubelet.configuration import configured
 from kybern.kubelet.kubelet import Kubelet
+from kybern.kubelet.machine import swap_bytes
 from kybern.kubelet.parts import NoVolumes
 from kybern.kubelet.pod_cgroups import KernelCgroups
 from kybern.kubelet.server import KubeletServer
@@ -57,20 +58,30 @@ async def run(place: Place) -> None:
     view.watch_kind(Service)
     recorder = Recorder(client, "kubelet", place.name, clock, ids)
     network = None if place.cluster.simulated else node_network.network(place, clock, ids)
-    work = [view.run(), recorder.run(), kubelet(place, client, view, recorder, network, clock, ids)]
+    agents: list[Kubelet] = []
+    work = [view.run(), recorder.run(), kubelet(place, client, view, recorder, network, clock, ids, agents)]
     if network is not None:
         work += node_network.work(place, network, clock, ids)
     async with asyncio.TaskGroup() as tasks:
         running = [tasks.create_task(part) for part in work]
         await until_stopped()
+        for agent in agents:
+            await agent.shut_down()  # while the API and the network still serve it
         for task in running:
             task.cancel()
 
 
 async def kubelet(
-    place: Place, client: Client, view: View, recorder: Recorder, network: Network | None, clock: Clock, ids: Ids
+    place: Place,
+    client: Client,
+    view: View,
+    recorder: Recorder,
+    network: Network | None,
+    clock: Clock,
+    ids: Ids,
+    running: list[Kubelet],
 ) -> None:
-    """Without a network the node is simulated."""
+    """Without a network the node is simulated. `running`: where the kubelet is found as soon as it is there."""
     images = ImageStore(place.runtime / "images", hidden=(place.cluster.data, place.cluster.run))
     runtime = await container_runtime(place, images, network, clock, ids)
     sock = kubelet_socket(place)
@@ -89,6 +100,7 @@ async def kubelet(
         cgroups=KernelCgroups(cgroup_detect.detect()) if network else None,
         simulated=network is None,
     )
+    running.append(agent)
     shown = tls(place, clock.wall())
     listener = await serve(KubeletServer(agent), sock=sock, ssl=shown)
     builder = None
@@ -127,11 +139,23 @@ def kubelet_config(place: Place, port: int) -> KubeletConfig:
         port=port,
         capacity=capacity(place),
     )
-    settings = place.data / "kubelet.yaml"
+    settings = place.kubelet_settings
     try:
-        return configured(config, settings.read_text()) if settings.exists() else config
+        found = configured(config, settings.read_text()) if settings.exists() else config
     except (OSError, ValueError) as error:
         raise SystemExit(f"{settings}: {error}") from error
+    if found.refuses_swap and swap_bytes():
+        raise SystemExit(
+            f"{settings}: running with swap on is not supported, please disable swap or set failSwapOn to false"
+        )
+    return found
+
+
+def shutdown_seconds(place: Place) -> float:
+    try:
+        return kubelet_config(place, 0).shutdown.total_seconds
+    except SystemExit:
+        return 0.0  # such a node does not even start
 
 
 async def container_runtime(

@@ -66,6 +66,10 @@ class Place(NodeSettings):
         return self.data / "runtime"
 
     @property
+    def kubelet_settings(self) -> Path:
+        return self.data / "kubelet.yaml"
+
+    @property
     def cgroup(self) -> str:
         return f"{self.cluster.cgroup}/{self.name}"
 

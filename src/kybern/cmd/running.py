@@ -44,7 +44,7 @@ def stop(control_socket: Path) -> bool:
     watched = os.pidfd_open(pid)
     try:
         signal.pidfd_send_signal(watched, signal.SIGTERM)
-        wait_for_end(watched, pid)
+        wait_for_end(watched, pid, max(STOP_SECONDS, known["stop_seconds"]))
     finally:
         os.close(watched)
     return True
@@ -64,8 +64,8 @@ def program_names(control_socket: Path) -> set[str]:
     return {program["name"] for program in known["programs"]} if known else set()
 
 
-def wait_for_end(pidfd: int, pid: int) -> None:
+def wait_for_end(pidfd: int, pid: int, seconds: float = STOP_SECONDS) -> None:
     poll = select.poll()
     poll.register(pidfd, select.POLLIN)
-    if not poll.poll(STOP_SECONDS * 1000):
-        raise TimeoutError(f"the supervisor (process {pid}) did not stop in {STOP_SECONDS:.0f} s")
+    if not poll.poll(seconds * 1000):
+        raise TimeoutError(f"the supervisor (process {pid}) did not stop in {seconds:.0f} s")

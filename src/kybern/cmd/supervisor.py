@@ -60,6 +60,8 @@ class Program:
     """Imported before the fork, so that every start after the first finds it warm."""
     main: Callable[[ModuleType], None]
     """Given the module; runs in the child until the process is to end."""
+    more_seconds: Callable[[], float] = float
+    """How long it may take to end, besides the usual."""
     make_keeper: Callable[[], Keeper] | None = None
     """Of what must outlive the process, made before its first start."""
     keeper: Keeper | None = None
@@ -259,13 +261,14 @@ class Supervisor:
             }
             for p in self.programs
         ]
-        return {**self.about, "pid": os.getpid(), "programs": programs}
+        ends = sum(STOP_SECONDS + program.more_seconds() for program in self.programs)
+        return {**self.about, "pid": os.getpid(), "programs": programs, "stop_seconds": ends}
 
     def _stop_all(self) -> None:
         """One after the other, the last started first: a node can still say goodbye to its server."""
         for program in reversed(self.programs):
             if program.pid:
-                stop_process(program.pid)
+                stop_process(program.pid, STOP_SECONDS + program.more_seconds())
                 program.pid = 0
         for keeper in self._keepers():
             keeper.close()
@@ -274,16 +277,16 @@ class Supervisor:
         self.socket_path.unlink(missing_ok=True)
 
 
-def stop_process(pid: int) -> None:
+def stop_process(pid: int, seconds: float) -> None:
     """TERM, and KILL when that is not enough in time."""
     os.kill(pid, signal.SIGTERM)
-    deadline = time.monotonic() + STOP_SECONDS
+    deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         done, _ = os.waitpid(pid, os.WNOHANG)
         if done:
             return
         time.sleep(0.01)
-    log.warning("process %d did not stop in %.0f s and is killed", pid, STOP_SECONDS)
+    log.warning("process %d did not stop in %.0f s and is killed", pid, seconds)
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
 

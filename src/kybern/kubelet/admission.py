@@ -40,6 +40,18 @@ def refuse(pod: Pod, node: Node, others: Iterable[Pod], pressures: Collection[st
     return lacks(pod_requests(pod), allocatable, of_all(active))
 
 
+def lacking(pod: Pod, node: Node, others: Iterable[Pod]) -> dict[str, int]:
+    """How much more of each resource the node had to have for the pod, in thousandths."""
+    active = [other for other in others if (other.status.phase or "") not in TERMINAL]
+    asked, used = {**pod_requests(pod), "pods": 1000}, {**of_all(active), "pods": 1000 * len(active)}
+    short = {
+        name: amount + used.get(name, 0) - milli((node.status.allocatable or {})[name])
+        for name, amount in asked.items()
+        if amount and name in (node.status.allocatable or {})
+    }
+    return {name: amount for name, amount in short.items() if amount > 0}
+
+
 def _bears(pod: Pod, pressures: Collection[str]) -> bool:
     """A node that is short of memory alone still takes who asked for some, or says that it does not mind."""
     if set(pressures) != {"MemoryPressure"}:

@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from kybern.api.core_v1 import Container, ContainerStatus, Pod, PodCondition
 from kybern.kubelet.restarts import is_sidecar
 
+RESTARTING = "AllContainersRestarting"
 PASSING = frozenset({"PodResizePending", "PodResizeInProgress"})
 """There only while they are true."""
-OWNED = PASSING | {"PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"}
+OWNED = PASSING | {"PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled", RESTARTING}
 
 
 def condition(kind: str, true: bool, reason: str = "", message: str = "") -> PodCondition:

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from kybern.kubelet.eviction.thresholds import HARD, Threshold
+from kybern.kubelet.memory_protection import MemoryProtection
+from kybern.kubelet.shutdown import ShutdownPolicy
 from kybern.kubelet.topology.alignment import TopologyPolicy
 from kybern.kubelet.topology.cpus import CpuPolicy
 from kybern.kubelet.topology.memory import MemoryPolicy
@@ -25,6 +27,7 @@ class KubeletConfig:
     cpus: CpuPolicy = field(default_factory=CpuPolicy)
     memory: MemoryPolicy = field(default_factory=MemoryPolicy)
     topology: TopologyPolicy = field(default_factory=TopologyPolicy)
+    protection: MemoryProtection = field(default_factory=MemoryProtection)
     unsafe_sysctls: tuple[str, ...] = ()
     """Allowed besides the safe ones: by name, or as `kernel.msg*`."""
     node_labels: Mapping[str, str] = field(default_factory=dict)
@@ -36,6 +39,16 @@ class KubeletConfig:
     eviction: tuple[Threshold, ...] = HARD
     reserved: Mapping[str, str] = field(default_factory=dict)
     """Kept for what runs on the machine besides pods."""
+    pressure_seconds: float = 300.0
+    """A condition of the node is over only when it has not been met for this long."""
+    refuses_swap: bool = False
+    """Upstream's default is True: a machine that only serves as a node has none. Others do."""
+    shutdown: ShutdownPolicy = field(default_factory=ShutdownPolicy)
+    log_bytes_max: int = 10 << 20
+    log_files_max: int = 5
+    image_age_seconds_min: float = 120.0
+    image_age_seconds_max: float = 0.0
+    """Unused for longer than this, an image goes whatever room there is; 0 for never."""
     image_disk_high_percent: int = 85
     image_disk_low_percent: int = 80
     resolv_conf: str = "/etc/resolv.conf"

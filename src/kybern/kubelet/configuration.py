@@ -13,12 +13,16 @@ from typing import Any
 
 from kybern.api.quantity import add, canonical, value
 from kybern.api.yaml import parse
+from kybern.kubelet import memory_protection as memory
+from kybern.kubelet import shutdown
 from kybern.kubelet.config import KubeletConfig
 from kybern.kubelet.eviction.thresholds import SIGNALS, Threshold
+from kybern.kubelet.settings import seconds, size, text, texts, truth, whole_number
 from kybern.kubelet.topology import settings as topology
 
 KIND = ("kubelet.config.k8s.io/v1beta1", "KubeletConfiguration")
-UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+Setting = Callable[[KubeletConfig, Any], KubeletConfig]
 
 
 def configured(config: KubeletConfig, text: str) -> KubeletConfig:
@@ -33,19 +37,31 @@ def configured(config: KubeletConfig, text: str) -> KubeletConfig:
     unknown = sorted(found.keys() - FIELDS.keys())
     if unknown:
         raise ValueError(f"unknown field {unknown[0]!r}")
-    for name, given in found.items():
+    for name in [name for name in FIELDS if name in found]:
         try:
-            config = FIELDS[name](config, given)
+            config = FIELDS[name](config, found[name])
         except (TypeError, ValueError, AttributeError) as error:
             raise ValueError(f"{name}: {error}") from error
     return config
 
 
-def _number(field: str, least: int = 0) -> Callable[[KubeletConfig, Any], KubeletConfig]:
+def _as(field: str, read: Callable[[Any], Any]) -> Setting:
     def set_it(config: KubeletConfig, given: Any) -> KubeletConfig:
-        if not isinstance(given, int) or isinstance(given, bool) or given < least:
-            raise ValueError(f"must be a whole number of at least {least}")
-        changes: dict[str, Any] = {field: given}
+        changes: dict[str, Any] = {field: read(given)}
+        return replace(config, **changes)
+
+    return set_it
+
+
+def _number(field: str, least: int = 0) -> Setting:
+    return _as(field, lambda given: whole_number(given, least))
+
+
+def _within(part: str, change: Callable[[Any, Any], Any]) -> Setting:
+    """Of a group of settings."""
+
+    def set_it(config: KubeletConfig, given: Any) -> KubeletConfig:
+        changes: dict[str, Any] = {part: change(getattr(config, part), given)}
         return replace(config, **changes)
 
     return set_it
@@ -93,41 +109,23 @@ def _thresholds(given: Mapping[str, str], grace: Mapping[str, float]) -> list[Th
     return found
 
 
-def seconds(text: str) -> float:
-    """As Go writes a duration: `1m30s`."""
-    total, number = 0.0, ""
-    rest = text
-    while rest:
-        unit = next((u for u in ("ms", "s", "m", "h") if rest.startswith(u)), "")
-        if unit and number:
-            total, number, rest = total + float(number) * UNITS[unit], "", rest[len(unit) :]
-        elif rest[0].isdecimal() or rest[0] == ".":
-            number, rest = number + rest[0], rest[1:]
-        else:
-            raise ValueError(f"{text!r} is no duration")
-    if number:
-        raise ValueError(f"{text!r} lacks a unit")
-    return total
+def _features(config: KubeletConfig, given: Mapping[str, bool]) -> KubeletConfig:
+    """Those that are not upstream's default, and that this kubelet has."""
+    for name, on in given.items():
+        if name != "MemoryQoS":
+            raise ValueError(f"unrecognized feature gate: {name}")
+        config = replace(config, protection=replace(config.protection, throttles=truth(on)))
+    return config
 
 
-def _within(part: str, change: Callable[[Any, Any], Any]) -> Callable[[KubeletConfig, Any], KubeletConfig]:
-    """Of a group of settings."""
-
-    def set_it(config: KubeletConfig, given: Any) -> KubeletConfig:
-        changes: dict[str, Any] = {part: change(getattr(config, part), given)}
-        return replace(config, **changes)
-
-    return set_it
-
-
-def _sysctls(config: KubeletConfig, given: list[str]) -> KubeletConfig:
-    if not isinstance(given, list) or not all(isinstance(name, str) for name in given):
-        raise ValueError("must be a list of names")
-    return replace(config, unsafe_sysctls=tuple(given))
-
-
-# In the order of upstream's page on the configuration.
-FIELDS: Mapping[str, Callable[[KubeletConfig, Any], KubeletConfig]] = {
+# In the order of upstream's page on the configuration; it is also the order in which they are read.
+FIELDS: Mapping[str, Setting] = {
+    "clusterDomain": _as("cluster_domain", text),
+    "clusterDNS": _as("cluster_dns", texts),
+    "nodeStatusUpdateFrequency": _as("heartbeat_seconds", seconds),
+    "nodeStatusReportFrequency": _as("status_report_seconds", seconds),
+    "imageMinimumGCAge": _as("image_age_seconds_min", seconds),
+    "imageMaximumGCAge": _as("image_age_seconds_max", seconds),
     "imageGCHighThresholdPercent": _number("image_disk_high_percent"),
     "imageGCLowThresholdPercent": _number("image_disk_low_percent"),
     "cpuManagerPolicy": _within("cpus", topology.cpu_policy),
@@ -138,12 +136,24 @@ FIELDS: Mapping[str, Callable[[KubeletConfig, Any], KubeletConfig]] = {
     "topologyManagerPolicyOptions": _within("topology", topology.topology_options),
     "maxPods": _number("pods_max", 1),
     "podPidsLimit": _number("pids_max", -1),
+    "resolvConf": _as("resolv_conf", text),
     "evictionHard": _hard,
     "evictionSoft": _soft,
     "evictionSoftGracePeriod": _soft_grace,
+    "evictionPressureTransitionPeriod": _as("pressure_seconds", seconds),
+    "featureGates": _features,
+    "failSwapOn": _as("refuses_swap", truth),
+    "memorySwap": _within("protection", memory.swap),
+    "containerLogMaxSize": _as("log_bytes_max", size),
+    "containerLogMaxFiles": _number("log_files_max", 2),
     "systemReserved": _reserved,
     "kubeReserved": _reserved,
     "reservedSystemCPUs": _within("cpus", topology.reserved_cpus),
     "reservedMemory": _within("memory", topology.reserved_memory),
-    "allowedUnsafeSysctls": _sysctls,
+    "memoryThrottlingFactor": _within("protection", memory.throttling),
+    "memoryReservationPolicy": _within("protection", memory.reservation),
+    "shutdownGracePeriod": _within("shutdown", shutdown.whole),
+    "shutdownGracePeriodCriticalPods": _within("shutdown", shutdown.critical),
+    "shutdownGracePeriodByPodPriority": _within("shutdown", shutdown.by_priority),
+    "allowedUnsafeSysctls": _as("unsafe_sysctls", texts),
 }

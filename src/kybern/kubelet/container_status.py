@@ -97,6 +97,7 @@ def _from_runtime(seen: Seen, container: AnyContainer, found: cri.ContainerStatu
         resources=_resources(seen.pod, container, found),
         volume_mounts=_volume_mounts(container),
         user=_user(found),
+        stop_signal=found.stop_signal or None,
     )
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from kybern.api.core_v1 import Container, EphemeralContainer, Pod, VolumeMount
 from kybern.kubelet.devices.gate import Gift
-from kybern.kubelet.env import ConfigFault
+from kybern.kubelet.env_files import ConfigFault
 from kybern.kubelet.expansion import expand, expand_strictly
 from kybern.kubelet.observed import (
     CONTAINER_HASH,
@@ -49,6 +49,8 @@ class Prepared:
     """The ones it may use; empty for all."""
     memory_nodes: str = ""
     """Likewise, NUMA nodes."""
+    memory_files: Mapping[str, str] = field(default_factory=dict)
+    """Of its cgroup, besides the limits."""
     cdi_devices: tuple[str, ...] = ()
     gift: Gift = field(default_factory=Gift)
     """For its devices."""
@@ -78,6 +80,7 @@ def container_config(pod: Pod, container: AnyContainer, prepared: Prepared) -> c
             linux_resources(pod, container, prepared.memory_capacity_bytes),
             cpuset_cpus=prepared.cpus,
             cpuset_mems=prepared.memory_nodes,
+            unified=prepared.memory_files,
         ),
         security=security_context(pod, container, prepared.image, prepared.seccomp_directory, prepared.target_id),
     )

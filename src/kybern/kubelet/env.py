@@ -6,7 +6,7 @@ CreateContainerConfigError until it does.
 
 from base64 import b64decode
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from kybern.api.core_v1 import (
     ConfigMap,
@@ -19,12 +19,9 @@ from kybern.api.core_v1 import (
     Secret,
     SecretKeySelector,
 )
+from kybern.kubelet.env_files import ConfigFault, file_key
 from kybern.kubelet.expansion import expand
 from kybern.volumes.downward import Facts, FieldUnknown, field_text, resource_text
-
-
-class ConfigFault(Exception):
-    """The container cannot be configured as its pod asks; the message is the pod's to show."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +30,8 @@ class References:
 
     config_maps: Mapping[str, ConfigMap]
     secrets: Mapping[str, Secret]
+    files: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    """By volume and path."""
 
 
 def referenced(container: Container | EphemeralContainer) -> tuple[set[str], set[str]]:
@@ -117,6 +116,8 @@ def _value(
         return _config_map_key(pod, source.config_map_key_ref, references)
     if source.secret_key_ref:
         return _secret_key(pod, source.secret_key_ref, references)
+    if source.file_key_ref:
+        return file_key(source.file_key_ref, references.files)
     raise ConfigFault(f"environment variable {variable.name} has a source that this node does not know")
 
 

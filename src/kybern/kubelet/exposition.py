@@ -1,4 +1,4 @@
-"""What Prometheus reads: `/metrics`, `/metrics/resource`, `/metrics/cadvisor` and `/metrics/probes`, upstream's names."""
+"""What Prometheus reads: `/metrics`, `/metrics/resource`, `/metrics/cadvisor`, `/metrics/probes` and `/metrics/slis`, upstream's names."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -11,6 +11,7 @@ from kybern.kubelet.worker import PodWorker
 from kybern.runtime.cri import ContainerStatus
 
 TYPE = "text/plain; version=0.0.4; charset=utf-8"
+HEALTH_CHECKS = ("ping", "log", "syncloop")
 ESCAPED = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
 
 
@@ -102,6 +103,13 @@ def probe_samples(workers: Iterable[PodWorker]) -> Iterator[Sample]:
             yield Sample(
                 "prober_probe_total", count, {"container": container, "probe_type": kind, "result": result, **pod}
             )
+
+
+def health_samples(checked: Mapping[str, int]) -> Iterator[Sample]:
+    """As upstream's components tell how reliable they are."""
+    for name, count in checked.items():
+        yield Sample("kubernetes_healthcheck", 1, {"name": name, "type": "healthz"})
+        yield Sample("kubernetes_healthchecks_total", count, {"name": name, "status": "success", "type": "healthz"})
 
 
 def own_samples(

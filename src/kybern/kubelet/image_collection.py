@@ -1,6 +1,6 @@
 """Giving back the disk that unused images take, once it becomes scarce: whose last use is longest ago goes first.
 
-An image that has just come is nobody's yet, but somebody's soon: it stays for two minutes. Pinned images stay.
+An image that has just come is nobody's yet, but somebody's soon: it stays for a while. Pinned images stay.
 """
 
 import logging
@@ -12,7 +12,6 @@ from kybern.kubelet.parts import Parts
 from kybern.runtime.cri import Image, RuntimeFault
 
 PERIOD_SECONDS = 300.0
-AGE_SECONDS_MIN = 120.0
 
 log = logging.getLogger(__name__)
 
@@ -41,11 +40,13 @@ class ImageCollection:
 
     async def _collect(self) -> None:
         config = self.parts.config
+        if config.image_age_seconds_max:
+            await self._remove(float("inf"), max(config.image_age_seconds_max, config.image_age_seconds_min))
         total, free = disk_space(config.data_directory)
         excess = to_free(total, free, config.image_disk_high_percent, config.image_disk_low_percent)
         if not excess:
             return
-        freed = await self._remove(excess, AGE_SECONDS_MIN)
+        freed = await self._remove(excess, config.image_age_seconds_min)
         if freed < excess:
             text = f"Failed to garbage collect required amount of images. Attempted to free {excess} bytes, but only found {freed} bytes eligible to free."
             self.parts.tell_of_node("Warning", "FreeDiskSpaceFailed", text)

@@ -5,7 +5,7 @@ import platform
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from kybern.api.core_v1 import NodeSystemInfo
+from kybern.api.core_v1 import NodeSwapStatus, NodeSystemInfo
 from kybern.api.quantity import of_value
 from kybern.kubelet.eviction.thresholds import (
     IMAGE_DISK,
@@ -48,7 +48,14 @@ def system_info(runtime_name: str, runtime_version: str) -> NodeSystemInfo:
         operating_system="linux",
         os_image=_os_name(read_text("/etc/os-release")),
         system_uuid=read_text("/sys/class/dmi/id/product_uuid").strip() or machine_id,
+        running_in_user_namespace=in_user_namespace() or None,
+        swap=NodeSwapStatus(capacity=swap_bytes()) if swap_bytes() else None,
     )
+
+
+def in_user_namespace() -> bool:
+    """The first one maps every id to itself."""
+    return read_text("/proc/self/uid_map").split() not in (["0", "0", "4294967295"], [])
 
 
 def _os_name(release: str) -> str:
@@ -64,6 +71,10 @@ def apparmor_enabled() -> bool:
 
 def memory_bytes() -> int:
     return _meminfo("MemTotal")
+
+
+def swap_bytes() -> int:
+    return _meminfo("SwapTotal")
 
 
 def _meminfo(name: str) -> int:

@@ -1,5 +1,7 @@
 """What a pod is called from inside: its hostname, its fully qualified name, /etc/hosts and its resolver's configuration."""
 
+from dataclasses import replace
+
 from kybern.api.core_v1 import Pod
 from kybern.runtime.cri import DNSConfig
 
@@ -7,6 +9,13 @@ HOSTNAME_LENGTH_MAX = 63
 FQDN_LENGTH_MAX = 64  # the kernel's, of a host name
 SEARCHES_MAX = 32
 NAMESERVERS_MAX = 3
+SEARCH_LINE_LENGTH_MAX = 2048
+SEARCHES_OMITTED = (
+    "Search Line limits were exceeded, some search paths have been omitted, the applied search line is: {}"
+)
+NAMESERVERS_OMITTED = (
+    "Nameserver limits were exceeded, some nameservers have been omitted, the applied nameserver line is: {}"
+)
 HOSTS_HEADER = "# Kubernetes-managed hosts file."
 HOSTS_HEADER_HOST_NETWORK = "# Kubernetes-managed hosts file (host network)."
 LOOPBACK_LINES = (
@@ -60,7 +69,29 @@ def _aliases(pod: Pod) -> str:
 
 
 def dns_config(pod: Pod, cluster_dns: tuple[str, ...], cluster_domain: str, host: DNSConfig) -> DNSConfig:
-    """By dnsPolicy; `host` is what the node itself uses."""
+    """By dnsPolicy; `host` is what the node itself uses. As much of it as resolvers read."""
+    return within_limits(wanted_dns(pod, cluster_dns, cluster_domain, host))
+
+
+def within_limits(wanted: DNSConfig) -> DNSConfig:
+    searches = wanted.searches[:SEARCHES_MAX]
+    while len(" ".join(searches)) > SEARCH_LINE_LENGTH_MAX:
+        searches = searches[:-1]
+    return replace(wanted, servers=wanted.servers[:NAMESERVERS_MAX], searches=searches)
+
+
+def omitted(wanted: DNSConfig) -> list[str]:
+    """What the pod is told of it."""
+    applied = within_limits(wanted)
+    found = []
+    if applied.servers != wanted.servers:
+        found.append(NAMESERVERS_OMITTED.format(" ".join(applied.servers)))
+    if applied.searches != wanted.searches:
+        found.append(SEARCHES_OMITTED.format(" ".join(applied.searches)))
+    return found
+
+
+def wanted_dns(pod: Pod, cluster_dns: tuple[str, ...], cluster_domain: str, host: DNSConfig) -> DNSConfig:
     policy = pod.spec.dns_policy or "ClusterFirst"
     base = host
     if policy == "None":
@@ -88,8 +119,8 @@ def _with_own(pod: Pod, base: DNSConfig) -> DNSConfig:
     kept = [option for option in base.options if option.partition(":")[0] not in mine]
     added = [f"{name}:{text}" if text is not None else name for name, text in mine.items()]
     return DNSConfig(
-        servers=_once((*base.servers, *(own.nameservers or ())))[:NAMESERVERS_MAX],
-        searches=_once((*base.searches, *(own.searches or ())))[:SEARCHES_MAX],
+        servers=_once((*base.servers, *(own.nameservers or ()))),
+        searches=_once((*base.searches, *(own.searches or ()))),
         options=(*kept, *added),
     )
 
@@ -111,4 +142,4 @@ def parse_resolv_conf(text: str) -> DNSConfig:
             searches = tuple(word for word in words[1:] if word != ".")
         elif words and words[0] == "options":
             options = tuple(words[1:])
-    return DNSConfig(servers=tuple(servers[:NAMESERVERS_MAX]), searches=searches, options=options)
+    return DNSConfig(servers=tuple(servers), searches=searches, options=options)

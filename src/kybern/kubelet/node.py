@@ -14,9 +14,10 @@ from kybern.api.quantity import milli, value
 from kybern.client.leases import keep_node_lease
 from kybern.kubelet.config import KubeletConfig
 from kybern.kubelet.eviction.thresholds import reserved
-from kybern.kubelet.machine import architecture, measure, system_info
+from kybern.kubelet.machine import architecture, measure, swap_bytes, system_info
 from kybern.kubelet.node_status import has_news, news, node_status, node_status_patch
 from kybern.kubelet.parts import Parts
+from kybern.kubelet.shutdown import FAULT
 from kybern.runtime.cri import Image, RuntimeFault
 
 RETRY = Backoff(first_seconds=0.05, max_seconds=7.0)
@@ -43,6 +44,7 @@ class NodeReporter:
         self.reported_at = 0.0
         parts.node.allocatable = self.capacity
         parts.node.memory_bytes = value(self.capacity.get("memory", "0"))
+        parts.node.swap_bytes = 0 if parts.config.capacity else swap_bytes()
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as tasks:
@@ -132,6 +134,7 @@ class NodeReporter:
     async def _status(self, old: NodeStatus) -> NodeStatus:
         config = self.parts.config
         info, images, fault = await self._ask_runtime(old)
+        handlers = await self.parts.runtime.handlers()
         return node_status(
             old,
             capacity=self.capacity,
@@ -144,6 +147,7 @@ class NodeReporter:
             fault=fault,
             pressures=self.parts.node.pressures,
             devices=self.parts.devices.amounts(),
+            handlers=handlers,
             now=self.parts.clock.wall(),
         )
 
@@ -153,6 +157,8 @@ class NodeReporter:
             name, version = await self.parts.runtime.version()
             fault = await self.parts.runtime.network_fault()
             said = f"container runtime network not ready: {fault}" if fault else ""
+            if self.parts.node.shutting_down:
+                said = FAULT
             return system_info(name, version), await self.parts.runtime.list_images(), said
         except (RuntimeFault, OSError) as error:
             log.warning("the container runtime does not answer: %s", error)

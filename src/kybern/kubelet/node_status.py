@@ -16,13 +16,17 @@ from kybern.api.core_v1 import (
     NodeAddress,
     NodeCondition,
     NodeDaemonEndpoints,
+    NodeFeatures,
+    NodeRuntimeHandler,
+    NodeRuntimeHandlerFeatures,
     NodeStatus,
     NodeSystemInfo,
 )
 from kybern.api.quantity import canonical, from_amount, milli, of_value, parse
-from kybern.runtime.cri import Image
+from kybern.runtime.cri import Image, RuntimeHandler
 
 IMAGES_MAX = 50
+DECLARED_FEATURES = ("InPlacePodLevelResourcesVerticalScaling", "RestartAllContainersOnContainerExits")
 OWN_RESOURCES = frozenset({"cpu", "memory", "pods", "ephemeral-storage"})
 
 # type -> (status, reason, message) while all is well
@@ -63,6 +67,7 @@ def node_status(
     fault: str,
     pressures: Collection[str],
     devices: Mapping[str, tuple[int, int]],
+    handlers: Sequence[RuntimeHandler] = (),
     now: float,
 ) -> NodeStatus:
     """`reserved`: what pods may not ask for. `devices`: how many there are and how many are well. `fault`: why the node is not ready; empty when it is."""
@@ -82,6 +87,9 @@ def node_status(
         conditions=(*_conditions(old, fault, pressures, now), *_foreign(old)),
         daemon_endpoints=NodeDaemonEndpoints(kubelet_endpoint=DaemonEndpoint(port=port)),
         images=_images(images),
+        features=NodeFeatures(supplemental_groups_policy=True),
+        declared_features=DECLARED_FEATURES,
+        runtime_handlers=_handlers(handlers) or None,
         node_info=info,
     )
 
@@ -126,6 +134,18 @@ def _condition(
 
 def _foreign(old: NodeStatus) -> tuple[NodeCondition, ...]:
     return tuple(condition for condition in old.conditions or () if condition.type not in WELL)
+
+
+def _handlers(handlers: Sequence[RuntimeHandler]) -> tuple[NodeRuntimeHandler, ...]:
+    return tuple(
+        NodeRuntimeHandler(
+            name=handler.name,
+            features=NodeRuntimeHandlerFeatures(
+                recursive_read_only_mounts=handler.recursive_read_only_mounts, user_namespaces=handler.user_namespaces
+            ),
+        )
+        for handler in sorted(handlers, key=lambda handler: handler.name)
+    )
 
 
 def _images(images: Sequence[Image]) -> tuple[ContainerImage, ...]:

@@ -46,6 +46,9 @@ class Volumes(Protocol):
 class PodCgroups(Protocol):
     """The cgroup of a pod, around those of its containers. Calls are idempotent."""
 
+    unified: bool
+    """Whether it is v2, which has files of its own."""
+
     def ensure(self, path: str, resources: LinuxResources) -> None: ...
 
     def freeze(self, path: str, *, on: bool) -> None:
@@ -56,6 +59,8 @@ class PodCgroups(Protocol):
 
 class NoCgroups:
     """For simulated nodes."""
+
+    unified = False
 
     def ensure(self, path: str, resources: LinuxResources) -> None:
         return
@@ -98,12 +103,14 @@ class NodeFacts:
 
     allocatable: Mapping[str, str] = field(default_factory=dict)
     memory_bytes: int = 0
+    swap_bytes: int = 0
     dns: DNSConfig = field(default_factory=DNSConfig)
     hosts: str = ""
     pressures: frozenset[str] = frozenset()
     """The conditions of the node that say what it runs short of."""
     news: asyncio.Event = field(default_factory=asyncio.Event)
     """Something of this is to be reported at once."""
+    shutting_down: bool = False
     apparmor: bool = False
     """The kernel can enforce its profiles."""
     on_disk: bool = True

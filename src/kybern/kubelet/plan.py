@@ -16,6 +16,7 @@ from kybern.api.core_v1 import Container, EphemeralContainer, Pod
 from kybern.kubelet.observed import CONTAINER_HASH, Observed
 from kybern.kubelet.resources import resized, restarts_for
 from kybern.kubelet.restarts import RestartDelay, duration_text, is_restarted, is_sidecar, policy_of, waits_until
+from kybern.kubelet.rounds import current, ended_for_others, left_over
 from kybern.runtime.cri import ContainerState, ContainerStatus, LinuxResources, SandboxState
 
 AnyContainer = Container | EphemeralContainer
@@ -43,7 +44,7 @@ class KillContainer:
     message: str
     """What the event says."""
     cause: str
-    """`liveness`, `startup`, `changed` or `resize`: a failed probe may have a grace period of its own."""
+    """`liveness`, `startup`, `changed`, `resize` or `all`: a failed probe may have a grace period of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +155,10 @@ def _starts_in_new_sandbox(pod: Pod, container: Container, status: ContainerStat
     return is_restarted(pod, container, status)
 
 
-def _in_sandbox(pod: Pod, observed: Observed, memory: Memory) -> tuple[Action, ...] | None:
+def _in_sandbox(pod: Pod, everything: Observed, memory: Memory) -> tuple[Action, ...] | None:
+    if old := left_over(pod, everything):
+        return tuple(KillContainer(s.id, s.metadata.name, REASONS_TO_KILL["all"], "all") for s in old)
+    observed = current(pod, everything)
     ephemeral = [StartContainer(c.name) for c in pod.spec.ephemeral_containers or () if not observed.latest(c.name)]
     init = _init_steps(pod, observed, memory)
     if init.failed:
@@ -244,7 +248,7 @@ def _container_steps(pod: Pod, container: Container, observed: Observed, memory:
 
 
 def is_started_again(pod: Pod, container: AnyContainer, cause: str) -> bool:
-    return cause in ("changed", "resize") or policy_of(pod, container) != "Never"
+    return cause in ("changed", "resize", "all") or policy_of(pod, container) != "Never"
 
 
 REASONS_TO_KILL = {
@@ -252,6 +256,7 @@ REASONS_TO_KILL = {
     "liveness": "Container {} failed liveness probe",
     "startup": "Container {} failed startup probe",
     "resize": "Container {} resize requires restart",
+    "all": "Restarting all containers",
 }
 
 NO_RESULTS = ProbeResults()
@@ -295,6 +300,8 @@ def _too_early(pod: Pod, name: str, observed: Observed, memory: Memory, now: flo
         return met
     ended = observed.latest(name)
     if ended is None or ended.state is not ContainerState.EXITED:
+        return None
+    if ended_for_others(pod, observed, ended):
         return None
     delay = memory.delays.get(name)
     until = waits_until(delay, memory.ended.get(ended.id, ended.finished_at))

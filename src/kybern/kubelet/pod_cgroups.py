@@ -8,7 +8,7 @@ from kybern.runtime.cri import LinuxResources
 
 class KernelCgroups:
     def __init__(self, cgroups: Cgroups) -> None:
-        self.cgroups = cgroups
+        self.cgroups, self.unified = cgroups, cgroups.unified
 
     def ensure(self, path: str, resources: LinuxResources) -> None:
         self.cgroups.create(path)
@@ -20,6 +20,7 @@ class KernelCgroups:
                 cpu_shares=resources.cpu_shares,
                 memory_limit_bytes=resources.memory_limit_bytes,
                 pids_limit=resources.pids_limit,
+                unified=resources.unified,
             ),
         )
 

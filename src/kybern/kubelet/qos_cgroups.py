@@ -8,35 +8,61 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from kybern.api.core_v1 import Pod
 from kybern.api.quantity import milli, value
+from kybern.kubelet.memory_protection import Files, NodeMemory, of_levels, of_pod
 from kybern.kubelet.parts import Parts
 from kybern.kubelet.qos import qos_class
-from kybern.kubelet.resources import PERIOD_US, UNLIMITED, pod_requests, shares
+from kybern.kubelet.resources import PERIOD_US, UNLIMITED, pod_requests, pod_resources, shares
 from kybern.runtime.cri import LinuxResources
 
 PERIOD_SECONDS = 60.0
+NOTHING: Files = {}
 
 log = logging.getLogger(__name__)
 
 
+def node_memory(parts: Parts) -> NodeMemory:
+    return NodeMemory(
+        unified=parts.cgroups.unified,
+        total_bytes=parts.node.memory_bytes,
+        allocatable_bytes=value(parts.node.allocatable.get("memory", "0")),
+        swap_bytes=parts.node.swap_bytes,
+    )
+
+
+def limits_of_pod(parts: Parts, pod: Pod) -> LinuxResources:
+    """Of a pod's own cgroup, all together."""
+    files = of_pod(parts.config.protection, node_memory(parts), pod)
+    return replace(pod_resources(pod, parts.config.pids_max), unified=files)
+
+
 def qos_limits(
-    pods: Iterable[Pod], root: str, allocatable: Mapping[str, str], memory_bytes_max: int
+    pods: Sequence[Pod],
+    root: str,
+    allocatable: Mapping[str, str],
+    memory_bytes_max: int,
+    kept: tuple[Files, Files] = ({}, {}),
 ) -> dict[str, LinuxResources]:
-    """By path, outer groups first."""
+    """By path, outer groups first. `kept`: what the kernel keeps for all, and for the Burstable ones."""
     burstable = sum(pod_requests(pod).get("cpu", 0) for pod in pods if qos_class(pod) == "Burstable")
     return {
-        root: _shared(milli(allocatable.get("cpu", "0")), memory_bytes_max or UNLIMITED),
-        f"{root}/burstable": _shared(burstable),
+        root: _shared(milli(allocatable.get("cpu", "0")), memory_bytes_max or UNLIMITED, kept[0]),
+        f"{root}/burstable": _shared(burstable, kept=kept[1]),
         f"{root}/besteffort": _shared(0),
     }
 
 
-def _shared(milli_cpu: int, memory: int = UNLIMITED) -> LinuxResources:
+def _shared(milli_cpu: int, memory: int = UNLIMITED, kept: Files = NOTHING) -> LinuxResources:
     return LinuxResources(
-        cpu_period=PERIOD_US, cpu_quota=UNLIMITED, cpu_shares=shares(milli_cpu), memory_limit_bytes=memory
+        cpu_period=PERIOD_US,
+        cpu_quota=UNLIMITED,
+        cpu_shares=shares(milli_cpu),
+        memory_limit_bytes=memory,
+        unified=kept,
     )
 
 
@@ -63,8 +89,9 @@ class QosCgroups:
                 self.applied = {}  # whatever was done to them meanwhile, they are put right
 
     def apply(self) -> None:
-        root = self.parts.config.cgroup_root
-        wanted = qos_limits(self.active_pods(), root, self.parts.node.allocatable, self.memory_bytes_max)
+        root, pods = self.parts.config.cgroup_root, self.active_pods()
+        kept = of_levels(self.parts.config.protection, node_memory(self.parts), pods)
+        wanted = qos_limits(pods, root, self.parts.node.allocatable, self.memory_bytes_max, kept)
         for path, resources in wanted.items():
             if self.applied.get(path) != resources:
                 self.parts.cgroups.ensure(path, resources)

@@ -15,10 +15,12 @@ from kybern.api.core_v1 import Pod, PodCondition
 from kybern.kubelet.allocation import Allocation, allocated, allocation_of, refused
 from kybern.kubelet.conditions import condition
 from kybern.kubelet.files import read_text, replace_file
+from kybern.kubelet.memory_protection import of_container
 from kybern.kubelet.parts import Parts
 from kybern.kubelet.plan import Action, KillContainer, ResizeContainer, StartContainer
 from kybern.kubelet.qos import qos_class
-from kybern.kubelet.resources import PERIOD_US, UNLIMITED, pod_cgroup, pod_resources
+from kybern.kubelet.qos_cgroups import limits_of_pod, node_memory
+from kybern.kubelet.resources import PERIOD_US, UNLIMITED, pod_cgroup
 from kybern.kubelet.status import Verdict
 from kybern.runtime.cri import LinuxResources, RuntimeFault
 from kybern.volumes.paths import pod_directory
@@ -101,13 +103,13 @@ class Resizing:
 
     def cgroup_made(self, pod: Pod) -> None:
         """With the sandbox."""
-        self.applied = pod_resources(pod, self.parts.config.pids_max)
+        self.applied = limits_of_pod(self.parts, pod)
 
     async def carry_out(self, pod: Pod, actions: Sequence[Action]) -> bool:
         """`pod` is the allocated one. Whether a container was changed."""
         resizes = [action for action in actions if isinstance(action, ResizeContainer)]
         restarts = any(isinstance(action, KillContainer) and action.cause == "resize" for action in actions)
-        wanted = pod_resources(pod, self.parts.config.pids_max)
+        wanted = limits_of_pod(self.parts, pod)
         outstanding = restarts or any(isinstance(action, StartContainer) for action in actions)
         self.in_progress |= bool(resizes or restarts)
         try:
@@ -128,10 +130,12 @@ class Resizing:
         """`final`: no container is left that has to be started for it."""
         await self._refuse_too_little(resizes)
         path = pod_cgroup(pod, self.parts.config.cgroup_root)
+        found = {c.name: c for c in (*pod.spec.containers, *(pod.spec.init_containers or ()))}
         if resizes or not final:
             self.parts.cgroups.ensure(path, larger(self.applied or NO_LIMITS, wanted))
         for action in resizes:
-            await self.parts.runtime.update_container_resources(action.id, action.resources)
+            files = of_container(self.parts.config.protection, node_memory(self.parts), pod, found[action.name])
+            await self.parts.runtime.update_container_resources(action.id, changed(action.resources, unified=files))
             await self.parts.pleg.note(action.id)
         if final:
             self.parts.cgroups.ensure(path, wanted)

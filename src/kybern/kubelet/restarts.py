@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from kybern.api.core_v1 import Container, EphemeralContainer, Pod
 from kybern.runtime.cri import ContainerState, ContainerStatus
 
+RESTART_ALL = "RestartAllContainers"
 CRASH_FIRST_SECONDS = 10.0
 CRASH_MAX_SECONDS = 300.0
 FORGOTTEN_AFTER_SECONDS = 600.0  # twice the longest delay, as upstream
@@ -42,20 +43,23 @@ def is_restarted(pod: Pod, container: Container | EphemeralContainer, status: Co
         return True
     if status.state is ContainerState.RUNNING:
         return False
-    by_rule = _by_exit_code(container, status.exit_code)
-    return RESTARTS[policy_of(pod, container), status.exit_code == 0] if by_rule is None else by_rule
+    if rule_for(container, status.exit_code) in ("Restart", RESTART_ALL):
+        return True
+    return RESTARTS[policy_of(pod, container), status.exit_code == 0]
 
 
-def _by_exit_code(container: Container | EphemeralContainer, exit_code: int) -> bool | None:
-    """What the first matching `restartPolicyRules` entry says; None where none matches."""
+def rule_for(container: Container | EphemeralContainer, exit_code: int) -> str:
+    """What the first matching `restartPolicyRules` entry says; empty where none matches."""
     for rule in container.restart_policy_rules or ():
         codes = rule.exit_codes
-        if codes is None:
-            continue
-        listed = exit_code in (codes.values or ())
-        if listed == (codes.operator == "In"):
-            return rule.action == "Restart"
-    return None
+        if codes is not None and (exit_code in (codes.values or ())) == (codes.operator == "In"):
+            return rule.action
+    return ""
+
+
+def may_restart_all(pod: Pod) -> bool:
+    every = (*(pod.spec.init_containers or ()), *pod.spec.containers)
+    return any(rule.action == RESTART_ALL for container in every for rule in container.restart_policy_rules or ())
 
 
 @dataclass(frozen=True, slots=True)

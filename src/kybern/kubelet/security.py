@@ -12,7 +12,7 @@ from kybern.api.core_v1 import (
     SeccompProfile,
     SecurityContext,
 )
-from kybern.kubelet.env import ConfigFault
+from kybern.kubelet.env_files import ConfigFault
 from kybern.runtime import cri
 
 

@@ -5,6 +5,7 @@ is `access`; `/healthz` is for everybody.
 """
 
 import os
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from urllib.parse import unquote
@@ -15,6 +16,7 @@ from kybern.aio.clock import from_rfc3339
 from kybern.api.codec import encode, to_builtins
 from kybern.kubelet import exposition
 from kybern.kubelet.access import Access
+from kybern.kubelet.configz import told
 from kybern.kubelet.eviction.thresholds import MEMORY
 from kybern.kubelet.kubelet import Kubelet
 from kybern.kubelet.logs import LogOptions, open_plain, read_log
@@ -43,6 +45,8 @@ class KubeletServer:
         self.kubelet, self.parts = kubelet, kubelet.parts
         self.access = Access(self.parts.client, self.parts.config.node_name, self.parts.clock)
         self.summary = Summary(self.parts)
+        self.checked: Counter[str] = Counter()
+        """How often each part was asked whether it is well."""
         self.routes: dict[str, Route] = {
             "containerLogs": self._logs,
             "exec": self._exec,
@@ -53,11 +57,14 @@ class KubeletServer:
             "checkpoint": self._checkpoint,
             "stats": self._summary,
             "metrics": self._metrics,
+            "configz": self._configz,
+            "healthz": self._check,
         }
 
     async def __call__(self, request: Request) -> Response:
         first, *rest = [unquote(part) for part in request.path.strip("/").split("/")]
-        if first == "healthz":
+        if first == "healthz" and not rest:
+            self.checked.update(exposition.HEALTH_CHECKS)
             return Response(200, TEXT, b"ok")
         asker = await self.access.who(request)
         if asker is None:
@@ -120,12 +127,24 @@ class KubeletServer:
             case ["cadvisor"]:
                 dated = self.parts.clock.wall()
                 samples = exposition.cadvisor_samples(await self._measure(), os.cpu_count() or 1)
+            case ["slis"]:
+                samples = exposition.health_samples(self.checked)
             case ["probes"]:
                 samples = exposition.probe_samples(workers)
             case _:
                 return Response(404, TEXT, b"404 page not found")
         text = exposition.text_of(samples, dated)
         return Response(200, {"Content-Type": exposition.TYPE}, text.encode())
+
+    async def _configz(self, request: Request, rest: list[str]) -> Response:
+        return Response(200, JSON, encode({"kubeletconfig": told(self.parts.config)}))
+
+    async def _check(self, request: Request, rest: list[str]) -> Response:
+        """One of upstream's checks: whoever answers is well."""
+        if len(rest) != 1 or rest[0] not in exposition.HEALTH_CHECKS:
+            return Response(404, TEXT, b"404 page not found")
+        self.checked.update(rest)
+        return Response(200, TEXT, b"ok")
 
     async def _checkpoint(self, request: Request, rest: list[str]) -> Response:
         """No runtime of this node can do it, and it says so."""

@@ -29,16 +29,19 @@ from kybern.kubelet.containers import (
 )
 from kybern.kubelet.credentials import credentials_for
 from kybern.kubelet.devices.gate import DeviceFault
-from kybern.kubelet.env import ConfigFault, References, environment, referenced
+from kybern.kubelet.env import References, environment, referenced
+from kybern.kubelet.env_files import ConfigFault, read_file, wanted_files
 from kybern.kubelet.files import create_message_file, make_log_directory, write_hosts
 from kybern.kubelet.hooks import HookFailed, run_hook
 from kybern.kubelet.images import NotYet
+from kybern.kubelet.memory_protection import of_container
 from kybern.kubelet.mounting import facts_of
-from kybern.kubelet.names import hosts_file
+from kybern.kubelet.names import hosts_file, omitted, wanted_dns
 from kybern.kubelet.observed import Observed, ip_of, restart_count
 from kybern.kubelet.parts import Parts
 from kybern.kubelet.plan import Waiting
-from kybern.kubelet.resources import pod_cgroup, pod_resources
+from kybern.kubelet.qos_cgroups import limits_of_pod, node_memory
+from kybern.kubelet.resources import pod_cgroup
 from kybern.kubelet.sandbox_config import sandbox_config
 from kybern.kubelet.service_env import service_variables
 from kybern.kubelet.user_namespaces import NoIds, UserNamespaces
@@ -74,9 +77,11 @@ class Starting:
             handler = await self._runtime_handler(pod)
             ids = self.user_namespaces.of(pod)
             wanted = sandbox_config(pod, attempt, config, parts.node.dns, handler, ids)
+            for text in omitted(wanted_dns(pod, config.cluster_dns, config.cluster_domain, parts.node.dns)):
+                parts.recorder.event(pod, "Warning", "DNSConfigForming", text)
             if parts.node.on_disk:
                 make_log_directory(wanted.log_directory)
-            parts.cgroups.ensure(pod_cgroup(pod, config.cgroup_root), pod_resources(pod, config.pids_max))
+            parts.cgroups.ensure(pod_cgroup(pod, config.cgroup_root), limits_of_pod(parts, pod))
             made = await parts.runtime.run_pod_sandbox(wanted)
         except (RuntimeFault, ApiError, OSError, ValueError, NoIds) as error:
             raise SandboxFailed(f"Failed to create pod sandbox: {error}") from error
@@ -154,6 +159,7 @@ class Starting:
             seccomp_directory=config.seccomp_directory,
             cpus=parts.cpus.of(uid, container.name),
             memory_nodes=parts.memory.of(uid, container.name),
+            memory_files=of_container(config.protection, node_memory(parts), pod, container),
             cdi_devices=parts.claims.of(uid, container),
             gift=await parts.gate.gift(uid, container.name),
         )
@@ -170,10 +176,23 @@ class Starting:
         references = References(
             {name: found for name, found in found_maps.items() if found is not None},
             {name: found for name, found in found_secrets.items() if found is not None},
+            self._env_files(pod, container),
         )
         links = pod.spec.enable_service_links is not False
         services = service_variables(self.parts.view.list(Service), namespace, links)
         return environment(pod, container, references, facts_of(self.parts, pod, observed), services)
+
+    def _env_files(self, pod: Pod, container: AnyContainer) -> dict[tuple[str, str], str]:
+        """Only of volumes that the pod itself writes: others would show it files of the node."""
+        found = {}
+        own = {volume.name for volume in pod.spec.volumes or () if volume.empty_dir is not None}
+        for file in wanted_files(container):
+            if file.volume_name not in own:
+                raise ConfigFault(f"cannot find the emptyDir volume referenced by FileKeyRef: {file.volume_name}")
+            text = read_file(self.parts.volumes.host_path(pod, file.volume_name), file.path)
+            if text is not None:
+                found[file.volume_name, file.path] = text
+        return found
 
     async def _mounts(self, pod: Pod, container: AnyContainer, variables: dict[str, str]) -> list[cri.Mount]:
         found = {volume.name: volume for volume in pod.spec.volumes or ()}

@@ -23,6 +23,8 @@ from kybern.kubelet.observed import Observed
 from kybern.kubelet.phase import TERMINAL, phase_of
 from kybern.kubelet.plan import Memory, Waiting, needs_sandbox
 from kybern.kubelet.qos import qos_class
+from kybern.kubelet.restarts import may_restart_all
+from kybern.kubelet.rounds import left_over
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,12 +126,20 @@ def _conditions(
         conditions.ready(pod, containers),
         containers,
         old.get("PodScheduled") or conditions.scheduled(),
+        *_restarting(pod, observed),
         *more,
     )
     written = conditions.OWNED | {c.type for c in fresh}
     others = tuple(known for known in old.values() if known.type not in written)
     generation = pod.metadata.generation
     return (*(_timed(c, old.get(c.type), generation, now) for c in fresh), *others)
+
+
+def _restarting(pod: Pod, observed: Observed) -> tuple[PodCondition, ...]:
+    """Only of pods that could."""
+    if not may_restart_all(pod):
+        return ()
+    return (conditions.condition(conditions.RESTARTING, bool(left_over(pod, observed))),)
 
 
 def _disruption(verdict: Verdict | None) -> tuple[PodCondition, ...]:

@@ -36,6 +36,8 @@ class Stopping:
         probe = getattr(container, f"{action.cause}_probe", None) if action.cause in ("liveness", "startup") else None
         if probe is not None and probe.termination_grace_period_seconds is not None:
             grace = float(probe.termination_grace_period_seconds)
+        if action.cause == "all":
+            container = None  # as upstream: its preStop hook is not run
         await self._stop(pod, container, status, grace, action.message, self._ip(pod, observed))
 
     async def stop_pod(self, pod: Pod, observed: Observed, grace: float) -> None:

@@ -141,6 +141,15 @@ class PodWorker:
             self._end()
             self.notify()
 
+    async def until_over(self, seconds: float) -> bool:
+        """Whether it was in time."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self.over.wait()
+        except TimeoutError:
+            return False
+        return True
+
     def notify(self) -> None:
         """Something may have changed: look again."""
         if self.stage is not Stage.SYNCING:

@@ -50,6 +50,9 @@ class DeviceRule(NamedTuple):
 
 
 class Cgroups(Protocol):
+    unified: bool
+    """Whether it is v2."""
+
     def create(self, path: str) -> None:
         """With its parents; nothing when it exists."""
 

@@ -25,6 +25,8 @@ KILL_ROUNDS = 50
 
 
 class V1:
+    unified = False
+
     def __init__(self, hierarchies: Mapping[str, str]) -> None:
         """Where each controller is mounted; several may share a mount."""
         self.hierarchies = {name: path for name, path in hierarchies.items() if name in USED}

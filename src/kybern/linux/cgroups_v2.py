@@ -10,6 +10,8 @@ WANTED = ("cpu", "cpuset", "memory", "pids", "io", "hugetlb")
 
 
 class V2:
+    unified = True
+
     def __init__(self, root: str = cgroups.ROOT) -> None:
         self.root = root
 

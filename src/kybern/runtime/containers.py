@@ -97,6 +97,7 @@ class ContainerRecords:
             pid=state.get("pid", 0) if state.get("status") == "running" else 0,
             resources=record.config.resources,
             user=(user[0], user[1], tuple(user[2])) if user else None,
+            stop_signal=record.config.stop_signal,
         )
 
 

@@ -238,6 +238,8 @@ class ContainerStatus:
     resources: LinuxResources | None = None
     user: tuple[int, int, tuple[int, ...]] | None = None
     """uid, gid, supplemental groups of its first process."""
+    stop_signal: str = ""
+    """The one that ends it: `SIGTERM`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -316,11 +318,22 @@ class ExecIO(Protocol):
         """Let go; an exec's process that still runs is killed, an attached container is not."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuntimeHandler:
+    """What a RuntimeClass may name; the empty name is the default."""
+
+    name: str
+    recursive_read_only_mounts: bool = False
+    user_namespaces: bool = False
+
+
 class Runtime(Protocol):
     """Every call may raise RuntimeFault. Stop and remove calls are idempotent."""
 
     async def version(self) -> tuple[str, str]:
         """Name and version: `kybern`, `0.1.0`."""
+
+    async def handlers(self) -> Sequence[RuntimeHandler]: ...
 
     async def network_fault(self) -> str:
         """Why pods cannot be given a network; empty when they can."""

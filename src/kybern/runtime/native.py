@@ -38,11 +38,12 @@ from kybern.runtime.cri import (
     PodNetwork,
     PodSandboxConfig,
     RuntimeFault,
+    RuntimeHandler,
     SandboxStatus,
 )
 from kybern.runtime.disk_usage import DiskUsage
 from kybern.runtime.execution import Executions
-from kybern.runtime.handlers import forget, handler_of
+from kybern.runtime.handlers import available, forget, handler_of
 from kybern.runtime.images.store import ImageStore
 from kybern.runtime.machine import (
     DEFAULT_SIGNAL,
@@ -117,6 +118,11 @@ class NativeRuntime:
 
     async def version(self) -> tuple[str, str]:
         return VERSION
+
+    async def handlers(self) -> Sequence[RuntimeHandler]:
+        """What of mounts and ids the OCI runtimes can do is not asked of them."""
+        own = RuntimeHandler(name="", recursive_read_only_mounts=True, user_namespaces=True)
+        return (own, *(RuntimeHandler(name=name) for name in available()))
 
     async def network_fault(self) -> str:
         return self.sandboxes.network.fault()
@@ -211,6 +217,7 @@ class NativeRuntime:
             raise RuntimeFault("CreateContainerError", f"image {config.image!r} not found")
         refuse_apparmor(config)
         config = cdi.with_devices(config)
+        config = replace(config, stop_signal=config.stop_signal or image.defaults.stop_signal or DEFAULT_SIGNAL)
         identifier = self._new_id()
         spec = oci.container_spec(config, image.defaults, self.placement.of(identifier, sandbox, config, image))
         if handler := handler_of(sandbox.config.runtime_handler, self.run_dir):
@@ -264,7 +271,9 @@ class NativeRuntime:
         if not self.records.running(container_id):
             return
         if timeout_seconds > 0:
-            await self._signal(container_id, stop_signal(self.records.get(container_id), self.images))
+            await self._signal(
+                container_id, signal_number(self.records.get(container_id).config.stop_signal or DEFAULT_SIGNAL)
+            )
             if await self._ended(container_id, timeout_seconds):
                 return
         await self._signal(container_id, signal.SIGKILL)
@@ -407,8 +416,3 @@ def warden_socket(run_dir: Path) -> str:
 
 def containers_dir(data_dir: Path) -> str:
     return str(data_dir / "containers")
-
-
-def stop_signal(record: ContainerRecord, images: ImageStore) -> int:
-    image = images.get(record.image_id)
-    return signal_number(record.config.stop_signal or (image.defaults.stop_signal if image else "") or DEFAULT_SIGNAL)

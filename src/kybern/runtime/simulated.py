@@ -23,6 +23,7 @@ from kybern.runtime.cri import (
     LinuxResources,
     PodSandboxConfig,
     RuntimeFault,
+    RuntimeHandler,
     SandboxState,
     SandboxStatus,
     updated,
@@ -70,6 +71,9 @@ class Simulated:
 
     async def version(self) -> tuple[str, str]:
         return "kybern-simulated", "0.1.0"
+
+    async def handlers(self) -> Sequence[RuntimeHandler]:
+        return (RuntimeHandler(name=""),)
 
     async def network_fault(self) -> str:
         return ""

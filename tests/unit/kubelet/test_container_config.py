@@ -1,6 +1,7 @@
 """What a container is started with, by value."""
 
 from base64 import b64encode
+from dataclasses import replace as changed
 from typing import Any
 
 import pytest
@@ -38,7 +39,15 @@ from kybern.kubelet.containers import Prepared, container_config, sub_path_of
 from kybern.kubelet.credentials import credentials_for, repository_of
 from kybern.kubelet.env import ConfigFault, References, environment
 from kybern.kubelet.expansion import expand, expand_strictly
-from kybern.kubelet.names import dns_config, hostname, hosts_file, parse_resolv_conf
+from kybern.kubelet.names import (
+    dns_config,
+    hostname,
+    hosts_file,
+    omitted,
+    parse_resolv_conf,
+    wanted_dns,
+    within_limits,
+)
 from kybern.kubelet.qos import oom_score_adjust, qos_class
 from kybern.kubelet.qos_cgroups import qos_limits
 from kybern.kubelet.resources import linux_resources, pod_cgroup, pod_requests, pod_resources, quota, shares
@@ -472,3 +481,20 @@ def test_what_a_pod_asks_for_as_a_whole_stands_in_for_the_sum_and_limits_who_has
     assert pod_resources(found).cpu_quota == 300_000
     assert [linux_resources(found, c, 1).cpu_quota for c in found.spec.containers] == [100_000, 300_000]
     assert qos_class(found) == "Burstable"
+
+
+def test_names_and_servers_beyond_what_resolvers_read_are_left_out_and_told() -> None:
+    servers = tuple(f"1.1.1.{n}" for n in range(1, 5))
+    own = PodDNSConfig(nameservers=servers, searches=tuple(f"s{n}" for n in range(40)))
+    wanted = wanted_dns(pod(dns_policy="None", dns_config=own), ("10.96.0.10",), "c", HOST)
+    applied = within_limits(wanted)
+    assert len(applied.servers) == 3 and len(applied.searches) == 32
+    assert omitted(wanted) == [
+        "Nameserver limits were exceeded, some nameservers have been omitted, "
+        "the applied nameserver line is: 1.1.1.1 1.1.1.2 1.1.1.3",
+        "Search Line limits were exceeded, some search paths have been omitted, "
+        f"the applied search line is: {' '.join(f's{n}' for n in range(32))}",
+    ]
+    assert omitted(applied) == []
+    long = changed(wanted, searches=tuple(f"{n:0200}" for n in range(20)))
+    assert len(within_limits(long).searches) == 10, "a line of 2,048 characters"

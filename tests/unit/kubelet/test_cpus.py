@@ -8,8 +8,9 @@ import pytest
 from kybern.api.core_v1 import Container, Pod, ResourceRequirements
 from kybern.api.shape import Quantity
 from kybern.kubelet.config import KubeletConfig
-from kybern.kubelet.configuration import configured, seconds
+from kybern.kubelet.configuration import configured
 from kybern.kubelet.eviction.thresholds import MEMORY, NODE_DISK
+from kybern.kubelet.settings import seconds
 from kybern.kubelet.topology.alignment import TopologyPolicy
 from kybern.kubelet.topology.cpus import CpuPolicy, Cpus
 from kybern.kubelet.topology.hints import ANYWHERE, Hint

@@ -23,7 +23,7 @@ from kybern.kubelet.eviction.thresholds import (
     met,
     reserved,
 )
-from kybern.kubelet.image_collection import AGE_SECONDS_MIN, Seen, removable, seen_now
+from kybern.kubelet.image_collection import Seen, removable, seen_now
 from kybern.runtime import cri
 from kybern.runtime.simulated import Simulated
 
@@ -53,9 +53,9 @@ def test_memory_comes_first_and_a_soft_threshold_after_its_grace_period() -> Non
 
 def test_a_condition_outlasts_what_caused_it_by_five_minutes() -> None:
     found = met(HARD, {MEMORY: Observation(MI, 8 * GI)})
-    seen = conditions_seen({}, found, 0.0)
-    assert conditions_seen(seen, [], 299.0) == {"MemoryPressure": 0.0}
-    assert conditions_seen(seen, [], 300.0) == {}
+    seen = conditions_seen({}, found, 0.0, 300.0)
+    assert conditions_seen(seen, [], 299.0, 300.0) == {"MemoryPressure": 0.0}
+    assert conditions_seen(seen, [], 300.0, 300.0) == {}
 
 
 def test_what_eviction_keeps_free_is_not_for_pods() -> None:
@@ -188,4 +188,4 @@ def test_the_image_used_longest_ago_goes_first_and_a_new_one_stays() -> None:
     before = {"old": Seen(0, 50), "older": Seen(0, 10), "used": Seen(0), "kept": Seen(0)}
     seen = seen_now(before, images, {"used"}, 1000.0)
     unused = [image for image in images if image.id != "used"]
-    assert [image.id for image in removable(unused, seen, 1000.0 - AGE_SECONDS_MIN)] == ["older", "old"]
+    assert [image.id for image in removable(unused, seen, 1000.0 - 120.0)] == ["older", "old"]

@@ -128,7 +128,7 @@ async def test_following_goes_on_through_a_rotation_until_the_container_ends(log
         await asyncio.sleep(0)
         with log.open("a") as opened:
             opened.write("2026-01-01T00:00:04Z stdout F before\n")
-        put_aside(str(log), 1_767_225_600.0)
+        put_aside(str(log), 1_767_225_600.0, 5)
         log.write_text("2026-01-01T00:00:05Z stdout F after\n")
         while b"".join(found) != b"before\nafter\n":
             await asyncio.sleep(0.01)
@@ -146,7 +146,7 @@ async def test_a_link_in_the_place_of_a_log_is_not_followed(tmp_path: Path) -> N
 def test_old_logs_are_kept_to_a_number(tmp_path: Path) -> None:
     for number in range(8):
         (tmp_path / "0.log").write_text(str(number))
-        put_aside(str(tmp_path / "0.log"), 1_767_225_600.0 + number)
+        put_aside(str(tmp_path / "0.log"), 1_767_225_600.0 + number, 5)
     assert len(list(tmp_path.iterdir())) == 4
 
 

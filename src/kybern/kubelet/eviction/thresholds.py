@@ -21,7 +21,6 @@ SIGNALS: Mapping[str, tuple[str, str]] = {
     IMAGE_INODES: ("inodes", "DiskPressure"),
     PIDS: ("pids", "PIDPressure"),
 }
-TRANSITION_SECONDS = 300.0  # a condition is over only when it has not been met for this long
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +89,11 @@ def due(now_met: Sequence[Met], since: Mapping[Threshold, float], now: float) ->
     return [each for each in now_met if now - since[each.threshold] >= each.threshold.grace_seconds]
 
 
-def conditions_seen(before: Mapping[str, float], now_met: Sequence[Met], now: float) -> dict[str, float]:
+def conditions_seen(
+    before: Mapping[str, float], now_met: Sequence[Met], now: float, lasting_seconds: float
+) -> dict[str, float]:
     """When each condition was last met; those that have not been for long are gone."""
-    found = {kind: at for kind, at in before.items() if now - at < TRANSITION_SECONDS}
+    found = {kind: at for kind, at in before.items() if now - at < lasting_seconds}
     return found | {SIGNALS[each.threshold.signal][1]: now for each in now_met}
 
 

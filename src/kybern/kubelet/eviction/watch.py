@@ -1,6 +1,5 @@
 """The loop that keeps the node from running out: look, say so, give back what nobody uses, evict one pod, look again."""
 
-import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 
@@ -67,13 +66,14 @@ class Eviction:
         evicted = await self._evict_over_limits()
         now, found = self.clock.monotonic(), met(self.parts.config.eviction, self.observe())
         self.since = first_met(self.since, found, now)
-        self.seen = conditions_seen(self.seen, found, now)
+        self.seen = conditions_seen(self.seen, found, now, self.parts.config.pressure_seconds)
         self.parts.node.say_pressures(frozenset(self.seen))
         pressing = due(found, self.since, now)
         if pressing and not evicted:
             evicted = await self._relieve(pressing)
         for worker in evicted:
-            await self._until_gone(worker)
+            if not await worker.until_over(CLEANUP_SECONDS):
+                log.info("an evicted pod is still there after %d s", CLEANUP_SECONDS)
 
     async def _relieve(self, pressing: Sequence[Met]) -> list[PodWorker]:
         """The pod that was evicted; none where giving back what nobody uses was enough."""
@@ -128,13 +128,6 @@ class Eviction:
     def _evict(self, worker: PodWorker, message: str, grace_seconds: float) -> None:
         self.parts.recorder.event(worker.pod, "Warning", REASON, message)
         worker.evict(Verdict(REASON, message, disrupts=True), grace_seconds)
-
-    async def _until_gone(self, worker: PodWorker) -> None:
-        try:
-            async with asyncio.timeout(CLEANUP_SECONDS):
-                await worker.over.wait()
-        except TimeoutError:
-            log.info("an evicted pod is still there after %d s", CLEANUP_SECONDS)
 
 
 def grace_of(threshold: Threshold) -> float:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from kybern.api.quantity import value
+from kybern.kubelet.settings import one_of
 from kybern.kubelet.topology.alignment import SCOPES, TopologyPolicy
 from kybern.kubelet.topology.cpus import CpuPolicy
 from kybern.kubelet.topology.hints import POLICIES
@@ -25,12 +26,6 @@ CPU_OPTIONS = {
     "prefer-align-cpus-by-uncorecache": "by_cache",
 }
 CPU_OPTIONS_ALPHA = ("align-by-socket", "distribute-cpus-across-cores")
-
-
-def one_of(given: Any, known: Sequence[str]) -> str:
-    if given not in known:
-        raise ValueError(f"unknown policy {given!r}; there are {', '.join(known)}")
-    return str(given)
 
 
 def truth(name: str, given: Any) -> bool:

@@ -118,7 +118,7 @@ def validate_restarts(container: Container, at: str) -> Iterator[FieldError]:
         yield too_many(f"{at}.restartPolicyRules", len(rules), RESTART_RULES_MAX)
     for index, rule in enumerate(rules):
         here = f"{at}.restartPolicyRules[{index}]"
-        yield from one_of(f"{here}.action", rule.action, ("Restart",))
+        yield from one_of(f"{here}.action", rule.action, ("Restart", "RestartAllContainers"))
         if rule.exit_codes is None:
             yield required(f"{here}.exitCodes", "must be specified")
             continue
