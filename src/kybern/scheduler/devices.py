@@ -293,7 +293,7 @@ def result_of(claim: ResourceClaim, given: Given, node: str) -> AllocationResult
     )  # fmt: skip
     config = [
         DeviceAllocationConfiguration(source="FromClass", requests=(part.name,), opaque=one.opaque)
-        for part in dict.fromkeys(part for part, _ in mine)
+        for part in {part.name: part for part, _ in mine}.values()
         for one in part.of_class.spec.config or ()
     ]
     config += [

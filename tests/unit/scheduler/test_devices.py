@@ -49,7 +49,8 @@ def exactly(name: str = "r", *selectors: str, cls: str = "gpu", **more: Any) -> 
 
 
 def claim(*requests: dict[str, Any], name: str = "c", status: Any = None, **devices: Any) -> Any:
-    meta = {"name": name, "namespace": "a", "uid": f"claim-{name}"}
+    made_from = {"resource.kubernetes.io/pod-claim-name": name}  # as those that templates make
+    meta = {"name": name, "namespace": "a", "uid": f"claim-{name}", "annotations": made_from}
     spec = {"devices": {"requests": list(requests), **devices}}
     return from_builtins(ResourceClaim, {"metadata": meta, "spec": spec, "status": status or {}})
 

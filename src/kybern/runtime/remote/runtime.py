@@ -31,6 +31,7 @@ from kybern.runtime.cri import (
     NamespaceMode,
     PodSandboxConfig,
     RuntimeFault,
+    RuntimeHandler,
     SandboxMetadata,
     SandboxState,
     SandboxStatus,
@@ -87,6 +88,18 @@ class RemoteRuntime:
     async def version(self) -> tuple[str, str]:
         found = await self._call("Version", version="v1")
         return found.runtime_name, found.runtime_version
+
+    async def handlers(self) -> Sequence[RuntimeHandler]:
+        """Those of a runtime that does not tell are the default one."""
+        told = (await self._call("Status")).runtime_handlers
+        return [
+            RuntimeHandler(
+                name=found.name,
+                recursive_read_only_mounts=found.features.recursive_read_only_mounts,
+                user_namespaces=found.features.user_namespaces,
+            )
+            for found in told
+        ] or [RuntimeHandler(name="")]
 
     async def network_fault(self) -> str:
         conditions = {each.type: each for each in (await self._call("Status")).status.conditions}
