@@ -77,16 +77,27 @@ def group(tmp_path: Path) -> Iterator[tuple[Cgroups, str]]:
     groups.remove(path)
 
 
+def child_in(groups: Cgroups, path: str) -> int:
+    """A process that has entered the group."""
+    told, tell = os.pipe()
+    child = os.fork()
+    if child == 0:
+        cgroups.enter(groups.entrance(path))
+        os.write(tell, b"x")
+        signal.pause()
+        os._exit(0)
+    os.close(tell)
+    assert os.read(told, 1) == b"x"
+    os.close(told)
+    return child
+
+
 def test_a_group_limits_counts_and_kills(group: tuple[Cgroups, str]) -> None:
     groups, path = group
     groups.limit(
         path, Limits(memory_limit_bytes=32 << 20, pids_limit=10, cpu_shares=100, cpu_quota=50_000, cpu_period=100_000)
     )
-    child = os.fork()
-    if child == 0:
-        signal.pause()
-        os._exit(0)
-    groups.join(path, child)
+    child = child_in(groups, path)
     assert groups.pids(path) == [child]
     assert groups.oom_kills(path) == 0
     groups.kill(path)
@@ -112,11 +123,7 @@ def test_a_group_that_goes_while_it_is_read_is_gone(tmp_path: Path) -> None:
 def test_a_v2_group_freezes_and_kills(tmp_path: Path) -> None:
     groups, path = V2(str(UNIFIED)), f"/kybern-test-{tmp_path.name}/inner"
     groups.create(path)
-    child = os.fork()
-    if child == 0:
-        signal.pause()
-        os._exit(0)
-    groups.join(path, child)
+    child = child_in(groups, path)
     assert groups.pids(path) == [child]
     groups.freeze(path, True)
     groups.freeze(path, False)

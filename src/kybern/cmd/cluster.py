@@ -13,7 +13,7 @@ from kybern.cmd.config import Cluster
 from kybern.cmd.credentials import has_simulated_nodes
 from kybern.cmd.place import Place, places
 from kybern.cmd.supervisor import Program, Supervisor
-from kybern.linux import cgroup_detect, namespaces
+from kybern.linux import cgroup_detect, cgroups, namespaces
 from kybern.runtime.warden import launch
 from kybern.runtime.warden.fdstore import Keeper
 
@@ -100,7 +100,7 @@ def enter(place: Place) -> None:
         return
     groups, group = cgroup_detect.detect(), f"{place.cgroup}/system"
     groups.create(group)
-    groups.join(group, os.getpid())
+    cgroups.enter(groups.entrance(group))
     if place.netns is not None:
         opened = os.open(place.netns, os.O_RDONLY | os.O_CLOEXEC)
         namespaces.setns(opened, namespaces.NEWNET)

@@ -87,9 +87,8 @@ class V1:
                     f"{directory}/devices.allow", f"{rule.kind} {_star(rule.major)}:{_star(rule.minor)} {rule.access}"
                 )
 
-    def join(self, path: str, pid: int) -> None:
-        for directory in self._directories(path):
-            write(f"{directory}/cgroup.procs", str(pid))
+    def entrance(self, path: str) -> list[int]:
+        return cgroups.opened_for_entering(f"{directory}/tasks" for directory in self._directories(path))
 
     def pids(self, path: str) -> list[int]:
         directory = self._at("pids", path) or self._at("memory", path)

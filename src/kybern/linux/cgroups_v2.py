@@ -34,8 +34,8 @@ class V2:
     def allow_devices(self, path: str, rules: Sequence[DeviceRule]) -> None:
         device_filter.attach(self.root + path, rules)
 
-    def join(self, path: str, pid: int) -> None:
-        write(f"{self.root}{path}/cgroup.procs", str(pid))
+    def entrance(self, path: str) -> list[int]:
+        return cgroups.opened_for_entering([f"{self.root}{path}/cgroup.procs"])
 
     def pids(self, path: str) -> list[int]:
         return cgroups.processes(self.root + path)

@@ -81,6 +81,7 @@ class Containers:
                 rootfs=request["rootfs"],
                 staging=request["staging"],
                 views=self.groups.views(path) if path else (),
+                entrance=(lambda: self.groups.entrance(path)) if path else None,
                 on_ready=lambda starting: self._ready(container, starting),
                 on_end=lambda starting, failure: self._started(container, starting, failure, answer),
             )
@@ -105,7 +106,7 @@ class Containers:
             self.groups.allow_devices(path, rules)
 
     def _ready(self, container: Container, starting: Starting) -> None:
-        """Written down and under its limits, before its program is let go."""
+        """Written down before its program is let go."""
         path = container.request["spec"]["linux"].get("cgroupsPath") or ""
         container.record = records.running(starting.pid) | {
             "cgroup": path,
@@ -116,8 +117,6 @@ class Containers:
         if handler := container.request["spec"].get("handler"):
             container.record["handler"] = handler
         try:
-            if path:
-                self.groups.join(path, starting.pid)
             records.save(self.state_dir, container.id, container.record)
         except OSError as error:
             starting.failure = Failure(f"{error.strerror}: {error.filename}")

@@ -7,6 +7,7 @@ from itertools import count
 from typing import Any
 
 from kybern.linux import processes
+from kybern.linux.cgroups import Cgroups
 from kybern.runtime.warden import oci
 from kybern.runtime.warden.containers import Container, Refused, outcome
 from kybern.runtime.warden.loop import Loop
@@ -28,9 +29,9 @@ Ended = Callable[[Exec, int], None]
 
 
 class Execs:
-    def __init__(self, loop: Loop, join: Callable[[str, int], None], ended: Ended) -> None:
-        """`join` puts a pid into a cgroup; `ended` hears of each exit code."""
-        self.loop, self.join, self.ended = loop, join, ended
+    def __init__(self, loop: Loop, groups: Cgroups, ended: Ended) -> None:
+        """`ended` hears of each exit code."""
+        self.loop, self.groups, self.ended = loop, groups, ended
         self.by_id: dict[int, Exec] = {}
         self.numbers = count(1)
 
@@ -48,19 +49,12 @@ class Execs:
             spec=spec,
             stdin=stdin,
             container_pidfd=container.pidfd,
-            on_ready=lambda starting: self._ready(made, starting),
+            entrance=(lambda: self.groups.entrance(container.cgroup)) if container.cgroup else None,
+            on_ready=lambda starting: None,
             on_end=lambda starting, failure: self._started(made, starting, failure, answer),
         )
         made.pid, made.pidfd = starting.pid, starting.pidfd
         self.by_id[made.id] = made
-
-    def _ready(self, made: Exec, starting: Starting) -> None:
-        if made.container.cgroup:
-            try:
-                self.join(made.container.cgroup, starting.pid)
-            except OSError as error:  # the container has just ended
-                starting.failure = Failure(error.strerror or "container is gone")
-                processes.kill(starting.pidfd)
 
     def _started(self, made: Exec, starting: Starting, failure: Failure | None, answer: Answer) -> None:
         if failure is not None:

@@ -24,7 +24,7 @@ def main(socket_path: str, state_dir: str, keeper_path: str = "") -> None:
     service = Service(loop, listen(socket_path))
     groups = cgroup_detect.detect()
     service.containers = Containers(loop, state_dir, groups, kept, service.changed)
-    service.execs = Execs(loop, groups.join, service.exec_ended)
+    service.execs = Execs(loop, groups, service.exec_ended)
     service.containers.adopt()
     if kept.connection is not None:
         loop.watch(kept.connection.fileno(), lambda: hear_exits(loop, kept, service.containers))

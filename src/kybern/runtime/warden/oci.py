@@ -19,6 +19,7 @@ from kybern.runtime.warden.owners import SetupError
 from kybern.runtime.warden.setup import (
     Child,
     connect_streams,
+    find_the_cgroup,
     forget_the_warden,
     know_the_user,
     make_working_directory,
@@ -193,6 +194,7 @@ def failure_of(handler: Mapping[str, Any]) -> str:
 
 CONTAINER_STEPS: tuple[Callable[[Child], None], ...] = (
     forget_the_warden,
+    find_the_cgroup,
     mount_bundle,
     know_the_user,
     make_working_directory,
@@ -204,6 +206,7 @@ CONTAINER_STEPS: tuple[Callable[[Child], None], ...] = (
 )
 EXEC_STEPS: tuple[Callable[[Child], None], ...] = (
     forget_the_warden,
+    find_the_cgroup,
     write_process,
     open_terminal,
     wait_for_leave,

@@ -1,7 +1,7 @@
 """Starting processes, seen from the warden: fork, hear how the set-up goes, let the process run.
 
 The child reports over a socket that closes when it becomes its program. So the outcomes are: a report of an error,
-a report that it is ready (then it is written down, put under its limits and told to go), and the closing.
+a report that it is ready (then it is written down and told to go, under its limits), and the closing.
 """
 
 import json
@@ -53,14 +53,15 @@ def start(
     rootfs: Mapping[str, Any] | None = None,
     staging: str = "",
     views: Sequence[tuple[str, str]] = (),
+    entrance: Callable[[], list[int]] | None = None,
     container_pidfd: int = -1,
 ) -> Starting:
-    """Fork a container's first process, or with `container_pidfd` another one in it."""
+    """Fork a container's first process, or with `container_pidfd` another one in it. `entrance` is called in it."""
     terminal = bool(spec["process"].get("terminal"))
     theirs, ours = ((), {}) if terminal else open_pipes(stdin=stdin)
     filter_program = filter_of(spec["linux"].get("seccomp"))
     here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    child = setup.Child(spec, rootfs or {}, staging, theirs, filter_program, views, there, container_pidfd)
+    child = setup.Child(spec, rootfs or {}, staging, theirs, filter_program, views, there, container_pidfd, entrance)
     pid = _fork_runtime(child, container_pidfd) if spec.get("handler") else _fork(child, container_pidfd)
     there.close()
     for descriptor in theirs:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
-from kybern.linux import beneath, mounts, namespaces, processes, tty
+from kybern.linux import beneath, cgroups, mounts, namespaces, processes, tty
 from kybern.runtime.warden import filesystem, identity
 from kybern.runtime.warden.owners import Owners, SetupError, host_id_of, owners_of
 
@@ -37,6 +37,9 @@ class Child:
     warden: socket.socket
     pid_namespace_of: int = -1
     """For a process in a running container: a pidfd of its first process."""
+    entrance: Callable[[], list[int]] | None = None
+    """Opens the way into its cgroup."""
+    doors: list[int] = field(default_factory=list)
     owners: Owners = field(default_factory=Owners)
     root: int = -1
     null: int = -1
@@ -102,6 +105,12 @@ def forget_the_warden(child: Child) -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, DEFAULT_SIGNALS)
     os.setsid()
     processes.set_oom_score_adj(int(child.process.get("oomScoreAdj") or 0))
+
+
+def find_the_cgroup(child: Child) -> None:
+    """While its path is seen."""
+    if child.entrance is not None:
+        child.doors = child.entrance()
 
 
 def enter_namespaces(child: Child) -> None:
@@ -173,9 +182,10 @@ def report_ready(child: Child, descriptors: Sequence[int] = ()) -> None:
 
 
 def wait_for_leave(child: Child) -> None:
-    """The warden writes down who this is and puts it under its limits; without a warden it must not run."""
+    """The warden writes down who this is; without a warden it must not run, and from here on it is under its limits."""
     if child.warden.recv(1) != b"g":
         os._exit(1)
+    cgroups.enter(child.doors)
 
 
 def change_root(child: Child) -> None:
@@ -238,6 +248,7 @@ def join_container(child: Child) -> None:
 
 CONTAINER_STEPS: tuple[Callable[[Child], None], ...] = (
     forget_the_warden,
+    find_the_cgroup,
     enter_namespaces,
     build_root,
     know_the_user,
@@ -251,6 +262,7 @@ CONTAINER_STEPS: tuple[Callable[[Child], None], ...] = (
 )
 EXEC_STEPS: tuple[Callable[[Child], None], ...] = (
     forget_the_warden,
+    find_the_cgroup,
     join_container,
     know_the_user,
     open_terminal,
