@@ -1,32 +1,33 @@
-"""AdmissionConfiguration: what admission plugins are told besides being on. One of ours takes any: EventRateLimit."""
+"""AdmissionConfiguration: what admission plugins are told besides being on."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from kybern.api import yaml
-from kybern.apiserver.admission.event_rate_limit import TYPES
-from kybern.apiserver.admission.plugin import EventLimit
+from kybern.apiserver.admission.order import CONFIGURED
 from kybern.cmd.server_options import ServerOptions
 
 
-def event_limits(options: ServerOptions) -> tuple[EventLimit, ...]:
-    """ValueError where the file makes no sense."""
-    path = Path(options.admission_control_config_file)
+def configuration(options: ServerOptions) -> Mapping[str, Any]:
+    """By the plugins' names. ValueError where the file, or what it says to a plugin, makes no sense."""
     if not options.admission_control_config_file:
-        return ()
-    configuration: Any = {}
+        return {}
+    path = Path(options.admission_control_config_file)
+    found: dict[str, Any] = {}
     for plugin in parsed(path).get("plugins") or ():
-        if plugin.get("name") != "EventRateLimit":
-            raise ValueError(f"{path}: the plugin {plugin.get('name')!r} takes no configuration")
-        named = plugin.get("path")
-        configuration = parsed(path.parent / named) if named else plugin.get("configuration") or {}
-    limits = msgspec.convert(configuration.get("limits") or [], tuple[EventLimit, ...])
-    for limit in limits:
-        if limit.type not in TYPES or limit.qps <= 0 or limit.burst <= 0:
-            raise ValueError(f"{path}: a limit has a type of {', '.join(TYPES)}, and a positive qps and burst")
-    return limits
+        name, named = str(plugin.get("name")), plugin.get("path")
+        if name not in CONFIGURED:
+            raise ValueError(f"{path}: the plugin {name!r} takes no configuration")
+        told = parsed(path.parent / named) if named else plugin.get("configuration") or {}
+        try:
+            CONFIGURED[name](told)
+        except (ValueError, msgspec.ValidationError) as error:
+            raise ValueError(f"{path}: {name}: {error}") from None
+        found[name] = told
+    return found
 
 
 def parsed(path: Path) -> dict[str, Any]:

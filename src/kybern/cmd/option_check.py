@@ -7,7 +7,7 @@ from kybern.apiserver.admission.order import check_names
 from kybern.apiserver.audit.policy import PolicyError, read_policy
 from kybern.apiserver.auth.static_tokens import TokenFileError
 from kybern.client.kubeconfig import KubeconfigError
-from kybern.cmd.admission_config import event_limits
+from kybern.cmd.admission_config import configuration
 from kybern.cmd.config import Cluster
 from kybern.cmd.encryption import EncryptionError, seal_of
 from kybern.cmd.outside import outside
@@ -26,7 +26,7 @@ def wrong_with(cluster: Cluster) -> str:
         if options.audit_webhook_config_file:
             remote(Path(options.audit_webhook_config_file))
         outside(cluster, SystemClock())
-        event_limits(options)
+        configuration(options)
         check_names((*words(options.enable_admission_plugins), *words(options.disable_admission_plugins)))
         seal_of(cluster)
     except OSError as error:

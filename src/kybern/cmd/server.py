@@ -32,7 +32,7 @@ from kybern.apiserver.flowcontrol.control import FlowControl
 from kybern.apiserver.objects import ClusterObjects
 from kybern.apiserver.request import ApiRequest
 from kybern.apiserver.server import ApiServer, open_machine
-from kybern.cmd.admission_config import event_limits
+from kybern.cmd.admission_config import configuration
 from kybern.cmd.auditing import audited
 from kybern.cmd.authorization_config import AuthorizationFile
 from kybern.cmd.config import Cluster
@@ -83,7 +83,7 @@ async def run(cluster: Cluster) -> None:
     callouts = Callouts(objects, ids.rng, pods_reachable=not cluster.simulated)
     inputs = Inputs(
         objects=objects, authorizer=access.authorizer, rbac=access.rbac, clock=clock, ids=ids, callouts=callouts,
-        event_limits=event_limits(cluster.options),
+        configuration=configuration(cluster.options),
     )  # fmt: skip
     extensions = extensions_of(cluster)
     rules = () if extensions is None else (ExtensionRules(inputs, lambda: extensions.admission),)

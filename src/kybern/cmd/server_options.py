@@ -44,7 +44,7 @@ class ServerOptions:
     requestheader_allowed_names: str = option("common names of front proxies, comma-separated (default: any)")
     enable_admission_plugins: str = option("further admission plugins, comma-separated")
     disable_admission_plugins: str = option("admission plugins to leave out, comma-separated")
-    admission_control_config_file: str = option("an AdmissionConfiguration, for EventRateLimit's limits", path=True)
+    admission_control_config_file: str = option("an AdmissionConfiguration: what plugins are told", path=True)
     encrypt_secrets: bool = option("encrypt Secrets on disk; new clusters do, unless told not to", False)
 
 

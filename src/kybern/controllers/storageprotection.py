@@ -1,6 +1,7 @@
-"""PVC and PV protection: a claim that pods use, and a volume that a claim is bound to, stay until they are free.
+"""Protection of storage: a claim that pods use, a volume that a claim is bound to, and a VolumeAttributesClass that claims or
+volumes have, stay until they are free.
 
-Both carry a finalizer from the start (admission puts it there); it goes when the object is to be deleted and nobody
+All carry a finalizer from the start (admission puts it there); it goes when the object is to be deleted and nobody
 needs it any more. A pod counts once it has a node: no kubelet starts one whose claim is being deleted.
 """
 
@@ -10,13 +11,16 @@ from typing import TypeVar
 from msgspec.structs import replace
 
 from kybern.api.core_v1 import PersistentVolume, PersistentVolumeClaim, Pod
+from kybern.api.storage_v1 import VolumeAttributesClass
 from kybern.client import Client, View
 from kybern.reconcile import Context, Controller, Key
 from kybern.reconcile.controller import Watch
 
 CLAIM_FINALIZER, VOLUME_FINALIZER = "kubernetes.io/pvc-protection", "kubernetes.io/pv-protection"
 
-T = TypeVar("T", PersistentVolume, PersistentVolumeClaim)
+CLASS_FINALIZER = "kubernetes.io/vac-protection"
+
+T = TypeVar("T", PersistentVolume, PersistentVolumeClaim, VolumeAttributesClass)
 
 
 async def reconcile_claim(claim: PersistentVolumeClaim, view: View, client: Client, context: Context) -> None:
@@ -30,6 +34,17 @@ async def reconcile_claim(claim: PersistentVolumeClaim, view: View, client: Clie
 async def reconcile_volume(volume: PersistentVolume, view: View, client: Client, context: Context) -> None:
     changed = protected(volume, VOLUME_FINALIZER, in_use=volume.status.phase == "Bound")
     if changed is not volume:
+        await client.update(changed)
+
+
+async def reconcile_class(found: VolumeAttributesClass, view: View, client: Client, context: Context) -> None:
+    having: list[PersistentVolume | PersistentVolumeClaim] = [
+        *view.list(PersistentVolume),
+        *view.list(PersistentVolumeClaim),
+    ]
+    in_use = any(Key.of(found) in classes_of(one) for one in having)
+    changed = protected(found, CLASS_FINALIZER, in_use=in_use)
+    if changed is not found:
         await client.update(changed)
 
 
@@ -56,6 +71,16 @@ def named_claims(pod: Pod) -> Iterator[Key]:
             yield Key(namespace, f"{pod.metadata.name}-{volume.name}")
 
 
+def classes_of(obj: PersistentVolume | PersistentVolumeClaim) -> set[Key]:
+    """Those it has, wants, or is being changed to."""
+    names = {obj.spec.volume_attributes_class_name}
+    if isinstance(obj, PersistentVolumeClaim):
+        names.add(obj.status.current_volume_attributes_class_name)
+        if obj.status.modify_volume_status:
+            names.add(obj.status.modify_volume_status.target_volume_attributes_class_name)
+    return {Key("", name) for name in names if name}
+
+
 PVC_PROTECTION = Controller(
     name="pvc-protection",
     reconciles=PersistentVolumeClaim,
@@ -64,3 +89,13 @@ PVC_PROTECTION = Controller(
 )
 
 PV_PROTECTION = Controller(name="pv-protection", reconciles=PersistentVolume, by=reconcile_volume)
+
+VAC_PROTECTION = Controller(
+    name="volumeattributesclass-protection",
+    reconciles=VolumeAttributesClass,
+    watches=(
+        Watch(PersistentVolume, lambda volume, view: classes_of(volume)),
+        Watch(PersistentVolumeClaim, lambda claim, view: classes_of(claim)),
+    ),
+    by=reconcile_class,
+)

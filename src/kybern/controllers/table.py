@@ -37,7 +37,7 @@ from kybern.controllers.serviceaccount import SERVICEACCOUNT
 from kybern.controllers.serviceaccounttokens import service_account_tokens
 from kybern.controllers.servicecidrs import SERVICECIDRS
 from kybern.controllers.statefulset import STATEFULSET
-from kybern.controllers.storageprotection import PV_PROTECTION, PVC_PROTECTION
+from kybern.controllers.storageprotection import PV_PROTECTION, PVC_PROTECTION, VAC_PROTECTION
 from kybern.controllers.storageversionmigration import STORAGEVERSIONMIGRATION
 from kybern.controllers.tainteviction import taint_eviction
 from kybern.controllers.ttlafterfinished import TTLAFTERFINISHED
@@ -77,6 +77,7 @@ CONTROLLERS: tuple[Loop, ...] = (
     STORAGEVERSIONMIGRATION,
     TOKEN_CLEANER,
     TTLAFTERFINISHED,
+    VAC_PROTECTION,
     VALIDATINGADMISSIONPOLICY_STATUS,
 )
 

@@ -105,11 +105,12 @@ def test_every_plugin_has_upstream_s_name() -> None:
         "NamespaceLifecycle", "LimitRanger", "ServiceAccount", "NodeRestriction", "TaintNodesByCondition",
         "PodSecurity", "Priority", "DefaultTolerationSeconds", "DefaultStorageClass", "StorageObjectInUseProtection",
         "PersistentVolumeClaimResize",
-        "RuntimeClass", "CertificateRequester", "CertificateApproval", "CertificateSigning", "CertificateSubjectRestriction",
-        "DefaultIngressClass", "MutatingAdmissionPolicy", "MutatingAdmissionWebhook", "RBACEscalation",
+        "RuntimeClass", "CertificateRequester", "CertificateApproval", "CertificateSigning", "ClusterTrustBundleAttest",
+        "CertificateSubjectRestriction", "DefaultIngressClass", "PodTopologyLabels", "PodResizeValidator",
+        "MutatingAdmissionPolicy", "MutatingAdmissionWebhook", "RBACEscalation",
         "ValidatingAdmissionPolicy", "ValidatingAdmissionWebhook", "ResourceQuota",
     ]  # fmt: skip
-    assert len(ADMISSION) == 25
+    assert len(ADMISSION) == 38
 
 
 # NamespaceLifecycle

@@ -13,7 +13,7 @@ from kybern.api.errors import Forbidden, TooManyRequests
 from kybern.api.kinds import KINDS
 from kybern.api.storage_v1 import StorageClass
 from kybern.apiserver.admission.order import NAMES, admission_plugins
-from kybern.apiserver.admission.plugin import EventLimit, Inputs, Plugin
+from kybern.apiserver.admission.plugin import Inputs, Plugin
 from kybern.apiserver.auth.authorizers import Authorizers
 from kybern.apiserver.auth.rbac import Rbac
 from kybern.apiserver.callouts.callouts import Callouts
@@ -47,15 +47,15 @@ class Only:
         return Decision(f"{a.verb} {what} {a.namespace}/{a.name}" in self.allowed)
 
 
-def plugin(name: str, *objects: Any, authorizer: Any = None, clock: Any = None, limits: Any = ()) -> Plugin:
-    return NAMES[name](inputs(*objects, authorizer=authorizer, clock=clock, limits=limits))
+def plugin(name: str, *objects: Any, authorizer: Any = None, clock: Any = None, configuration: Any = None) -> Plugin:
+    return NAMES[name](inputs(*objects, authorizer=authorizer, clock=clock, configuration=configuration))
 
 
-def inputs(*objects: Any, authorizer: Any = None, clock: Any = None, limits: Any = ()) -> Inputs:
+def inputs(*objects: Any, authorizer: Any = None, clock: Any = None, configuration: Any = None) -> Inputs:
     served = Served(*objects)
     return Inputs(
         objects=served, authorizer=Authorizers((authorizer or Only(),)), rbac=Rbac(), clock=clock or Clock(), ids=Ids(1),
-        callouts=Callouts(served, Random(1)), event_limits=limits,
+        callouts=Callouts(served, Random(1)), configuration=configuration or {},
     )  # fmt: skip
 
 
@@ -69,6 +69,10 @@ def asked(new: Any, old: Any = None, user: str = "jane", sub: str = "") -> Admis
 def owned(of: Any = ConfigMap, /, **owner: Any) -> Any:
     owners = [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web", "uid": "1", **owner}] if owner else []
     return from_builtins(of, {"metadata": {"name": "a", "namespace": "x", "ownerReferences": owners}})
+
+
+def event_limits(**limit: Any) -> Any:
+    return {"EventRateLimit": {"limits": [limit]}}
 
 
 OWNERS = "OwnerReferencesPermissionEnforcement"
@@ -111,7 +115,7 @@ def event(name: str = "e", host: str = "h") -> Event:
 )
 async def test_events_are_limited_by_what_the_limit_counts(kind: str, key: str) -> None:
     clock = Clock()
-    limited = plugin("EventRateLimit", clock=clock, limits=(EventLimit(kind, qps=1, burst=2),))
+    limited = plugin("EventRateLimit", clock=clock, configuration=event_limits(type=kind, qps=1, burst=2))
     await limited.validate(asked(event()))
     await limited.validate(asked(event()))
     with pytest.raises(TooManyRequests, match=f"limit reached on type {kind} for key {key}"):
@@ -122,7 +126,7 @@ async def test_events_are_limited_by_what_the_limit_counts(kind: str, key: str) 
 
 
 async def test_one_users_events_leave_others_alone_and_old_buckets_go() -> None:
-    limited: Any = plugin("EventRateLimit", limits=(EventLimit("User", qps=1, burst=1, cache_size=3),))
+    limited: Any = plugin("EventRateLimit", configuration=event_limits(type="User", qps=1, burst=1, cacheSize=3))
     for number in range(10):
         await limited.validate(asked(event(), user=f"user{number}"))
     assert len(limited.limits[0].held) == 3

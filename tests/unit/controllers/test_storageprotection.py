@@ -4,7 +4,8 @@ from typing import Any
 
 from kybern.api.codec import from_builtins
 from kybern.api.core_v1 import PersistentVolume, PersistentVolumeClaim, Pod
-from kybern.controllers.storageprotection import CLAIM_FINALIZER, VOLUME_FINALIZER, named_claims, protected
+from kybern.api.storage_v1 import VolumeAttributesClass
+from kybern.controllers.storageprotection import CLAIM_FINALIZER, VOLUME_FINALIZER, classes_of, named_claims, protected
 from kybern.reconcile import Key
 from kybern.testing import virtual
 from kybern.testing.cluster import Cluster, running
@@ -86,3 +87,34 @@ def test_a_pod_uses_the_claims_it_names_and_those_made_for_it() -> None:
     template = {"volumeClaimTemplate": {"spec": CLAIM}}
     assert set(named_claims(pod(ephemeral=template))) == {Key("default", "p-v")}
     assert not set(named_claims(pod(emptyDir={})))
+
+
+def test_a_class_of_volumes_outlives_its_deletion_as_long_as_a_claim_has_it() -> None:
+    async def main() -> list[tuple[str, ...] | None]:
+        async with running(("n1",)) as cluster:
+            found = from_builtins(
+                VolumeAttributesClass,
+                {"metadata": {"name": "fast"}, "driverName": "d.example.com", "parameters": {"iops": "1"}},
+            )
+            await cluster.client.create(found)
+            await cluster.client.create(
+                built(PersistentVolumeClaim, "c", CLAIM | {"volumeAttributesClassName": "fast"})
+            )
+            seen = [await finalizers(cluster, VolumeAttributesClass, "fast")]
+            await cluster.client.delete(VolumeAttributesClass, "fast")
+            await cluster.settle()
+            seen.append(await finalizers(cluster, VolumeAttributesClass, "fast"))
+            await cluster.client.delete(PersistentVolumeClaim, "c", "default")
+            await cluster.settle()
+            return [*seen, await finalizers(cluster, VolumeAttributesClass, "fast")]
+
+    assert virtual.run(main()) == [("kubernetes.io/vac-protection",)] * 2 + [None]
+
+
+def test_a_claim_has_the_class_that_it_wants_that_it_is_of_and_that_it_becomes() -> None:
+    status = {
+        "currentVolumeAttributesClassName": "b",
+        "modifyVolumeStatus": {"status": "Pending", "targetVolumeAttributesClassName": "c"},
+    }
+    claim = from_builtins(PersistentVolumeClaim, {"spec": {"volumeAttributesClassName": "a"}, "status": status})
+    assert classes_of(claim) == {Key("", "a"), Key("", "b"), Key("", "c")}

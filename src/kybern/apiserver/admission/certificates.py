@@ -1,4 +1,5 @@
-"""CertificateRequester, CertificateApproval, CertificateSigning, CertificateSubjectRestriction: who may have which certificate issued.
+"""CertificateRequester, -Approval, -Signing, -SubjectRestriction and ClusterTrustBundleAttest: who may have which certificate
+issued, and say whose to trust.
 
 - Approving, and signing, needs the right to do so with the request's signer: by its name, or for its whole domain.
 - A request says who makes it: what its author wrote there is replaced, since approval relies on it.
@@ -12,7 +13,7 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 from msgspec.structs import replace
 
-from kybern.api.certificates_v1 import CertificateSigningRequest
+from kybern.api.certificates_v1 import CertificateSigningRequest, ClusterTrustBundle
 from kybern.apiserver.admission.plugin import Plugin, is_write_of, refused
 from kybern.apiserver.auth.authorizers import decided
 from kybern.apiserver.auth.rbac import MASTERS
@@ -77,6 +78,18 @@ class CertificateSigning(Plugin):
 
 def failures(conditions: tuple[object, ...] | None) -> list[object]:
     return [condition for condition in conditions or () if getattr(condition, "type", "") == "Failed"]
+
+
+class ClusterTrustBundleAttest(Plugin):
+    name = "ClusterTrustBundleAttest"
+
+    async def validate(self, admission: Admission) -> None:
+        """A bundle that says it is of a signer needs the right to vouch for that signer."""
+        if not is_write_of(admission, ClusterTrustBundle) or admission.object == admission.old:
+            return
+        signer = admission.object.spec.signer_name
+        if signer and not await may(self.inputs.authorizer, admission.user, "attest", signer):
+            raise refused(admission, f'user not permitted to attest for signerName "{signer}"')
 
 
 class CertificateSubjectRestriction(Plugin):

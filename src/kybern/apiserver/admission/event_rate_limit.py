@@ -7,15 +7,36 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+from msgspec import Struct
+
 from kybern.aio.clock import Clock
 from kybern.api.core_v1 import Event
 from kybern.api.errors import TooManyRequests
 from kybern.api.events_v1 import Event as NewEvent
-from kybern.apiserver.admission.plugin import EventLimit, Inputs, Plugin, is_write_of
+from kybern.apiserver.admission.plugin import Inputs, Plugin, is_write_of
 from kybern.apiserver.request import Admission
 
 BUCKETS_MAX = 4096  # upstream's default cache size
 TYPES = ("Server", "Namespace", "User", "SourceAndObject")
+
+
+class EventLimit(Struct, frozen=True, rename="camel"):
+    """One of `limits` in upstream's configuration."""
+
+    type: str
+    qps: int
+    burst: int
+    cache_size: int = 0
+
+
+def limits_in(configuration: Any) -> tuple[EventLimit, ...]:
+    """ValueError, or msgspec's, where it makes no sense."""
+    limits = msgspec.convert(configuration.get("limits") or [], tuple[EventLimit, ...])
+    for limit in limits:
+        if limit.type not in TYPES or limit.qps <= 0 or limit.burst <= 0:
+            raise ValueError(f"a limit has a type of {', '.join(TYPES)}, and a positive qps and burst")
+    return limits
 
 
 @dataclass(slots=True)
@@ -49,7 +70,7 @@ class EventRateLimit(Plugin):
 
     def __init__(self, inputs: Inputs) -> None:
         super().__init__(inputs)
-        self.limits = [Buckets(limit, inputs.clock) for limit in inputs.event_limits]
+        self.limits = [Buckets(limit, inputs.clock) for limit in limits_in(inputs.configuration.get(self.name, {}))]
 
     async def validate(self, admission: Admission) -> None:
         if admission.dry_run or not any(is_write_of(admission, kind) for kind in (Event, NewEvent)):

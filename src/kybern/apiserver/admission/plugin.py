@@ -1,9 +1,8 @@
 """What all admission plugins share: their two calls, what they are built from, and how they refuse."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
-
-from msgspec import Struct
 
 from kybern.aio.clock import Clock
 from kybern.aio.ids import Ids
@@ -11,15 +10,6 @@ from kybern.api.errors import About, Forbidden, forbidden
 from kybern.apiserver.auth.rbac import Rbac
 from kybern.apiserver.callouts.callouts import Callouts
 from kybern.apiserver.request import Admission, Authorizer, Objects
-
-
-class EventLimit(Struct, frozen=True, rename="camel"):
-    """One of `limits` in upstream's configuration of EventRateLimit."""
-
-    type: str
-    qps: int
-    burst: int
-    cache_size: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,8 +22,8 @@ class Inputs:
     clock: Clock
     ids: Ids
     callouts: Callouts
-    event_limits: tuple[EventLimit, ...] = ()
-    """For EventRateLimit, where it is on."""
+    configuration: Mapping[str, Any] = field(default_factory=dict)
+    """What an AdmissionConfiguration says to plugins, by their names."""
 
 
 class Plugin:

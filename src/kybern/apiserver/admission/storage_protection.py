@@ -1,6 +1,7 @@
-"""StorageObjectInUseProtection: claims and volumes carry the finalizer that keeps them while they are in use."""
+"""StorageObjectInUseProtection: claims, volumes and VolumeAttributesClasses carry the finalizer that keeps them while they are in use."""
 
 from kybern.api.core_v1 import PersistentVolume, PersistentVolumeClaim
+from kybern.api.storage_v1 import VolumeAttributesClass
 from kybern.apiserver.admission.plugin import Plugin, is_write_of
 from kybern.apiserver.meta import changed_meta, meta_of
 from kybern.apiserver.request import Admission
@@ -8,6 +9,7 @@ from kybern.apiserver.request import Admission
 FINALIZERS = {
     PersistentVolumeClaim: "kubernetes.io/pvc-protection",
     PersistentVolume: "kubernetes.io/pv-protection",
+    VolumeAttributesClass: "kubernetes.io/vac-protection",
 }
 
 

@@ -151,6 +151,11 @@ pv-protection-controller
   core persistentvolumes: READ update
   EVENTS
 
+volumeattributesclass-protection-controller
+  core persistentvolumes persistentvolumeclaims: READ
+  storage.k8s.io volumeattributesclasses: READ update
+  EVENTS
+
 pvc-protection-controller
   core persistentvolumeclaims: READ update
   core persistentvolumeclaims/status: update
