@@ -138,7 +138,8 @@ async def run(cluster: Cluster) -> None:
 
 
 def fixed_services(cluster: Cluster) -> list[FixedService]:
-    here = (str(first(cluster).address),)
+    address = cluster.node_address if cluster.simulated else first(cluster).address  # loopback is no endpoint
+    here = (str(address),)
     api = kubernetes_service(str(cluster.api_service_address), here, cluster.port)
     return [api] if cluster.simulated else [api, dns_service(str(cluster.dns_address), here)]
 
