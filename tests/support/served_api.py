@@ -88,7 +88,7 @@ async def until(holds: Callable[[], bool], seconds: float, why: Callable[[], str
 @asynccontextmanager
 async def served_api(home: Path) -> AsyncIterator[Served]:
     store = MemoryStore()
-    server, definitions = await api_server(store, SystemClock(), Ids())
+    server, *serving = await api_server(store, SystemClock(), Ids())
     listener = await serve(server)
     url = f"http://127.0.0.1:{listener.port}"
     served = Served(url, home)
@@ -100,7 +100,7 @@ async def served_api(home: Path) -> AsyncIterator[Served]:
     }  # fmt: skip
     served.kubeconfig.write_text(json.dumps(config))
     async with asyncio.TaskGroup() as tasks:
-        running = tasks.create_task(definitions.run())
+        running = [tasks.create_task(part.run()) for part in serving]
         try:
             yield served
         finally:
@@ -108,6 +108,7 @@ async def served_api(home: Path) -> AsyncIterator[Served]:
                 if program.returncode is None:
                     program.kill()
                 await program.wait()
-            running.cancel()
+            for task in running:
+                task.cancel()
             await listener.close(grace_seconds=0)
             await store.close()

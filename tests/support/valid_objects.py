@@ -89,7 +89,7 @@ def collection(kind: Kind) -> str:
 async def every_kind(store: Store | None = None, *, custom: bool = False) -> AsyncIterator[ApiServer]:
     """`custom`: what is defined is served, too."""
     store = store or MemoryStore()
-    server, definitions = await api_server(store, SystemClock(), Ids(1))  # type: ignore[arg-type]
+    server, _, definitions = await api_server(store, SystemClock(), Ids(1))  # type: ignore[arg-type]
     serving = asyncio.ensure_future(definitions.run()) if custom else None
     yield server
     if serving is not None:

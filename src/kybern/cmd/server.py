@@ -96,7 +96,8 @@ async def run(cluster: Cluster) -> None:
         machine.resources, lambda: f"{cluster.bind_address}:{cluster.port}", remote=lambda: apis.remote()
     )
     apis = AggregatedApis(objects, machine, front_proxy(cluster), documents.invalidate)
-    allocation = ServiceAllocation(objects, cluster.service_cidr, ids.rng)
+    networks = (cluster.service_cidr,)
+    allocation = ServiceAllocation(objects, networks, ids.rng)
     audit, sinks = audited(cluster.options, clock, ids)
     api = ApiServer(
         machine,
@@ -114,7 +115,7 @@ async def run(cluster: Cluster) -> None:
     )
     crds = CustomResources(machine, objects, documents.invalidate, callouts)
     await crds.start()
-    await bootstrap(objects, fixed_services(cluster))
+    await bootstrap(objects, fixed_services(cluster), networks)
     await settle_rights(objects, wanted=extensions is not None)
     await ensure_extension_authentication(objects, *(authority(cluster, name) for name in ("ca", "front-proxy-ca")))
     gc.freeze()  # what is there now stays: no collection needs to look at it again
@@ -125,7 +126,10 @@ async def run(cluster: Cluster) -> None:
             AuthorizationFile(Path(cluster.options.authorization_config), access.use_authorizers, clock).run()
         )
     async with asyncio.TaskGroup() as tasks:
-        beside = [tasks.create_task(work) for work in (api.run(), crds.run(), apis.run(), *sinks.work(), *watching)]
+        beside = [
+            tasks.create_task(work)
+            for work in (api.run(), allocation.run(), crds.run(), apis.run(), *sinks.work(), *watching)
+        ]
         await until_stopped()
         for task in beside:
             task.cancel()

@@ -53,6 +53,7 @@ from kybern.web.http import Request, Response
 from kybern.web.pki import create_ca
 
 ROOT_CERTIFICATE = "-----BEGIN CERTIFICATE-----\nsimulated\n-----END CERTIFICATE-----\n"
+SERVICE_NETWORKS = (IPv4Network("10.96.0.0/16"),)
 QUIET_SECONDS = 3.0
 WATCH_SECONDS = 90 * 86400
 SETTLE_SECONDS_MAX = 3600.0
@@ -212,7 +213,7 @@ async def running(
     nothing disturbs those who watch. `settings`: more nodes, and what pods are like."""
     clock, ids = LoopClock(), Ids(seed)
     store = MemoryStore()
-    server, definitions = await api_server(store, clock, ids)
+    server, allocation, definitions = await api_server(store, clock, ids)
     long = beat_seconds > NODE_RENEW_SECONDS
     client = Client(Undisturbed(InMemory(server)) if long else InMemory(server), user_agent="simulation")
     view = View(client, clock=clock, rng=ids.rng)
@@ -236,6 +237,7 @@ async def running(
         control = process()
         control.start()
         beside = [
+            tasks.create_task(allocation.run()),
             tasks.create_task(definitions.run()),
             tasks.create_task(view.run()),
             tasks.create_task(run_controllers(client, view, others, clock=clock, ids=ids)),
@@ -249,7 +251,10 @@ async def running(
                 task.cancel()
 
 
-async def api_server(store: MemoryStore, clock: Clock, ids: Ids) -> tuple[ApiServer, CustomResources]:
+async def api_server(
+    store: MemoryStore, clock: Clock, ids: Ids
+) -> tuple[ApiServer, ServiceAllocation, CustomResources]:
+    """The server, and what runs beside it."""
     machine = await open_machine(store, RESOURCES, clock, ids)
     objects = ClusterObjects(machine)
     rbac = following(objects)
@@ -263,7 +268,7 @@ async def api_server(store: MemoryStore, clock: Clock, ids: Ids) -> tuple[ApiSer
     )
     keys = keys_from_pem(signing_key())
     reviews = Reviews(Authorizers((rbac,)), rbac, ServiceAccountTokens(keys=keys, objects=objects, clock=clock))
-    allocation = ServiceAllocation(objects, IPv4Network("10.96.0.0/16"), ids.rng)
+    allocation = ServiceAllocation(objects, SERVICE_NETWORKS, ids.rng)
     documents = Documents(machine.resources)
     server = ApiServer(
         machine,
@@ -274,7 +279,7 @@ async def api_server(store: MemoryStore, clock: Clock, ids: Ids) -> tuple[ApiSer
         documents=(documents,),
         flow_control=FlowControl(objects, clock),
     )
-    await bootstrap(objects)
+    await bootstrap(objects, networks=SERVICE_NETWORKS)
     definitions = CustomResources(machine, objects, documents.invalidate, inputs.callouts)
     await definitions.start()
-    return server, definitions
+    return server, allocation, definitions

@@ -1,6 +1,7 @@
 """Service addresses and node ports are handed out exactly once, and come back."""
 
-from ipaddress import IPv4Network
+import asyncio
+from ipaddress import ip_address, ip_network
 from random import Random
 
 import pytest
@@ -10,6 +11,8 @@ from kybern.api.core_v1 import Service, ServicePort, ServiceSpec
 from kybern.api.errors import InternalError, Invalid
 from kybern.api.kinds import KINDS
 from kybern.api.meta_v1 import ObjectMeta
+from kybern.api.networking_v1 import IPAddress, IPAddressSpec, ParentReference, ServiceCIDR, ServiceCIDRSpec
+from kybern.apiserver.allocation.addresses import FAMILY
 from kybern.apiserver.allocation.services import ServiceAllocation
 from kybern.apiserver.request import Admission, ReservingPlugin, User
 from kybern.registry.resource import Resource
@@ -33,14 +36,16 @@ def service(name: str = "web", kind: str = "ClusterIP", *ports: ServicePort, **m
 
 
 class World:
-    def __init__(self, network: str = "10.96.0.0/24", ports: range = range(30000, 30010)) -> None:
+    def __init__(self, *networks: str, ports: range = range(30000, 30010)) -> None:
         self.objects = MemoryObjects()
-        self.plugin = ServiceAllocation(self.objects, IPv4Network(network), Random(1), ports)
+        found = [ip_network(network) for network in networks or ("10.96.0.0/24",)]
+        self.plugin = ServiceAllocation(self.objects, found, Random(1), ports)
 
     async def write(self, new: Service, old: Service | None = None) -> Service:
         asked = admission(new, old)
         try:
             await self.plugin.admit(asked)
+            await self.plugin.validate(asked)
         except Exception:
             self.plugin.abandoned(asked)
             raise
@@ -54,8 +59,9 @@ class World:
         return refused.value.message
 
     def used(self) -> tuple[int, int]:
-        assert not self.plugin.addresses.set_aside and not self.plugin.node_ports.set_aside
-        return len(self.plugin.addresses.held), len(self.plugin.node_ports.held)
+        pools = self.plugin.addresses.values()
+        assert not any(pool.set_aside for pool in (*pools, self.plugin.node_ports))
+        return sum(len(pool.held) for pool in pools), len(self.plugin.node_ports.held)
 
 
 def test_it_is_told_how_a_write_ended() -> None:
@@ -89,10 +95,16 @@ async def test_an_address_is_given_once() -> None:
     assert world.used() == (1, 0)
 
 
-@pytest.mark.parametrize("address", ["10.96.1.1", "10.96.0.0", "10.96.0.255", "1.2.3.4"])
-async def test_an_address_outside_the_range_is_refused(address: str) -> None:
+@pytest.mark.parametrize("address", ["10.96.0.0", "10.96.0.255"])
+async def test_the_addresses_of_the_network_itself_are_refused(address: str) -> None:
     message = await World().refused(service(cluster_ip=address))
     assert f"the provided IP ({address}) is not in the valid range. The range of valid IPs is 10.96.0.0/24" in message
+
+
+@pytest.mark.parametrize("address", ["10.96.1.1", "1.2.3.4"])
+async def test_an_address_outside_of_every_network_is_refused(address: str) -> None:
+    message = await World().refused(service(cluster_ip=address))
+    assert f"failed to allocate IP {address}: the provided network does not match the current range" in message
 
 
 async def test_every_address_is_used_before_the_range_is_full() -> None:
@@ -176,7 +188,7 @@ async def test_a_restart_knows_what_is_taken() -> None:
     await world.write(service("a", "NodePort", cluster_ip="10.96.0.7"))
     again = World()
     again.objects = world.objects
-    again.plugin = ServiceAllocation(world.objects, IPv4Network("10.96.0.0/24"), Random(2), range(30000, 30010))
+    again.plugin = ServiceAllocation(world.objects, [ip_network("10.96.0.0/24")], Random(2), range(30000, 30010))
     assert again.used() == (1, 1)
     assert "already allocated" in await again.refused(service("b", cluster_ip="10.96.0.7"))
 
@@ -195,3 +207,121 @@ async def test_what_goes_with_a_type_goes_with_it_unless_it_is_written_anew() ->
     assert (await world.write(replace(old, spec=plain), old)).spec.external_traffic_policy is None
     anew = replace(plain, external_traffic_policy="Local")
     assert (await world.write(replace(old, spec=anew), old)).spec.external_traffic_policy == "Local"
+
+
+DUAL = ("10.96.0.0/24", "fd00:96::/112")
+
+
+async def test_two_families_are_an_address_of_each_in_the_order_asked_for() -> None:
+    stored = await World(*DUAL).write(service(ip_family_policy="RequireDualStack", ip_families=("IPv6", "IPv4")))
+    assert [ip_address(address).version for address in stored.spec.cluster_ips or ()] == [6, 4]
+    assert stored.spec.cluster_ip == stored.spec.cluster_ips[0]
+
+
+async def test_a_second_address_comes_and_goes_with_the_policy() -> None:
+    world = World(*DUAL)
+    old = await world.write(service())
+    both = await world.write(replace(old, spec=replace(old.spec, ip_family_policy="RequireDualStack")), old)
+    assert both.spec.cluster_ips[0] == old.spec.cluster_ip
+    assert (len(both.spec.cluster_ips), world.used()) == (2, (2, 0))
+    one = await world.write(replace(both, spec=replace(both.spec, ip_family_policy="SingleStack")), both)
+    assert (one.spec.cluster_ips, one.spec.ip_families, world.used()) == ((old.spec.cluster_ip,), ("IPv4",), (1, 0))
+
+
+async def test_a_named_second_address_is_given_once() -> None:
+    world = World(*DUAL)
+    both = {
+        "ip_family_policy": "PreferDualStack",
+        "cluster_ip": "10.96.0.9",
+        "cluster_ips": ("10.96.0.9", "fd00:96::9"),
+    }
+    await world.write(service("a", **both))
+    second = {**both, "cluster_ip": "10.96.0.8", "cluster_ips": ("10.96.0.8", "fd00:96::9")}
+    message = await world.refused(service("b", **second))
+    assert "failed to allocate IP fd00:96::9: provided IP is already allocated" in message
+
+
+async def test_every_address_is_an_object_of_its_own_before_its_service_is_stored() -> None:
+    world = World(*DUAL)
+    asked = admission(service(ip_family_policy="RequireDualStack"))
+    await world.plugin.admit(asked)
+    await world.plugin.validate(asked)
+    found = world.objects.list(IPAddress)
+    assert [one.metadata.name for one in found] == list(asked.object.spec.cluster_ips)
+    assert [one.metadata.labels[FAMILY] for one in found] == ["IPv4", "IPv6"]
+    assert {
+        (one.spec.parent_ref.resource, one.spec.parent_ref.namespace, one.spec.parent_ref.name) for one in found
+    } == {("services", "x", "web")}
+
+
+async def test_a_dry_run_makes_no_address_object() -> None:
+    world = World()
+    asked = admission(service())
+    asked.dry_run = True
+    await world.plugin.admit(asked)
+    await world.plugin.validate(asked)
+    assert asked.object.spec.cluster_ip and not world.objects.list(IPAddress)
+
+
+async def test_an_address_that_somebody_else_has_taken_as_an_object_is_not_given() -> None:
+    world = World("10.96.0.0/29")
+    ref = ParentReference(group="gateway.networking.k8s.io", resource="gateways", namespace="x", name="g")
+    for number in range(1, 6):
+        meta = ObjectMeta(name=f"10.96.0.{number}")
+        world.objects.put(IPAddress(metadata=meta, spec=IPAddressSpec(parent_ref=ref)))
+    assert "provided IP is already allocated" in await world.refused(service(cluster_ip="10.96.0.3"))
+    assert (await world.write(service())).spec.cluster_ip == "10.96.0.6"
+    with pytest.raises(InternalError, match="range is full"):
+        await world.write(service("other"))
+
+
+async def repaired(world: World) -> list[tuple[str, str]]:
+    """Names of the addresses that there are once nothing is in doubt, and of the Services they belong to."""
+    running = asyncio.ensure_future(world.plugin.run())
+    while world.plugin.address_objects.doubtful or world.plugin.address_objects.woken.is_set():
+        await asyncio.sleep(0)
+    running.cancel()
+    found = world.objects.list(IPAddress)
+    return sorted((one.metadata.name or "", one.spec.parent_ref.name) for one in found)
+
+
+async def test_addresses_go_with_their_service_and_those_of_a_refused_write_too() -> None:
+    world = World()
+    kept = await world.write(service("kept"))
+    gone = await world.write(service("gone"))
+    world.objects.remove(gone)
+    refused = admission(service("refused"))
+    await world.plugin.admit(refused)
+    await world.plugin.validate(refused)
+    world.plugin.abandoned(refused)
+    assert len(world.objects.list(IPAddress)) == 3
+    assert await repaired(world) == [(kept.spec.cluster_ip, "kept")]
+
+
+async def test_what_is_missing_or_refers_to_somebody_else_is_made_anew() -> None:
+    world = World()
+    one, two = [await world.write(service(name)) for name in ("one", "two")]
+    [first, second] = [world.objects.get(IPAddress, found.spec.cluster_ip) for found in (one, two)]
+    world.objects.remove(first)
+    world.objects.put(replace(second, spec=IPAddressSpec(parent_ref=replace(second.spec.parent_ref, name="nobody"))))
+    assert await repaired(world) == sorted([(one.spec.cluster_ip, "one"), (two.spec.cluster_ip, "two")])
+
+
+async def test_a_service_made_again_has_its_old_address_at_once() -> None:
+    world = World()
+    stored = await world.write(service("web", cluster_ip="10.96.0.7"))
+    world.objects.remove(stored)
+    await world.write(service("other", cluster_ip="10.96.0.7"))
+    assert world.objects.get(IPAddress, "10.96.0.7").spec.parent_ref.name == "other"
+
+
+async def test_further_ranges_give_addresses_while_they_are_ready() -> None:
+    world = World()
+    for name, cidr in (("kubernetes", "10.96.0.0/24"), ("more", "10.97.0.0/24")):
+        world.objects.put(ServiceCIDR(metadata=ObjectMeta(name=name), spec=ServiceCIDRSpec(cidrs=(cidr,))))
+    await world.write(service("a", cluster_ip="10.97.0.9"))
+    going = world.objects.get(ServiceCIDR, "more")
+    meta = replace(going.metadata, deletion_timestamp="2026-01-01T00:00:00Z")
+    world.objects.put(replace(going, metadata=meta))
+    message = await world.refused(service("b", cluster_ip="10.97.0.10"))
+    assert "the provided network does not match the current range" in message

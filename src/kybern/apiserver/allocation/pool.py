@@ -25,6 +25,8 @@ class Exhausted(Exception):
 class Pool(Generic[T]):
     candidates: Callable[[], Iterable[T]]
     """Every value once, the most wanted first."""
+    elsewhere: Callable[[T, Owner], bool] = lambda value, owner: False
+    """Whether somebody else than this owner has the value, of whom no stored object of ours tells."""
     held: dict[T, set[Owner]] = field(default_factory=dict)
     set_aside: dict[T, int] = field(default_factory=dict)
     """Value → the reservation that it belongs to."""
@@ -42,15 +44,22 @@ class Pool(Generic[T]):
         """This very value. Taken where somebody else has it."""
         if self.held.get(value, set()) - {owner} or self.set_aside.get(value, reservation) != reservation:
             raise Taken
+        if self.elsewhere(value, owner):
+            raise Taken
         self.set_aside[value] = reservation
 
-    def take_any(self, reservation: int) -> T:
+    def take_any(self, owner: Owner, reservation: int) -> T:
         for value in self.candidates():
-            if value not in self.held and value not in self.set_aside:
+            if value not in self.held and value not in self.set_aside and not self.elsewhere(value, owner):
                 self.set_aside[value] = reservation
                 return value
         raise Exhausted
 
-    def give_back(self, reservation: int) -> None:
-        for value in [value for value, of in self.set_aside.items() if of == reservation]:
+    def set_aside_by(self, reservation: int) -> list[T]:
+        return [value for value, of in self.set_aside.items() if of == reservation]
+
+    def give_back(self, reservation: int) -> list[T]:
+        given = self.set_aside_by(reservation)
+        for value in given:
             del self.set_aside[value]
+        return given

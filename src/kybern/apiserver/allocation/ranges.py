@@ -5,8 +5,10 @@ for a value by name, and used when nothing else is free (KEP-3070, KEP-3668).
 """
 
 from collections.abc import Iterator
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Network, IPv6Network, ip_address
 from random import Random
+
+Network = IPv4Network | IPv6Network
 
 NODE_PORTS = range(30000, 32768)
 RANDOM_TRIES = 64  # beyond these, the range is nearly full and is walked through
@@ -26,11 +28,16 @@ def shuffled(low: int, high: int, offset: int, rng: Random) -> Iterator[int]:
     yield from range(low, start)
 
 
-def addresses(network: IPv4Network, rng: Random) -> Iterator[str]:
-    """All but the network's own address and the broadcast address."""
+def bounds(network: Network) -> tuple[int, int]:
+    """The first address that may be given, and the one after the last: the network's own is not, nor is a broadcast."""
     first, last = int(network.network_address) + 1, int(network.broadcast_address)
-    offset = reserved_for_names(last - first, 16, 256)
-    return (str(IPv4Address(number)) for number in shuffled(first, last, offset, rng))
+    return first, last if network.version == 4 else last + 1
+
+
+def addresses(network: Network, rng: Random) -> Iterator[str]:
+    first, end = bounds(network)
+    offset = reserved_for_names(end - first, 16, 256)
+    return (str(ip_address(number)) for number in shuffled(first, end, offset, rng))
 
 
 def node_ports(ports: range, rng: Random) -> Iterator[int]:
