@@ -1,4 +1,4 @@
-"""Values as this server writes them: times in UTC, quantities in canonical text.
+"""Values as this server writes them: times in UTC, quantities in canonical text, empty lists and maps not at all.
 
 Two writers who mean the same must say the same, or every comparison would find a difference.
 """
@@ -10,11 +10,26 @@ from kybern.api.quantity import canonical
 from kybern.api.schema import Node
 from kybern.api.shape import Quantity
 
+WRITTEN_EMPTY = {("Role", "rules"), ("ClusterRole", "rules"), ("EndpointSlice", "ports")}
+"""Fields of structs that upstream writes although they are optional and empty."""
+
+
+def is_left_out(parent: Node, key: str, child: Node) -> bool:
+    """Whether a list or map says the same when it is empty and when it is not there. In a custom kind it does not."""
+    if child.always or child.form not in ("list", "map") or parent.struct is None:
+        return False
+    return (parent.struct.__name__, key) not in WRITTEN_EMPTY
+
 
 def normal(node: Node, value: Any) -> Any:
     """ValueError, in upstream's words, for a time or a quantity that is none."""
     if isinstance(value, dict) and node.form in ("struct", "map"):
-        return {key: normal(node.child(key), item) for key, item in value.items()}
+        children = ((key, node.child(key), item) for key, item in value.items())
+        return {
+            key: normal(child, item)
+            for key, child, item in children
+            if item not in ({}, []) or not is_left_out(node, key, child)
+        }
     if isinstance(value, list) and node.form == "list":
         return [normal(node.item, item) for item in value]
     if node.time and isinstance(value, str):

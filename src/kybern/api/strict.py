@@ -16,7 +16,7 @@ import msgspec
 from kybern.api import codec, schema, times
 from kybern.api.errors import BadRequest
 from kybern.api.go_messages import syntax_error, unmarshal_error
-from kybern.api.normal import normal
+from kybern.api.normal import is_left_out, normal
 from kybern.api.schema import Node
 
 T = TypeVar("T")
@@ -89,7 +89,7 @@ def depth(value: Any) -> int:
 
 
 def is_plain(node: Node, value: Any) -> bool:
-    """Whether every field is known and every time is written as this server writes it."""
+    """Whether every field is known, and every time and every empty list written as this server writes it."""
     if node.form == "struct":
         if not isinstance(value, dict):
             return True
@@ -102,6 +102,8 @@ def is_plain(node: Node, value: Any) -> bool:
                 return False
             kind = type(item)
             if kind is dict or kind is list:
+                if not item and is_left_out(node, key, child):
+                    return False
                 if not is_plain(child, item):
                     return False
             elif child.time and kind is str and not times.is_normal(item, child.time == "micro"):

@@ -1,12 +1,13 @@
 """EndpointSlice: the addresses behind each Service, at most 100 in a slice, with what may be sent to each of them.
 
 - `ready`: send it new connections; `serving`: it answers; `terminating`: it is going away.
+- Endpoints may tell for which zones or nodes they are: by the Service's `trafficDistribution`, or by `topologyhints`.
 - Pods that serve the same ports share slices; a change touches as few slices as it can, since every change is sent to
   every node.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import ip_address
 
 from msgspec.structs import replace
@@ -23,6 +24,7 @@ from kybern.api.discovery_v1 import (
 )
 from kybern.api.meta_v1 import ObjectMeta
 from kybern.client import Client, View
+from kybern.controllers import topologyhints
 from kybern.controllers.serving import (
     can_serve,
     has_selected_pods,
@@ -34,40 +36,104 @@ from kybern.controllers.serving import (
     target_port,
 )
 from kybern.controllers.slices import ENDPOINTS_MAX, MANAGED_BY, SERVICE_NAME, Plan, carry_out, slices_of
-from kybern.reconcile import Context, Controller, controller_ref
+from kybern.controllers.topologyhints import ZONE
+from kybern.reconcile import After, Context, Controller, Key, controller_ref
 from kybern.reconcile.controller import REST_SECONDS, Watch
 from kybern.reconcile.pods import is_ready
 
 MANAGER = "endpointslice-controller.k8s.io"
 SAME_ZONE = ("PreferClose", "PreferSameZone")  # the older name and the newer
 SAME_NODE = "PreferSameNode"
-ZONE = "topology.kubernetes.io/zone"
+AUTOMATIC = "hints by zone"
+NODE_RETRY_SECONDS = 1.0
 
 Ports = tuple[EndpointPort, ...]
 
 
-async def reconcile(service: Service, view: View, client: Client, context: Context) -> None:
+async def reconcile(service: Service, view: View, client: Client, context: Context) -> After | None:
     if not has_selected_pods(service) or service.metadata.deletion_timestamp is not None:
-        return
+        return None
     meta = service.metadata
     found = slices_of(meta.name or "", meta.namespace or "", MANAGER, view)
     existing = [one for one in found if one.metadata.deletion_timestamp is None]
-    await carry_out(plan(service, pods_of(service, view), existing, zones(view)), client)
+    automatic, zone_of = topologyhints.is_automatic(service), zones(view)
+    placed, lost = with_nodes(service, pods_of(service, view), zone_of)
+    step = plan(service, placed, existing, zone_of, keeps_hints=automatic)
+    if automatic:
+        shares = topologyhints.shares_of(view.list(Node))
+        step = tell_zones(service, step, existing, shares, context)
+    elif topologyhints.has_hints(existing) and not service.spec.traffic_distribution:
+        for family in families_of(service):
+            tell(service, topologyhints.DISABLED, topologyhints.OFF, family, context)
+    await carry_out(step, client)
+    return After(NODE_RETRY_SECONDS) if lost else None
 
 
 def zones(view: View) -> Mapping[str, str]:
     return {node.metadata.name or "": (node.metadata.labels or {}).get(ZONE, "") for node in view.list(Node)}
 
 
-def plan(service: Service, pods: Sequence[Pod], existing: Sequence[EndpointSlice], zone_of: Mapping[str, str]) -> Plan:
+def with_nodes(
+    service: Service, pods: Sequence[Pod], zone_of: Mapping[str, str]
+) -> tuple[Sequence[Pod], Sequence[Pod]]:
+    """The pods that may serve, and those on a node that nobody knows: gone, or not heard of yet."""
+    if service.spec.publish_not_ready_addresses:
+        return pods, ()
+    lost = [pod for pod in pods if pod.spec.node_name and pod.spec.node_name not in zone_of]
+    return ([pod for pod in pods if pod not in lost], lost) if lost else (pods, ())
+
+
+def tell_zones(
+    service: Service, step: Plan, existing: Sequence[EndpointSlice], shares: topologyhints.Shares, context: Context
+) -> Plan:
+    """The plan with hints by the zones' shares, each family for itself."""
+    writing = {found.metadata.name: found for found in (*step.update, *step.delete)}
+    hinted = Plan(delete=step.delete)
+    for family in families_of(service):
+        known = [found for found in existing if found.address_type == family and found not in step.delete]
+        kept = [found for found in known if found.metadata.name not in writing]
+        changed = [writing[found.metadata.name] for found in known if found.metadata.name in writing]
+        new = [found for found in step.create if found.address_type == family]
+        told = topologyhints.with_hints(kept, [*changed, *new], shares)
+        if told.refusal:
+            tell(service, topologyhints.DISABLED, told.refusal, family, context)
+        elif not topologyhints.has_hints(existing):
+            tell(service, topologyhints.ENABLED, topologyhints.ON, family, context)
+        old, made = told.slices[: len(known)], told.slices[len(known) :]
+        hinted.create += made
+        hinted.update += [found for found in old if found not in known]
+    return hinted
+
+
+def tell(service: Service, reason: str, message: str, family: str, context: Context) -> None:
+    type = "Normal" if reason == topologyhints.ENABLED else "Warning"
+    context.events.event(service, type, reason, f"{message}, addressType: {family}")
+
+
+def plan(
+    service: Service,
+    pods: Sequence[Pod],
+    existing: Sequence[EndpointSlice],
+    zone_of: Mapping[str, str],
+    *,
+    keeps_hints: bool = False,
+) -> Plan:
+    """`keeps_hints`: an endpoint that there is already keeps what it tells the zones."""
     wanted = Plan()
     families = families_of(service)
     for address_type in families:
         known = [found for found in existing if found.address_type == address_type]
         groups = grouped(service, pods, address_type, zone_of)
+        if keeps_hints:
+            groups = {ports: with_hints_of(known, endpoints) for ports, endpoints in groups.items()}
         plan_family(service, address_type, groups or {(): []}, known, wanted)
     wanted.delete += [found for found in existing if found.address_type not in families]
     return wanted
+
+
+def with_hints_of(known: Sequence[EndpointSlice], endpoints: Sequence[Endpoint]) -> list[Endpoint]:
+    hints = {identity(endpoint): endpoint.hints for found in known for endpoint in found.endpoints or ()}
+    return [replace(endpoint, hints=hints.get(identity(endpoint))) for endpoint in endpoints]
 
 
 def families_of(service: Service) -> tuple[str, ...]:
@@ -126,7 +192,7 @@ def endpoint_of(service: Service, pod: Pod, addresses: tuple[str, ...], zone_of:
 def hints_for(service: Service, zone: str | None, node: str | None) -> EndpointHints | None:
     """For whom the endpoint is the nearest one, where the Service prefers near ones."""
     wish = service.spec.traffic_distribution
-    if wish not in (*SAME_ZONE, SAME_NODE):
+    if wish not in (*SAME_ZONE, SAME_NODE) or topologyhints.is_automatic(service):
         return None
     nodes = (ForNode(name=node),) if node and wish == SAME_NODE else None
     zones = (ForZone(name=zone),) if zone else None
@@ -200,13 +266,22 @@ def new_slice(service: Service, address_type: str, ports: Ports, endpoints: Sequ
     )
 
 
+def automatic(service: Service) -> tuple[str, ...]:
+    return (AUTOMATIC,) if topologyhints.is_automatic(service) else ()
+
+
+def services_by_zone(node: Node, view: View) -> Iterable[Key]:
+    """A node that comes, goes or changes may change every zone's share."""
+    view.add_index(Service, AUTOMATIC, automatic)
+    return [Key.of(service) for service in view.by_index(Service, AUTOMATIC, AUTOMATIC)]
+
+
 ENDPOINTSLICE = Controller(
     name="endpointslice",
     rest_seconds=REST_SECONDS,
     component="endpoint-slice-controller",
     reconciles=Service,
     owns=(EndpointSlice,),
-    watches=(Watch(Pod, services_of_pod),),
-    reads=(Node,),
+    watches=(Watch(Pod, services_of_pod), Watch(Node, services_by_zone)),
     by=reconcile,
 )

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from kybern.api import apps_v1, coordination_v1, core_v1, strict
+from kybern.api import apps_v1, coordination_v1, core_v1, rbac_v1, strict
 from kybern.api.codec import encode
 from kybern.api.strict import Malformed
 
@@ -103,6 +103,20 @@ def test_null_means_absent() -> None:
     pod, problems = strict.decode(core_v1.Pod, b'{"metadata":{"name":"a","creationTimestamp":null},"status":null}')
     assert problems == []
     assert pod.metadata.creation_timestamp is None
+
+
+def test_an_optional_list_or_map_that_is_empty_is_absent_and_an_empty_struct_is_not() -> None:
+    body = (
+        b'{"metadata":{"name":"a","labels":{},"finalizers":[]},"spec":{"nodeSelector":{},"volumes":'
+        b'[{"name":"v","emptyDir":{}}],"containers":[{"name":"c","env":[],"securityContext":{}}]}}'
+    )
+    pod, problems = strict.decode(core_v1.Pod, body)
+    assert not problems
+    assert (pod.metadata.labels, pod.metadata.finalizers, pod.spec.node_selector) == (None, None, None)
+    assert pod.spec.containers[0].env is None and pod.spec.containers[0].security_context is not None
+    assert pod.spec.volumes and pod.spec.volumes[0].empty_dir is not None
+    role, _ = strict.decode(rbac_v1.Role, b'{"metadata":{"name":"a"},"rules":[]}')
+    assert role.rules == ()
 
 
 def test_times_become_utc_in_their_own_precision() -> None:

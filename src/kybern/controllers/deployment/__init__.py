@@ -15,7 +15,7 @@ from kybern.api.meta_v1 import LabelSelector
 from kybern.api.selectors import of_label_selector
 from kybern.client import Client, View
 from kybern.client.cache import controller_uid
-from kybern.controllers.deployment import progress, revisions, sizes
+from kybern.controllers.deployment import progress, revisions, rollback, sizes
 from kybern.controllers.deployment.sizes import REVISION, Sizes, name_of, size_of
 from kybern.reconcile import After, Context, Controller, Key, claim, controls
 from kybern.reconcile.controller import Watch
@@ -36,7 +36,13 @@ async def reconcile(deployment: Deployment, view: View, client: Client, context:
     if deployment.metadata.deletion_timestamp is not None:
         return await step.tell(rollout=False)
     progress.note_pause(deployment, conditions, context.now)
-    if deployment.spec.paused or revisions.desired_changed(deployment, found):
+    if deployment.spec.paused:
+        return await step.only_scale()
+    revision = rollback.wanted_revision(deployment)
+    if revision is not None:
+        await step.roll_back(revision)
+        return None
+    if revisions.desired_changed(deployment, found):
         return await step.only_scale()
     if sizes.is_rolling(deployment):
         return await step.roll()
@@ -63,6 +69,13 @@ class Step:
         if self.deployment.spec.paused:
             await self._clean_up()
         return await self.tell(rollout=False)
+
+    async def roll_back(self, revision: int) -> None:
+        """What follows from it is the next pass's."""
+        new = await self._number() or await self._create()
+        changed, told = rollback.rolled_back(self.deployment, [*self.old, new], revision)
+        await self.client.update(changed)
+        self.context.events.event(self.deployment, *told)
 
     async def roll(self) -> After | None:
         new = await self._number() or await self._create()
