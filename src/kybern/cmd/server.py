@@ -128,7 +128,15 @@ async def run(cluster: Cluster) -> None:
     async with asyncio.TaskGroup() as tasks:
         beside = [
             tasks.create_task(work)
-            for work in (api.run(), allocation.run(), crds.run(), apis.run(), *sinks.work(), *watching)
+            for work in (
+                api.run(),
+                access.legacy_use.run(),
+                allocation.run(),
+                crds.run(),
+                apis.run(),
+                *sinks.work(),
+                *watching,
+            )
         ]
         await until_stopped()
         for task in beside:

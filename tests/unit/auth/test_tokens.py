@@ -1,5 +1,6 @@
 """Service-account tokens: what is accepted, and everything on the attack list that is not (U06-U08, K01-K12)."""
 
+import asyncio
 import base64
 import json
 import time
@@ -13,7 +14,7 @@ from msgspec.structs import replace
 
 from kybern.aio.clock import rfc3339
 from kybern.aio.ids import Ids
-from kybern.api.core_v1 import Node, Pod, PodSpec, Secret, ServiceAccount
+from kybern.api.core_v1 import ConfigMap, Node, Pod, PodSpec, Secret, ServiceAccount
 from kybern.api.errors import Unauthorized
 from kybern.api.meta_v1 import ObjectMeta
 from kybern.apiserver.auth.bearer import BearerAuthenticator
@@ -21,6 +22,7 @@ from kybern.apiserver.auth.chain import Chain
 from kybern.apiserver.auth.issuer import DEFAULT_ISSUER, TokenIssuer
 from kybern.apiserver.auth.keys import keys_from_pem, keys_of, new_signing_key
 from kybern.apiserver.auth.legacy_tokens import BootstrapTokens, SecretTokens
+from kybern.apiserver.auth.legacy_use import INVALID_SINCE, LAST_USED, TRACKING, LegacyTokenUse
 from kybern.apiserver.auth.tokens import VERDICTS_MAX, ServiceAccountTokens, payload_of
 from kybern.apiserver.request import ANONYMOUS
 from kybern.testing.memory_objects import MemoryObjects
@@ -279,6 +281,52 @@ def test_a_legacy_token_is_good_while_its_secret_holds_it() -> None:
     world.objects.remove(stored)
     assert source(token) is None
     assert source(world.token()) is None
+
+
+async def noted(use: LegacyTokenUse) -> None:
+    """Returns when nothing is left to be written."""
+    running = asyncio.ensure_future(use.run())
+    while not running.done() and (use.noted or use.woken.is_set() or not use.objects.list(ConfigMap)):
+        await asyncio.sleep(0)
+    running.cancel()
+
+
+async def test_the_day_of_a_legacy_tokens_last_use_is_noted_once_a_day_and_since_when_is_told() -> None:
+    world = World()
+    secret = Secret(metadata=ObjectMeta(name="robot-token", namespace="x"), type="kubernetes.io/service-account-token")
+    token = signed(secret_claims("x", "robot-token", "robot", world.account.metadata.uid or ""))
+    world.objects.put(replace(secret, data=data(token=token)))
+    use = LegacyTokenUse(world.objects, world.clock)
+    source = SecretTokens(KEYS, world.objects, use.note)
+    source(token)
+    await noted(use)
+    today = use.today()
+    [since] = world.objects.list(ConfigMap)
+    assert (since.metadata.name, since.data) == (TRACKING, {"since": today})
+    labelled = world.objects.get(Secret, "robot-token", "x")
+    assert labelled.metadata.labels == {LAST_USED: today}
+    source(token)
+    assert not use.noted
+
+
+async def test_a_legacy_token_that_is_marked_invalid_is_refused_and_its_use_noted() -> None:
+    world = World()
+    meta = ObjectMeta(name="robot-token", namespace="x", labels={INVALID_SINCE: "2025-01-01"})
+    token = signed(secret_claims("x", "robot-token", "robot", world.account.metadata.uid or ""))
+    world.objects.put(Secret(metadata=meta, type="kubernetes.io/service-account-token", data=data(token=token)))
+    use = LegacyTokenUse(world.objects, world.clock)
+    assert SecretTokens(KEYS, world.objects, use.note)(token) is None
+    assert list(use.noted) == [("x", "robot-token")]
+
+
+async def test_a_date_that_is_none_is_mended() -> None:
+    world = World()
+    world.objects.put(
+        ConfigMap(metadata=ObjectMeta(name=TRACKING, namespace="kube-system"), data={"since": "long ago"})
+    )
+    use = LegacyTokenUse(world.objects, world.clock)
+    await use.begin()
+    assert world.objects.get(ConfigMap, TRACKING, "kube-system").data == {"since": use.today()}
 
 
 def test_a_bootstrap_token_is_good_for_its_use_and_time() -> None:

@@ -1,7 +1,7 @@
 """Tokens kept in Secrets: the service-account tokens of old, and the tokens that nodes join with.
 
 - `kubernetes.io/service-account-token` Secrets hold a token that never expires; it is good as long as the Secret
-  holds exactly it.
+  holds exactly it and is not marked invalid. Its use is told to `used`.
 - `bootstrap.kubernetes.io/token` Secrets in kube-system are named after the token's id: `ID.SECRET`.
 """
 
@@ -9,6 +9,7 @@ import base64
 import binascii
 import hmac
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,7 @@ from kybern.aio.clock import Clock, from_rfc3339
 from kybern.api.core_v1 import Secret, ServiceAccount
 from kybern.apiserver.auth.issuer import group_names, user_name
 from kybern.apiserver.auth.keys import Keys
+from kybern.apiserver.auth.legacy_use import INVALID_SINCE
 from kybern.apiserver.request import Objects, User
 from kybern.web.account_token import CLAIM, ISSUER
 
@@ -30,6 +32,7 @@ BOOTSTRAP_GROUP = "system:bootstrappers"
 class SecretTokens:
     keys: Keys
     objects: Objects
+    used: Callable[[Secret], None] = lambda secret: None
 
     def __call__(self, token: str) -> User | None:
         claims = self.claims(token)
@@ -44,6 +47,9 @@ class SecretTokens:
         if secret is None or account is None or account.metadata.uid != uid or not uid:
             return None
         if secret.metadata.deletion_timestamp or not same(entry(secret, "token"), token):
+            return None
+        self.used(secret)
+        if INVALID_SINCE in (secret.metadata.labels or {}):
             return None
         return User(user_name(namespace, name), group_names(namespace), uid)
 

@@ -16,6 +16,7 @@ from kybern.apiserver.auth.impersonation import Impersonation
 from kybern.apiserver.auth.issuer import DEFAULT_ISSUER, TokenIssuer
 from kybern.apiserver.auth.keys import Keys
 from kybern.apiserver.auth.legacy_tokens import BootstrapTokens, SecretTokens
+from kybern.apiserver.auth.legacy_use import LegacyTokenUse
 from kybern.apiserver.auth.node import node_authorizer
 from kybern.apiserver.auth.oidc import IssuerDocuments
 from kybern.apiserver.auth.rbac import Rbac, following
@@ -50,6 +51,8 @@ class Auth:
     rbac: Rbac
     issuer: TokenIssuer
     documents: IssuerDocuments
+    legacy_use: LegacyTokenUse
+    """Runs beside the server."""
     creators: Mapping[str, Creator]
     """Reviews and token requests, by address."""
 
@@ -108,7 +111,9 @@ def auth(
     use_authorizers(outside.authorizers)
     token_issuer = TokenIssuer(keys=keys, clock=clock, ids=ids, issuer=issuer, audiences=(issuer,))
     accounts = ServiceAccountTokens(keys=keys, objects=objects, clock=clock, issuers=(issuer,), audiences=(issuer,))
-    others: tuple[TokenSource, ...] = (SecretTokens(keys, objects), BootstrapTokens(objects, clock), *outside.tokens)
+    legacy_use = LegacyTokenUse(objects, clock)
+    in_secrets = (SecretTokens(keys, objects, legacy_use.note), BootstrapTokens(objects, clock))
+    others: tuple[TokenSource, ...] = (*in_secrets, *outside.tokens)
     reviews = Reviews(authorizer, rbac, accounts, others, outside.remote_tokens)
     return Auth(
         authenticate=Chain(
@@ -121,5 +126,6 @@ def auth(
         rbac=rbac,
         issuer=token_issuer,
         documents=IssuerDocuments(token_issuer),
+        legacy_use=legacy_use,
         creators={**reviews.creators(), ADDRESS: TokenRequests(objects, token_issuer).create},
     )
