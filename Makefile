@@ -43,9 +43,9 @@ histories: ## check long histories of concurrent clients, and of watches; HISTOR
 	@tools/setup.sh test
 	HISTORY_OPERATIONS=$(or $(HISTORY_OPERATIONS),100000) $(PY) -m pytest tests/contracts -n 2 -q -o faulthandler_timeout=3600
 
-sim: ## 200 random runs of a faulty cluster, and 500 random owner graphs; SEED=n plays one again
+sim: ## 200 random runs of a faulty cluster, 500 random owner graphs, 100 stopped leaders; SEED=n plays one again
 	@tools/setup.sh test
-	$(if $(SEED),SEED=$(SEED),SEEDS=200 GRAPHS=500) $(PY) -m pytest tests/sim -n 2 -q
+	$(if $(SEED),SEED=$(SEED),SEEDS=200 GRAPHS=500 LEADERS=20) $(PY) -m pytest tests/sim -n 2 -q
 
 soak: ## kill a real node's agent 200 times while pods come and go, and reset its machine 50 times; KILLS=, RESETS=, PODS=
 	@tools/setup.sh test

@@ -178,18 +178,18 @@ class ControlProcess:
 
     async def _run(self) -> None:
         client = Client(self.connect(""), user_agent="control")
-        view = View(client, clock=self.clock, rng=self.ids.rng)
-        control = partial(
-            run_controllers, client, view, self.loops, clock=self.clock, ids=self.ids, client_of=self.client_of
-        )
-        declare(self.loops, view)
         while True:
+            view = View(client, clock=self.clock, rng=self.ids.rng)
+            declare(self.loops, view)
+            control = partial(
+                run_controllers, client, view, self.loops, clock=self.clock, ids=self.ids, client_of=self.client_of
+            )
             try:
                 async with asyncio.TaskGroup() as tasks:
                     tasks.create_task(view.run())
                     await (self._election(client).run(control) if self.identity else control())
             except* LostLease:
-                view = View(client, clock=self.clock, rng=self.ids.rng)  # as a new process would
+                pass  # the process ends, and another one is started in its place
 
     def _election(self, client: Client) -> LeaderElection:
         return Killable(client, "kube-controller-manager", "kube-system", self.identity, self.clock)
