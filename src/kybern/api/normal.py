@@ -18,6 +18,8 @@ def is_left_out(parent: Node, key: str, child: Node) -> bool:
     """Whether a list or map says the same when it is empty and when it is not there. In a custom kind it does not."""
     if child.always or child.form not in ("list", "map") or parent.struct is None:
         return False
+    if child.form == "map" and child.item.form == "any":
+        return False  # a struct without fields, `subresources.status` say: that it is there is what it says
     return (parent.struct.__name__, key) not in WRITTEN_EMPTY
 
 

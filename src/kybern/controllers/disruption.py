@@ -12,14 +12,14 @@ from msgspec.structs import replace
 from kybern.aio.clock import from_rfc3339, rfc3339
 from kybern.api.apps_v1 import Deployment, ReplicaSet, StatefulSet
 from kybern.api.core_v1 import Pod, ReplicationController
-from kybern.api.meta_v1 import Condition, OwnerReference
+from kybern.api.meta_v1 import Condition, LabelSelector, OwnerReference
 from kybern.api.policy_v1 import PodDisruptionBudget, PodDisruptionBudgetSpec, PodDisruptionBudgetStatus
 from kybern.api.selectors import of_label_selector
 from kybern.client import Client, View
 from kybern.reconcile import After, Context, Controller, Key
 from kybern.reconcile.controller import REST_SECONDS, Watch
 from kybern.reconcile.ownership import controller_of
-from kybern.reconcile.pods import is_active, is_ready
+from kybern.reconcile.pods import condition, is_finished, is_ready
 from kybern.reconcile.rounding import scaled
 
 EVICTION_SECONDS_MAX = 120.0  # an eviction that was allowed and has deleted nothing by then has failed
@@ -30,6 +30,13 @@ SCALED: dict[str, type[Any]] = {
 }
 
 
+UNMANAGED = (
+    "Pods selected by this PodDisruptionBudget (selector: {}) were found to be unmanaged. As a result, the status of the "
+    "PDB cannot be calculated correctly, which may result in undefined behavior. To account for these pods please set "
+    '".spec.minAvailable" field of the PDB to an integer value.'
+)
+
+
 class Uncountable(Exception):
     """A share of the pods is asked for, and nobody says how many there are to be."""
 
@@ -37,12 +44,17 @@ class Uncountable(Exception):
 async def reconcile(budget: PodDisruptionBudget, view: View, client: Client, context: Context) -> After | None:
     selector = of_label_selector(budget.spec.selector)
     namespace = budget.metadata.namespace or ""
-    pods = [pod for pod in view.list(Pod, namespace) if is_active(pod) and selector.matches(pod.metadata.labels)]
-    pending = unsettled(budget, view, context.now)
+    pods = [pod for pod in view.list(Pod, namespace) if selector.matches(pod.metadata.labels)]
+    if not pods:
+        context.events.event(budget, "Normal", "NoPods", "No matching pods found")
+    pending = unsettled(budget, pods, context)
     try:
         status = status_of(budget, pods, pending, view, context.now)
+        if counts_owners(budget.spec) and not all(map(controller_of, pods)):
+            context.events.event(budget, "Warning", "UnmanagedPods", UNMANAGED.format(selector_text(budget)))
     except Uncountable as error:
-        context.events.event(budget, "Warning", "CalculateExpectedPodCountFailed", str(error))
+        message = f"Failed to calculate the number of expected pods: {error}"
+        context.events.event(budget, "Warning", "CalculateExpectedPodCountFailed", message)
         status = failed(budget, str(error), context.now)
     if status != budget.status:
         await client.update_status(replace(budget, status=status))
@@ -50,14 +62,29 @@ async def reconcile(budget: PodDisruptionBudget, view: View, client: Client, con
     return After(max(min(ends), 0.0)) if ends else None
 
 
-def unsettled(budget: PodDisruptionBudget, view: View, now: float) -> Mapping[str, str]:
+def selector_text(budget: PodDisruptionBudget) -> str:
+    """As upstream's message shows it."""
+    selector = budget.spec.selector or LabelSelector()
+    labels = "".join(f"{key}: {value}," for key, value in sorted((selector.match_labels or {}).items()))
+    return (
+        f"&LabelSelector{{MatchLabels:map[string]string{{{labels}}},MatchExpressions:[]LabelSelectorRequirement{{}},}}"
+    )
+
+
+def unsettled(budget: PodDisruptionBudget, pods: Sequence[Pod], context: Context) -> Mapping[str, str]:
     """Pods whose eviction was allowed and has not shown yet."""
     found = {}
-    for name, since in (budget.status.disrupted_pods or {}).items():
-        pod = view.get(Pod, name, budget.metadata.namespace or "")
-        recent = from_rfc3339(since) + EVICTION_SECONDS_MAX > now
-        if pod is not None and pod.metadata.deletion_timestamp is None and recent:
-            found[name] = since
+    allowed = budget.status.disrupted_pods or {}
+    for pod in pods:
+        since = allowed.get(pod.metadata.name or "")
+        if since is None or pod.metadata.deletion_timestamp is not None:
+            continue
+        if from_rfc3339(since) + EVICTION_SECONDS_MAX > context.now:
+            found[pod.metadata.name or ""] = since
+        else:
+            whose = f"{budget.metadata.namespace}/{budget.metadata.name}"
+            message = f"Pod was expected by PDB {whose} to be deleted but it wasn't"
+            context.events.event(pod, "Warning", "NotDeleted", message)
     return found
 
 
@@ -65,6 +92,11 @@ def unsettled(budget: PodDisruptionBudget, view: View, now: float) -> Mapping[st
 class Demand:
     expected: int
     healthy: int
+
+
+def counts_owners(spec: PodDisruptionBudgetSpec) -> bool:
+    """Whether it asks for a share of what the pods' controllers are to have."""
+    return spec.max_unavailable is not None or isinstance(spec.min_available, str)
 
 
 def demand(spec: PodDisruptionBudgetSpec, pods: Sequence[Pod], view: View) -> Demand:
@@ -84,20 +116,21 @@ def expected_scale(pods: Sequence[Pod], view: View) -> int:
     for pod in pods:
         owner = controller_of(pod)
         if owner is None:
-            raise Uncountable(f'found no controller ref for pod "{pod.metadata.name}"')
+            continue
         if owner.uid not in found:
-            uid, replicas = scale_of(owner, pod.metadata.namespace or "", view)
+            uid, replicas = scale_of(owner, pod, view)
             found[uid] = replicas
             found.setdefault(owner.uid, 0)
     return sum(found.values())
 
 
-def scale_of(owner: OwnerReference, namespace: str, view: View) -> tuple[str, int]:
+def scale_of(owner: OwnerReference, pod: Pod, view: View) -> tuple[str, int]:
     """The uid that counts, and its replicas: a Deployment stands for its ReplicaSets."""
+    namespace = pod.metadata.namespace or ""
     of: type[Any] | None = SCALED.get(owner.kind)
     scaled_by = view.get(of, owner.name, namespace) if of is not None else None
     if scaled_by is None:
-        raise Uncountable(f"found no controllers for pod's owner {owner.kind} {owner.name}")
+        raise Uncountable(f'found no controllers for pod "{pod.metadata.name}"')
     above = controller_of(scaled_by)
     if above is not None and above.kind == "Deployment":
         deployment = view.get(Deployment, above.name, namespace)
@@ -111,7 +144,8 @@ def status_of(
     budget: PodDisruptionBudget, pods: Sequence[Pod], pending: Mapping[str, str], view: View, now: float
 ) -> PodDisruptionBudgetStatus:
     wanted = demand(budget.spec, pods, view)
-    healthy = sum(is_ready(pod) and pod.metadata.name not in pending for pod in pods)
+    standing = [pod for pod in pods if pod.metadata.deletion_timestamp is None]
+    healthy = sum(is_ready(pod) and pod.metadata.name not in pending for pod in standing)
     allowed = max(healthy - wanted.healthy, 0) if wanted.expected > 0 else 0
     reason = "SufficientPods" if allowed else "InsufficientPods"
     return PodDisruptionBudgetStatus(
@@ -171,4 +205,32 @@ DISRUPTION = Controller(
     ),
     reads=(ReplicaSet, ReplicationController),
     by=reconcile,
+)
+
+
+async def forgive(pod: Pod, view: View, client: Client, context: Context) -> After | None:
+    """Whoever was to be disrupted, and is still there after a while, is not any more."""
+    told = condition(pod, "DisruptionTarget")
+    if told is None or not is_target(pod):
+        return None
+    left = from_rfc3339(told.last_transition_time or rfc3339(0)) + EVICTION_SECONDS_MAX - context.now
+    if left > 0:
+        return After(left)
+    spared = {"type": "DisruptionTarget", "status": "False", "lastTransitionTime": rfc3339(context.now)}
+    patch = {"metadata": {"uid": pod.metadata.uid}, "status": {"conditions": [spared]}}
+    name, namespace = pod.metadata.name or "", pod.metadata.namespace or ""
+    await client.patch(Pod, name, namespace, patch, how="strategic", subresource="status")
+    return None
+
+
+def is_target(pod: Pod) -> bool:
+    """What the kubelet says of a pod that it ends is never stale."""
+    told = condition(pod, "DisruptionTarget")
+    if told is None or told.status != "True" or told.reason == "TerminationByKubelet":
+        return False
+    return pod.metadata.deletion_timestamp is None and not is_finished(pod)
+
+
+STALE_DISRUPTION = Controller(
+    name="stale-disruption", component="controllermanager", reconciles=Pod, concerns=is_target, by=forgive
 )

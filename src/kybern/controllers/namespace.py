@@ -126,7 +126,7 @@ def conditions_of(content: Content) -> dict[str, tuple[str, str, str]]:
     return {
         "NamespaceDeletionDiscoveryFailure": said(
             bool(content.undiscovered),
-            ("DiscoveryFailed", f"Discovery failed for some groups: {', '.join(content.undiscovered)}"),
+            ("DiscoveryFailed", not_discovered(content.undiscovered)),
             ("ResourcesDiscovered", "All resources successfully discovered"),
         ),
         "NamespaceDeletionGroupVersionParsingFailure": (
@@ -136,7 +136,10 @@ def conditions_of(content: Content) -> dict[str, tuple[str, str, str]]:
         ),
         "NamespaceDeletionContentFailure": said(
             bool(content.errors),
-            ("ContentDeletionFailed", f"Failed to delete all resource types: {'; '.join(content.errors)}"),
+            (
+                "ContentDeletionFailed",
+                f"Failed to delete all resource types, {len(content.errors)} remaining: {listed(content.errors)}",
+            ),
             ("ContentDeleted", "All content successfully deleted, may be waiting on finalization"),
         ),
         "NamespaceContentRemaining": said(
@@ -153,6 +156,14 @@ def conditions_of(content: Content) -> dict[str, tuple[str, str, str]]:
             ("ContentHasNoFinalizers", "All content-preserving finalizers finished"),
         ),
     }
+
+
+def not_discovered(groups: Sequence[str]) -> str:
+    failing = listed(f"{group}: stale GroupVersion discovery: {group}" for group in groups)
+    return (
+        f"Discovery failed for some groups, {len(groups)} failing: "
+        f"unable to retrieve the complete list of server APIs: {failing}"
+    )
 
 
 def said(holds: bool, yes: tuple[str, str], no: tuple[str, str]) -> tuple[str, str, str]:

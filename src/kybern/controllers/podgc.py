@@ -1,6 +1,6 @@
 """pod GC: pods that nobody else will ever delete.
 
-- finished pods, when there are too many of them, oldest first;
+- finished pods, when there are too many of them, evicted ones first, then the oldest;
 - pods of a node that does not exist any more: no kubelet is left to stop them;
 - pods that were deleted before they had a node.
 """
@@ -11,6 +11,7 @@ from kybern.aio.clock import rfc3339
 from kybern.api.core_v1 import Node, Pod
 from kybern.api.errors import Conflict, NotFound
 from kybern.client import Client, View
+from kybern.controllers.nodelifecycle import node_is_ready
 from kybern.reconcile import Context, Periodic
 from kybern.reconcile.disruption import disrupt
 from kybern.reconcile.pods import is_finished
@@ -33,21 +34,27 @@ def pod_gc(finished_max: int = FINISHED_MAX) -> Periodic:
         nonlocal looked_at
         now = view.revision(Pod), view.revision(Node)
         pods = view.list(Pod)
-        for pod in [*surplus(pods, finished_max), *never_placed(pods), *out_of_service(pods, view)]:
-            await force_delete(pod, client, context)
+        for pod in [*surplus(pods, finished_max), *out_of_service(pods, view), *never_placed(pods)]:
+            await force_delete(pod, client)
         note_missing(pods, view, missing_since, context.now)
         due = [node for node, since in missing_since.items() if context.now - since >= QUARANTINE_SECONDS]
         for node in [node for node in due if await is_absent(node, client)]:
             for pod in [pod for pod in pods if pod.spec.node_name == node]:
-                await force_delete(pod, client, context)
+                await force_delete(pod, client, lost_at=rfc3339(context.now))
         looked_at = now
 
     return Periodic(name="pod-garbage-collector", every_seconds=EVERY_SECONDS, reads=(Pod, Node), by=collect, idle=idle)
 
 
 def surplus(pods: Sequence[Pod], finished_max: int) -> list[Pod]:
-    finished = sorted((pod for pod in pods if is_finished(pod)), key=lambda pod: pod.metadata.creation_timestamp or "")
+    finished = sorted(filter(is_finished, pods), key=worth)
     return finished[: max(len(finished) - finished_max, 0)]
+
+
+def worth(pod: Pod) -> tuple[bool, str, str]:
+    """An evicted pod tells nobody anything that its events do not."""
+    evicted = pod.status.phase == "Failed" and pod.status.reason == "Evicted"
+    return (not evicted, pod.metadata.creation_timestamp or "", pod.metadata.name or "")
 
 
 def never_placed(pods: Sequence[Pod]) -> list[Pod]:
@@ -55,11 +62,11 @@ def never_placed(pods: Sequence[Pod]) -> list[Pod]:
 
 
 def out_of_service(pods: Sequence[Pod], view: View) -> list[Pod]:
-    """Terminating pods of a node that its operator has given up."""
+    """Terminating pods of a node that is down, and that its operator has given up."""
     given_up = {
         node.metadata.name
         for node in view.list(Node)
-        if any(taint.key == OUT_OF_SERVICE for taint in node.spec.taints or ())
+        if not node_is_ready(node) and any(taint.key == OUT_OF_SERVICE for taint in node.spec.taints or ())
     }
     return [pod for pod in pods if pod.metadata.deletion_timestamp is not None and pod.spec.node_name in given_up]
 
@@ -83,11 +90,17 @@ async def is_absent(node: str, client: Client) -> bool:
     return False
 
 
-async def force_delete(pod: Pod, client: Client, context: Context) -> None:
+async def force_delete(pod: Pod, client: Client, lost_at: str = "") -> None:
+    """`lost_at`: it is the victim of its node's end. Nobody else is left to say that it has ended."""
     meta = pod.metadata
+    name, namespace = meta.name or "", meta.namespace or ""
     try:
         if not is_finished(pod):
-            await disrupt(pod, client, "DeletionByPodGC", MESSAGE, rfc3339(context.now), failed=True)
-        await client.delete(Pod, meta.name or "", meta.namespace or "", uid=meta.uid or "", grace_seconds=0)
+            if lost_at:
+                await disrupt(pod, client, "DeletionByPodGC", MESSAGE, lost_at, failed=True)
+            else:
+                failed = {"metadata": {"uid": meta.uid}, "status": {"phase": "Failed"}}
+                await client.patch(Pod, name, namespace, failed, how="strategic", subresource="status")
+        await client.delete(Pod, name, namespace, uid=meta.uid or "", grace_seconds=0)
     except (NotFound, Conflict):
         pass

@@ -1,6 +1,6 @@
 """resourcequota: every quota's status says what is allowed and what is used, as admission counts it.
 
-Pods, Services and claims cost what their specs say, so the View has them whole. Of anything else only the number
+Pods, Services and claims of volumes and devices cost what their specs say, so the View has them whole. Of anything else only the number
 matters: what a quota counts by name (`count/deployments.apps`, custom kinds too) is followed as bare metadata, from when
 the first quota asks for it.
 """
@@ -16,7 +16,7 @@ from kybern.api.apiextensions_v1 import CustomResourceDefinition
 from kybern.api.core_v1 import PersistentVolumeClaim, Pod, ResourceQuota, ResourceQuotaStatus, Service
 from kybern.api.kind import Kind
 from kybern.api.quantity import add
-from kybern.api.quota_usage import COUNTED_BY_NAME, Usage, matches, usage_of
+from kybern.api.resource_v1 import ResourceClaim
 from kybern.api.shape import Quantity
 from kybern.client import Client, View
 from kybern.client.cache import Cache
@@ -27,11 +27,12 @@ from kybern.client.reflector import Reflector, Source
 from kybern.reconcile import After, Context, Controller, Key, Running
 from kybern.reconcile.controller import Surroundings, Watch
 from kybern.reconcile.run import Workers
+from kybern.registry.quota_usage import COUNTED_BY_NAME, Usage, matches, usage_of
 
 RESYNC_SECONDS = 300.0  # upstream's
 REST_SECONDS = 0.2  # a namespace at work changes many times a second; what was released is told within one
 LISTING_SECONDS = 0.1
-COSTING: tuple[type[Any], ...] = (Pod, Service, PersistentVolumeClaim)
+COSTING: tuple[type[Any], ...] = (Pod, Service, PersistentVolumeClaim, ResourceClaim)
 COSTING_NAMES = frozenset(kind_of(of).group_resource for of in COSTING)
 ZERO = Quantity("0")
 

@@ -15,7 +15,7 @@ from kybern.controllers.cronjob import CRONJOB
 from kybern.controllers.daemonset import daemonset
 from kybern.controllers.deployment import DEPLOYMENT
 from kybern.controllers.devicetaints import DEVICETAINTEVICTION
-from kybern.controllers.disruption import DISRUPTION
+from kybern.controllers.disruption import DISRUPTION, STALE_DISRUPTION
 from kybern.controllers.endpoints import ENDPOINTS
 from kybern.controllers.endpointslice import ENDPOINTSLICE
 from kybern.controllers.endpointslicemirroring import ENDPOINTSLICEMIRRORING
@@ -73,6 +73,7 @@ CONTROLLERS: tuple[Loop, ...] = (
     RESOURCE_CLAIMS,
     SERVICEACCOUNT,
     SERVICECIDRS,
+    STALE_DISRUPTION,
     STATEFULSET,
     STORAGEVERSIONMIGRATION,
     TOKEN_CLEANER,
@@ -100,6 +101,7 @@ ACCOUNTS = {
     "resource-claims-of-pods": "resource-claim-controller",
     "root-ca-certificate-publisher": "root-ca-cert-publisher",
     "serviceaccounts": "service-account-controller",
+    "stale-disruption": "disruption-controller",
     "taint-eviction": "node-controller",
     "token-cleaner": "token-cleaner",
 }

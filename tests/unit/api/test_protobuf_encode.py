@@ -60,7 +60,8 @@ def test_every_kind_comes_back_as_it_went(kind: Kind) -> None:
     assert message is not None
     for _ in range(OBJECTS_COUNT):
         obj = anything(kind.type, rng, 0, sound=True)
-        value = {**json.loads(codec.encode(obj)), "kind": kind.kind, "apiVersion": kind.api_version}
+        plain, _ = strict.decode(kind.type, codec.encode(obj))  # without what is empty and means nothing
+        value = {**json.loads(codec.encode(plain)), "kind": kind.kind, "apiVersion": kind.api_version}
         read = decode(encode(value))
         assert (read.pop("kind"), read.pop("apiVersion")) == (kind.kind, kind.api_version)
         assert told(read, message) == told(value, message)

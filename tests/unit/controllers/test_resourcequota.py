@@ -6,6 +6,7 @@ from typing import Any
 from kybern.api.codec import from_builtins
 from kybern.api.core_v1 import ConfigMap, PersistentVolumeClaim, Pod, ResourceQuota, Service
 from kybern.api.meta_v1 import ObjectMeta
+from kybern.api.resource_v1 import ResourceClaim
 from kybern.client.paths import kind_of
 from kybern.controllers.resourcequota import RESOURCEQUOTA, counted_by_name, used
 from kybern.testing.cluster import running
@@ -61,6 +62,61 @@ def test_services_and_claims_cost_what_their_specs_say() -> None:
     assert used(quota(hard), objects, set()) == {
         "services.nodeports": "2", "services.loadbalancers": "1", "requests.storage": "10Gi", fast: "10Gi",
     }  # fmt: skip
+
+
+def test_a_pod_costs_what_it_needs_at_its_largest_moment() -> None:
+    def container(name: str, cpu: str, **more: str) -> dict[str, Any]:
+        return {"name": name, "resources": {"requests": {"cpu": cpu, "hugepages-2Mi": "2Mi"}}, **more}
+
+    spec = {
+        "containers": [container("main", "1")],
+        "initContainers": [container("sidecar", "500m", restartPolicy="Always"), container("init", "200m")],
+        "overhead": {"cpu": "100m"},
+    }
+    found = from_builtins(Pod, {"metadata": {"name": "a"}, "spec": spec})
+    hard = {"cpu": "9", "requests.cpu": "9", "hugepages-2Mi": "9Mi", "requests.hugepages-2Mi": "9Mi"}
+    assert used(quota(hard), [(found, kind_of(Pod))], set()) == {
+        "cpu": "1600m", "requests.cpu": "1600m", "hugepages-2Mi": "4Mi", "requests.hugepages-2Mi": "4Mi",
+    }  # fmt: skip
+
+
+def test_a_load_balancer_that_wants_no_node_ports_costs_those_it_has() -> None:
+    spec = {
+        "type": "LoadBalancer",
+        "allocateLoadBalancerNodePorts": False,
+        "ports": [{"port": 1}, {"port": 2, "nodePort": 30000}],
+    }
+    found = from_builtins(Service, {"metadata": {"name": "a"}, "spec": spec})
+    assert used(quota({"services.nodeports": "5"}), [(found, kind_of(Service))], set()) == {"services.nodeports": "1"}
+
+
+def test_a_claim_of_volumes_is_in_the_scope_of_each_class_that_it_has_or_wants() -> None:
+    def claim(wanted: str, current: str) -> Any:
+        body = {
+            "metadata": {"name": "a"},
+            "spec": {"volumeAttributesClassName": wanted},
+            "status": {"currentVolumeAttributesClassName": current},
+        }
+        return from_builtins(PersistentVolumeClaim, body), kind_of(PersistentVolumeClaim)
+
+    def counted(operator: str, *values: str) -> str:
+        term = {"scopeName": "VolumeAttributesClass", "operator": operator, "values": list(values)}
+        scoped = quota({"persistentvolumeclaims": "5"}, scopeSelector={"matchExpressions": [term]})
+        claims = [claim("gold", "gold"), claim("gold", "silver"), claim("", "")]
+        return used(scoped, [*claims, pod("p")], set())["persistentvolumeclaims"]
+
+    assert [counted("In", "gold"), counted("In", "silver"), counted("Exists"), counted("DoesNotExist")] == list("2121")
+
+
+def test_a_claim_of_devices_costs_the_most_that_it_may_get_of_each_class() -> None:
+    requests = [
+        {"name": "a", "exactly": {"deviceClassName": "gpu", "count": 2}},
+        {"name": "b", "firstAvailable": [{"deviceClassName": "gpu", "count": 3}, {"deviceClassName": "fpga"}]},
+        {"name": "c", "exactly": {"deviceClassName": "nic", "allocationMode": "All"}},
+    ]
+    found = from_builtins(ResourceClaim, {"metadata": {"name": "a"}, "spec": {"devices": {"requests": requests}}})
+    hard = {f"{name}.deviceclass.resource.k8s.io/devices": "99" for name in ("gpu", "fpga", "nic")}
+    assert list(used(quota(hard), [(found, kind_of(ResourceClaim))], set()).values()) == ["5", "1", "32"]
 
 
 def test_nothing_is_said_of_a_kind_that_is_not_served() -> None:

@@ -124,8 +124,8 @@ async def test_a_policy_is_asked_again_where_another_changed_what_it_saw(api: Ad
     other = patch('[JSONPatch{op: "add", path: "/data/other", value: "1"}]')
     await in_force(api, policy(again, rule=MAP_RULE, name="a", reinvocationPolicy="IfNeeded"))
     await in_force(api, policy(other, rule=MAP_RULE, name="b"))
-    made = await api.made(MAPS, {"metadata": {"name": "x"}, "data": {}})
-    assert made["data"] == {"count": "xx", "other": "1"}
+    made = await api.made(MAPS, {"metadata": {"name": "x"}, "data": {"first": "1"}})
+    assert made["data"] == {"first": "1", "count": "xx", "other": "1"}
 
 
 @pytest.mark.parametrize(

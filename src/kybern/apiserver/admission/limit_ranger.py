@@ -7,11 +7,11 @@ from msgspec.structs import replace
 
 from kybern.api.core_v1 import Container, LimitRange, LimitRangeItem, PersistentVolumeClaim, Pod, ResourceRequirements
 from kybern.api.quantity import compare, milli
-from kybern.api.quota_usage import pod_total
 from kybern.api.shape import Quantity
 from kybern.apiserver.admission.followed import Followed
 from kybern.apiserver.admission.plugin import Inputs, Plugin, is_write_of, joined, refused
 from kybern.apiserver.request import Admission
+from kybern.registry.quota_usage import pod_total
 
 ANNOTATION = "kubernetes.io/limit-ranger"
 Amounts = Mapping[str, Quantity]

@@ -10,14 +10,17 @@ from typing import Any
 from kybern.api.core_v1 import PersistentVolumeClaim, Pod, ResourceQuota, Service
 from kybern.api.kind import Kind
 from kybern.api.quantity import add, compare, subtract
-from kybern.api.quota_usage import matches, missing_for, usage_of
+from kybern.api.resource_v1 import ResourceClaim
 from kybern.api.shape import Quantity
 from kybern.apiserver.admission.followed import Followed
 from kybern.apiserver.admission.plugin import Inputs, Plugin, refused
 from kybern.apiserver.request import Admission
+from kybern.registry.quota_usage import matches, missing_for, usage_of
 
 Usage = dict[str, Quantity]
 ZERO = Quantity("0")
+COSTING = (Pod, Service, PersistentVolumeClaim, ResourceClaim)
+"""Kinds whose objects cost what their specs say."""
 
 
 class ResourceQuotaAdmission(Plugin):
@@ -75,7 +78,7 @@ class ResourceQuotaAdmission(Plugin):
         places: set[str] = set()  # an object that is served in several versions counts once
         for resource in self.objects.resources():
             kind = resource.kind
-            counted = kind.type in (Pod, Service, PersistentVolumeClaim) or counts(hard, kind)
+            counted = kind.type in COSTING or counts(hard, kind)
             if kind.namespaced and counted and resource.prefix not in places:
                 places.add(resource.prefix)
                 for obj in self.objects.list(kind.type, namespace):

@@ -1,19 +1,27 @@
 """What an object costs, in the names that quotas use: pods, requests.cpu, services.nodeports, count/deployments.apps."""
 
+from collections import Counter
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from kybern.api.core_v1 import PersistentVolumeClaim, Pod, ResourceQuota, ResourceRequirements, Service
 from kybern.api.kind import Kind
-from kybern.api.quantity import add, compare
+from kybern.api.quantity import add
+from kybern.api.resource_v1 import DeviceSubRequest, ExactDeviceRequest, ResourceClaim
 from kybern.api.shape import Quantity
+from kybern.registry.podspec.demand import Amounts, total
+from kybern.registry.podspec.qos import qos_class
 
 Usage = dict[str, Quantity]
 ONE = Quantity("1")
 COUNTED_BY_NAME = {  # core kinds that a quota counts by their plural alone
     "services", "replicationcontrollers", "resourcequotas", "secrets", "configmaps", "persistentvolumeclaims",
 }  # fmt: skip
-COMPUTE = {"cpu": "requests", "memory": "requests", "ephemeral-storage": "requests"}
+COMPUTE = {"cpu", "memory", "ephemeral-storage"}
+HUGE_PAGES = "hugepages-"
+OF_DEVICE_CLASS = ".deviceclass.resource.k8s.io/devices"
+DEVICES_OF_CLAIM_MAX = 32  # a claim for all devices there are gets no more
+VOLUME_CLASS = "VolumeAttributesClass"
 
 
 def usage_of(obj: Any, kind: Kind) -> Usage:
@@ -26,6 +34,8 @@ def usage_of(obj: Any, kind: Kind) -> Usage:
         usage |= service_usage(obj)
     elif isinstance(obj, PersistentVolumeClaim):
         usage |= claim_usage(obj)
+    elif isinstance(obj, ResourceClaim):
+        usage |= device_usage(obj)
     return usage
 
 
@@ -37,47 +47,40 @@ def pod_usage(pod: Pod) -> Usage:
     if is_finished(pod):
         return {}
     usage: Usage = {"pods": ONE}
-    for part in ("requests", "limits"):
-        for name, amount in with_overhead(pod, pod_total(pod, part)).items():
-            if part == "limits" and name not in COMPUTE:
-                continue
-            usage[f"{part}.{name}"] = amount
-            if part == "requests" and name in COMPUTE:
-                usage[name] = amount
+    for name, amount in with_overhead(pod, pod_total(pod, "requests")).items():
+        usage[f"requests.{name}"] = amount
+        if name in COMPUTE or name.startswith(HUGE_PAGES):
+            usage[name] = amount
+    for name, amount in with_overhead(pod, pod_total(pod, "limits")).items():
+        if name in COMPUTE:
+            usage[f"limits.{name}"] = amount
     return usage
 
 
-def pod_total(pod: Pod, part: str) -> Usage:
-    """All containers together; or the largest init container, where that is more."""
-    total: Usage = {}
-    for container in pod.spec.containers:
-        for name, amount in amounts(container, part).items():
-            total[name] = add(total[name], amount) if name in total else amount
-    for container in pod.spec.init_containers or ():
-        for name, amount in amounts(container, part).items():
-            if name not in total or compare(amount, total[name]) > 0:
-                total[name] = amount
-    return total
+def pod_total(pod: Pod, part: Literal["requests", "limits"]) -> Amounts:
+    """What its containers need together, unless the pod says itself what it needs."""
+    whole = getattr(pod.spec.resources, part, None) or {}
+    return {**total(pod.spec, part), **whole}
 
 
 def amounts(container: Any, part: str) -> Mapping[str, Quantity]:
     return getattr(container.resources or ResourceRequirements(), part) or {}
 
 
-def with_overhead(pod: Pod, total: Usage) -> Usage:
-    return {
-        name: add(amount, pod.spec.overhead[name]) if pod.spec.overhead and name in pod.spec.overhead else amount
-        for name, amount in total.items()
-    }
+def with_overhead(pod: Pod, needed: Amounts) -> Usage:
+    overhead = pod.spec.overhead or {}
+    return {name: add(amount, overhead[name]) if name in overhead else amount for name, amount in needed.items()}
 
 
 def service_usage(service: Service) -> Usage:
     usage: Usage = {}
-    ports = len(service.spec.ports or ())
+    ports = service.spec.ports or ()
     if service.spec.type == "LoadBalancer":
         usage["services.loadbalancers"] = ONE
+        if service.spec.allocate_load_balancer_node_ports is False:
+            ports = tuple(port for port in ports if port.node_port)
     if service.spec.type in ("NodePort", "LoadBalancer"):
-        usage["services.nodeports"] = Quantity(str(ports))
+        usage["services.nodeports"] = Quantity(str(len(ports)))
     return usage
 
 
@@ -90,6 +93,23 @@ def claim_usage(claim: PersistentVolumeClaim) -> Usage:
         if storage:
             usage[f"{prefix}/requests.storage"] = storage
     return usage
+
+
+def device_usage(claim: ResourceClaim) -> Usage:
+    """How many devices of each class it may get at most."""
+    counts: Counter[str] = Counter()
+    for request in claim.spec.devices.requests or () if claim.spec.devices else ():
+        if request.exactly is not None:
+            counts[request.exactly.device_class_name] += devices_in(request.exactly)
+        most: Counter[str] = Counter()
+        for choice in request.first_available or ():
+            most |= Counter({choice.device_class_name: devices_in(choice)})
+        counts += most
+    return {f"{name}{OF_DEVICE_CLASS}": Quantity(str(count)) for name, count in counts.items()}
+
+
+def devices_in(wanted: ExactDeviceRequest | DeviceSubRequest) -> int:
+    return DEVICES_OF_CLAIM_MAX if wanted.allocation_mode == "All" else wanted.count or 1
 
 
 def missing_for(hard: Mapping[str, Quantity], obj: Any) -> str:
@@ -110,29 +130,40 @@ def missing_for(hard: Mapping[str, Quantity], obj: Any) -> str:
 
 
 def matches(quota: ResourceQuota, obj: Any) -> bool:
-    """Whether an object is in all the quota's scopes; only pods have any."""
+    """Whether an object is in all the quota's scopes; only pods and claims of volumes have any."""
     scopes: list[tuple[str, str, tuple[str, ...]]] = [(scope, "Exists", ()) for scope in quota.spec.scopes or ()]
     for term in (quota.spec.scope_selector.match_expressions if quota.spec.scope_selector else None) or ():
         scopes.append((term.scope_name, term.operator, term.values or ()))
     if not scopes:
         return True
+    if isinstance(obj, PersistentVolumeClaim):
+        return all(scope == VOLUME_CLASS and claims_class(obj, operator, values) for scope, operator, values in scopes)
     return isinstance(obj, Pod) and all(in_scope(obj, *scope) for scope in scopes)
 
 
+def claims_class(claim: PersistentVolumeClaim, operator: str, values: tuple[str, ...]) -> bool:
+    """By any of the classes that it has, is getting, or wants."""
+    modifying = claim.status.modify_volume_status
+    names = {
+        claim.spec.volume_attributes_class_name,
+        claim.status.current_volume_attributes_class_name,
+        modifying.target_volume_attributes_class_name if modifying else None,
+    } - {None, ""}
+    if operator in ("NotIn", "DoesNotExist"):
+        return all(matches_class(name or "", operator, values) for name in names or {""})
+    return any(matches_class(name or "", operator, values) for name in names)
+
+
 def in_scope(pod: Pod, scope: str, operator: str, values: tuple[str, ...]) -> bool:
-    best_effort = not any(
-        container.resources and (container.resources.requests or container.resources.limits)
-        for container in (*pod.spec.containers, *(pod.spec.init_containers or ()))
-    )
     match scope:
         case "Terminating":
             return pod.spec.active_deadline_seconds is not None
         case "NotTerminating":
             return pod.spec.active_deadline_seconds is None
         case "BestEffort":
-            return best_effort
+            return qos_class(pod.spec) == "BestEffort"
         case "NotBestEffort":
-            return not best_effort
+            return qos_class(pod.spec) != "BestEffort"
         case "CrossNamespacePodAffinity":
             return reaches_other_namespaces(pod)
         case "PriorityClass":
