@@ -33,7 +33,8 @@ def printed(value: Any) -> str:
         return "null"
     if isinstance(value, int | float):
         return str(value)
-    return json.dumps(msgspec.to_builtins(value, enc_hook=str), ensure_ascii=False, separators=(",", ":"))
+    plain = msgspec.to_builtins(value, order="deterministic", enc_hook=str)
+    return json.dumps(plain, ensure_ascii=False, separators=(",", ":"))
 
 
 def required(field: str, detail: str = "") -> FieldError:

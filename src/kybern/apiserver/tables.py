@@ -60,7 +60,10 @@ def table_of(
 ) -> bytes:
     """`headed`: with column definitions; a watch sends them with its first event only."""
     columns = resource.columns or PLAIN_COLUMNS
-    rows = [row(resource, columns, one, version, now, include) for one in served]
+    pairs = [(decode(resource.kind.type, one), one) for one in served]
+    if (order := resource.table_order) is not None:
+        pairs.sort(key=lambda pair: order(pair[0]))
+    rows = [row(obj, columns, one, version, now, include) for obj, one in pairs]
     return _encode(
         {
             "kind": "Table",
@@ -72,8 +75,7 @@ def table_of(
     )
 
 
-def row(resource: Resource, columns: Iterable[Column], served: bytes, version: str, now: float, include: str) -> Row:
-    obj = decode(resource.kind.type, served)
+def row(obj: Obj, columns: Iterable[Column], served: bytes, version: str, now: float, include: str) -> Row:
     cells = [column.cell(obj, now) for column in columns]
     if include == "None":
         return Row(cells)

@@ -14,14 +14,16 @@ from kybern.api.admissionregistration_v1 import (
 )
 from kybern.api.invalid import FieldError, duplicate, invalid_value, not_supported, required
 from kybern.api.meta_v1 import LabelSelector
-from kybern.registry.checks import label_selector, one_of
+from kybern.registry.checks import label_selector
 from kybern.registry.columns import AGE, NAME
 from kybern.registry.defaulting import filled, part, parts
 from kybern.registry.parts import kind_of
 from kybern.registry.resource import Column, Resource
+from kybern.registry.webhookclients import validate_client
 
 Webhook = MutatingWebhook | ValidatingWebhook
 
+SIDE_EFFECTS = ("None", "NoneOnDryRun")
 TIMEOUT_SECONDS_DEFAULT = 10
 TIMEOUT_SECONDS_MAX = 30
 OPERATIONS = ("*", "CONNECT", "CREATE", "DELETE", "UPDATE")
@@ -64,23 +66,22 @@ def validate(configuration: Any) -> Iterator[FieldError]:
 
 def validate_webhook(webhook: Webhook, at: str) -> Iterator[FieldError]:
     yield from validate_qualified(webhook.name, f"{at}.name")
-    yield from label_selector(webhook.namespace_selector, f"{at}.namespaceSelector")
-    yield from label_selector(webhook.object_selector, f"{at}.objectSelector")
-    if not webhook.admission_review_versions:
-        yield required(f"{at}.admissionReviewVersions", "must specify one of v1, v1beta1")
     for index, rule in enumerate(webhook.rules or ()):
         yield from validate_rule(rule, f"{at}.rules[{index}]")
     if webhook.failure_policy not in ("Fail", "Ignore"):
         yield not_supported(f"{at}.failurePolicy", webhook.failure_policy, ("Fail", "Ignore"))
     if webhook.match_policy not in ("Equivalent", "Exact"):
         yield not_supported(f"{at}.matchPolicy", webhook.match_policy, ("Equivalent", "Exact"))
-    yield from one_of(f"{at}.sideEffects", webhook.side_effects, ("None", "NoneOnDryRun"))
+    if not webhook.side_effects:
+        yield required(f"{at}.sideEffects", f"must specify one of {', '.join(SIDE_EFFECTS)}")
+    elif webhook.side_effects not in SIDE_EFFECTS:
+        yield not_supported(f"{at}.sideEffects", webhook.side_effects, SIDE_EFFECTS)
     seconds = webhook.timeout_seconds
-    if seconds is not None and seconds < 1:
-        yield invalid_value(f"{at}.timeoutSeconds", seconds, "the timeout value must be at least 1 second")
-    if seconds is not None and seconds > TIMEOUT_SECONDS_MAX:
-        why = f"the timeout value must be no more than {TIMEOUT_SECONDS_MAX} seconds"
+    if seconds is not None and not 1 <= seconds <= TIMEOUT_SECONDS_MAX:
+        why = f"the timeout value must be between 1 and {TIMEOUT_SECONDS_MAX} seconds"
         yield invalid_value(f"{at}.timeoutSeconds", seconds, why)
+    yield from label_selector(webhook.namespace_selector, f"{at}.namespaceSelector")
+    yield from label_selector(webhook.object_selector, f"{at}.objectSelector")
     yield from validate_client(webhook.client_config, f"{at}.clientConfig")
     if webhook.match_conditions:
         from kybern.registry import matchconditions  # the engine takes 20 ms to import, and most clusters never ask it
@@ -88,6 +89,23 @@ def validate_webhook(webhook: Webhook, at: str) -> Iterator[FieldError]:
         yield from matchconditions.validate(webhook.match_conditions, f"{at}.matchConditions")
     if isinstance(webhook, MutatingWebhook) and webhook.reinvocation_policy not in (None, "IfNeeded", "Never"):
         yield not_supported(f"{at}.reinvocationPolicy", webhook.reinvocation_policy, ("IfNeeded", "Never"))
+    yield from validate_versions(webhook.admission_review_versions, f"{at}.admissionReviewVersions")
+
+
+def validate_versions(versions: tuple[str, ...], at: str) -> Iterator[FieldError]:
+    """Of the reviews that a webhook understands: one of ours is among them."""
+    known = ("v1", "v1beta1")
+    if not versions:
+        yield required(at, f"must specify one of {', '.join(known)}")
+        return
+    for index, version in enumerate(versions):
+        if version in versions[:index]:
+            yield invalid_value(f"{at}[{index}]", version, "duplicate version")
+            continue
+        for wrong in names.dns1035_label(version):
+            yield invalid_value(f"{at}[{index}]", version, wrong)
+    if not set(versions) & set(known):
+        yield invalid_value(at, versions, f"must include at least one of {', '.join(known)}")
 
 
 def validate_qualified(name: str, at: str) -> Iterator[FieldError]:
@@ -110,8 +128,15 @@ def validate_rule(rule: RuleWithOperations, at: str) -> Iterator[FieldError]:
             yield required(f"{at}.{field}")
         elif "*" in values and len(values) > 1 and field != "resources":
             yield invalid_value(f"{at}.{field}", values, "if '*' is present, must not specify other " + WORDS[field])
+    for index, version in enumerate(rule.api_versions or ()):
+        if not version:
+            yield required(f"{at}.apiVersions[{index}]")
+    yield from validate_resources(rule.resources or (), f"{at}.resources")
     if not rule.operations:
         yield required(f"{at}.operations")
+    elif "*" in rule.operations and len(rule.operations) > 1:
+        why = "if '*' is present, must not specify other operations"
+        yield invalid_value(f"{at}.operations", rule.operations, why)
     for index, operation in enumerate(rule.operations or ()):
         if operation not in OPERATIONS:
             yield not_supported(f"{at}.operations[{index}]", operation, OPERATIONS)
@@ -119,23 +144,36 @@ def validate_rule(rule: RuleWithOperations, at: str) -> Iterator[FieldError]:
         yield not_supported(f"{at}.scope", rule.scope, SCOPES)
 
 
+def validate_resources(resources: tuple[str, ...], at: str) -> Iterator[FieldError]:
+    """`pods`, `pods/*`, `*/status`: none that another covers already."""
+    of_resource: set[str] = set()
+    of_subresource: set[str] = set()
+    plain = False
+    for index, text in enumerate(resources):
+        here = f"{at}[{index}]"
+        if not text:
+            yield required(here)
+            continue
+        resource, slash, sub = text.partition("/")
+        if not slash:
+            plain = text != "*"
+            continue
+        if resource in of_resource:
+            yield invalid_value(here, text, f"if '{resource}/*' is present, must not specify {text}")
+        if sub in of_subresource:
+            yield invalid_value(here, text, f"if '*/{sub}' is present, must not specify {text}")
+        if sub == "*":
+            of_resource.add(resource)
+        if resource == "*":
+            of_subresource.add(sub)
+    if len(resources) > 1 and "*/*" in resources:
+        yield invalid_value(at, resources, "if '*/*' is present, must not specify other resources")
+    if "*" in resources and plain:
+        why = "if '*' is present, must not specify other resources without subresources"
+        yield invalid_value(at, resources, why)
+
+
 WORDS = {"apiGroups": "API groups", "apiVersions": "API versions"}
-
-
-def validate_client(config: Any, at: str) -> Iterator[FieldError]:
-    if (config.url is None) == (config.service is None):
-        yield required(at, "exactly one of url or service is required")
-    elif config.url is not None:
-        if not config.url.startswith("https://"):
-            why = "'https' is the only allowed URL scheme; desired format: https://host[/path]"
-            yield invalid_value(f"{at}.url", config.url, why)
-    else:
-        for field, value in (("name", config.service.name), ("namespace", config.service.namespace)):
-            if not value:
-                yield required(f"{at}.service.{field}", f"service {field} is required")
-        port = config.service.port
-        for wrong in names.port_number(port) if port is not None else ():
-            yield invalid_value(f"{at}.service.port", port, f"port is not valid: {wrong}")
 
 
 def resource(type_: type[Any]) -> Resource:

@@ -16,9 +16,9 @@ from kybern.api.autoscaling_v2 import (
     MetricTarget,
     ResourceMetricSource,
 )
-from kybern.api.invalid import FieldError, invalid_value, not_supported, required
+from kybern.api.invalid import FieldError, forbidden_field, invalid_value, not_supported, required
 from kybern.registry.autoscaler_v1 import METRICS, from_v2, to_v2
-from kybern.registry.checks import named
+from kybern.registry.checks import label_selector, named
 from kybern.registry.columns import AGE, NAME, UNKNOWN, UNSET
 from kybern.registry.defaulting import filled, part
 from kybern.registry.parts import changed, clear_status, keep_status, kind_of, spec_of, status
@@ -28,9 +28,10 @@ CPU_PERCENT_DEFAULT = 80
 SHOWN_MAX = 2
 METRIC_TYPES = ("ContainerResource", "External", "Object", "Pods", "Resource")
 BY_TYPE = {
-    "ContainerResource": "container_resource", "External": "external", "Object": "object", "Pods": "pods",
-    "Resource": "resource",
+    "Object": "object", "External": "external", "Pods": "pods", "Resource": "resource",
+    "ContainerResource": "container_resource",
 }  # fmt: skip
+"""In the order in which upstream looks."""
 CPU = MetricSpec(
     type="Resource",
     resource=ResourceMetricSource(
@@ -111,22 +112,71 @@ def path_safe(text: str) -> tuple[str, ...]:
 def validate_metric(metric: MetricSpec, at: str) -> Iterator[FieldError]:
     if not metric.type:
         yield required(f"{at}.type", "must specify a metric source type")
-        return
     if metric.type not in METRIC_TYPES:
         yield not_supported(f"{at}.type", metric.type, METRIC_TYPES)
-        return
-    field = metric.type[:1].lower() + metric.type[1:]
-    source = getattr(metric, BY_TYPE[metric.type])
-    if source is None:
-        why = "must populate information for the given metric source"
-        yield required(f"{at}.{field}", why)
-        return
-    if BY_TYPE[metric.type] in ("resource", "container_resource"):
+    sources = {field_of(type_): getattr(metric, name) for type_, name in BY_TYPE.items()}
+    found = [field for field, source in sources.items() if source is not None]
+    for field in found[:1]:
+        yield from validate_source(field, sources[field], f"{at}.{field}")
+    wanted = field_of(metric.type)
+    if metric.type in METRIC_TYPES and wanted not in found:
+        yield required(f"{at}.{wanted}", "must populate information for the given metric source")
+    for field in found if len(found) > 1 else ():
+        if field != wanted:
+            yield forbidden_field(f"{at}.{field}", "must populate the given metric source only")
+
+
+def field_of(type_: str) -> str:
+    return type_[:1].lower() + type_[1:]
+
+
+def validate_source(field: str, source: Any, at: str) -> Iterator[FieldError]:
+    if field in ("resource", "containerResource"):
         if not source.name:
-            yield required(f"{at}.{field}.name", "must specify a resource name")
-    elif not source.metric.name:
-        yield required(f"{at}.{field}.metric.name", "must specify a metric name")
-    yield from validate_target(source.target, f"{at}.{field}.target")
+            yield required(f"{at}.name", "must specify a resource name")
+        if field == "containerResource" and not source.container:
+            yield required(f"{at}.container", "must specify a container")
+    else:
+        if field == "object":
+            for name, value in (("kind", source.described_object.kind), ("name", source.described_object.name)):
+                yield from named(f"{at}.describedObject.{name}", value, path_safe)
+        yield from named_metric(source.metric.name, f"{at}.metric")
+        yield from label_selector(source.metric.selector, f"{at}.metric.selector")
+    yield from validate_target(source.target, f"{at}.target")
+    yield from validate_asked(field, source.target, f"{at}.target")
+
+
+def named_metric(name: str, at: str) -> Iterator[FieldError]:
+    if not name:
+        yield required(f"{at}.name", "must specify a metric name")
+    else:
+        for wrong in path_safe(name):
+            yield invalid_value(f"{at}.name", name, wrong)
+
+
+def validate_asked(field: str, target: MetricTarget, at: str) -> Iterator[FieldError]:
+    """A target says one thing, and one that its source can be compared with."""
+    match field:
+        case "resource" | "containerResource":
+            if target.average_utilization is None and target.average_value is None:
+                why = "must set either a target raw value or a target utilization"
+                yield required(f"{at}.averageUtilization", why)
+            if target.average_utilization is not None and target.average_value is not None:
+                why = "may not set both a target raw value and a target utilization"
+                yield forbidden_field(f"{at}.averageValue", why)
+        case "pods":
+            if target.average_value is None or quantity.parse(target.average_value).nano <= 0:
+                yield required(f"{at}.averageValue", "must specify a positive target averageValue")
+        case "object":
+            if target.value is None and target.average_value is None:
+                yield required(f"{at}.averageValue", "must set either a target value or averageValue")
+        case _:
+            if target.value is None and target.average_value is None:
+                why = "must set either a target value for metric or a per-pod target"
+                yield required(f"{at}.averageValue", why)
+            if target.value is not None and target.average_value is not None:
+                why = "may not set both a target value for metric and a per-pod target"
+                yield forbidden_field(f"{at}.value", why)
 
 
 def validate_target(target: MetricTarget, at: str) -> Iterator[FieldError]:
@@ -194,7 +244,8 @@ def metric_text(metric: MetricSpec, current: Any) -> str:
     if name in ("resource", "container_resource"):
         return f"{source.name}: {resource_text(target, found)}"
     if target.average_value is not None:
-        return f"{(found and found.average_value) or UNKNOWN}/{target.average_value} (avg)"
+        each = "" if name == "pods" else " (avg)"
+        return f"{(found and found.average_value) or UNKNOWN}/{target.average_value}{each}"
     return f"{(found and found.value) or UNKNOWN}/{target.value}"
 
 

@@ -1,7 +1,10 @@
 """certificatesigningrequests, clustertrustbundles, podcertificaterequests: who vouches for whom."""
 
 import base64
+import re
 from collections.abc import Iterator
+
+from cryptography import x509
 
 from kybern.api import names
 from kybern.api.certificates_v1 import (
@@ -11,19 +14,25 @@ from kybern.api.certificates_v1 import (
     ClusterTrustBundle,
     PodCertificateRequest,
 )
-from kybern.api.invalid import FieldError, duplicate, invalid_value, not_supported, required
-from kybern.registry.checks import immutable
+from kybern.api.invalid import FieldError, duplicate, invalid_value, not_supported, required, too_long
+from kybern.registry.checks import immutable, named
 from kybern.registry.columns import AGE, NAME, NONE, UNKNOWN, human
 from kybern.registry.parts import changed, clear_status, keep_status, kind_of, status, whole
 from kybern.registry.resource import Column, Resource, Subresource
+from kybern.registry.signers import bundle_name, is_own, validate_signer
 
 SECONDS_MIN = 600
+POD_SECONDS_MIN = 3600
+POD_SECONDS_MAX = 91 * 24 * 3600
+OWN_POD_SECONDS_MAX = 24 * 3600
+UID_BYTES_MAX = 128
 USAGES = (
     "any", "cert sign", "client auth", "code signing", "content commitment", "crl sign", "data encipherment",
     "decipher only", "digital signature", "email protection", "encipher only", "ipsec end system", "ipsec tunnel",
     "ipsec user", "key agreement", "key encipherment", "microsoft sgc", "netscape sgc", "ocsp signing", "s/mime",
     "server auth", "signing", "timestamping",
 )  # fmt: skip
+PEM_BLOCK = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----\s(.*?)-----END \1-----", re.DOTALL)
 APPROVAL = ("Approved", "Denied")
 
 
@@ -56,22 +65,6 @@ def is_request(request: str) -> bool:
     return "-----BEGIN CERTIFICATE REQUEST-----" in text or "-----BEGIN NEW CERTIFICATE REQUEST-----" in text
 
 
-def validate_signer(signer: str, at: str) -> Iterator[FieldError]:
-    if not signer:
-        yield required(at)
-        return
-    domain, slash, path = signer.partition("/")
-    if not slash or not path or "/" in path:
-        yield invalid_value(
-            at, signer, "must be a fully qualified domain and path of the form 'example.com/signer-name'"
-        )
-        return
-    for wrong in names.dns1123_subdomain(domain):
-        yield invalid_value(at, signer, f"validating label {domain!r}: {wrong}")
-    if "." not in domain:
-        yield invalid_value(at, signer, "should be a domain with at least two segments separated by dots")
-
-
 def validate_conditions(csr: CertificateSigningRequest, old: CertificateSigningRequest) -> Iterator[FieldError]:
     types = {condition.type for condition in csr.status.conditions or ()}
     if types.issuperset(APPROVAL):
@@ -84,6 +77,30 @@ def validate_conditions(csr: CertificateSigningRequest, old: CertificateSigningR
             yield not_supported(f"status.conditions[{index}].status", condition.status, ("True",))
     if old.status.certificate:
         yield from immutable("status.certificate", csr.status.certificate, old.status.certificate)
+    elif csr.status.certificate:
+        wrong = wrong_with_certificates(csr.status.certificate)
+        if wrong:
+            yield invalid_value("status.certificate", "<certificate data>", wrong)
+
+
+def wrong_with_certificates(text: str) -> str:
+    """Empty: nothing. Text around the blocks is let be."""
+    try:
+        found = PEM_BLOCK.findall(base64.b64decode(text, validate=True).decode())
+    except ValueError:
+        found = []
+    if not found:
+        return "must contain one or more PEM blocks"
+    for kind, body in found:
+        if kind != "CERTIFICATE":
+            return f'only CERTIFICATE PEM blocks are allowed, found "{kind}"'
+        if ":" in body:
+            return "no PEM block headers are permitted"
+        try:
+            x509.load_der_x509_certificate(base64.b64decode(body))
+        except ValueError:
+            return "x509: malformed certificate"
+    return ""
 
 
 def write_approval(stored: CertificateSigningRequest, sent: CertificateSigningRequest) -> CertificateSigningRequest:
@@ -147,16 +164,11 @@ CERTIFICATE_SIGNING_REQUESTS = Resource(
 
 
 def validate_bundle(bundle: ClusterTrustBundle) -> Iterator[FieldError]:
-    signer, name = bundle.spec.signer_name, bundle.metadata.name or ""
+    signer, name = bundle.spec.signer_name or "", bundle.metadata.name or ""
+    for wrong in bundle_name(name, signer):
+        yield invalid_value("metadata.name", name, wrong)
     if signer:
         yield from validate_signer(signer, "spec.signerName")
-        prefix = signer.replace("/", ":") + ":"
-        if not name.startswith(prefix):
-            why = f"ClusterTrustBundle for signerName {signer} must be named with prefix {prefix}"
-            yield invalid_value("metadata.name", name, why)
-    elif ":" in name:
-        why = 'ClusterTrustBundle without signer name must not have ":" in its name'
-        yield invalid_value("metadata.name", name, why)
     if "-----BEGIN CERTIFICATE-----" not in bundle.spec.trust_bundle:
         yield invalid_value("spec.trustBundle", "<value omitted>", "at least one trust anchor must be provided")
 
@@ -166,16 +178,16 @@ def validate_bundle_update(bundle: ClusterTrustBundle, old: ClusterTrustBundle) 
     yield from immutable("spec.signerName", bundle.spec.signer_name, old.spec.signer_name)
 
 
-def bundle_name(name: str) -> tuple[str, ...]:
-    """`signer:name`, where a signer's domain and path are joined by a colon."""
-    return names.dns1123_subdomain(name.rpartition(":")[2])
+def any_name(name: str) -> tuple[str, ...]:
+    """What a bundle may be called depends on its signer; see `validate_bundle`."""
+    return ()
 
 
 CLUSTER_TRUST_BUNDLES = Resource(
     kind=kind_of(ClusterTrustBundle),
     validate=validate_bundle,
     validate_update=validate_bundle_update,
-    validate_name=bundle_name,
+    validate_name=any_name,
     selectable={"spec.signerName": lambda bundle: bundle.spec.signer_name or ""},
     columns=(NAME, Column("SignerName", lambda bundle, now: bundle.spec.signer_name or NONE)),
 )
@@ -184,12 +196,38 @@ CLUSTER_TRUST_BUNDLES = Resource(
 def validate_pod_request(found: PodCertificateRequest) -> Iterator[FieldError]:
     spec = found.spec
     yield from validate_signer(spec.signer_name, "spec.signerName")
-    for field, value in (
-        ("podName", spec.pod_name), ("podUID", spec.pod_uid), ("serviceAccountName", spec.service_account_name),
-        ("serviceAccountUID", spec.service_account_uid), ("nodeName", spec.node_name), ("nodeUID", spec.node_uid),
-    ):  # fmt: skip
-        if not value:
-            yield required(f"spec.{field}")
+    yield from named("spec.podName", spec.pod_name, names.dns1123_subdomain)
+    yield from validate_uid(spec.pod_uid, "spec.podUID")
+    yield from named("spec.serviceAccountName", spec.service_account_name, names.dns1123_subdomain)
+    yield from validate_uid(spec.service_account_uid, "spec.serviceAccountUID")
+    yield from named("spec.nodeName", spec.node_name, names.dns1123_subdomain)
+    yield from validate_uid(spec.node_uid, "spec.nodeUID")
+    seconds = spec.max_expiration_seconds
+    longest = OWN_POD_SECONDS_MAX if is_own(spec.signer_name) else POD_SECONDS_MAX
+    if seconds is None:
+        yield required("spec.maxExpirationSeconds", "must be set")
+    elif not POD_SECONDS_MIN <= seconds <= longest:
+        why = f"must be in the range [{POD_SECONDS_MIN}, {longest}]"
+        yield invalid_value("spec.maxExpirationSeconds", seconds, why)
+    try:
+        request = x509.load_der_x509_csr(base64.b64decode(spec.stub_pkcs10_request, validate=True))
+    except ValueError as error:
+        why = f"must be a valid PKCS#10 certificate request: {error}" if spec.stub_pkcs10_request else ""
+        yield (
+            invalid_value("spec.stubPKCS10Request", "<value omitted>", why)
+            if why
+            else required("spec.stubPKCS10Request")
+        )
+    else:
+        if not request.is_signature_valid:
+            yield invalid_value("spec.stubPKCS10Request", "<value omitted>", "signature does not verify")
+
+
+def validate_uid(uid: str, at: str) -> Iterator[FieldError]:
+    if not uid:
+        yield required(at, "must be set")
+    elif len(uid) > UID_BYTES_MAX:
+        yield too_long(at, uid, UID_BYTES_MAX)
 
 
 def validate_pod_request_update(found: PodCertificateRequest, old: PodCertificateRequest) -> Iterator[FieldError]:

@@ -1,6 +1,7 @@
 """Checks that many kinds share: numbers, ports, choices, references, selectors, paths. Each yields what is wrong."""
 
 import ipaddress
+import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from kybern.api import names, quantity
@@ -12,6 +13,7 @@ NOT_NEGATIVE = "must be greater than or equal to 0"
 IMMUTABLE = "field is immutable"
 INT32_MAX = 2**31 - 1
 UINT32_MAX = 2**32 - 1
+DOMAIN_PATH = re.compile(r"[A-Za-z0-9/\-._~%!$&'()*+,;=:]+")
 LINK_LOCAL_MULTICAST = (ipaddress.ip_network("224.0.0.0/24"), ipaddress.ip_network("ff02::/16"))
 
 
@@ -109,6 +111,21 @@ def projected_path(at: str, path: str) -> Iterator[FieldError]:
     yield from relative_path(at, path)
     if path.startswith("..") and not path.startswith("../") and path != "..":
         yield invalid_value(at, path, "must not start with '..'")
+
+
+def domain_path(at: str, text: str) -> Iterator[FieldError]:
+    """`acme.io/foo`: whose it is, and what they call it."""
+    if not text:
+        yield required(at)
+        return
+    domain, _, path = text.partition("/")
+    if not domain or not path:
+        yield invalid_value(at, text, 'must be a domain-prefixed path (such as "acme.io/foo")')
+        return
+    for wrong in names.dns1123_subdomain(domain):
+        yield invalid_value(at, domain, wrong)
+    if not DOMAIN_PATH.fullmatch(path):
+        yield invalid_value(at, path, names.mismatch("Invalid path", DOMAIN_PATH.pattern))
 
 
 # --- selectors --------------------------------------------------------------------------------------------------------

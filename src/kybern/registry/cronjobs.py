@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from kybern.api.batch_v1 import CronJob, CronJobSpec
-from kybern.api.invalid import FieldError, invalid_value, required
+from kybern.api.invalid import FieldError, invalid_value, not_supported, required
 from kybern.registry.checks import one_of
 from kybern.registry.columns import AGE, NAME, NONE, age, container_columns, selector_text
 from kybern.registry.defaulting import filled, part
@@ -61,7 +61,12 @@ def validate(cronjob: CronJob) -> Iterator[FieldError]:
         ("failedJobsHistoryLimit", "failed_jobs_history_limit"),
     )
     yield from one_of("spec.concurrencyPolicy", spec.concurrency_policy, ("Allow", "Forbid", "Replace"))
-    yield from validate_job_spec(spec.job_template.spec, "spec.jobTemplate.spec")
+    job = spec.job_template.spec
+    yield from validate_job_spec(job, "spec.jobTemplate.spec")
+    if job.selector is not None:
+        yield invalid_value("spec.jobTemplate.spec.selector", job.selector, "`selector` will be auto-generated")
+    if job.manual_selector:
+        yield not_supported("spec.jobTemplate.spec.manualSelector", job.manual_selector, ("nil", "false"))
 
 
 def validate_schedule(schedule: str, at: str) -> Iterator[FieldError]:
@@ -154,7 +159,7 @@ CRON_JOBS = Resource(
         NAME,
         Column("Schedule", lambda cronjob, now: cronjob.spec.schedule),
         Column("Timezone", lambda cronjob, now: cronjob.spec.time_zone or NONE),
-        Column("Suspend", lambda cronjob, now: "True" if cronjob.spec.suspend else "False"),
+        Column("Suspend", lambda cronjob, now: "True" if cronjob.spec.suspend else "False", type="boolean"),
         Column("Active", lambda cronjob, now: len(cronjob.status.active or ()), type="integer"),
         Column("Last Schedule", last_cell),
         AGE,

@@ -12,7 +12,10 @@ from kybern.registry.podspec.defaults import default_template
 from kybern.registry.podspec.warnings import template_warnings
 from kybern.registry.resource import Column, Resource
 from kybern.registry.workloads import (
+    COLLISIONS,
+    OBSERVED,
     REVISION_HISTORY_DEFAULT,
+    Counts,
     validate_counts,
     validate_lasting_template,
     validate_selected,
@@ -78,7 +81,7 @@ def validate_strategy(strategy: DaemonSetUpdateStrategy, at: str) -> Iterator[Fi
     if strategy.type == "OnDelete":
         return
     if strategy.type != "RollingUpdate":
-        yield not_supported(f"{at}.type", strategy.type, ("OnDelete", "RollingUpdate"))
+        yield not_supported(at, strategy, ("RollingUpdate", "OnDelete"))
         return
     rolling = strategy.rolling_update
     if rolling is None:
@@ -92,14 +95,22 @@ def validate_strategy(strategy: DaemonSetUpdateStrategy, at: str) -> Iterator[Fi
         why = "may not be set when maxUnavailable is non-zero"
         yield invalid_value(f"{at}.rollingUpdate.maxSurge", rolling.max_surge, why)
     if not unavailable and not surge:
-        why = "cannot be 0 when maxSurge is 0"
-        yield invalid_value(f"{at}.rollingUpdate.maxUnavailable", rolling.max_unavailable, why)
+        yield required(f"{at}.rollingUpdate.maxUnavailable", "cannot be 0 when maxSurge is 0")
 
 
 def validate_update(daemonset: DaemonSet, old: DaemonSet) -> Iterator[FieldError]:
     yield from validate(daemonset)
     yield from immutable("spec.selector", daemonset.spec.selector, old.spec.selector)
 
+
+STATUS_COUNTS = Counts(
+    (
+        ("currentNumberScheduled", "current_number_scheduled"), ("numberMisscheduled", "number_misscheduled"),
+        ("desiredNumberScheduled", "desired_number_scheduled"), ("numberReady", "number_ready"), OBSERVED,
+        ("updatedNumberScheduled", "updated_number_scheduled"), ("numberAvailable", "number_available"),
+        ("numberUnavailable", "number_unavailable"), COLLISIONS,
+    )
+)  # fmt: skip
 
 DAEMONSETS = Resource(
     kind=kind_of(DaemonSet),
@@ -112,7 +123,7 @@ DAEMONSETS = Resource(
     validate=validate,
     validate_update=validate_update,
     generation=spec_of,
-    subresources=(status(),),
+    subresources=(status(validate=STATUS_COUNTS),),
     columns=(
         NAME,
         Column("Desired", lambda d, now: d.status.desired_number_scheduled, type="integer"),

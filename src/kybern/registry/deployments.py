@@ -12,8 +12,15 @@ from kybern.registry.podspec.defaults import default_template
 from kybern.registry.podspec.warnings import template_warnings
 from kybern.registry.resource import Column, Resource
 from kybern.registry.workloads import (
+    AVAILABLE,
+    COLLISIONS,
+    OBSERVED,
+    READY,
+    REPLICAS,
     REPLICAS_DEFAULT,
     REVISION_HISTORY_DEFAULT,
+    UPDATED,
+    Counts,
     selector_of,
     validate_counts,
     validate_lasting_template,
@@ -75,7 +82,7 @@ def validate_strategy(strategy: DeploymentStrategy, at: str) -> Iterator[FieldEr
             why = "may not be specified when strategy `type` is 'Recreate'"
             yield forbidden_field(f"{at}.rollingUpdate", why)
     elif strategy.type != "RollingUpdate":
-        yield not_supported(f"{at}.type", strategy.type, ("Recreate", "RollingUpdate"))
+        yield not_supported(at, strategy, ("Recreate", "RollingUpdate"))
     elif rolling is not None:
         yield from validate_rolling(rolling, f"{at}.rollingUpdate")
 
@@ -97,6 +104,12 @@ def ready_cell(deployment: Deployment, now: float) -> str:
     return f"{deployment.status.ready_replicas or 0}/{deployment.spec.replicas or 0}"
 
 
+STATUS_COUNTS = Counts(
+    (REPLICAS, UPDATED, READY, AVAILABLE, ("unavailableReplicas", "unavailable_replicas"), OBSERVED, COLLISIONS),
+    (UPDATED, READY, AVAILABLE),
+    "readyReplicas",
+)
+
 DEPLOYMENTS = Resource(
     kind=kind_of(Deployment),
     warnings=template_warnings(lambda found: found.spec.template, "spec.template"),
@@ -109,7 +122,7 @@ DEPLOYMENTS = Resource(
     validate_update=validate_update,
     # An annotation makes another generation too: rollbacks are told by annotations.
     generation=lambda deployment: (deployment.spec, deployment.metadata.annotations),
-    subresources=(scale(selector_of), status("labels")),
+    subresources=(scale(selector_of), status("labels", validate=STATUS_COUNTS)),
     columns=(
         NAME,
         Column("Ready", ready_cell),

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from kybern.api import core_v1, events_v1
+from kybern.api import core_v1, events_v1, names
 from kybern.api.invalid import FieldError, invalid_value, required
 from kybern.registry.checks import immutable
 from kybern.registry.columns import age
@@ -70,38 +70,63 @@ SETTLED = (
 
 
 def validate_core(event: core_v1.Event) -> Iterator[FieldError]:
-    about = event.involved_object.namespace or ""
-    # An event about an object without a namespace belongs to default, or to kube-system.
-    if about != event.metadata.namespace and (about or event.metadata.namespace not in ("default", "kube-system")):
+    """One that says when it happened, to the microsecond, is of the newer kind and says more."""
+    about, namespace = event.involved_object.namespace or "", event.metadata.namespace or ""
+    if not event.event_time:
+        if namespace != about and (about or namespace not in ("", "default")):
+            yield invalid_value("involvedObject.namespace", about, "does not match event.namespace")
+        return
+    if not about and namespace not in ("default", "kube-system"):
         yield invalid_value("involvedObject.namespace", about, "does not match event.namespace")
-
-
-def validate_new(event: events_v1.Event) -> Iterator[FieldError]:
-    for field, value in (
-        ("eventTime", event.event_time),
-        ("reportingController", event.reporting_controller),
-        ("reportingInstance", event.reporting_instance),
-        ("action", event.action),
-        ("reason", event.reason),
+    controller = event.reporting_component or ""
+    if not controller:
+        yield required("reportingController")
+    for wrong in names.qualified_name(controller):
+        yield invalid_value("reportingController", controller, wrong)
+    for field, value, most in (
+        ("reportingInstance", event.reporting_instance, REASON_BYTES_MAX),
+        ("action", event.action, REASON_BYTES_MAX),
+        ("reason", event.reason, REASON_BYTES_MAX),
+        ("message", event.message or " ", NOTE_BYTES_MAX),
     ):
         if not value:
             yield required(field)
-    for field, value, most in (
-        ("action", event.action, REASON_BYTES_MAX),
-        ("reason", event.reason, REASON_BYTES_MAX),
-        ("note", event.note, NOTE_BYTES_MAX),
-    ):
-        if value and len(value.encode()) > most:
+        elif len(value.encode(errors="replace")) > most:
             yield invalid_value(field, "", f"can have at most {most} characters")
-    if event.type not in ("Normal", "Warning"):
-        yield invalid_value("type", event.type or "", "has invalid value")
+
+
+def validate_new(event: events_v1.Event) -> Iterator[FieldError]:
+    """What the newer API asks for besides: nothing of what only the older one had."""
     yield from validate_core(to_core(event))
+    yield from validate_series(event)
+    if not event.event_time:
+        yield required("eventTime")
+    if event.type not in ("Normal", "Warning"):
+        yield invalid_value("type", "", f"has invalid value: {event.type or ''}")
+    source = event.deprecated_source
+    for field, value in (
+        ("firstTimestamp", event.deprecated_first_timestamp), ("lastTimestamp", event.deprecated_last_timestamp),
+        ("count", event.deprecated_count), ("source", source is not None and (source.component or source.host)),
+    ):  # fmt: skip
+        if value:
+            yield invalid_value(field, "", "needs to be unset")
+
+
+def validate_series(event: events_v1.Event) -> Iterator[FieldError]:
+    if event.series is None:
+        return
+    if event.series.count < 2:
+        yield invalid_value("series.count", "", "should be at least 2")
+    if not event.series.last_observed_time:
+        yield required("series.lastObservedTime")
 
 
 def validate_new_update(event: events_v1.Event, old: events_v1.Event) -> Iterator[FieldError]:
     """What an event of the newer API tells is settled; only how often it came is not."""
     new, before = to_core(event), to_core(old)
     yield from validate_core(new)
+    if event.series != old.series:
+        yield from validate_series(event)
     for field, name in SETTLED:
         yield from immutable(field, getattr(new, name), getattr(before, name))
 

@@ -1,7 +1,10 @@
 """flowschemas and prioritylevelconfigurations: whose requests wait for whose."""
 
+import math
 from collections.abc import Iterator
+from typing import Any
 
+from kybern.api import names
 from kybern.api.flowcontrol_v1 import (
     FlowSchema,
     LimitedPriorityLevelConfiguration,
@@ -12,12 +15,16 @@ from kybern.api.flowcontrol_v1 import (
     ResourcePolicyRule,
     Subject,
 )
-from kybern.api.invalid import FieldError, invalid_value, not_supported, required
+from kybern.api.invalid import FieldError, forbidden_field, invalid_value, not_supported, required
+from kybern.registry.checks import judged, not_negative
 from kybern.registry.columns import AGE, NAME, NONE
 from kybern.registry.defaulting import filled, filled_zero, part
 from kybern.registry.parts import changed, clear_status, keep_status, kind_of, spec_of, status
 from kybern.registry.resource import Column, Resource
 
+EXEMPT = "exempt"
+VERBS = frozenset(("get", "list", "create", "update", "delete", "deletecollection", "patch", "watch", "proxy"))
+HASH_BITS_MAX = 60
 PRECEDENCE_DEFAULT = 1000
 PRECEDENCE_MAX = 10000
 SHARES_DEFAULT = 30
@@ -37,11 +44,16 @@ def validate_schema(schema: FlowSchema) -> Iterator[FieldError]:
         yield invalid_value("spec.matchingPrecedence", precedence, "must be a positive value")
     if precedence > PRECEDENCE_MAX:
         yield invalid_value("spec.matchingPrecedence", precedence, f"must not be greater than {PRECEDENCE_MAX}")
+    if precedence == 1 and schema.metadata.name != EXEMPT:
+        why = "only the schema named 'exempt' may have matchingPrecedence 1"
+        yield invalid_value("spec.matchingPrecedence", precedence, why)
     if spec.distinguisher_method is not None and spec.distinguisher_method.type not in ("ByNamespace", "ByUser"):
         kinds = ("ByNamespace", "ByUser")
-        yield not_supported("spec.distinguisherMethod", spec.distinguisher_method.type, kinds)
-    if not spec.priority_level_configuration.name:
+        yield not_supported("spec.distinguisherMethod.type", spec.distinguisher_method, kinds)
+    level = spec.priority_level_configuration.name
+    if not level:
         yield required("spec.priorityLevelConfiguration.name", "must reference a priority level")
+    yield from judged("spec.priorityLevelConfiguration.name", level, names.dns1123_subdomain)
     for index, rule in enumerate(spec.rules or ()):
         at = f"spec.rules[{index}]"
         if not rule.subjects:
@@ -49,41 +61,103 @@ def validate_schema(schema: FlowSchema) -> Iterator[FieldError]:
         if not rule.resource_rules and not rule.non_resource_rules:
             yield required(at, "at least one of resourceRules and nonResourceRules has to be non-empty")
         for place, subject in enumerate(rule.subjects):
-            if subject.kind not in SUBJECT_KINDS:
-                yield not_supported(f"{at}.subjects[{place}].kind", subject.kind, SUBJECT_KINDS)
             yield from validate_subject(subject, f"{at}.subjects[{place}]")
         for place, of_resources in enumerate(rule.resource_rules or ()):
             yield from validate_resource_rule(of_resources, f"{at}.resourceRules[{place}]")
         for place, of_paths in enumerate(rule.non_resource_rules or ()):
             here = f"{at}.nonResourceRules[{place}]"
-            if not of_paths.verbs:
-                yield required(f"{here}.verbs", "verbs must contain at least one value")
-            if not of_paths.non_resource_urls:
-                yield required(f"{here}.nonResourceURLs", "nonResourceURLs must contain at least one value")
+            yield from validate_verbs(of_paths.verbs, f"{here}.verbs")
+            yield from validate_paths(of_paths.non_resource_urls, f"{here}.nonResourceURLs")
 
 
 def validate_subject(subject: Subject, at: str) -> Iterator[FieldError]:
-    if subject.user is not None and not subject.user.name:
-        yield required(f"{at}.user.name")
-    if subject.group is not None and not subject.group.name:
-        yield required(f"{at}.group.name")
+    """The part that its kind names, and no other."""
+    parts_by_kind: dict[str, tuple[str, Any]] = {
+        "User": ("user", subject.user),
+        "Group": ("group", subject.group),
+        "ServiceAccount": ("serviceAccount", subject.service_account),
+    }
+    if subject.kind not in parts_by_kind:
+        yield not_supported(f"{at}.kind", subject.kind, SUBJECT_KINDS)
+        return
+    for kind, (field, found) in parts_by_kind.items():
+        here = f"{at}.{field}"
+        if kind != subject.kind:
+            if found is not None:
+                yield forbidden_field(here, f"{field} is forbidden when subject kind is not '{kind}'")
+        elif found is None:
+            yield required(here, f"{field} is required when subject kind is '{kind}'")
+        elif not found.name:
+            yield required(f"{here}.name")
     account = subject.service_account
-    if account is not None and not account.name:
-        yield required(f"{at}.serviceAccount.name")
-    if account is not None and not account.namespace:
+    if subject.kind != "ServiceAccount" or account is None:
+        return
+    if account.name != "*":
+        yield from judged(f"{at}.serviceAccount.name", account.name, names.dns1123_subdomain)
+    if not account.namespace:
         yield required(f"{at}.serviceAccount.namespace", "must specify namespace for service account")
+    yield from judged(f"{at}.serviceAccount.namespace", account.namespace, names.dns1123_label)
+
+
+def validate_verbs(verbs: tuple[str, ...], at: str) -> Iterator[FieldError]:
+    if not verbs:
+        yield required(at, "verbs must contain at least one value")
+    elif "*" in verbs:
+        yield from alone(verbs, at, "verbs")
+    elif not VERBS.issuperset(verbs):
+        yield not_supported(at, verbs, sorted(VERBS))
+
+
+def alone(values: tuple[str, ...], at: str, what: str) -> Iterator[FieldError]:
+    if "*" in values and len(values) > 1:
+        yield invalid_value(at, values, f"if '*' is present, must not specify other {what}")
+
+
+def validate_paths(paths: tuple[str, ...], at: str) -> Iterator[FieldError]:
+    if not paths:
+        yield required(at, "nonResourceURLs must contain at least one value")
+    elif "*" in paths:
+        yield from alone(paths, at, "non-resource URLs")
+    else:
+        for index, path in enumerate(paths):
+            wrong = wrong_with_path(path)
+            if wrong:
+                yield invalid_value(f"{at}[{index}]", path, wrong)
+
+
+def wrong_with_path(path: str) -> str:
+    """Empty: nothing."""
+    if not path:
+        return "must not be empty"
+    if path == "/":
+        return ""
+    if not path.startswith("/"):
+        return "must start with slash"
+    if " " in path:
+        return "must not contain white-space"
+    if "//" in path:
+        return "must not contain double slash"
+    stars = path.count("*")
+    return "wildcard can only do suffix matching" if stars > 1 or (stars and not path.endswith("/*")) else ""
 
 
 def validate_resource_rule(rule: ResourcePolicyRule, at: str) -> Iterator[FieldError]:
-    if not rule.verbs:
-        yield required(f"{at}.verbs", "verbs must contain at least one value")
+    yield from validate_verbs(rule.verbs, f"{at}.verbs")
     if not rule.api_groups:
         yield required(f"{at}.apiGroups", "resource rules must supply at least one api group")
+    yield from alone(rule.api_groups, f"{at}.apiGroups", "api groups")
     if not rule.resources:
         yield required(f"{at}.resources", "resource rules must supply at least one resource")
-    if not rule.namespaces and not rule.cluster_scope:
+    yield from alone(rule.resources, f"{at}.resources", "resources")
+    namespaces = rule.namespaces or ()
+    if not namespaces and not rule.cluster_scope:
         why = "resource rules that are not cluster scoped must supply at least one namespace"
         yield required(f"{at}.namespaces", why)
+    yield from alone(namespaces, f"{at}.namespaces", "namespaces")
+    for index, namespace in enumerate(() if "*" in namespaces else namespaces):
+        for wrong in names.dns1123_label(namespace):
+            why = f"each member of this list must be '*' or a DNS-1123 label; {wrong}"
+            yield invalid_value(f"{at}.namespaces[{index}]", namespace, why)
 
 
 def dangling_cell(schema: FlowSchema, now: float) -> str:
@@ -111,6 +185,7 @@ FLOW_SCHEMAS = Resource(
         AGE,
         Column("MissingPL", dangling_cell),
     ),
+    table_order=lambda schema: (schema.spec.matching_precedence or 0, schema.metadata.name),
 )
 
 
@@ -140,10 +215,14 @@ def default_queuing(queuing: QueuingConfiguration) -> QueuingConfiguration:
 
 def validate_level(level: PriorityLevelConfiguration) -> Iterator[FieldError]:
     spec = level.spec
+    if (level.metadata.name == EXEMPT) != (spec.type == "Exempt"):
+        yield invalid_value("spec.type", spec.type, "type must be 'Exempt' if and only if name is 'exempt'")
     if spec.type == "Exempt":
         if spec.limited is not None:
-            yield invalid_value("spec.limited", spec.limited, "must be nil if the type is not Limited")
+            yield forbidden_field("spec.limited", "must be nil if the type is not Limited")
     elif spec.type == "Limited":
+        if spec.exempt is not None:
+            yield forbidden_field("spec.exempt", "must be nil if the type is Limited")
         if spec.limited is None:
             yield required("spec.limited", "must not be empty when type is Limited")
         else:
@@ -154,10 +233,19 @@ def validate_level(level: PriorityLevelConfiguration) -> Iterator[FieldError]:
 
 def validate_limited(limited: LimitedPriorityLevelConfiguration) -> Iterator[FieldError]:
     response = limited.limit_response
+    yield from not_negative("spec.limited.nominalConcurrencyShares", limited.nominal_concurrency_shares)
+    lendable = limited.lendable_percent
+    if lendable is not None and not 0 <= lendable <= 100:
+        yield invalid_value("spec.limited.lendablePercent", lendable, "must be between 0 and 100, inclusive")
+    borrowing = limited.borrowing_limit_percent
+    if borrowing is not None and borrowing < 0:
+        yield invalid_value(
+            "spec.limited.borrowingLimitPercent", borrowing, "if specified, must be a non-negative integer"
+        )
     if response.type == "Reject":
         if response.queuing is not None:
             here = "spec.limited.limitResponse.queuing"
-            yield invalid_value(here, response.queuing, "must be nil if limited.limitResponse.type is not Limited")
+            yield forbidden_field(here, "must be nil if limited.limitResponse.type is not Limited")
     elif response.type == "Queue":
         if response.queuing is None:
             yield required(
@@ -182,23 +270,31 @@ def validate_queuing(queuing: QueuingConfiguration, at: str) -> Iterator[FieldEr
     elif hand > queues:
         why = f"should not be greater than queues ({queues})"
         yield invalid_value(f"{at}.handSize", hand, why)
+    elif entropy_bits(queues, hand) > HASH_BITS_MAX:
+        why = (
+            f"required entropy bits of deckSize {queues} and handSize {hand} should not be greater than {HASH_BITS_MAX}"
+        )
+        yield invalid_value(f"{at}.handSize", hand, why)
+
+
+def entropy_bits(queues: int, hand: int) -> int:
+    """How many random bits it takes to deal a hand of queues."""
+    return math.ceil(sum(math.log2(queues - dealt) for dealt in range(hand)))
 
 
 def queuing_cell(name: str) -> Column:
     titles = {"queues": "Queues", "hand_size": "HandSize", "queue_length_limit": "QueueLengthLimit"}
 
-    def cell(level: PriorityLevelConfiguration, now: float) -> str:
+    def cell(level: PriorityLevelConfiguration, now: float) -> str | int:
         limited = level.spec.limited
         queuing = limited.limit_response.queuing if limited is not None else None
-        return NONE if queuing is None else str(getattr(queuing, name))
+        return NONE if queuing is None else int(getattr(queuing, name))
 
     return Column(titles[name], cell)
 
 
-def shares_cell(level: PriorityLevelConfiguration, now: float) -> str:
-    part_used = level.spec.limited or level.spec.exempt
-    shares = part_used.nominal_concurrency_shares if part_used is not None else None
-    return NONE if shares is None else str(shares)
+def shares_cell(level: PriorityLevelConfiguration, now: float) -> str | int | None:
+    return NONE if level.spec.limited is None else level.spec.limited.nominal_concurrency_shares
 
 
 PRIORITY_LEVELS = Resource(

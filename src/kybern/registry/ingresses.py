@@ -1,6 +1,5 @@
 """ingresses and ingressclasses: by which name and path a Service is reached from outside, and who sees to it."""
 
-import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,7 +13,7 @@ from kybern.api.networking_v1 import (
     IngressClass,
     IngressClassParametersReference,
 )
-from kybern.registry.checks import immutable, judged, named
+from kybern.registry.checks import domain_path, immutable, judged, named
 from kybern.registry.columns import AGE, NAME, NONE
 from kybern.registry.parts import changed, clear_status, keep_status, kind_of, spec_of, status
 from kybern.registry.resource import Column, Resource
@@ -22,7 +21,6 @@ from kybern.registry.resource import Column, Resource
 CLASS_ANNOTATION = "kubernetes.io/ingress.class"
 HOSTS_SHOWN_MAX = 3
 CONTROLLER_BYTES_MAX = 250
-DOMAIN_PATH = re.compile(r"[A-Za-z0-9/\-._~%!$&'()*+,;=:]+")
 BAD_PATH_PARTS = ("//", "/./", "/../", "%2f", "%2F")
 BAD_PATH_ENDS = ("/..", "/.")
 
@@ -197,21 +195,9 @@ def validate_class(found: IngressClass) -> Iterator[FieldError]:
     else:
         if len(controller) > CONTROLLER_BYTES_MAX:
             yield too_long("spec.controller", "", CONTROLLER_BYTES_MAX)
-        yield from validate_domain_path(controller, "spec.controller")
+        yield from domain_path("spec.controller", controller)
     if found.spec.parameters is not None:
         yield from validate_parameters(found.spec.parameters, "spec.parameters")
-
-
-def validate_domain_path(text: str, at: str) -> Iterator[FieldError]:
-    """`acme.io/foo`: whose it is, and what they call it."""
-    domain, _, path = text.partition("/")
-    if not domain or not path:
-        yield invalid_value(at, text, 'must be a domain-prefixed path (such as "acme.io/foo")')
-        return
-    for wrong in names.dns1123_subdomain(domain):
-        yield invalid_value(at, domain, wrong)
-    if not DOMAIN_PATH.fullmatch(path):
-        yield invalid_value(at, path, names.mismatch("Invalid path", DOMAIN_PATH.pattern))
 
 
 def validate_parameters(parameters: IngressClassParametersReference, at: str) -> Iterator[FieldError]:

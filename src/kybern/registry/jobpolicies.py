@@ -1,12 +1,16 @@
-"""Rules on a job's pod failure policy: which pods' ends count, by exit codes or by conditions."""
+"""A job's policies: which pods' ends count as failures, and how many indexes that succeed are enough."""
 
 from collections.abc import Iterator
 
 from kybern.api import names
-from kybern.api.batch_v1 import JobSpec, PodFailurePolicyOnExitCodesRequirement, PodFailurePolicyRule
-from kybern.api.invalid import FieldError, invalid_value, not_supported, required
-from kybern.registry.checks import judged
+from kybern.api.batch_v1 import JobSpec, PodFailurePolicyOnExitCodesRequirement, PodFailurePolicyRule, SuccessPolicyRule
+from kybern.api.invalid import FieldError, duplicate, invalid_value, not_supported, required, too_long, too_many
+from kybern.registry.checks import judged, not_negative
 
+RULES_MAX = 20
+PATTERNS_MAX = 20
+EXIT_CODES_MAX = 255
+INDEXES_BYTES_MAX = 64 * 1024
 ACTIONS = ("Count", "FailIndex", "FailJob", "Ignore")
 OPERATORS = ("In", "NotIn")
 STATUSES = ("False", "True", "Unknown")
@@ -14,6 +18,9 @@ STATUSES = ("False", "True", "Unknown")
 
 def validate_failure_policy(spec: JobSpec, at: str) -> Iterator[FieldError]:
     policy = spec.pod_failure_policy
+    if policy is not None and len(policy.rules) > RULES_MAX:
+        yield too_many(f"{at}.podFailurePolicy.rules", len(policy.rules), RULES_MAX)
+        return
     for index, rule in enumerate(policy.rules if policy is not None else ()):
         yield from validate_rule(rule, spec, f"{at}.podFailurePolicy.rules[{index}]")
 
@@ -22,6 +29,12 @@ def validate_rule(rule: PodFailurePolicyRule, spec: JobSpec, at: str) -> Iterato
     yield from chosen(f"{at}.action", rule.action, ACTIONS)
     if rule.action == "FailIndex" and spec.backoff_limit_per_index is None:
         yield invalid_value(f"{at}.action", rule.action, "requires the backoffLimitPerIndex to be set")
+    if rule.on_exit_codes is not None and rule.on_pod_conditions:
+        yield without_value(at, "specifying both OnExitCodes and OnPodConditions is not supported")
+    if rule.on_exit_codes is None and not rule.on_pod_conditions:
+        yield without_value(at, "specifying one of OnExitCodes and OnPodConditions is required")
+    if len(rule.on_pod_conditions or ()) > PATTERNS_MAX:
+        yield too_many(f"{at}.onPodConditions", len(rule.on_pod_conditions or ()), PATTERNS_MAX)
     if rule.on_exit_codes is not None:
         yield from validate_exit_codes(rule.on_exit_codes, spec, f"{at}.onExitCodes")
     for index, pattern in enumerate(rule.on_pod_conditions or ()):
@@ -40,11 +53,79 @@ def validate_exit_codes(found: PodFailurePolicyOnExitCodesRequirement, spec: Job
             yield invalid_value(f"{at}.containerName", found.container_name, why)
     if not found.values:
         yield invalid_value(f"{at}.values", found.values, "at least one value is required")
+    elif len(found.values) > EXIT_CODES_MAX:
+        yield too_many(f"{at}.values", len(found.values), EXIT_CODES_MAX)
     if list(found.values) != sorted(found.values):
         yield invalid_value(f"{at}.values", found.values, "must be ordered")
     for index, code in enumerate(found.values):
+        if code in found.values[:index]:
+            yield duplicate(f"{at}.values[{index}]", code)
         if code == 0 and found.operator == "In":
             yield invalid_value(f"{at}.values[{index}]", code, "must not be 0 for the In operator")
+
+
+def without_value(at: str, why: str) -> FieldError:
+    return FieldError(at, "FieldValueInvalid", f"Invalid value: {why}")
+
+
+def validate_success_policy(spec: JobSpec, at: str) -> Iterator[FieldError]:
+    policy = spec.success_policy
+    if policy is None:
+        return
+    if spec.completion_mode != "Indexed":
+        yield invalid_value(at, policy, "requires indexed completion mode")
+        return
+    if not policy.rules:
+        yield required(f"{at}.rules", "at least one rules must be specified when the successPolicy is specified")
+    for index, rule in enumerate(policy.rules[:RULES_MAX]):
+        yield from validate_success_rule(rule, spec.completions or 0, f"{at}.rules[{index}]")
+    if len(policy.rules) > RULES_MAX:
+        yield too_many(f"{at}.rules", len(policy.rules), RULES_MAX)
+
+
+def validate_success_rule(rule: SuccessPolicyRule, completions: int, at: str) -> Iterator[FieldError]:
+    count, indexes = rule.succeeded_count, rule.succeeded_indexes
+    if count is None and indexes is None:
+        yield required(at, "at least one of succeededCount or succeededIndexes must be specified")
+    total = 0
+    if indexes is not None:
+        if len(indexes) > INDEXES_BYTES_MAX:
+            yield too_long(f"{at}.succeededIndexes", indexes, INDEXES_BYTES_MAX)
+        try:
+            total = counted(indexes, completions)
+        except ValueError as error:
+            yield invalid_value(f"{at}.succeededIndexes", indexes, f"error parsing succeededIndexes: {error}")
+    if count is None:
+        return
+    yield from not_negative(f"{at}.succeededCount", count)
+    if count > completions:
+        why = f"must be less than or equal to {completions} (the number of specified completions)"
+        yield invalid_value(f"{at}.succeededCount", count, why)
+    if indexes is not None and count > total:
+        why = f"must be less than or equal to {total} (the number of indexes in the specified succeededIndexes field)"
+        yield invalid_value(f"{at}.succeededCount", count, why)
+
+
+def counted(text: str, completions: int) -> int:
+    """How many indexes `0,2-4` names, in rising order and all beneath the completions."""
+    total, last = 0, -1
+    for part in text.split(",") if text else ():
+        ends = part.split("-")
+        if len(ends) > 2:
+            raise ValueError(
+                f'the fragment "{part}" violates the requirement that an index interval can have '
+                "at most two parts separated by '-'"
+            )
+        for end in ends:
+            if not (end.isdecimal() and end.isascii()):
+                raise ValueError(f'cannot convert string to integer for index: "{end}"')
+            if last >= int(end):
+                raise ValueError(f"non-increasing order, previous: {last}, current: {int(end)}")
+            if int(end) >= completions:
+                raise ValueError(f'too large index: "{end}"')
+            last = int(end)
+        total += int(ends[-1]) - int(ends[0]) + 1
+    return total
 
 
 def chosen(at: str, value: str, choices: tuple[str, ...]) -> Iterator[FieldError]:

@@ -2,22 +2,30 @@
 
 from collections.abc import Iterator
 
+from kybern.api import names, selectors
 from kybern.api.batch_v1 import Job, JobSpec, PodFailurePolicy, PodFailurePolicyRule
-from kybern.api.invalid import FieldError, forbidden_field, invalid_value, not_supported, required
+from kybern.api.invalid import FieldError, forbidden_field, invalid_value, not_supported, required, too_long
 from kybern.api.meta_v1 import LabelSelector
-from kybern.registry.checks import immutable, label_selector
+from kybern.registry.checks import domain_path, immutable, label_selector
 from kybern.registry.columns import AGE, NAME, SELECTOR, TEMPLATE_COLUMNS, between
 from kybern.registry.defaulting import filled, part, parts
-from kybern.registry.jobpolicies import validate_failure_policy
+from kybern.registry.jobpolicies import validate_failure_policy, validate_success_policy
 from kybern.registry.parts import changed, clear_status, keep_status, kind_of, spec_of, status
 from kybern.registry.podspec.defaults import default_template
 from kybern.registry.podspec.spec import validate_template
 from kybern.registry.podspec.warnings import template_warnings
 from kybern.registry.resource import Column, Resource
-from kybern.registry.workloads import DO_NOT_MATCH, matches, validate_counts
+from kybern.registry.workloads import DO_NOT_MATCH, Counts, matches, validate_counts
 
 BACKOFF_LIMIT_DEFAULT = 6
 NO_LIMIT = 2**31 - 1
+PARALLELISM_MAX = 100_000
+MANY_INDEXES_MAX = 10_000
+MANAGER_BYTES_MAX = 63
+TOO_MANY_INDEXES = (
+    f"must be less than or equal to {MANY_INDEXES_MAX} when completions are above {PARALLELISM_MAX} "
+    "and used with backoff limit per index"
+)
 CONTROLLER_UID = "batch.kubernetes.io/controller-uid"
 JOB_NAME = "batch.kubernetes.io/job-name"
 COUNTS = (
@@ -84,6 +92,7 @@ def with_own_selector(job: Job) -> Job:
 
 
 def validate(job: Job) -> Iterator[FieldError]:
+    yield from validate_own_labels(job)
     yield from validate_job_spec(job.spec, "spec")
     selector = job.spec.selector
     if selector is None:
@@ -96,13 +105,44 @@ def validate(job: Job) -> Iterator[FieldError]:
         yield invalid_value("spec.template.metadata.labels", labels, DO_NOT_MATCH)
 
 
+def validate_own_labels(job: Job) -> Iterator[FieldError]:
+    """The labels by which a job finds its pods, unless somebody insists on others."""
+    name, uid = job.metadata.name or "", job.metadata.uid or ""
+    if job.spec.completion_mode == "Indexed" and (job.spec.completions or 0) > 0:
+        last = f"{name}-{(job.spec.completions or 0) - 1}"
+        if names.dns1123_label(last):
+            why = f"will not able to create pod with invalid DNS label: {last}"
+            yield invalid_value("metadata.name", name, why)
+    if job.spec.manual_selector or job.spec.selector is None:
+        return
+    if not uid:
+        yield required("metadata.uid")
+    labels = job.spec.template.metadata.labels or {}
+    for key, value in ((CONTROLLER_UID, uid), (JOB_NAME, name)):
+        here = f"spec.template.metadata.labels[{key}]"
+        if key not in labels:
+            yield required(here, f"must be '{value}'")
+        elif labels[key] != value:
+            yield invalid_value(here, labels, f"must be '{value}'")
+    own = {CONTROLLER_UID: uid, JOB_NAME: name, "controller-uid": uid, "job-name": name}
+    if not list(label_selector(job.spec.selector, "")) and not selectors.of_label_selector(job.spec.selector).matches(
+        own
+    ):
+        yield invalid_value("spec.selector", job.spec.selector, "`selector` not auto-generated")
+
+
 def validate_job_spec(spec: JobSpec, at: str) -> Iterator[FieldError]:
     """What holds for a job, and for the template of one."""
     yield from validate_counts(spec, at, *COUNTS)
-    if spec.completion_mode not in (None, "NonIndexed", "Indexed"):
-        yield not_supported(f"{at}.completionMode", spec.completion_mode, ("Indexed", "NonIndexed"))
-    if spec.completion_mode == "Indexed" and spec.completions is None:
-        yield required(f"{at}.completions", "when completion mode is Indexed")
+    yield from validate_indexes(spec, at)
+    if spec.managed_by is not None:
+        yield from domain_path(f"{at}.managedBy", spec.managed_by)
+        if len(spec.managed_by) > MANAGER_BYTES_MAX:
+            yield too_long(f"{at}.managedBy", "", MANAGER_BYTES_MAX)
+    yield from validate_failure_policy(spec, at)
+    yield from validate_success_policy(spec, f"{at}.successPolicy")
+    if spec.pod_failure_policy is not None and spec.pod_replacement_policy not in (None, "Failed"):
+        yield not_supported(f"{at}.podReplacementPolicy", spec.pod_replacement_policy, ("Failed",))
     if spec.pod_replacement_policy not in (None, "Failed", "TerminatingOrFailed"):
         here = f"{at}.podReplacementPolicy"
         yield not_supported(here, spec.pod_replacement_policy, ("Failed", "TerminatingOrFailed"))
@@ -115,11 +155,36 @@ def validate_job_spec(spec: JobSpec, at: str) -> Iterator[FieldError]:
     elif spec.pod_failure_policy is not None and policy != "Never":
         why = 'only "Never" is supported when podFailurePolicy is specified'
         yield invalid_value(f"{at}.template.spec.restartPolicy", policy, why)
-    yield from validate_failure_policy(spec, at)
-    if spec.backoff_limit_per_index is not None and spec.completion_mode != "Indexed":
-        yield invalid_value(
-            f"{at}.backoffLimitPerIndex", spec.backoff_limit_per_index, "requires indexed completion mode"
-        )
+
+
+def validate_indexes(spec: JobSpec, at: str) -> Iterator[FieldError]:
+    """How many pods with an index there may be, and how many of them may fail."""
+    failed, limit, completions = spec.max_failed_indexes, spec.backoff_limit_per_index, spec.completions
+    if failed is not None and limit is None:
+        yield required(f"{at}.backoffLimitPerIndex", "when maxFailedIndexes is specified")
+    if spec.completion_mode not in (None, "NonIndexed", "Indexed"):
+        yield not_supported(f"{at}.completionMode", spec.completion_mode, ("NonIndexed", "Indexed"))
+    if spec.completion_mode != "Indexed":
+        for field, value in (("backoffLimitPerIndex", limit), ("maxFailedIndexes", failed)):
+            if value is not None:
+                yield invalid_value(f"{at}.{field}", value, "requires indexed completion mode")
+        return
+    if completions is None:
+        yield required(f"{at}.completions", "when completion mode is Indexed")
+    parallelism = spec.parallelism or 0
+    if parallelism > PARALLELISM_MAX:
+        why = f"must be less than or equal to {PARALLELISM_MAX} when completion mode is Indexed"
+        yield invalid_value(f"{at}.parallelism", parallelism, why)
+    if completions is not None and failed is not None and failed > completions:
+        yield invalid_value(f"{at}.maxFailedIndexes", failed, "must be less than or equal to completions")
+    if failed is not None and failed > PARALLELISM_MAX:
+        yield invalid_value(f"{at}.maxFailedIndexes", failed, f"must be less than or equal to {PARALLELISM_MAX}")
+    if (completions or 0) > PARALLELISM_MAX and limit is not None:
+        if failed is None:
+            yield required(f"{at}.maxFailedIndexes", f"must be specified when completions is above {PARALLELISM_MAX}")
+        for field, value in (("parallelism", parallelism), ("maxFailedIndexes", failed or 0)):
+            if value > MANY_INDEXES_MAX:
+                yield invalid_value(f"{at}.{field}", value, TOO_MANY_INDEXES)
 
 
 def validate_update(job: Job, old: Job) -> Iterator[FieldError]:
@@ -127,9 +192,12 @@ def validate_update(job: Job, old: Job) -> Iterator[FieldError]:
     new, before = job.spec, old.spec
     for field, name in FIXED:
         yield from immutable(f"spec.{field}", getattr(new, name), getattr(before, name))
-    elastic = new.completion_mode == "Indexed" and new.completions == new.parallelism
-    if new.completions != before.completions and not elastic:
-        yield invalid_value("spec.completions", new.completions, "field is immutable")
+    if new.completions != before.completions:
+        if new.completion_mode != "Indexed" or new.completions is None or new.parallelism is None:
+            yield from immutable("spec.completions", new.completions, before.completions)
+        elif new.completions != new.parallelism:
+            why = "can only be modified in tandem with spec.parallelism"
+            yield invalid_value("spec.completions", new.completions, why)
     if new.template != before.template and not (before.suspend and not old.status.start_time):
         yield invalid_value("spec.template", new.template, "field is immutable")
     if new.manual_selector != before.manual_selector and before.manual_selector is not None:
@@ -167,6 +235,11 @@ def duration_cell(job: Job, now: float) -> str:
     return between(job.status.start_time, job.status.completion_time, now)
 
 
+STATUS_COUNTS = Counts(
+    (("active", "active"), ("succeeded", "succeeded"), ("failed", "failed"), ("ready", "ready"),
+     ("terminating", "terminating"))
+)  # fmt: skip
+
 JOBS = Resource(
     kind=kind_of(Job),
     warnings=template_warnings(lambda found: found.spec.template, "spec.template"),
@@ -177,7 +250,7 @@ JOBS = Resource(
     validate=validate,
     validate_update=validate_update,
     generation=spec_of,
-    subresources=(status(),),
+    subresources=(status(validate=STATUS_COUNTS),),
     selectable={"status.successful": lambda job: str(job.status.succeeded or 0)},
     columns=(
         NAME,

@@ -87,6 +87,8 @@ def validate_subject(subject: Subject, at: str, namespaced: bool) -> Iterator[Fi
             if not namespaced and not subject.namespace:
                 yield required(f"{at}.namespace")
         case "User" | "Group":
+            if not subject.name:
+                yield invalid_value(f"{at}.name", "", f"{subject.kind.lower()} name cannot be empty")
             if subject.api_group != GROUP:
                 yield not_supported(f"{at}.apiGroup", subject.api_group or "", (GROUP,))
         case _:

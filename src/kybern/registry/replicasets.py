@@ -12,6 +12,7 @@ from kybern.registry.podspec.defaults import default_template
 from kybern.registry.podspec.warnings import template_warnings
 from kybern.registry.resource import Column, Resource
 from kybern.registry.workloads import (
+    OF_REPLICAS,
     REPLICAS_DEFAULT,
     selector_of,
     validate_counts,
@@ -52,7 +53,7 @@ REPLICASETS = Resource(
     validate=validate,
     validate_update=validate_update,
     generation=spec_of,
-    subresources=(scale(selector_of), status()),
+    subresources=(scale(selector_of), status(validate=OF_REPLICAS)),
     selectable={"status.replicas": lambda replicaset: str(replicaset.status.replicas)},
     columns=(
         NAME,

@@ -112,6 +112,8 @@ class Resource:
     """A Struct with the only fields that `selectable` looks at, where reading whole objects for it takes too long."""
     columns: tuple[Column, ...] = ()
     """Empty: Name and Created At."""
+    table_order: Callable[[Obj], Any] | None = None
+    """By what the rows of a table are sorted; None: as the list is."""
     grace_seconds: Callable[[Obj, int | None], int] | None = None
     """(object, seconds asked for or None) -> seconds; None: deletion is immediate. Pods only, upstream."""
     on_delete: Callable[[Obj], Obj] = same

@@ -39,13 +39,8 @@ from kybern.registry.nodes import NODES
 from kybern.registry.persistentvolumeclaims import PERSISTENT_VOLUME_CLAIMS
 from kybern.registry.persistentvolumes import PERSISTENT_VOLUMES
 from kybern.registry.pods import PODS
-from kybern.registry.policies import (
-    LIMIT_RANGES,
-    POD_DISRUPTION_BUDGETS,
-    PRIORITY_CLASSES,
-    RESOURCE_QUOTAS,
-    RUNTIME_CLASSES,
-)
+from kybern.registry.policies import POD_DISRUPTION_BUDGETS, PRIORITY_CLASSES, RUNTIME_CLASSES
+from kybern.registry.quotas import LIMIT_RANGES, RESOURCE_QUOTAS
 from kybern.registry.rbac import CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, ROLE_BINDINGS, ROLES
 from kybern.registry.replicasets import REPLICASETS
 from kybern.registry.resource import Resource

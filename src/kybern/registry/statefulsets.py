@@ -12,7 +12,7 @@ from kybern.api.apps_v1 import (
 )
 from kybern.api.core_v1 import PersistentVolumeClaimVolumeSource, PodTemplateSpec, Volume
 from kybern.api.invalid import FieldError, forbidden_field, invalid_value, not_supported
-from kybern.registry.checks import int_or_percent, not_negative
+from kybern.registry.checks import int_or_percent, not_above_all, not_negative
 from kybern.registry.columns import AGE, NAME, TEMPLATE_COLUMNS
 from kybern.registry.defaulting import filled, part, parts
 from kybern.registry.parts import changed, clear_status, keep_status, kind_of, scale, spec_of, status
@@ -21,8 +21,15 @@ from kybern.registry.podspec.defaults import default_template
 from kybern.registry.podspec.warnings import template_warnings
 from kybern.registry.resource import Column, Resource
 from kybern.registry.workloads import (
+    AVAILABLE,
+    COLLISIONS,
+    OBSERVED,
+    READY,
+    REPLICAS,
     REPLICAS_DEFAULT,
     REVISION_HISTORY_DEFAULT,
+    UPDATED,
+    Counts,
     selector_of,
     validate_counts,
     validate_lasting_template,
@@ -119,6 +126,9 @@ def validate_strategy(strategy: StatefulSetUpdateStrategy, at: str) -> Iterator[
     elif rolling is not None:
         yield from not_negative(f"{at}.rollingUpdate.partition", rolling.partition)
         yield from int_or_percent(f"{at}.rollingUpdate.maxUnavailable", rolling.max_unavailable)
+        if rolling.max_unavailable in (0, "0%"):
+            yield invalid_value(f"{at}.rollingUpdate.maxUnavailable", rolling.max_unavailable, "cannot be 0")
+        yield from not_above_all(f"{at}.rollingUpdate.maxUnavailable", rolling.max_unavailable)
 
 
 def validate_update(statefulset: StatefulSet, old: StatefulSet) -> Iterator[FieldError]:
@@ -138,6 +148,13 @@ def validate_update(statefulset: StatefulSet, old: StatefulSet) -> Iterator[Fiel
         yield forbidden_field("spec", CHANGEABLE)
 
 
+CURRENT = ("currentReplicas", "current_replicas")
+STATUS_COUNTS = Counts(
+    (REPLICAS, READY, CURRENT, UPDATED, OBSERVED, COLLISIONS, AVAILABLE),
+    (READY, CURRENT, UPDATED, AVAILABLE),
+    "status.readyReplicas",
+)
+
 STATEFULSETS = Resource(
     kind=kind_of(StatefulSet),
     warnings=template_warnings(lambda found: found.spec.template, "spec.template"),
@@ -150,7 +167,7 @@ STATEFULSETS = Resource(
     validate_update=validate_update,
     validate_name=names.dns1123_label,
     generation=spec_of,
-    subresources=(scale(selector_of), status()),
+    subresources=(scale(selector_of), status(validate=STATUS_COUNTS)),
     columns=(
         NAME,
         Column("Ready", lambda s, now: f"{s.status.ready_replicas or 0}/{s.spec.replicas or 0}"),

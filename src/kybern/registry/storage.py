@@ -1,9 +1,10 @@
 """storageclasses, volumeattachments, CSI drivers and what they tell about themselves."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from kybern.api import names
-from kybern.api.invalid import FieldError, duplicate, forbidden_field, invalid_value, not_supported, required
+from kybern.api import names, quantity
+from kybern.api.core_v1 import TopologySelectorLabelRequirement, TopologySelectorTerm
+from kybern.api.invalid import FieldError, duplicate, forbidden_field, invalid_value, not_supported, required, too_long
 from kybern.api.storage_v1 import (
     CSIDriver,
     CSIDriverSpec,
@@ -13,12 +14,18 @@ from kybern.api.storage_v1 import (
     VolumeAttachment,
     VolumeAttributesClass,
 )
-from kybern.registry.checks import immutable, label_selector, named
+from kybern.registry.checks import NOT_NEGATIVE, immutable, label_selector, named, not_negative
 from kybern.registry.columns import AGE, NAME, UNSET
 from kybern.registry.defaulting import filled, part
+from kybern.registry.drivers import validate_driver_name
 from kybern.registry.parts import changed, clear_status, keep_status, kind_of, status
 from kybern.registry.resource import Column, Resource
 
+PARAMETERS_MAX = 512
+PARAMETERS_BYTES_MAX = 256 * 1024
+NODE_ID_BYTES_MAX = 256
+UPDATE_SECONDS_MIN = 10
+TOKEN_SECONDS_MIN = 600
 DEFAULT_ANNOTATIONS = (
     "storageclass.kubernetes.io/is-default-class",
     "storageclass.beta.kubernetes.io/is-default-class",
@@ -27,22 +34,47 @@ DEFAULT_ANNOTATIONS = (
 
 def validate_class(found: StorageClass) -> Iterator[FieldError]:
     yield from named("provisioner", found.provisioner, lambda text: names.qualified_name(text.lower()))
-    for key in found.parameters or {}:
-        if not key:
-            yield invalid_value("parameters", key, "field can not be empty.")
+    yield from validate_parameters(found.parameters or {}, "parameters")
     if found.reclaim_policy not in ("Delete", "Retain"):
         yield not_supported("reclaimPolicy", found.reclaim_policy, ("Delete", "Retain"))
     if not found.volume_binding_mode:
         yield required("volumeBindingMode")
     elif found.volume_binding_mode not in ("Immediate", "WaitForFirstConsumer"):
         yield not_supported("volumeBindingMode", found.volume_binding_mode, ("Immediate", "WaitForFirstConsumer"))
-    for index, term in enumerate(found.allowed_topologies or ()):
-        for place, wanted in enumerate(term.match_label_expressions or ()):
-            at = f"allowedTopologies[{index}].matchLabelExpressions[{place}]"
-            if not wanted.values:
-                yield required(f"{at}.values")
-            for wrong in names.qualified_name(wanted.key):
-                yield invalid_value(f"{at}.key", wanted.key, wrong)
+    terms = found.allowed_topologies or ()
+    for index, term in enumerate(terms):
+        at = f"allowedTopologies[{index}].matchLabelExpressions"
+        yield from validate_topology(term.match_label_expressions or (), at)
+        if topology_of(term) in map(topology_of, terms[:index]):
+            yield duplicate(at, "")
+
+
+def validate_parameters(parameters: Mapping[str, str], at: str) -> Iterator[FieldError]:
+    if len(parameters) > PARAMETERS_MAX:
+        yield too_long(at, "", PARAMETERS_MAX)
+        return
+    if "" in parameters:
+        yield invalid_value(at, "", "field can not be empty.")
+    if sum(len(key.encode()) + len(value.encode()) for key, value in parameters.items()) > PARAMETERS_BYTES_MAX:
+        yield too_long(at, "", PARAMETERS_BYTES_MAX)
+
+
+def validate_topology(expressions: tuple[TopologySelectorLabelRequirement, ...], at: str) -> Iterator[FieldError]:
+    for index, wanted in enumerate(expressions):
+        here = f"{at}[{index}]"
+        if not wanted.values:
+            yield required(f"{here}.values")
+        for place, value in enumerate(wanted.values):
+            if value in wanted.values[:place]:
+                yield duplicate(f"{here}.values[{place}]", value)
+        for wrong in names.qualified_name(wanted.key):
+            yield invalid_value(f"{here}.key", wanted.key, wrong)
+        if wanted.key in (other.key for other in expressions[:index]):
+            yield duplicate(f"{here}.key", wanted.key)
+
+
+def topology_of(term: TopologySelectorTerm) -> dict[str, frozenset[str]]:
+    return {wanted.key: frozenset(wanted.values) for wanted in term.match_label_expressions or ()}
 
 
 def validate_class_update(found: StorageClass, old: StorageClass) -> Iterator[FieldError]:
@@ -84,6 +116,8 @@ def validate_attributes_class(found: VolumeAttributesClass) -> Iterator[FieldErr
     yield from named("driverName", found.driver_name, lambda text: names.qualified_name(text.lower()))
     if not found.parameters:
         yield required("parameters", "must contain at least one key/value pair")
+    else:
+        yield from validate_parameters(found.parameters, "parameters")
 
 
 def validate_attributes_update(found: VolumeAttributesClass, old: VolumeAttributesClass) -> Iterator[FieldError]:
@@ -113,6 +147,8 @@ def validate_attachment(found: VolumeAttachment) -> Iterator[FieldError]:
     if (source.persistent_volume_name is None) == (source.inline_volume_spec is None):
         why = "must specify exactly one of inlineVolumeSpec and persistentVolumeName"
         yield required("spec.source", why)
+    elif source.persistent_volume_name == "":
+        yield required("spec.source.persistentVolumeName", "must specify non empty persistentVolumeName")
 
 
 def validate_attachment_update(found: VolumeAttachment, old: VolumeAttachment) -> Iterator[FieldError]:
@@ -129,7 +165,7 @@ VOLUME_ATTACHMENTS = Resource(
     subresources=(status("all"),),
     columns=(
         NAME,
-        Column("Attacher", lambda found, now: found.spec.attacher),
+        Column("Attacher", lambda found, now: found.spec.attacher, format="name"),
         Column("PV", lambda found, now: found.spec.source.persistent_volume_name or ""),
         Column("Node", lambda found, now: found.spec.node_name),
         Column("Attached", lambda found, now: found.status.attached, type="boolean"),
@@ -159,6 +195,22 @@ def default_driver_spec(spec: CSIDriverSpec) -> CSIDriverSpec:
 
 
 def validate_driver(driver: CSIDriver) -> Iterator[FieldError]:
+    yield from validate_driver_name(driver.metadata.name or "", "metadata.name")
+    seconds = driver.spec.node_allocatable_update_period_seconds
+    if seconds is not None and seconds < UPDATE_SECONDS_MIN:
+        here = "spec.nodeAllocatableUpdatePeriodSeconds"
+        yield invalid_value(here, seconds, f"must be greater than or equal to {UPDATE_SECONDS_MIN} seconds")
+    audiences = [request.audience for request in driver.spec.token_requests or ()]
+    for index, request in enumerate(driver.spec.token_requests or ()):
+        at = f"spec.tokenRequests[{index}]"
+        if request.audience in audiences[:index]:
+            yield duplicate(f"{at}.audience", request.audience)
+        expires = request.expiration_seconds
+        if expires is not None and expires < TOKEN_SECONDS_MIN:
+            yield invalid_value(f"{at}.expirationSeconds", expires, "may not specify a duration less than 10 minutes")
+        if expires is not None and expires > 2**32:
+            why = "may not specify a duration larger than 2^32 seconds"
+            yield invalid_value(f"{at}.expirationSeconds", expires, why)
     for mode in driver.spec.volume_lifecycle_modes or ():
         if mode not in ("Ephemeral", "Persistent"):
             yield not_supported("spec.volumeLifecycleModes", mode, ("Ephemeral", "Persistent"))
@@ -201,8 +253,21 @@ def validate_csi_node(node: CSINode) -> Iterator[FieldError]:
     seen: set[str] = set()
     for index, driver in enumerate(node.spec.drivers):
         at = f"spec.drivers[{index}]"
-        yield from named(f"{at}.name", driver.name, lambda text: names.dns1123_subdomain(text.lower()))
-        yield from named(f"{at}.nodeID", driver.node_id, lambda text: ())
+        yield from validate_driver_name(driver.name, f"{at}.name")
+        if not driver.node_id:
+            yield required(f"{at}.nodeID")
+        elif len(driver.node_id) > NODE_ID_BYTES_MAX:
+            yield invalid_value(f"{at}.nodeID", driver.node_id, f"must be {NODE_ID_BYTES_MAX} characters or less")
+        count = driver.allocatable.count if driver.allocatable is not None else None
+        yield from not_negative(f"{at}.allocatable.count", count)
+        keys = driver.topology_keys or ()
+        for place, key in enumerate(keys):
+            if not key:
+                yield required(f"{at}.topologyKeys")
+            if key in keys[:place]:
+                yield duplicate(f"{at}.topologyKeys", key)
+            for wrong in names.qualified_name(key):
+                yield invalid_value(f"{at}.topologyKeys", key, wrong)
         if driver.name in seen:
             yield duplicate(f"{at}.name", driver.name)
         seen.add(driver.name)
@@ -232,6 +297,9 @@ CSI_NODES = Resource(
 def validate_storage_capacity(found: CSIStorageCapacity) -> Iterator[FieldError]:
     yield from named("storageClassName", found.storage_class_name, names.dns1123_subdomain)
     yield from label_selector(found.node_topology, "nodeTopology")
+    for field, size in (("capacity", found.capacity), ("maximumVolumeSize", found.maximum_volume_size)):
+        if size is not None and quantity.parse(size).nano < 0:
+            yield invalid_value(field, quantity.canonical(size), NOT_NEGATIVE)
 
 
 def validate_storage_capacity_update(found: CSIStorageCapacity, old: CSIStorageCapacity) -> Iterator[FieldError]:

@@ -14,7 +14,7 @@ from kybern.registry.podspec.defaults import default_template
 from kybern.registry.podspec.spec import validate_template
 from kybern.registry.podspec.warnings import template_warnings
 from kybern.registry.resource import Column, Resource
-from kybern.registry.workloads import DO_NOT_MATCH, REPLICAS_DEFAULT, validate_lasting_template
+from kybern.registry.workloads import DO_NOT_MATCH, OF_REPLICAS, REPLICAS_DEFAULT, validate_lasting_template
 
 
 def validate_pod_template(found: PodTemplate) -> Iterator[FieldError]:
@@ -84,7 +84,10 @@ REPLICATION_CONTROLLERS = Resource(
     on_update=keep_status,
     validate=validate_controller,
     generation=spec_of,
-    subresources=(scale(lambda controller: str(selectors.of_labels(controller.spec.selector))), status()),
+    subresources=(
+        scale(lambda controller: str(selectors.of_labels(controller.spec.selector))),
+        status(validate=OF_REPLICAS),
+    ),
     selectable={"status.replicas": lambda controller: str(controller.status.replicas)},
     columns=(
         NAME,

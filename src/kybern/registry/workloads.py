@@ -1,6 +1,7 @@
 """What everything with a selector and a pod template has in common: the one must match the other's labels."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from kybern.api import selectors
@@ -67,3 +68,40 @@ def validate_lasting_template(template: PodTemplateSpec | None, at: str, owner: 
 def validate_counts(spec: Any, at: str, *fields: tuple[str, str]) -> Iterator[FieldError]:
     for field, name in fields:
         yield from not_negative(f"{at}.{field}", getattr(spec, name))
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What of a status counts pods: none less than zero, and some of them parts of others.
+
+    Fields are told twice, as the API names them and as we do.
+    """
+
+    all: tuple[tuple[str, str], ...]
+    within_replicas: tuple[tuple[str, str], ...] = ()
+    available_of: str = ""
+    """How upstream calls the ready ones where it says that more cannot be available; empty: it does not."""
+
+    def __call__(self, new: Any, old: Any) -> Iterator[FieldError]:
+        status, before = new.status, old.status
+        yield from validate_counts(status, "status", *self.all)
+        for field, name in self.within_replicas:
+            count = getattr(status, name) or 0
+            if count > (status.replicas or 0):
+                yield invalid_value(f"status.{field}", count, "cannot be greater than status.replicas")
+        if self.available_of and (status.available_replicas or 0) > (status.ready_replicas or 0):
+            why = f"cannot be greater than {self.available_of}"
+            yield invalid_value("status.availableReplicas", status.available_replicas, why)
+        collisions = getattr(before, "collision_count", None)
+        if collisions is not None and (status.collision_count or 0) < collisions:
+            yield invalid_value("status.collisionCount", status.collision_count or 0, "cannot be decremented")
+
+
+READY = ("readyReplicas", "ready_replicas")
+AVAILABLE = ("availableReplicas", "available_replicas")
+UPDATED = ("updatedReplicas", "updated_replicas")
+OBSERVED = ("observedGeneration", "observed_generation")
+COLLISIONS = ("collisionCount", "collision_count")
+LABELED = ("fullyLabeledReplicas", "fully_labeled_replicas")
+REPLICAS = ("replicas", "replicas")
+OF_REPLICAS = Counts((REPLICAS, LABELED, READY, AVAILABLE, OBSERVED), (LABELED, READY, AVAILABLE), "readyReplicas")

@@ -5,18 +5,16 @@ says no.
 """
 
 from collections.abc import Iterable
-from functools import lru_cache
 from typing import Any
 
 from kybern.api.resource_v1 import Device
-from kybern.cel import BOOL, DYN, Budget, CompileFailed, CostLimitExceeded, Environment, EvaluationError, Program
+from kybern.cel import Budget, CompileFailed, CostLimitExceeded, EvaluationError
 from kybern.cel.libraries.quantity import quantity
 from kybern.cel.libraries.semver import semver
+from kybern.registry.deviceselectors import program
 from kybern.scheduler.devices import split
 
 SELECTOR_COST_MAX = 1_000_000
-PROGRAMS_MAX = 1024
-ENVIRONMENT = Environment({"device": DYN})
 
 
 def select(driver: str, device: Device, expressions: Iterable[str]) -> bool:
@@ -25,11 +23,6 @@ def select(driver: str, device: Device, expressions: Iterable[str]) -> bool:
         return all(program(text).evaluate({"device": seen}, Budget(SELECTOR_COST_MAX)) is True for text in expressions)
     except (CompileFailed, EvaluationError, CostLimitExceeded):
         return False
-
-
-@lru_cache(maxsize=PROGRAMS_MAX)
-def program(expression: str) -> Program:
-    return ENVIRONMENT.compile(expression, BOOL)
 
 
 class Domains(dict[str, Any]):

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from secured_api import SecuredApi, secured_api
+from valid_objects import pem_texts
 
 from kybern.apiserver.layers import understand
 
@@ -45,6 +46,8 @@ CLUSTER_RULES = [
 ]
 SECRETS = [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["*"]}]
 ADMIN = {"kind": "ClusterRole", "name": "cluster-admin", "apiGroup": "rbac.authorization.k8s.io"}
+
+CERTIFICATE = base64.b64encode(pem_texts()["CERTIFICATE"].replace("\\n", "\n").encode()).decode()
 
 
 def named(name: str, **more: Any) -> dict[str, Any]:
@@ -165,7 +168,7 @@ ATTACKS = [
     Attack("R16", "ServiceAccount", "POST", f"{CORE}/pods", pod(serviceAccountName="nobody")),
     Attack("R17", ALLOW, "POST", f"{CORE}/serviceaccounts/strong/token", {"spec": {}}),
     Attack("R18", "CertificateApproval", "PATCH", f"{CSRS}/asked/approval", {"status": APPROVED}),
-    Attack("R18", "CertificateSigning", "PATCH", f"{CSRS}/asked/status", {"status": {"certificate": base64.b64encode(b"x").decode()}}, refused=(403, 422)),
+    Attack("R18", "CertificateSigning", "PATCH", f"{CSRS}/asked/status", {"status": {"certificate": CERTIFICATE}}, refused=(403, 422)),
     Attack("R18 U05", "CertificateSubjectRestriction", "POST", CSRS, csr("masters", "system:masters")),
     Attack("R19", ALLOW, "PATCH", "/api/v1/namespaces/shop", {"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "privileged"}}}),
     Attack("R20", "PodSecurity", "POST", f"{CORE}/pods", pod(volumes=[{"name": "v", "hostPath": {"path": "/"}}])),

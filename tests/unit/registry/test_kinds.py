@@ -9,6 +9,12 @@ from kybern.api.errors import BadRequest
 from kybern.registry import RESOURCES
 from kybern.registry.resource import Resource
 
+LABEL = (
+    "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with "
+    "an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is "
+    "'[a-z0-9]([-a-z0-9]*[a-z0-9])?')"
+)
+
 RBAC = "rbac.authorization.k8s.io"
 
 
@@ -293,20 +299,22 @@ def test_an_object_is_made_whole(plural: str, fields: dict[str, Any], made_of: d
         (
             "priorityclasses", {"metadata": {"name": "system-mine"}},
             [
-                "metadata.name: Forbidden: priority class names with 'system-' prefix are reserved for system use only"
+                "metadata.name: Forbidden: priority class names with 'system-' prefix are reserved for system use only. "
+                "error: system-mine is not a known system priority class"
             ],
         ),
         (
             "priorityclasses", {"value": 1000000001},
             ["value: Forbidden: maximum allowed value of a user defined priority is 1000000000"],
         ),
-        ("runtimeclasses", {"handler": ""}, ["handler: Required value"]),
+        ("runtimeclasses", {"handler": ""}, [f'handler: Invalid value: "": {LABEL}']),
         (
             "limitranges", {"spec": {"limits": [{"type": "Container", "max": {"cpu": "1"}, "min": {"cpu": "2"}}]}},
             [
-                'spec.limits[0].min[cpu]: Invalid value: "2": min value 2 is greater than default request value 1',
-                'spec.limits[0].min[cpu]: Invalid value: "2": min value 2 is greater than default value 1',
                 'spec.limits[0].min[cpu]: Invalid value: "2": min value 2 is greater than max value 1',
+                'spec.limits[0].defaultRequest[cpu]: Invalid value: "1": '
+                "min value 2 is greater than default request value 1",
+                'spec.limits[0].default[cpu]: Invalid value: "2": min value 2 is greater than default value 1',
             ],
         ),
         ("validatingwebhookconfigurations", {"webhooks": [HOOK]}, []),
@@ -319,7 +327,7 @@ def test_an_object_is_made_whole(plural: str, fields: dict[str, Any], made_of: d
         ),
         (
             "validatingwebhookconfigurations", {"webhooks": [{**HOOK, "timeoutSeconds": 31}]},
-            ["webhooks[0].timeoutSeconds: Invalid value: 31: the timeout value must be no more than 30 seconds"],
+            ["webhooks[0].timeoutSeconds: Invalid value: 31: the timeout value must be between 1 and 30 seconds"],
         ),
         (
             "mutatingwebhookconfigurations", {"webhooks": [{**HOOK, "clientConfig": {}}]},

@@ -141,7 +141,7 @@ def test_a_selector_never_changes(plural: str) -> None:
         (
             "deployments",
             {"strategy": {"type": "Sudden"}},
-            'spec.strategy.type: Unsupported value: "Sudden": supported values: "Recreate", "RollingUpdate"',
+            'spec.strategy: Unsupported value: {"type":"Sudden"}: supported values: "Recreate", "RollingUpdate"',
         ),
         (
             "deployments",
@@ -171,7 +171,7 @@ def test_a_selector_never_changes(plural: str) -> None:
         (
             "daemonsets",
             {"updateStrategy": {"rollingUpdate": {"maxUnavailable": 0}}},
-            "spec.updateStrategy.rollingUpdate.maxUnavailable: Invalid value: 0: cannot be 0 when maxSurge is 0",
+            "spec.updateStrategy.rollingUpdate.maxUnavailable: Required value: cannot be 0 when maxSurge is 0",
         ),
     ],
 )

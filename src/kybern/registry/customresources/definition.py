@@ -10,7 +10,6 @@ from kybern.api.apiextensions_v1 import (
     CustomResourceDefinitionSpec,
 )
 from kybern.api.invalid import FieldError, forbidden_field, invalid_value, required
-from kybern.registry.admissionwebhooks import validate_client
 from kybern.registry.checks import immutable, judged, one_of
 from kybern.registry.columns import CREATED_AT, NAME
 from kybern.registry.customresources.conditions import APPROVAL, approval_of, find, is_true, with_condition
@@ -18,6 +17,7 @@ from kybern.registry.customresources.version import validate_version
 from kybern.registry.defaulting import filled, part
 from kybern.registry.parts import changed, clear_status, keep_status, kind_of, spec_of, status
 from kybern.registry.resource import Resource
+from kybern.registry.webhookclients import validate_client
 
 CLEANUP = "customresourcecleanup.apiextensions.k8s.io"
 """The finalizer that holds a definition until its objects are gone."""
