@@ -23,9 +23,11 @@ class Node:
 
     __slots__ = (
         "_fields",
+        "_key_defaults",
         "_make_fields",
         "always",
         "atomic",
+        "default",
         "form",
         "items",
         "keys",
@@ -47,9 +49,12 @@ class Node:
         struct: type[Any] | None = None,
         scalar: Any = None,
         open: bool = False,
+        default: Any = None,
     ) -> None:
         self.open = open
         """A struct that may have fields besides the ones that are known."""
+        self.default = default
+        """What a custom resource's schema fills in here; None: nothing."""
         self.form: Form = form
         self.shape = shape
         self.items = items
@@ -67,6 +72,7 @@ class Node:
         self.replaces = "replace" in (shape.patch_strategy or "").split(",")
         self._make_fields = fields
         self._fields: Mapping[str, Node] | None = None
+        self._key_defaults: Mapping[str, Any] | None = None
 
     @property
     def fields(self) -> Mapping[str, "Node"]:
@@ -84,6 +90,18 @@ class Node:
     @property
     def item(self) -> "Node":
         return self.items or ANY
+
+    @property
+    def key_defaults(self) -> Mapping[str, Any]:
+        """What a key of a keyed list is where an item does not say: for built-in lists, `protocol` alone."""
+        found = self._key_defaults
+        if found is None:
+            item = self.item
+            known = KEY_DEFAULTS if item.struct is not None else {}
+            told = {name: item.child(name).default for name in self.keys}
+            found = {name: known.get(name, default) for name, default in told.items()}
+            found = self._key_defaults = {name: default for name, default in found.items() if default is not None}
+        return found
 
     @property
     def retains_keys(self) -> bool:
@@ -108,6 +126,8 @@ def _time(scalar: Any) -> Literal["", "second", "micro"]:
             return "micro" if (note.extra or {}).get("micro") else "second"
     return ""
 
+
+KEY_DEFAULTS = {"protocol": "TCP"}
 
 ANY = Node("any")
 ANY.always = False
@@ -194,13 +214,13 @@ def of_openapi(schema: Mapping[str, Any]) -> Node:
         map_keys=tuple(schema.get("x-kubernetes-list-map-keys", ())),
         map_type=schema.get("x-kubernetes-map-type"),
     )
-    kind = str(schema.get("type", ""))
+    kind, default = str(schema.get("type", "")), schema.get("default")
     if schema.get("x-kubernetes-int-or-string"):
-        return Node("scalar", shape=shape, scalar=int | str)
+        return Node("scalar", shape=shape, scalar=int | str, default=default)
     if kind == "array":
         return Node("list", shape=shape, items=of_openapi(schema.get("items", {})))
     if kind in SCALARS:
-        return Node("scalar", shape=shape, scalar=SCALARS[kind])
+        return Node("scalar", shape=shape, scalar=SCALARS[kind], default=default)
     values = schema.get("additionalProperties")
     if values and "properties" not in schema:
         return Node("map", shape=shape, items=of_openapi(values) if isinstance(values, Mapping) else ANY)

@@ -114,7 +114,9 @@ def scale(selector_text: Callable[[Obj], str]) -> Subresource:
             status=ScaleStatus(replicas=obj.status.replicas or 0, selector=selector_text(obj) or None),
         )
 
-    return Subresource(name="scale", kind=SCALE, read=read, write=rescaled, validate=validate_scale)
+    return Subresource(
+        name="scale", kind=SCALE, read=read, write=rescaled, validate=validate_scale, replicas=("spec", "replicas")
+    )
 
 
 def rescaled(stored: Obj, sent: Scale) -> Obj:

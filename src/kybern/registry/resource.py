@@ -73,6 +73,8 @@ class Subresource:
     """(object as stored, body) -> object to store. Raises ApiError where the body cannot be honoured."""
     validate: Callable[[Obj, Obj], Iterable[FieldError]] = nothing_wrong
     """(object to store, object as stored)."""
+    replicas: tuple[str, ...] = ()
+    """Of `scale`: where the object keeps how many there are to be. That is all of the object that is applied to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -404,17 +404,6 @@ def test_another_manager_than_kubectl_has_no_such_privilege() -> None:
         d.apply("a", {"spec": {"replicas": 2}})
 
 
-def test_a_list_whose_items_cannot_be_told_apart_is_refused() -> None:
-    with pytest.raises(BadRequest) as refused:
-        pod().apply("a", containers({"name": "a"}, {"name": "a"}))
-    assert refused.value.message == (
-        "failed to create typed patch object (default/x; v1, Kind=Pod): "
-        '.spec.containers: duplicate entries for key [name="a"]'
-    )
-    with pytest.raises(BadRequest, match='omits key field "name"'):
-        pod().apply("a", containers({"image": "x"}))
-
-
 def test_two_texts_of_one_quantity_are_no_conflict() -> None:
     limits = {"name": "a", "resources": {"limits": {"cpu": "500m"}}}
     p = (

@@ -100,6 +100,69 @@ async def test_the_status_can_be_applied_apart(api: Any) -> None:
     assert (entry["subresource"], entry["fieldsV1"]) == ("status", {"f:status": {"f:phase": {}}})
 
 
+async def test_a_configuration_that_the_schema_does_not_know_is_refused_in_upstreams_words(api: Any) -> None:
+    answer = await api.patch(f"{URL}?fieldManager=me&fieldValidation=Ignore", config(k="v") | {"datum": {}}, "apply")
+    assert (answer.status, answer.body.get("reason")) == (500, None)
+    assert answer.message == (
+        "failed to create typed patch object (/a; v1, Kind=ConfigMap): .datum: field not declared in schema"
+    )
+
+
+# --- scale ------------------------------------------------------------------------------------------------------------
+
+DEPLOYMENTS = "/apis/apps/v1/namespaces/default/deployments"
+TEMPLATE = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
+DEPLOYMENT = {
+    "apiVersion": "apps/v1",
+    "kind": "Deployment",
+    "metadata": {"name": "d"},
+    "spec": {"replicas": 2, "selector": {"matchLabels": {"a": "b"}}, "template": TEMPLATE},
+}
+
+
+def scale(replicas: int) -> dict[str, Any]:
+    return {
+        "apiVersion": "autoscaling/v1",
+        "kind": "Scale",
+        "metadata": {"name": "d"},
+        "spec": {"replicas": replicas},
+    }
+
+
+async def test_a_scale_can_be_applied_and_the_object_says_who_did(api: Any) -> None:
+    await api.post(DEPLOYMENTS, {**DEPLOYMENT, "spec": {**DEPLOYMENT["spec"], "replicas": None}})  # type: ignore[dict-item]
+    at = f"{DEPLOYMENTS}/d/scale?fieldManager=scaler"
+    conflict = await api.patch(at, scale(5), "apply")
+    assert conflict.status == 409
+    answer = await api.patch(f"{at}&force=true", scale(5), "apply")
+    assert (answer.status, answer.body["kind"], answer.body["spec"]) == (200, "Scale", {"replicas": 5})
+    scaled = (await api.get(f"{DEPLOYMENTS}/d")).body
+    assert scaled["spec"]["replicas"] == 5
+    assert scaled["spec"]["template"]["spec"]["containers"][0]["name"] == "c"
+    (entry,) = (one for one in scaled["metadata"]["managedFields"] if one["manager"] == "scaler")
+    assert entry["fieldsV1"] == {"f:spec": {"f:replicas": {}}}
+    assert (entry["operation"], entry["apiVersion"], entry["subresource"]) == ("Apply", "apps/v1", "scale")
+
+
+async def test_who_applied_a_scale_is_named_where_another_wants_to_change_it(api: Any) -> None:
+    await api.patch(f"{DEPLOYMENTS}?fieldManager=me", DEPLOYMENT, "apply")
+    await api.patch(f"{DEPLOYMENTS}/d?fieldManager=me", DEPLOYMENT, "apply")
+    await api.patch(f"{DEPLOYMENTS}/d/scale?fieldManager=scaler&force=true", scale(5), "apply")
+    answer = await api.patch(f"{DEPLOYMENTS}/d?fieldManager=me", DEPLOYMENT, "apply")
+    assert answer.message == (
+        'Apply failed with 1 conflict: conflict with "scaler" with subresource "scale": .spec.replicas'
+    )
+
+
+async def test_only_a_scale_can_be_applied_to_a_scale(api: Any) -> None:
+    await api.post(DEPLOYMENTS, DEPLOYMENT)
+    answer = await api.patch(f"{DEPLOYMENTS}/d/scale?fieldManager=me", DEPLOYMENT, "apply")
+    assert answer.status == 400
+    assert (
+        await api.patch(f"{DEPLOYMENTS}/none/scale?fieldManager=me", scale(1) | {"metadata": {}}, "apply")
+    ).status == 404
+
+
 PODS = "/api/v1/namespaces/default/pods"
 
 

@@ -4,9 +4,11 @@
     track(old, new, ...)      -> managedFields after an ordinary write
     apply(live, applied, ...) -> the merged object and its managedFields, or Conflict
 
-Read `fields` (sets of fields), then `compare` (values to sets), `merge` (values to values), `managers` (the entries).
+    check_typed(applied, ...) -> nothing, or ServerError: a configuration that no schema allows
+
+Read `fields` (sets of fields), then `compare` (values to sets), `merge` (values to values), `typed` (values to problems), `managers` (the entries).
 """
 
-from kybern.api.apply.managers import apply, created, track
+from kybern.api.apply.managers import apply, check_typed, created, track
 
-__all__ = ["apply", "created", "track"]
+__all__ = ["apply", "check_typed", "created", "track"]

@@ -4,7 +4,6 @@
 What upstream keeps out of managedFields (names, versions, what the server alone sets) is kept out here.
 """
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,10 +14,6 @@ UNOWNED_METADATA = frozenset(
     ("name", "namespace", "creationTimestamp", "selfLink", "uid", "clusterName", "generation", "managedFields",
      "resourceVersion")
 )  # fmt: skip
-
-
-class Unownable(ValueError):
-    """An applied list has items that cannot be told apart."""
 
 
 def owned_part(document: Mapping[str, Any], ignored: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -56,10 +51,10 @@ def added(node: Node, value: Any) -> Fields:
         return found
     if kind is list and node.form == "list":
         found = {} if node.always else {SELF: LEAF}
-        items, keys = node.items or ANY, node.keys
+        items, keys, defaults = node.items or ANY, node.keys, node.key_defaults
         for item in value:
             if keys:
-                found[key_step(item, keys)] = _added_item(items, item)
+                found[key_step(item, keys, defaults)] = _added_item(items, item)
             else:
                 found[value_step(item)] = LEAF
         return found
@@ -123,14 +118,14 @@ def _list_changes(node: Node, old: list[Any], new: list[Any]) -> tuple[Fields, F
 
 def by_step(node: Node, items: list[Any]) -> dict[str, Any]:
     """The items of a keyed list or set by their steps; the last of those that cannot be told apart."""
-    keys = node.keys
-    return {key_step(item, keys) if keys else value_step(item): item for item in items}
+    keys, defaults = node.keys, node.key_defaults
+    return {key_step(item, keys, defaults) if keys else value_step(item): item for item in items}
 
 
 # --- what a configuration owns ----------------------------------------------------------------------------------------
 
 
-def configured(node: Node, value: Any, at: str = "") -> Fields | None:
+def configured(node: Node, value: Any) -> Fields | None:
     """The set that an applied configuration owns; None for a list without items, which owns nothing.
 
     Unlike `added` it leaves out the maps and structs around the fields: only what is said is owned.
@@ -138,40 +133,18 @@ def configured(node: Node, value: Any, at: str = "") -> Fields | None:
     if isinstance(value, dict) and value and not node.atomic:
         found: Fields = {}
         for key, item in value.items():
-            below = configured(node.child(key), item, f"{at}.{key}")
+            below = configured(node.child(key), item)
             if below is not None:
                 found["f:" + key] = below if node.form == "struct" or not below else {SELF: LEAF, **below}
         return found
     if isinstance(value, list) and node.form == "list" and not node.atomic:
-        return _configured_list(node, value, at) or None
+        return _configured_list(node, value) or None
     return LEAF
 
 
-def _configured_list(node: Node, items: list[Any], at: str) -> Fields:
+def _configured_list(node: Node, items: list[Any]) -> Fields:
     found: Fields = {}
-    for item in items:
-        if node.keys:
-            _check_keys(node.keys, item, at)
-        step = key_step(item, node.keys) if node.keys else value_step(item)
-        if step in found:
-            raise Unownable(f"{at}: duplicate entries for key {_named(node.keys, item)}")
-        below = configured(node.item, item, at) if node.keys else LEAF
+    for step, item in by_step(node, items).items():
+        below = configured(node.item, item) if node.keys else LEAF
         found[step] = {SELF: LEAF, **below} if below else LEAF
     return found
-
-
-def _check_keys(keys: tuple[str, ...], item: Any, at: str) -> None:
-    if not isinstance(item, dict):
-        raise Unownable(f"{at}: element 0: associative list with keys may not have non-map elements")
-    for name in keys:
-        if name not in item and name != "protocol":
-            raise Unownable(
-                f'{at}: element 0: associative list with keys has an element that omits key field "{name}" '
-                "(and doesn't have default value)"
-            )
-
-
-def _named(keys: tuple[str, ...], item: Any) -> str:
-    if not keys:
-        return f"[={json.dumps(item)}]"
-    return "[" + ",".join(f"{name}={json.dumps(item.get(name, 'TCP'))}" for name in sorted(keys)) + "]"

@@ -6,7 +6,7 @@ Trees are never changed once made, so they share their branches freely.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -119,14 +119,12 @@ def _step_text(step: str) -> str:
 
 # --- steps ------------------------------------------------------------------------------------------------------------
 
-KEY_DEFAULTS = {"protocol": "TCP"}  # the one key of a built-in list that upstream's schema gives a default
-
 
 def value_step(value: Any) -> str:
     return "v:" + _encode(value).decode()
 
 
-def key_step(item: Any, keys: tuple[str, ...]) -> str:
+def key_step(item: Any, keys: tuple[str, ...], defaults: Mapping[str, Any]) -> str:
     """The step of an item of a keyed list."""
     if not isinstance(item, dict):
         return value_step(item)
@@ -135,7 +133,7 @@ def key_step(item: Any, keys: tuple[str, ...]) -> str:
         value = item.get(name)
         if type(value) is str and value.isascii() and value.isprintable() and '"' not in value and "\\" not in value:
             return f'k:{{"{name}":"{value}"}}'
-    return "k:" + _encode({name: item.get(name, KEY_DEFAULTS.get(name)) for name in keys}).decode()
+    return "k:" + _encode({name: item.get(name, defaults.get(name)) for name in keys}).decode()
 
 
 def is_set(value: Any) -> bool:

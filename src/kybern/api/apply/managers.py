@@ -12,10 +12,11 @@ from typing import Any
 import msgspec
 
 from kybern.api.apply import fields as sets
-from kybern.api.apply.compare import Unownable, added, changes, configured, owned_part
+from kybern.api.apply import typed
+from kybern.api.apply.compare import added, changes, configured, owned_part
 from kybern.api.apply.fields import Fields
 from kybern.api.apply.merge import merged, pruned
-from kybern.api.errors import BadRequest, Conflict
+from kybern.api.errors import BadRequest, Conflict, ServerError
 from kybern.api.meta_v1 import StatusCause
 from kybern.api.normal import normal
 from kybern.api.schema import Node
@@ -186,9 +187,9 @@ def apply(
     wanted = {key: value for key, value in applied.items() if key not in ignored}
     try:
         wanted = normal(schema, wanted)
-        mine = configured(schema, owned_part(wanted)) or {}
     except ValueError as why:
         raise BadRequest(f"failed to create typed patch object ({_object_name(applied, api_version)}): {why}") from None
+    mine = configured(schema, owned_part(wanted)) or {}
     if live is None:
         return wanted, [entry(manager, "Apply", api_version, now, mine, subresource)] if mine else []
 
@@ -211,6 +212,14 @@ def apply(
     if not changed and not removed and last == mine:
         return result, known
     return result, _in_order([*_without(others, changed, removed), *([me] if mine else [])])
+
+
+def check_typed(applied: Mapping[str, Any], api_version: str, schema: Node) -> None:
+    """Refuses, in upstream's words, what cannot be merged."""
+    found = list(typed.problems(schema, applied))
+    if found:
+        about = _object_name(applied, api_version)
+        raise ServerError(f"failed to create typed patch object ({about}): {typed.told(found)}")
 
 
 def _object_name(applied: Mapping[str, Any], api_version: str) -> str:
@@ -277,7 +286,7 @@ def _allowed(live: Mapping[str, Any], schema: Node) -> Fields:
     try:
         before = msgspec.json.decode(_last_applied(live) or "{}")
         return (configured(schema, owned_part(before)) or {}) if isinstance(before, dict) else {}
-    except (msgspec.DecodeError, Unownable):
+    except msgspec.DecodeError:
         return {}
 
 

@@ -70,7 +70,7 @@ def _stays(parent: Node, child: Node) -> bool:
 def _pruned_list(node: Node, value: list[Any], last: Fields, owned: Fields) -> list[Any]:
     found = []
     for item in value:
-        step = key_step(item, node.keys) if node.keys else value_step(item)
+        step = key_step(item, node.keys, node.key_defaults) if node.keys else value_step(item)
         branch, theirs = last.get(step), owned.get(step)
         if branch is None:
             found.append(item)

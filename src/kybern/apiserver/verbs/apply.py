@@ -7,13 +7,14 @@ from typing import Any
 
 from kybern.api import apply as ownership
 from kybern.api import schema
+from kybern.api.autoscaling_v1 import Scale, ScaleSpec
 from kybern.api.codec import encode
 from kybern.api.errors import About, BadRequest, Conflict, invalid, not_found
 from kybern.api.invalid import required
 from kybern.api.kind import Kind
 from kybern.api.strict import Malformed, decode_value, parse
 from kybern.apiserver.body import body_of, from_yaml, mind
-from kybern.apiserver.formats import answer, format_for
+from kybern.apiserver.formats import Format, answer, format_for
 from kybern.apiserver.machine import Machine
 from kybern.apiserver.meta import changed_meta, meta_of
 from kybern.apiserver.options import Writing, one, writing_of
@@ -30,21 +31,31 @@ APPLY_TYPES = ("application/apply-patch+yaml", "application/apply-patch+json")
 
 
 async def apply(machine: Machine, storage: Storage, request: ApiRequest, sub: Subresource | None = None) -> Response:
+    written, format_ = await applied(machine, storage, request, sub)
+    return answer(shown(storage, written.served, format_, machine.clock), format_, 201 if written.created else 200)
+
+
+async def applied(
+    machine: Machine, storage: Storage, request: ApiRequest, sub: Subresource | None = None
+) -> tuple[Written, Format]:
     http, at = request.http, request.attributes
-    format_ = format_for(storage.resource.kind, http.headers.get("accept", ""))
+    said = sub.kind if sub and sub.kind else storage.resource.kind
+    format_ = format_for(said, http.headers.get("accept", ""))
     writing = writing_of(request, "PatchOptions")
     if not one(request.params, "fieldManager"):
         wrong = required("fieldManager", "is required for apply patch")
         raise invalid(About(kind="PatchOptions", group="meta.k8s.io"), [wrong])
     writing.operation, writing.subresource = "Apply", sub.name if sub else ""
     kind = storage.resource.kind
-    wanted, sent = configuration(await body_of(http), kind, writing)
+    wanted, sent = configuration(await body_of(http), said, writing)
     sent = sent if meta_of(sent).name else changed_meta(sent, name=at.name)
     check_name(sent, at.name, at.namespace)
     if not (wanted.get("metadata") or {}).get("name"):
         wanted = {**wanted, "metadata": {**(wanted.get("metadata") or {}), "name": at.name}}
+    if sub and sub.replicas:
+        wanted = of_parent(wanted, kind, sub.replicas)
 
-    def applied(live: Obj | None) -> Obj:
+    def merged(live: Obj | None) -> Obj:
         document, entries = ownership.apply(
             None if live is None else document_of(encode(live)),
             wanted,
@@ -60,8 +71,13 @@ async def apply(machine: Machine, storage: Storage, request: ApiRequest, sub: Su
 
     def change(old: Obj) -> Obj:
         check_preconditions(storage, at.name, meta_of(sent), old)
-        new = applied(old)
-        return sub.write(old, new) if sub and sub.write else new
+        new = merged(old)
+        if sub is None or sub.write is None:
+            return new
+        if sub.replicas:
+            scaled = sub.write(old, Scale(spec=ScaleSpec(replicas=value_at(document_of(encode(new)), sub.replicas))))
+            return changed_meta(scaled, managed_fields=meta_of(new).managed_fields)
+        return sub.write(old, new)
 
     async def absent() -> Written:
         if sub is not None:
@@ -70,12 +86,30 @@ async def apply(machine: Machine, storage: Storage, request: ApiRequest, sub: Su
             raise Conflict(
                 f"uid mismatch: the provided object specified uid {meta_of(sent).uid}, and no existing object was found"
             )
-        new = changed_meta(applied(None), namespace=at.namespace or None)
+        new = changed_meta(merged(None), namespace=at.namespace or None)
         return await create_once(machine, storage, new, at.namespace, writing)
 
     check = sub.validate if sub else None
-    written = await rewrite(machine, storage, at.namespace, at.name, change, writing, absent, check)
-    return answer(shown(storage, written.served, format_, machine.clock), format_, 201 if written.created else 200)
+    return await rewrite(machine, storage, at.namespace, at.name, change, writing, absent, check), format_
+
+
+def of_parent(scale: dict[str, Any], kind: Kind, path: tuple[str, ...]) -> dict[str, Any]:
+    """What a configuration of a scale says of the object that is scaled: how many, and in whose name nothing else."""
+    found: Any = value_at(scale, ("spec", "replicas"))
+    for name in reversed(path if found is not None else ()):
+        found = {name: found}
+    return {
+        "apiVersion": kind.api_version,
+        "kind": kind.kind,
+        "metadata": {"name": scale["metadata"]["name"]},
+        **(found or {}),
+    }
+
+
+def value_at(document: Any, path: tuple[str, ...]) -> Any:
+    for name in path:
+        document = document.get(name) if isinstance(document, dict) else None
+    return document
 
 
 def configuration(body: bytes, kind: Kind, writing: Writing) -> tuple[dict[str, Any], Obj]:
@@ -84,7 +118,6 @@ def configuration(body: bytes, kind: Kind, writing: Writing) -> tuple[dict[str, 
         value, repeated = (parse(body), []) if body.lstrip()[:1] == b"{" else from_yaml(body)
         if not isinstance(value, dict):
             raise Malformed("it is not an object")
-        obj, problems = decode_value(kind.type, value, True, repeated)
     except Malformed as error:
         raise BadRequest(f"error decoding YAML: {error}") from None
     sent_kind, sent_version = value.get("kind"), value.get("apiVersion")
@@ -97,6 +130,11 @@ def configuration(body: bytes, kind: Kind, writing: Writing) -> tuple[dict[str, 
         )
     if sent_kind != kind.kind:
         raise BadRequest(f"Incorrect kind specified in apply patch. Specified kind: {sent_kind}, expected: {kind.kind}")
+    ownership.check_typed(value, kind.api_version, schema.of(kind.type))
+    try:
+        obj, problems = decode_value(kind.type, value, True, repeated)
+    except Malformed as error:
+        raise BadRequest(f"error decoding YAML: {error}") from None
     if problems:
         mind(problems, kind, writing)
     return value, obj

@@ -12,7 +12,7 @@ from kybern.apiserver.meta import changed_meta, meta_of
 from kybern.apiserver.options import writing_of
 from kybern.apiserver.request import ApiRequest
 from kybern.apiserver.storage import Storage
-from kybern.apiserver.verbs.apply import APPLY_TYPES, apply
+from kybern.apiserver.verbs.apply import APPLY_TYPES, applied, apply
 from kybern.apiserver.verbs.create import in_namespace
 from kybern.apiserver.verbs.patch import check_version, patched, patcher
 from kybern.apiserver.verbs.shown import shown
@@ -56,17 +56,20 @@ async def replace(machine: Machine, storage: Storage, sub: Subresource, request:
 async def patch(machine: Machine, storage: Storage, sub: Subresource, request: ApiRequest) -> Response:
     http, at = request.http, request.attributes
     media = media_type(http)
+    if media in APPLY_TYPES and sub.replicas:
+        written, format_ = await applied(machine, storage, request, sub)
+        return written_answer(machine, storage, sub, written, format_)
     if media in APPLY_TYPES and sub.kind is None:
         return await apply(machine, storage, request, sub)
     format_ = format_for(kind_of(storage, sub), http.headers.get("accept", ""))
     writing = writing_of(request, "PatchOptions")
     writing.subresource = sub.name
     kind = kind_of(storage, sub)
-    applied = patcher(media, await body_of(http), kind, writing)
+    change_by = patcher(media, await body_of(http), kind, writing)
 
     def change(old: Obj) -> Obj:
         part = sub.read(old) if sub.read else old
-        sent = patched(part, applied, kind, writing)
+        sent = patched(part, change_by, kind, writing)
         check_version(storage, at.name, sent, old)
         return put_back(sub, old, sent)
 

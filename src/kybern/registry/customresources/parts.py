@@ -96,7 +96,7 @@ def scale(defined: CustomResourceSubresourceScale) -> Subresource:
         found: CustomObject = with_value(stored, wanted, sent.spec.replicas or 0)
         return found
 
-    return Subresource(name="scale", kind=SCALE, read=read, write=write, validate=nothing_wrong)
+    return Subresource(name="scale", kind=SCALE, read=read, write=write, validate=nothing_wrong, replicas=wanted)
 
 
 def scale_errors(obj: CustomObject, defined: CustomResourceSubresourceScale | None) -> Iterable[FieldError]:

@@ -106,7 +106,7 @@ async def test_what_fits_is_applied_and_what_is_too_much_is_refused(api: Any) ->
     fits = await api.patch(f"{WIDGETS}/a?{STRICT}", widget("a", color="green"), how="apply")
     assert fits.status == 201
     refused = await api.patch(f"{WIDGETS}/a?{STRICT}", widget("a", shape="round"), how="apply")
-    assert (refused.status, "spec.shape" in refused.message) == (400, True)
+    assert ".spec.shape: field not declared in schema" in refused.message
     refused = await api.post(f"{WIDGETS}?{STRICT}", widget("b", shape="round"))
     assert 'strict decoding error: unknown field "spec.shape"' in refused.message
 
