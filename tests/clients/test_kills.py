@@ -119,6 +119,7 @@ def holdings(cluster: Cluster) -> dict[str, int]:
         "links": len(links.stdout.splitlines()),
         "cgroups": len(list(Path("/sys/fs/cgroup").glob(f"**/kybern-{ident}/**/"))),
         "mounts": len([path for path in points if path.startswith((data, f"/run/kybern/{ident}"))]),
+        "addresses": len(list(Path(f"/run/kybern/{ident}/addresses").glob("*/*"))),
         "namespaces": len(os.listdir(f"/run/kybern/{ident}/sandboxes")),
     }
 

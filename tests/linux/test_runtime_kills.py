@@ -84,6 +84,15 @@ async def test_what_an_agent_had_half_made_or_half_removed_when_it_was_killed_is
         assert [path.name for path in sandboxes.iterdir()] == [web.sandbox]
 
 
+async def test_a_sandbox_that_was_half_made_when_its_agent_was_killed_holds_nothing(web: Pod) -> None:
+    record = web.node.data / "sandboxes" / web.sandbox / "config.json"
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"ready": False}))
+    await web.runtime.close()
+    async with native(web.node) as again:
+        assert list((web.node.run / "sandboxes").iterdir()) == []
+        assert [each.state for each in await again.list_pod_sandboxes()] == [SandboxState.NOT_READY]
+
+
 async def test_the_first_process_of_a_shared_pid_namespace_ends_with_an_agent_that_did_not_note_it(web: Pod) -> None:
     noted, _ = await web.runtime.warden.call("hold")
     await web.runtime.warden.call("keep", pid=noted["pid"])

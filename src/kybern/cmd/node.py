@@ -29,7 +29,6 @@ from kybern.kubelet.pod_cgroups import KernelCgroups
 from kybern.kubelet.server import KubeletServer
 from kybern.linux import cgroup_detect
 from kybern.linux.real import RealMounts
-from kybern.network.cni import CniNetwork
 from kybern.network.peers import NETWORKED
 from kybern.runtime.build.builder import Builder
 from kybern.runtime.cri import Runtime
@@ -168,8 +167,7 @@ async def container_runtime(
     await native.open()
     found = await native.list_pod_sandboxes()
     network.rules.adopt(found)
-    if isinstance(network.pods, CniNetwork):
-        await network.pods.collect(found)
+    await network.pods.collect(found)
     return native
 
 

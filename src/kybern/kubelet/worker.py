@@ -378,7 +378,10 @@ class PodWorker:
         if parts.node.on_disk:
             await parts.claims.unprepare(self.uid)  # before the file that says whom to tell goes
         await self.mounting.tear_down()
-        await parts.cgroups.remove(pod_cgroup(self.pod, parts.config.cgroup_root))
+        sandbox = self.observed.sandbox  # which knows the class of a pod that the API has forgotten
+        await parts.cgroups.remove(
+            sandbox.config.cgroup_parent if sandbox else pod_cgroup(self.pod, parts.config.cgroup_root)
+        )
         parts.images.forget_pod(self.uid)
         if parts.alignment.release(self.uid):
             parts.room_made()

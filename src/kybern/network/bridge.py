@@ -19,7 +19,7 @@ from kybern.linux.netlink import Netlink
 from kybern.linux.shaping import limit_rate
 from kybern.network.ipam import Address, Addresses, Network
 from kybern.network.wishes import Holders, Wishes, refuse_address, wishes
-from kybern.runtime.cri import PodSandboxConfig
+from kybern.runtime.cri import PodSandboxConfig, SandboxState, SandboxStatus
 
 POD_LINK = "eth0"
 SYSCTL = Path("/proc/sys/net")
@@ -56,14 +56,24 @@ class BridgeNetwork:
         self.guard = guard
         self.node, self.holders = node, holders
         self.pools: tuple[Addresses, ...] = ()
+        self.kept: set[str] | None = None
+        """Until the pools are known: the sandboxes that were there at the start and still are."""
         self.ready = asyncio.Event()
 
     def fault(self) -> str:
         return "" if self.pools else UNCONFIGURED
 
+    async def collect(self, sandboxes: Sequence[SandboxStatus]) -> None:
+        """At the start: what no sandbox has any more is given back, as soon as it is known which addresses there are."""
+        self.kept = {sandbox.id for sandbox in sandboxes if sandbox.state is SandboxState.READY}
+
     def configure(self, cidrs: Sequence[str]) -> None:
         """The bridge with its addresses, and the node as a router. Does nothing twice."""
         pools = tuple(Addresses(self.directory / family(cidr), ip_network(cidr)) for cidr in cidrs)
+        if self.kept is not None:
+            for pool in pools:
+                pool.keep_only(self.kept)
+            self.kept = None
         with Netlink() as here:
             # A fixed hardware address: a bridge would otherwise take one of its ports', and change it with them.
             index = here.ensure_bridge(self.bridge, mac=hardware_address(pools[0].gateway))
@@ -142,6 +152,8 @@ class BridgeNetwork:
                         here.delete_route(f"{address}/{address.max_prefixlen}")
         except OSError as error:
             log.warning("the link of sandbox %s could not be removed: %s", sandbox_id, error)
+        if self.kept is not None:
+            self.kept.discard(sandbox_id)
         for pool in self.pools:
             pool.give_back(sandbox_id)
         if self.guard is not None:

@@ -1,17 +1,20 @@
 """Addresses for sandboxes out of a node's pod CIDR, remembered on disk: one file per address, named after it.
 
-A file is created exclusively, so two takers never get one address; it holds the taker's id, so a restart finds its own.
+A file appears with the taker's id in it or not at all, and never over another, so two takers never get one address and a
+restart finds its own.
 Addresses are handed out in a circle: one that was just given back is the last to be used again, since others may still
 send to it.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from pathlib import Path
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
+
+NEW = ".new"
 
 
 class Exhausted(OSError):
@@ -27,6 +30,8 @@ class Addresses:
         """The range's first two addresses (network, gateway) and its last (IPv4's broadcast) are never handed out."""
         self.directory, self.cidr = directory, cidr
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._new = directory / NEW
+        self._new.unlink(missing_ok=True)
         self.by_owner: dict[str, Address] = {path.read_text(): ip_address(path.name) for path in directory.iterdir()}
         used = [int(address) for address in self.by_owner.values() if address in cidr]
         self.last = max(used, default=int(cidr.network_address) + 1)
@@ -60,6 +65,11 @@ class Addresses:
         if address is not None:
             (self.directory / str(address)).unlink(missing_ok=True)
 
+    def keep_only(self, owners: Collection[str]) -> None:
+        """The others are gone, and whoever saw them go did not live to give back what was theirs."""
+        for owner in self.by_owner.keys() - owners:
+            self.give_back(owner)
+
     def _in_circle(self) -> Iterator[Address]:
         first, count = int(self.cidr.network_address) + 2, self.cidr.num_addresses - 3
         start = self.last + 1 - first
@@ -67,10 +77,13 @@ class Addresses:
             yield type(self.cidr.network_address)(first + (start + step) % count)
 
     def _write(self, address: Address, owner: str) -> bool:
-        try:
-            handle = os.open(self.directory / str(address), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError:
-            return False
+        handle = os.open(self._new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(handle, "w") as file:
             file.write(owner)
+        try:
+            os.link(self._new, self.directory / str(address))
+        except FileExistsError:
+            return False
+        finally:
+            os.unlink(self._new)
         return True

@@ -109,6 +109,8 @@ class NativeRuntime:
         self.task = asyncio.get_running_loop().create_task(self.warden.run())
         await self.warden.connected.wait()
         disk.sweep(self.records.directory)  # the warden has heard by now all that an earlier agent asked of it
+        for record in self.sandboxes.half_made():
+            await self.stop_pod_sandbox(record.id)
 
     async def close(self) -> None:
         if self.task is not None:

@@ -83,6 +83,10 @@ class Sandboxes:
                 # After a reboot the record is there and its namespaces are not.
                 self.by_id[identifier] = record if self._intact(record) else replace(record, ready=False)
 
+    def half_made(self) -> Sequence[SandboxRecord]:
+        """What whoever made it, or took it down, did not live to bring to its end."""
+        return [record for record in self.by_id.values() if not record.ready and (self.run_dir / record.id).exists()]
+
     def _intact(self, record: SandboxRecord) -> bool:
         pins = [path for kind in OWNED if (path := self.path(record, kind))]
         return record.ready and os.path.exists(self.resolv_conf_path(record)) and all(map(netns.exists, pins))

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from kybern.aio.clock import LoopClock
-from kybern.api.core_v1 import Container
-from kybern.runtime.cri import ContainerState
+from kybern.api.core_v1 import Container, ResourceRequirements
+from kybern.kubelet.parts import NoCgroups
+from kybern.runtime.cri import ContainerState, LinuxResources
 from kybern.runtime.simulated import Behaviour, Simulated
 
 INIT = Container(name="init", image="i:1")
@@ -79,6 +80,35 @@ def test_pods_start_and_end_as_if_nothing_had_happened(lab: Any, seed: int) -> N
             await cluster.until(lambda: not runtime.sandboxes and not runtime.containers)
             await cluster.until(lambda: not any(api.has_pod(pod.metadata.name) for pod in made))
             await cluster.until(lambda: not cluster.kubelet.workers)
+
+    lab.simulate(scenario)
+
+
+class Groups(NoCgroups):
+    def __init__(self) -> None:
+        self.made: set[str] = set()
+
+    def ensure(self, path: str, resources: LinuxResources) -> None:
+        self.made.add(path)
+
+    async def remove(self, path: str) -> None:
+        self.made.discard(path)
+
+
+def test_the_cgroup_of_a_pod_that_the_api_forgot_meanwhile_goes_too(lab: Any) -> None:
+    async def scenario() -> None:
+        runtime, api, groups = Simulated(LoopClock()), lab.FakeApi(), Groups()
+        asking = Container(
+            name="c", image="i:1", resources=ResourceRequirements(requests={"cpu": "1"}, limits={"cpu": "2"})
+        )
+        async with lab.cluster(runtime=runtime, api=api, cgroups=groups) as cluster:
+            api.bind(lab.pod("p", asking))
+            await cluster.phase("p", "Running")
+        assert [path for path in groups.made if "burstable" in path]
+        api.remove("/api/v1/namespaces/default/pods/p")
+        async with lab.cluster(runtime=runtime, api=api, cgroups=groups, seed=2) as cluster:
+            await cluster.until(lambda: not runtime.sandboxes)
+            assert not groups.made
 
     lab.simulate(scenario)
 

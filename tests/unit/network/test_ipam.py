@@ -38,3 +38,13 @@ def test_giving_back_twice_does_no_harm(tmp_path: Path) -> None:
     addresses.give_back("a")
     addresses.give_back("a")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_address_without_an_owner_is_nobodys(tmp_path: Path) -> None:
+    """Whoever was about to take it was killed."""
+    Addresses(tmp_path, CIDR).take("a")
+    (tmp_path / ".new").write_text("half an ow")
+    addresses = Addresses(tmp_path, CIDR)
+    assert addresses.by_owner.keys() == {"a"}
+    addresses.keep_only(())
+    assert (addresses.by_owner, list(tmp_path.iterdir())) == ({}, [])
