@@ -25,8 +25,8 @@ from kybern.api.core_v1 import (
     ResourceRequirements,
     VolumeMountStatus,
 )
+from kybern.kubelet.memory import NO_RESULTS, Memory, ProbeResults, Waiting
 from kybern.kubelet.observed import Observed, restart_count
-from kybern.kubelet.plan import NO_RESULTS, Memory, ProbeResults, Waiting
 from kybern.kubelet.resources import enforced_resources
 from kybern.kubelet.restarts import is_restarted, is_sidecar
 from kybern.runtime import cri

@@ -14,7 +14,7 @@ from kybern.aio.clock import Clock
 from kybern.api.core_v1 import Container, EphemeralContainer, Pod
 from kybern.client.events import Recorder
 from kybern.kubelet.containers import field_path
-from kybern.kubelet.plan import Waiting
+from kybern.kubelet.memory import Waiting
 from kybern.runtime.cri import AuthConfig, Image, Runtime, RuntimeFault
 
 PULLS_AT_ONCE_MAX = 5

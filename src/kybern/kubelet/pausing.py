@@ -3,9 +3,9 @@
 from dataclasses import replace
 
 from kybern.api.core_v1 import Pod
+from kybern.kubelet.memory import NO_RESULTS, ProbeResults
 from kybern.kubelet.observed import Observed
 from kybern.kubelet.parts import Parts
-from kybern.kubelet.plan import NO_RESULTS, ProbeResults
 from kybern.kubelet.probes.prober import Prober
 from kybern.kubelet.resources import pod_cgroup
 

@@ -13,9 +13,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from kybern.api.core_v1 import Container, EphemeralContainer, Pod
+from kybern.kubelet.memory import NO_RESULTS, Memory, ProbeResults, Waiting
 from kybern.kubelet.observed import CONTAINER_HASH, Observed
 from kybern.kubelet.resources import resized, restarts_for
-from kybern.kubelet.restarts import RestartDelay, duration_text, is_restarted, is_sidecar, policy_of, waits_until
+from kybern.kubelet.restarts import duration_text, is_restarted, is_sidecar, policy_of, waits_until
 from kybern.kubelet.rounds import current, ended_for_others, left_over
 from kybern.runtime.cri import ContainerState, ContainerStatus, LinuxResources, SandboxState
 
@@ -57,41 +58,6 @@ class ResizeContainer:
 
 
 Action = CreateSandbox | StopPod | StartContainer | KillContainer | ResizeContainer
-
-
-@dataclass(frozen=True, slots=True)
-class ProbeResults:
-    """What a container's probes last decided; None where they have not, or where there are none."""
-
-    liveness: bool | None = None
-    startup: bool | None = None
-    readiness: bool | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """Why a container is not started now."""
-
-    reason: str
-    message: str
-    until: float = 0.0
-    """When it is tried again."""
-
-
-@dataclass(frozen=True, slots=True)
-class Memory:
-    """What neither the pod nor the runtime can tell. All of it may be lost without harm."""
-
-    probes: Mapping[str, ProbeResults] = field(default_factory=dict)
-    """By container id."""
-    delays: Mapping[str, RestartDelay] = field(default_factory=dict)
-    """By container name."""
-    waiting: Mapping[str, Waiting] = field(default_factory=dict)
-    """By container name: what the last attempt to start it met."""
-    ended: Mapping[str, float] = field(default_factory=dict)
-    """By container id: when it ended, on the clock of `now`."""
-    restarts: frozenset[str] = frozenset()
-    """By container id: what was ended here to be started again, whatever its exit code."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,8 +224,6 @@ REASONS_TO_KILL = {
     "resize": "Container {} resize requires restart",
     "all": "Restarting all containers",
 }
-
-NO_RESULTS = ProbeResults()
 
 
 def _cause_to_kill(container: Container, status: ContainerStatus, results: ProbeResults) -> str | None:

@@ -34,12 +34,12 @@ from kybern.kubelet.env_files import ConfigFault, read_file, wanted_files
 from kybern.kubelet.files import create_message_file, make_log_directory, write_hosts
 from kybern.kubelet.hooks import HookFailed, run_hook
 from kybern.kubelet.images import NotYet
+from kybern.kubelet.memory import Waiting
 from kybern.kubelet.memory_protection import of_container
 from kybern.kubelet.mounting import facts_of
 from kybern.kubelet.names import hosts_file, omitted, wanted_dns
 from kybern.kubelet.observed import Observed, ip_of, restart_count
 from kybern.kubelet.parts import Parts
-from kybern.kubelet.plan import Waiting
 from kybern.kubelet.qos_cgroups import limits_of_pod, node_memory
 from kybern.kubelet.resources import pod_cgroup
 from kybern.kubelet.sandbox_config import sandbox_config

@@ -19,9 +19,10 @@ from kybern.kubelet.container_status import (
     ephemeral_container_statuses,
     init_container_statuses,
 )
+from kybern.kubelet.memory import Memory, Waiting
 from kybern.kubelet.observed import Observed
 from kybern.kubelet.phase import TERMINAL, phase_of
-from kybern.kubelet.plan import Memory, Waiting, needs_sandbox
+from kybern.kubelet.plan import needs_sandbox
 from kybern.kubelet.qos import qos_class
 from kybern.kubelet.restarts import may_restart_all
 from kybern.kubelet.rounds import left_over

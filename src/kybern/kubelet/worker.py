@@ -6,24 +6,24 @@ remembers may be lost at any moment: everything else is in the API and in the ru
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Mapping
+from collections.abc import Mapping
 from dataclasses import replace as changed
-from typing import Any
 
 from msgspec.structs import replace
 
 from kybern.aio.backoff import Backoff
 from kybern.aio.clock import from_rfc3339
 from kybern.api.core_v1 import Pod
-from kybern.api.errors import ApiError, Conflict, NotFound
+from kybern.api.errors import ApiError
 from kybern.kubelet.container_status import identity
 from kybern.kubelet.containers import field_path, find
 from kybern.kubelet.dead import bury
 from kybern.kubelet.devices.claims import ClaimFault
 from kybern.kubelet.devices.gate import DeviceFault
-from kybern.kubelet.files import remove_tree
+from kybern.kubelet.ending import Ending
 from kybern.kubelet.lifecycle import Fact, Stage, step
 from kybern.kubelet.manifests import is_static
+from kybern.kubelet.memory import Memory, Waiting
 from kybern.kubelet.mounting import Mounting
 from kybern.kubelet.observed import Observed, ip_of
 from kybern.kubelet.parts import Parts
@@ -32,21 +32,20 @@ from kybern.kubelet.phase import TERMINAL
 from kybern.kubelet.plan import (
     CreateSandbox,
     KillContainer,
-    Memory,
     Plan,
     ResizeContainer,
     StartContainer,
     StopPod,
-    Waiting,
     is_started_again,
     plan,
 )
 from kybern.kubelet.probes.checks import check, check_simulated
 from kybern.kubelet.probes.prober import Inherited, Prober
+from kybern.kubelet.removal import remove_from_api, remove_from_runtime
 from kybern.kubelet.resizing import RETRY_SECONDS, Resizing
 from kybern.kubelet.resources import pod_cgroup
-from kybern.kubelet.restarts import after_restart, ends_seen
-from kybern.kubelet.sandbox_config import grace_of, log_directory
+from kybern.kubelet.restarts import ends_seen
+from kybern.kubelet.sandbox_config import grace_of
 from kybern.kubelet.starting import NotStarted, SandboxFailed, Starting
 from kybern.kubelet.status import Circumstances, Verdict, pod_status, rejected
 from kybern.kubelet.status_writer import StatusWriter
@@ -88,8 +87,7 @@ class PodWorker:
         self.faults = 0
         self.mounting = Mounting(parts, pod)
         self.wake = asyncio.Event()
-        self.ending = asyncio.Event()
-        self.scope: asyncio.Timeout | None = None
+        self.ending = Ending()
         self.writer = StatusWriter(parts.client, parts.clock, pod)
         self.writer.gone = orphaned
         self.writer.absent = is_static(pod)
@@ -124,21 +122,21 @@ class PodWorker:
         if pod.metadata.deletion_timestamp is not None and (
             self.stage is Stage.SYNCING or self._grace() < grace_before
         ):
-            self._end()
+            self.ending.tell()
         self.notify()
 
     def remove(self) -> None:
         """The API has no such pod any more."""
         self.gone = self.writer.gone = True
         if self.stage is Stage.SYNCING:
-            self._end()
+            self.ending.tell()
         self.notify()
 
     def evict(self, verdict: Verdict, grace_seconds: float) -> None:
         """The node needs what it uses."""
         if self.stage is Stage.SYNCING and self.verdict is None:
             self.verdict, self.grace_max = verdict, grace_seconds
-            self._end()
+            self.ending.tell()
             self.notify()
 
     async def until_over(self, seconds: float) -> bool:
@@ -198,7 +196,7 @@ class PodWorker:
         log.info("pod %s/%s: %s: %s", meta.namespace, meta.name, reason, fault)
         if not self.gone:
             self.parts.recorder.event(self.pod, "Warning", reason, str(fault))
-        await self._wait(FAULT_BACKOFF.delay(self.faults), self.ending if self.stage is Stage.SYNCING else None)
+        await self._wait(FAULT_BACKOFF.delay(self.faults), self.ending.told if self.stage is Stage.SYNCING else None)
 
     def _enter(self, fact: Fact) -> None:
         self.stage = step(self.stage, fact)
@@ -225,7 +223,8 @@ class PodWorker:
         self.memory = changed(self.memory, probes=dict(self.prober.results), ended=ended)
         self.resizing.allocate(self.pod)
         planned = plan(self.allocated, observed, now, self.memory)
-        self._forget_waiting(now, planned)
+        wanted = {action.name for action in planned.actions if isinstance(action, StartContainer)}
+        self.memory = self.memory.without_old_reasons(now, wanted)
         self._tell_of_backoff(planned.waiting)
         self.waiting = dict(planned.waiting)
         self._show()
@@ -255,12 +254,6 @@ class PodWorker:
         started = self.writer.wanted.start_time
         return from_rfc3339(started) + seconds if seconds is not None and started else float("inf")
 
-    def _forget_waiting(self, now: float, planned: Plan) -> None:
-        """A reason to wait that is over is shown until the next attempt, and no longer than its container is wanted."""
-        wanted = {action.name for action in planned.actions if isinstance(action, StartContainer)}
-        kept = {name: why for name, why in self.memory.waiting.items() if why.until > now or name in wanted}
-        self.memory = changed(self.memory, waiting=kept)
-
     def _tell_of_backoff(self, waiting: Mapping[str, Waiting]) -> None:
         """Once for each time that a container has to wait."""
         meta = self.pod.metadata
@@ -279,11 +272,11 @@ class PodWorker:
             if self.resizing.conditions() != shown:
                 self._show()
         for action in planned.actions:
-            if self.ending.is_set():
+            if self.ending.told.is_set():
                 return True
             match action:
                 case KillContainer():
-                    await self._unless_ending(self.stopping.kill(self.allocated, observed, action))
+                    await self.ending.unless(self.stopping.kill(self.allocated, observed, action))
                     self._note_killed(action)
                     done = True
                 case StopPod():
@@ -302,60 +295,50 @@ class PodWorker:
         return done
 
     async def _prepare_volumes(self) -> None:
-        await self._unless_ending(self.mounting.prepare(self.observed, self.seen_at))
+        await self.ending.unless(self.mounting.prepare(self.observed, self.seen_at))
         if self.parts.node.on_disk:
-            await self._unless_ending(self.parts.claims.prepare(self.pod))
+            await self.ending.unless(self.parts.claims.prepare(self.pod))
 
     async def _start(self, name: str) -> bool:
         """Whether the container was started, or the attempt came far enough to change what is observed."""
         await self._prepare_volumes()
-        if self.ending.is_set():
+        if self.ending.told.is_set():
             return True
         ended = self.observed.latest(name)
         try:
-            await self._unless_ending(self.starting.start(self.allocated, name, self.observed, self.seen_at))
+            await self.ending.unless(self.starting.start(self.allocated, name, self.observed, self.seen_at))
         except NotStarted as not_started:
             if not_started.waiting is not None:
-                self._note_not_started(name, not_started.waiting)
+                self.memory = self.memory.not_started(name, not_started.waiting)
+                self.wake.set()
             started = self.observed.latest(name) != ended
         else:
-            self._note_started(name)
+            self.waiting.pop(name, None)
+            self.memory = self.memory.started(name)
             started = True
         if started and ended is not None:
-            self._note_restart(name, self.memory.ended.get(ended.id, 0.0))
+            now = self.parts.clock.monotonic()
+            self.memory = self.memory.started_again(name, self.memory.ended.get(ended.id, 0.0), now)
             await bury(self.parts, self.observed)
         self._show()
         return started
 
-    def _note_not_started(self, name: str, waiting: Waiting) -> None:
-        self.memory = changed(self.memory, waiting={**self.memory.waiting, name: waiting})
-        self.wake.set()
-
-    def _note_started(self, name: str) -> None:
-        self.waiting.pop(name, None)
-        known = {other: why for other, why in self.memory.waiting.items() if other != name}
-        self.memory = changed(self.memory, waiting=known)
-
     def _note_killed(self, action: KillContainer) -> None:
         container = find(self.pod, action.name)
         if container is not None and is_started_again(self.pod, container, action.cause):
-            known = {status.id for status in self.observed.containers}
-            self.memory = changed(self.memory, restarts=(self.memory.restarts & known) | {action.id})
-
-    def _note_restart(self, name: str, ended_at: float) -> None:
-        delay = after_restart(self.memory.delays.get(name), ended_at, self.parts.clock.monotonic())
-        self.memory = changed(self.memory, delays={**self.memory.delays, name: delay})
+            known = (status.id for status in self.observed.containers)
+            self.memory = self.memory.ended_to_start_again(action.id, known)
 
     # TERMINATING
 
     async def _terminate(self) -> None:
-        self.ending.clear()
+        self.ending.told.clear()
         self.pausing.enforce(self.pod, self.observed, self.prober, paused=False)  # who is frozen hears no signal
         self.prober.stop_killing()
         self._show()
         observed = self.observed
         alive = bool(observed.running) or observed.ready_sandbox is not None
-        if alive and not await self._unless_ending(self.stopping.stop_pod(self.pod, observed, self._grace())):
+        if alive and not await self.ending.unless(self.stopping.stop_pod(self.pod, observed, self._grace())):
             return  # the grace period has become shorter
         if self.observed.running:
             await self._wait(RECHECK_SECONDS)
@@ -390,28 +373,10 @@ class PodWorker:
             await self._wait(None)
             return
         await self.writer.flush()
-        await self._remove_from_runtime()
-        await self._remove_from_api()
+        await remove_from_runtime(parts, self.pod)
+        if not self.gone and not is_static(self.pod):
+            await remove_from_api(parts, self.pod)
         self._enter(Fact.REMOVED)
-
-    async def _remove_from_runtime(self) -> None:
-        observed = self.observed
-        for container in observed.containers:
-            await self.parts.runtime.remove_container(container.id)
-        if self.parts.node.on_disk:  # before the sandbox, which may be all that still tells of the pod
-            remove_tree(log_directory(self.pod, self.parts.config.logs_directory))
-        for sandbox in observed.sandboxes:
-            await self.parts.runtime.remove_pod_sandbox(sandbox.id)
-        self.parts.pleg.forget(self.uid)
-
-    async def _remove_from_api(self) -> None:
-        if self.gone or is_static(self.pod):
-            return
-        meta = self.pod.metadata
-        try:
-            await self.parts.client.delete(Pod, meta.name or "", meta.namespace or "", uid=self.uid, grace_seconds=0)
-        except (NotFound, Conflict):
-            pass  # it is gone already, or has a successor of the same name
 
     # What every stage needs.
 
@@ -432,26 +397,6 @@ class PodWorker:
             resize=self.resizing.conditions() if self.stage is Stage.SYNCING else (),
         )
         self.writer.want(pod_status(base, self.observed, now, around))
-
-    async def _unless_ending(self, work: Coroutine[Any, Any, None]) -> bool:
-        """Whether the work was done before the pod was told to end (or to end sooner)."""
-        try:
-            async with asyncio.timeout(0 if self.ending.is_set() else None) as scope:
-                self.scope = scope
-                await work
-        except TimeoutError:
-            if not scope.expired():
-                raise
-            return False
-        finally:
-            self.scope = None
-        return True
-
-    def _end(self) -> None:
-        """Break off whatever an ending pod need not wait for."""
-        self.ending.set()
-        if self.scope is not None and self.scope.when() is None:
-            self.scope.reschedule(0)
 
     async def _wait(self, seconds: float | None, event: asyncio.Event | None = None) -> None:
         """For news, or until the time has come; without a time where it is infinite."""

@@ -14,17 +14,9 @@ from kybern.api.core_v1 import (
     Probe,
 )
 from kybern.api.meta_v1 import ObjectMeta
+from kybern.kubelet.memory import Memory, ProbeResults, Waiting
 from kybern.kubelet.observed import CONTAINER_HASH, Observed, observed, restart_count
-from kybern.kubelet.plan import (
-    CreateSandbox,
-    KillContainer,
-    Memory,
-    ProbeResults,
-    StartContainer,
-    StopPod,
-    Waiting,
-    plan,
-)
+from kybern.kubelet.plan import CreateSandbox, KillContainer, StartContainer, StopPod, plan
 from kybern.kubelet.restarts import RestartDelay, after_restart, duration_text, waits_until
 from kybern.runtime.cri import (
     ContainerMetadata,

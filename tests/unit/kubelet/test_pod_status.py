@@ -22,8 +22,8 @@ from kybern.api.core_v1 import (
 )
 from kybern.api.meta_v1 import ObjectMeta
 from kybern.api.shape import Quantity
+from kybern.kubelet.memory import Memory, ProbeResults, Waiting
 from kybern.kubelet.observed import Observed, observed
-from kybern.kubelet.plan import Memory, ProbeResults, Waiting
 from kybern.kubelet.qos import qos_class
 from kybern.kubelet.status import Circumstances, Verdict, pod_status, rejected, status_patch
 from kybern.runtime import cri

@@ -4,8 +4,9 @@ from dataclasses import replace
 from typing import Any
 
 from kybern.api.core_v1 import Container, ContainerRestartRule, ContainerRestartRuleOnExitCodes, Pod
+from kybern.kubelet.memory import Memory
 from kybern.kubelet.observed import Observed, observed
-from kybern.kubelet.plan import KillContainer, Memory, StartContainer, plan
+from kybern.kubelet.plan import KillContainer, StartContainer, plan
 from kybern.kubelet.restarts import RestartDelay
 from kybern.kubelet.status import Circumstances, pod_status
 from kybern.runtime import cri

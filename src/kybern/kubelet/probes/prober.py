@@ -16,8 +16,8 @@ from kybern.aio.ids import Ids
 from kybern.api.core_v1 import Container, EphemeralContainer, Pod, Probe
 from kybern.client.events import Recorder
 from kybern.kubelet.containers import field_path
+from kybern.kubelet.memory import NO_RESULTS, ProbeResults
 from kybern.kubelet.observed import Observed
-from kybern.kubelet.plan import NO_RESULTS, ProbeResults
 from kybern.kubelet.probes.checks import Check, Checked, Outcome, check
 from kybern.kubelet.probes.counting import Run, count
 from kybern.kubelet.restarts import is_sidecar
