@@ -17,7 +17,8 @@ from kybern.api.errors import ServiceUnavailable
 from kybern.client import Client
 from kybern.scheduler.extension_points import BindPlugin
 from kybern.scheduler.framework import SCORE_MAX
-from kybern.scheduler.preemption import Candidate
+from kybern.scheduler.preemption import Candidate, importance
+from kybern.scheduler.snapshot import Snapshot
 from kybern.web.client import Client as Connections
 from kybern.web.client_errors import ClientError
 from kybern.web.http import Request
@@ -44,8 +45,17 @@ class BindingResult(msgspec.Struct, frozen=True):
     error: str = ""
 
 
+class MetaPod(msgspec.Struct, frozen=True):
+    uid: str = ""
+
+
+class MetaVictims(msgspec.Struct, frozen=True):
+    pods: list[MetaPod] | None = None
+    broken_budgets: int = msgspec.field(default=0, name="numPDBViolations")
+
+
 class PreemptionResult(msgspec.Struct, frozen=True, rename="camel"):
-    node_name_to_meta_victims: dict[str, Any] | None = None
+    node_name_to_meta_victims: dict[str, MetaVictims] | None = None
 
 
 class ExtenderFailed(ServiceUnavailable):
@@ -95,16 +105,18 @@ class Extender(BindPlugin):
         scale = self.weight * SCORE_MAX // EXTENDER_SCORE_MAX
         return {one.host: max(0, min(one.score, EXTENDER_SCORE_MAX)) * scale for one in found}
 
-    async def agrees(self, pod: Pod, candidate: Candidate) -> bool:
-        victims = {"pods": [to_builtins(v) for v in candidate.victims], "numPDBViolations": candidate.broken_budgets}
-        meta = {"pods": [{"uid": v.metadata.uid} for v in candidate.victims], "numPDBViolations": 0}
-        about = {"pod": to_builtins(pod)} | (
-            {"nodeNameToMetaVictims": {candidate.node: meta}}
-            if self.node_cache_capable
-            else {"nodeNameToVictims": {candidate.node: victims}}
-        )
-        found = await self._asked(self.preempt_verb, about, PreemptionResult)
-        return candidate.node in (found.node_name_to_meta_victims or {})
+    async def victims(self, pod: Pod, candidates: Sequence[Candidate]) -> Mapping[str, "MetaVictims"]:
+        """By node: of the candidates those that it agrees to, with whom it wants to leave."""
+        told = {
+            one.node: {
+                "pods": [{"uid": v.metadata.uid} if self.node_cache_capable else to_builtins(v) for v in one.victims],
+                "numPDBViolations": one.broken_budgets,
+            }
+            for one in candidates
+        }
+        field = "nodeNameToMetaVictims" if self.node_cache_capable else "nodeNameToVictims"
+        found = await self._asked(self.preempt_verb, {"pod": to_builtins(pod), field: told}, PreemptionResult)
+        return found.node_name_to_meta_victims or {}
 
     async def bind(self, pod: Pod, node: str, client: Client) -> bool:
         if not self.bind_verb or not self.interested(pod):
@@ -169,6 +181,32 @@ async def opinion(extenders: Sequence[Extender], pod: Pod, nodes: Sequence[Node]
             except ExtenderFailed:
                 continue  # as upstream: a score less is no reason not to run
     return Opinion({name: score for name, score in scores.items() if name in left}, refused, frozenset(hopeless))
+
+
+async def agreed(
+    extenders: Sequence[Extender], pod: Pod, candidates: Sequence[Candidate], snapshot: Snapshot
+) -> Sequence[Candidate]:
+    """What is left of the candidates when every extender that has a say in preemption was heard, one after the other."""
+    left = candidates
+    for extender in extenders:
+        if not extender.preempt_verb or not extender.interested(pod) or not left:
+            continue
+        try:
+            found = await extender.victims(pod, left)
+            left = [candidate_of(node, victims, snapshot, extender) for node, victims in found.items()]
+        except ExtenderFailed:
+            if not extender.ignorable:
+                raise
+    return left
+
+
+def candidate_of(node: str, told: MetaVictims, snapshot: Snapshot, extender: Extender) -> Candidate:
+    """Its victims are pods that are on that node now, and at least one."""
+    here = snapshot.on_node.get(node, {})
+    if not told.pods or any(one.uid not in here for one in told.pods):
+        raise ExtenderFailed(f"extender {extender.url}: its victims on node {node!r} are no pods of that node")
+    pods = sorted((here[one.uid].pod for one in told.pods), key=importance)
+    return Candidate(node, tuple(pods), told.broken_budgets)
 
 
 def names_of(found: FilterResult) -> set[str]:

@@ -52,6 +52,8 @@ class Attempt:
     candidate: Candidate | None
     message: str
     eligible: bool = True
+    candidates: tuple[Candidate, ...] = ()
+    """All that were found, for extenders that have a say."""
 
 
 Cost = tuple[int, int, int, int, tuple[int, ...]]
@@ -126,7 +128,7 @@ def preempt(
         else:
             outcomes.update(result)
     if found:
-        return Attempt(min(found, key=itemgetter(0))[1], "")
+        return Attempt(min(found, key=itemgetter(0))[1], "", candidates=tuple(candidate for _, candidate in found))
     judgement.kept.tried_from = rows[-1] + 1 if rows else None
     return Attempt(None, f"preemption: {available(why.nodes, +outcomes)}" if why.nodes else "")
 
@@ -265,6 +267,10 @@ def cost(candidate: Candidate) -> Cost:
     began = min(pod.status.start_time or NEVER_BEGAN for pod in victims if priority(pod) == worst)
     total = sum(priority(pod) + PRIORITY_SHIFT for pod in victims)
     return candidate.broken_budgets, worst, total, len(victims), tuple(-ord(letter) for letter in began)
+
+
+def cheapest(candidates: Sequence[Candidate]) -> Candidate | None:
+    return min(candidates, key=cost, default=None)
 
 
 NEVER_BEGAN = "9999-12-31T23:59:59Z"

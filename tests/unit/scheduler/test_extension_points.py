@@ -7,10 +7,13 @@ from contextlib import asynccontextmanager
 from dataclasses import replace as changed
 from typing import Any
 
+import pytest
 from msgspec.structs import replace
 
 from kybern.api.codec import from_builtins
 from kybern.api.core_v1 import Event, Node, Pod
+from kybern.api.meta_v1 import ObjectMeta
+from kybern.api.scheduling_v1 import PriorityClass
 from kybern.client.events import Recorder
 from kybern.controllers.table import controllers
 from kybern.scheduler.extenders import Extender, ExtenderFailed, Opinion, opinion
@@ -283,6 +286,70 @@ def test_a_gang_s_size_that_is_no_number_keeps_its_pods_waiting_and_nobody_else(
     run(story())
 
 
+async def important(cluster: Cluster) -> None:
+    await cluster.client.create(PriorityClass(metadata=ObjectMeta(name="important"), value=1000))
+
+
+def important_member(name: str, size: int) -> Pod:
+    one = member(name, "i", size)
+    return replace(one, spec=replace(one.spec, priority_class_name="important"))
+
+
+def test_less_important_pods_leave_for_a_gang_that_then_runs_as_a_whole() -> None:
+    async def story() -> None:
+        async with scheduled("n1", "n2") as (cluster, _):
+            await important(cluster)
+            for number in range(4):  # two on each node, and no room for a third
+                await cluster.client.create(pod(f"low{number}", "3"))
+            await cluster.settle()
+            for number in range(3):
+                await cluster.client.create(important_member(f"i{number}", 3))
+            await cluster.advance(60)
+            found = await placed(cluster)
+            assert {name for name in found if name.startswith("i")} == {name for name in found if found[name]} - {
+                name for name in found if name.startswith("low")
+            }
+            assert all(found[f"i{number}"] for number in range(3))
+            assert sum(name.startswith("low") for name in found) == 1  # no more than three had to leave
+
+    run(story())
+
+
+def test_nobody_leaves_for_a_gang_that_would_have_no_room_even_then() -> None:
+    async def story() -> None:
+        async with scheduled("n1", "n2") as (cluster, scheduler):
+            await important(cluster)
+            for number in range(4):
+                await cluster.client.create(pod(f"low{number}", "3"))
+            await cluster.settle()
+            for number in range(5):
+                await cluster.client.create(important_member(f"i{number}", 5))
+            await cluster.advance(60)
+            found = await placed(cluster)
+            assert all(found[f"low{number}"] for number in range(4))
+            assert not any(found[f"i{number}"] for number in range(5))
+            assert len(scheduler.snapshot.placed) == 4 and not scheduler.nominations.by_uid
+
+    run(story())
+
+
+@pytest.mark.parametrize(("size", "runs"), [(2, True), (3, False)])
+def test_a_gang_runs_where_an_extender_lets_all_of_it_run(size: int, runs: bool) -> None:
+    ANSWERS.clear()
+    ANSWERS.update(filter={"nodenames": ["n1"], "failedNodes": {"n2": "not here"}}, delay=2.0)
+    extender = Answering(url="http://127.0.0.1:1", filter_verb="filter", node_cache_capable=True)
+
+    async def story() -> None:
+        async with scheduled("n1", "n2", extenders=(extender,)) as (cluster, scheduler):
+            for number in range(size):
+                await cluster.client.create(member(f"a{number}", "a", size))  # two fit on a node
+            await cluster.advance(30)
+            assert set((await placed(cluster)).values()) == {"n1" if runs else ""}
+            assert len(scheduler.snapshot.placed) == (size if runs else 0)
+
+    run(story())
+
+
 # Extenders
 
 
@@ -386,13 +453,15 @@ def test_an_extender_is_asked_over_http_in_upstream_s_words() -> None:
         found = await opinion([extender], pod("a"), nodes)
         assert found == Opinion({"n2": 0}, {"n1": "no"}, frozenset(("n1",)))
         assert await extender.bind(pod("a"), "n2", None)  # type: ignore[arg-type]
-        assert await extender.agrees(pod("a"), Candidate("n1", (pod("v"),), 0))
-        assert not await extender.agrees(pod("a"), Candidate("n2", (pod("v"),), 0))
+        candidates = [Candidate("n1", (pod("v"), pod("w")), 1), Candidate("n2", (pod("v"),), 0)]
+        assert [*await extender.victims(pod("a"), candidates)] == ["n1"]
         await server.close()
-        assert [path for path, _ in asked] == ["/x/filter", "/x/bind", "/x/preempt", "/x/preempt"]
+        assert [path for path, _ in asked] == ["/x/filter", "/x/bind", "/x/preempt"]
         assert asked[0][1]["pod"]["metadata"]["name"] == "a" and len(asked[0][1]["nodes"]["items"]) == 2
         assert asked[1][1] == {"podName": "a", "podNamespace": "default", "podUID": "", "node": "n2"}
-        assert list(asked[2][1]["nodeNameToVictims"]) == ["n1"]
+        assert list(asked[2][1]["nodeNameToVictims"]) == ["n1", "n2"]
+        assert asked[2][1]["nodeNameToVictims"]["n1"]["numPDBViolations"] == 1
+        assert [one["metadata"]["name"] for one in asked[2][1]["nodeNameToVictims"]["n1"]["pods"]] == ["v", "w"]
         try:
             await opinion([extender], pod("a"), nodes)
         except ExtenderFailed as failed:
@@ -401,3 +470,56 @@ def test_an_extender_is_asked_over_http_in_upstream_s_words() -> None:
             raise AssertionError
 
     asyncio.run(story())
+
+
+def test_an_extender_chooses_among_all_candidates_whose_pods_leave() -> None:
+    """Both nodes would do; the extender leaves only n2, and there one victim of two."""
+
+    async def story() -> None:
+        async with scheduled("n1", "n2", extenders=(extender,)) as (cluster, _):
+            await important(cluster)
+            for number in range(4):
+                await cluster.client.create(pod(f"low{number}", "3"))
+            await cluster.settle()
+            there = [one for one in await cluster.client.list(Pod, "default") if one.spec.node_name == "n2"]
+            ANSWERS["preempt"] = {"nodeNameToMetaVictims": {"n2": {"pods": [{"uid": there[1].metadata.uid}]}}}
+            one = pod("high", "3")
+            await cluster.client.create(replace(one, spec=replace(one.spec, priority_class_name="important")))
+            await cluster.advance(60)
+            found = await placed(cluster)
+            assert found["high"] == "n2"
+            assert there[1].metadata.name not in found and there[0].metadata.name in found
+            assert set(ASKED[0][1]["nodeNameToMetaVictims"]) == {"n1", "n2"}
+
+    ASKED.clear()
+    ANSWERS.clear()
+    extender = Answering(url="http://127.0.0.1:1", preempt_verb="preempt", node_cache_capable=True)
+    run(story())
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"nodeNameToMetaVictims": {"n1": {"pods": [{"uid": "nobody"}]}}},
+        {"nodeNameToMetaVictims": {"n1": {}}},
+        {},
+        ExtenderFailed("gone"),
+    ],
+)
+def test_nobody_leaves_where_an_extender_names_no_victims_or_wrong_ones(answer: Any) -> None:
+    async def story() -> None:
+        async with scheduled("n1", extenders=(extender,)) as (cluster, scheduler):
+            await important(cluster)
+            await cluster.client.create(pod("low", "8"))
+            await cluster.settle()
+            one = pod("high", "8")
+            await cluster.client.create(replace(one, spec=replace(one.spec, priority_class_name="important")))
+            await cluster.advance(60)
+            assert await placed(cluster) == {"low": "n1", "high": ""}
+            assert not scheduler.nominations.by_uid
+            assert await told(cluster)
+
+    ANSWERS.clear()
+    ANSWERS["preempt"] = answer
+    extender = Answering(url="http://127.0.0.1:1", preempt_verb="preempt", node_cache_capable=True)
+    run(story())

@@ -1,0 +1,120 @@
+"""A gang's cycle: all its pods that wait are decided about in one step, and run all or none.
+
+- Those beyond the gang's size that find no room wait as any pod does.
+- Where extenders have a say, they are asked about every member first.
+- A gang that lacks room may make less important pods leave, where all its pods have room once those are gone: it is tried in
+  thought, one member after the other, and nobody leaves for half a gang.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from kybern.scheduler.asking import ask, narrowed, questions
+from kybern.scheduler.extenders import Opinion
+from kybern.scheduler.gangs import Gang
+from kybern.scheduler.judgement import Judgement, best
+from kybern.scheduler.outcomes import NO_ATTEMPT, Act, Outcomes
+from kybern.scheduler.preemption import Attempt, Candidate
+from kybern.scheduler.queue import Entry
+from kybern.scheduler.refusal import refusal
+from kybern.scheduler.snapshot import Placed
+
+NOT_ASKED: Mapping[str, Opinion] = {}
+
+
+@dataclass(slots=True)
+class Seats:
+    """Who of a gang has a node, and who has none and why."""
+
+    chosen: list[tuple[Entry, str]]
+    refused: list[tuple[Entry, Judgement]]
+
+
+def decided_together(known: Outcomes, gang: Gang, first: Entry) -> Act:
+    members = known.gangs.of(gang)
+    waiting = [first, *(entry for uid in members if (entry := known.queue.take(uid)) is not None)]
+    asked = questions(known, [(entry, known.judged(entry.pod)) for entry in waiting]) if known.extenders else []
+    if asked:
+        return ask(known, waiting, asked, partial(seated, known, gang))
+    return seated(known, gang, NOT_ASKED, waiting)
+
+
+def seated(known: Outcomes, gang: Gang, opinions: Mapping[str, Opinion], waiting: Sequence[Entry]) -> Act:
+    placed = sum(uid in known.snapshot.placed for uid in known.gangs.of(gang))
+    seats = seats_of(known, opinions, waiting)
+    if placed + len(seats.chosen) >= gang.size:
+        acts = [known.permitted(entry, node) for entry, node in seats.chosen]
+        acts += [known.refused(entry, judgement) for entry, judgement in seats.refused]
+    else:
+        acts = turned_down(known, gang, placed, seats)
+    known.due += acts[1:]
+    return acts[0]
+
+
+def seats_of(known: Outcomes, opinions: Mapping[str, Opinion], waiting: Sequence[Entry]) -> Seats:
+    """One after the other; each counts on its node for the next."""
+    seats = Seats([], [])
+    for entry in waiting:
+        judgement, found = known.judged(entry.pod), opinions.get(entry.pod.metadata.uid or "")
+        if found is not None:
+            judgement = narrowed(judgement, found, known.snapshot)
+        more = found.scores if found is not None else None
+        row = best(judgement, known.ids.rng, known.nominations.node_of(entry.pod), more)
+        node = "" if row is None else known.snapshot.nodes[row].metadata.name or ""
+        if node and not known.taken(entry.pod, node)[1]:
+            seats.chosen.append((entry, node))
+        else:
+            seats.refused.append((entry, judgement))
+    return seats
+
+
+def turned_down(known: Outcomes, gang: Gang, placed: int, seats: Seats) -> list[Act]:
+    """Nobody keeps a node; where others can make room for all of them, those are told to leave."""
+    why = f"gang {gang.name}: room for {placed + len(seats.chosen)} of {gang.size} pods"
+    reasons = refusal(seats.refused[0][0].pod, seats.refused[0][1], known.snapshot)
+    room = room_by_preemption(known, gang.size - placed - len(seats.chosen), seats)
+    for entry, node in seats.chosen:
+        known.give_back(entry.pod)
+        if room:
+            known.nominations.set(entry.pod, node)
+    for entry, candidate in room:
+        known.nominate(entry.pod, candidate)
+    leaving = {id(entry): Attempt(candidate, "") for entry, candidate in room}
+    acts: list[Act] = []
+    for entry in [entry for entry, _ in (*seats.chosen, *seats.refused)]:
+        known.queue.refused(entry, reasons.rules, known.clock.monotonic())
+        attempt = leaving.get(id(entry), NO_ATTEMPT)
+        acts.append(partial(known.tell, entry.pod, f"{why}. {reasons.available}", attempt))
+    return acts
+
+
+def room_by_preemption(known: Outcomes, missing: int, seats: Seats) -> list[tuple[Entry, Candidate]]:
+    """Who would have to leave for whom, so that none of the missing is missing; nothing where that is not enough."""
+    found: list[tuple[Entry, Candidate]] = []
+    gone: list[Placed] = []
+    snapshot = known.snapshot
+    for entry, _ in seats.refused[:]:
+        if len(found) == missing or any(one.preempt_verb for one in known.extenders):
+            break  # extenders are asked about one pod's victims at a time, which is no promise for a gang
+        judgement = known.judged(entry.pod)
+        if judgement.fits.any():
+            row = best(judgement, known.ids.rng)
+            candidate = Candidate("" if row is None else snapshot.nodes[row].metadata.name or "", (), 0)
+        else:
+            attempt = known.attempted(judgement, refusal(entry.pod, judgement, snapshot))
+            if attempt.candidate is None or attempt.candidate.paused:
+                continue
+            candidate = attempt.candidate
+        for victim in candidate.victims:
+            left = snapshot.placed.get(victim.metadata.uid or "")
+            if left is not None:
+                gone.append(left)
+                snapshot.remove_pod(victim.metadata.uid or "")
+        snapshot.add_pod(entry.pod, candidate.node)
+        found.append((entry, candidate))
+    for entry, _ in found:
+        snapshot.remove_pod(entry.pod.metadata.uid or "")
+    for left in gone:
+        snapshot.put_back(left)
+    return found if len(found) == missing else []
