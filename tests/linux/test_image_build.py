@@ -1,10 +1,16 @@
 """Images built from Dockerfiles, with real containers and real layers; each test builds on the test registry's busybox."""
 
+import functools
 import gzip
+import http.server
 import io
 import json
 import os
+import shutil
+import socket
+import subprocess
 import tarfile
+import threading
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -328,3 +334,65 @@ async def test_layers_of_builds_stay_until_they_are_pruned(bench: Bench) -> None
     assert (await images.prune(everything=False))[1] > 0 and images.layout.bytes_held() < held
     await bench.build("FROM BUSYBOX\nRUN echo 1 > /one\n")
     assert bench.cached == 0
+
+
+@asynccontextmanager
+async def git_server(root: Path) -> AsyncIterator[tuple[str, str]]:
+    """(address of a repository with two branches, the commit of the first): plain files over HTTP."""
+    work, bare = root / "work", root / "project.git"
+    environment = {**os.environ, "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_NOSYSTEM": "1"}
+
+    def git(*words: str) -> str:
+        who = ("-c", "user.name=t", "-c", "user.email=t@example.com")
+        return subprocess.run(
+            ["git", *who, *words], cwd=work, env=environment, check=True, capture_output=True, text=True
+        ).stdout.strip()
+
+    (work / "sub").mkdir(parents=True)
+    git("init", "-q", "-b", "main", ".")
+    for name, text in (("a", "first"), ("sub/b", "below")):
+        (work / name).write_text(text)
+    (work / "out").symlink_to("/etc")
+    git("add", ".")
+    git("commit", "-q", "-m", "one")
+    first = git("rev-parse", "HEAD")
+    git("checkout", "-q", "-b", "side")
+    (work / "a").write_text("second")
+    git("commit", "-q", "-a", "-m", "two")
+    git("checkout", "-q", "main")
+    git("clone", "-q", "--bare", str(work), str(bare))
+    git("--git-dir", str(bare), "update-server-info")
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(root))
+    handler.log_message = lambda *_: None  # type: ignore[attr-defined]
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}/project.git", first
+        finally:
+            server.shutdown()
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="there is no git; install it with: apt-get install -y git")
+async def test_add_takes_a_repository_at_a_commit_and_run_may_ask_an_ssh_agent(bench: Bench) -> None:
+    async with git_server(bench.base) as (url, first):
+        text = f"FROM BUSYBOX\nADD {url} /whole\nADD {url}#side:sub /part/\nADD {url}#{first} /pinned\n"
+        text += f"ADD --keep-git-dir=true {url}#side /kept\nRUN cat /whole/a /part/b /pinned/a /kept/a; echo; ls -A /whole; ls -d /kept/.git"
+        await bench.build(text)
+        assert bench.lines == ["firstbelowfirstsecond", "a", "out", "sub", "/kept/.git"]
+        await bench.build(text)
+        assert bench.cached == 5, "the branches have not moved"
+        assert "got" in await bench.refused(f"FROM BUSYBOX\nADD --checksum={'0' * 40} {url} /x\n")
+        assert "not found" in await bench.refused(f"FROM BUSYBOX\nADD {url}#main:out /x/\n"), "that is the node's"
+        assert "does not contain ref nothing" in await bench.refused(f"FROM BUSYBOX\nADD {url}#nothing /x\n")
+    assert "over https only" in await bench.refused("FROM BUSYBOX\nADD git@example.com:a/b.git /x\n")
+
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(bench.base / "agent"))
+    agents = {"default": str(bench.base / "agent")}
+    text = "FROM BUSYBOX\nRUN --mount=type=ssh echo $SSH_AUTH_SOCK; test -S $SSH_AUTH_SOCK && echo there\n"
+    await bench.build(text, agents=agents)
+    assert bench.lines == ["/run/buildkit/ssh_agent.0", "there"]
+    listener.close()
+    needed = text.replace("type=ssh", "type=ssh,required")
+    assert "unset ssh forward key default" in await bench.refused(needed)
+    assert "is no socket" in await bench.refused(needed, agents={"default": str(bench.base / "Dockerfile")})

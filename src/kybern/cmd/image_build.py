@@ -26,6 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--secret", metavar="id=ID,src=FILE", action="append", default=[], help="for RUN --mount=type=secret"
     )
+    parser.add_argument(
+        "--ssh", metavar="ID[=SOCKET]", action="append", default=[], help="an SSH agent for RUN --mount=type=ssh"
+    )
     parser.add_argument("--target", metavar="STAGE", default="", help="stop at this stage")
     parser.add_argument("--no-cache", action="store_true", help="carry every step out again")
     parser.add_argument("--pull", action="store_true", help="pull the bases even when they are there")
@@ -44,6 +47,7 @@ def order_of(args: argparse.Namespace) -> BuildOrder:
         arguments=pairs(args.build_arg, from_environment=True),
         labels=pairs(args.label),
         secrets=dict(map(secret, args.secret)),
+        agents=dict(map(agent, args.ssh)),
         target=args.target,
         no_cache=args.no_cache,
         pull=args.pull,
@@ -70,6 +74,15 @@ def secret(text: str) -> tuple[str, str]:
     if not identifier:
         raise ValueError(f"{text!r} has no id")
     return identifier, str(Path(source or identifier).expanduser().absolute())
+
+
+def agent(text: str) -> tuple[str, str]:
+    """`default` alone is the agent of whoever builds."""
+    identifier, _, path = text.partition("=")
+    path = path or os.environ.get("SSH_AUTH_SOCK", "")
+    if not path:
+        raise ValueError(f"--ssh {identifier}: there is no SSH agent; start one, or give the path of its socket")
+    return identifier or "default", str(Path(path).expanduser().absolute())
 
 
 async def build(client: Client, args: argparse.Namespace, progress: Progress) -> int:

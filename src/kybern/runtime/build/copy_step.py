@@ -5,6 +5,7 @@ from dataclasses import replace
 from kybern.runtime.build.dockerfile import DockerfileError, Instruction
 from kybern.runtime.build.downloads import download
 from kybern.runtime.build.files import FileStep, file_step
+from kybern.runtime.build.git import check_out
 from kybern.runtime.build.settings import Settings
 from kybern.runtime.build.stages import Stage
 from kybern.runtime.build.steps import working_directory
@@ -14,6 +15,8 @@ from kybern.runtime.build.workshop import Source
 
 async def copy_step(work: Work, settings: Settings, step: Instruction, stage: Stage) -> Settings:
     wanted = file_step(settings, step, work.plan.escape)
+    if wanted.repositories:
+        return await _add_repository(work, settings, step, wanted)
     if wanted.urls:
         return await _add_downloads(work, settings, step, wanted)
     source, known, ignore = await work.source(wanted.stage, stage)
@@ -31,6 +34,21 @@ async def _add_downloads(work: Work, settings: Settings, step: Instruction, want
         made = replace(wanted, patterns=tuple(name for name, _ in fetched), unpack=False)
         key = settings.keyed("ADD", *(digest for _, digest in fetched), *wanted.parts()).key
         source = Source(directory=str(bench.path / "source"))
+        return await work.layer(settings, step, key, lambda: work.made_of(settings, made, source))
+
+
+async def _add_repository(work: Work, settings: Settings, step: Instruction, wanted: FileStep) -> Settings:
+    """Known by its commit: a branch that has not moved is what it was."""
+    if len(wanted.repositories) > 1 or wanted.patterns or wanted.inline or wanted.urls:
+        raise DockerfileError("ADD takes a git repository in an instruction of its own", step.line)
+    with work.workshop.bench() as bench:
+        (repository,), place = wanted.repositories, bench.path / "repository"
+        commit = await check_out(repository, place, keep=wanted.keeps_git)
+        if wanted.checksum and not commit.startswith(wanted.checksum):
+            raise DockerfileError(f"expected checksum to match {wanted.checksum}, got {commit}", step.line)
+        made = replace(wanted, patterns=(repository.directory or ".",), unpack=False)
+        key = settings.keyed("ADD", commit, *wanted.parts()).key
+        source = Source(directory=str(place))
         return await work.layer(settings, step, key, lambda: work.made_of(settings, made, source))
 
 

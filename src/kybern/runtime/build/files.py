@@ -5,12 +5,13 @@ from dataclasses import dataclass
 
 from kybern.runtime.build.dockerfile import DockerfileError, Instruction
 from kybern.runtime.build.expansion import expand
+from kybern.runtime.build.git import Repository, repository
 from kybern.runtime.build.settings import Settings
 from kybern.runtime.build.steps import words_of
 
 FLAGS = {
     "COPY": frozenset(("from", "chown", "chmod", "link", "parents", "exclude")),
-    "ADD": frozenset(("chown", "chmod", "link", "exclude", "checksum", "unpack")),
+    "ADD": frozenset(("chown", "chmod", "link", "exclude", "checksum", "unpack", "keep-git-dir")),
 }
 
 
@@ -20,6 +21,8 @@ class FileStep:
     destination: str
     """Absolute, with a slash at its end where it must be a directory."""
     urls: tuple[str, ...] = ()
+    repositories: tuple[Repository, ...] = ()
+    keeps_git: bool = False
     inline: tuple[tuple[str, str], ...] = ()
     """(name, content) of heredocs."""
     stage: str = ""
@@ -32,8 +35,23 @@ class FileStep:
 
     def parts(self) -> tuple[str, ...]:
         """All that decides what it does, but for the contents of the files."""
-        lists = (self.patterns, self.urls, self.exclude, tuple(text for pair in self.inline for text in pair))
-        plain = (self.destination, self.stage, self.owner, str(self.mode), str(self.unpack), str(self.parents))
+        directories = tuple(each.directory for each in self.repositories)
+        lists = (
+            self.patterns,
+            self.urls,
+            directories,
+            self.exclude,
+            tuple(text for pair in self.inline for text in pair),
+        )
+        plain = (
+            self.destination,
+            self.stage,
+            self.owner,
+            str(self.mode),
+            str(self.unpack),
+            str(self.parents),
+            str(self.keeps_git),
+        )
         return (*plain, self.checksum, *(repr(each) for each in lists))
 
 
@@ -55,9 +73,9 @@ def file_step(settings: Settings, step: Instruction, escape: str) -> FileStep:
         if name in inline
     )
     others = [name for name in sources if name not in inline]
-    urls = tuple(name for name in others if step.keyword == "ADD" and name.startswith(("http://", "https://")))
-    if step.keyword == "ADD" and any(name.startswith(("git@", "ssh://")) or name.endswith(".git") for name in others):
-        raise DockerfileError("ADD of a git repository is not supported", step.line)
+    fetched = others if step.keyword == "ADD" else []
+    repositories = {name: found for name in fetched if (found := repository(name, step.line)) is not None}
+    urls = tuple(n for n in fetched if n.startswith(("http://", "https://")) and n not in repositories)
     if len(sources) > 1 and not last.endswith("/") and last not in (".", ".."):
         raise DockerfileError(
             f"when using {step.keyword} with more than one source file, the destination must be a directory "
@@ -65,9 +83,11 @@ def file_step(settings: Settings, step: Instruction, escape: str) -> FileStep:
             step.line,
         )
     return FileStep(
-        patterns=tuple(name for name in others if name not in urls),
+        patterns=tuple(name for name in others if name not in urls and name not in repositories),
         destination=destination_of(settings, last),
         urls=urls,
+        repositories=tuple(repositories.values()),
+        keeps_git=any(name == "keep-git-dir" and value in ("", "true") for name, value in step.flags),
         inline=written,
         stage=step.flag("from"),
         owner=expand(step.flag("chown"), values, escape),

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from kybern.runtime.build.dockerfile import DockerfileError, Instruction
 from kybern.runtime.build.expansion import expand
 
-KINDS = ("bind", "cache", "tmpfs", "secret")
+KINDS = ("bind", "cache", "tmpfs", "secret", "ssh")
+AGENTS = "/run/buildkit/ssh_agent.{}"
 SECRETS = "/run/secrets"
 MODE_MASK = 0o7777
 
@@ -20,7 +21,7 @@ class StepMount:
     """Beneath the context, or beneath the stage or image that `stage` names."""
     stage: str = ""
     identifier: str = ""
-    """Of a cache or a secret."""
+    """Of a cache, a secret or an SSH agent."""
     readonly: bool = False
     required: bool = False
     mode: int = 0
@@ -30,10 +31,11 @@ class StepMount:
 
 
 def mounts_of(step: Instruction, values: Mapping[str, str], escape: str) -> list[StepMount]:
-    return [_mount(step, value, values, escape) for name, value in step.flags if name == "mount"]
+    texts = [value for name, value in step.flags if name == "mount"]
+    return [_mount(step, text, values, escape, number) for number, text in enumerate(texts)]
 
 
-def _mount(step: Instruction, text: str, values: Mapping[str, str], escape: str) -> StepMount:
+def _mount(step: Instruction, text: str, values: Mapping[str, str], escape: str, number: int) -> StepMount:
     fields: dict[str, str] = {}
     for field in text.split(","):
         name, equals, value = field.partition("=")
@@ -49,6 +51,9 @@ def _mount(step: Instruction, text: str, values: Mapping[str, str], escape: str)
             raise DockerfileError("secret mount has neither id nor target", step.line)
         if not target and "env" not in fields:
             target = f"{SECRETS}/{identifier}"
+    elif kind == "ssh":
+        identifier = identifier or "default"
+        target = target or AGENTS.format(number)
     elif not target.startswith("/"):
         raise DockerfileError(f"invalid mount target {target!r}: an absolute path is needed", step.line)
     return StepMount(

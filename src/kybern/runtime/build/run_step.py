@@ -69,7 +69,7 @@ class RunSteps:
 
         async with contextlib.AsyncExitStack() as stack:
             bench = stack.enter_context(work.workshop.bench())
-            shown = [await stack.enter_async_context(self.shows.shown(m, work.order.secrets, bench)) for m in mounts]
+            shown = [await stack.enter_async_context(self.shows.shown(m, work.order, bench)) for m in mounts]
             shown += [await self._bound(work, m, stage, stack) for m in mounts if m.kind == "bind"]
             command = command_of(step, settings, bench, shown, variables)
             ran = await stack.enter_async_context(

@@ -1,15 +1,17 @@
-"""What a RUN is shown besides its layers and what is copied for it: caches, secrets and places that are gone afterwards."""
+"""What a RUN is shown besides its layers and what is copied for it: caches, secrets, agents and places that are gone afterwards."""
 
 import asyncio
 import contextlib
 import hashlib
 import os
+import stat
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from kybern.runtime.build.dockerfile import DockerfileError
 from kybern.runtime.build.mounts import StepMount
+from kybern.runtime.build.work import BuildOrder
 from kybern.runtime.build.workshop import Bench
 from kybern.runtime.cri import Mount
 
@@ -32,7 +34,7 @@ class Shows:
         self.locks: dict[str, asyncio.Lock] = {}
 
     @contextlib.asynccontextmanager
-    async def shown(self, mount: StepMount, secrets: Mapping[str, str], bench: Bench) -> AsyncIterator[Shown]:
+    async def shown(self, mount: StepMount, order: BuildOrder, bench: Bench) -> AsyncIterator[Shown]:
         match mount.kind:
             case "cache":
                 name = hashlib.sha256(mount.identifier.encode()).hexdigest()
@@ -43,7 +45,9 @@ class Shows:
                     _directory(bench.path / f"tmp-{hashlib.sha256(mount.target.encode()).hexdigest()[:16]}", mount)
                 )
             case "secret":
-                yield _secret(mount, secrets, bench)
+                yield _secret(mount, order.secrets, bench)
+            case "ssh":
+                yield _agent(mount, order.agents)
             case _:
                 yield NOTHING
 
@@ -75,6 +79,19 @@ def _secret(mount: StepMount, secrets: Mapping[str, str], bench: Bench) -> Shown
     path.chmod(mount.mode)
     _give(path, mount)
     return Shown(Mount(container_path=mount.target, host_path=str(path), readonly=True), variables)
+
+
+def _agent(mount: StepMount, agents: Mapping[str, str]) -> Shown:
+    """The socket of an SSH agent: keys stay where they are, and only what runs as root may ask for signatures."""
+    path = agents.get(mount.identifier)
+    if path is None:
+        if mount.required:
+            raise DockerfileError(f"unset ssh forward key {mount.identifier}")
+        return NOTHING
+    if not stat.S_ISSOCK(os.stat(path).st_mode):
+        raise DockerfileError(f"ssh forward key {mount.identifier}: {path} is no socket of an SSH agent")
+    shown = Mount(container_path=mount.target, host_path=path, readonly=True)
+    return Shown(shown, {"SSH_AUTH_SOCK": mount.target})
 
 
 def _give(path: Path, mount: StepMount) -> None:

@@ -29,6 +29,8 @@ class BuildOrder:
     labels: Mapping[str, str] = field(default_factory=dict)
     secrets: Mapping[str, str] = field(default_factory=dict)
     """Id to file."""
+    agents: Mapping[str, str] = field(default_factory=dict)
+    """Id to the socket of an SSH agent."""
     target: str = ""
     no_cache: bool = False
     pull: bool = False
