@@ -47,9 +47,10 @@ sim: ## 200 random runs of a faulty cluster, 500 random owner graphs, 100 stoppe
 	@tools/setup.sh test
 	$(if $(SEED),SEED=$(SEED),SEEDS=200 GRAPHS=500 LEADERS=20) $(PY) -m pytest tests/sim -n 2 -q
 
-soak: ## kill a real node's agent 200 times while pods come and go, and reset its machine 50 times; KILLS=, RESETS=, PODS=
+soak: ## kill a node's agent 200 times among pods, reset its machine 50 times, stop a leader 100 times; KILLS=, RESETS=, PAUSES=, PODS=
 	@tools/setup.sh test
-	KILLS=$(or $(KILLS),200) RESETS=$(or $(RESETS),50) PODS=$(or $(PODS),40) $(PY) -m pytest tests/clients/test_kills.py -q -o faulthandler_timeout=7200
+	KILLS=$(or $(KILLS),200) RESETS=$(or $(RESETS),50) PAUSES=$(or $(PAUSES),100) PODS=$(or $(PODS),40) \
+		$(PY) -m pytest tests/clients/test_kills.py tests/clients/test_two_leaders.py -q -o faulthandler_timeout=7200
 
 bench: ## measure against DESIGN's budgets; AGAINST=https://host:port TOKEN=... measures another API server
 	@tools/setup.sh test

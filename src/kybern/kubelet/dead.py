@@ -31,12 +31,12 @@ def dead_sandboxes(observed: Observed) -> Sequence[SandboxStatus]:
     return [s for s in observed.sandboxes[1:] if s.state is SandboxState.NOT_READY and s.id not in used]
 
 
-async def bury(parts: Parts, observed: Observed) -> None:
-    for status in dead_containers(observed):
+async def bury(parts: Parts, uid: str) -> None:
+    for status in dead_containers(parts.pleg.of(uid)):
         if parts.node.on_disk:  # first: the container is all that tells of them
             remove_logs(status.log_path)
         await parts.runtime.remove_container(status.id)
         await parts.pleg.note(status.id)
-    for sandbox in dead_sandboxes(observed):
+    for sandbox in dead_sandboxes(parts.pleg.of(uid)):
         await parts.runtime.remove_pod_sandbox(sandbox.id)
         await parts.pleg.note_sandboxes()

@@ -319,7 +319,7 @@ class PodWorker:
         if started and ended is not None:
             now = self.parts.clock.monotonic()
             self.memory = self.memory.started_again(name, self.memory.ended.get(ended.id, 0.0), now)
-            await bury(self.parts, self.observed)
+            await bury(self.parts, self.uid)
         self._show()
         return started
 

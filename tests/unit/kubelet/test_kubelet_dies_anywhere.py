@@ -84,6 +84,22 @@ def test_pods_start_and_end_as_if_nothing_had_happened(lab: Any, seed: int) -> N
     lab.simulate(scenario)
 
 
+def test_of_sandboxes_that_died_only_those_of_containers_that_are_kept_stay(lab: Any) -> None:
+    async def scenario() -> None:
+        runtime, api = Simulated(LoopClock()), lab.FakeApi()
+        async with lab.cluster(runtime=runtime, api=api) as cluster:
+            api.bind(lab.pod("p"))
+            for life in range(5):
+                await cluster.until(lambda: sum(running(runtime).values()) == 1)
+                newest = max(runtime.sandboxes.values(), key=lambda s: s.config.metadata.attempt)
+                assert newest.config.metadata.attempt == life
+                await runtime.stop_pod_sandbox(newest.id)
+            await cluster.until(lambda: sum(running(runtime).values()) == 1)
+            await cluster.until(lambda: len(runtime.sandboxes) == len(runtime.containers) == 2, 1)
+
+    lab.simulate(scenario)
+
+
 class Groups(NoCgroups):
     def __init__(self) -> None:
         self.made: set[str] = set()
