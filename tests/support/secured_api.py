@@ -113,7 +113,9 @@ async def secured_api(without: str = "") -> AsyncIterator[SecuredApi]:
         objects=objects, authorizer=authorizer, rbac=access.rbac, clock=clock, ids=ids, callouts=callouts
     )  # fmt: skip
     plugins = [
-        plugin for plugin in admission_plugins(inputs, ON_REQUEST - {"EventRateLimit"}) if plugin.name not in gone
+        plugin
+        for plugin in admission_plugins(inputs, ON_REQUEST - {"AlwaysDeny", "EventRateLimit"})
+        if plugin.name not in gone
     ]
     connections = {
         f"{resource}/{part}": connected

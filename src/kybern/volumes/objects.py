@@ -16,6 +16,7 @@ from kybern.api.errors import NotFound
 from kybern.api.meta_v1 import LabelSelector
 from kybern.api.selectors import of_label_selector
 from kybern.client import Client
+from kybern.volumes.pod_certificates import PodCertificates
 
 T = TypeVar("T")
 
@@ -49,6 +50,7 @@ class Objects:
         self._answers: dict[tuple[type[Any], str, str], _Answer] = {}
         self._locks: dict[tuple[type[Any], str, str], asyncio.Lock] = {}
         self._tokens: dict[tuple[str, str, str, int], Token] = {}
+        self.certificates = PodCertificates(client, clock)
 
     def now(self) -> float:
         """The clock that `not_before` is read from."""
@@ -110,3 +112,4 @@ class Objects:
     def forget_pod(self, uid: str) -> None:
         for key in [key for key in self._tokens if key[0] == uid]:
             del self._tokens[key]
+        self.certificates.forget_pod(uid)

@@ -14,6 +14,7 @@ from kybern.api.core_v1 import (
     DownwardAPIVolumeFile,
     KeyToPath,
     Pod,
+    PodCertificateProjection,
     ProjectedVolumeSource,
     Secret,
     ServiceAccountTokenProjection,
@@ -23,6 +24,7 @@ from kybern.api.core_v1 import (
 from kybern.volumes.atomic import Projection
 from kybern.volumes.downward import Facts, FieldUnknown, field_text, resource_text
 from kybern.volumes.objects import Objects
+from kybern.volumes.pod_certificates import NotIssued
 
 PEM = re.compile(r"-----BEGIN CERTIFICATE-----(.*?)-----END CERTIFICATE-----", re.DOTALL)
 MODE_DEFAULT = 0o644
@@ -112,16 +114,33 @@ class Contents:
             return await self.token(part.service_account_token, mode)
         if part.cluster_trust_bundle:
             return await self.trust_bundle(part.cluster_trust_bundle, mode)
+        if part.pod_certificate:
+            return await self.certificate(part.pod_certificate, mode)
         raise VolumeFault("a source of this projected volume is of a kind that this node does not know")
 
     async def token(self, source: ServiceAccountTokenProjection, mode: int | None) -> Payload:
         seconds = source.expiration_seconds or TOKEN_SECONDS_DEFAULT
         token = await self.objects.token(self.pod, source.audience or "", seconds)
+        return {source.path: self._private(token.text, mode)}
+
+    def _private(self, text: str, mode: int | None) -> Projection:
+        """For the pod's one user alone, where it has one, or its group."""
         owner = only_user(self.pod)
         shared = self.pod.spec.security_context
         private = owner is not None or (shared is not None and shared.fs_group is not None)
-        wanted = TOKEN_MODE_PRIVATE if private else _mode(None, mode)
-        return {source.path: Projection(token.text.encode(), wanted, owner)}
+        return Projection(text.encode(), TOKEN_MODE_PRIVATE if private else _mode(None, mode), owner)
+
+    async def certificate(self, source: PodCertificateProjection, mode: int | None) -> Payload:
+        try:
+            found = await self.objects.certificates.of(self.pod, source)
+        except NotIssued as why:
+            raise VolumeFault(str(why)) from why
+        files = {
+            source.credential_bundle_path: found.key + found.chain,
+            source.key_path: found.key,
+            source.certificate_chain_path: found.chain,
+        }
+        return {path: self._private(text, mode) for path, text in files.items() if path}
 
     async def trust_bundle(self, source: ClusterTrustBundleProjection, mode: int | None) -> Payload:
         if source.name:

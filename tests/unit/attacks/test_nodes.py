@@ -1,5 +1,6 @@
 """What a node's agent may not do (NR01-NR18): each is refused, and done once the defence against it is taken away."""
 
+from base64 import b64encode
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,7 @@ import pytest_asyncio
 from secured_api import SecuredApi, secured_api
 
 from kybern.api.core_v1 import Pod
+from kybern.volumes.pod_certificates import KEYS, stub
 
 CORE = "/api/v1/namespaces/x"
 LEASES, CSINODES = "/apis/coordination.k8s.io/v1/namespaces", "/apis/storage.k8s.io/v1/csinodes"
@@ -65,6 +67,8 @@ def labelled(**labels: str) -> dict[str, Any]:
 
 TOKEN = {"spec": {"boundObjectRef": {"apiVersion": "v1", "kind": "Pod", "name": "p1", "uid": "@p1"}}}
 TOKEN2 = {"spec": {"boundObjectRef": {"apiVersion": "v1", "kind": "Pod", "name": "p2", "uid": "@p2"}}}
+STUB = b64encode(stub(KEYS["ED25519"]())).decode()
+CERTIFICATES = "/apis/certificates.k8s.io/v1/namespaces/x/podcertificaterequests"
 NODES, SLICES = "/api/v1/nodes", "/apis/resource.k8s.io/v1/resourceslices"
 
 
@@ -73,7 +77,35 @@ def devices(node: str) -> dict[str, Any]:
     return named(f"of-{node}", spec={"driver": "d.example.com", "nodeName": node, "pool": pool})
 
 
+def certificate(**changes: str) -> dict[str, Any]:
+    said = {
+        "podName": "p1",
+        "podUID": "@p1",
+        "nodeName": "n1",
+        "nodeUID": "@n1",
+        "serviceAccountName": "on-n1",
+        "serviceAccountUID": "@on-n1",
+    }
+    return named(
+        "of-p1",
+        spec={
+            **said,
+            "signerName": "example.com/s",
+            "maxExpirationSeconds": 3600,
+            "stubPKCS10Request": STUB,
+            **changes,
+        },
+    )
+
+
 ATTACKS = [
+    *(
+        Attack("certificate", NODE, "POST", CERTIFICATES, certificate(**changes))
+        for changes in (
+            {"nodeName": "n2", "nodeUID": "@n2"}, {"nodeUID": "@n2"}, {"podName": "p2", "podUID": "@p2"}, {"podUID": "@p2"},
+            {"serviceAccountName": "on-n2", "serviceAccountUID": "@on-n2"}, {"serviceAccountUID": "@on-n2"},
+        )
+    ),
     Attack("NR01", NODE, "PATCH", f"{NODES}/n2/status", status(nodeInfo={"kubeletVersion": "x"})),
     Attack("NR01", NODE, "PATCH", f"{NODES}/n2", labelled(a="b")),
     Attack("NR02", NODE, "POST", NODES, named("n3")),
@@ -120,6 +152,7 @@ ATTACKS = [
     Attack("other pods", ALLOW, "GET", "/api/v1/pods?fieldSelector=&fieldSelector=spec.nodeName=n1"),
     Attack("other nodes", ALLOW, "GET", NODES),
     Attack("other nodes", ALLOW, "GET", f"{NODES}/n2"),
+    Attack("NR15", ALLOW, "GET", f"{CORE}/serviceaccounts/on-n2"),
     Attack("audience", NODE, "POST", f"{CORE}/serviceaccounts/on-n1/token", {"spec": {**TOKEN["spec"], "audiences": ["elsewhere"]}}),
     Attack("claim", f"{NODE}+{ALLOW}", "PATCH", f"{CORE}/persistentvolumeclaims/v1/status", status(phase="Lost")),
     Attack("devices", NODE, "POST", SLICES, devices("n2")),
@@ -136,7 +169,8 @@ async def prepare(api: SecuredApi) -> dict[str, str]:
     for number in "12":
         node = f"n{number}"
         uids[f"@{node}"] = (await api.made(NODES, named(node)))["metadata"]["uid"]
-        await api.made(f"{CORE}/serviceaccounts", named(f"on-{node}", automountServiceAccountToken=False))
+        account = await api.made(f"{CORE}/serviceaccounts", named(f"on-{node}", automountServiceAccountToken=False))
+        uids[f"@on-{node}"] = account["metadata"]["uid"]
         await api.made(f"{CORE}/secrets", named(f"s{number}", stringData={"k": "canary"}))
         await api.made(f"{CORE}/configmaps", named(f"c{number}"))
         claim = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
@@ -204,6 +238,9 @@ OWN = [
     ("POST", f"{CORE}/serviceaccounts/on-n1/token", TOKEN),
     ("POST", f"{LEASES}/kube-node-lease/leases", named("n1", spec={})),
     ("PATCH", f"{CORE}/persistentvolumeclaims/v1/status", status(capacity={"storage": "1Gi"})),
+    ("GET", f"{CORE}/serviceaccounts/on-n1", None),
+    ("POST", CERTIFICATES, certificate()),
+    ("GET", f"{CERTIFICATES}?fieldSelector=spec.nodeName=n1", None),
     ("POST", SLICES, devices("n1")),
     ("GET", f"{SLICES}?fieldSelector=spec.nodeName=n1", None),
     ("POST", CSINODES, named("n1", spec={"drivers": []})),

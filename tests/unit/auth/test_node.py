@@ -94,7 +94,9 @@ def test_tokens_are_for_the_accounts_of_its_pods() -> None:
     _, nodes = authorizer(POD)
     assert nodes.decide(asks("create", "serviceaccounts/token", "robot")).allowed
     assert not nodes.decide(asks("create", "serviceaccounts/token", "admin")).allowed
-    assert not nodes.decide(asks("get", "serviceaccounts", "robot")).allowed
+    assert nodes.decide(asks("get", "serviceaccounts", "robot")).allowed, "its UID is in requests for certificates"
+    assert not nodes.decide(asks("get", "serviceaccounts", "admin")).allowed
+    assert not nodes.decide(asks("list", "serviceaccounts")).allowed
 
 
 def test_a_volume_is_readable_through_its_claim() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from kybern.api.certificates_v1 import PodCertificateRequest
 from kybern.api.coordination_v1 import Lease
 from kybern.api.core_v1 import Node, PersistentVolumeClaim, Pod, ServiceAccount
 from kybern.api.resource_v1 import ResourceSlice
@@ -57,6 +58,8 @@ class NodeRestriction(Plugin):
             yield from wrong_with_lease(a, node)
         elif kind is CSINode and a.operation in ("CREATE", "UPDATE", "DELETE") and own_name(a) != node:
             yield f'node "{node}" can only access CSINode with the same name as the requesting node'
+        elif kind is PodCertificateRequest and a.operation == "CREATE":
+            yield from self.wrong_with_certificate(a.object, a.namespace, node)
         elif kind is ResourceSlice and a.operation in ("CREATE", "DELETE"):
             devices = a.object if a.operation == "CREATE" else a.old
             if devices is not None and devices.spec.node_name != node:
@@ -79,6 +82,29 @@ class NodeRestriction(Plugin):
                 yield f'node "{node}" can only delete pods with spec.nodeName set to itself'
         else:
             yield f'unexpected operation "{a.operation}", node "{node}" can only create and delete mirror pods'
+
+    def wrong_with_certificate(self, request: PodCertificateRequest, namespace: str, node: str) -> Iterator[str]:
+        """All that it says of the pod is so: signers rely on it."""
+        spec = request.spec
+        if spec.node_name != node:
+            yield f"PodCertificateRequest.Spec.NodeName={spec.node_name}, which is not the requesting node {node}"
+            return
+        pod = self.objects.get(Pod, spec.pod_name, namespace)
+        if pod is None or pod.spec.node_name != node:
+            yield f"pod {spec.pod_name} is not bound to node {node}"
+        elif pod.metadata.uid != spec.pod_uid:
+            yield f"PodCertificateRequest for pod {namespace}/{spec.pod_name} contains another pod UID than the pod's"
+        elif pod.metadata.annotations and MIRROR in pod.metadata.annotations:
+            yield f"pod {spec.pod_name} is a mirror pod, which has no certificates"
+        elif (pod.spec.service_account_name or "default") != spec.service_account_name:
+            yield f"PodCertificateRequest names another service account than pod {namespace}/{spec.pod_name}"
+        else:
+            account = self.objects.get(ServiceAccount, spec.service_account_name, namespace)
+            if account is None or account.metadata.uid != spec.service_account_uid:
+                yield f"service account {spec.service_account_name} has another UID"
+            found = self.objects.get(Node, node)
+            if found is None or found.metadata.uid != spec.node_uid:
+                yield f"node {node} has another UID"
 
     def wrong_with_new_pod(self, a: Admission, node: str) -> Iterator[str]:
         pod: Pod = a.object

@@ -9,6 +9,7 @@ its own. The rest is a fixed list of rules, which admission (NodeRestriction) na
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from kybern.api.certificates_v1 import PodCertificateRequest
 from kybern.api.core_v1 import PersistentVolume, Pod
 from kybern.api.rbac_v1 import PolicyRule
 from kybern.api.resource_v1 import ResourceSlice
@@ -97,6 +98,8 @@ class NodeAuthorizer:
         return Decision(False, "can only list/watch pods with spec.nodeName field selector")
 
     def token(self, node: str, a: Attributes) -> Decision:
+        if a.verb == "get" and not a.subresource:
+            return self.related(node, a)
         if a.verb != "create" or not a.name:
             return Decision(False, "can only create tokens for individual service accounts")
         if a.subresource != "token":
@@ -127,6 +130,17 @@ class NodeAuthorizer:
         allowed = is_asked_for(node, "spec.nodeName", a)
         return Decision(allowed, "can only list/watch/deletecollection resourceslices with nodeName field selector")
 
+    def certificate(self, node: str, a: Attributes) -> Decision:
+        """For a pod of its own: of a new request admission sees whose it is."""
+        if a.subresource:
+            return Decision(False, "nodes may not access subresources of PodCertificateRequests")
+        if a.verb == "create":
+            return Decision(True)
+        if a.verb == "get":
+            return self.related(node, a)
+        allowed = a.verb in READS and is_asked_for(node, "spec.nodeName", a)
+        return Decision(allowed, "can only list/watch podcertificaterequests with spec.nodeName field selector")
+
     def related(self, node: str, a: Attributes) -> Decision:
         if not a.name:
             return Decision(False, "No Object name found")
@@ -145,6 +159,9 @@ class NodeAuthorizer:
             case "volumeattachments":
                 attachment = self.objects.get(VolumeAttachment, name)
                 return attachment is not None and attachment.spec.node_name == node
+            case "podcertificaterequests":
+                request = self.objects.get(PodCertificateRequest, name, namespace)
+                return request is not None and request.spec.node_name == node
             case "resourceslices":
                 devices = self.objects.get(ResourceSlice, name)
                 return devices is not None and devices.spec.node_name == node
@@ -170,6 +187,7 @@ SUBDIVIDED: dict[tuple[str, str], Callable[[NodeAuthorizer, str, Attributes], De
     ("coordination.k8s.io", "leases"): NodeAuthorizer.lease,
     ("storage.k8s.io", "csinodes"): NodeAuthorizer.csi_node,
     ("resource.k8s.io", "resourceslices"): NodeAuthorizer.slice,
+    ("certificates.k8s.io", "podcertificaterequests"): NodeAuthorizer.certificate,
     ("", "nodes"): NodeAuthorizer.node,
     ("", "pods"): NodeAuthorizer.pod,
 }

@@ -96,6 +96,8 @@ system:node
   coordination.k8s.io leases: create delete get patch update
   storage.k8s.io volumeattachments: get
   core serviceaccounts/token: create
+  core serviceaccounts: get
+  certificates.k8s.io podcertificaterequests: create READ
   core persistentvolumeclaims/status: get patch update
   storage.k8s.io csidrivers: READ
   storage.k8s.io csinodes: create delete get patch update
