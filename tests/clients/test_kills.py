@@ -124,6 +124,11 @@ def holdings(cluster: Cluster) -> dict[str, int]:
     }
 
 
+def surprised(cluster: Cluster) -> list[str]:
+    """The logs of processes that met something nobody thought of."""
+    return [path.name for path in (cluster.data_dir / "logs").iterdir() if "Traceback" in path.read_text()]
+
+
 def until_equal(look: Callable[[], dict[str, int]], wanted: dict[str, int], seconds: float = 20) -> None:
     deadline = time.monotonic() + seconds
     while look() != wanted and time.monotonic() < deadline:
@@ -188,6 +193,7 @@ def test_the_nodes_agent_may_be_killed_while_pods_come_and_go(own: Cluster, stea
             own.kybern("up")
         own.kubectl("delete", "pod", "-l", "churn", "--timeout=20s")
         assert ready(own) == steady
+        assert surprised(own) == []
         until_equal(lambda: holdings(own), held)
 
 
@@ -209,6 +215,7 @@ def test_after_a_machine_was_reset_its_pods_run_again_with_what_was_on_disk(
             name: restarts + number for name, (_, restarts) in steady.items()
         }
         assert own.kubectl("logs", named).split() == [str(starts + number), "1"]
+    assert surprised(own) == []
     assert own.kubectl("get", "pod/never", "-o", "jsonpath={.status.phase}") == "Failed"
     own.kubectl("delete", "pod/never")
     until_equal(lambda: holdings(own), held | dict.fromkeys(("runtime/containers", "runtime/sandboxes"), 2 * PODS))

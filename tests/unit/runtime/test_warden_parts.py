@@ -6,10 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from kybern.runtime.warden.containers import names_of, outcome
+from kybern.linux.cgroup_detect import detect
+from kybern.runtime.warden import service
+from kybern.runtime.warden.containers import Container, names_of, outcome
+from kybern.runtime.warden.execs import Execs
 from kybern.runtime.warden.filesystem import SetupError
 from kybern.runtime.warden.identity import resolve_user
 from kybern.runtime.warden.logs import LINE_BYTES_MAX, Log, stamp
+from kybern.runtime.warden.loop import Loop
 from kybern.runtime.warden.messages import HEADER, Broken, Inbox, Outbox
 
 
@@ -157,3 +161,20 @@ def test_account_files_that_are_no_files_are_left_alone(tmp_path: Path) -> None:
     opened = os.open(tmp_path, os.O_PATH | os.O_DIRECTORY)
     assert resolve_user(opened, {}).uid == 0
     os.close(opened)
+
+
+def test_an_agent_that_reads_nothing_is_hung_up_on_and_nobody_else_hears_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "UNSENT_MESSAGES_MAX", 3)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "warden.sock"))
+        serving = service.Service(Loop(), listener)
+        serving.execs = Execs(serving.loop, detect(), lambda made, code: None)
+        here, there = socket.socketpair()
+        serving.connections.append(service.Connection(there, serving))
+        for _ in range(10):
+            serving.changed(Container("c", {"message": "x" * (1 << 20)}))
+        assert serving.connections == []
+        here.close()
+        serving.loop.epoll.close()

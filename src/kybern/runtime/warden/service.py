@@ -52,7 +52,7 @@ class Connection:
         self.outbox.put(message, descriptors)
         try:
             self.send()
-        except OSError:
+        except (Broken, OSError):  # an agent that stands still is not the trouble of the container that has news
             self.close()
 
     def send(self) -> None:
