@@ -1,7 +1,8 @@
 """Writing a pod's status: only what changed, only the latest, one write at a time.
 
-What is wanted may change faster than it can be written; whatever lies between is never sent. Conditions that others own
-are theirs: they are neither written nor noticed.
+What is wanted may change faster than it can be written; whatever lies between is never sent. A phase, and whether the pod
+is ready, are told at once; other news waits a moment for more, so that a pod that starts fast is written once, as running.
+Conditions that others own are theirs: they are neither written nor noticed.
 """
 
 import asyncio
@@ -18,6 +19,7 @@ from kybern.kubelet.conditions import OWNED
 from kybern.kubelet.status import status_patch
 
 BACKOFF = Backoff(first_seconds=0.2, max_seconds=10.0)
+GATHERING_SECONDS = 0.1  # about what a pod takes to start
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +34,7 @@ class StatusWriter:
         self.absent = False
         """It has none yet: a static pod without its mirror."""
         self._change = asyncio.Event()
+        self._urgent = asyncio.Event()
         self._settled = asyncio.Event()
         self._settled.set()
 
@@ -40,6 +43,8 @@ class StatusWriter:
             self.wanted = status
             self._settled.clear()
             self._change.set()
+            if matters(status) != matters(self.written):
+                self._urgent.set()
 
     def rebase(self, pod: Pod) -> None:
         """The pod changed in the API: others may have written conditions of their own."""
@@ -58,13 +63,23 @@ class StatusWriter:
     async def run(self) -> None:
         while True:
             await self._change.wait()
+            await self._gather()
             self._change.clear()
+            self._urgent.clear()
             await self._write()
             if not self._change.is_set():
                 self._settled.set()
 
+    async def _gather(self) -> None:
+        try:
+            async with asyncio.timeout(GATHERING_SECONDS):
+                await self._urgent.wait()
+        except TimeoutError:
+            pass
+
     async def flush(self) -> None:
         """What is wanted has been written, or cannot be."""
+        self._urgent.set()
         await self._settled.wait()
 
     async def _write(self) -> None:
@@ -104,6 +119,12 @@ class StatusWriter:
             return True
         await self.clock.sleep(BACKOFF.delay(1))
         return False
+
+
+def matters(status: PodStatus) -> tuple[str | None, bool]:
+    """What others act on: the phase, and whether the pod is ready."""
+    ready = any(known.type == "Ready" and known.status == "True" for known in status.conditions or ())
+    return status.phase, ready
 
 
 def _with_conditions(status: PodStatus, theirs: tuple[PodCondition, ...]) -> PodStatus:

@@ -53,6 +53,18 @@ def test_only_the_latest_of_many_changes_is_written() -> None:
     assert client.patches[-1]["message"] == "9" and len(client.patches) <= 2
 
 
+def test_a_pod_that_starts_fast_is_written_once() -> None:
+    client = FakeClient()
+    written(client, PodStatus(phase="Pending", message="on its way"), PodStatus(phase="Running"), pause=0.05)
+    assert client.patches == [{"phase": "Running"}]
+
+
+def test_a_pod_that_starts_slowly_is_told_of_meanwhile() -> None:
+    client = FakeClient()
+    written(client, PodStatus(phase="Pending", message="on its way"), PodStatus(phase="Running"), pause=0.5)
+    assert client.patches == [{"message": "on its way"}, {"phase": "Running", "message": None}]
+
+
 def test_nothing_is_written_where_nothing_changed() -> None:
     client = FakeClient()
     written(client, POD.status, PodStatus(phase="Pending"))
