@@ -1,5 +1,5 @@
-"""Endpoints: the addresses behind each Service, in one object of its name. EndpointSlices tell more; this is what older
-clients read."""
+"""Endpoints: the addresses behind each Service, in one object of its name, those of its first family. EndpointSlices tell
+more; this is what older clients read."""
 
 from collections import defaultdict
 
@@ -11,7 +11,9 @@ from kybern.api.errors import NotFound
 from kybern.api.meta_v1 import ObjectMeta
 from kybern.client import Client, View
 from kybern.controllers.serving import (
+    addresses_of,
     can_serve,
+    families_of,
     has_selected_pods,
     hostname_of,
     labels_of,
@@ -78,8 +80,10 @@ def subsets_of(service: Service, pods: list[Pod]) -> tuple[EndpointSubset, ...]:
     for pod in pods:
         if can_serve(pod, while_terminating=always):
             ports = ports_of(service, pod)
-            if ports or not service.spec.ports:
-                (ready if always or is_ready(pod) else not_ready)[ports].append(address_of(service, pod))
+            addresses = addresses_of(pod, families_of(service)[0])
+            if addresses and (ports or not service.spec.ports):
+                found = address_of(service, pod, addresses[0])
+                (ready if always or is_ready(pod) else not_ready)[ports].append(found)
     groups = sorted({*ready, *not_ready}, key=repr)
     return tuple(
         EndpointSubset(
@@ -104,9 +108,9 @@ def ports_of(service: Service, pod: Pod) -> Ports:
     return tuple(sorted(found, key=repr))
 
 
-def address_of(service: Service, pod: Pod) -> EndpointAddress:
+def address_of(service: Service, pod: Pod, address: str) -> EndpointAddress:
     return EndpointAddress(
-        ip=pod.status.pod_ip or "",
+        ip=address,
         node_name=pod.spec.node_name,
         hostname=hostname_of(pod, service),
         target_ref=reference_to(pod),

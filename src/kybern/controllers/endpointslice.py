@@ -8,7 +8,6 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from ipaddress import ip_address
 
 from msgspec.structs import replace
 
@@ -26,7 +25,9 @@ from kybern.api.meta_v1 import ObjectMeta
 from kybern.client import Client, View
 from kybern.controllers import topologyhints
 from kybern.controllers.serving import (
+    addresses_of,
     can_serve,
+    families_of,
     has_selected_pods,
     hostname_of,
     labels_of,
@@ -136,10 +137,6 @@ def with_hints_of(known: Sequence[EndpointSlice], endpoints: Sequence[Endpoint])
     return [replace(endpoint, hints=hints.get(identity(endpoint))) for endpoint in endpoints]
 
 
-def families_of(service: Service) -> tuple[str, ...]:
-    return service.spec.ip_families or ("IPv4",)
-
-
 def grouped(
     service: Service, pods: Sequence[Pod], address_type: str, zone_of: Mapping[str, str]
 ) -> dict[Ports, list[Endpoint]]:
@@ -151,12 +148,6 @@ def grouped(
             if ports or not service.spec.ports:
                 groups[ports].append(endpoint_of(service, pod, addresses, zone_of))
     return groups
-
-
-def addresses_of(pod: Pod, address_type: str) -> tuple[str, ...]:
-    found = [ip.ip or "" for ip in pod.status.pod_ips or ()] or [pod.status.pod_ip or ""]
-    version = 6 if address_type == "IPv6" else 4
-    return tuple(ip for ip in found if ip and ip_address(ip).version == version)
 
 
 def ports_of(service: Service, pod: Pod) -> Ports:

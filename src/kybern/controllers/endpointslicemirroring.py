@@ -12,14 +12,16 @@ from kybern.api.core_v1 import EndpointAddress, Endpoints, EndpointSubset, Servi
 from kybern.api.discovery_v1 import Endpoint, EndpointConditions, EndpointPort, EndpointSlice
 from kybern.api.meta_v1 import ObjectMeta
 from kybern.client import Client, View
-from kybern.controllers.slices import ENDPOINTS_MAX, MANAGED_BY, SERVICE_NAME, Plan, carry_out, slices_of
+from kybern.controllers.slices import MANAGED_BY, SERVICE_NAME, Plan, carry_out, slices_of
 from kybern.reconcile import Context, Controller, Key, controller_ref
 from kybern.reconcile.controller import Watch
 
 MANAGER = "endpointslicemirroring-controller.k8s.io"
 SKIP = "endpointslice.kubernetes.io/skip-mirror"
 LEADER = "control-plane.alpha.kubernetes.io/leader"
-ADDRESSES_MAX = 1000  # of one subset
+NOT_COPIED = {"endpoints.kubernetes.io/last-change-trigger-time", "kubectl.kubernetes.io/last-applied-configuration"}
+ADDRESSES_MAX = 1000  # of one subset, and in one slice
+TOO_MANY = f"A max of {ADDRESSES_MAX} addresses can be mirrored to EndpointSlices per Endpoints subset. {{}} addresses were skipped"
 
 Ports = tuple[EndpointPort, ...]
 Group = tuple[str, Ports]
@@ -30,7 +32,13 @@ async def reconcile(endpoints: Endpoints, view: View, client: Client, context: C
     meta = endpoints.metadata
     service = view.get(Service, meta.name or "", meta.namespace or "")
     existing = slices_of(meta.name or "", meta.namespace or "", MANAGER, view)
-    await carry_out(plan(endpoints if is_mirrored(endpoints, service) else None, existing), client)
+    if not is_mirrored(endpoints, service):
+        await carry_out(plan(None, existing), client)
+        return
+    skipped = sum(map(left_out, endpoints.subsets or ()))
+    if skipped:
+        context.events.event(endpoints, "Warning", "TooManyAddressesToMirror", TOO_MANY.format(skipped))
+    await carry_out(plan(endpoints, existing), client)
 
 
 def is_mirrored(endpoints: Endpoints, service: Service | None) -> bool:
@@ -49,7 +57,8 @@ def plan(endpoints: Endpoints | None, existing: Sequence[EndpointSlice]) -> Plan
             step.create.append(wanted)
             continue
         left.remove(same)
-        full = replace(same, endpoints=wanted.endpoints)
+        meta = replace(same.metadata, labels=wanted.metadata.labels, annotations=wanted.metadata.annotations)
+        full = replace(same, endpoints=wanted.endpoints, metadata=meta)
         if full != same:
             step.update.append(full)
     step.delete = left
@@ -63,18 +72,20 @@ def slices_for(endpoints: Endpoints) -> Iterable[EndpointSlice]:
             groups.setdefault((family(address.ip), ports_of(subset)), []).append(endpoint_of(address, ready=ready))
     meta = endpoints.metadata
     copied = {name: value for name, value in (meta.labels or {}).items() if name != MANAGED_BY}
+    annotations = {name: value for name, value in (meta.annotations or {}).items() if name not in NOT_COPIED}
     for (address_type, ports), members in groups.items():
-        for start in range(0, len(members), ENDPOINTS_MAX):
+        for start in range(0, len(members), ADDRESSES_MAX):
             yield EndpointSlice(
                 metadata=ObjectMeta(
                     generate_name=f"{meta.name}-",
                     namespace=meta.namespace,
+                    annotations=annotations or None,
                     labels={**copied, SERVICE_NAME: meta.name or "", MANAGED_BY: MANAGER},
                     owner_references=(controller_ref(endpoints),),
                 ),
                 address_type=address_type,
                 ports=ports or None,
-                endpoints=tuple(members[start : start + ENDPOINTS_MAX]),
+                endpoints=tuple(members[start : start + ADDRESSES_MAX]),
             )
 
 
@@ -82,6 +93,10 @@ def addresses_of(subset: EndpointSubset) -> list[tuple[EndpointAddress, bool]]:
     ready = [(address, True) for address in subset.addresses or ()]
     other = [(address, False) for address in subset.not_ready_addresses or ()]
     return [*ready, *other][:ADDRESSES_MAX]
+
+
+def left_out(subset: EndpointSubset) -> int:
+    return max(len(subset.addresses or ()) + len(subset.not_ready_addresses or ()) - ADDRESSES_MAX, 0)
 
 
 def family(ip: str) -> str:

@@ -1,6 +1,7 @@
 """Which pods stand behind a Service, and on which ports. Rules that Endpoints and EndpointSlices share."""
 
 from collections.abc import Iterable, Mapping
+from ipaddress import ip_address
 
 from kybern.api.core_v1 import Container, ObjectReference, Pod, Service, ServicePort
 from kybern.api.selectors import of_labels
@@ -65,3 +66,13 @@ def hostname_of(pod: Pod, service: Service) -> str | None:
 def labels_of(service: Service) -> Mapping[str, str]:
     labels = {name: value for name, value in (service.metadata.labels or {}).items() if name != HEADLESS}
     return {**labels, HEADLESS: ""} if service.spec.cluster_ip == "None" else labels
+
+
+def families_of(service: Service) -> tuple[str, ...]:
+    return service.spec.ip_families or ("IPv4",)
+
+
+def addresses_of(pod: Pod, address_type: str) -> tuple[str, ...]:
+    found = [ip.ip or "" for ip in pod.status.pod_ips or ()] or [pod.status.pod_ip or ""]
+    version = 6 if address_type == "IPv6" else 4
+    return tuple(ip for ip in found if ip and ip_address(ip).version == version)

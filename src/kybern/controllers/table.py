@@ -27,6 +27,7 @@ from kybern.controllers.loadbalancer import load_balancer
 from kybern.controllers.namespace import NAMESPACE
 from kybern.controllers.nodeipam import node_ipam
 from kybern.controllers.nodelifecycle import GRACE_SECONDS, node_lifecycle
+from kybern.controllers.nodettl import node_ttl
 from kybern.controllers.podgc import FINISHED_MAX, pod_gc
 from kybern.controllers.replicaset import REPLICASET
 from kybern.controllers.replicationcontroller import REPLICATIONCONTROLLER
@@ -131,6 +132,7 @@ def controllers(
         daemonset(),
         horizontal_pod_autoscaler(),
         node_lifecycle(node_grace_seconds),
+        node_ttl(),
         pod_gc(finished_pods_max),
         taint_eviction(),
         *((certificate_signing(authority),) if authority else ()),

@@ -1,6 +1,8 @@
 from typing import Any
 
-from kybern.api.core_v1 import Pod, Service, ServicePort, ServiceSpec
+from msgspec.structs import replace
+
+from kybern.api.core_v1 import Pod, PodIP, Service, ServicePort, ServiceSpec
 from kybern.api.discovery_v1 import EndpointSlice
 from kybern.api.meta_v1 import ObjectMeta
 from kybern.controllers.endpoints import bounded, endpoints_of, subsets_of
@@ -47,6 +49,28 @@ def test_not_ready_addresses_can_be_published() -> None:
 def test_nothing_is_written_when_nothing_changed() -> None:
     first = endpoints_of(service(), pods(2), None, NOW)
     assert endpoints_of(service(), pods(2), first, LATER) is first
+
+
+def dual(name: str, *ips: str) -> Pod:
+    found = pod(name, ip=ips[0], ready=True)
+    return replace(found, status=replace(found.status, pod_ips=tuple(PodIP(ip=ip) for ip in ips)))
+
+
+def test_endpoints_have_the_addresses_of_the_services_first_family() -> None:
+    found = [dual("a", "10.0.0.1", "fd00::1"), dual("b", "10.0.0.2")]
+    (six,) = subsets_of(service(ip_families=("IPv6", "IPv4")), found)
+    assert [address.ip for address in six.addresses or ()] == ["fd00::1"]
+    (four,) = subsets_of(service(ip_families=("IPv4", "IPv6")), found)
+    assert [address.ip for address in four.addresses or ()] == ["10.0.0.1", "10.0.0.2"]
+
+
+def test_each_family_has_slices_of_its_own() -> None:
+    found = [dual("a", "10.0.0.1", "fd00::1"), dual("b", "10.0.0.2")]
+    created, _, _ = planned(service(ip_families=("IPv6", "IPv4")), found)
+    told = {made.address_type: [end.addresses for end in made.endpoints or ()] for made in created}
+    assert told == {"IPv6": [("fd00::1",)], "IPv4": [("10.0.0.1",), ("10.0.0.2",)]}
+    _, _, deleted = planned(service(ip_families=("IPv6",)), found, *created)
+    assert [made.address_type for made in deleted] == ["IPv4"]
 
 
 def test_endpoints_are_cut_at_a_thousand() -> None:

@@ -2,7 +2,7 @@ from typing import Any
 
 from kybern.api.core_v1 import EndpointAddress, EndpointPort, Endpoints, EndpointSubset, Service, ServiceSpec
 from kybern.api.meta_v1 import ObjectMeta
-from kybern.controllers.endpointslicemirroring import SKIP, is_mirrored, plan
+from kybern.controllers.endpointslicemirroring import SKIP, is_mirrored, left_out, plan
 
 
 def endpoints(*subsets: EndpointSubset, **meta: Any) -> Endpoints:
@@ -42,3 +42,18 @@ def test_a_change_updates_the_slice_and_no_more() -> None:
 def test_what_is_no_longer_mirrored_goes() -> None:
     before = plan(endpoints(subset("10.0.0.1")), []).create
     assert plan(None, before).delete == before
+
+
+def test_what_is_said_of_the_endpoints_is_said_of_their_slices() -> None:
+    told = {"a": "b", "endpoints.kubernetes.io/last-change-trigger-time": "2026-01-01T00:00:00Z"}
+    before = plan(endpoints(subset("10.0.0.1"), annotations=told, labels={"x": "y"}), []).create
+    assert before[0].metadata.annotations == {"a": "b"}
+    assert (before[0].metadata.labels or {})["x"] == "y"
+    [after] = plan(endpoints(subset("10.0.0.1"), annotations={"a": "c"}), before).update
+    assert after.metadata.annotations == {"a": "c"} and "x" not in (after.metadata.labels or {})
+
+
+def test_a_thousand_of_a_subset_are_one_slice_and_the_rest_is_left_out() -> None:
+    many = subset(*(f"10.0.{number // 250}.{number % 250 + 1}" for number in range(1003)))
+    assert [len(found.endpoints or ()) for found in plan(endpoints(many), []).create] == [1000]
+    assert left_out(many) == 3

@@ -6,6 +6,7 @@ from msgspec.structs import replace
 from kybern.api.core_v1 import Node, NodeCondition, NodeSpec, NodeStatus, Taint, Toleration
 from kybern.controllers.nodeipam import first_free, prefix_of
 from kybern.controllers.nodelifecycle import SignOfLife, sign_of, unknown
+from kybern.controllers.nodettl import STEPS, step_for
 from kybern.controllers.tainteviction import seconds_left
 from kybern.controllers.taints import seconds_tolerated, taints_for, tolerates
 from kybern.controllers.zones import FULL, NORMAL, PARTIAL, Limiter, Zone, all_disrupted, state_of
@@ -119,3 +120,9 @@ def test_a_node_gets_a_part_of_each_family_that_the_cluster_has() -> None:
     assert prefix_of(ip_network("10.244.0.0/16"), 24) == 24
     assert prefix_of(ip_network("fd00::/48"), 24) == 64
     assert first_free(ip_network("fd00::/48"), 64, {"fd00::/64"}) == "fd00:0:0:1::/64"
+
+
+def test_nodes_ask_seldomer_the_more_they_are_and_a_cluster_at_the_edge_does_not_go_to_and_fro() -> None:
+    seconds = [STEPS[step_for(count, 0)][2] for count in (1, 100, 101, 501, 1001, 2001, 5000)]
+    assert seconds == [0, 0, 15, 30, 60, 300, 300]
+    assert [step_for(count, 1) for count in (95, 90, 89)] == [1, 1, 0]
