@@ -35,16 +35,20 @@ class SystemClock:
 
 
 class LoopClock:
-    """The event loop's clock, started at a given moment: under a virtual-time loop, a virtual clock."""
+    """The clock of the event loop in which it is first asked, started at a given moment: under a virtual-time loop, a
+    virtual clock."""
 
     def __init__(self, start: float = 1_767_225_600.0) -> None:
         self.start = start  # 2026-01-01T00:00:00Z
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def wall(self) -> float:
         return self.start + self.monotonic()
 
     def monotonic(self) -> float:
-        return asyncio.get_running_loop().time()
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()  # once: to ask for it is a system call each time
+        return self._loop.time()
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)

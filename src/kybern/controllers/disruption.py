@@ -216,7 +216,8 @@ async def forgive(pod: Pod, view: View, client: Client, context: Context) -> Aft
     left = from_rfc3339(told.last_transition_time or rfc3339(0)) + EVICTION_SECONDS_MAX - context.now
     if left > 0:
         return After(left)
-    spared = {"type": "DisruptionTarget", "status": "False", "lastTransitionTime": rfc3339(context.now)}
+    spared = {"type": "DisruptionTarget", "status": "False", "reason": None, "message": None}
+    spared["lastTransitionTime"] = rfc3339(context.now)
     patch = {"metadata": {"uid": pod.metadata.uid}, "status": {"conditions": [spared]}}
     name, namespace = pod.metadata.name or "", pod.metadata.namespace or ""
     await client.patch(Pod, name, namespace, patch, how="strategic", subresource="status")

@@ -33,10 +33,18 @@ class Queue(Generic[K]):
         self._failures: dict[K, int] = {}
         self._timers: dict[K, asyncio.TimerHandle] = {}
         self._takers: deque[asyncio.Future[None]] = deque()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._since: dict[K, float] = {}
         """When a key began to wait, or to be worked on."""
         self.adds = self.retries = 0
         self.waited, self.worked = Histogram(BUCKETS_SECONDS), Histogram(BUCKETS_SECONDS)
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The one that it was first used in; to ask for the running one is a system call each time."""
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+        return self._loop
 
     def __len__(self) -> int:
         return len(self._ready)
@@ -50,13 +58,13 @@ class Queue(Generic[K]):
             self._queue(key)
 
     def _queue(self, key: K) -> None:
-        self._since[key] = asyncio.get_running_loop().time()
+        self._since[key] = self.loop.time()
         self._ready.append(key)
         self._wake_one()
 
     def add_after(self, key: K, seconds: float) -> None:
         """Add it later; of several such wishes the earliest counts."""
-        loop = asyncio.get_running_loop()
+        loop = self.loop
         timer = self._timers.get(key)
         if timer is not None and timer.when() <= loop.time() + seconds:
             return
@@ -79,7 +87,7 @@ class Queue(Generic[K]):
 
     async def get(self) -> K:
         while not self._ready:
-            taker: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            taker: asyncio.Future[None] = self.loop.create_future()
             self._takers.append(taker)
             try:
                 await taker
@@ -90,21 +98,21 @@ class Queue(Generic[K]):
         key = self._ready.popleft()
         self._waiting.discard(key)
         self._working.add(key)
-        now = asyncio.get_running_loop().time()
+        now = self.loop.time()
         self.waited.observe(now - self._since[key])
         self._since[key] = now
         return key
 
     def seconds_under_way(self) -> float:
         """Of all keys that are worked on now."""
-        now = asyncio.get_running_loop().time()
+        now = self.loop.time()
         return sum(now - self._since[key] for key in self._working if key in self._since)
 
     def done(self, key: K) -> None:
-        now = asyncio.get_running_loop().time()
+        now = self.loop.time()
         self.worked.observe(now - self._since.pop(key, now))
         if self._rest_seconds:
-            asyncio.get_running_loop().call_later(self._rest_seconds, self._rested, key)
+            self.loop.call_later(self._rest_seconds, self._rested, key)
         else:
             self._rested(key)
 

@@ -106,7 +106,8 @@ class Workers:
             writes: list[Write] = []
             try:
                 await self.handle(key, writes)
-                await self.around.view.caught_up(writes)
+                if writes:
+                    await self.around.view.caught_up(writes)
             finally:
                 self.queue.done(key)
 

@@ -48,8 +48,8 @@ def understood(cronjob: CronJob, context: Context) -> tuple[Schedule, ZoneInfo] 
     """None for a schedule that can never work, which is told and not tried again."""
     try:
         tz = schedule.zone(cronjob.spec.time_zone)
-    except ValueError:
-        message = f'invalid timeZone: "{cronjob.spec.time_zone}"'
+    except ValueError as error:
+        message = f'invalid timeZone: "{cronjob.spec.time_zone}": {error}'
         context.events.event(cronjob, "Warning", "UnknownTimeZone", message)
         return None
     try:

@@ -7,6 +7,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 DAYS_AHEAD_MAX = 366 * 5  # a schedule that has no time in five years, the 31st of February, has none
@@ -39,6 +40,7 @@ class Schedule:
         return (by_date and by_weekday) if self.every_day or self.every_weekday else (by_date or by_weekday)
 
 
+@lru_cache(maxsize=1024)
 def parse(text: str) -> Schedule:
     """ValueError with what is wrong."""
     fields = SHORTHANDS.get(text.strip(), text).split()

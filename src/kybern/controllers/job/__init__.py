@@ -4,7 +4,7 @@ Finished pods are counted exactly once (`tally`), what they mean is decided by p
 is adjusted (`plan`). The end is told only when the last pod has stopped and every pod is counted.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from msgspec.structs import replace
@@ -185,21 +185,27 @@ async def release(pods: Sequence[Pod], client: Client) -> None:
 
 async def release_abandoned(pod: Pod, view: View, client: Client, context: Context) -> After | None:
     """A pod whose Job is gone is not counted by anybody any more."""
-    owner = controller_of(pod)
-    if not is_tracked(pod):
-        return None
-    job = view.get(Job, owner.name, pod.metadata.namespace or "") if owner is not None else None
-    if (
-        job is None
-        or job.metadata.uid != (owner and owner.uid)
-        or (job.metadata.deletion_timestamp is not None and pod.metadata.deletion_timestamp is not None)
-    ):
+    if is_abandoned(pod, view):
         await release([pod], client)
     return None
 
 
-def pods_of(job: Job, view: View) -> list[Key]:
-    return [Key.of(pod) for pod in view.owned_by(job, Pod)]
+def is_abandoned(pod: Pod, view: View) -> bool:
+    if not is_tracked(pod):
+        return False
+    owner = controller_of(pod)
+    job = view.get(Job, owner.name, pod.metadata.namespace or "") if owner is not None else None
+    if job is None or job.metadata.uid != (owner and owner.uid):
+        return True
+    return job.metadata.deletion_timestamp is not None and pod.metadata.deletion_timestamp is not None
+
+
+def abandoned(pod: Pod, view: View) -> Iterable[Key]:
+    return (Key.of(pod),) if is_abandoned(pod, view) else ()
+
+
+def abandoned_by(job: Job, view: View) -> Iterable[Key]:
+    return [Key.of(pod) for pod in view.owned_by(job, Pod) if is_abandoned(pod, view)]
 
 
 JOB = Controller(
@@ -215,7 +221,7 @@ ABANDONED = Controller(
     name="job-abandoned-pods",
     component="job-controller",
     reconciles=Pod,
-    concerns=is_tracked,
-    watches=(Watch(Job, pods_of),),
+    concerns=lambda pod: False,  # but for what the two below say: there are many pods, and few are abandoned
+    watches=(Watch(Pod, abandoned), Watch(Job, abandoned_by)),
     by=release_abandoned,
 )
