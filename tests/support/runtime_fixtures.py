@@ -211,11 +211,10 @@ async def native_engine(base: Path) -> AsyncIterator[Engine]:
 async def containerd_engine(base: Path) -> AsyncIterator[Engine]:
     network = Attached()
     async with registry_of_tests() as registry:
-        pause = f"{registry.address}/test/pause:latest"
-        async with containerd(base / "containerd", pause, str(base / "bin")) as target, remote(target, base) as runtime:
+        with containerd(base / "containerd") as target:
+            runtime = RemoteRuntime(target, base / "state", owner="test", clock=SystemClock())
+            await runtime.open()
             where = cni.places(await runtime.info())
-            endpoint = cni.CniEndpoint(base / "cni.sock", network, lambda *pod: engine.runtime.known.of_pod(*pod))
-            answering = asyncio.get_running_loop().create_task(endpoint.run())
             cni.install(where, "kybern-test", base / "cni.sock")
 
             async def reopen() -> None:
@@ -225,24 +224,13 @@ async def containerd_engine(base: Path) -> AsyncIterator[Engine]:
 
             engine = Engine(runtime, registry, base, network, reopen)
             try:
-                while await runtime.network_fault():
-                    await asyncio.sleep(0.05)
-                yield engine
+                async with cni.answering(base / "cni.sock", network, lambda *pod: engine.runtime.known.of_pod(*pod)):
+                    while await runtime.network_fault():
+                        await asyncio.sleep(0.05)
+                    yield engine
             finally:
                 await engine.runtime.close()
-                answering.cancel()
-                await asyncio.gather(answering, return_exceptions=True)
                 remove_group(cgroup_detect.detect(), cgroup_of(base))
-
-
-@asynccontextmanager
-async def remote(target: str, base: Path) -> AsyncIterator[RemoteRuntime]:
-    runtime = RemoteRuntime(target, base / "state", owner="test", clock=SystemClock())
-    await runtime.open()
-    try:
-        yield runtime
-    finally:
-        await runtime.close()
 
 
 @asynccontextmanager
@@ -250,8 +238,6 @@ async def registry_of_tests() -> AsyncIterator[ImageRegistry]:
     async with image_registry() as registry:
         registry.add("test/busybox", busybox())
         registry.add("test/other", busybox({"User": "web"}))
-        waiting = "trap 'exit 0' TERM; while true; do sleep 1000 & wait; done"
-        registry.add("test/pause", busybox({"Entrypoint": ["sh", "-c", waiting]}))
         yield registry
 
 

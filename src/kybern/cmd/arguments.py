@@ -65,6 +65,16 @@ def absolute(text: str) -> str:
     return str(Path(text).expanduser().absolute()) if text else ""
 
 
+def runtime_target(text: str) -> str:
+    """`containerd:///run/containerd/containerd.sock`, or `unix://` of any CRI v1 runtime; gRPC knows the latter only."""
+    scheme, separator, path = text.partition("://")
+    if text == "native":
+        return ""
+    if scheme not in ("containerd", "crio", "unix") or not separator or not path.startswith("/"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no runtime: say native, containerd:///PATH or unix:///PATH")
+    return f"unix://{path}"
+
+
 def cpu_amount(text: str) -> str:
     return amount(text, least_milli=10, what="CPUs", example="`2` or `500m`")
 

@@ -66,6 +66,8 @@ class Cluster:
     pod_network: str = "vxlan"
     """How pods of different nodes reach each other: vxlan or routes; or cni, and the plugins see to it."""
     cni_conf_dir: str = "/etc/cni/net.d"
+    runtime: str = ""
+    """The CRI runtime that runs the containers, as gRPC names it; empty for our own."""
     simulated: bool = False
     """Containers cannot run here: nodes are simulated."""
     simulated_nodes: int = 0

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import ssl
+from contextlib import AsyncExitStack
 
 import uvloop
 
@@ -14,6 +15,7 @@ from kybern.client.events import Recorder
 from kybern.client.view import View
 from kybern.cmd import credentials, node_network
 from kybern.cmd.config import CLUSTER_DOMAIN, KUBELET_PORT
+from kybern.cmd.engines import engine
 from kybern.cmd.joining import keep_serving_certificate
 from kybern.cmd.limits import capacity
 from kybern.cmd.node_network import Network
@@ -30,13 +32,9 @@ from kybern.kubelet.server import KubeletServer
 from kybern.linux import cgroup_detect
 from kybern.linux.real import RealMounts
 from kybern.network.peers import NETWORKED
-from kybern.runtime.build.builder import Builder
-from kybern.runtime.cri import Runtime
 from kybern.runtime.image_service import ImageService
 from kybern.runtime.images.endpoint import RegistryEndpoint
 from kybern.runtime.images.store import ImageStore
-from kybern.runtime.native import NativeRuntime
-from kybern.runtime.simulated import Simulated
 from kybern.volumes.objects import Objects
 from kybern.volumes.pod_volumes import PodVolumes
 from kybern.web.pki import read_certificate, read_pair, self_signed
@@ -82,46 +80,40 @@ async def kubelet(
 ) -> None:
     """Without a network the node is simulated. `running`: where the kubelet is found as soon as it is there."""
     images = ImageStore(place.runtime / "images", hidden=(place.cluster.data, place.cluster.run))
-    runtime = await container_runtime(place, images, network, clock, ids)
-    sock = kubelet_socket(place)
-    config = kubelet_config(place, sock.getsockname()[1])
-    objects = Objects(client, clock)
-    agent = Kubelet(
-        client=client,
-        view=view,
-        runtime=runtime,
-        volumes=PodVolumes(config.pods_directory, objects, RealMounts(), clock, ids) if network else NoVolumes(),
-        recorder=recorder,
-        clock=clock,
-        ids=ids,
-        config=config,
-        objects=objects,
-        cgroups=KernelCgroups(cgroup_detect.detect()) if network else None,
-        simulated=network is None,
-    )
-    running.append(agent)
-    shown = tls(place, clock.wall())
-    listener = await serve(KubeletServer(agent), sock=sock, ssl=shown)
-    builder = None
-    if isinstance(runtime, NativeRuntime):
-        builder = Builder(runtime, place.runtime / "build", f"{place.cgroup}/build", clock)
-    image_listeners = [await serve(ImageService(images, builder), unix_path=str(place.images_socket))]
-    if place.cluster.registry_port and place.is_machine:
-        registry = RegistryEndpoint(images, clock, ids)
-        image_listeners.append(await serve(registry, host="127.0.0.1", port=place.cluster.registry_port))
-    try:
+    async with AsyncExitStack() as opened:
+        found = await engine(place, images, network, clock, ids, opened)
+        sock = kubelet_socket(place)
+        config = kubelet_config(place, sock.getsockname()[1])
+        objects = Objects(client, clock)
+        agent = Kubelet(
+            client=client,
+            view=view,
+            runtime=found.runtime,
+            volumes=PodVolumes(config.pods_directory, objects, RealMounts(), clock, ids) if network else NoVolumes(),
+            recorder=recorder,
+            clock=clock,
+            ids=ids,
+            config=config,
+            objects=objects,
+            cgroups=KernelCgroups(cgroup_detect.detect()) if network else None,
+            simulated=network is None,
+        )
+        running.append(agent)
+        shown = tls(place, clock.wall())
+        listeners = [await serve(KubeletServer(agent), sock=sock, ssl=shown)]
+        listeners.append(await serve(ImageService(images, found.builder), unix_path=str(place.images_socket)))
+        if place.cluster.registry_port and place.is_machine:
+            registry = RegistryEndpoint(images, clock, ids)
+            listeners.append(await serve(registry, port=place.cluster.registry_port))
+        for listener in listeners:
+            opened.push_async_callback(listener.close)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(agent.run())
             if place.cluster.joined:
                 tasks.create_task(keep_serving_certificate(place, client, view, shown, clock))
             if network is not None:
-                await network.pods.ready.wait()
+                await found.attached()
                 agent.parts.node.news.set()
-    finally:
-        await listener.close()
-        for image_listener in image_listeners:
-            await image_listener.close()
-        await runtime.close()
 
 
 def kubelet_config(place: Place, port: int) -> KubeletConfig:
@@ -155,20 +147,6 @@ def shutdown_seconds(place: Place) -> float:
         return kubelet_config(place, 0).shutdown.total_seconds
     except SystemExit:
         return 0.0  # such a node does not even start
-
-
-async def container_runtime(
-    place: Place, images: ImageStore, network: Network | None, clock: Clock, ids: Ids
-) -> Runtime:
-    if network is None:
-        part, _, _ = str(place.cluster.pod_cidr.network_address + 256 * (place.number - 1)).rpartition(".")
-        return Simulated(clock, network=part)
-    native = NativeRuntime(place.runtime, place.run, images=images, network=network.pods, clock=clock, ids=ids)
-    await native.open()
-    found = await native.list_pod_sandboxes()
-    network.rules.adopt(found)
-    await network.pods.collect(found)
-    return native
 
 
 def kubelet_socket(place: Place) -> socket.socket:

@@ -101,6 +101,8 @@ def add(cluster: Cluster, args: argparse.Namespace, progress: Progress) -> int:
 
 
 def with_another(cluster: Cluster, name: str | None, cpus: str = "", memory: str = "") -> Cluster:
+    if cluster.runtime:
+        raise Refused("a CRI runtime runs the containers of one node only", "kybern up --runtime native")
     used = {place.number: place.name for place in places(cluster)}
     number = next((number for number in range(2, NODES_MAX + 1) if number not in used), 0)
     if not number:

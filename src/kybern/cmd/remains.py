@@ -4,6 +4,7 @@ Nothing here depends on what a process remembered: after a crash, or a second ti
 """
 
 import asyncio
+import logging
 import os
 import shutil
 from pathlib import Path
@@ -16,6 +17,9 @@ from kybern.linux import cgroup_detect, mounts, netns, nft
 from kybern.linux.netlink import Netlink
 from kybern.network.cni import CniNetwork
 from kybern.runtime.cleanup import cleanup, remove_group
+from kybern.runtime.cri import RuntimeFault
+
+log = logging.getLogger(__name__)
 
 
 def clear(cluster: Cluster) -> None:
@@ -48,8 +52,21 @@ def give_back_networks(place: Place) -> None:
         asyncio.run(plugins.collect(()))
 
 
+def clear_runtime(place: Place) -> None:
+    """A runtime that does not answer keeps what it has; the next cluster on it here finds and removes that."""
+    from kybern.cmd.remote_engine import clear as forget
+
+    try:
+        os.stat(place.cluster.runtime.removeprefix("unix://"))
+        asyncio.run(forget(place, SystemClock()))
+    except (RuntimeFault, OSError) as error:  # TimeoutError is one
+        log.warning("%s still has containers of node %s: %s", place.cluster.runtime, place.name, error)
+
+
 def clear_node(place: Place) -> None:
     """Everything of a node that has been stopped; its data stays."""
+    if place.cluster.runtime:
+        clear_runtime(place)
     if place.cluster.pod_network == "cni":
         give_back_networks(place)
     cleanup(place.runtime, place.run)

@@ -27,6 +27,7 @@ from kybern.cmd.arguments import (
     node_name,
     port_number,
     registry_port,
+    runtime_target,
 )
 from kybern.cmd.config import Cluster
 from kybern.cmd.place import first, places
@@ -59,6 +60,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--registry-port", type=registry_port, metavar="PORT",
         help="an image registry on localhost that docker, podman and skopeo can push to (0: none)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--runtime", type=runtime_target, metavar="URL",
+        help="who runs containers: native (the default), containerd:///PATH, or unix:///PATH of any CRI v1 runtime",
     )  # fmt: skip
     parser.add_argument(
         "--service-proxy", choices=("nftables", "none"), help="none: Services are somebody else's to answer"
@@ -112,7 +117,7 @@ def up(args: argparse.Namespace, progress: Progress, turn: Turn) -> int:
     if wrong := wrong_with(cluster):
         return progress.failed(wrong)
     found = [*problems(look(cluster.data, cluster.bind_address, cluster.port)), *address_problems(cluster)]
-    found += registry_problems(cluster)
+    found += [*registry_problems(cluster), *runtime_problems(cluster)]
     fatal = [problem for problem in found if not problem.containers_only]
     if fatal:
         return explain(fatal, progress)
@@ -133,13 +138,16 @@ def chosen(args: argparse.Namespace) -> Cluster:
         simulated=args.simulated, simulated_nodes=args.simulated_nodes, simulated_config=args.simulated_config,
         node_name=args.node_name or (None if known else name),
         node_cpus=args.node_cpus, node_memory=args.node_memory, pod_network=args.pod_network,
-        registry_port=args.registry_port,
+        registry_port=args.registry_port, runtime=args.runtime,
         service_proxy=args.service_proxy, cni_conf_dir=args.cni_conf_dir,
         options=server_options.chosen(args, known.options if known else server_options.NEW_CLUSTER),
         scheduler_config=args.scheduler_config,
         extensions=None if args.extension is None else tuple(filter(None, args.extension)),
     )  # fmt: skip
-    return with_nodes(cluster, args.nodes) if args.nodes else cluster
+    cluster = with_nodes(cluster, args.nodes) if args.nodes else cluster
+    if cluster.runtime and cluster.further_nodes:
+        raise ValueError("a CRI runtime runs the containers of one node: further ones need --runtime native")
+    return cluster
 
 
 def check_files(cluster: Cluster) -> None:
@@ -203,6 +211,14 @@ def registry_problems(cluster: Cluster) -> Iterator[Problem]:
         )
 
 
+def runtime_problems(cluster: Cluster) -> list[Problem]:
+    if not cluster.runtime or cluster.simulated:
+        return []
+    from kybern.cmd.runtime_check import problems_of
+
+    return problems_of(cluster)
+
+
 def already_up(cluster: Cluster, args: argparse.Namespace, progress: Progress) -> int:
     asked = [
         (args.port, cluster.port, "--port"),
@@ -210,6 +226,7 @@ def already_up(cluster: Cluster, args: argparse.Namespace, progress: Progress) -
         (args.advertise_address, cluster.advertise_address, "--advertise-address"),
         (args.pod_network, cluster.pod_network, "--pod-network"),
         (args.registry_port, cluster.registry_port, "--registry-port"),
+        (args.runtime, cluster.runtime, "--runtime"),
     ]
     if args.nodes and args.nodes != len(cluster.further_nodes) + 1:
         return progress.failed(

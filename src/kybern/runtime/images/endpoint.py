@@ -71,6 +71,10 @@ class RegistryEndpoint:
 
     # Names
 
+    def _whole(self, request: Request, name: str) -> str:
+        """What the store calls a repository: by this registry as the client calls it."""
+        return f"{request.headers.get('host', '')}/{name}"
+
     def _own(self, request: Request) -> list[str]:
         """The store's names that belong to this registry as the client calls it."""
         return [name for name in self.layout.names if name.startswith(f"{request.headers.get('host', '')}/")]
@@ -87,7 +91,7 @@ class RegistryEndpoint:
     # Manifests
 
     async def _manifest(self, request: Request, name: str, asked: str) -> Response:
-        whole = f"{request.headers.get('host', '')}/{name}"
+        whole = self._whole(request, name)
         match request.method:
             case "GET" | "HEAD":
                 found = self._find(whole, asked)

@@ -12,8 +12,8 @@ import json
 import os
 import socket
 import sys
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,8 @@ QUESTION_BYTES_MAX = 1 << 20
 FAILED = 999
 LOOPBACK = "loopback"
 CONF_DIR, BIN_DIR = "/etc/cni/net.d", "/opt/cni/bin"  # where runtimes look that do not say where
+
+ConfigOf = Callable[[str, str], PodSandboxConfig | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,20 +82,21 @@ def write(path: Path, content: bytes, mode: int) -> None:
     fresh.replace(path)
 
 
+@asynccontextmanager
+async def answering(path: Path, network: PodNetwork, config_of: ConfigOf) -> AsyncIterator[None]:
+    """While this is open, the plugin is answered."""
+    endpoint = CniEndpoint(network, config_of)
+    async with await asyncio.start_unix_server(endpoint.connected, sock=listening(path)):
+        yield
+
+
 class CniEndpoint:
     """What answers the plugin. `config_of` finds what a sandbox was asked to be by its pod's namespace and name."""
 
-    def __init__(
-        self, path: Path, network: PodNetwork, config_of: Callable[[str, str], PodSandboxConfig | None]
-    ) -> None:
-        self.path, self.network, self.config_of = path, network, config_of
+    def __init__(self, network: PodNetwork, config_of: ConfigOf) -> None:
+        self.network, self.config_of = network, config_of
 
-    async def run(self) -> None:
-        """Until cancelled."""
-        async with await asyncio.start_unix_server(self._connected, sock=listening(self.path)) as server:
-            await server.serve_forever()
-
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             question = json.loads(await reader.read(QUESTION_BYTES_MAX))
             writer.write(json.dumps(await self._answer(question)).encode())

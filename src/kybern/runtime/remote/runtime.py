@@ -9,11 +9,13 @@
 """
 
 import asyncio
+import json
 import math
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from kybern.aio.clock import Clock
 from kybern.runtime import cdi
@@ -43,20 +45,40 @@ from kybern.runtime.remote import values
 from kybern.runtime.remote.events import Events
 from kybern.runtime.remote.gate import Gate
 from kybern.runtime.remote.known import KnownSandboxes
+from kybern.runtime.remote.local_images import LocalImages
 from kybern.runtime.remote.mapping import NANOSECONDS, from_message, to_fields
 from kybern.runtime.remote.messages import IMAGES, RUNTIME, classes, message
-from kybern.runtime.remote.peer import DEADLINE_EXCEEDED, NOT_FOUND, UNAVAILABLE, RpcError
+from kybern.runtime.remote.peer import DEADLINE_EXCEEDED, NOT_FOUND, UNAVAILABLE, UNIMPLEMENTED, RpcError
 from kybern.runtime.remote.streams import remote_io, remote_port
 
 OWNER = "kybern.io/owner"
+DRIVERS = ("systemd", "cgroupfs")  # by their number in CRI
 CALL_SECONDS, SANDBOX_SECONDS = 120.0, 240.0  # upstream's
 EXEC_MORE_SECONDS = 5.0  # the runtime ends a process that takes too long; this is for one that does not
 RETRY_SECONDS = 0.2
 
 
+class Guard(Protocol):
+    """What pods need besides a link, before their first packet."""
+
+    async def admit(self, sandbox_id: str, config: PodSandboxConfig, ips: tuple[str, ...]) -> None: ...
+
+    def dismiss(self, sandbox_id: str) -> None: ...
+
+
 class RemoteRuntime:
-    def __init__(self, target: str, state: Path, *, owner: str, clock: Clock) -> None:
-        self.owner, self.clock = owner, clock
+    def __init__(
+        self,
+        target: str,
+        state: Path,
+        *,
+        owner: str,
+        clock: Clock,
+        images: LocalImages | None = None,
+        guard: Guard | None = None,
+    ) -> None:
+        """`guard` where the runtime's network is somebody else's: else our own calls it."""
+        self.owner, self.clock, self.images, self.guard = owner, clock, images, guard
         self.gate = Gate("dial", target, clock)
         self.known = KnownSandboxes(state / "sandboxes")
         self.events_seen = Events(self.gate, clock, self._states)
@@ -66,6 +88,15 @@ class RemoteRuntime:
         """What containers were given, for runtimes that do not tell."""
         self.image_ids: dict[str, str] = {}
         self.task: asyncio.Task[None] | None = None
+
+    @asynccontextmanager
+    async def answering(self) -> AsyncIterator[None]:
+        """Only to ask it something."""
+        self.task = asyncio.get_running_loop().create_task(self.gate.run())
+        try:
+            yield
+        finally:
+            await self.close()
 
     async def open(self) -> None:
         """Returns when the runtime answers."""
@@ -118,6 +149,17 @@ class RemoteRuntime:
         found: Mapping[str, str] = (await self._call("Status", verbose=True)).info
         return found
 
+    async def cgroup_driver(self) -> str:
+        """`systemd` or `cgroupfs`; as containerd before 2.0 is configured, which has no call for it."""
+        try:
+            return DRIVERS[(await self._call("RuntimeConfig")).linux.cgroup_driver]
+        except RuntimeFault as fault:
+            if fault.reason != "Unimplemented":
+                raise
+        settings = json.loads((await self.info()).get("config", "{}")).get("containerd") or {}
+        chosen = (settings.get("runtimes") or {}).get(settings.get("defaultRuntimeName"), {})
+        return DRIVERS[0 if (chosen.get("options") or {}).get("SystemdCgroup") else 1]
+
     def events(self) -> AsyncIterator[str]:
         return self.events_seen.follow()
 
@@ -139,11 +181,15 @@ class RemoteRuntime:
             runtime_handler=config.runtime_handler,
         )
         identifier: str = answer.pod_sandbox_id
+        if self.guard is not None:
+            await self.guard.admit(identifier, config, await self._ips(identifier, config))
         self.events_seen.tell(identifier)
         return identifier
 
     async def stop_pod_sandbox(self, sandbox_id: str) -> None:
         await self._unless_gone("StopPodSandbox", pod_sandbox_id=sandbox_id)
+        if self.guard is not None:
+            self.guard.dismiss(sandbox_id)
         self.ips.pop(sandbox_id, None)
         self.events_seen.tell(sandbox_id)
 
@@ -202,6 +248,8 @@ class RemoteRuntime:
         sandbox = await self._config(sandbox_id)
         refuse_apparmor(config)
         config = replace(cdi.with_devices(config), cdi_devices=())
+        if self.images is not None:
+            config = self.images.with_machine(config)
         fields = to_fields(values.CONTAINER_CONFIG, replace(config, labels={**config.labels, OWNER: self.owner}))
         if (mapping := sandbox.namespaces.user_namespace) is not None:
             ids = values.id_mappings(mapping)
@@ -328,6 +376,8 @@ class RemoteRuntime:
 
     async def pull_image(self, image: str, auth: AuthConfig | None = None) -> str:
         parse(image)
+        if (ours := self.images and self.images.reference(image)) and self.images is not None:
+            image, auth = ours, self.images.auth
         more = {} if auth is None else {"auth": to_fields(values.AUTH, auth)}
         answer = await self._call(
             "PullImage", IMAGES, reason="ErrImagePull", seconds=0.0, image={"image": image}, **more
@@ -336,7 +386,8 @@ class RemoteRuntime:
         return identifier
 
     async def image_status(self, image: str) -> Image | None:
-        answer = await self._call("ImageStatus", IMAGES, image={"image": image})
+        wanted = (self.images and self.images.reference(image)) or image
+        answer = await self._call("ImageStatus", IMAGES, image={"image": wanted})
         return from_message(values.IMAGE, answer.image) if answer.HasField("image") else None
 
     async def list_images(self) -> Sequence[Image]:
@@ -370,6 +421,8 @@ def fault_of(error: RpcError, reason: str) -> Exception:
         return TimeoutError(error.message)
     if error.code == NOT_FOUND and reason not in ("ErrImagePull", "CreateContainerError"):
         reason = "NotFound"
+    if error.code == UNIMPLEMENTED:
+        reason = "Unimplemented"
     if error.code == UNAVAILABLE and reason == "ErrImagePull":
         reason = "RegistryUnavailable"
     return RuntimeFault(reason, str(error))
