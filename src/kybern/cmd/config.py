@@ -1,14 +1,15 @@
 """What a cluster on this machine is made of: its directories, addresses and names, chosen once and then kept.
 
 The choice is written to `<data>/cluster.json` by the first `kybern up`; later ones read it, so a cluster keeps its
-addresses. A second cluster on the machine takes the next free ranges: 10.245.0.0/16, 10.97.0.0/16 and 10.107.0.0/24, say.
+addresses. A second cluster on the machine takes the next free ranges: 10.245.0.0/16, 10.97.0.0/16 and 10.107.0.0/24, say; of
+IPv6, fd00:10:245::/56 and so on.
 """
 
 import hashlib
 import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
 
 import msgspec
@@ -21,6 +22,9 @@ KUBELET_PORT = 10250
 CLUSTERS_MAX = 10  # address ranges: 10.244-10.253 for pods, 10.96-10.105 for services, 10.106-10.115 for nodes and
 # load balancers
 FIRST_POD_RANGE, FIRST_SERVICE_RANGE, FIRST_NODE_RANGE = 244, 96, 106
+Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
+
 NODES_MAX = 250  # on one machine: the last part of their address
 
 
@@ -68,6 +72,8 @@ class Cluster:
     cni_conf_dir: str = "/etc/cni/net.d"
     runtime: str = ""
     """The CRI runtime that runs the containers, as gRPC names it; empty for our own."""
+    ip_family: str = "ipv4"
+    """Of pods, Services and nodes: ipv4, ipv6, or dual: both, and IPv4 where one has to be chosen."""
     simulated: bool = False
     """Containers cannot run here: nodes are simulated."""
     simulated_nodes: int = 0
@@ -109,34 +115,45 @@ class Cluster:
         return self.run / "controllers.sock"
 
     @property
-    def pod_cidr(self) -> IPv4Network:
-        return ranges(self.index)[0]
+    def ranges(self) -> tuple["Ranges", ...]:
+        """Of each family that it has, the one that is chosen first."""
+        of_family = {"ipv4": (4,), "ipv6": (6,), "dual": (4, 6)}[self.ip_family]
+        return tuple(ranges(self.index, version) for version in of_family)
 
     @property
-    def service_cidr(self) -> IPv4Network:
-        return ranges(self.index)[1]
+    def pod_cidrs(self) -> tuple[Network, ...]:
+        return tuple(found.pods for found in self.ranges)
 
     @property
-    def node_cidr(self) -> IPv4Network:
-        return ranges(self.index)[2]
+    def service_cidrs(self) -> tuple[Network, ...]:
+        return tuple(found.services for found in self.ranges)
 
     @property
-    def balancer_cidr(self) -> IPv4Network:
+    def node_cidrs(self) -> tuple[Network, ...]:
+        return tuple(found.nodes for found in self.ranges)
+
+    @property
+    def balancer_cidrs(self) -> tuple[Network, ...]:
         """Of Services of type LoadBalancer; this machine and its pods reach them."""
-        return ranges(self.index)[3]
+        return tuple(found.balancers for found in self.ranges)
 
     @property
-    def node_address(self) -> IPv4Address:
+    def gateways(self) -> tuple[Address, ...]:
+        """Of the nodes that are namespaces: this machine's addresses on their bridge."""
+        return tuple(cidr.network_address + 1 for cidr in self.node_cidrs)
+
+    @property
+    def node_address(self) -> Address:
         """The first node's: this machine, its nodes and its pods reach it, nobody else does."""
-        return self.node_cidr.network_address + 1
+        return self.gateways[0]
 
     @property
-    def api_service_address(self) -> IPv4Address:
-        return self.service_cidr.network_address + 1
+    def api_service_address(self) -> Address:
+        return self.service_cidrs[0].network_address + 1
 
     @property
-    def dns_address(self) -> IPv4Address:
-        return self.service_cidr.network_address + 10
+    def dns_address(self) -> Address:
+        return self.service_cidrs[0].network_address + 10
 
     @property
     def bridge(self) -> str:
@@ -176,7 +193,11 @@ class Cluster:
         if self.joined:
             return self.joined
         host = "127.0.0.1" if self.bind_address in ("0.0.0.0", "127.0.0.1") else self.bind_address
-        return f"https://{host}:{self.port}"
+        return f"https://{in_url(host)}:{self.port}"
+
+
+def in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
 
 
 def default_data_dir() -> Path:
@@ -241,19 +262,43 @@ def new(data_dir: Path, **settings: object) -> Cluster:
     return Cluster(id=ident, name=name, data_dir=str(data_dir), run_dir=str(run_root() / ident), **settings)  # type: ignore[arg-type]
 
 
-def overlapping(networks: Iterable[IPv4Network]) -> set[int]:
-    """The ranges that meet networks which this machine has a route to already: a company's VPN, another cluster."""
+def overlapping(networks: Iterable[Network]) -> set[int]:
+    """The indices whose ranges meet networks which this machine has a route to already: a company's VPN, another cluster."""
     known = [network for network in networks if network.prefixlen > 0]
-    return {index for index in range(CLUSTERS_MAX) if any(r.overlaps(n) for r in ranges(index) for n in known)}
+    return {index for index in range(CLUSTERS_MAX) if any(meets(ranges(index, n.version), n) for n in known)}
 
 
-def ranges(index: int) -> tuple[IPv4Network, IPv4Network, IPv4Network, IPv4Network]:
-    """(pods, services, nodes, load balancers)."""
-    return (
-        IPv4Network(f"10.{FIRST_POD_RANGE + index}.0.0/16"),
-        IPv4Network(f"10.{FIRST_SERVICE_RANGE + index}.0.0/16"),
-        IPv4Network(f"10.{FIRST_NODE_RANGE + index}.0.0/24"),
-        IPv4Network(f"10.{FIRST_NODE_RANGE + index}.1.0/24"),
+def meets(own: "Ranges", network: Network) -> bool:
+    return any(cidr.overlaps(network) for cidr in (own.pods, own.services, own.nodes, own.balancers))
+
+
+@dataclass(frozen=True, slots=True)
+class Ranges:
+    """The addresses of a cluster, of one family."""
+
+    pods: Network
+    services: Network
+    nodes: Network
+    balancers: Network
+
+    def __str__(self) -> str:
+        return f"{self.pods}, {self.services} or {self.nodes}"
+
+
+def ranges(index: int, version: int = 4) -> Ranges:
+    pods, services, nodes = FIRST_POD_RANGE + index, FIRST_SERVICE_RANGE + index, FIRST_NODE_RANGE + index
+    if version == 6:
+        return Ranges(
+            IPv6Network(f"fd00:10:{pods}::/56"),
+            IPv6Network(f"fd00:10:{services}::/112"),
+            IPv6Network(f"fd00:10:{nodes}::/112"),
+            IPv6Network(f"fd00:10:{nodes}:1::/112"),
+        )
+    return Ranges(
+        IPv4Network(f"10.{pods}.0.0/16"),
+        IPv4Network(f"10.{services}.0.0/16"),
+        IPv4Network(f"10.{nodes}.0.0/24"),
+        IPv4Network(f"10.{nodes}.1.0/24"),
     )
 
 

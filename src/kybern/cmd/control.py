@@ -53,8 +53,8 @@ async def run(cluster: Cluster) -> None:
         root_certificate=ca.certificate.decode(),
         authority=ca,
         signing_key=(cluster.pki / "sa.key").read_bytes(),
-        cluster_cidr=str(cluster.pod_cidr),
-        balancer_cidr="" if cluster.simulated else str(cluster.balancer_cidr),
+        cluster_cidr=",".join(map(str, cluster.pod_cidrs)),
+        balancer_cidr="" if cluster.simulated else ",".join(map(str, cluster.balancer_cidrs)),
     )
     scheduling = Client(transport(cluster, credentials.SCHEDULER))
     events = Recorder(scheduling, "default-scheduler", cluster.node_name, clock, ids)

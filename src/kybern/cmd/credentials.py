@@ -116,10 +116,10 @@ def prepare_servers(cluster: Cluster, ca: Pair, now: float) -> None:
         cluster.pki, "apiserver", "kube-apiserver", server_names(cluster), server_addresses(cluster), ca, now
     )
     if not cluster.simulated:
-        names, ips = ["ingress.local"], [str(cluster.node_address)]
+        names, ips = ["ingress.local"], list(map(str, cluster.gateways))
         prepare_server(cluster.pki, "ingress-server", "kybern-ingress", names, ips, ca, now)
     for place in places(cluster):
-        ips = [str(place.address), "127.0.0.1"]
+        ips = [*map(str, place.addresses), "127.0.0.1"]
         prepare_server(cluster.pki, place.serving_pair, f"system:node:{place.name}", [place.name], ips, ca, now)
 
 
@@ -146,7 +146,7 @@ def server_names(cluster: Cluster) -> Iterator[str]:
 
 
 def server_addresses(cluster: Cluster) -> Iterator[str]:
-    found = ["127.0.0.1", "::1", str(cluster.api_service_address), str(cluster.node_address)]
+    found = ["127.0.0.1", "::1", str(cluster.api_service_address), *map(str, cluster.gateways)]
     if cluster.advertise_address:
         found.append(cluster.advertise_address)
     if cluster.bind_address not in ("0.0.0.0", "::"):

@@ -33,7 +33,7 @@ async def engine(
 ) -> Engine:
     """Open; `opened` closes it. Without a network it is a simulation."""
     if network is None:
-        part, _, _ = str(place.cluster.pod_cidr.network_address + 256 * (place.number - 1)).rpartition(".")
+        part, _, _ = str(place.cluster.pod_cidrs[0].network_address + 256 * (place.number - 1)).rpartition(".")
         return Engine(Simulated(clock, network=part), None, asyncio.Event().wait)
     native = NativeRuntime(place.runtime, place.run, images=images, network=network.pods, clock=clock, ids=ids)
     await native.open()

@@ -46,19 +46,20 @@ async def run(cluster: Cluster) -> None:
     for kind in KINDS:
         view.watch_kind(kind)
     recorder = Recorder(client, "kybern-ingress", cluster.node_name, clock, ids)
-    address = str(cluster.node_address)
+    addresses = list(map(str, cluster.gateways))
     proxy = IngressProxy(clock, ids.rng, lambda: client_context(verify=False))
-    follower = IngressFollower(client, view, recorder, proxy, address, server_context, clock)
+    follower = IngressFollower(client, view, recorder, proxy, addresses, server_context, clock)
     async with asyncio.TaskGroup() as tasks:
         running = [
             tasks.create_task(view.run()),
             tasks.create_task(recorder.run()),
             tasks.create_task(follow(client, view, follower, clock)),
         ]
-        running += [
-            tasks.create_task(listen(proxy.plain, address, HTTP_PORT, None, clock)),
-            tasks.create_task(listen(proxy.secure, address, HTTPS_PORT, tls(cluster, follower), clock)),
-        ]
+        for address in addresses:
+            running += [
+                tasks.create_task(listen(proxy.plain, address, HTTP_PORT, None, clock)),
+                tasks.create_task(listen(proxy.secure, address, HTTPS_PORT, tls(cluster, follower), clock)),
+            ]
         await until_stopped()
         for task in running:
             task.cancel()

@@ -94,27 +94,27 @@ async def joined(args: argparse.Namespace, progress: Progress) -> Cluster:
     async with web_client.Client(discovered.server, ssl=tls) as connections:
         common = await layout(Client(connections))
     progress.reached("the node has its certificate")
-    refuse_used_ranges(common.index)
     address = args.node_ip or address_toward(discovered.server)
     cluster = config.new(
         args.data_dir,
         port=0,
         index=common.index,
         pod_network=common.pod_network,
+        ip_family=common.ip_family,
         joined=discovered.server,
         advertise_address=address,
         node_name=args.node_name,
         verbose=args.verbose,
     )
+    refuse_used_ranges(cluster)
     keep(cluster.pki, discovered, args.node_name, pair, of_network)
     return cluster
 
 
-def refuse_used_ranges(index: int) -> None:
-    if index in config.overlapping(routed_networks()):
-        pods, services, nodes, _ = config.ranges(index)
-        raise NotJoined(f"this machine has routes into {pods}, {services} or {nodes}, which the cluster uses",
-                        "stop what uses them")  # fmt: skip
+def refuse_used_ranges(cluster: Cluster) -> None:
+    if cluster.index in config.overlapping(routed_networks()):
+        used = " or ".join(map(str, cluster.ranges))
+        raise NotJoined(f"this machine has routes into {used}, which the cluster uses", "stop what uses them")
 
 
 def address_toward(server: str) -> str:

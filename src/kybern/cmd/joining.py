@@ -78,6 +78,7 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
     index: int
     """Of its address ranges, see `config.ranges`."""
     pod_network: str
+    ip_family: str
 
 
 async def discover(address: str, token: str, hashes: Sequence[str]) -> Discovered:

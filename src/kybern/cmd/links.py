@@ -4,6 +4,7 @@ Everything is made where it is missing, so it may be done again at any time: by 
 the first node when it starts.
 """
 
+from collections.abc import Iterator
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
@@ -14,13 +15,15 @@ from kybern.linux import cgroup_detect, netns
 from kybern.linux.netlink import Netlink
 
 UPLINK = "eth0"  # the node's end
+EVERYWHERE = {4: "0.0.0.0/0", 6: "::/0"}
 
 
 def ensure_node_bridge(cluster: Cluster) -> None:
     with Netlink() as here:
         index = here.ensure_bridge(cluster.node_bridge)
         here.set_up(index)
-        here.ensure_address(index, f"{cluster.node_address}/{cluster.node_cidr.prefixlen}")
+        for cidr, gateway in zip(cluster.node_cidrs, cluster.gateways, strict=True):
+            here.ensure_address(index, f"{gateway}/{cidr.prefixlen}")
 
 
 def ensure_place(place: Place) -> None:
@@ -51,21 +54,30 @@ def ensure_uplink(place: Place, namespace: str) -> None:
         there.set_up(there.index("lo"))
         link = there.index(UPLINK)
         there.set_up(link)
-        there.ensure_address(link, f"{place.address}/{cluster.node_cidr.prefixlen}")
-        there.ensure_route("0.0.0.0/0", index=link, gateway=str(cluster.node_address))
+        for address, cidr, gateway in zip(place.addresses, cluster.node_cidrs, cluster.gateways, strict=True):
+            there.ensure_address(link, f"{address}/{cidr.prefixlen}")
+            there.ensure_route(EVERYWHERE[cidr.version], index=link, gateway=str(gateway))
 
 
 def ensure_way_to_nodes(cluster: Cluster) -> None:
     """To those that are namespaces of the machine whose cluster this one has joined."""
-    if (gateway := server_address(cluster)) is not None:
-        with Netlink() as here:
-            here.ensure_route(str(cluster.node_cidr), gateway=gateway)
+    with Netlink() as here:
+        for cidr, gateway in ways_to_nodes(cluster):
+            here.ensure_route(cidr, gateway=gateway)
 
 
 def forget_way_to_nodes(cluster: Cluster) -> None:
-    if (gateway := server_address(cluster)) is not None:
-        with Netlink() as here:
-            here.delete_route(str(cluster.node_cidr), gateway=gateway)
+    with Netlink() as here:
+        for cidr, gateway in ways_to_nodes(cluster):
+            here.delete_route(cidr, gateway=gateway)
+
+
+def ways_to_nodes(cluster: Cluster) -> Iterator[tuple[str, str]]:
+    """Of the family that the server is reached by: the nodes' addresses of another are not used between machines."""
+    gateway = server_address(cluster)
+    for cidr in cluster.node_cidrs if gateway is not None else ():
+        if (":" in str(gateway)) == (cidr.version == 6):
+            yield str(cidr), str(gateway)
 
 
 def server_address(cluster: Cluster) -> str | None:

@@ -120,7 +120,7 @@ def kubelet_config(place: Place, port: int) -> KubeletConfig:
     cluster = place.cluster
     config = KubeletConfig(
         node_name=place.name,
-        node_ips=(str(place.address),),
+        node_ips=tuple(map(str, place.addresses)),
         node_labels={} if cluster.simulated else {NETWORKED: "true"},
         data_directory=str(place.data),
         logs_directory=str(place.data / "pod-logs"),
@@ -152,7 +152,7 @@ def shutdown_seconds(place: Place) -> float:
 def kubelet_socket(place: Place) -> socket.socket:
     """On the node's own address; simulated nodes share loopback, where others may have the usual port."""
     address = (str(place.address), 0 if place.cluster.simulated else KUBELET_PORT)
-    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    sock = socket.socket(socket.AF_INET6 if place.address.version == 6 else socket.AF_INET, socket.SOCK_STREAM)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     sock.bind(address)
     return sock

@@ -2,8 +2,9 @@
 
 import asyncio
 import random
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from kybern.api.networking_v1 import NetworkPolicy
 from kybern.client import Client
 from kybern.client.view import View
 from kybern.cmd import credentials
-from kybern.cmd.config import CLUSTER_DOMAIN
+from kybern.cmd.config import CLUSTER_DOMAIN, Cluster
 from kybern.cmd.links import underlay_mtu
 from kybern.cmd.place import Place, first
 from kybern.cmd.ready import transport
@@ -35,6 +36,7 @@ from kybern.network.proxy import ServiceProxy
 from kybern.network.routes import VXLAN_BYTES, NodeRoutes, Tunnel
 from kybern.network.rules import NodeNetwork
 from kybern.network.sandbox_rules import SandboxRules
+from kybern.network.services import is_of
 
 DNS_PORT = 53
 KINDS: tuple[type[Any], ...] = (Node, Service, EndpointSlice, Pod, Namespace, NetworkPolicy)
@@ -58,14 +60,14 @@ def network(place: Place, clock: Clock, ids: Ids) -> Network:
     for kind in KINDS:
         view.watch_kind(kind)
     view.watch_kind(ConfigMap, namespace="kube-system", fields="metadata.name=kube-dns")
-    policies = PolicyEnforcer(view, apply, f"{cluster.table}-policy", (4,), clock)
+    policies = PolicyEnforcer(view, apply, f"{cluster.table}-policy", versions(cluster), clock)
     proxy = None
     if cluster.service_proxy != "none":
         proxy = ServiceProxy(view, apply, place.name, clock, FlowCleaner(forget_udp))
     rules = SandboxRules(policies, proxy)
-    known = holders(view, (cluster.pod_cidr,))
-    mtu = underlay_mtu(place) - (VXLAN_BYTES if cluster.pod_network == "vxlan" else 0)
-    services = (cluster.service_cidr, cluster.balancer_cidr) if proxy else ()
+    known = holders(view, cluster.pod_cidrs)
+    mtu = underlay_mtu(place) - (VXLAN_BYTES[place.address.version] if cluster.pod_network == "vxlan" else 0)
+    services = (*cluster.service_cidrs, *cluster.balancer_cidrs) if proxy else ()
     if cluster.pod_network == "cni":
         plugins = CniNetwork(Path(cluster.cni_conf_dir), place.data / "cni", clock, rules)
         return Network(view, plugins, policies, proxy, rules)
@@ -96,7 +98,7 @@ async def enforce(found: Network) -> None:
 
 async def serve(place: Place, view: View, proxy: ServiceProxy) -> None:
     await view.synced()
-    health = HealthChecks(view, proxy.slices, place.name, str(place.address))
+    health = HealthChecks(view, proxy.slices, place.name, tuple(map(str, place.addresses)))
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(proxy.run())
         tasks.create_task(health.run())
@@ -108,25 +110,36 @@ async def follow(place: Place, found: Network, clock: Clock) -> None:
 
     def configured(cidrs: tuple[str, ...]) -> None:
         if found.proxy is not None:
-            found.proxy.use((addresses(place, cidrs),))
+            found.proxy.use(tuple(node_networks(place, cidrs)))
 
     await NodesFollower(found.view, place.name, found.pods, routes(place, found.pods.mtu), clock, configured).run()
 
 
-def addresses(place: Place, cidrs: tuple[str, ...]) -> NodeNetwork:
-    return NodeNetwork(
-        table=place.cluster.table,
-        node_addresses=node_port_addresses(place),
-        node_pod_cidr=cidrs[0],
-        cluster_pod_cidr=str(place.cluster.pod_cidr),
-        hidden_cidr=str(place.cluster.node_cidr) if place.is_machine and not place.cluster.joined else "",
-    )
+def versions(cluster: Cluster) -> tuple[int, ...]:
+    return tuple(cidr.version for cidr in cluster.pod_cidrs)
+
+
+def node_networks(place: Place, cidrs: tuple[str, ...]) -> Iterator[NodeNetwork]:
+    """Of each family. `cidrs`: the node's part of the pod network."""
+    cluster = place.cluster
+    own = {ip_network(cidr).version: cidr for cidr in cidrs}
+    for pods, nodes in zip(cluster.pod_cidrs, cluster.node_cidrs, strict=True):
+        if pods.version in own:
+            yield NodeNetwork(
+                table=cluster.table,
+                version=pods.version,
+                node_addresses=tuple(a for a in node_port_addresses(place) if is_of(a, pods.version)),
+                node_pod_cidr=own[pods.version],
+                cluster_pod_cidr=str(pods),
+                hidden_cidr=str(nodes) if place.is_machine and not cluster.joined else "",
+            )
 
 
 def node_port_addresses(place: Place) -> tuple[str, ...]:
     """Beyond the machine only where the API server is told to listen too."""
     outside = place.cluster.bind_address if place.is_machine else ""
-    return (str(place.address), *((outside,) if outside not in ("", "0.0.0.0", "127.0.0.1") else ()))
+    beyond = (outside,) if outside not in ("", "0.0.0.0", "::", "127.0.0.1") else ()
+    return (*map(str, place.addresses), *beyond)
 
 
 def routes(place: Place, mtu: int) -> NodeRoutes | None:
@@ -136,7 +149,7 @@ def routes(place: Place, mtu: int) -> NodeRoutes | None:
     tunnel = None
     if cluster.pod_network == "vxlan":
         tunnel = Tunnel(cluster.vxlan, cluster.vxlan_number, str(place.address), mtu)
-    return NodeRoutes((cluster.pod_cidr,), tunnel)
+    return NodeRoutes(cluster.pod_cidrs, tunnel)
 
 
 async def dns(place: Place, view: View, clock: Clock, rng: random.Random) -> None:
@@ -149,7 +162,7 @@ async def dns(place: Place, view: View, clock: Clock, rng: random.Random) -> Non
         upstream.use(configured((new and new.data) or {}, resolvers(place)))
 
     view.on_change(ConfigMap, settings)
-    answered = Clients(view, (place.cluster.pod_cidr,)) if place.cluster.advertise_address else everybody
+    answered = Clients(view, place.cluster.pod_cidrs) if place.cluster.advertise_address else everybody
     await serve_dns(Resolver(zone, upstream, rng), str(place.address), DNS_PORT, answered)
 
 

@@ -6,10 +6,10 @@ link, so it can be cut off, slowed and killed like a machine of its own.
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, ip_address
 from pathlib import Path
 
-from kybern.cmd.config import Cluster, NodeSettings
+from kybern.cmd.config import Address, Cluster, NodeSettings, in_url
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,20 +21,24 @@ class Place(NodeSettings):
         return self.number == 1
 
     @property
-    def address(self) -> IPv4Address:
-        """A simulated node's kubelet is on loopback: the node network does not exist there."""
+    def addresses(self) -> tuple[Address, ...]:
+        """The node's, of each family. A simulated node's kubelet is on loopback: the node network does not exist there."""
         if self.cluster.simulated:
-            return IPv4Address("127.0.0.1")
+            return (IPv4Address("127.0.0.1"),)
         if self.is_machine and self.cluster.advertise_address:
-            return IPv4Address(self.cluster.advertise_address)
-        return self.cluster.node_cidr.network_address + self.number
+            return (ip_address(self.cluster.advertise_address),)
+        return tuple(cidr.network_address + self.number for cidr in self.cluster.node_cidrs)
+
+    @property
+    def address(self) -> Address:
+        return self.addresses[0]
 
     @property
     def server_url(self) -> str:
         """The API server, as this node reaches it."""
         if self.is_machine or self.cluster.simulated:
             return self.cluster.local_url
-        return f"https://{self.cluster.node_address}:{self.cluster.port}"
+        return f"https://{in_url(str(self.cluster.node_address))}:{self.cluster.port}"
 
     @property
     def netns(self) -> str | None:

@@ -18,7 +18,7 @@ from kybern.cmd.config import CLUSTER_DOMAIN, Cluster
 from kybern.cmd.credentials import ADMIN, Identity, node
 from kybern.cmd.place import first, places
 from kybern.network.dns.forward import over_udp
-from kybern.network.dns.message import query
+from kybern.network.dns.message import Type, query
 from kybern.web import client as web_client
 from kybern.web.http import Request
 from kybern.web.pki import read_certificate, read_pair
@@ -72,7 +72,8 @@ def steps(cluster: Cluster, connections: web_client.Client) -> list[Step]:
     async def dns_answers() -> bool:
         name = f"kubernetes.default.svc.{CLUSTER_DOMAIN}".encode()
         async with asyncio.timeout(DNS_SECONDS):
-            reply = await over_udp(query(name, random.SystemRandom().getrandbits(16)), dns_server(cluster))
+            kind = Type.AAAA if cluster.api_service_address.version == 6 else Type.A
+            reply = await over_udp(query(name, random.SystemRandom().getrandbits(16), kind), dns_server(cluster))
         return reply[6:8] != b"\0\0"  # it holds at least one answer
 
     ready = "nodes are Ready" if cluster.further_nodes else "node is Ready"

@@ -36,7 +36,8 @@ def clear_kernel(cluster: Cluster) -> None:
         mounts.unmount_beneath(str(directory))
     if nft.binary() is not None:
         for table in (cluster.table, f"{cluster.table}-policy"):
-            nft.delete_table("ip", table)
+            for family in ("ip", "ip6"):
+                nft.delete_table(family, table)
     if cluster.joined:
         forget_way_to_nodes(cluster)
     with Netlink() as here:

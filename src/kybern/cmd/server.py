@@ -50,7 +50,8 @@ from kybern.web.pki import read_pair
 from kybern.web.server import serve
 from kybern.web.tls import client_context, server_context
 
-IP_FREEBIND = 15  # ip(7): bind an address that does not exist yet; the node makes its bridge after we start
+# ip(7), ipv6(7): bind an address that does not exist yet; the node makes its bridge after we start
+FREEBIND = {socket.AF_INET: (0, 15), socket.AF_INET6: (41, 78)}
 
 
 SWITCH_SECONDS = (
@@ -96,8 +97,7 @@ async def run(cluster: Cluster) -> None:
         machine.resources, lambda: f"{cluster.bind_address}:{cluster.port}", remote=lambda: apis.remote()
     )
     apis = AggregatedApis(objects, machine, front_proxy(cluster), documents.invalidate)
-    networks = (cluster.service_cidr,)
-    allocation = ServiceAllocation(objects, networks, ids.rng)
+    allocation = ServiceAllocation(objects, cluster.service_cidrs, ids.rng)
     audit, sinks = audited(cluster.options, clock, ids)
     api = ApiServer(
         machine,
@@ -115,7 +115,7 @@ async def run(cluster: Cluster) -> None:
     )
     crds = CustomResources(machine, objects, documents.invalidate, callouts)
     await crds.start()
-    await bootstrap(objects, fixed_services(cluster), networks)
+    await bootstrap(objects, fixed_services(cluster), cluster.service_cidrs)
     await settle_rights(objects, wanted=extensions is not None)
     await ensure_extension_authentication(objects, *(authority(cluster, name) for name in ("ca", "front-proxy-ca")))
     gc.freeze()  # what is there now stays: no collection needs to look at it again
@@ -191,13 +191,13 @@ def sockets(cluster: Cluster) -> Iterator[socket.socket]:
     """Loopback always, for this machine; the node's address for its pods; and where else we are told to listen."""
     addresses = {"127.0.0.1": None, cluster.bind_address: None}
     if not cluster.simulated and cluster.bind_address != "0.0.0.0":
-        addresses |= {str(cluster.node_address): None, str(first(cluster).address): None}
+        addresses |= dict.fromkeys(map(str, (*cluster.gateways, *first(cluster).addresses)))
     if cluster.bind_address == "0.0.0.0":
         addresses = {"0.0.0.0": None}
     for address in addresses:
         sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if hasattr(socket, "SOL_IP") and not cluster.simulated:
-            sock.setsockopt(socket.SOL_IP, IP_FREEBIND, 1)
+        if sys.platform == "linux" and not cluster.simulated:
+            sock.setsockopt(*FREEBIND[sock.family], 1)
         sock.bind((address, cluster.port))
         yield sock

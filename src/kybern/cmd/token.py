@@ -26,7 +26,7 @@ from kybern.api.rbac_v1 import ClusterRoleBinding, PolicyRule, Role, RoleBinding
 from kybern.client import Client
 from kybern.cmd import config
 from kybern.cmd.arguments import add_data_dir
-from kybern.cmd.config import Cluster
+from kybern.cmd.config import Cluster, in_url
 from kybern.cmd.credentials import ADMIN
 from kybern.cmd.joining import SETTINGS, SETTINGS_KEY, TOKEN, Layout
 from kybern.cmd.progress import Progress
@@ -168,7 +168,7 @@ def join_command(cluster: Cluster, text: str) -> str:
 
 def host_port(cluster: Cluster) -> str:
     address = cluster.advertise_address
-    return f"[{address}]:{cluster.port}" if ":" in address else f"{address}:{cluster.port}"
+    return f"{in_url(address)}:{cluster.port}"
 
 
 def authority(cluster: Cluster) -> bytes:
@@ -216,7 +216,9 @@ def door(cluster: Cluster) -> Iterator[Any]:
         },
     }
     public = {"apiVersion": "v1", "kind": "Config", "clusters": [entry_of_cluster]}
-    common = msgspec.json.encode(Layout(index=cluster.index, pod_network=cluster.pod_network)).decode()
+    common = msgspec.json.encode(
+        Layout(index=cluster.index, pod_network=cluster.pod_network, ip_family=cluster.ip_family)
+    ).decode()
     yield ConfigMap(metadata=ObjectMeta(name=CLUSTER_INFO, namespace=PUBLIC), data={KUBECONFIG: yaml_text.dump(public)})
     yield ConfigMap(metadata=ObjectMeta(name=SETTINGS, namespace=TOKENS), data={SETTINGS_KEY: common})
     yield from readable(PUBLIC, CLUSTER_INFO, "kybern:bootstrap-signer-clusterinfo", "User", "system:anonymous")

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
-from ipaddress import IPv4Network
+from ipaddress import ip_network
 from pathlib import Path
 
 from kybern.cmd import config, running, server_options
@@ -29,7 +29,7 @@ from kybern.cmd.arguments import (
     registry_port,
     runtime_target,
 )
-from kybern.cmd.config import Cluster
+from kybern.cmd.config import Cluster, Network
 from kybern.cmd.place import first, places
 from kybern.cmd.preflight import Problem, look, port_error, problems
 from kybern.cmd.progress import Progress
@@ -55,6 +55,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--node-cpus", type=cpu_amount, help="what a node may use, `2` or `500m` (default: all there is)"
     )
     parser.add_argument("--node-memory", type=memory_amount, help="what a node may use, `2Gi` (default: all there is)")
+    parser.add_argument(
+        "--ip-family", choices=("ipv4", "ipv6", "dual"),
+        help="of pods, Services and nodes; chosen when the cluster is made (default ipv4)",
+    )  # fmt: skip
     parser.add_argument("--pod-network", choices=("vxlan", "routes", "cni"), help="between nodes (default vxlan)")
     parser.add_argument("--cni-conf-dir", type=absolute, help="of --pod-network cni (default /etc/cni/net.d)")
     parser.add_argument(
@@ -138,16 +142,30 @@ def chosen(args: argparse.Namespace) -> Cluster:
         simulated=args.simulated, simulated_nodes=args.simulated_nodes, simulated_config=args.simulated_config,
         node_name=args.node_name or (None if known else name),
         node_cpus=args.node_cpus, node_memory=args.node_memory, pod_network=args.pod_network,
+        ip_family=args.ip_family,
         registry_port=args.registry_port, runtime=args.runtime,
         service_proxy=args.service_proxy, cni_conf_dir=args.cni_conf_dir,
         options=server_options.chosen(args, known.options if known else server_options.NEW_CLUSTER),
         scheduler_config=args.scheduler_config,
         extensions=None if args.extension is None else tuple(filter(None, args.extension)),
     )  # fmt: skip
+    refuse_family(cluster, known)
     cluster = with_nodes(cluster, args.nodes) if args.nodes else cluster
     if cluster.runtime and cluster.further_nodes:
         raise ValueError("a CRI runtime runs the containers of one node: further ones need --runtime native")
     return cluster
+
+
+def refuse_family(cluster: Cluster, known: Cluster | None) -> None:
+    """ValueError where the cluster cannot be of the families that are asked for."""
+    if known is not None and known.ip_family != cluster.ip_family:
+        raise ValueError(
+            f"the cluster was made with --ip-family {known.ip_family}, and its Services keep their addresses: kybern reset"
+        )
+    if cluster.ip_family != "ipv4" and cluster.simulated:
+        raise ValueError("simulated nodes are of IPv4 only")
+    if cluster.ip_family != "ipv4" and not Path("/proc/sys/net/ipv6").exists():
+        raise ValueError("the kernel of this machine has no IPv6")
 
 
 def check_files(cluster: Cluster) -> None:
@@ -180,7 +198,7 @@ def with_nodes(cluster: Cluster, count: int) -> Cluster:
     return cluster
 
 
-def routed_networks(but_by: tuple[str, ...] = ()) -> list[IPv4Network]:
+def routed_networks(but_by: tuple[str, ...] = ()) -> list[Network]:
     """What this machine has routes to, except by these links; empty where it cannot be asked (no Linux)."""
     if sys.platform != "linux":
         return []
@@ -189,16 +207,16 @@ def routed_networks(but_by: tuple[str, ...] = ()) -> list[IPv4Network]:
     with Netlink() as here:
         skipped = {link.index for name in but_by if (link := here.link(name)) is not None}
         routes = [route for route in here.routes() if route.index not in skipped]
-    return [IPv4Network(route.destination) for route in routes if ":" not in route.destination]
+    return [ip_network(route.destination) for route in routes]
 
 
 def address_problems(cluster: Cluster) -> Iterator[Problem]:
     """A cluster keeps its addresses, so somebody else may have taken them since."""
     ours = (cluster.bridge, cluster.node_bridge, cluster.vxlan)
     if not cluster.simulated and not cluster.joined and cluster.index in config.overlapping(routed_networks(ours)):
-        pods, services, nodes, _ = config.ranges(cluster.index)
+        used = " or ".join(map(str, cluster.ranges))
         yield Problem(
-            f"this machine has routes into {pods}, {services} or {nodes}, which the cluster in {cluster.data} uses",
+            f"this machine has routes into {used}, which the cluster in {cluster.data} uses",
             f"stop what uses them, or start afresh: kybern reset --data-dir {cluster.data}",
         )
 
@@ -224,6 +242,7 @@ def already_up(cluster: Cluster, args: argparse.Namespace, progress: Progress) -
         (args.port, cluster.port, "--port"),
         (args.bind_address, cluster.bind_address, "--bind-address"),
         (args.advertise_address, cluster.advertise_address, "--advertise-address"),
+        (args.ip_family, cluster.ip_family, "--ip-family"),
         (args.pod_network, cluster.pod_network, "--pod-network"),
         (args.registry_port, cluster.registry_port, "--registry-port"),
         (args.runtime, cluster.runtime, "--runtime"),

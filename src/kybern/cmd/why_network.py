@@ -22,6 +22,7 @@ from kybern.linux import nft, sockets
 from kybern.linux.netlink import Netlink
 from kybern.network.explaining import Known, Step, explain_pod, explain_service
 from kybern.network.policy.model import World, endpoint_of
+from kybern.network.policy.rules import FAMILIES
 from kybern.runtime import disk
 from kybern.runtime.sandboxes import SandboxRecord
 
@@ -37,7 +38,7 @@ class LocalMachine:
     def rules(self, address: str, protocol: str, port: int) -> str | None:
         if self.cluster is None or self.cluster.service_proxy == "none":
             return None
-        listed = nft.listing("ip", self.cluster.table)
+        listed = nft.listing(nft_family(address), self.cluster.table)
         if not listed:
             return f"the service proxy's table {self.cluster.table} is not there"
         known = f"{address} . {protocol} . {port} : goto" in " ".join(listed.split())
@@ -69,7 +70,7 @@ class LocalMachine:
         place = next((p for p in places(self.cluster) if p.name == at), None) if self.cluster else None
         if place is None:
             return False
-        listed = nft.listing("ip", f"{place.cluster.table}-policy", place.netns)
+        listed = nft.listing(nft_family(source), f"{place.cluster.table}-policy", place.netns)
         return f"{source} . {target} . {protocol} . {port} " in " ".join(listed.split())
 
     def namespace_of(self, pod: Pod) -> str:
@@ -80,6 +81,10 @@ class LocalMachine:
                 if record and record.ready and record.config.metadata.uid == pod.metadata.uid and path.exists():
                     return str(path)
         return ""
+
+
+def nft_family(address: str) -> str:
+    return FAMILIES[ip_address(address).version][0]
 
 
 def run(args: argparse.Namespace) -> int:

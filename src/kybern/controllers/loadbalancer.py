@@ -5,8 +5,8 @@
 - The one that has an address keeps it; where the pool is exhausted, or the address taken, an event says so.
 """
 
-from collections.abc import Iterable
-from ipaddress import IPv4Network, ip_address
+from collections.abc import Iterable, Sequence
+from ipaddress import IPv4Network, IPv6Network, ip_address
 
 from msgspec.structs import replace
 
@@ -16,27 +16,31 @@ from kybern.reconcile import After, Context, Controller
 
 RETRY_SECONDS = 30.0
 
+Pool = IPv4Network | IPv6Network
+
 
 class Unavailable(Exception):
     """Why there is no address."""
 
 
-def load_balancer(pool: IPv4Network) -> Controller[Service]:
-    """One worker: two Services must not be given the same address."""
+def load_balancer(pools: Sequence[Pool]) -> Controller[Service]:
+    """A pool of each address family. One worker: two Services must not be given the same address."""
 
     async def reconcile(service: Service, view: View, client: Client, context: Context) -> After | None:
         if not is_ours(service):
-            if addresses_of(service) and all(ip_address(ip) in pool for ip in addresses_of(service)):
-                await client.update_status(with_address(service, ""))
+            has = addresses_of(service)
+            if has and all(any(ip_address(ip) in pool for pool in pools) for ip in has):
+                await client.update_status(with_addresses(service, ()))
             return None
         try:
-            address = chosen(service, view.list(Service), pool)
+            given = wanted(service, view.list(Service), pools)
         except Unavailable as why:
             context.events.event(service, "Warning", "AllocationFailed", str(why))
             return After(RETRY_SECONDS)
-        if addresses_of(service) != [address]:
-            await client.update_status(with_address(service, address))
-            context.events.event(service, "Normal", "IPAllocated", f'Assigned IP ["{address}"]')
+        if addresses_of(service) != given:
+            await client.update_status(with_addresses(service, given))
+            said = ",".join(f'"{address}"' for address in given)
+            context.events.event(service, "Normal", "IPAllocated", f"Assigned IP [{said}]")
         return None
 
     return Controller(
@@ -49,12 +53,19 @@ def is_ours(service: Service) -> bool:
     return service.spec.type == "LoadBalancer" and not service.spec.load_balancer_class and not gone
 
 
-def chosen(service: Service, services: Iterable[Service], pool: IPv4Network) -> str:
+def wanted(service: Service, services: Sequence[Service], pools: Sequence[Pool]) -> list[str]:
+    """An address of each family that the Service has."""
+    families = service.spec.ip_families or (f"IPv{pools[0].version}",)
+    of_families = [pool for family in families for pool in pools if family == f"IPv{pool.version}"]
+    return [chosen(service, services, pool) for pool in of_families]
+
+
+def chosen(service: Service, services: Iterable[Service], pool: Pool) -> str:
     """The address that is asked for, the one it has, or the first that is free. Unavailable where there is none."""
     others = [other for other in services if other.metadata.uid != service.metadata.uid]
     taken = {address: other for other in others for address in addresses_of(other)}
     asked = service.spec.load_balancer_ip
-    if asked:
+    if asked and (":" in asked) == (pool.version == 6):
         return claimed(asked, taken, pool)
     for address in addresses_of(service):
         if address not in taken and ip_address(address) in pool:
@@ -65,7 +76,7 @@ def chosen(service: Service, services: Iterable[Service], pool: IPv4Network) -> 
     raise Unavailable(f"no addresses available in the load balancer pool {pool}")
 
 
-def claimed(asked: str, taken: dict[str, Service], pool: IPv4Network) -> str:
+def claimed(asked: str, taken: dict[str, Service], pool: Pool) -> str:
     try:
         in_pool = ip_address(asked) in pool
     except ValueError:
@@ -83,6 +94,6 @@ def addresses_of(service: Service) -> list[str]:
     return [entry.ip for entry in (balancer.ingress if balancer else None) or () if entry.ip]
 
 
-def with_address(service: Service, address: str) -> Service:
-    ingress = (LoadBalancerIngress(ip=address, ip_mode="VIP"),) if address else None
+def with_addresses(service: Service, addresses: Sequence[str]) -> Service:
+    ingress = tuple(LoadBalancerIngress(ip=address, ip_mode="VIP") for address in addresses) or None
     return replace(service, status=replace(service.status, load_balancer=LoadBalancerStatus(ingress=ingress)))

@@ -1,6 +1,6 @@
 """Every control loop, as plain values. A process runs `controllers(...)`, or any other tuple of loops."""
 
-from ipaddress import IPv4Network
+from ipaddress import ip_network
 
 from kybern.controllers.bootstraptokens import BOOTSTRAP_SIGNER, TOKEN_CLEANER
 from kybern.controllers.certificates import (
@@ -138,6 +138,6 @@ def controllers(
         *((certificate_signing(authority),) if authority else ()),
         *((service_account_tokens(signing_key, root_certificate),) if signing_key else ()),
         *((root_ca(root_certificate),) if root_certificate else ()),
-        *((load_balancer(IPv4Network(balancer_cidr)),) if balancer_cidr else ()),
+        *((load_balancer([ip_network(cidr) for cidr in balancer_cidr.split(",")]),) if balancer_cidr else ()),
         *((node_ipam(cluster_cidr, node_prefix),) if cluster_cidr else ()),
     )

@@ -84,6 +84,8 @@ class BridgeNetwork:
                 # Service addresses need a route to be translated on their way out, also on a machine that is offline.
                 here.ensure_route(str(cidr), index=index)
         route_between_links(self.bridge)
+        if any(pool.cidr.version == 6 for pool in pools):
+            route_ipv6_between_links()
         self.pools = pools
         self.ready.set()
 
@@ -173,6 +175,15 @@ def route_between_links(bridge: str) -> None:
     lead_loopback_out(bridge)
 
 
+def route_ipv6_between_links() -> None:
+    """A router no longer listens to other routers, but where it is told to: whoever got its own way out from one keeps it."""
+    conf = SYSCTL / "ipv6" / "conf"
+    for link in conf.iterdir():
+        if (link / "accept_ra").read_text().strip() == "1":
+            (link / "accept_ra").write_text("2")
+    (conf / "all" / "forwarding").write_text("1")
+
+
 def lead_loopback_out(link: str) -> None:
     """What the node sends to its own 127.0.0.1 may be led to a pod by this link. The proxy's rules drop what others send
     there."""
@@ -186,4 +197,5 @@ def link_name(sandbox_id: str) -> str:
 
 def hardware_address(address: Address) -> str:
     """Locally administered, made from the IP address: the same one after every restart."""
-    return (b"\x0a\x58" + address.packed[-4:]).hex(":")
+    packed = address.packed if address.version == 4 else hashlib.sha256(address.packed).digest()
+    return (b"\x0a\x58" + packed[:4]).hex(":")

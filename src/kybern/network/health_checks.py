@@ -51,11 +51,11 @@ def local_addresses(slices: Sequence[EndpointSlice], node: str) -> set[str]:
 
 
 class HealthChecks:
-    def __init__(self, view: Followed, slices: EndpointSlices, node: str, address: str) -> None:
+    def __init__(self, view: Followed, slices: EndpointSlices, node: str, addresses: Sequence[str]) -> None:
         """`slices` are kept current by the proxy."""
-        self.view, self.slices, self.node, self.address = view, slices, node, address
+        self.view, self.slices, self.node, self.addresses = view, slices, node, addresses
         self.answers: dict[int, Answer] = {}
-        self.listeners: dict[int, Server] = {}
+        self.listeners: dict[tuple[str, int], Server] = {}
         self.changed = asyncio.Event()
         for kind in (Service, EndpointSlice):
             view.on_change(kind, lambda old, new: self.changed.set())
@@ -65,18 +65,19 @@ class HealthChecks:
             while True:
                 self.changed.clear()
                 self.answers = wanted(self.view.list(Service), self.slices.of_service, self.node)
-                for port in self.listeners.keys() - self.answers.keys():
-                    await self.listeners.pop(port).close()
-                for port in self.answers.keys() - self.listeners.keys():
-                    await self._listen(port)
+                places = {(address, port) for address in self.addresses for port in self.answers}
+                for place in self.listeners.keys() - places:
+                    await self.listeners.pop(place).close()
+                for place in places - self.listeners.keys():
+                    await self._listen(*place)
                 await self.changed.wait()
         finally:
             for listener in self.listeners.values():
                 await listener.close()
 
-    async def _listen(self, port: int) -> None:
+    async def _listen(self, address: str, port: int) -> None:
         try:
-            self.listeners[port] = await serve(self._handler(port), host=self.address, port=port)
+            self.listeners[address, port] = await serve(self._handler(port), host=address, port=port)
         except OSError as error:
             log.error("health check node port %d of %s cannot be opened: %s", port, self.answers[port].service, error)
 

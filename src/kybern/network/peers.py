@@ -5,7 +5,7 @@ Read from Node objects. A node without a pod CIDR or an address is not there yet
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_address
 
 from kybern.api.core_v1 import Node
 
@@ -18,9 +18,14 @@ class Peer:
     """One part of the pod network, and the node that it is on."""
 
     name: str
-    address: str
-    """The node's own, of the same family."""
+    addresses: tuple[str, ...]
+    """The node's own, of each family that it has."""
     pod_cidr: str
+
+    def address(self, version: int) -> str:
+        """Of a family; of another where the node has none: it carries that family's packets too."""
+        same = (found for found in self.addresses if ip_address(found).version == version)
+        return next(same, self.addresses[0])
 
 
 def peers(nodes: Iterable[Node], me: str) -> list[Peer]:
@@ -32,12 +37,9 @@ def is_networked(node: Node) -> bool:
 
 
 def peers_on(node: Node) -> Iterator[Peer]:
-    addresses = {ip_address(found).version: found for found in reversed(internal_addresses(node))}
-    for cidr in pod_cidrs(node):
-        # A node with one address carries the other family's packets too.
-        own = addresses.get(ip_network(cidr).version) or next(iter(addresses.values()), "")
-        if own:
-            yield Peer(node.metadata.name or "", own, cidr)
+    if addresses := tuple(internal_addresses(node)):
+        for cidr in pod_cidrs(node):
+            yield Peer(node.metadata.name or "", addresses, cidr)
 
 
 def pod_cidrs(node: Node) -> tuple[str, ...]:

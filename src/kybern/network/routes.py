@@ -17,7 +17,7 @@ from kybern.network.ipam import Network
 from kybern.network.peers import Peer
 
 VXLAN_PORT = 8472
-VXLAN_BYTES = 50  # what a tunnel adds to each packet, over IPv4
+VXLAN_BYTES = {4: 50, 6: 70}  # what a tunnel adds to each packet, by the family of the nodes' addresses
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +51,9 @@ def wanted_routes(peers: Iterable[Peer], moved: Mapping[str, str], *, tunnelled:
     gateways: dict[tuple[str, int], str] = {}
     found = set()
     for peer in peers:
-        gateway = tunnel_end(peer.pod_cidr) if tunnelled else peer.address
-        gateways[peer.name, ip_network(peer.pod_cidr).version] = gateway
+        version = ip_network(peer.pod_cidr).version
+        gateway = tunnel_end(peer.pod_cidr) if tunnelled else peer.address(version)
+        gateways[peer.name, version] = gateway
         found.add(Way(peer.pod_cidr, gateway))
     for text, node in moved.items():
         address = ip_address(text)
@@ -100,13 +101,15 @@ class NodeRoutes:
         return index
 
     def _tell_ends(self, here: Netlink, index: int, peers: Sequence[Peer]) -> None:
-        """Who answers for a tunnel's end, and which node has it."""
+        """Who answers for a tunnel's end, and which node has it: by addresses of the family that our own end has."""
+        assert self.tunnel is not None
+        outer = ip_address(self.tunnel.local).version
         by_name: dict[str, str] = {}
         for peer in peers:
             # Of one node, all ends have one hardware address: that of its first network.
             mac = by_name.setdefault(peer.name, tunnel_mac(peer.pod_cidr))
             here.set_neighbour(index, mac, tunnel_end(peer.pod_cidr))
-            here.set_forwarding(index, mac, peer.address)
+            here.set_forwarding(index, mac, peer.address(outer))
         for gone in self.told - set(peers):
             here.delete_neighbour(index, tunnel_end(gone.pod_cidr))
         self.told = set(peers)

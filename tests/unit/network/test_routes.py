@@ -35,7 +35,7 @@ def test_a_node_without_pods_or_of_another_network_is_no_peer() -> None:
 def test_a_node_with_one_address_carries_both_families_of_pods() -> None:
     both = node("b", "10.106.0.2", "10.244.7.0/24", "fd00:10:244:7::/64")
     assert peers([both], "a") == [
-        Peer("b", "10.106.0.2", "10.244.7.0/24"), Peer("b", "10.106.0.2", "fd00:10:244:7::/64"),
+        Peer("b", ("10.106.0.2",), "10.244.7.0/24"), Peer("b", ("10.106.0.2",), "fd00:10:244:7::/64"),
     ]  # fmt: skip
 
 
@@ -48,3 +48,12 @@ def test_every_node_of_the_network_answers_for_the_cluster_and_first_for_itself(
 def test_a_pod_that_keeps_its_address_is_reached_on_whichever_node_it_is() -> None:
     found = wanted_routes(peers([A, B], "a"), {"10.244.250.9": "b", "10.244.250.8": "a"}, tunnelled=True)
     assert found == {Way("10.244.7.0/24", "10.244.7.0"), Way("10.244.250.9/32", "10.244.7.0")}
+
+
+def test_ends_of_tunnels_of_ipv6_have_hardware_addresses_of_their_own() -> None:
+    assert tunnel_mac("fd00:10:244:1::/64") != tunnel_mac("fd00:10:244:2::/64")
+
+
+def test_without_tunnels_each_family_goes_by_the_nodes_address_of_that_family() -> None:
+    both = Peer("b", ("10.106.0.2", "fd00:10:106::2"), "fd00:10:244:7::/64")
+    assert wanted_routes([both], {}, tunnelled=False) == {Way("fd00:10:244:7::/64", "fd00:10:106::2")}

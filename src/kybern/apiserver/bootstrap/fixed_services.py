@@ -92,7 +92,7 @@ def service(wanted: FixedService) -> Service:
             type="ClusterIP",
             cluster_ip=wanted.cluster_ip,
             cluster_ips=(wanted.cluster_ip,),
-            ip_families=("IPv4",),
+            ip_families=(family(wanted.cluster_ip),),
             ip_family_policy="SingleStack",
             internal_traffic_policy="Cluster",
             session_affinity="None",
@@ -121,9 +121,13 @@ def endpoint_slice(wanted: FixedService) -> EndpointSlice:
         metadata=ObjectMeta(
             name=wanted.name, namespace=wanted.namespace, labels={"kubernetes.io/service-name": wanted.name}
         ),
-        address_type="IPv4",
+        address_type=family(wanted.cluster_ip),
         endpoints=tuple(
             Endpoint(addresses=(address,), conditions=EndpointConditions(ready=True)) for address in wanted.addresses
         ),
         ports=tuple(SlicePort(name=p.name, port=p.target, protocol=p.protocol) for p in wanted.ports),
     )
+
+
+def family(address: str) -> str:
+    return "IPv6" if ":" in address else "IPv4"

@@ -54,7 +54,8 @@ class Kubelets:
 
 
 def host_of(node: Node) -> str | None:
-    found = {address.type: address.address for address in node.status.addresses or ()}
+    """Of several of a type the first: a node of two families names its own one first."""
+    found = {address.type: address.address for address in reversed(node.status.addresses or ())}
     return next((found[kind] for kind in ADDRESSES_IN_ORDER if kind in found), None)
 
 

@@ -9,7 +9,7 @@ import base64
 import binascii
 import logging
 import ssl
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from msgspec.structs import replace
 
@@ -44,13 +44,13 @@ class IngressFollower:
         view: View,
         recorder: Recorder,
         proxy: IngressProxy,
-        address: str,
+        addresses: Sequence[str],
         certify: Callable[[bytes, bytes], ssl.SSLContext],
         clock: Clock,
     ) -> None:
         """`certify`: certificate and key to a context; ValueError or OSError where they are none."""
         self.client, self.view, self.recorder, self.proxy = client, view, recorder, proxy
-        self.address, self.certify, self.clock = address, certify, clock
+        self.addresses, self.certify, self.clock = addresses, certify, clock
         self.slices = EndpointSlices()
         self.contexts: dict[str, ssl.SSLContext] = {}
         """By host."""
@@ -149,6 +149,8 @@ class IngressFollower:
         self.said[uid] = what
 
     async def tell_address(self, ingress: Ingress) -> None:
-        wanted = IngressLoadBalancerStatus(ingress=(IngressLoadBalancerIngress(ip=self.address),))
+        wanted = IngressLoadBalancerStatus(
+            ingress=tuple(IngressLoadBalancerIngress(ip=address) for address in self.addresses)
+        )
         if ingress.status.load_balancer != wanted:
             await self.client.update_status(replace(ingress, status=replace(ingress.status, load_balancer=wanted)))

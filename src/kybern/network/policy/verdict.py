@@ -1,4 +1,8 @@
-"""What the policies say of one packet, and which of them: the rules' meaning without the rules, for whoever asks why."""
+"""What the policies say of one packet, and which of them: the rules' meaning without the rules, for whoever asks why.
+
+It reads policies on its own and not what `rules` made of them, on purpose: tests hold the two against each other, and
+each against the packets that the kernel lets through, so that a mistake has to be made twice to stay unseen.
+"""
 
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
