@@ -6,7 +6,7 @@ is a request.
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
@@ -56,7 +56,7 @@ class Faulty:
             await asyncio.Event().wait()  # being cancelled is how it ends
 
     def _breaking(self, body: Body) -> Body:
-        return body if isinstance(body, bytes | Sequence) else self._stream(body)
+        return self._stream(body) if isinstance(body, AsyncIterator) else body
 
     async def _stream(self, body: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
         async with aclosing(body) as pieces:  # type: ignore[type-var]

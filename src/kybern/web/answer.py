@@ -1,16 +1,18 @@
 """A response as bytes on a connection: framing by length, or chunked, or by the end of the connection (HTTP/1.0)."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator
 from functools import lru_cache
+from itertools import chain
 from typing import TYPE_CHECKING
 
-from kybern.web.http import PushedStream, Response
+from kybern.web.http import PIECE_BYTES, Joined, PushedStream, Response
 from kybern.web.incoming import Incoming
 
 if TYPE_CHECKING:
     from kybern.web.http1 import ServerProtocol
 
-BLOCK_BYTES = 1024 * 1024
+TURN_BYTES = 1024 * 1024  # of one answer, before other connections get their turn
 LENGTH = "Content-Length"
 COPIED_BYTES_MAX = (
     128 * 1024
@@ -30,7 +32,7 @@ async def write_answer(to: "ServerProtocol", response: Response, incoming: Incom
         await write_stream(to, response, body, extra, incoming.http10, head_only)
         return
     pieces = (body,) if isinstance(body, bytes) else body
-    length = sum(map(len, pieces))
+    length = pieces.length if isinstance(pieces, Joined) else sum(map(len, pieces))
     bodyless = response.status in (204, 304) or response.status < 200
     if not bodyless and not (head_only and LENGTH in response.headers):
         extra += f"Content-Length: {length}\r\n"
@@ -40,25 +42,30 @@ async def write_answer(to: "ServerProtocol", response: Response, incoming: Incom
     elif length <= COPIED_BYTES_MAX:
         to.transport.write(b"".join((head, *pieces)))
     else:
-        for block in blocks((head, *pieces)):
+        written = 0
+        for block in blocks(chain((head,), pieces)):
             await to.write(block)
+            written += len(block)
+            if written >= TURN_BYTES:
+                written = 0
+                await asyncio.sleep(0)
 
 
 def blocks(pieces: Iterable[bytes]) -> Iterator[bytes | memoryview]:
-    """The same bytes in blocks of at most about `BLOCK_BYTES`: between two of them other connections get their turn."""
+    """The same bytes in blocks of about `PIECE_BYTES`: what is on its way to somebody slow is no more than that."""
     small: list[bytes] = []
     size = 0
     for piece in pieces:
         if len(piece) <= COPIED_BYTES_MAX:
             small.append(piece)
             size += len(piece)
-        if small and (size >= BLOCK_BYTES or len(piece) > COPIED_BYTES_MAX):
+        if small and (size >= PIECE_BYTES or len(piece) > COPIED_BYTES_MAX):
             yield b"".join(small)
             small.clear()
             size = 0
         if len(piece) > COPIED_BYTES_MAX:
             view = memoryview(piece)
-            yield from (view[start : start + BLOCK_BYTES] for start in range(0, len(piece), BLOCK_BYTES))
+            yield from (view[start : start + PIECE_BYTES] for start in range(0, len(piece), PIECE_BYTES))
     if small:
         yield b"".join(small)
 

@@ -2,18 +2,41 @@
 
 - A server is a function: `Handler = async (Request) -> Response`.
 - A client is the same function pointing the other way, so a handler can stand in for a network in tests.
-- A response body is bytes, several pieces that are written as one, or an async iterator that streams.
+- A response body is bytes, several pieces that are written as one (some `Joined` only then), or an async iterator that
+  streams.
 - An `Upgrade` is a response that takes the connection over (RFC 9110 section 7.8).
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 from urllib.parse import parse_qsl
 
 BODY_BYTES_MAX = 3 * 1024 * 1024  # upstream's limit for one request body
 
-Body = bytes | Sequence[bytes] | AsyncIterator[bytes]
+PIECE_BYTES = 32 * 1024  # what a long body is joined by: a record or two on the way out for each connection
+
+
+class Joined:
+    """A long body that is joined piece by piece as it is written: of many that are under way, each holds little but what
+    they share."""
+
+    def __init__(self, head: bytes, items: Sequence[bytes], separator: bytes, tail: bytes) -> None:
+        self.head, self.items, self.separator, self.tail = head, items, separator, tail
+        between = len(separator) * max(len(items) - 1, 0)
+        self.length = len(head) + sum(map(len, items)) + between + len(tail)
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield self.head
+        count = max(1, PIECE_BYTES * len(self.items) // self.length)
+        for first in range(0, len(self.items), count):
+            if first:
+                yield self.separator
+            yield self.separator.join(self.items[first : first + count])
+        yield self.tail
+
+
+Body = bytes | Sequence[bytes] | Joined | AsyncIterator[bytes]
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,13 +7,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kybern.web.answer import BLOCK_BYTES, COPIED_BYTES_MAX
-from kybern.web.http import BodyTooLarge, Connection, PushedStream, Request, Response, Upgrade
+from kybern.web.answer import COPIED_BYTES_MAX
+from kybern.web.http import PIECE_BYTES, BodyTooLarge, Connection, Joined, PushedStream, Request, Response, Upgrade
 from kybern.web.limits import Limits
 from kybern.web.server import Server, serve
 
@@ -176,8 +177,8 @@ async def test_pieces_are_sent_as_one_body() -> None:
         [1] * 5,
         [100_000, 200_000, 0, 700_000, 3],
         [COPIED_BYTES_MAX] * 20,
-        [BLOCK_BYTES],
-        [5, BLOCK_BYTES + 1, 7],
+        [PIECE_BYTES],
+        [5, COPIED_BYTES_MAX + 1, 7],
     ],
 )
 async def test_a_large_body_arrives_whole(sizes: list[int]) -> None:
@@ -188,6 +189,44 @@ async def test_a_large_body_arrives_whole(sizes: list[int]) -> None:
 
     answer = await ask(b"GET / HTTP/1.1\r\n" + CLOSE + b"\r\n", handler)
     assert answer.partition(b"\r\n\r\n")[2] == b"".join(pieces)
+
+
+@pytest.mark.parametrize(("count", "size"), [(0, 0), (1, 5), (3, 1), (5_000, 300), (7, PIECE_BYTES), (2, 1_000_000)])
+async def test_a_body_that_is_joined_on_the_way_is_the_same_bytes(count: int, size: int) -> None:
+    items = [bytes([number % 256]) * size for number in range(count)]
+    body = Joined(b"[", items, b",", b"]")
+    whole = b"[" + b",".join(items) + b"]"
+    assert (body.length, b"".join(body)) == (len(whole), whole)
+
+    async def handler(request: Request) -> Response:
+        return Response(200, {}, body)
+
+    answer = await ask(b"GET / HTTP/1.1\r\n" + CLOSE + b"\r\n", handler)
+    assert answer.partition(b"\r\n\r\n")[2] == whole
+
+
+async def test_what_nobody_reads_is_not_joined() -> None:
+    """Of a long answer under way, a connection holds a few pieces, however long it is."""
+    joined: list[int] = []
+    item = b"x" * 1000
+
+    class Items(list[bytes]):
+        def __getitem__(self, at: Any) -> Any:
+            joined.append(at.stop)
+            return super().__getitem__(at)
+
+    async def handler(request: Request) -> Response:
+        return Response(200, {}, Joined(b"", Items([item] * 200_000), b"", b""))
+
+    async with serving(handler) as server, wire(server) as peer:
+        await peer.send(b"GET / HTTP/1.1\r\n" + HOST + b"\r\n")
+        await peer.head()
+        seen = 0
+        while len(joined) > seen:  # until it waits for us: the kernel's buffers are full
+            seen = len(joined)
+            await asyncio.sleep(0.1)
+        assert 0 < max(joined) < 100_000
+        assert len(await peer.reader.readexactly(200_000_000 // 4)) == 50_000_000
 
 
 async def lines() -> AsyncIterator[bytes]:

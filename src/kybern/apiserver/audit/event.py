@@ -12,7 +12,7 @@ from kybern.apiserver.audit.policy import NAMES, Decided, Level
 from kybern.apiserver.binary import PROTOBUF
 from kybern.apiserver.body import YAML_TYPES, media_type
 from kybern.apiserver.request import ApiRequest, User
-from kybern.web.http import Response
+from kybern.web.http import Joined, Response
 
 Event = dict[str, Any]
 
@@ -81,7 +81,7 @@ def bodies(request: ApiRequest, response: Response, decided: Decided) -> dict[st
 
 def answered_value(response: Response) -> Any:
     body = response.body
-    if isinstance(body, bytes | list | tuple):
+    if isinstance(body, bytes | list | tuple | Joined):
         whole = body if isinstance(body, bytes) else b"".join(body)
         content_type = response.headers.get("Content-Type", "").partition(";")[0]
         return value_of(whole, content_type)

@@ -1,7 +1,5 @@
 """GET of a collection: the cache's bytes, joined."""
 
-import asyncio
-from collections.abc import Sequence
 from typing import Any
 
 from kybern.api.errors import BadRequest, Expired
@@ -17,9 +15,7 @@ from kybern.apiserver.tables import INCLUDES, table_of
 from kybern.apiserver.verbs.continuing import INCONSISTENT, ContinueExpired, read_token, token_for
 from kybern.apiserver.verbs.shown import partial, pretty
 from kybern.apiserver.verbs.versions import NEWEST, check_not_future, wanted_version
-from kybern.web.http import Response
-
-ITEMS_AT_ONCE = 2000  # of a long list, before others get their turn: some 5 ms
+from kybern.web.http import Joined, Response
 
 
 async def list_objects(machine: Machine, storage: Storage, request: ApiRequest) -> Response:
@@ -39,7 +35,7 @@ async def list_objects(machine: Machine, storage: Storage, request: ApiRequest) 
         return Response(200, PROTOBUF_HEADERS, pieces)
     if format_.transform:
         return answer(transformed(machine, storage, page, token, format_, include_of(params)), format_)
-    return answer(await joined(storage, page, token), format_, pretty=pretty(request))
+    return answer(joined(storage, page, token), format_, pretty=pretty(request))
 
 
 def selected(storage: Storage, request: ApiRequest) -> Selection:
@@ -74,7 +70,7 @@ def next_page(machine: Machine, storage: Storage, selection: Selection, token: s
         raise ContinueExpired(token_for(INCONSISTENT, storage.cache.prefix, after)) from None
 
 
-async def joined(storage: Storage, page: Page, token: str) -> Sequence[bytes]:
+def joined(storage: Storage, page: Page, token: str) -> Joined:
     kind = storage.resource.kind
     more = f',"continue":"{token}"' if token else ""
     if page.remaining is not None:
@@ -83,14 +79,7 @@ async def joined(storage: Storage, page: Page, token: str) -> Sequence[bytes]:
         f'{{"kind":"{kind.list_kind}","apiVersion":"{kind.api_version}",'
         f'"metadata":{{"resourceVersion":"{page.revision}"{more}}},"items":['
     )
-    pieces = [head.encode()]
-    for first in range(0, len(page.items), ITEMS_AT_ONCE):
-        if first:
-            pieces.append(b",")
-            await asyncio.sleep(0)
-        pieces.append(b",".join([item.served for item in page.items[first : first + ITEMS_AT_ONCE]]))
-    pieces.append(b"]}\n")
-    return pieces
+    return Joined(head.encode(), [item.served for item in page.items], b",", b"]}\n")
 
 
 def transformed(machine: Machine, storage: Storage, page: Page, token: str, format_: Format, include: str) -> bytes:
