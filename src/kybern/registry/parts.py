@@ -17,7 +17,8 @@ from kybern.api.invalid import FieldError, invalid_value
 from kybern.api.kind import Kind
 from kybern.api.kinds import KINDS
 from kybern.api.meta_v1 import ObjectMeta
-from kybern.registry.resource import Obj, Subresource, nothing_wrong
+from kybern.registry.columns import AGE, name_cell
+from kybern.registry.resource import Column, Obj, Subresource, nothing_wrong
 
 BY_TYPE: dict[type[Any], Kind] = {kind.type: kind for kind in KINDS}
 
@@ -36,6 +37,12 @@ def body_kind(type_: type[Any], group: str, version: str, kind: str) -> Kind:
 
 
 SCALE = body_kind(Scale, "autoscaling", "v1", "Scale")
+SCALE_COLUMNS = (
+    Column("Name", name_cell),
+    Column("Desired", lambda scale, now: scale.spec.replicas or 0, type="integer"),
+    Column("Available", lambda scale, now: scale.status.replicas, type="integer"),
+    AGE,
+)
 EVICTION = body_kind(policy_v1.Eviction, "policy", "v1", "Eviction")
 TOKEN_REQUEST = body_kind(authentication_v1.TokenRequest, "authentication.k8s.io", "v1", "TokenRequest")
 BINDING = BY_TYPE[Binding]
@@ -115,7 +122,13 @@ def scale(selector_text: Callable[[Obj], str]) -> Subresource:
         )
 
     return Subresource(
-        name="scale", kind=SCALE, read=read, write=rescaled, validate=validate_scale, replicas=("spec", "replicas")
+        name="scale",
+        kind=SCALE,
+        read=read,
+        write=rescaled,
+        validate=validate_scale,
+        replicas=("spec", "replicas"),
+        columns=SCALE_COLUMNS,
     )
 
 

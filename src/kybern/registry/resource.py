@@ -75,6 +75,8 @@ class Subresource:
     """(object to store, object as stored)."""
     replicas: tuple[str, ...] = ()
     """Of `scale`: where the object keeps how many there are to be. That is all of the object that is applied to."""
+    columns: tuple[Column, ...] = ()
+    """Of a body of another kind: how it is printed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

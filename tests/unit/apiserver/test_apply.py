@@ -154,6 +154,13 @@ async def test_who_applied_a_scale_is_named_where_another_wants_to_change_it(api
     )
 
 
+async def test_a_scale_is_printed_as_what_is_wanted_and_what_there_is(api: Any) -> None:
+    await api.post(DEPLOYMENTS, DEPLOYMENT)
+    answer = await api.get(f"{DEPLOYMENTS}/d/scale", accept="application/json;as=Table;v=v1;g=meta.k8s.io")
+    assert [column["name"] for column in answer.body["columnDefinitions"]] == ["Name", "Desired", "Available", "Age"]
+    assert answer.body["rows"][0]["cells"] == ["d", 2, 0, "0s"]
+
+
 async def test_only_a_scale_can_be_applied_to_a_scale(api: Any) -> None:
     await api.post(DEPLOYMENTS, DEPLOYMENT)
     answer = await api.patch(f"{DEPLOYMENTS}/d/scale?fieldManager=me", DEPLOYMENT, "apply")

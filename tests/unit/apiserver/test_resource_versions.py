@@ -123,6 +123,14 @@ async def test_lists(past: Any, match: str, version: str, limit: int) -> None:
     assert await names(past, query) == (in_pages if limit else whole)
 
 
+@pytest.mark.parametrize("match", ["", "NotOlderThan"])
+async def test_a_limit_says_nothing_where_any_version_will_do(past: Any, match: str) -> None:
+    query = query_of(resourceVersion="0", resourceVersionMatch=match, limit=LIMITED)
+    answer = await past.get(f"{CONFIG_MAPS}?{query}")
+    assert [item["metadata"]["name"] for item in answer.body["items"]] == NEWEST
+    assert "continue" not in answer.body["metadata"]
+
+
 @pytest.mark.parametrize(("match", "version"), CONTINUED)
 async def test_continued_lists(past: Any, match: str, version: str) -> None:
     first = (await past.get(f"{CONFIG_MAPS}?limit=2&resourceVersion={PAST}&resourceVersionMatch=Exact")).body

@@ -32,7 +32,9 @@ APPLY_TYPES = ("application/apply-patch+yaml", "application/apply-patch+json")
 
 async def apply(machine: Machine, storage: Storage, request: ApiRequest, sub: Subresource | None = None) -> Response:
     written, format_ = await applied(machine, storage, request, sub)
-    return answer(shown(storage, written.served, format_, machine.clock), format_, 201 if written.created else 200)
+    return answer(
+        shown(storage.resource, written.served, format_, machine.clock), format_, 201 if written.created else 200
+    )
 
 
 async def applied(

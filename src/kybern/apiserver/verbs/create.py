@@ -24,7 +24,7 @@ async def create(machine: Machine, storage: Storage, request: ApiRequest) -> Res
     if meta_of(obj).resource_version:
         raise BadRequest("resourceVersion should not be set on objects to be created")
     written = await write_new(machine, storage, obj, request.attributes.namespace, writing)
-    return answer(shown(storage, written.served, format_, machine.clock), format_, 201)
+    return answer(shown(storage.resource, written.served, format_, machine.clock), format_, 201)
 
 
 def in_namespace(obj: Obj, namespace: str) -> Obj:

@@ -34,7 +34,7 @@ async def delete(machine: Machine, storage: Storage, request: ApiRequest) -> Res
     if deleted.gone and storage.resource.kind.group_resource not in RETURNED:
         return answer(success(storage, at.name, deleted), format_)
     accepted = not deleted.gone and options.orphan_dependents is False
-    return answer(shown(storage, deleted.served, format_, machine.clock), format_, 202 if accepted else 200)
+    return answer(shown(storage.resource, deleted.served, format_, machine.clock), format_, 202 if accepted else 200)
 
 
 def success(storage: Storage, name: str, deleted: Deleted) -> bytes:

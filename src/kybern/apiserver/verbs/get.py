@@ -22,4 +22,4 @@ async def get(machine: Machine, storage: Storage, request: ApiRequest) -> Respon
     format_ = format_for(storage.resource.kind, request.http.headers.get("accept", ""))
     if format_ is PLAIN or not format_.transform:
         return answer(item.served, format_, pretty=pretty(request))
-    return answer(shown(storage, item.served, format_, machine.clock, include_of(request.params)), format_)
+    return answer(shown(storage.resource, item.served, format_, machine.clock, include_of(request.params)), format_)

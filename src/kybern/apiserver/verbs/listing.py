@@ -50,6 +50,8 @@ async def page_for(machine: Machine, storage: Storage, selection: Selection, par
     limit = max(0, whole_number(params, "limit") or 0)
     whole_number(params, "timeoutSeconds")
     token = one(params, "continue")
+    if one(params, "resourceVersion") == "0" and not token:
+        limit = 0  # upstream's watch cache answers what any version will do for as a whole
     wanted = wanted_version(params, limit, bool(token))
     if token:
         return next_page(machine, storage, selection, token, limit)

@@ -55,7 +55,7 @@ async def patch(machine: Machine, storage: Storage, request: ApiRequest) -> Resp
         return new
 
     written = await rewrite(machine, storage, at.namespace, at.name, change, writing)
-    return answer(shown(storage, written.served, format_, machine.clock), format_)
+    return answer(shown(storage.resource, written.served, format_, machine.clock), format_)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,15 +11,16 @@ from kybern.apiserver.options import one
 from kybern.apiserver.request import ApiRequest
 from kybern.apiserver.storage import Storage
 from kybern.apiserver.tables import table_of
+from kybern.registry.resource import Resource
 
 READ_BY_PEOPLE = ("curl", "Wget", "Mozilla/5.0")
 
 
-def shown(storage: Storage, served: bytes, format_: Format, clock: Clock, include: str = "Metadata") -> bytes:
+def shown(resource: Resource, served: bytes, format_: Format, clock: Clock, include: str = "Metadata") -> bytes:
     if not format_.transform:
         return served
     if format_.transform == "Table":
-        return table_of(storage.resource, [served], format_.version, clock.wall(), include)
+        return table_of(resource, [served], format_.version, clock.wall(), include)
     return partial(served, format_.version)
 
 
@@ -41,7 +42,7 @@ def form_for(storage: Storage, format_: Format, clock: Clock, include: str) -> F
     if format_.transform != "Table":
         return metadata_form(framing(format_), format_.version)
     framed = framing(format_)
-    return lambda type_, served: framed(type_, shown(storage, served, format_, clock, include))
+    return lambda type_, served: framed(type_, shown(storage.resource, served, format_, clock, include))
 
 
 @cache

@@ -18,7 +18,7 @@ from kybern.apiserver.verbs.patch import check_version, patched, patcher
 from kybern.apiserver.verbs.shown import shown
 from kybern.apiserver.verbs.update import check_name, check_preconditions
 from kybern.apiserver.writes import Written, admission_for, rewrite
-from kybern.registry.resource import Obj, Subresource
+from kybern.registry.resource import Obj, Resource, Subresource
 from kybern.store.interface import Entry
 from kybern.web.http import Response
 
@@ -32,9 +32,9 @@ async def read(machine: Machine, storage: Storage, sub: Subresource, request: Ap
         raise not_found(storage.about(at.name))
     format_ = format_for(kind_of(storage, sub), request.http.headers.get("accept", ""))
     if sub.kind is None:
-        return answer(shown(storage, item.served, format_, machine.clock), format_)
+        return answer(shown(storage.resource, item.served, format_, machine.clock), format_)
     entry = Entry(item.key, item.value, item.created, item.revision)
-    return part_answer(sub, await storage.load(entry), format_, 200)
+    return part_answer(machine, sub, await storage.load(entry), format_)
 
 
 async def replace(machine: Machine, storage: Storage, sub: Subresource, request: ApiRequest) -> Response:
@@ -116,11 +116,12 @@ def put_back(sub: Subresource, old: Obj, sent: Obj) -> Obj:
 
 def written_answer(machine: Machine, storage: Storage, sub: Subresource, written: Written, format_: Format) -> Response:
     if sub.kind is None:
-        return answer(shown(storage, written.served, format_, machine.clock), format_)
-    return part_answer(sub, decode(storage.resource.kind.type, written.served), format_, 200)
+        return answer(shown(storage.resource, written.served, format_, machine.clock), format_)
+    return part_answer(machine, sub, decode(storage.resource.kind.type, written.served), format_)
 
 
-def part_answer(sub: Subresource, obj: Obj, format_: Format, status: int) -> Response:
-    if sub.read is None:
+def part_answer(machine: Machine, sub: Subresource, obj: Obj, format_: Format) -> Response:
+    if sub.read is None or sub.kind is None:
         raise MethodNotAllowed(NOT_ALLOWED)
-    return answer(encode(sub.read(obj)), format_, status)
+    printed_as = Resource(kind=sub.kind, columns=sub.columns)
+    return answer(shown(printed_as, encode(sub.read(obj)), format_, machine.clock), format_)

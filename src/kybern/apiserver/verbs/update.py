@@ -39,7 +39,7 @@ async def update(machine: Machine, storage: Storage, request: ApiRequest) -> Res
 
     creates = storage.resource.create_on_update
     written = await rewrite(machine, storage, at.namespace, at.name, change, writing, absent if creates else None)
-    body_out = shown(storage, written.served, format_, machine.clock)
+    body_out = shown(storage.resource, written.served, format_, machine.clock)
     return answer(body_out, format_, 201 if written.created else 200)
 
 

@@ -10,7 +10,7 @@ from kybern.api.errors import BadRequest, InternalError
 from kybern.api.go_messages import go_name
 from kybern.api.invalid import FieldError, invalid_value
 from kybern.api.meta_v1 import ObjectMeta
-from kybern.registry.parts import SCALE, changed, whole
+from kybern.registry.parts import SCALE, SCALE_COLUMNS, changed, whole
 from kybern.registry.resource import Subresource, nothing_wrong
 
 INT32_MAX = 2**31 - 1
@@ -96,7 +96,9 @@ def scale(defined: CustomResourceSubresourceScale) -> Subresource:
         found: CustomObject = with_value(stored, wanted, sent.spec.replicas or 0)
         return found
 
-    return Subresource(name="scale", kind=SCALE, read=read, write=write, validate=nothing_wrong, replicas=wanted)
+    return Subresource(
+        name="scale", kind=SCALE, read=read, write=write, validate=nothing_wrong, replicas=wanted, columns=SCALE_COLUMNS
+    )
 
 
 def scale_errors(obj: CustomObject, defined: CustomResourceSubresourceScale | None) -> Iterable[FieldError]:
