@@ -113,6 +113,23 @@ def test_a_custom_resource_may_hold_anything(swagger: dict[str, Any]) -> None:
     assert "/apis/example.com/v1/namespaces/{namespace}/crontabs/{name}" in swagger["paths"]
 
 
+def test_no_list_has_items_of_which_nothing_is_said() -> None:
+    """`kubectl explain --recursive` stops at such a list."""
+    swagger = v2.document([Resource(kind=kind) for kind in KINDS], "v1.37.0")
+    lists = [
+        f"{name}.{key}"
+        for name, definition in swagger["definitions"].items()
+        for key, property_ in definition.get("properties", {}).items()
+        if property_.get("items") == {}
+    ]
+    assert lists == []
+    parts = swagger["definitions"]["io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps"][
+        "properties"
+    ]
+    assert parts["enum"]["items"]["$ref"].endswith(".v1.JSON")
+    assert parts["items"]["$ref"].endswith(".v1.JSONSchemaPropsOrArray")
+
+
 def test_a_reference_with_a_description_is_wrapped_in_openapi_3(core: dict[str, Any]) -> None:
     spec = core["components"]["schemas"]["io.k8s.api.core.v1.Pod"]["properties"]["spec"]
     assert spec["allOf"] == [{"$ref": "#/components/schemas/io.k8s.api.core.v1.PodSpec"}]

@@ -11,6 +11,7 @@ from typing import Annotated, Any, get_args, get_origin
 import msgspec
 
 from kybern.api import schema
+from kybern.api.apiextensions_v1 import JSONSchemaProps
 from kybern.api.schema import Node
 from kybern.api.shape import Quantity
 from kybern.apiserver.openapi.descriptions import Descriptions
@@ -49,6 +50,17 @@ GROUPS = {
     "flowcontrol": "flowcontrol.apiserver.k8s.io", "resource": "resource.k8s.io",
     "storagemigration": "storagemigration.k8s.io",
 }  # fmt: skip
+JSON = PACKAGES["apiextensions_v1"] + ".JSON"
+ANYTHING: dict[str, str] = {
+    JSON: "Any JSON value.",
+    f"{JSON}SchemaPropsOrArray": "A schema, or a list of schemas.",
+    f"{JSON}SchemaPropsOrBool": "A schema, or whether anything is allowed at all.",
+}
+SCHEMA_FIELDS = {
+    "default": JSON, "example": JSON, "items": f"{JSON}SchemaPropsOrArray",
+    "additionalItems": f"{JSON}SchemaPropsOrBool", "additionalProperties": f"{JSON}SchemaPropsOrBool",
+}  # fmt: skip
+"""What upstream calls the parts of a schema that may be of several types."""
 PRIMITIVES: dict[Any, str] = {str: "string", int: "integer", float: "number", bool: "boolean"}
 
 
@@ -118,7 +130,10 @@ class Definitions:
         module = module_of(struct)
         said = self.descriptions.of_fields(module, struct.__name__)
         fields = schema.of(struct).fields
-        properties = {key: self._property(node, said.get(key, "")) for key, node in sorted(fields.items())}
+        named = SCHEMA_FIELDS if struct is JSONSchemaProps else {}
+        properties = {
+            key: self._property(node, said.get(key, ""), named.get(key, "")) for key, node in sorted(fields.items())
+        }
         required = sorted(key for key, node in fields.items() if node.shape.required)
         found: Schema = {"type": "object"}
         if description := self.descriptions.of_type(module, struct.__name__):
@@ -131,8 +146,8 @@ class Definitions:
             found["x-kubernetes-group-version-kind"] = [kind]
         return found
 
-    def _property(self, node: Node, description: str) -> Schema:
-        found = self.schema(node)
+    def _property(self, node: Node, description: str, anything: str) -> Schema:
+        found = self._anything(anything) if anything else self.schema(node)
         if "$ref" in found and self.dialect.wraps_references and description:
             found = {"allOf": [found]}
         if description:
@@ -153,7 +168,8 @@ class Definitions:
             case "struct" if node.struct is not None:
                 return self._struct(node, node.struct)
             case "list":
-                return {"type": "array", "items": self.schema(node.item)}
+                items = self.schema(node.item) or ({"type": "object"} if node.keys else self._anything(JSON))
+                return {"type": "array", "items": items}
             case "map":
                 values = self.schema(node.item)
                 return {"type": "object", "additionalProperties": values} if values else {"type": "object"}
@@ -176,6 +192,10 @@ class Definitions:
         if base not in PRIMITIVES:
             return self._named(INT_OR_STRING)
         return {"type": PRIMITIVES[base], **({"format": format_} if format_ else {})}
+
+    def _anything(self, name: str) -> Schema:
+        self.found[name] = {"description": ANYTHING[name]}
+        return {"$ref": self.dialect.reference + name}
 
     def _named(self, name: str) -> Schema:
         found = dict(SCALAR_DEFINITIONS[name])
