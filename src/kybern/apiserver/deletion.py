@@ -9,7 +9,7 @@ What is marked keeps its place, with deletionTimestamp set; the time of grace ca
 from dataclasses import dataclass
 
 from kybern.aio.clock import from_rfc3339, rfc3339
-from kybern.api.errors import ApiError, not_found
+from kybern.api.errors import About, ApiError, conflict, not_found
 from kybern.api.meta_v1 import DeleteOptions, ObjectMeta
 from kybern.apiserver import commits
 from kybern.apiserver.item import with_revision
@@ -17,7 +17,6 @@ from kybern.apiserver.machine import Machine, admit, reserved, validate
 from kybern.apiserver.meta import meta_of, replace, with_meta
 from kybern.apiserver.options import Writing
 from kybern.apiserver.storage import Storage
-from kybern.apiserver.verbs.update import failed_precondition
 from kybern.apiserver.writes import REWRITES_MAX, admission_for, served_at
 from kybern.registry.resource import Obj
 from kybern.store import interface as store
@@ -89,10 +88,17 @@ def check(storage: Storage, name: str, options: DeleteOptions, old: Obj) -> None
     wanted, found = options.preconditions, meta_of(old)
     if wanted is None:
         return
-    if wanted.uid and wanted.uid != found.uid:
-        raise failed_precondition(storage, name, "UID", wanted.uid, found.uid)
-    if wanted.resource_version and wanted.resource_version != found.resource_version:
-        raise failed_precondition(storage, name, "ResourceVersion", wanted.resource_version, found.resource_version)
+    kind = storage.resource.kind
+    about = About(
+        resource=kind.kind, group=kind.group, name=name
+    )  # upstream's habit: the kind, where others say plural
+    for what, asked, there, fate in (
+        ("UID", wanted.uid, found.uid, "deleted and then recreated"),
+        ("ResourceVersion", wanted.resource_version, found.resource_version, "modified"),
+    ):
+        if asked and asked != there:
+            why = f"the {what} in the precondition ({asked}) does not match the {what} in record ({there})"
+            raise conflict(about, f"{why}. The object might have been {fate}")
 
 
 def mark(machine: Machine, storage: Storage, old: Obj, options: DeleteOptions) -> Obj | None:

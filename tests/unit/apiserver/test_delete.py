@@ -29,8 +29,8 @@ async def test_a_delete_with_another_uid_conflicts(api: Any, stored: Any) -> Non
     uid = stored["metadata"]["uid"]
     assert answer.status == 409
     assert answer.message == (
-        'Operation cannot be fulfilled on configmaps "a": Precondition failed: '
-        f"UID in precondition: other, UID in object meta: {uid}"
+        'Operation cannot be fulfilled on ConfigMap "a": the UID in the precondition (other) does not match the UID '
+        f"in record ({uid}). The object might have been deleted and then recreated"
     )
     assert (await api.get(f"{CONFIG_MAPS}/a")).status == 200
 
@@ -38,6 +38,7 @@ async def test_a_delete_with_another_uid_conflicts(api: Any, stored: Any) -> Non
 async def test_a_delete_of_an_old_version_conflicts(api: Any, stored: Any) -> None:
     answer = await api.delete(f"{CONFIG_MAPS}/a", {"preconditions": {"resourceVersion": "99"}})
     assert answer.status == 409
+    assert "the ResourceVersion in the precondition (99) does not match" in answer.message
     matching = {"preconditions": {"resourceVersion": "1", "uid": stored["metadata"]["uid"]}}
     assert (await api.delete(f"{CONFIG_MAPS}/a", matching)).status == 200
 
