@@ -7,14 +7,18 @@ from typing import Any
 import msgspec
 import pytest
 from custom_kinds import definition
+from msgspec.structs import replace
 
+from kybern.api.codec import from_builtins
 from kybern.api.core_v1 import ConfigMap, Namespace, ResourceQuota
 from kybern.api.errors import ApiError, Forbidden, NotFound
-from kybern.api.meta_v1 import ObjectMeta
+from kybern.api.meta_v1 import ObjectMeta, OwnerReference
+from kybern.api.policy_v1 import PodDisruptionBudget
 from kybern.api.rbac_v1 import PolicyRule, Role, RoleBinding, RoleRef, Subject
 from kybern.client import Client, InMemory
 from kybern.testing import virtual
 from kybern.testing.cluster import Cluster, running
+from kybern.testing.objects import made as objects_made
 
 DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 
@@ -110,5 +114,28 @@ def test_roles_name_custom_kinds_and_their_parts() -> None:
         assert (await call(jane, "POST", at("default"), widget("a")))["metadata"]["name"] == "a"
         with pytest.raises(Forbidden):
             await call(jane, "DELETE", at("default", "a"))
+
+    with_widgets(play)
+
+
+def test_a_budget_takes_its_share_of_whatever_has_a_scale() -> None:
+    async def play(cluster: Cluster) -> None:
+        path = f"{DEFINITIONS}/widgets.example.com"
+        found = await call(cluster.client, "GET", path)
+        found["spec"]["versions"][0]["subresources"] = {
+            "status": {},
+            "scale": {"specReplicasPath": ".spec.size", "statusReplicasPath": ".status.size"},
+        }
+        await call(cluster.client, "PUT", path, found)
+        await cluster.advance(5)
+        made = await call(cluster.client, "POST", at("default"), widget("group"))
+        ref = {"apiVersion": "example.com/v1", "kind": "Widget", "name": "group", "uid": made["metadata"]["uid"]}
+        pod = objects_made("pod", "one", {"app": "group"})
+        owners = (from_builtins(OwnerReference, {**ref, "controller": True}),)
+        await cluster.client.create(replace(pod, metadata=replace(pod.metadata, owner_references=owners)))
+        await cluster.client.create(objects_made("poddisruptionbudget", "group", {"spec.maxUnavailable": "1"}))
+        await cluster.settle()
+        budget = await cluster.client.get(PodDisruptionBudget, "group", "default")
+        assert (budget.status.expected_pods, budget.status.desired_healthy) == (3, 2)
 
     with_widgets(play)

@@ -6,7 +6,9 @@ everything in two answers (aggregated discovery); others are asked group by grou
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Protocol
 
 import msgspec
 
@@ -17,6 +19,7 @@ from kybern.api.meta_v1 import APIGroup, APIGroupList, APIResourceList
 from kybern.client.calls import JSON
 from kybern.client.client import Client, Meta
 
+KNOWN_SECONDS_MAX = 30.0
 AGGREGATED = f"{JSON};g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,{JSON}"
 
 
@@ -49,6 +52,32 @@ class _Group(msgspec.Struct, frozen=True):
 class _Groups(msgspec.Struct, frozen=True):
     kind: str = ""
     items: tuple[_Group, ...] = ()
+
+
+class Reference(Protocol):
+    """Whatever names a kind: an owner reference, a target to be scaled."""
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def api_version(self) -> str | None: ...
+
+
+@dataclass(slots=True)
+class Kinds:
+    """What is served, asked for again when it is old."""
+
+    known: list[Kind] = field(default_factory=list)
+    asked_at: float = float("-inf")
+
+    async def refresh(self, client: Client, now: float) -> None:
+        if now - self.asked_at > KNOWN_SECONDS_MAX:
+            self.known, _ = await discover(client)
+            self.asked_at = now
+
+    def of(self, ref: Reference) -> Kind | None:
+        group = (ref.api_version or "").rpartition("/")[0]
+        return next((kind for kind in self.known if (kind.group, kind.kind) == (group, ref.kind)), None)
 
 
 async def discover(client: Client) -> tuple[list[Kind], list[str]]:

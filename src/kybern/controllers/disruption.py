@@ -3,23 +3,29 @@
 The API server lets an eviction through as long as `status.disruptionsAllowed` is not used up; here it is kept true.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from msgspec.structs import replace
 
 from kybern.aio.clock import from_rfc3339, rfc3339
 from kybern.api.apps_v1 import Deployment, ReplicaSet, StatefulSet
+from kybern.api.autoscaling_v1 import Scale
+from kybern.api.codec import decode
 from kybern.api.core_v1 import Pod, ReplicationController
+from kybern.api.errors import NotFound
 from kybern.api.meta_v1 import Condition, LabelSelector, OwnerReference
 from kybern.api.policy_v1 import PodDisruptionBudget, PodDisruptionBudgetSpec, PodDisruptionBudgetStatus
 from kybern.api.selectors import of_label_selector
 from kybern.client import Client, View
+from kybern.client.discovery import Kinds
+from kybern.client.paths import path_of
 from kybern.reconcile import After, Context, Controller, Key
 from kybern.reconcile.controller import REST_SECONDS, Watch
 from kybern.reconcile.ownership import controller_of
-from kybern.reconcile.pods import condition, is_finished, is_ready
+from kybern.reconcile.pods import is_ready
 from kybern.reconcile.rounding import scaled
 
 EVICTION_SECONDS_MAX = 120.0  # an eviction that was allowed and has deleted nothing by then has failed
@@ -37,19 +43,70 @@ UNMANAGED = (
 )
 
 
+ScaleOf = Callable[[OwnerReference, Pod], tuple[str, int]]
+"""The uid that counts for a pod's controller, and how many pods it is to have."""
+
+
 class Uncountable(Exception):
     """A share of the pods is asked for, and nobody says how many there are to be."""
 
 
-async def reconcile(budget: PodDisruptionBudget, view: View, client: Client, context: Context) -> After | None:
-    selector = of_label_selector(budget.spec.selector)
-    namespace = budget.metadata.namespace or ""
-    pods = [pod for pod in view.list(Pod, namespace) if selector.matches(pod.metadata.labels)]
+def disruption() -> Controller[PodDisruptionBudget]:
+    kinds = Kinds()
+
+    async def reconcile(budget: PodDisruptionBudget, view: View, client: Client, context: Context) -> After | None:
+        selector = of_label_selector(budget.spec.selector)
+        pods = [pod for pod in view.list(Pod, budget.metadata.namespace) if selector.matches(pod.metadata.labels)]
+        scales = await foreign_scales(pods, kinds, client, context.now) if counts_owners(budget.spec) else {}
+        return await tell(budget, pods, scales, view, client, context)
+
+    return Controller(
+        name="disruption",
+        component="controllermanager",
+        rest_seconds=REST_SECONDS,
+        reconciles=PodDisruptionBudget,
+        watches=(
+            Watch(Pod, budgets_of_pod),
+            Watch(Deployment, budgets_of_namespace),
+            Watch(StatefulSet, budgets_of_namespace),
+        ),
+        reads=(ReplicaSet, ReplicationController),
+        by=reconcile,
+    )
+
+
+async def foreign_scales(pods: Sequence[Pod], kinds: Kinds, client: Client, now: float) -> Mapping[str, int]:
+    """By uid, how many pods the controllers of other kinds are to have: whatever is served and has a scale."""
+    found: dict[str, int] = {}
+    for owner in {ref.uid: ref for ref in map(controller_of, pods) if ref and ref.kind not in SCALED}.values():
+        await kinds.refresh(client, now)
+        kind = kinds.of(owner)
+        if kind is None:
+            continue
+        try:
+            path = path_of(kind, pods[0].metadata.namespace or "", owner.name, "scale")
+            scale = decode(Scale, await client.request("GET", path))
+        except NotFound:
+            continue
+        if scale.metadata.uid == owner.uid:
+            found[owner.uid] = scale.spec.replicas or 0
+    return found
+
+
+async def tell(
+    budget: PodDisruptionBudget,
+    pods: Sequence[Pod],
+    scales: Mapping[str, int],
+    view: View,
+    client: Client,
+    context: Context,
+) -> After | None:
+    """Write the status, and look again when an eviction is overdue."""
     if not pods:
         context.events.event(budget, "Normal", "NoPods", "No matching pods found")
     pending = unsettled(budget, pods, context)
     try:
-        status = status_of(budget, pods, pending, view, context.now)
+        status = status_of(budget, pods, pending, partial(scale_of, scales, view), context.now)
         if counts_owners(budget.spec) and not all(map(controller_of, pods)):
             context.events.event(budget, "Warning", "UnmanagedPods", UNMANAGED.format(selector_text(budget)))
     except Uncountable as error:
@@ -99,18 +156,18 @@ def counts_owners(spec: PodDisruptionBudgetSpec) -> bool:
     return spec.max_unavailable is not None or isinstance(spec.min_available, str)
 
 
-def demand(spec: PodDisruptionBudgetSpec, pods: Sequence[Pod], view: View) -> Demand:
+def demand(spec: PodDisruptionBudgetSpec, pods: Sequence[Pod], scale: ScaleOf) -> Demand:
     if spec.max_unavailable is not None:
-        expected = expected_scale(pods, view)
+        expected = expected_scale(pods, scale)
         return Demand(expected, max(expected - scaled(spec.max_unavailable, expected, up=True), 0))
     least = 0 if spec.min_available is None else spec.min_available
     if isinstance(least, int):
         return Demand(len(pods), least)
-    expected = expected_scale(pods, view)
+    expected = expected_scale(pods, scale)
     return Demand(expected, scaled(least, expected, up=True))
 
 
-def expected_scale(pods: Sequence[Pod], view: View) -> int:
+def expected_scale(pods: Sequence[Pod], scale: ScaleOf) -> int:
     """What the controllers of these pods are to have, each counted once."""
     found: dict[str, int] = {}
     for pod in pods:
@@ -118,14 +175,16 @@ def expected_scale(pods: Sequence[Pod], view: View) -> int:
         if owner is None:
             continue
         if owner.uid not in found:
-            uid, replicas = scale_of(owner, pod, view)
+            uid, replicas = scale(owner, pod)
             found[uid] = replicas
             found.setdefault(owner.uid, 0)
     return sum(found.values())
 
 
-def scale_of(owner: OwnerReference, pod: Pod, view: View) -> tuple[str, int]:
+def scale_of(scales: Mapping[str, int], view: View, owner: OwnerReference, pod: Pod) -> tuple[str, int]:
     """The uid that counts, and its replicas: a Deployment stands for its ReplicaSets."""
+    if owner.uid in scales:
+        return owner.uid, scales[owner.uid]
     namespace = pod.metadata.namespace or ""
     of: type[Any] | None = SCALED.get(owner.kind)
     scaled_by = view.get(of, owner.name, namespace) if of is not None else None
@@ -141,9 +200,9 @@ def scale_of(owner: OwnerReference, pod: Pod, view: View) -> tuple[str, int]:
 
 
 def status_of(
-    budget: PodDisruptionBudget, pods: Sequence[Pod], pending: Mapping[str, str], view: View, now: float
+    budget: PodDisruptionBudget, pods: Sequence[Pod], pending: Mapping[str, str], scale: ScaleOf, now: float
 ) -> PodDisruptionBudgetStatus:
-    wanted = demand(budget.spec, pods, view)
+    wanted = demand(budget.spec, pods, scale)
     standing = [pod for pod in pods if pod.metadata.deletion_timestamp is None]
     healthy = sum(is_ready(pod) and pod.metadata.name not in pending for pod in standing)
     allowed = max(healthy - wanted.healthy, 0) if wanted.expected > 0 else 0
@@ -191,47 +250,3 @@ def budgets_of_pod(pod: Pod, view: View) -> Iterable[Key]:
 def budgets_of_namespace(scaled_by: ReplicaSet | Deployment | StatefulSet, view: View) -> Iterable[Key]:
     """Its scale may be what a budget takes a share of."""
     return map(Key.of, view.list(PodDisruptionBudget, scaled_by.metadata.namespace or ""))
-
-
-DISRUPTION = Controller(
-    name="disruption",
-    component="controllermanager",
-    rest_seconds=REST_SECONDS,
-    reconciles=PodDisruptionBudget,
-    watches=(
-        Watch(Pod, budgets_of_pod),
-        Watch(Deployment, budgets_of_namespace),
-        Watch(StatefulSet, budgets_of_namespace),
-    ),
-    reads=(ReplicaSet, ReplicationController),
-    by=reconcile,
-)
-
-
-async def forgive(pod: Pod, view: View, client: Client, context: Context) -> After | None:
-    """Whoever was to be disrupted, and is still there after a while, is not any more."""
-    told = condition(pod, "DisruptionTarget")
-    if told is None or not is_target(pod):
-        return None
-    left = from_rfc3339(told.last_transition_time or rfc3339(0)) + EVICTION_SECONDS_MAX - context.now
-    if left > 0:
-        return After(left)
-    spared = {"type": "DisruptionTarget", "status": "False", "reason": None, "message": None}
-    spared["lastTransitionTime"] = rfc3339(context.now)
-    patch = {"metadata": {"uid": pod.metadata.uid}, "status": {"conditions": [spared]}}
-    name, namespace = pod.metadata.name or "", pod.metadata.namespace or ""
-    await client.patch(Pod, name, namespace, patch, how="strategic", subresource="status")
-    return None
-
-
-def is_target(pod: Pod) -> bool:
-    """What the kubelet says of a pod that it ends is never stale."""
-    told = condition(pod, "DisruptionTarget")
-    if told is None or told.status != "True" or told.reason == "TerminationByKubelet":
-        return False
-    return pod.metadata.deletion_timestamp is None and not is_finished(pod)
-
-
-STALE_DISRUPTION = Controller(
-    name="stale-disruption", component="controllermanager", reconciles=Pod, concerns=is_target, by=forgive
-)

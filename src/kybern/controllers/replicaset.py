@@ -4,42 +4,26 @@ A pass compares what is wanted with what exists; which event woke it is unknown 
 A pass that runs twice does no harm, and a wake-up that is lost is repaired by the next one.
 """
 
-from collections.abc import Iterator, Sequence
-
-from msgspec.structs import replace
+from collections.abc import Iterator
 
 from kybern.api.apps_v1 import ReplicaSet, ReplicaSetCondition, ReplicaSetStatus
-from kybern.api.core_v1 import Pod, PodTemplateSpec
+from kybern.api.core_v1 import Pod
 from kybern.api.selectors import of_label_selector
 from kybern.client import Client, View
 from kybern.client.cache import controller_uid
 from kybern.reconcile import After, Context, Controller, claim
 from kybern.reconcile.controller import REST_SECONDS
-from kybern.reconcile.pods import is_active, next_available
-from kybern.reconcile.replicas import Failure, carry_out, count, plan, with_failure
+from kybern.reconcile.pods import is_active
+from kybern.reconcile.replicas import Counts, Failure, keep, with_failure
 
 
 async def reconcile(rs: ReplicaSet, view: View, client: Client, context: Context) -> After | None:
     pods = await claim(rs, Pod, of_label_selector(rs.spec.selector), view, client, adoptable=is_active)
-    active = [pod for pod in pods if is_active(pod)]
-    template = rs.spec.template or PodTemplateSpec()
 
-    failure = None
-    if rs.metadata.deletion_timestamp is None:
-        wanted = plan(replicas_of(rs), active, neighbours(rs, view), context.now)
-        failure = await carry_out(wanted, rs, template, client, context)
+    def told(counts: Counts, failure: Failure | None) -> ReplicaSetStatus:
+        return status_of(rs, counts, failure, context.now)
 
-    status = status_of(rs, pods, active, failure, context.now)
-    if status != rs.status:
-        await client.update_status(replace(rs, status=status))
-    if failure is not None:
-        raise failure.error
-    wait = next_available(active, rs.spec.min_ready_seconds or 0, context.now)
-    return None if wait is None else After(wait)
-
-
-def replicas_of(rs: ReplicaSet) -> int:
-    return 1 if rs.spec.replicas is None else rs.spec.replicas
+    return await keep(rs, pods, neighbours(rs, view), told, client, context)
 
 
 def neighbours(rs: ReplicaSet, view: View) -> Iterator[Pod]:
@@ -51,10 +35,7 @@ def neighbours(rs: ReplicaSet, view: View) -> Iterator[Pod]:
         yield from filter(is_active, view.owned_by(sibling, Pod))
 
 
-def status_of(
-    rs: ReplicaSet, pods: Sequence[Pod], active: Sequence[Pod], failure: Failure | None, now: float
-) -> ReplicaSetStatus:
-    counts = count(pods, active, rs.spec.template or PodTemplateSpec(), rs.spec.min_ready_seconds or 0, now)
+def status_of(rs: ReplicaSet, counts: Counts, failure: Failure | None, now: float) -> ReplicaSetStatus:
     return ReplicaSetStatus(
         replicas=counts.replicas,
         fully_labeled_replicas=counts.fully_labeled or None,

@@ -15,7 +15,7 @@ from kybern.controllers.cronjob import CRONJOB
 from kybern.controllers.daemonset import daemonset
 from kybern.controllers.deployment import DEPLOYMENT
 from kybern.controllers.devicetaints import DEVICETAINTEVICTION
-from kybern.controllers.disruption import DISRUPTION, STALE_DISRUPTION
+from kybern.controllers.disruption import disruption
 from kybern.controllers.endpoints import ENDPOINTS
 from kybern.controllers.endpointslice import ENDPOINTSLICE
 from kybern.controllers.endpointslicemirroring import ENDPOINTSLICEMIRRORING
@@ -37,6 +37,7 @@ from kybern.controllers.rootca import root_ca
 from kybern.controllers.serviceaccount import SERVICEACCOUNT
 from kybern.controllers.serviceaccounttokens import service_account_tokens
 from kybern.controllers.servicecidrs import SERVICECIDRS
+from kybern.controllers.staledisruption import STALE_DISRUPTION
 from kybern.controllers.statefulset import STATEFULSET
 from kybern.controllers.storageprotection import PV_PROTECTION, PVC_PROTECTION, VAC_PROTECTION
 from kybern.controllers.storageversionmigration import STORAGEVERSIONMIGRATION
@@ -57,7 +58,6 @@ CONTROLLERS: tuple[Loop, ...] = (
     CRONJOB,
     DEPLOYMENT,
     DEVICETAINTEVICTION,
-    DISRUPTION,
     ENDPOINTS,
     ENDPOINTSLICE,
     ENDPOINTSLICEMIRRORING,
@@ -130,6 +130,7 @@ def controllers(
     return (
         *CONTROLLERS,
         daemonset(),
+        disruption(),
         horizontal_pod_autoscaler(),
         node_lifecycle(node_grace_seconds),
         node_ttl(),

@@ -13,6 +13,9 @@ async def reconcile(job: Job, view: View, client: Client, context: Context) -> A
         return None if wait is None else After(wait)
     meta = job.metadata
     try:
+        fresh = await client.get(Job, meta.name or "", meta.namespace or "")
+        if seconds_left(fresh, context.now) != 0.0:
+            return None  # somebody has given it more time, which the View has not heard of yet
         await client.delete(Job, meta.name or "", meta.namespace or "", uid=meta.uid or "", propagation="Foreground")
     except (NotFound, Conflict):
         pass

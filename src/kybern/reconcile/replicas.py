@@ -9,18 +9,22 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from msgspec.structs import replace
+
 from kybern.aio.clock import from_rfc3339, rfc3339
 from kybern.api.apps_v1 import ReplicaSetCondition
 from kybern.api.core_v1 import Pod, PodTemplateSpec, ReplicationControllerCondition
 from kybern.api.errors import ApiError, NotFound
 from kybern.client import Client
 from kybern.reconcile.bursts import at_once, slow_start
-from kybern.reconcile.controller import Context
+from kybern.reconcile.controller import After, Context
 from kybern.reconcile.pods import (
+    is_active,
     is_available,
     is_namespace_terminating,
     is_ready,
     is_terminating,
+    next_available,
     pod_from,
     ready_since,
 )
@@ -30,6 +34,32 @@ C = TypeVar("C", bound=ReplicaSetCondition | ReplicationControllerCondition)
 BURST_PODS_MAX = 500  # Per pass: a broken template should fail 500 times, not 50 000 times.
 PHASES = {"Pending": 0, "Unknown": 1, "Running": 2}
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
+
+
+async def keep(
+    owner: Any,
+    pods: Sequence[Pod],
+    neighbours: Iterable[Pod],
+    told: Callable[["Counts", "Failure | None"], Any],
+    client: Client,
+    context: Context,
+) -> After | None:
+    """One pass over an owner of pods that are all alike: as many as it wants, and its status, which `told` makes of their
+    numbers. `neighbours`: see `plan`."""
+    spec, now = owner.spec, context.now
+    template, min_ready = spec.template or PodTemplateSpec(), spec.min_ready_seconds or 0
+    active = [pod for pod in pods if is_active(pod)]
+    failure = None
+    if owner.metadata.deletion_timestamp is None:
+        wanted = plan(1 if spec.replicas is None else spec.replicas, active, neighbours, now)
+        failure = await carry_out(wanted, owner, template, client, context)
+    status = told(count(pods, active, template, min_ready, now), failure)
+    if status != owner.status:
+        await client.update_status(replace(owner, status=status))
+    if failure is not None:
+        raise failure.error
+    wait = next_available(active, min_ready, now)
+    return None if wait is None else After(wait)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,13 +1,12 @@
-"""What a script can do to a simulated cluster, and ask of it. Each command returns the lines that it prints."""
+"""What a script can do to a simulated cluster. What it can ask is in `questions`."""
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import msgspec
 from msgspec.structs import replace
 
 from kybern.aio.clock import rfc3339
-from kybern.api.apps_v1 import ControllerRevision, Deployment, ReplicaSet
+from kybern.api.apps_v1 import Deployment, ReplicaSet
 from kybern.api.autoscaling_v1 import Scale
 from kybern.api.certificates_v1 import (
     CertificateSigningRequest,
@@ -15,8 +14,7 @@ from kybern.api.certificates_v1 import (
     CertificateSigningRequestSpec,
 )
 from kybern.api.codec import decode, encode, to_builtins
-from kybern.api.core_v1 import Endpoints, Event, Node, Pod
-from kybern.api.discovery_v1 import EndpointHints, EndpointSlice
+from kybern.api.core_v1 import Node, Pod
 from kybern.api.errors import ApiError
 from kybern.api.meta_v1 import ObjectMeta, Status
 from kybern.api.policy_v1 import Eviction
@@ -25,34 +23,12 @@ from kybern.client import Client, InMemory
 from kybern.client.paths import kind_of, path_of, query_of
 from kybern.testing.certificates import signing_request
 from kybern.testing.cluster import Cluster
-from kybern.testing.objects import NAMESPACED, TYPES, made, value_of
-
-Lines = list[str]
-Command = Callable[[Cluster, Sequence[str]], Awaitable[Lines]]
+from kybern.testing.objects import TYPES, made, value_of
+from kybern.testing.questions import QUESTIONS
+from kybern.testing.words import Command, Lines, options_of, place
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 REVISION = "deployment.kubernetes.io/revision"
-
-
-def options_of(words: Iterable[str]) -> dict[str, str]:
-    return {name: value for name, _, value in (word.partition("=") for word in words)}
-
-
-def place(word: str) -> tuple[type[Any], str, str]:
-    """`deployment/web` or `deployment/web/namespace`: type, name, namespace."""
-    kind, name, *namespace = word.split("/")
-    return TYPES[kind], name, (namespace or ["default"])[0] if kind in NAMESPACED else ""
-
-
-def table(rows: Iterable[Sequence[Any]]) -> Lines:
-    cells = [[str(cell) for cell in row] for row in rows]
-    if not cells:
-        return ["none"]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in cells]
-
-
-# What changes the cluster.
 
 
 async def create(cluster: Cluster, words: Sequence[str]) -> Lines:
@@ -235,159 +211,10 @@ async def approve(cluster: Cluster, words: Sequence[str]) -> Lines:
     return []
 
 
-# What asks.
-
-
-async def pods(cluster: Cluster, words: Sequence[str]) -> Lines:
-    """Name, phase, readiness, node; with `image`, the image."""
-    rows = []
-    for pod in cluster.view.list(Pod):
-        ready = any(found.type == "Ready" and found.status == "True" for found in pod.status.conditions or ())
-        phase = "Terminating" if pod.metadata.deletion_timestamp else pod.status.phase or "Pending"
-        row = [pod.metadata.name, phase, "ready" if ready else "-"]
-        rows.append([*row, pod.spec.containers[0].image if "image" in words else pod.spec.node_name or "-"])
-    return table(rows)
-
-
-async def counts(cluster: Cluster, words: Sequence[str]) -> Lines:
-    """`counts deployment/web`: the numbers in its status."""
-    of, name, namespace = place(words[0])
-    status = to_builtins((await cluster.client.get(of, name, namespace)).status)
-    return [" ".join(f"{field}={value}" for field, value in sorted(status.items()) if isinstance(value, int | str))]
-
-
-async def replicasets(cluster: Cluster, words: Sequence[str]) -> Lines:
-    rows = []
-    for rs in await cluster.client.list(ReplicaSet):
-        revision = (rs.metadata.annotations or {}).get(REVISION, "-")
-        counted = f"{rs.spec.replicas}/{rs.status.replicas}/{rs.status.available_replicas or 0}"
-        rows.append((f"revision {revision}", counted, rs.metadata.name))
-    return table(sorted(rows))
-
-
-async def conditions(cluster: Cluster, words: Sequence[str]) -> Lines:
-    of, name, namespace = place(words[0])
-    found = (await cluster.client.get(of, name, namespace)).status.conditions or ()
-    return table(sorted((one.type, one.status, one.reason, one.message) for one in found))
-
-
-async def nodes(cluster: Cluster, words: Sequence[str]) -> Lines:
-    rows = []
-    for node in await cluster.client.list(Node):
-        ready = next((found.status for found in node.status.conditions or () if found.type == "Ready"), "-")
-        taints = ",".join(sorted(f"{taint.key}:{taint.effect}" for taint in node.spec.taints or ()))
-        rows.append((node.metadata.name, ready, taints or "-"))
-    return table(rows)
-
-
-async def endpoints(cluster: Cluster, words: Sequence[str]) -> Lines:
-    rows = []
-    for found in await cluster.client.list(Endpoints, "default"):
-        for subset in found.subsets or ():
-            ready, other = len(subset.addresses or ()), len(subset.not_ready_addresses or ())
-            rows.append((found.metadata.name, f"{ready} ready", f"{other} not ready"))
-    return table(rows)
-
-
-async def slices(cluster: Cluster, words: Sequence[str]) -> Lines:
-    rows = []
-    for found in await cluster.client.list(EndpointSlice, "default"):
-        service = (found.metadata.labels or {}).get("kubernetes.io/service-name")
-        rows.append((service, found.address_type, f"{len(found.endpoints or ())} endpoints"))
-    return table(sorted(rows))
-
-
-async def endpoint_states(cluster: Cluster, words: Sequence[str]) -> Lines:
-    """Every endpoint of every Service, and what is told of it."""
-    rows = []
-    for found in await cluster.client.list(EndpointSlice, "default"):
-        service = (found.metadata.labels or {}).get("kubernetes.io/service-name")
-        for endpoint in found.endpoints or ():
-            told = to_builtins(endpoint.conditions)
-            holding = [name for name in ("ready", "serving", "terminating") if told.get(name)]
-            rows.append((service, (endpoint.target_ref and endpoint.target_ref.name) or "-", " ".join(holding) or "-"))
-    return table(sorted(rows))
-
-
-async def hints(cluster: Cluster, words: Sequence[str]) -> Lines:
-    """Every endpoint of every Service: its node, and for which zones and nodes it is the nearest."""
-    rows = []
-    for found in await cluster.client.list(EndpointSlice, "default"):
-        service = (found.metadata.labels or {}).get("kubernetes.io/service-name")
-        for endpoint in found.endpoints or ():
-            told = endpoint.hints or EndpointHints()
-            near = [",".join(one.name for one in some or ()) or "-" for some in (told.for_zones, told.for_nodes)]
-            rows.append((service, endpoint.node_name, *near))
-    return table(sorted(rows))
-
-
-async def revisions(cluster: Cluster, words: Sequence[str]) -> Lines:
-    """Every ControllerRevision: whose it is, its number, and the image in it."""
-    rows = []
-    for found in await cluster.client.list(ControllerRevision, "default"):
-        owner = (found.metadata.owner_references or ())[0]
-        image = found.data["spec"]["template"]["spec"]["containers"][0]["image"]
-        rows.append((owner.kind, owner.name, f"revision {found.revision}", image))
-    return table(sorted(rows))
-
-
-async def events(cluster: Cluster, words: Sequence[str]) -> Lines:
-    """`events deployment`: what was told about objects of a kind, in order."""
-    told = [
-        event for event in await cluster.client.list(Event) if (event.involved_object.kind or "").lower() == words[0]
-    ]
-    told.sort(key=lambda event: (event.first_timestamp or "", int(event.metadata.resource_version or "0")))
-    return table((event.type, event.reason, event.message, f"x{event.count}") for event in told)
-
-
-async def list_names(cluster: Cluster, words: Sequence[str]) -> Lines:
-    """`list configmap`: names, without what every namespace has."""
-    found = [obj.metadata.name for obj in await cluster.client.list(TYPES[words[0]])]
-    return [name for name in found if name != "kube-root-ca.crt"] or ["none"]
-
-
-async def show(cluster: Cluster, words: Sequence[str]) -> Lines:
-    """`show pod/web-1 spec.nodeName metadata.labels`: fields, as JSON."""
-    of, name, namespace = place(words[0])
-    found = to_builtins(await cluster.client.get(of, name, namespace))
-    return [msgspec.json.encode(field(found, path), order="sorted").decode() for path in words[1:]]
-
-
-def field(value: Any, path: str) -> Any:
-    for part in path.split("."):
-        if value is None:
-            return None
-        value = value[int(part)] if isinstance(value, list | tuple) else value.get(part.replace("~", "."))
-    return value
-
-
-async def quota(cluster: Cluster, words: Sequence[str]) -> Lines:
-    """`quota resourcequota/small`: what is used of what is allowed, as `kubectl describe quota` shows it."""
-    of, name, namespace = place(words[0])
-    status = (await cluster.client.get(of, name, namespace)).status
-    return table((key, (status.used or {}).get(key, "-"), most) for key, most in sorted((status.hard or {}).items()))
-
-
-async def issued(cluster: Cluster, words: Sequence[str]) -> Lines:
-    """Every certificate request: who asked, what was decided, and whether there is a certificate."""
-    rows = []
-    for csr in await cluster.client.list(CertificateSigningRequest):
-        decided = ",".join(sorted(condition.type for condition in csr.status.conditions or ())) or "Pending"
-        rows.append((csr.metadata.name, csr.spec.username, decided, "issued" if csr.status.certificate else "-"))
-    return table(rows)
-
-
-async def keys(cluster: Cluster, words: Sequence[str]) -> Lines:
-    """`keys secret/mine`: the names of what a ConfigMap or a Secret holds."""
-    of, name, namespace = place(words[0])
-    return sorted((await cluster.client.get(of, name, namespace)).data or {}) or ["none"]
-
-
 COMMANDS: dict[str, Command] = {
-    "advance": advance, "approve": approve, "bind": bind, "certify": certify, "conditions": conditions,
-    "counts": counts, "create": create, "delete": delete, "deletecollection": delete_collection, "end": end, "endpoint_states": endpoint_states, "endpoints": endpoints, "events": events,
-    "evict": evict, "hints": hints, "image": image, "issued": issued, "keys": keys, "list": list_names, "measure": measure,
-    "nodestate": nodes, "pods": pods, "quota": quota, "remove": remove_node, "replicasets": replicasets,
-    "revisions": revisions, "revive": revive, "scale": scale, "set": set_field, "settle": settle, "show": show, "silence": silence, "slices": slices,
-    "status": set_status, "undo": undo,
+    **QUESTIONS,
+    "advance": advance, "approve": approve, "bind": bind, "certify": certify, "create": create,
+    "delete": delete, "deletecollection": delete_collection, "end": end, "evict": evict, "image": image,
+    "measure": measure, "remove": remove_node, "revive": revive, "scale": scale, "set": set_field,
+    "settle": settle, "silence": silence, "status": set_status, "undo": undo,
 }  # fmt: skip

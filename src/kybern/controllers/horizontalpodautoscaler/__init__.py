@@ -6,7 +6,6 @@ slow it down (`behavior`), and sets the target's scale. How it went is in the co
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 from msgspec.structs import replace
 
@@ -14,7 +13,6 @@ from kybern.aio.clock import rfc3339
 from kybern.api import quantity
 from kybern.api.autoscaling_v1 import Scale, ScaleSpec
 from kybern.api.autoscaling_v2 import (
-    CrossVersionObjectReference,
     HorizontalPodAutoscaler,
     HorizontalPodAutoscalerCondition,
     HorizontalPodAutoscalerStatus,
@@ -27,7 +25,7 @@ from kybern.api.errors import ApiError
 from kybern.api.kind import Kind
 from kybern.api.selectors import Selector, parse_labels
 from kybern.client import Client, View
-from kybern.client.discovery import discover
+from kybern.client.discovery import Kinds
 from kybern.client.paths import path_of
 from kybern.controllers.horizontalpodautoscaler.behavior import Bounds, Memory, Told, decide, note_scaling, rules_of
 from kybern.controllers.horizontalpodautoscaler.metrics import Metrics
@@ -36,29 +34,11 @@ from kybern.controllers.horizontalpodautoscaler.replicas import TOLERANCE, Toler
 from kybern.reconcile import After, Context, Controller, Key
 
 EVERY_SECONDS = 15.0
-DISCOVERED_SECONDS_MAX = 30.0
 UNABLE = "the HPA was unable to compute the replica count: "
 
 
 class CannotScale(Exception):
     """The target's scale cannot be had; the message is for the user."""
-
-
-@dataclass(slots=True)
-class Kinds:
-    """What is served, asked for again when it is old."""
-
-    known: list[Kind] = field(default_factory=list)
-    asked_at: float = float("-inf")
-
-    async def refresh(self, client: Client, now: float) -> None:
-        if now - self.asked_at > DISCOVERED_SECONDS_MAX:
-            self.known, _ = await discover(client)
-            self.asked_at = now
-
-    def of(self, ref: CrossVersionObjectReference) -> Kind | None:
-        group = (ref.api_version or "").rpartition("/")[0]
-        return next((kind for kind in self.known if (kind.group, kind.kind) == (group, ref.kind)), None)
 
 
 def horizontal_pod_autoscaler() -> Controller[HorizontalPodAutoscaler]:
