@@ -148,6 +148,10 @@ class Called:
         self.former.clear()
 
 
+PATCH_ANNOTATION = "patch.webhook.admission.k8s.io"
+"""Begins what is noted of webhooks' patches: for an audit log that shows what was sent, and no other."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Admission:
     """What an admission plugin sees. Mutating plugins replace `object`."""

@@ -113,6 +113,7 @@ async def run(cluster: Cluster) -> None:
         flow_control=FlowControl(objects, clock),
         audit=audit,
     )
+    api.metrics.registry.register(inputs.webhook_metrics)
     crds = CustomResources(machine, objects, documents.invalidate, callouts)
     await crds.start()
     await bootstrap(objects, fixed_services(cluster), cluster.service_cidrs)

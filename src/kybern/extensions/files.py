@@ -17,6 +17,7 @@ from pathlib import Path
 from types import ModuleType
 
 from kybern.aio.clock import Clock
+from kybern.extensions.bounded import LOAD_SECONDS_MAX, Interrupted, at_most
 from kybern.extensions.rules import AdmissionRule, ControllerRule, Rule, SchedulerRule
 
 log = logging.getLogger(__name__)
@@ -43,8 +44,9 @@ def rules_in(text: str, path: Path) -> tuple[Rule, ...]:
     module = ModuleType(f"kybern_extension_{path.stem}")
     module.__file__ = str(path)
     try:
-        exec(compile(text, str(path), "exec"), module.__dict__)  # noqa: S102 - what an extension is for
-    except (Exception, SystemExit):  # noqa: BLE001 - whatever it may be, it is the file's, and its author's to read
+        with at_most(LOAD_SECONDS_MAX):
+            exec(compile(text, str(path), "exec"), module.__dict__)  # noqa: S102 - what an extension is for
+    except (Exception, SystemExit, Interrupted):  # noqa: BLE001 - whatever it may be, it is the file's, and its author's to read
         raise Broken(f"{path}:\n{own_traceback(path)}") from None
     found = tuple(
         value for value in vars(module).values() if isinstance(value, AdmissionRule | ControllerRule | SchedulerRule)

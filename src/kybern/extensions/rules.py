@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from inspect import Parameter, signature
 from typing import Any
 
+from kybern.extensions.bounded import bounded
+
 OPERATIONS = ("CREATE", "UPDATE", "DELETE")
 SCORE_MAX = 100
 
@@ -42,7 +44,7 @@ class AdmissionRule:
     mutates: bool
 
     def ask(self, obj: Any, request: Request) -> Any:
-        return self.function(*(obj, request)[: parameter_count(self.function)])
+        return bounded(self.function, *(obj, request)[: parameter_count(self.function)])
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,16 @@
 """Admission webhooks, asked over real HTTPS: who is asked about what, in which order, and what becomes of the answers."""
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
 from admitted_api import AdmittedApi
+from prometheus_client import CollectorRegistry
 from webhooks import answered, hook_server, never, patched, review_of
 
+from kybern.apiserver.audit.audit import annotations_at
+from kybern.apiserver.audit.policy import Level
 from kybern.web.http import Request, Response
 
 MAPS = "/api/v1/namespaces/default/configmaps"
@@ -434,6 +438,42 @@ async def test_what_webhooks_did_is_told_to_the_audit_log(api: AdmittedApi, hook
     assert told["failed-open.mutation.webhook.admission.k8s.io/round_0_index_1"] == "gone.example.com"
     assert told["failed-open.validating.webhook.admission.k8s.io/round_0_index_1"] == "gone.example.com"
     assert told["hook.example.com/why"] == "because"
+    patch = json.loads(told["patch.webhook.admission.k8s.io/round_0_index_0"])
+    assert (patch["webhook"], patch["patchType"], patch["patch"][0]["op"]) == ("change.example.com", "JSONPatch", "add")
+    assert "patch.webhook.admission.k8s.io/round_0_index_1" not in told
+    assert set(annotations_at(Level.REQUEST, told)) - set(annotations_at(Level.METADATA, told)) == {
+        "patch.webhook.admission.k8s.io/round_0_index_0"
+    }
+
+
+async def test_what_webhooks_are_asked_is_counted(api: AdmittedApi, hook: Any, install: Any) -> None:
+    async with hook_server(by_path) as hooks:
+        gone = {"url": "https://127.0.0.1:1/"}
+        await install("Mutating", hook(hooks.client_config("/ifmissing/x"), name="change.example.com"))
+        await install(
+            "Validating",
+            hook(gone, name="open.example.com", failurePolicy="Ignore"),
+            hook(hooks.client_config("/deny/words"), name="no.example.com"),
+            hook(gone, name="closed.example.com"),
+        )
+        refused = await api.post(MAPS, config_map())
+    assert refused.status >= 400
+    registry = CollectorRegistry()
+    registry.register(api.inputs.webhook_metrics)  # type: ignore[arg-type]
+
+    def count(name: str, hook: str, **labels: str) -> float | None:
+        labels = {"name": f"{hook}.example.com", "type": "validating", **labels}
+        return registry.get_sample_value(f"apiserver_admission_webhook_{name}", labels)
+
+    create = {"operation": "CREATE"}
+    assert count("request_total", "change", type="admit", code="200", rejected="false", **create) == 1
+    assert count("request_total", "open", code="600", rejected="false", **create) == 1
+    assert count("fail_open_count_total", "open") == 1
+    assert count("rejection_count_total", "no", error_type="no_error", rejection_code="400", **create) == 1
+    assert (
+        count("rejection_count_total", "closed", error_type="calling_webhook_error", rejection_code="0", **create) == 1
+    )
+    assert count("admission_duration_seconds_count", "no", rejected="true", **create) == 1
 
 
 async def test_webhooks_are_not_asked_about_webhooks(api: AdmittedApi, hook: Any, install: Any) -> None:

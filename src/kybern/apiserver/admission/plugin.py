@@ -7,6 +7,7 @@ from typing import Any
 from kybern.aio.clock import Clock
 from kybern.aio.ids import Ids
 from kybern.api.errors import About, Forbidden, forbidden
+from kybern.apiserver.admission.webhooks.metrics import WebhookMetrics
 from kybern.apiserver.auth.rbac import Rbac
 from kybern.apiserver.callouts.callouts import Callouts
 from kybern.apiserver.request import Admission, Authorizer, Objects
@@ -22,6 +23,7 @@ class Inputs:
     clock: Clock
     ids: Ids
     callouts: Callouts
+    webhook_metrics: WebhookMetrics = field(default_factory=WebhookMetrics)
     configuration: Mapping[str, Any] = field(default_factory=dict)
     """What an AdmissionConfiguration says to plugins, by their names."""
 

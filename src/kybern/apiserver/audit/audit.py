@@ -9,7 +9,7 @@
 """
 
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -23,7 +23,7 @@ from kybern.apiserver.audit.event import Event, beginning, bodies, status_of, us
 from kybern.apiserver.audit.followed import FollowedStream
 from kybern.apiserver.audit.policy import Decided, Level, Policy, decide
 from kybern.apiserver.audit.sink import Sink
-from kybern.apiserver.request import ApiRequest
+from kybern.apiserver.request import PATCH_ANNOTATION, ApiRequest
 from kybern.web.http import Connection, Response, Upgrade
 
 EVENT_BYTES_MAX = 10 * 1024 * 1024  # a longer one goes without its objects; upstream's figure
@@ -103,8 +103,9 @@ class Audit:
         if stage in told.decided.omit_stages:
             return
         event = told.event | {"stage": stage, "stageTimestamp": rfc3339_micro(self.clock.wall())} | more
-        if told.request.audit:
-            event["annotations"] = dict(told.request.audit)
+        annotations = annotations_at(told.decided.level, told.request.audit)
+        if annotations:
+            event["annotations"] = annotations
         line = msgspec.json.encode(event)
         if len(line) > EVENT_BYTES_MAX:
             event = {key: value for key, value in event.items() if key not in ("requestObject", "responseObject")}
@@ -120,3 +121,9 @@ class Audit:
         for name, count in self.lost.items():
             lost.add_metric([name], count)
         yield lost
+
+
+def annotations_at(level: Level, noted: Mapping[str, str]) -> dict[str, str]:
+    """Without what tells of the objects themselves, where the log does not."""
+    shown = level >= Level.REQUEST
+    return {key: value for key, value in noted.items() if shown or not key.startswith(PATCH_ANNOTATION)}

@@ -3,6 +3,7 @@
 from kybern.api.errors import ApiError, BadRequest, InternalError
 from kybern.apiserver.admission.matching.versioned import Versioned
 from kybern.apiserver.admission.plugin import Inputs
+from kybern.apiserver.admission.webhooks.metrics import NO_ANSWER_CODE
 from kybern.apiserver.admission.webhooks.review import (
     WARNING_LENGTH_MAX,
     AdmissionResponse,
@@ -27,6 +28,24 @@ class CallFailed(Exception):
 
 async def ask(inputs: Inputs, hook: Hook, versioned: Versioned, *, may_patch: bool) -> AdmissionResponse:
     """The answer, where it allows; raises ApiError where it denies, CallFailed where there is none."""
+    began, code, rejected = inputs.clock.monotonic(), 200, True
+    try:
+        response = await answered(inputs, hook, versioned, may_patch=may_patch)
+        rejected = False
+        return response
+    except CallFailed:
+        code, rejected = NO_ANSWER_CODE, not hook.fails_open
+        raise
+    except ApiError as error:
+        code = error.code
+        raise
+    finally:
+        kind, operation = ("admit" if may_patch else "validating"), versioned.admission.operation
+        seconds = inputs.clock.monotonic() - began
+        inputs.webhook_metrics.asked(hook.name, kind, operation, seconds, code, rejected=rejected)
+
+
+async def answered(inputs: Inputs, hook: Hook, versioned: Versioned, *, may_patch: bool) -> AdmissionResponse:
     webhook, admission = hook.webhook, versioned.admission
     if admission.dry_run and webhook.side_effects not in ("None", "NoneOnDryRun"):
         raise unsupported_dry_run(hook)
@@ -63,5 +82,6 @@ def failure(hook: Hook, error: Exception) -> InternalError:
     return InternalError(f'Internal error occurred: failed calling webhook "{hook.name}": {error}')
 
 
-def failed_open(admission: Admission, phase: str, round_: int, index: int, hook: Hook) -> None:
+def failed_open(inputs: Inputs, admission: Admission, phase: str, round_: int, index: int, hook: Hook) -> None:
+    inputs.webhook_metrics.fails_open(hook.name, "admit" if phase == "mutation" else phase)
     admission.audit[f"failed-open.{phase}.webhook.admission.k8s.io/round_{round_}_index_{index}"] = hook.name

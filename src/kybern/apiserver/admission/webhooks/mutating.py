@@ -16,7 +16,7 @@ from kybern.apiserver.admission.plugin import Inputs, Plugin
 from kybern.apiserver.admission.webhooks.call import CallFailed, ask, failed_open, failure
 from kybern.apiserver.admission.webhooks.review import InvalidAnswer, patch_in
 from kybern.apiserver.admission.webhooks.source import Hook, Hooks
-from kybern.apiserver.request import Admission, Objects
+from kybern.apiserver.request import PATCH_ANNOTATION, Admission, Objects
 
 
 class MutatingWebhooks(Plugin):
@@ -51,7 +51,7 @@ class MutatingWebhooks(Plugin):
         except (CallFailed, InvalidAnswer) as error:
             if not hook.fails_open:
                 raise failure(hook, error) from error
-            failed_open(admission, "mutation", admission.reinvocation.round, index, hook)
+            failed_open(self.inputs, admission, "mutation", admission.reinvocation.round, index, hook)
             return False
         if patch is None:
             return False
@@ -64,13 +64,18 @@ class MutatingWebhooks(Plugin):
         changed = applied(hook, patch, versioned)
         if changed != before:
             await change(hook, versioned, changed, self.objects)
+        told = {"configuration": hook.configuration, "webhook": hook.name, "patch": patch, "patchType": "JSONPatch"}
+        note(admission, f"{PATCH_ANNOTATION}/round_{admission.reinvocation.round}_index_{index}", told)
         return bool(changed != before)
 
 
 def noted(admission: Admission, hook: Hook, index: int, *, mutated: bool) -> None:
     """For the audit log: who was asked, and whether that made a difference."""
     told = {"configuration": hook.configuration, "webhook": hook.name, "mutated": mutated}
-    key = f"mutation.webhook.admission.k8s.io/round_{admission.reinvocation.round}_index_{index}"
+    note(admission, f"mutation.webhook.admission.k8s.io/round_{admission.reinvocation.round}_index_{index}", told)
+
+
+def note(admission: Admission, key: str, told: dict[str, object]) -> None:
     admission.audit[key] = msgspec.json.encode(told).decode()
 
 

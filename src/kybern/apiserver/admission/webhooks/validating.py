@@ -41,7 +41,7 @@ class ValidatingWebhooks(Plugin):
         except CallFailed as error:
             if not hook.fails_open:
                 return failure(hook, error)
-            failed_open(versioned.admission, "validating", 0, index, hook)
+            failed_open(self.inputs, versioned.admission, "validating", 0, index, hook)
         except ApiError as error:
             return error
         return None
