@@ -32,4 +32,5 @@ def normal(text: str, micro: bool) -> str:
 
 
 def written(moment: datetime, micro: bool = False) -> str:
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ" if micro else "%Y-%m-%dT%H:%M:%SZ")
+    there = moment.astimezone(UTC).replace(tzinfo=None)  # isoformat pads years before 1000, strftime does not
+    return there.isoformat(timespec="microseconds" if micro else "seconds") + "Z"

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kybern.api import apiextensions_v1, apps_v1, core_v1, kinds, policy_v1, schema, strict
-from kybern.api.protobuf import decode
+from kybern.api import apiextensions_v1, apps_v1, coordination_v1, core_v1, kinds, policy_v1, schema, strict
+from kybern.api.protobuf import decode, encode
 from kybern.api.protobuf.table import EMBEDDED, message_of, messages
 from kybern.api.strict import Malformed
 
@@ -93,6 +93,16 @@ def test_times_negative_numbers_and_quantities() -> None:
     assert decode(body("scheduling.k8s.io/v1", "PriorityClass", field(2, -5)))["value"] == -5
     hard = field(2, field(1, field(1, b"cpu") + field(2, field(1, b"1500m"))))
     assert decode(body("v1", "ResourceQuota", hard))["spec"] == {"hard": {"cpu": "1500m"}}
+
+
+def test_a_moment_in_the_first_year_keeps_its_four_digits_both_ways() -> None:
+    """Go's clients write times that count from their zero time."""
+    moment = "0001-01-01T00:00:02.000000Z"
+    lease = {"kind": "Lease", "apiVersion": "coordination.k8s.io/v1", "spec": {"renewTime": moment}}
+    renewed = field(2, field(4, field(1, -62_135_596_798) + field(2, 0)))
+    assert decode(body("coordination.k8s.io/v1", "Lease", renewed))["spec"] == {"renewTime": moment}
+    assert decode(encode(lease))["spec"]["renewTime"] == moment
+    assert strict.decode_value(coordination_v1.Lease, lease)[0].spec.renew_time == moment
 
 
 def test_what_is_of_any_kind_is_json_or_such_a_body_again() -> None:
