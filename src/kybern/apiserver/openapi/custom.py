@@ -17,7 +17,7 @@ KEEPS, EMBEDDED, INT_OR_STRING = (
 )  # fmt: skip
 GVK = "x-kubernetes-group-version-kind"
 CONVENTIONS = "https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md"
-VERSION = f"The version of the schema that this object is of. More info: {CONVENTIONS}#resources"
+VERSION = f"APIVersion defines the version of the schema that this object is of. More info: {CONVENTIONS}#resources"
 KIND = f"What kind of object this is. More info: {CONVENTIONS}#types-kinds"
 METADATA = f"Standard object's metadata. More info: {CONVENTIONS}#metadata"
 LIST_METADATA = f"Standard list metadata. More info: {CONVENTIONS}#types-kinds"

@@ -91,6 +91,7 @@ async def test_an_embedded_object_has_metadata(api: Any) -> None:
     await serve(api, definition("foos", "Foo", version(schema=schema)))
     template = (await swagger(api))["definitions"]["com.example.v1.Foo"]["properties"]["template"]
     assert template["properties"].keys() == {"apiVersion", "kind", "metadata", "spec"}
+    assert template["properties"]["apiVersion"]["description"].startswith("APIVersion defines")  # upstream's suite asks
     assert template["required"] == ["kind", "apiVersion"]
 
 
