@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from kybern.aio.clock import rfc3339
 from kybern.api.core_v1 import EndpointAddress, EndpointPort, Endpoints, EndpointSubset, Pod, Service
-from kybern.api.errors import NotFound
+from kybern.api.errors import ApiError, NotFound
 from kybern.api.meta_v1 import ObjectMeta
 from kybern.client import Client, View
 from kybern.controllers.serving import (
@@ -24,7 +24,7 @@ from kybern.controllers.serving import (
 )
 from kybern.reconcile import Context, Controller, Key
 from kybern.reconcile.controller import REST_SECONDS, Watch
-from kybern.reconcile.pods import is_ready
+from kybern.reconcile.pods import is_namespace_terminating, is_ready
 
 ADDRESSES_MAX = 1000
 OVER_CAPACITY = "endpoints.kubernetes.io/over-capacity"
@@ -40,10 +40,22 @@ async def reconcile(service: Service, view: View, client: Client, context: Conte
     meta = service.metadata
     known = view.get(Endpoints, meta.name or "", meta.namespace or "")
     wanted = endpoints_of(service, pods_of(service, view), known, rfc3339(context.now))
-    if known is None:
-        await client.create(wanted)
-    elif wanted != known:
-        await client.update(wanted)
+    try:
+        if known is None:
+            await client.create(wanted)
+        elif wanted != known:
+            await client.update(wanted)
+    except ApiError as error:
+        if is_namespace_terminating(error):
+            return
+        what = f"{meta.namespace}/{meta.name}: {error.message}"
+        if known is None:
+            context.events.event(
+                wanted, "Warning", "FailedToCreateEndpoint", f"Failed to create endpoint for service {what}"
+            )
+        else:
+            context.events.event(wanted, "Warning", "FailedToUpdateEndpoint", f"Failed to update endpoint {what}")
+        raise
 
 
 async def gone(key: Key, view: View, client: Client, context: Context) -> None:

@@ -21,6 +21,7 @@ from kybern.api.discovery_v1 import (
     ForNode,
     ForZone,
 )
+from kybern.api.errors import ApiError
 from kybern.api.meta_v1 import ObjectMeta
 from kybern.client import Client, View
 from kybern.controllers import topologyhints
@@ -40,7 +41,7 @@ from kybern.controllers.slices import ENDPOINTS_MAX, MANAGED_BY, SERVICE_NAME, P
 from kybern.controllers.topologyhints import ZONE
 from kybern.reconcile import After, Context, Controller, Key, controller_ref
 from kybern.reconcile.controller import REST_SECONDS, Watch
-from kybern.reconcile.pods import is_ready
+from kybern.reconcile.pods import is_namespace_terminating, is_ready
 
 MANAGER = "endpointslice-controller.k8s.io"
 SAME_ZONE = ("PreferClose", "PreferSameZone")  # the older name and the newer
@@ -66,7 +67,14 @@ async def reconcile(service: Service, view: View, client: Client, context: Conte
     elif topologyhints.has_hints(existing) and not service.spec.traffic_distribution:
         for family in families_of(service):
             tell(service, topologyhints.DISABLED, topologyhints.OFF, family, context)
-    await carry_out(step, client)
+    try:
+        await carry_out(step, client)
+    except ApiError as error:
+        if is_namespace_terminating(error):
+            return None
+        said = f"Error updating Endpoint Slices for Service {meta.namespace}/{meta.name}: {error.message}"
+        context.events.event(service, "Warning", "FailedToUpdateEndpointSlices", said)
+        raise
     return After(NODE_RETRY_SECONDS) if lost else None
 
 
