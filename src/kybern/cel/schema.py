@@ -34,6 +34,7 @@ from kybern.cel.types import (
     map_of,
     object_of,
 )
+from kybern.cel.values import Keyed
 
 REQUEST_BYTES_MAX = 3 * 1024 * 1024
 BYTES_A_CHARACTER_MAX = 4
@@ -116,12 +117,24 @@ def of_array(schema: Mapping[str, Any], name: str) -> Typed | None:
         return None
     most = schema.get("maxItems")
     size_max = (REQUEST_BYTES_MAX - 2) // (item.bytes_min + 1) if most is None else max(most, 0)
-    convert = item.convert
     type_ = list_of(item.type, size_max)
-    if convert is None:
+    kind = schema.get("x-kubernetes-list-type")
+    keyed = kind in ("set", "map")
+    if item.convert is None and not keyed:
         return Typed(type_, 2)
-    each: Value = convert
-    return Typed(type_, 2, lambda found: [each(one) for one in found] if isinstance(found, list) else found)
+    each: Value = item.convert or as_it_is
+    keys = tuple(schema.get("x-kubernetes-list-map-keys", ())) if kind == "map" else ()
+
+    def convert(found: Any) -> Any:
+        if not isinstance(found, list):
+            return found
+        return Keyed(map(each, found), keys) if keyed else [each(one) for one in found]
+
+    return Typed(type_, 2, convert)
+
+
+def as_it_is(found: Any) -> Any:
+    return found
 
 
 def of_map(schema: Mapping[str, Any], name: str) -> Typed | None:

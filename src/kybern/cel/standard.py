@@ -24,6 +24,8 @@ from kybern.cel.types import (
     map_of,
 )
 from kybern.cel.values import (
+    ELEMENTS_MAX,
+    Keyed,
     Timestamp,
     UInt,
     Work,
@@ -35,8 +37,6 @@ from kybern.cel.values import (
 )
 
 NUMBERS = (INT, UINT, DOUBLE)
-ELEMENTS_MAX = 1_000_000
-"""Of a list: joining lists is counted as one step, and doubling them would not stay one for long."""
 
 
 # --- order ------------------------------------------------------------------------------------------------------------
@@ -95,7 +95,7 @@ def quotient_double(a: float, b: float) -> float:
 def concatenated(a: Any, b: Any) -> list[Any]:
     if len(a) + len(b) > ELEMENTS_MAX:
         raise CostLimitExceeded
-    return [*a, *b]
+    return a.plus(b) if isinstance(a, Keyed) else [*a, *b]
 
 
 def arithmetic() -> Library:

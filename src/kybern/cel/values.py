@@ -6,9 +6,11 @@ JSON is taken as it is: `str`, `bool`, `int`, `float`, `None`, `list` (or `tuple
 - Times are whole nanoseconds, as Go counts them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
+
+from msgspec import json
 
 from kybern.cel.errors import CostLimitExceeded, EvaluationError, no_such_overload
 from kybern.cel.types import (
@@ -30,6 +32,8 @@ from kybern.cel.types import (
 )
 
 INT_MIN, INT_MAX, UINT_MAX = -(2**63), 2**63 - 1, 2**64 - 1
+ELEMENTS_MAX = 1_000_000
+"""Of a list: joining lists is counted as one step, and doubling them would not stay one for long."""
 
 
 class UInt(int):
@@ -98,7 +102,7 @@ TYPE_NAMES = {"null": "null_type", "timestamp": "google.protobuf.Timestamp", "du
 def kind_of(value: Any) -> str:
     found = KINDS.get(type(value))
     if found is None:
-        found = "map" if isinstance(value, Mapping) else "opaque"
+        found = "map" if isinstance(value, Mapping) else "list" if isinstance(value, Keyed) else "opaque"
     return found
 
 
@@ -151,6 +155,8 @@ def equal(one: Any, other: Any, work: Work) -> bool:
         return bool(one == other)
     if kind != against:
         return False
+    if kind == "list" and isinstance(one, Keyed):
+        return one.equals(other, work)
     if kind == "list":
         work.step(min(len(one), len(other)))
         return len(one) == len(other) and all(equal(a, b, work) for a, b in zip(one, other, strict=True))
@@ -162,6 +168,44 @@ def equal(one: Any, other: Any, work: Work) -> bool:
     if isinstance(one, Optional) and isinstance(other, Optional):
         return one.present == other.present and (not one.present or equal(one.value, other.value, work))
     return bool(one == other)
+
+
+class Keyed(list[Any]):
+    """A list whose order says nothing, as a schema's `x-kubernetes-list-type` tells: a set, or a map by some properties."""
+
+    __slots__ = ("keys",)
+
+    def __init__(self, items: Iterable[Any], keys: tuple[str, ...] = ()) -> None:
+        """Without `keys` an item is its own key: a set."""
+        super().__init__(items)
+        self.keys = keys
+
+    def by_key(self, items: Sequence[Any], work: Work) -> dict[Any, Any]:
+        work.step(len(items))
+        return {self.key_of(item): item for item in items}
+
+    def key_of(self, item: Any) -> Any:
+        if not self.keys:
+            return identity(item)
+        return tuple(identity(item.get(key)) for key in self.keys) if isinstance(item, Mapping) else identity(item)
+
+    def equals(self, other: Sequence[Any], work: Work) -> bool:
+        if len(self) != len(other):
+            return False
+        mine, theirs = self.by_key(self, work), self.by_key(other, work)
+        return mine.keys() == theirs.keys() and all(equal(item, theirs[key], work) for key, item in mine.items())
+
+    def plus(self, other: Sequence[Any]) -> "Keyed":
+        """Those of the other that are new come after; of a map, the other's items take the places of ours."""
+        work = Work(ELEMENTS_MAX)
+        return Keyed((self.by_key(self, work) | self.by_key(other, work)).values(), self.keys)
+
+
+def identity(item: Any) -> Any:
+    """Equal for equal scalars only; for the rest by its JSON."""
+    if isinstance(item, bool) or item is None or isinstance(item, Mapping | list):
+        return json.encode(item, order="sorted", enc_hook=str)
+    return item
 
 
 def has_key(found: Mapping[Any, Any], key: Any) -> bool:

@@ -99,3 +99,55 @@ def test_bounds_in_the_schema_bound_the_cost() -> None:
 )
 def test_names_that_expressions_cannot_write_are_escaped(name: str, written: str | None) -> None:
     assert escaped(name) == written
+
+
+MAP = {
+    "type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name", "port"],
+    "items": {
+        "type": "object",
+        "properties": {"name": {"type": "string"}, "port": {"type": "integer"}, "value": {"type": "string"}},
+    },
+}  # fmt: skip
+KEYED = {
+    "type": "object",
+    "properties": {
+        "set": {"type": "array", "x-kubernetes-list-type": "set", "items": {"type": "string"}},
+        "list": {"type": "array", "items": {"type": "string"}},
+        "map": MAP,
+    },
+}
+
+
+def item(name: str, value: str = "", port: int = 1) -> dict[str, object]:
+    return {"name": name, "port": port, "value": value}
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        ("self.set == oldSelf.set", True),
+        ("self.list == oldSelf.list", False),
+        ("self.set == ['b', 'a', 'c']", True),
+        ("self.set == ['a', 'b', 'd']", False),
+        ("self.set == ['a', 'b']", False),
+        ("['b', 'a', 'c'] == self.set", False),
+        ("(self.set + ['d', 'a']) == ['d', 'c', 'b', 'a']", True),
+        ("(self.set + ['d', 'a']).size() == 4 && (self.list + ['a']).size() == 4", True),
+        ("self.set[0] == 'a' && 'c' in self.set && self.set.all(x, x != 'z')", True),
+        ("self.map == oldSelf.map", True),
+        ("self.map == [oldSelf.map[0]]", False),
+        ("(self.map + oldSelf.map).size() == 2", True),
+        ("(self.map + other.map).map(x, x.value) == ['new', 'y', 'x']", True),
+        ("self == oldSelf", False),
+        ("self.map.filter(x, x.name == 'a') == oldSelf.map.filter(x, x.name == 'a')", True),
+    ],
+)
+def test_lists_that_are_sets_or_maps_are_equal_whatever_their_order(rule: str, expected: bool) -> None:
+    typed = typed_by(KEYED)
+    assert typed is not None
+    program = Environment({"self": typed.type, "oldSelf": typed.type, "other": typed.type}).compile(rule, BOOL)
+    more = [item("a", "new"), item("a", "x", 2)]
+    new = {"set": ["a", "b", "c"], "list": ["a", "b", "c"], "map": [item("a", "x"), item("b", "y")]}
+    old = {"set": ["c", "b", "a"], "list": ["c", "b", "a"], "map": [item("b", "y"), item("a", "x")]}
+    values = {"self": typed.value(new), "oldSelf": typed.value(old), "other": typed.value({"map": more})}
+    assert program.evaluate(values, Budget(1_000_000)) is expected
