@@ -1,7 +1,7 @@
 # The one entry point. `make help` lists what there is.
 PY := .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help up down status reset check format test unit sim fuzz histories soak bench bench-scheduler types lock clean
+.PHONY: help up down status reset check format test unit sim fuzz histories soak conformance bench bench-scheduler types lock clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -51,6 +51,10 @@ soak: ## kill a node's agent 200 times among pods, reset its machine 50 times, s
 	@tools/setup.sh test
 	KILLS=$(or $(KILLS),200) RESETS=$(or $(RESETS),50) PAUSES=$(or $(PAUSES),100) PODS=$(or $(PODS),40) \
 		$(PY) -m pytest tests/clients/test_kills.py tests/clients/test_two_leaders.py -q -o faulthandler_timeout=7200
+
+conformance: ## upstream's own conformance suite, built from Debian's source package; FOCUS=regex for some of its tests
+	@tools/setup.sh test
+	@tools/conformance/run.sh $(if $(FOCUS),'$(FOCUS)')
 
 bench: ## measure against DESIGN's budgets; AGAINST=https://host:port TOKEN=... measures another API server
 	@tools/setup.sh test

@@ -44,7 +44,7 @@ def stop(control_socket: Path) -> bool:
     watched = os.pidfd_open(pid)
     try:
         signal.pidfd_send_signal(watched, signal.SIGTERM)
-        wait_for_end(watched, pid, max(STOP_SECONDS, known["stop_seconds"]))
+        wait_for_end(watched, pid, max(STOP_SECONDS, known.get("stop_seconds", 0)))
     finally:
         os.close(watched)
     return True
