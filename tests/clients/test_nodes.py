@@ -81,9 +81,10 @@ def test_a_node_port_answers_on_every_nodes_address_and_a_service_on_every_node(
             with urllib.request.urlopen(f"http://{address}:{port}/", timeout=5) as answer:
                 seen.add(answer.read().decode().strip())
         assert seen == {"n", "n-2", "n-3"}
-    code = "import urllib.request as u; print(*{u.urlopen('http://web/').read().decode().strip() for _ in range(40)})"
     for pod, _ in pods(own).values():
-        assert set(inside(own, pod, code).split()) == {"n", "n-2", "n-3"}
+        for place in ("web", *(f"{address}:{port}" for address in addresses(own).values())):
+            code = f"import urllib.request as u; print(*{{u.urlopen('http://{place}/', timeout=5).read().decode() for _ in range(40)}})"
+            assert set(inside(own, pod, code).split()) == {"n", "n-2", "n-3"}, place
 
 
 def test_a_node_has_what_it_was_given_and_its_pods_cannot_use_more(own: Cluster) -> None:

@@ -57,7 +57,11 @@ class HostPort:
 
 
 def frame(network: NodeNetwork) -> str:
-    """The table with its hooks and empty maps; whatever it held before is gone."""
+    """The table with its hooks and empty maps; whatever it held before is gone.
+
+    What came here for a node port and goes on to another node is masqueraded, so that its answer comes back this way:
+    also a pod's of another node, whose answer would else go straight to it.
+    """
     ip, kind = FAMILIES[network.version]
     loopback = LOOPBACK[network.version]
     own = "127.0.0.1" if network.version == 4 else "::1"
@@ -95,7 +99,7 @@ table {ip} {network.table} {{
         type nat hook postrouting priority srcnat; policy accept;
         {ip} saddr . {ip} daddr @hairpin ct status dnat masquerade
         {ip} saddr {loopback} ct status dnat oifname != lo masquerade
-        ct status dnat {ip} saddr != {pods} {ip} daddr != {network.node_pod_cidr} oifname != lo masquerade
+        ct status dnat {ip} saddr != {network.node_pod_cidr} {ip} daddr != {network.node_pod_cidr} oifname != lo masquerade
         {ip} saddr {network.node_pod_cidr} {outside} masquerade
         {hide}
     }}
