@@ -28,7 +28,7 @@ DIRECTORIES = (
     "sys",
 )
 USERS = "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/home:/bin/false\n"
-TOOLS = ("curl", "dig", "nslookup", "host", "bash", "nc", "ip", "ss")
+TOOLS = ("curl", "dig", "nslookup", "host", "getent", "bash", "nc", "ip", "ss")
 RESOLVING = ("libnss_dns.so.2", "libnss_files.so.2", "libresolv.so.2")
 """What glibc opens by name, so that `ldd` does not tell of it."""
 
@@ -109,10 +109,10 @@ def main(place: Path) -> None:
         )
         image.finish("EXPOSE 80", 'CMD ["httpd-foreground"]')
 
-    def program(name: str, source: Path, *tags: str) -> None:
-        image = Image(place, name, *tags)
-        image.copy(source, name)
-        image.finish(f'ENTRYPOINT ["/{name}"]')
+    def program(path: str, source: Path, *tags: str) -> None:
+        image = Image(place, Path(path).name, *tags)
+        image.copy(source, path)
+        image.finish(f'ENTRYPOINT ["/{path}"]')
 
     with_tools("agnhost", "k8s.gcr.io/e2e-test-images/agnhost:2.21").finish('ENTRYPOINT ["/agnhost"]', 'CMD ["pause"]')
     with_tools("dnsutils", f"{E2E}/jessie-dnsutils:1.0").finish('CMD ["sh"]')
@@ -126,9 +126,13 @@ def main(place: Path) -> None:
     with_tools("pause", "k8s.gcr.io/pause:3.2").finish('ENTRYPOINT ["/agnhost", "pause"]')
     web("httpd", "usr/local/apache2/htdocs", f"{LIBRARY}/httpd:2.4.38-alpine", f"{LIBRARY}/httpd:2.4.39-alpine")
     web("nginx", "usr/share/nginx/html", f"{LIBRARY}/nginx:1.14-alpine", f"{LIBRARY}/nginx:1.15-alpine")
-    program("etcd", place / "programs/usr/bin/etcd", "k8s.gcr.io/etcd:3.4.13-0")
+    program("usr/local/bin/etcd", place / "programs/usr/bin/etcd", "k8s.gcr.io/etcd:3.4.13-0")
     program("consumer", built / "resource-consumer", f"{E2E}/resource-consumer:1.5")
     program("regression-issue-74839", built / "regression-issue-74839", f"{E2E}/regression-issue-74839-amd64:1.0")
+    escalating = Image(place, "nonewprivs", f"{E2E}/nonewprivs:1.0")
+    escalating.copy(built / "nonewprivs", "usr/local/bin/nnp")
+    (escalating.root / "usr/local/bin/nnp").chmod(0o6755)
+    escalating.finish('CMD ["nnp"]')
     program("kube-sample-apiserver", built / "sample-apiserver", f"{E2E}/sample-apiserver:1.17")
 
 

@@ -48,6 +48,7 @@ programs() {
   go build -o "$place/bin/agnhost" ./test/images/agnhost
   go build -o "$place/bin/resource-consumer" ./test/images/resource-consumer
   go build -o "$place/bin/regression-issue-74839" ./test/images/regression-issue-74839
+  go build -o "$place/bin/nonewprivs" ./test/images/nonewprivs
   go build -o "$place/bin/sample-apiserver" $vendored/k8s.io/sample-apiserver
   go test -c -o "$place/bin/e2e.test" k8s.io/kubernetes/test/e2e
   cd "$here"

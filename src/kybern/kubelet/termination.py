@@ -29,9 +29,9 @@ def termination_message(status: ContainerStatus) -> str:
 
 
 def log_tail(text: str) -> str:
-    """The last lines of a log in CRI format, without its timestamps."""
-    lines = [parts[3] for line in text.splitlines() if len(parts := line.split(" ", 3)) == 4]
-    joined = "".join(f"{line}\n" for line in lines[-LOG_LINES_MAX:])
+    """The last lines of a log in CRI format, without its timestamps; a part of a line has no line end."""
+    records = [parts for line in text.splitlines() if len(parts := line.split(" ", 3)) == 4]
+    joined = "".join(text if tag == "P" else f"{text}\n" for _, _, tag, text in records[-LOG_LINES_MAX:])
     return joined.encode()[-LOG_BYTES_MAX:].decode(errors="ignore")
 
 

@@ -81,7 +81,7 @@ async def test_without_that_care_a_link_is_read(log: Path, monkeypatch: pytest.M
     replace_with("link", log)
     monkeypatch.setattr(logs, "SAFELY", os.O_RDONLY)
     assert await read(log) == "one\ntwo\nthree\n\n"
-    assert (last_words(log), last_words(log, MESSAGE_FILE)) == ("one\ntwo\nthr\nee\n\n", LINES)
+    assert (last_words(log), last_words(log, MESSAGE_FILE)) == ("one\ntwo\nthree\n\n", LINES)
 
 
 def last_words(path: Path, kind: str = "") -> str:
@@ -151,8 +151,9 @@ def test_old_logs_are_kept_to_a_number(tmp_path: Path) -> None:
 
 
 def test_the_end_of_a_log_is_the_message_of_a_failed_container() -> None:
-    assert log_tail(LINES) == "one\ntwo\nthr\nee\n\n"
+    assert log_tail(LINES) == "one\ntwo\nthree\n\n"
     assert len(log_tail("2026-01-01T00:00:00Z stdout F x\n" * 200)) == 160
+    assert log_tail("2026-01-01T00:00:00Z stdout P no line end\n") == "no line end"
 
 
 def test_the_parameters_of_a_log_request() -> None:
