@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from kybern.api.errors import ApiError
 from kybern.client import Client
 from kybern.cmd import config, running
-from kybern.cmd.arguments import add_data_dir, ipv4_address, node_name
+from kybern.cmd.arguments import add_data_dir, ipv4_address, node_name, runtime_target
 from kybern.cmd.config import Cluster
 from kybern.cmd.credentials import node, node_network
 from kybern.cmd.joining import HASH, Discovered, NotJoined, client_certificate, discover, layout, network_certificate
@@ -41,6 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--node-name", type=node_name, default=os.uname().nodename.lower(), help="default: %(default)s")
     parser.add_argument("--node-ip", type=ipv4_address, help="default: the address that leads to the API server")
+    parser.add_argument(
+        "--runtime", type=runtime_target, default="", metavar="URL", help="who runs containers here, as for kybern up"
+    )
     parser.add_argument("--verbose", action="store_true", help="write more into the logs")
 
 
@@ -104,9 +107,11 @@ async def joined(args: argparse.Namespace, progress: Progress) -> Cluster:
         joined=discovered.server,
         advertise_address=address,
         node_name=args.node_name,
+        runtime=args.runtime,
         verbose=args.verbose,
     )
     refuse_used_ranges(cluster)
+    await refuse_unusable_runtime(cluster)
     keep(cluster.pki, discovered, args.node_name, pair, of_network)
     return cluster
 
@@ -115,6 +120,14 @@ def refuse_used_ranges(cluster: Cluster) -> None:
     if cluster.index in config.overlapping(routed_networks()):
         used = " or ".join(map(str, cluster.ranges))
         raise NotJoined(f"this machine has routes into {used}, which the cluster uses", "stop what uses them")
+
+
+async def refuse_unusable_runtime(cluster: Cluster) -> None:
+    if cluster.runtime:
+        from kybern.cmd.runtime_check import problems_of
+
+        for problem in await problems_of(cluster):
+            raise NotJoined(problem.what, problem.fix)
 
 
 def address_toward(server: str) -> str:

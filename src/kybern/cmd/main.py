@@ -17,6 +17,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "token": ("kybern.cmd.token", "what other machines join this cluster with: create, list, delete"),
     "join": ("kybern.cmd.join", "make this machine a node of another machine's cluster"),
     "image": ("kybern.cmd.image", "build, pull, push, load, save, list and remove images"),
+    "cri": ("kybern.cmd.cri", "serve this machine's container runtime as CRI v1, for others' kubelets and tools"),
     "rotate": ("kybern.cmd.rotate", "replace a cluster's keys: what encrypts Secrets, what signs tokens"),
     "why": ("kybern.cmd.why", "say why a pod waits and what would help, or why it is where it is"),
     "kubectl": ("kybern.cli.kubectl.main", "a small kubectl, for machines that have none"),

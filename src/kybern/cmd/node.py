@@ -19,6 +19,7 @@ from kybern.cmd.engines import engine
 from kybern.cmd.joining import keep_serving_certificate
 from kybern.cmd.limits import capacity
 from kybern.cmd.node_network import Network
+from kybern.cmd.node_registry import registry, registry_source
 from kybern.cmd.place import Place
 from kybern.cmd.ready import transport
 from kybern.cmd.stopping import until_stopped
@@ -33,7 +34,6 @@ from kybern.linux import cgroup_detect
 from kybern.linux.real import RealMounts
 from kybern.network.peers import NETWORKED
 from kybern.runtime.image_service import ImageService
-from kybern.runtime.images.endpoint import RegistryEndpoint
 from kybern.runtime.images.store import ImageStore
 from kybern.volumes.objects import Objects
 from kybern.volumes.pod_volumes import PodVolumes
@@ -79,7 +79,8 @@ async def kubelet(
     running: list[Kubelet],
 ) -> None:
     """Without a network the node is simulated. `running`: where the kubelet is found as soon as it is there."""
-    images = ImageStore(place.runtime / "images", hidden=(place.cluster.data, place.cluster.run))
+    hidden = (place.cluster.data, place.cluster.run)
+    images = ImageStore(place.runtime / "images", hidden=hidden, source=registry_source(place))
     async with AsyncExitStack() as opened:
         found = await engine(place, images, network, clock, ids, opened)
         sock = kubelet_socket(place)
@@ -103,8 +104,7 @@ async def kubelet(
         listeners = [await serve(KubeletServer(agent), sock=sock, ssl=shown)]
         listeners.append(await serve(ImageService(images, found.builder), unix_path=str(place.images_socket)))
         if place.cluster.registry_port and place.is_machine:
-            registry = RegistryEndpoint(images, clock, ids)
-            listeners.append(await serve(registry, port=place.cluster.registry_port))
+            listeners += await registry(place, images, clock, ids)
         for listener in listeners:
             opened.push_async_callback(listener.close)
         async with asyncio.TaskGroup() as tasks:

@@ -16,12 +16,12 @@ from kybern.runtime.remote.runtime import RemoteRuntime
 ANSWER_SECONDS = 15.0
 
 
-def problems_of(cluster: Cluster) -> list[Problem]:
-    path = Path(cluster.runtime.removeprefix("unix://"))
-    if not path.is_socket():
+async def problems_of(cluster: Cluster) -> list[Problem]:
+    path = cluster.runtime.removeprefix("unix://")
+    if not await asyncio.to_thread(Path(path).is_socket):
         fix = "apt-get install -y containerd, then systemctl start containerd"
         return [Problem(f"no container runtime listens on {path}", fix)]
-    return asyncio.run(ask(cluster))
+    return await ask(cluster)
 
 
 async def ask(cluster: Cluster) -> list[Problem]:

@@ -234,7 +234,7 @@ def runtime_problems(cluster: Cluster) -> list[Problem]:
         return []
     from kybern.cmd.runtime_check import problems_of
 
-    return problems_of(cluster)
+    return asyncio.run(problems_of(cluster))
 
 
 def already_up(cluster: Cluster, args: argparse.Namespace, progress: Progress) -> int:

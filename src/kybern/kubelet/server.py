@@ -22,15 +22,15 @@ from kybern.kubelet.kubelet import Kubelet
 from kybern.kubelet.logs import LogOptions, open_plain, read_log
 from kybern.kubelet.machine import memory_bytes, observe_machine
 from kybern.kubelet.observed import Observed
-from kybern.kubelet.streams import connect_to, failed, serve_process
 from kybern.kubelet.summary import Summary
 from kybern.kubelet.usage import Measured, measure_pod
 from kybern.kubelet.worker import PodWorker
 from kybern.runtime.cri import ContainerState, ContainerStatus, ExecIO, RuntimeFault
+from kybern.runtime.streams import connect_to, serve_remote
 from kybern.web.addresses import is_port
 from kybern.web.http import Request, Response
 from kybern.web.port_forward import accept_port_forward
-from kybern.web.remote_command import RemoteCommand, Streams, accept_remote_command
+from kybern.web.remote_command import Streams
 
 TEXT = {"Content-Type": "text/plain"}
 JSON = {"Content-Type": "application/json"}
@@ -187,7 +187,7 @@ class KubeletServer:
         async def start() -> ExecIO:
             return await self.parts.runtime.exec(status.id, command, stdin=wanted.stdin, tty=wanted.tty)
 
-        return self._remote(request, wanted, start, " ".join(command))
+        return serve_remote(request, wanted, start, " ".join(command))
 
     async def _attach(self, request: Request, rest: list[str]) -> Response:
         namespace, name, container = _three(rest)
@@ -197,20 +197,7 @@ class KubeletServer:
         async def start() -> ExecIO:
             return await self.parts.runtime.attach(status.id, stdin=wanted.stdin, tty=wanted.tty)
 
-        return self._remote(request, wanted, start, container)
-
-    def _remote(
-        self, request: Request, wanted: Streams, start: Callable[[], Awaitable[ExecIO]], named: str
-    ) -> Response:
-        async def serve(command: RemoteCommand) -> None:
-            try:
-                io = await start()
-            except RuntimeFault as fault:
-                await command.exit(*failed(fault.message))
-                return
-            await serve_process(command, io, wanted.tty, named)
-
-        return accept_remote_command(request, wanted, serve)
+        return serve_remote(request, wanted, start, container)
 
     async def _port_forward(self, request: Request, rest: list[str]) -> Response:
         if len(rest) < 2:

@@ -20,9 +20,9 @@ def test_a_runtime_is_named_by_its_socket() -> None:
             runtime_target(wrong)
 
 
-def test_a_socket_that_nobody_listens_on_is_told_before_anything_starts(tmp_path: Path) -> None:
+async def test_a_socket_that_nobody_listens_on_is_told_before_anything_starts(tmp_path: Path) -> None:
     cluster = replace(config.choose(tmp_path, ()), runtime=f"unix://{tmp_path}/none.sock")
-    (problem,) = problems_of(cluster)
+    (problem,) = await problems_of(cluster)
     assert problem.what == f"no container runtime listens on {tmp_path}/none.sock"
     assert "containerd" in problem.fix and not problem.containers_only
 

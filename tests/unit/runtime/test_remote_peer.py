@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 import pytest
 
 from kybern.runtime.cri import RuntimeFault
+from kybern.runtime.remote.calls import fault_of
 from kybern.runtime.remote.peer import NOT_FOUND, UNAVAILABLE, UNIMPLEMENTED, Peer, RpcError, Serve
-from kybern.runtime.remote.runtime import fault_of
 from kybern.runtime.remote.streams import exit_code
 
 
@@ -49,6 +49,16 @@ async def test_a_refusal_keeps_its_code_and_its_words() -> None:
         with pytest.raises(RpcError) as unknown:
             await other.call("/anything", b"", 5)
         assert unknown.value.code == UNIMPLEMENTED
+
+
+async def test_a_fault_of_the_server_ends_its_call_and_no_other() -> None:
+    async def faulty(path: str, body: bytes, seconds: float) -> AsyncIterator[bytes]:
+        yield {b"": b"fine"}[body]
+
+    async with pair(faulty) as (peer, _):
+        with pytest.raises(RpcError, match="code = Internal"):
+            await peer.call("/", b"wrong", 5)
+        assert await peer.call("/", b"", 5) == b"fine"
 
 
 async def test_a_call_that_is_given_up_ends_on_the_other_side_too() -> None:

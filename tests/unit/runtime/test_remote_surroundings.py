@@ -8,16 +8,20 @@ import subprocess
 import tarfile
 from pathlib import Path
 
+import pytest
+
 from kybern.aio.clock import SystemClock
 from kybern.aio.ids import Ids
-from kybern.runtime.cri import ContainerConfig, ContainerMetadata, PodSandboxConfig, SandboxMetadata
-from kybern.runtime.images.mirror import MirrorEndpoint, basic, mirrored
+from kybern.runtime.cri import ContainerConfig, ContainerMetadata, PodSandboxConfig, RuntimeFault, SandboxMetadata
+from kybern.runtime.images.mirror import MirrorEndpoint, basic
 from kybern.runtime.images.reference import parse
+from kybern.runtime.images.sources import Source, mirrored
 from kybern.runtime.images.store import ImageStore
 from kybern.runtime.remote import cni, host_image
 from kybern.runtime.remote.known import KnownSandboxes
 from kybern.runtime.remote.local_images import LocalImages
 from kybern.web.http import Request
+from kybern.web.server import serve
 
 POD = PodSandboxConfig(metadata=SandboxMetadata(name="web", namespace="default", uid="u"))
 
@@ -148,6 +152,26 @@ async def test_our_images_are_pulled_by_digest_by_who_knows_the_password(tmp_pat
     config = ContainerConfig(metadata=ContainerMetadata(name="c"), image=json.loads(manifest.body)["config"]["digest"])
     assert "/usr" in {mount.container_path for mount in local.with_machine(config).mounts}
     assert local.with_machine(ContainerConfig(metadata=config.metadata, image="sha256:other")).mounts == ()
+
+
+async def test_another_node_pulls_from_the_mirror_what_its_source_is_for(tmp_path: Path) -> None:
+    clock, ids = SystemClock(), Ids()
+    first = ImageStore(tmp_path / "first")
+    first.layout.tag("localhost:5000/app:1", host_image.put_image(first.layout))
+    mirror = MirrorEndpoint(first, clock, ids)
+    mirror.password = "secret"
+    listener = await serve(mirror)
+    try:
+        passwords = ["wrong", "secret"]
+        source = Source(frozenset({"localhost:5000"}), f"127.0.0.1:{listener.port}", lambda: passwords.pop(0))
+        second = ImageStore(tmp_path / "second", source=source)
+        with pytest.raises(RuntimeFault, match="access denied"):
+            await second.pull("localhost:5000/app:1")
+        pulled = await second.pull("localhost:5000/app:1")
+        found = second.status("localhost:5000/app:1")
+        assert found is not None and (found.id, found.repo_tags) == (pulled, ("localhost:5000/app:1",))
+    finally:
+        await listener.close()
 
 
 async def test_a_mirror_serves_images_of_every_registry(tmp_path: Path) -> None:

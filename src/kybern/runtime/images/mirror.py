@@ -10,16 +10,8 @@ import base64
 import hmac
 
 from kybern.runtime.images.endpoint import API, RegistryEndpoint, told
-from kybern.runtime.images.reference import Reference
+from kybern.runtime.images.sources import PORT_MARK, USER
 from kybern.web.http import Request, Response
-
-PORT_MARK = "__"  # a path has no colons
-USER = "kybern"
-
-
-def mirrored(reference: Reference) -> str:
-    """The repository by the name that it has here."""
-    return f"{reference.domain.lower().replace(':', PORT_MARK)}/{reference.path}"
 
 
 class MirrorEndpoint(RegistryEndpoint):

@@ -18,10 +18,11 @@ from kybern.runtime.images.layout import Layout
 from kybern.runtime.images.manifest import BadImage, Descriptor
 from kybern.runtime.images.pull import pull, read_config, read_manifest, unpack_all
 from kybern.runtime.images.push import push
-from kybern.runtime.images.reference import parse
+from kybern.runtime.images.reference import Reference, parse
 from kybern.runtime.images.registry import Registry, RegistryError
 from kybern.runtime.images.saving import save
 from kybern.runtime.images.snapshots import Snapshots, chain_ids
+from kybern.runtime.images.sources import Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +41,12 @@ class ImageStore:
         hidden: tuple[Path, ...] = (),
         host_image: bool = True,
         insecure_registries: frozenset[str] = frozenset(),
+        source: Source | None = None,
     ) -> None:
-        """`hidden` are directories that the image of the machine's own root shows empty, besides this one."""
+        """`hidden` are directories that the image of the machine's own root shows empty, besides this one. `source`: where
+        some registries' images are pulled from instead."""
         self.layout, self.snapshots = Layout(directory), Snapshots(directory / "snapshots")
-        self.insecure = insecure_registries
+        self.insecure, self.source = insecure_registries, source
         self.host = host.host_image((directory, *hidden)) if host_image else None
         self.ready: dict[str, ReadyImage] = {}
         """By manifest digest."""
@@ -118,7 +121,7 @@ class ImageStore:
             return host.ID
         reference = parse(name)
         async with self.pulling.setdefault(reference.name, asyncio.Lock()):
-            registry = Registry(reference, auth, self.insecure)
+            registry = self._registry(reference, auth)
             whole = f'failed to pull and unpack image "{reference.name}": '
             try:
                 found = await pull(registry, reference, self.layout, self.snapshots)
@@ -130,6 +133,11 @@ class ImageStore:
             finally:
                 registry.close()
             return self._add(reference.name, found, whole)
+
+    def _registry(self, reference: Reference, auth: AuthConfig | None) -> Registry:
+        if self.source is not None and reference.domain in self.source.domains:
+            return self.source.registry(reference)
+        return Registry(reference, auth, self.insecure)
 
     def _add(self, name: str, manifest: Descriptor, whole: str) -> str:
         ready = self._ready(manifest)

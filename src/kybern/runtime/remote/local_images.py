@@ -12,9 +12,10 @@ from kybern.aio.ids import Ids
 from kybern.runtime.cri import AuthConfig, ContainerConfig
 from kybern.runtime.images import host
 from kybern.runtime.images.manifest import Descriptor
-from kybern.runtime.images.mirror import USER, MirrorEndpoint, mirrored
+from kybern.runtime.images.mirror import MirrorEndpoint
 from kybern.runtime.images.pull import read_manifest
 from kybern.runtime.images.reference import parse
+from kybern.runtime.images.sources import USER, mirrored
 from kybern.runtime.images.store import ImageStore
 from kybern.runtime.remote import host_image
 

@@ -10,6 +10,7 @@ length in four bytes and MessagePack.
 """
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable, Coroutine
 from itertools import count
 from typing import Any
@@ -26,6 +27,8 @@ NAMES = (
     "OK Canceled Unknown InvalidArgument DeadlineExceeded NotFound AlreadyExists PermissionDenied ResourceExhausted "
     "FailedPrecondition Aborted OutOfRange Unimplemented Internal Unavailable DataLoss Unauthenticated"
 )
+
+log = logging.getLogger(__name__)
 
 
 class RpcError(Exception):
@@ -114,6 +117,9 @@ class Peer:
             code, message = error.code, error.message
         except asyncio.CancelledError:
             code, message = CANCELLED, "context canceled"
+        except Exception as error:
+            log.error("%s failed", call.path, exc_info=error)
+            code, message = INTERNAL, "internal error"
         finally:
             self.answering.pop(call.number, None)
             self._write(Done(call.number, code, message))

@@ -42,18 +42,18 @@ from kybern.runtime.cri import (
 from kybern.runtime.images.reference import parse
 from kybern.runtime.machine import refuse_apparmor
 from kybern.runtime.remote import values
+from kybern.runtime.remote.calls import CALL_SECONDS, Calls
 from kybern.runtime.remote.events import Events
 from kybern.runtime.remote.gate import Gate
 from kybern.runtime.remote.known import KnownSandboxes
 from kybern.runtime.remote.local_images import LocalImages
 from kybern.runtime.remote.mapping import NANOSECONDS, from_message, to_fields
-from kybern.runtime.remote.messages import IMAGES, RUNTIME, classes, message
-from kybern.runtime.remote.peer import DEADLINE_EXCEEDED, NOT_FOUND, UNAVAILABLE, UNIMPLEMENTED, RpcError
+from kybern.runtime.remote.messages import IMAGES
 from kybern.runtime.remote.streams import remote_io, remote_port
 
 OWNER = "kybern.io/owner"
 DRIVERS = ("systemd", "cgroupfs")  # by their number in CRI
-CALL_SECONDS, SANDBOX_SECONDS = 120.0, 240.0  # upstream's
+SANDBOX_SECONDS = 240.0  # upstream's
 EXEC_MORE_SECONDS = 5.0  # the runtime ends a process that takes too long; this is for one that does not
 RETRY_SECONDS = 0.2
 
@@ -80,6 +80,7 @@ class RemoteRuntime:
         """`guard` where the runtime's network is somebody else's: else our own calls it."""
         self.owner, self.clock, self.images, self.guard = owner, clock, images, guard
         self.gate = Gate("dial", target, clock)
+        self.calls = Calls(self.gate)
         self.known = KnownSandboxes(state / "sandboxes")
         self.events_seen = Events(self.gate, clock, self._states)
         self.ips: dict[str, tuple[str, ...]] = {}
@@ -117,12 +118,12 @@ class RemoteRuntime:
             self.task = None
 
     async def version(self) -> tuple[str, str]:
-        found = await self._call("Version", version="v1")
+        found = await self.calls.call("Version", version="v1")
         return found.runtime_name, found.runtime_version
 
     async def handlers(self) -> Sequence[RuntimeHandler]:
         """Those of a runtime that does not tell are the default one."""
-        told = (await self._call("Status")).runtime_handlers
+        told = (await self.calls.call("Status")).runtime_handlers
         return [
             RuntimeHandler(
                 name=found.name,
@@ -133,7 +134,7 @@ class RemoteRuntime:
         ] or [RuntimeHandler(name="")]
 
     async def network_fault(self) -> str:
-        conditions = {each.type: each for each in (await self._call("Status")).status.conditions}
+        conditions = {each.type: each for each in (await self.calls.call("Status")).status.conditions}
         ready = conditions.get("RuntimeReady")
         if ready is None or not ready.status:
             raise RuntimeFault(
@@ -146,13 +147,13 @@ class RemoteRuntime:
 
     async def info(self) -> Mapping[str, str]:
         """What the runtime says of itself, as JSON by topic."""
-        found: Mapping[str, str] = (await self._call("Status", verbose=True)).info
+        found: Mapping[str, str] = (await self.calls.call("Status", verbose=True)).info
         return found
 
     async def cgroup_driver(self) -> str:
         """`systemd` or `cgroupfs`; as containerd before 2.0 is configured, which has no call for it."""
         try:
-            return DRIVERS[(await self._call("RuntimeConfig")).linux.cgroup_driver]
+            return DRIVERS[(await self.calls.call("RuntimeConfig")).linux.cgroup_driver]
         except RuntimeFault as fault:
             if fault.reason != "Unimplemented":
                 raise
@@ -173,7 +174,7 @@ class RemoteRuntime:
     async def run_pod_sandbox(self, config: PodSandboxConfig) -> str:
         config = replace(config, labels={**config.labels, OWNER: self.owner})
         self.known.add(config)
-        answer = await self._call(
+        answer = await self.calls.call(
             "RunPodSandbox",
             reason="CreatePodSandboxError",
             seconds=SANDBOX_SECONDS,
@@ -187,7 +188,7 @@ class RemoteRuntime:
         return identifier
 
     async def stop_pod_sandbox(self, sandbox_id: str) -> None:
-        await self._unless_gone("StopPodSandbox", pod_sandbox_id=sandbox_id)
+        await self.calls.unless_gone("StopPodSandbox", pod_sandbox_id=sandbox_id)
         if self.guard is not None:
             self.guard.dismiss(sandbox_id)
         self.ips.pop(sandbox_id, None)
@@ -196,7 +197,7 @@ class RemoteRuntime:
     async def remove_pod_sandbox(self, sandbox_id: str) -> None:
         found = next((each for each in await self._sandboxes() if each.id == sandbox_id), None)
         await self.stop_pod_sandbox(sandbox_id)
-        await self._unless_gone("RemovePodSandbox", pod_sandbox_id=sandbox_id)
+        await self.calls.unless_gone("RemovePodSandbox", pod_sandbox_id=sandbox_id)
         if found is not None:
             self.known.forget(metadata_of(found))
         self.events_seen.tell(sandbox_id)
@@ -208,7 +209,7 @@ class RemoteRuntime:
 
     async def _sandboxes(self) -> Sequence[Any]:
         mine = {"label_selector": {OWNER: self.owner}}
-        found: Sequence[Any] = (await self._call("ListPodSandbox", filter=mine)).items
+        found: Sequence[Any] = (await self.calls.call("ListPodSandbox", filter=mine)).items
         return found
 
     async def _sandbox_status(self, found: Any) -> SandboxStatus:
@@ -230,13 +231,13 @@ class RemoteRuntime:
         if config.namespaces.network is NamespaceMode.NODE:
             return ()
         if sandbox_id not in self.ips:
-            network = (await self._call("PodSandboxStatus", pod_sandbox_id=sandbox_id)).status.network
+            network = (await self.calls.call("PodSandboxStatus", pod_sandbox_id=sandbox_id)).status.network
             found = (network.ip, *(each.ip for each in network.additional_ips))
             self.ips[sandbox_id] = tuple(filter(None, found))
         return self.ips[sandbox_id]
 
     async def _config(self, sandbox_id: str) -> PodSandboxConfig:
-        answer = await self._call("PodSandboxStatus", reason="CreateContainerError", pod_sandbox_id=sandbox_id)
+        answer = await self.calls.call("PodSandboxStatus", reason="CreateContainerError", pod_sandbox_id=sandbox_id)
         config = self.known.get(metadata_of(answer.status))
         if config is None:
             raise RuntimeFault("NotFound", f"sandbox {sandbox_id!r} is not known here")
@@ -254,7 +255,7 @@ class RemoteRuntime:
         if (mapping := sandbox.namespaces.user_namespace) is not None:
             ids = values.id_mappings(mapping)
             fields["mounts"] = [{**mount, "uidMappings": ids, "gidMappings": ids} for mount in fields["mounts"]]
-        answer = await self._call(
+        answer = await self.calls.call(
             "CreateContainer",
             reason="CreateContainerError",
             pod_sandbox_id=sandbox_id,
@@ -268,19 +269,19 @@ class RemoteRuntime:
 
     async def start_container(self, container_id: str) -> None:
         try:
-            await self._call("StartContainer", reason="RunContainerError", container_id=container_id)
+            await self.calls.call("StartContainer", reason="RunContainerError", container_id=container_id)
         finally:
             self.events_seen.tell(container_id)
 
     async def stop_container(self, container_id: str, timeout_seconds: float) -> None:
         seconds = math.ceil(timeout_seconds)
         more: dict[str, Any] = {"seconds": CALL_SECONDS + seconds, "reason": "KillContainerError"}
-        await self._unless_gone("StopContainer", container_id=container_id, timeout=seconds, **more)
+        await self.calls.unless_gone("StopContainer", container_id=container_id, timeout=seconds, **more)
         self.events_seen.tell(container_id)
 
     async def remove_container(self, container_id: str) -> None:
         await self.stop_container(container_id, 0)
-        await self._unless_gone("RemoveContainer", container_id=container_id)
+        await self.calls.unless_gone("RemoveContainer", container_id=container_id)
         self.statuses.pop(container_id, None)
         self.asked.pop(container_id, None)
         self.events_seen.tell(container_id)
@@ -294,7 +295,7 @@ class RemoteRuntime:
 
     async def _containers(self, **more: str) -> Sequence[Any]:
         mine = {"label_selector": {OWNER: self.owner}, **more}
-        found: Sequence[Any] = (await self._call("ListContainers", filter=mine)).containers
+        found: Sequence[Any] = (await self.calls.call("ListContainers", filter=mine)).containers
         return found
 
     async def _status_now(self, found: Any) -> ContainerStatus:
@@ -315,7 +316,7 @@ class RemoteRuntime:
         return self.statuses[container_id]
 
     async def _status(self, container_id: str, sandbox_id: str) -> ContainerStatus:
-        found = (await self._call("ContainerStatus", container_id=container_id)).status
+        found = (await self.calls.call("ContainerStatus", container_id=container_id)).status
         status: ContainerStatus = from_message(values.CONTAINER_STATUS, found, sandbox_id=sandbox_id)
         return replace(
             status,
@@ -333,15 +334,15 @@ class RemoteRuntime:
 
     async def update_container_resources(self, container_id: str, resources: LinuxResources) -> None:
         fields = to_fields(values.RESOURCES, resources)
-        await self._call("UpdateContainerResources", reason="UpdateError", container_id=container_id, linux=fields)
+        await self.calls.call("UpdateContainerResources", reason="UpdateError", container_id=container_id, linux=fields)
         self.asked[container_id] = updated(self.asked.get(container_id, LinuxResources()), resources)
         self.events_seen.tell(container_id)
 
     async def reopen_container_log(self, container_id: str) -> None:
-        await self._call("ReopenContainerLog", container_id=container_id)
+        await self.calls.call("ReopenContainerLog", container_id=container_id)
 
     async def container_stats(self, container_id: str) -> ContainerStats:
-        answer = await self._call("ContainerStats", container_id=container_id)
+        answer = await self.calls.call("ContainerStats", container_id=container_id)
         if not answer.stats.HasField("cpu"):
             raise RuntimeFault("NotFound", f"container {container_id!r} is not running")
         stats: ContainerStats = from_message(values.STATS, answer.stats)
@@ -352,23 +353,25 @@ class RemoteRuntime:
     async def exec_sync(self, container_id: str, command: Sequence[str], timeout_seconds: float) -> ExecResult:
         seconds = math.ceil(timeout_seconds)
         limit = seconds + EXEC_MORE_SECONDS if seconds else 0.0
-        found = await self._call(
+        found = await self.calls.call(
             "ExecSync", reason="ExecError", seconds=limit, container_id=container_id, cmd=list(command), timeout=seconds
         )
         return ExecResult(stdout=found.stdout, stderr=found.stderr, exit_code=found.exit_code)
 
     async def exec(self, container_id: str, command: Sequence[str], *, stdin: bool, tty: bool) -> ExecIO:
         wanted: dict[str, Any] = {"stdin": stdin, "stdout": True, "stderr": not tty, "tty": tty}
-        answer = await self._call("Exec", reason="ExecError", container_id=container_id, cmd=list(command), **wanted)
+        answer = await self.calls.call(
+            "Exec", reason="ExecError", container_id=container_id, cmd=list(command), **wanted
+        )
         return await remote_io(answer.url, stdin=stdin, tty=tty)
 
     async def attach(self, container_id: str, *, stdin: bool, tty: bool) -> ExecIO:
         wanted: dict[str, Any] = {"stdin": stdin, "stdout": True, "stderr": not tty, "tty": tty}
-        answer = await self._call("Attach", reason="ExecError", container_id=container_id, **wanted)
+        answer = await self.calls.call("Attach", reason="ExecError", container_id=container_id, **wanted)
         return await remote_io(answer.url, stdin=stdin, tty=tty)
 
     async def port_forward(self, sandbox_id: str, port: int) -> tuple[ByteReader, ByteWriter]:
-        answer = await self._call("PortForward", reason="ExecError", pod_sandbox_id=sandbox_id, port=[port])
+        answer = await self.calls.call("PortForward", reason="ExecError", pod_sandbox_id=sandbox_id, port=[port])
         made = await remote_port(answer.url, port)
         return made, made
 
@@ -379,7 +382,7 @@ class RemoteRuntime:
         if (ours := self.images and self.images.reference(image)) and self.images is not None:
             image, auth = ours, self.images.auth
         more = {} if auth is None else {"auth": to_fields(values.AUTH, auth)}
-        answer = await self._call(
+        answer = await self.calls.call(
             "PullImage", IMAGES, reason="ErrImagePull", seconds=0.0, image={"image": image}, **more
         )
         identifier: str = answer.image_ref
@@ -387,45 +390,14 @@ class RemoteRuntime:
 
     async def image_status(self, image: str) -> Image | None:
         wanted = (self.images and self.images.reference(image)) or image
-        answer = await self._call("ImageStatus", IMAGES, image={"image": wanted})
+        answer = await self.calls.call("ImageStatus", IMAGES, image={"image": wanted})
         return from_message(values.IMAGE, answer.image) if answer.HasField("image") else None
 
     async def list_images(self) -> Sequence[Image]:
-        return [from_message(values.IMAGE, each) for each in (await self._call("ListImages", IMAGES)).images]
+        return [from_message(values.IMAGE, each) for each in (await self.calls.call("ListImages", IMAGES)).images]
 
     async def remove_image(self, image: str) -> None:
-        await self._unless_gone("RemoveImage", IMAGES, image={"image": image})
-
-    # Calls
-
-    async def _unless_gone(self, method: str, service: str = RUNTIME, **fields: Any) -> None:
-        try:
-            await self._call(method, service, **fields)
-        except RuntimeFault as fault:
-            if fault.reason != "NotFound":
-                raise
-
-    async def _call(
-        self, method: str, service: str = RUNTIME, *, reason: str = "", seconds: float = CALL_SECONDS, **fields: Any
-    ) -> Any:
-        request = message(f"{method}Request", **fields).SerializeToString()
-        try:
-            answer = await self.gate.call(service + method, request, seconds)
-        except RpcError as error:
-            raise fault_of(error, reason or f"{method}Error") from error
-        return classes()[f"{method}Response"].FromString(answer)
-
-
-def fault_of(error: RpcError, reason: str) -> Exception:
-    if error.code == DEADLINE_EXCEEDED and reason == "ExecError":
-        return TimeoutError(error.message)
-    if error.code == NOT_FOUND and reason not in ("ErrImagePull", "CreateContainerError"):
-        reason = "NotFound"
-    if error.code == UNIMPLEMENTED:
-        reason = "Unimplemented"
-    if error.code == UNAVAILABLE and reason == "ErrImagePull":
-        reason = "RegistryUnavailable"
-    return RuntimeFault(reason, str(error))
+        await self.calls.unless_gone("RemoveImage", IMAGES, image={"image": image})
 
 
 def metadata_of(found: Any) -> SandboxMetadata:

@@ -8,24 +8,39 @@ from kybern.api.codec import encode
 from kybern.api.meta_v1 import Status, StatusCause, StatusDetails
 from kybern.runtime.cri import ExecIO, Runtime, RuntimeFault
 from kybern.web.channel import Channel
-from kybern.web.remote_command import RemoteCommand
+from kybern.web.http import Request, Response
+from kybern.web.remote_command import RemoteCommand, Streams, accept_remote_command
 
 SUCCESS = encode(Status(status="Success"))
 
 
+def serve_remote(request: Request, wanted: Streams, start: Callable[[], Awaitable[ExecIO]], named: str) -> Response:
+    """The upgrade that joins a client to what `start` gives; a fault of it is how the command ended."""
+
+    async def serve(command: RemoteCommand) -> None:
+        try:
+            await serve_process(command, await start(), wanted.tty, named)
+        except RuntimeFault as fault:
+            await command.exit(*failed(fault.message))
+
+    return accept_remote_command(request, wanted, serve)
+
+
 async def serve_process(command: RemoteCommand, io: ExecIO, tty: bool, named: str) -> None:
-    """Until the process has ended and everything it wrote has been sent."""
+    """Until the process has ended and everything it wrote has been sent. RuntimeFault where nobody knows how it ended."""
     try:
         async with asyncio.TaskGroup() as tasks:
             feeding = [tasks.create_task(_feed(command.stdin, io)), tasks.create_task(_resize(command, io))]
             outputs = [tasks.create_task(_forward(io.read_stdout, command.stdout))]
             if not tty:
                 outputs.append(tasks.create_task(_forward(io.read_stderr, command.stderr)))
-            code = await io.wait()
             await asyncio.wait(outputs)
+            ended = (await asyncio.gather(io.wait(), return_exceptions=True))[0]
             for task in feeding:
                 task.cancel()
-        await command.exit(*ending(code, named))
+        if isinstance(ended, BaseException):
+            raise ended
+        await command.exit(*ending(ended, named))
     finally:
         await io.close()
 
