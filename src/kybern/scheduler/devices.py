@@ -2,14 +2,15 @@
 
 - `offered` is what a node has: of each pool only the newest generation, and only once all its slices are there.
 - `Allocator` tries devices for one request after the other and goes back where a later one finds none, within a bound.
-- A device is given once, to one claim, but for who looks after it (admin access); devices that are parts of one another
-  share counters, and no counter is given out twice.
+- A device is given once, to one claim, but for who looks after it (admin access), and devices that say that they can be
+  shared (`device_capacity`); devices that are parts of one another share counters, and no counter is given out twice.
 """
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from uuid import NAMESPACE_OID, uuid5
 
 from kybern.api.core_v1 import Node, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm
 from kybern.api.quantity import value
@@ -29,6 +30,7 @@ from kybern.api.resource_v1 import (
     ResourceSlice,
 )
 from kybern.scheduler.claims import Lookup, term_holds
+from kybern.scheduler.device_capacity import NOTHING_TAKEN, Taken, has_room, needed, sum_of, taken_by, told
 
 STEPS_MAX = 20_000  # of trying, for one pod on one node: then it does not fit there
 KEEPS_OUT = ("NoSchedule", "NoExecute")
@@ -51,15 +53,21 @@ class Inventory:
 
     def __init__(self, view: Lookup, assumed: Mapping[str, AllocationResult]) -> None:
         self.view = view
-        self.taken = taken_by(view.list(ResourceClaim), assumed)
+        given = given_out(view.list(ResourceClaim), assumed)
+        self.taken = {id_of(one) for one in given if not one.admin_access}
+        shares: dict[Id, list[DeviceRequestAllocationResult]] = defaultdict(list)
+        for one in given:
+            if one.consumed_capacity is not None:
+                shares[id_of(one)].append(one)
+        self.shared = {device: taken_by(parts) for device, parts in shares.items()}
         self.of_node: dict[str, list[ResourceSlice]] = defaultdict(list)
         self.of_several: list[ResourceSlice] = []
-        for one in view.list(ResourceSlice):
-            (self.of_node[one.spec.node_name] if one.spec.node_name else self.of_several).append(one)
+        for part in view.list(ResourceSlice):
+            (self.of_node[part.spec.node_name] if part.spec.node_name else self.of_several).append(part)
 
     def allocate(self, claims: Sequence[ResourceClaim], node: Node) -> "Given | None":
         slices = [*self.of_node.get(node.metadata.name or "", ()), *self.of_several]
-        return Allocator(offered(node, slices), set(self.taken), self.view).allocate(claims)
+        return Allocator(offered(node, slices), set(self.taken), self.view, self.shared).allocate(claims)
 
 
 class NoSuch(Exception):
@@ -145,6 +153,8 @@ class Part:
         return 0 if self.asked.allocation_mode == "All" else self.asked.count or 1
 
     def matches(self, one: Offered) -> bool:
+        if needed(one.device, self.asked.capacity) is None:
+            return False
         selectors = (*(self.of_class.spec.selectors or ()), *(self.asked.selectors or ()))
         return tolerated(one.device, self.asked.tolerations or ()) and selected(
             one, [selector.cel.expression for selector in selectors if selector.cel is not None]
@@ -159,6 +169,8 @@ class Allocator:
     here: Sequence[Offered]
     taken: set[Id]
     view: Lookup
+    shared: Mapping[Id, Taken] = field(default_factory=dict)
+    """What others take of devices that are shared."""
     given: Given = field(default_factory=list)
     steps: int = 0
 
@@ -178,7 +190,8 @@ class Allocator:
         for part in forms[at]:
             matching = [one for one in self.here if part.matches(one)]
             count = part.count or len(matching)
-            if matching and count <= len(matching) and self._choose(part, matching, 0, count, forms, at):
+            enough = count <= len(matching) or (part.count and any(map(can_be_shared, matching)))
+            if matching and enough and self._choose(part, matching, 0, count, forms, at):
                 return True
         return False
 
@@ -187,27 +200,36 @@ class Allocator:
     ) -> bool:
         if count == 0:
             return self._from(forms, at + 1)
-        for place in range(first, len(matching) - count + 1):
+        again = part.count and any(map(can_be_shared, matching))
+        for place in range(first, len(matching) if again else len(matching) - count + 1):
             self.steps += 1
             if self.steps > STEPS_MAX:
                 return False
             one = matching[place]
             if self._may_have(part, one):
+                new = set() if part.admin else {one.id} - self.taken
                 self.given.append((part, one))
-                self.taken |= set() if part.admin else {one.id}
-                if self._choose(part, matching, place + 1, count - 1, forms, at):
+                self.taken |= new
+                if self._choose(part, matching, place + (not (again and can_be_shared(one))), count - 1, forms, at):
                     return True
                 self.given.pop()
-                self.taken -= set() if part.admin else {one.id}
+                self.taken -= new
             if part.count == 0:
                 return False  # all of them, and this one cannot be had
         return False
 
     def _may_have(self, part: Part, one: Offered) -> bool:
-        if not part.admin and (one.id in self.taken or not self._counters_suffice(one)):
+        if not part.admin and not (self._has_share(part, one) and self._counters_suffice(one)):
             return False
         constraints = (part.claim.spec.devices.constraints if part.claim.spec.devices else None) or ()
         return all(self._holds(constraint, part, one) for constraint in constraints)
+
+    def _has_share(self, part: Part, one: Offered) -> bool:
+        if not can_be_shared(one):
+            return one.id not in self.taken
+        mine = (needed(one.device, p.asked.capacity) or {} for p, other in self.given if other is one and not p.admin)
+        taken = sum_of((self.shared.get(one.id, NOTHING_TAKEN), *mine))
+        return has_room(one.device, taken, needed(one.device, part.asked.capacity) or {})
 
     def _counters_suffice(self, one: Offered) -> bool:
         used: Counter[tuple[str, str]] = Counter()
@@ -241,6 +263,10 @@ class Allocator:
         return True
 
 
+def can_be_shared(one: Offered) -> bool:
+    return bool(one.device.allow_multiple_allocations)
+
+
 def split(name: str, driver: str) -> tuple[str, str]:
     """A name without a domain is the driver's own."""
     domain, slash, plain = name.rpartition("/")
@@ -270,15 +296,31 @@ def forms_of(claim: ResourceClaim, request: DeviceRequest, view: Lookup) -> Iter
         yield Part(claim, name, asked, of_class)
 
 
-def taken_by(claims: Iterable[ResourceClaim], assumed: Mapping[str, AllocationResult]) -> set[Id]:
-    """What is given out, or about to be."""
-    results = [claim.status.allocation for claim in claims if claim.status.allocation is not None]
-    return {
-        (result.driver, result.pool, result.device)
-        for allocation in (*results, *assumed.values())
-        for result in (allocation.devices.results if allocation.devices else None) or ()
-        if not result.admin_access
+def given_out(
+    claims: Iterable[ResourceClaim], assumed: Mapping[str, AllocationResult]
+) -> list[DeviceRequestAllocationResult]:
+    """What was given, or is about to be; each claim once."""
+    written = {
+        claim.metadata.uid or "": claim.status.allocation for claim in claims if claim.status.allocation is not None
     }
+    return [
+        result
+        for allocation in {**assumed, **written}.values()
+        for result in (allocation.devices.results if allocation.devices else None) or ()
+    ]
+
+
+def id_of(result: DeviceRequestAllocationResult) -> Id:
+    return result.driver, result.pool, result.device
+
+
+def share_of(claim: ResourceClaim, number: int, part: Part, one: Offered) -> dict[str, Any]:
+    """Which part of a shared device this is: told apart by an id, the same however often it is worked out."""
+    if not can_be_shared(one):
+        return {}
+    identity = uuid5(NAMESPACE_OID, f"{claim.metadata.uid}/{part.name}/{number}/{'/'.join(one.id)}")
+    taken = {} if part.admin else needed(one.device, part.asked.capacity) or {}
+    return {"share_id": str(identity), "consumed_capacity": told(one.device, taken)}
 
 
 def result_of(claim: ResourceClaim, given: Given, node: str) -> AllocationResult:
@@ -287,9 +329,9 @@ def result_of(claim: ResourceClaim, given: Given, node: str) -> AllocationResult
     results = tuple(
         DeviceRequestAllocationResult(
             request=part.name, driver=one.id[0], pool=one.id[1], device=one.id[2], admin_access=part.admin or None,
-            tolerations=part.asked.tolerations,
+            tolerations=part.asked.tolerations, **share_of(claim, number, part, one),
         )
-        for part, one in mine
+        for number, (part, one) in enumerate(mine)
     )  # fmt: skip
     config = [
         DeviceAllocationConfiguration(source="FromClass", requests=(part.name,), opaque=one.opaque)

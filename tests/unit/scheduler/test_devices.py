@@ -206,3 +206,81 @@ def test_a_claim_s_devices_are_written_before_its_pod_is_bound() -> None:
                 task.cancel()
 
     run(story())
+
+
+# Shared devices
+
+
+def shared(name: str = "g0", memory: str = "8Gi", **policy: Any) -> dict[str, Any]:
+    capacity = {"memory": {"value": memory, **({"requestPolicy": policy} if policy else {})}}
+    return {**device(name), "allowMultipleAllocations": True, "capacity": capacity}
+
+
+def part(memory: str = "", **more: Any) -> dict[str, Any]:
+    return exactly("r", **({"capacity": {"requests": {"memory": memory}}} if memory else {}), **more)
+
+
+def takes(claim_: Any, snapshot: Snapshot, name: str = "c") -> Any:
+    """What a claim's pod is given, in the words of the claim's status."""
+    snapshot.view.objects[type(claim_), "a", name] = claim_  # type: ignore[attr-defined]
+    if DynamicResources().reserve(pod(name, name), "n1", snapshot):
+        return None
+    return [dict(one.consumed_capacity or {}) for one in snapshot.devices[f"claim-{name}"].devices.results]  # type: ignore[union-attr]
+
+
+def test_a_device_that_can_be_shared_is_given_to_claims_until_its_capacity_is_used_up() -> None:
+    snapshot = cluster(offer("n1", shared()))
+    assert takes(claim(part("3Gi"), name="a"), snapshot, "a") == [{"memory": "3Gi"}]
+    assert takes(claim(part("5Gi"), name="b"), snapshot, "b") == [{"memory": "5Gi"}]
+    assert takes(claim(part("1Gi"), name="c"), snapshot, "c") is None
+    first, second = (snapshot.devices[f"claim-{name}"].devices.results[0] for name in "ab")  # type: ignore[union-attr,index]
+    assert first.device == second.device and first.share_id != second.share_id
+    DynamicResources().unreserve(pod("a", "a"), "n1", snapshot)
+    assert takes(claim(part("3Gi"), name="c"), snapshot, "c") == [{"memory": "3Gi"}]
+
+
+def test_what_claims_have_of_a_shared_device_counts() -> None:
+    given = {
+        "request": "r",
+        "driver": DRIVER,
+        "pool": "n1",
+        "device": "g0",
+        "consumedCapacity": {"memory": "6Gi"},
+        "shareID": "1",
+    }
+    held = claim(part("6Gi"), name="held", status={"allocation": {"devices": {"results": [given]}}})
+    snapshot = cluster(held, claim(part("3Gi")), offer("n1", shared()))
+    assert fits(snapshot) == []
+    snapshot = cluster(held, claim(part("2Gi")), offer("n1", shared()))
+    assert fits(snapshot) == ["n1"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "policy", "given"),
+    [
+        ("", {}, "8Gi"),
+        ("", {"default": "1Gi"}, "1Gi"),
+        ("3Gi", {"default": "1Gi", "validValues": ["1Gi", "4Gi"]}, "4Gi"),
+        ("5Gi", {"default": "1Gi", "validValues": ["1Gi", "4Gi"]}, None),
+        ("100Mi", {"default": "1Gi", "validRange": {"min": "1Gi", "step": "1Gi"}}, "1Gi"),
+        ("1500Mi", {"default": "1Gi", "validRange": {"min": "1Gi", "step": "1Gi"}}, "2Gi"),
+        ("3Gi", {"default": "1Gi", "validRange": {"min": "1Gi", "max": "2Gi"}}, None),
+        ("9Gi", {}, None),
+    ],
+)
+def test_a_request_takes_what_the_device_s_policy_rounds_it_up_to(asked: str, policy: Any, given: str | None) -> None:
+    found = takes(claim(part(asked)), cluster(offer("n1", shared(**policy))))
+    assert found == (None if given is None else [{"memory": given}])
+
+
+def test_one_request_may_have_several_parts_of_a_shared_device() -> None:
+    assert takes(claim(part("4Gi", count=2)), cluster(offer("n1", shared()))) == [{"memory": "4Gi"}, {"memory": "4Gi"}]
+    assert takes(claim(part("4Gi", count=3)), cluster(offer("n1", shared()))) is None
+
+
+def test_a_device_for_one_claim_only_must_have_what_a_request_wants_and_is_given_whole() -> None:
+    snapshot = cluster(offer("n1", device("g0", memory="8Gi"), device("g1", memory="80Gi")))
+    assert takes(claim(part("40Gi")), snapshot) == [{}]
+    (result,) = snapshot.devices["claim-c"].devices.results  # type: ignore[union-attr,misc]
+    assert (result.device, result.share_id) == ("g1", None)
+    assert takes(claim(exactly("r", capacity={"requests": {"cores": "1"}}), name="d"), snapshot, "d") is None
