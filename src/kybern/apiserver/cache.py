@@ -150,9 +150,13 @@ class Cache:
         return Event(change.revision, old, new)
 
     def forget(self, before: int) -> None:
-        """Drop the events up to a revision, as the store has."""
+        """Drop the events up to a revision, as the store has. What was sent before then is made anew if it is sent again:
+        kept, it would be there twice."""
         del self.events[: bisect_right(self.events, before, key=revision_of)]
         self.oldest = max(self.oldest, before)
+        for item in self.items.values():
+            if item.revision <= before:
+                item.forget_derived()
         self._snapshots = {revision: kept for revision, kept in self._snapshots.items() if revision >= before}
 
     # --- reading ------------------------------------------------------------------------------------------------------

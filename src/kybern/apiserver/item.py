@@ -52,6 +52,10 @@ class Item(msgspec.Struct, gc=False, eq=False):
             self._served = with_revision(self.value, self.revision)
         return self._served
 
+    def sent(self) -> bytes:
+        """The same, and not kept: most objects are sent when they are written, and then hardly ever."""
+        return self._served or with_revision(self.value, self.revision)
+
     @property
     def labels(self) -> Mapping[str, str]:
         if self._labels is None:
@@ -60,7 +64,7 @@ class Item(msgspec.Struct, gc=False, eq=False):
         return self._labels
 
     def forget_derived(self) -> None:
-        """For an item that only the history still holds."""
+        """For an item that only the history still holds, or that nobody has asked for in a while."""
         self._served = None
         self.obj = None
 

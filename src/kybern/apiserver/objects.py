@@ -108,7 +108,7 @@ class ClusterObjects:
         """An item as its Struct; kept on the item, for these parts look at the same few objects all the time. Only the
         last ones are kept: a decoded pod takes 12 KB, four times its bytes."""
         if item.obj is None:
-            item.obj = decode(type_, item.served)
+            item.obj = decode(type_, item.sent())
             if len(self._kept) == KEPT_MAX:
                 self._kept[0].obj = None
             self._kept.append(item)

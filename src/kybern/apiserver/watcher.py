@@ -117,7 +117,7 @@ class Group:
         old, new = event.old, event.new
         was = old is not None and (self._takes_all or self.selection.takes(old))
         if new is not None and (self._takes_all or self.selection.takes(new)):
-            return self.form("MODIFIED" if was else "ADDED", new.served)
+            return self.form("MODIFIED" if was else "ADDED", new.sent())
         if was and old is not None:
             return self.form("DELETED", gone(old, event.revision))
         return None

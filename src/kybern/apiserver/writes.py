@@ -173,7 +173,7 @@ def served_at(storage: Storage, namespace: str, name: str, revision: int, obj: O
     """The answer to a write: what the cache serves, if nobody has written since."""
     item = storage.cache.get(namespace, name)
     if item is not None and item.revision == revision:
-        return item.served
+        return item.sent()
     return with_revision(storage.encode(obj), revision)
 
 

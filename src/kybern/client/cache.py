@@ -1,6 +1,6 @@
 """The copy of one kind that a View holds, with its indexes. A reflector fills it; everybody else only reads.
 
-- Objects are frozen and shared, so nothing is ever copied.
+- Objects are frozen and shared, so nothing is ever copied; of objects that are alike, so are their parts.
 - Without `managedFields`: more than half of a small object, and no loop's business. An update without them keeps the
   server's.
 - `revision` never goes back, and everything up to it has been seen.
@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from kybern.api.meta_v1 import ObjectMeta
 from kybern.client.client import WatchEvent, revision_of
+from kybern.client.sharing import sharing
 
 T = TypeVar("T")
 
@@ -65,6 +66,8 @@ class Cache(Generic[T]):
         self.listed = False
         self.listeners: list[OnChange[T]] = []
         self._after_change = after_change
+        self._latest: T | None = None
+        """What the next new object is probably like."""
         self._index_by: dict[str, IndexBy[T]] = {}
         self._indexes: dict[str, dict[str, dict[Key, T]]] = {}
         self.add_index("namespace", by_namespace)
@@ -87,7 +90,7 @@ class Cache(Generic[T]):
     # The reflector's side (`reflector.Sink`).
 
     def replace(self, objects: Sequence[T], revision: int) -> None:
-        listed = {key_of(obj): without_managed_fields(obj) for obj in objects}
+        listed = {key_of(obj): self._kept(obj) for obj in objects}
         changes: list[tuple[T | None, T | None]] = [
             (self._put(key, None), None) for key in [key for key in self.objects if key not in listed]
         ]
@@ -100,12 +103,18 @@ class Cache(Generic[T]):
         changes: list[tuple[T | None, T | None]] = []
         for event in events:
             if event.type != "BOOKMARK":
-                new = None if event.type == "DELETED" else without_managed_fields(event.object)
+                new = None if event.type == "DELETED" else self._kept(event.object)
                 changes.append((self._put(key_of(event.object), new), new))
         for event in events:
             meta: ObjectMeta = event.object.metadata  # type: ignore[attr-defined]
             self.revision = max(self.revision, revision_of(meta))
         self._tell(changes)
+
+    def _kept(self, obj: T) -> T:
+        """As it is kept: made of parts that are there already, of its former self or of one that came before it."""
+        known = self.objects.get(key_of(obj), self._latest)
+        self._latest = without_managed_fields(obj) if known is None else sharing(without_managed_fields(obj), known)
+        return self._latest
 
     def _put(self, key: Key, new: T | None) -> T | None:
         """Store, or forget when `new` is None. Returns what was there."""

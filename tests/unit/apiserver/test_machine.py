@@ -311,3 +311,19 @@ async def test_a_faulty_column_ends_its_watches_only(
     with pytest.raises(StopAsyncIteration):
         await table.next()
     await plain.close()
+
+
+async def test_what_is_sent_is_kept_beside_what_is_stored_only_while_somebody_asks_for_it(
+    api: Any, config_map: Any
+) -> None:
+    watching = await api.watch(f"{CONFIG_MAPS}?watch=true")
+    await api.post(CONFIG_MAPS, config_map)
+    (event,) = await watching.take(1)
+    cache = api.server.machine.storages["", "v1", "configmaps"].cache
+    item = cache.get("default", "a")
+    assert event == ("ADDED", "a") and item._served is None
+    assert (await api.get(f"{CONFIG_MAPS}/a")).raw == item._served
+    cache.forget(item.revision)
+    assert item._served is None
+    assert (await api.get(f"{CONFIG_MAPS}/a")).body["data"] == config_map["data"]
+    await watching.close()

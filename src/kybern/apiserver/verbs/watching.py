@@ -187,7 +187,7 @@ class WatchStream(PushedStream):
         waiting: list[bytes] = []
         size = 0
         for item in self.storage.cache.page(self.selection).items:
-            waiting.append(self.form("ADDED", item.served))
+            waiting.append(self.form("ADDED", item.sent()))
             size += len(waiting[-1])
             if size > INITIAL_BYTES:
                 pieces.append(b"".join(waiting))
