@@ -4,6 +4,7 @@ Every change that may make room is told to the queue, which wakes those whom it 
 """
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,6 +27,8 @@ from kybern.scheduler.refusal import woken_by
 from kybern.scheduler.shares import NO_SHARE, share_of
 from kybern.scheduler.snapshot import Snapshot
 from kybern.scheduler.status import is_waiting, scheduler_of
+
+log = logging.getLogger(__name__)
 
 
 class Knowledge:
@@ -158,7 +161,11 @@ class Knowledge:
 
         def hint(rule: str, pod: Pod) -> bool:
             plugin = self.rules.get(rule)
-            return plugin is None or about is None or plugin.hint(pod, change, about, self.snapshot)
+            try:
+                return plugin is None or about is None or plugin.hint(pod, change, about, self.snapshot)
+            except Exception as fault:  # noqa: BLE001 - whoever cannot say is tried: that another pod came or went goes on
+                self.rule_failed(pod, fault)
+                return True
 
         self.queue.changed(change, self.clock.monotonic(), always if about is None else hint)
         for name, wakes_on in self.gates.items():
@@ -169,7 +176,18 @@ class Knowledge:
     def keeper_of(self, pod: Pod) -> str:
         """The PreEnqueue plugin that keeps a pod out of the queue."""
         gates: tuple[PreEnqueuePlugin, ...] = (GangScheduling(self.gangs), *self.profile_of(pod).pre_enqueue)
-        return next((plugin.name for plugin in gates if plugin.pre_enqueue(pod, self.snapshot)), "")
+        return next((plugin.name for plugin in gates if self.keeps_out(plugin, pod)), "")
+
+    def keeps_out(self, plugin: PreEnqueuePlugin, pod: Pod) -> bool:
+        try:
+            return bool(plugin.pre_enqueue(pod, self.snapshot))
+        except Exception as fault:  # noqa: BLE001 - an author may raise anything
+            self.rule_failed(pod, fault)
+            return True
+
+    def rule_failed(self, pod: Pod, fault: Exception) -> None:
+        """A fault in a rule is the trouble of the pod that met it; the others go on."""
+        log.error("pod %s/%s: a rule failed", pod.metadata.namespace, pod.metadata.name, exc_info=fault)
 
     def profile_of(self, pod: Pod) -> Profile:
         return self.profiles[scheduler_of(pod)]

@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 
 Act = Callable[[], Awaitable[None]]
 NO_ATTEMPT = Attempt(None, "")
+FAULT = "a scheduling rule failed: {}"
 
 
 async def nothing() -> None:
@@ -70,13 +71,17 @@ class Outcomes(Knowledge):
         super().pod_left(pod)
 
     def guarded(self, entry: Entry, decision: Callable[[], Act]) -> Act:
-        """A fault in a rule is the trouble of the pod that met it; the others go on."""
         try:
             return decision()
-        except Exception as fault:
-            log.exception("pod %s/%s: a rule failed", entry.pod.metadata.namespace, entry.pod.metadata.name)
+        except Exception as fault:  # noqa: BLE001 - an author may raise anything
+            super().rule_failed(entry.pod, fault)
             self.give_back(entry.pod)
-            return self.failed(entry, f"a scheduling rule failed: {fault}")
+            return self.failed(entry, FAULT.format(fault))
+
+    def rule_failed(self, pod: Pod, fault: Exception) -> None:
+        """Outside its own turn, where nothing else tells the pod."""
+        super().rule_failed(pod, fault)
+        self.events.event(pod, "Warning", "FailedScheduling", FAULT.format(fault))
 
     def judged(self, pod: Pod) -> Judgement:
         return self.nominations.respected(self.judges[scheduler_of(pod)](pod))

@@ -1,15 +1,35 @@
 """What no author should write: the pod waits with a clear reason, or is placed; the others go on."""
 
+from collections.abc import Sequence
+from dataclasses import replace as changed
 from typing import Any
 
 import pytest
 from msgspec import ValidationError
 
 from kybern.api.codec import from_builtins
-from kybern.api.core_v1 import Event, Pod
+from kybern.api.core_v1 import Event, Node, Pod
+from kybern.client import Client
 from kybern.client.events import Recorder
 from kybern.controllers.table import controllers
+from kybern.scheduler.binding import DefaultBinder
+from kybern.scheduler.extension_points import (
+    BindPlugin,
+    PermitPlugin,
+    PostBindPlugin,
+    PostFilterPlugin,
+    PreBindPlugin,
+    PreEnqueuePlugin,
+    ReservePlugin,
+    Verdict,
+    WaitingPods,
+)
+from kybern.scheduler.framework import Change, PerNodePlugin
+from kybern.scheduler.nodes import Nodes
+from kybern.scheduler.preemption import Attempt, Refused
+from kybern.scheduler.profile import DEFAULT_PROFILE
 from kybern.scheduler.scheduler import Scheduler
+from kybern.scheduler.snapshot import Snapshot
 from kybern.testing.cluster import running
 from kybern.testing.virtual import run
 
@@ -65,5 +85,115 @@ def test_pods_that_ask_for_the_odd_wait_or_run_and_the_others_run() -> None:
             assert {name for name, where in found.items() if not where} == WAIT
             told = {e.involved_object.name for e in await cluster.client.list(Event, "default") if e.type == "Warning"}
             assert told >= WAIT
+
+    run(story())
+
+
+class Throwing(
+    PreEnqueuePlugin,
+    PerNodePlugin[str],
+    PostFilterPlugin,
+    ReservePlugin,
+    PermitPlugin,
+    PreBindPlugin,
+    BindPlugin,
+    PostBindPlugin,
+):
+    """Throws at one point, about pods that are called cursed."""
+
+    name = "Throwing"
+    wakes_on = Change.NODE_ADDED | Change.POD_ADDED
+    kept = False
+
+    def __init__(self, point: str) -> None:
+        self.point = point
+
+    def curse(self, point: str, pod: Pod) -> None:
+        if point == self.point and pod.metadata.name == "cursed":
+            raise RuntimeError(f"{point}: cursed")
+
+    def pre_enqueue(self, pod: Pod, snapshot: Snapshot) -> str:
+        self.curse("pre_enqueue", pod)
+        return ""
+
+    def pre_filter(self, pod: Pod, nodes: Nodes) -> str | None:
+        self.curse("pre_filter", pod)
+        return pod.metadata.name
+
+    def refuses(self, state: str, node: Node) -> list[str]:
+        if state == "cursed":
+            self.curse("filter", pod("cursed"))
+        return ["not for this one"] if state == "cursed" and self.point in ("hint", "post_filter") else []
+
+    def hint(self, pod: Pod, change: Change, about: Pod, snapshot: Snapshot) -> bool:
+        self.curse("hint", pod)
+        return True
+
+    def post_filter(self, refused: Refused) -> Attempt:
+        self.curse("post_filter", refused.judgement.pod)
+        return Attempt(None, "")
+
+    def reserve(self, pod: Pod, node: str, snapshot: Snapshot) -> str:
+        self.curse("reserve", pod)
+        return ""
+
+    def unreserve(self, pod: Pod, node: str, snapshot: Snapshot) -> None: ...
+
+    def permit(self, pod: Pod, node: str, waiting: WaitingPods) -> Verdict:
+        self.curse("permit", pod)
+        return None
+
+    def takes_time(self, pod: Pod, snapshot: Snapshot) -> bool:
+        self.curse("takes_time", pod)
+        return False
+
+    def writes(self, pod: Pod, node: str, snapshot: Snapshot) -> Sequence[Any]:
+        self.curse("pre_bind", pod)
+        return ()
+
+    async def bind(self, pod: Pod, node: str, client: Client) -> bool:
+        self.curse("bind", pod)
+        return await DefaultBinder().bind(pod, node, client)
+
+    def post_bind(self, pod: Pod, node: str) -> None:
+        self.curse("post_bind", pod)
+
+
+RUN_ALL_THE_SAME = {"post_bind"}
+
+
+@pytest.mark.parametrize(
+    "point",
+    ["pre_enqueue", "pre_filter", "filter", "hint", "post_filter", "reserve", "permit", "takes_time", "pre_bind", "bind", "post_bind"],
+)  # fmt: skip
+def test_a_plugin_that_throws_about_a_pod_is_that_pod_s_trouble_alone(point: str) -> None:
+    one = Throwing(point)
+    profile = changed(
+        DEFAULT_PROFILE, pre_enqueue=(one,), filters=(*DEFAULT_PROFILE.filters, one), post_filters=(one,), reserve=(one,),
+        permit=(one,), pre_bind=(one,), bind=(one,), post_bind=(one,),
+    )  # fmt: skip
+
+    async def story() -> None:
+        async with running(nodes=("n1",), loops=LOOPS) as cluster:
+            events = Recorder(cluster.client, "default-scheduler", "", cluster.clock, cluster.ids)
+            scheduler = Scheduler(cluster.client, cluster.view, cluster.clock, cluster.ids, events, (profile,))
+            cluster.control.running += [cluster.tasks.create_task(part) for part in (events.run(), scheduler.run())]
+            await cluster.settle()
+            await cluster.client.create(pod("cursed"))
+            await cluster.advance(5)
+            for number in range(3):
+                await cluster.client.create(pod(f"other-{number}"))
+                await cluster.advance(5)
+            found = {one.metadata.name: one.spec.node_name for one in await cluster.client.list(Pod, "default")}
+            assert all(found[f"other-{number}"] for number in range(3))
+            assert bool(found["cursed"]) == (point in RUN_ALL_THE_SAME)
+            assert scheduler.snapshot.placed.keys() == {
+                one.metadata.uid for one in await cluster.client.list(Pod, "default") if one.spec.node_name
+            }
+            if point not in RUN_ALL_THE_SAME:
+                told = [
+                    e.message for e in await cluster.client.list(Event, "default") if e.involved_object.name == "cursed"
+                ]
+                assert any("cursed" in (text or "") or "not for this one" in (text or "") for text in told), told
 
     run(story())
