@@ -47,20 +47,20 @@ def counted_by_name(hard: Iterable[str]) -> set[str]:
     return names - COSTING_NAMES
 
 
-def used(quota: ResourceQuota, objects: Counted, unknown: set[str]) -> Usage:
+def used(quota: ResourceQuota, objects: Counted, unknown: set[str], now: float = 0.0) -> Usage:
     """What the objects that are in the quota's scopes cost, of what it limits; nothing is said of unknown resources."""
     hard = quota.spec.hard or {}
     total: Usage = {key: ZERO for key in hard if key.removeprefix("count/") not in unknown}
     for obj, kind in objects:
         if matches(quota, obj):
-            for key, amount in usage_of(obj, kind).items():
+            for key, amount in usage_of(obj, kind, now).items():
                 if key in total:
                     total[key] = add(total[key], amount)
     return total
 
 
-def status_of(quota: ResourceQuota, objects: Counted, unknown: set[str]) -> ResourceQuotaStatus:
-    return ResourceQuotaStatus(hard=quota.spec.hard, used=used(quota, objects, unknown))
+def status_of(quota: ResourceQuota, objects: Counted, unknown: set[str], now: float) -> ResourceQuotaStatus:
+    return ResourceQuotaStatus(hard=quota.spec.hard, used=used(quota, objects, unknown, now))
 
 
 def quotas_beside(obj: Any, view: View) -> Iterator[Key]:
@@ -103,7 +103,7 @@ class Quotas:
         if not all(self.caches[name].listed for name in wanted & self.caches.keys()):
             return After(LISTING_SECONDS)
         objects = self.objects(quota.metadata.namespace or "", wanted)
-        status = status_of(quota, objects, wanted - self.caches.keys())
+        status = status_of(quota, objects, wanted - self.caches.keys(), context.now)
         if status != quota.status:
             await client.update_status(replace(quota, status=status))
         return None

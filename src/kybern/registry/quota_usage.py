@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from kybern.aio.clock import from_rfc3339
 from kybern.api.core_v1 import PersistentVolumeClaim, Pod, ResourceQuota, ResourceRequirements, Service
 from kybern.api.kind import Kind
 from kybern.api.quantity import add
@@ -24,12 +25,12 @@ DEVICES_OF_CLAIM_MAX = 32  # a claim for all devices there are gets no more
 VOLUME_CLASS = "VolumeAttributesClass"
 
 
-def usage_of(obj: Any, kind: Kind) -> Usage:
+def usage_of(obj: Any, kind: Kind, now: float = 0.0) -> Usage:
     usage: Usage = {f"count/{kind.group_resource}": ONE}
     if kind.group_resource in COUNTED_BY_NAME:
         usage[kind.plural] = ONE
     if isinstance(obj, Pod):
-        usage |= pod_usage(obj)
+        usage |= pod_usage(obj, now)
     elif isinstance(obj, Service):
         usage |= service_usage(obj)
     elif isinstance(obj, PersistentVolumeClaim):
@@ -43,8 +44,16 @@ def is_finished(pod: Pod) -> bool:
     return pod.status.phase in ("Succeeded", "Failed")
 
 
-def pod_usage(pod: Pod) -> Usage:
-    if is_finished(pod):
+def is_overdue(pod: Pod, now: float) -> bool:
+    """It should have been gone for as long again as it was given: its node is lost, and it does not count any more."""
+    meta = pod.metadata
+    if meta.deletion_timestamp is None or meta.deletion_grace_period_seconds is None:
+        return False
+    return now > from_rfc3339(meta.deletion_timestamp) + meta.deletion_grace_period_seconds
+
+
+def pod_usage(pod: Pod, now: float) -> Usage:
+    if is_finished(pod) or is_overdue(pod, now):
         return {}
     usage: Usage = {"pods": ONE}
     for name, amount in with_overhead(pod, pod_total(pod, "requests")).items():

@@ -3,6 +3,9 @@
 import asyncio
 from typing import Any
 
+from msgspec.structs import replace
+
+from kybern.aio.clock import from_rfc3339
 from kybern.api.codec import from_builtins
 from kybern.api.core_v1 import ConfigMap, PersistentVolumeClaim, Pod, ResourceQuota, Service
 from kybern.api.meta_v1 import ObjectMeta
@@ -35,6 +38,16 @@ def test_only_what_the_quota_limits_is_told_and_zero_is_told_too() -> None:
 def test_a_finished_pod_is_an_object_and_nothing_more() -> None:
     hard = {"pods": "5", "count/pods": "5", "cpu": "1"}
     assert used(quota(hard), [pod("a", "Succeeded", cpu="1")], set()) == {"pods": "0", "count/pods": "1", "cpu": "0"}
+
+
+def test_a_pod_that_should_long_be_gone_does_not_count() -> None:
+    doomed, kind = pod("a", cpu="1")
+    meta = replace(doomed.metadata, deletion_timestamp="2026-01-01T00:00:30Z", deletion_grace_period_seconds=30)
+    objects = [(replace(doomed, metadata=meta), kind)]
+    deleted_at = from_rfc3339("2026-01-01T00:00:30Z")
+    hard = quota({"pods": "5", "count/pods": "5"})
+    assert used(hard, objects, set(), deleted_at + 30) == {"pods": "1", "count/pods": "1"}
+    assert used(hard, objects, set(), deleted_at + 31) == {"pods": "0", "count/pods": "1"}
 
 
 def test_a_scope_leaves_other_pods_out() -> None:

@@ -68,7 +68,7 @@ class ResourceQuotaAdmission(Plugin):
         total: Usage = {}
         for obj, kind in (*self.stored(namespace, quota), *self.under_way(namespace)):
             if matches(quota, obj):
-                for key, amount in usage_of(obj, kind).items():
+                for key, amount in usage_of(obj, kind, self.inputs.clock.wall()).items():
                     total[key] = add(total.get(key, ZERO), amount)
         return total
 

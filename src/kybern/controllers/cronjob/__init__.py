@@ -204,6 +204,9 @@ async def delete_job(cronjob: CronJob, name: str, uid: str, client: Client, cont
         await client.delete(Job, name, cronjob.metadata.namespace or "", uid=uid, propagation="Background")
     except NotFound:
         return
+    except ApiError as error:
+        context.events.event(cronjob, "Warning", "FailedDelete", f"Deleted job: {error.message}")
+        raise
     context.events.event(cronjob, "Normal", "SuccessfulDelete", f"Deleted job {name}")
 
 
