@@ -41,11 +41,16 @@ def tasks(base: Path) -> list[str]:
 def test_the_web_example_runs_in_containerd(made: Cluster) -> None:
     version = made.kubectl("get", "nodes", "-o", "jsonpath={.items[0].status.nodeInfo.containerRuntimeVersion}")
     assert version.startswith("containerd://1.")
-    made.kubectl("apply", "-f", str(PROJECT / "examples" / "01-web"))
+    for name in ("configmap", "deployment"):
+        made.kubectl("apply", "-f", str(PROJECT / "examples" / "01-web" / f"{name}.yaml"))
+    made.kubectl(
+        "expose", "deployment", "web", "--port=80", "--target-port=http"
+    )  # its node port may be another cluster's
     made.kubectl("rollout", "status", "deployment/web", "--timeout=90s")
     pods = made.kubectl("get", "pods", "-l", "app=web", "-o", "jsonpath={.items[*].status.phase}").split()
     assert pods == ["Running"] * 3
-    with urllib.request.urlopen("http://127.0.0.1:30080/", timeout=5) as answer:
+    address = made.kubectl("get", "service", "web", "-o", "jsonpath={.spec.clusterIP}")
+    with urllib.request.urlopen(f"http://{address}/", timeout=5) as answer:
         assert answer.read() == b"Hello from kybern.\n"
 
 

@@ -2,13 +2,16 @@
 
 import json
 import os
+import shutil
 import urllib.request
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import inventory
 import pytest
-from conftest import Cluster, until
+from conftest import Cluster, free_port, run, until
 from every_node import PODS
+from oci_images import busybox, oci_archive
 
 pytestmark = [
     pytest.mark.clients,
@@ -28,7 +31,7 @@ def own(
     made = make_cluster()
     made.kybern(
         "up", "--port", str(made.port), "--node-name", "n", "--nodes", "3", "--node-cpus", "1",
-        "--node-memory", "512Mi", "--pod-network", request.param,
+        "--node-memory", "512Mi", "--pod-network", request.param, "--registry-port", str(free_port()),
     )  # fmt: skip
     made.kubectl("apply", "-f", "-", stdin=PODS)
     made.kubectl("rollout", "status", "daemonset/web", "--timeout=60s")
@@ -122,6 +125,25 @@ def test_a_node_is_added_to_the_live_cluster_and_removed_again(own: Cluster) -> 
     assert "extra" not in addresses(own)
     assert "extra" not in pods(own)
     assert "extra" not in own.kybern("node", "ls").stdout
+
+
+@pytest.mark.skipif(shutil.which("skopeo") is None, reason="apt-get install -y skopeo")
+def test_an_image_that_is_pushed_to_the_registry_runs_on_every_node(own: Cluster, tmp_path: Path) -> None:
+    port = json.loads((own.data_dir / "cluster.json").read_text())["registry_port"]
+    name = f"localhost:{port}/app:1"
+    (tmp_path / "app.tar").write_bytes(oci_archive(busybox(), "app:1"))
+    source = f"oci-archive:{tmp_path}/app.tar"
+    run(["skopeo", "copy", "--dest-tls-verify=false", source, f"docker://{name}"], own.environment)
+    container = {"name": "c", "image": name, "command": ["sleep", "1000"]}
+    pod = {"terminationGracePeriodSeconds": 0, "containers": [container]}
+    labels = {"app": "app"}
+    template = {"metadata": {"labels": labels}, "spec": pod}
+    apps = {"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": "app"}}
+    own.kubectl(
+        "apply", "-f", "-", stdin=json.dumps({**apps, "spec": {"selector": {"matchLabels": labels}, "template": template}})
+    )  # fmt: skip
+    own.kubectl("rollout", "status", "daemonset/app", "--timeout=60s")
+    own.kubectl("delete", "daemonset", "app", "--wait=false")
 
 
 def test_a_slowed_link_costs_time_in_both_directions(own: Cluster) -> None:

@@ -13,6 +13,7 @@ from oci_images import busybox
 from warden_process import native, node
 
 from kybern.aio.clock import SystemClock
+from kybern.aio.ids import Ids
 from kybern.linux import cgroup_detect, netns
 from kybern.linux.netlink import Netlink
 from kybern.runtime.cleanup import remove_group
@@ -27,7 +28,12 @@ from kybern.runtime.cri import (
 )
 from kybern.runtime.native import NativeRuntime
 from kybern.runtime.remote import cni
+from kybern.runtime.remote.gate import Gate
+from kybern.runtime.remote.image_service import ImageCalls
 from kybern.runtime.remote.runtime import RemoteRuntime
+from kybern.runtime.remote.service import CriService
+from kybern.runtime.remote.streaming import StreamingServer
+from kybern.web.server import serve
 
 WAIT_SECONDS = 20.0
 
@@ -234,6 +240,37 @@ async def containerd_engine(base: Path) -> AsyncIterator[Engine]:
 
 
 @asynccontextmanager
+async def served_engine(base: Path) -> AsyncIterator[Engine]:
+    """Ours, served as CRI and driven over it by our own client of CRI: a gateway in each direction between them."""
+    async with native_engine(base) as inner:
+        clock, path = SystemClock(), base / "cri.sock"
+        streaming = StreamingServer(inner.runtime, clock, Ids())
+        listener = await serve(streaming)
+        streaming.address = f"127.0.0.1:{listener.port}"
+        service = CriService(inner.runtime, streaming, ImageCalls(inner.runtime, base, clock), clock)
+        gate = Gate("listen", str(path), clock, service)
+        serving = asyncio.get_running_loop().create_task(gate.run())
+
+        def opened() -> RemoteRuntime:
+            return RemoteRuntime(f"unix://{path}", base / "state", owner="test", clock=clock)
+
+        async def reopen() -> None:
+            await engine.runtime.close()
+            engine.runtime = opened()
+            await engine.runtime.open()
+
+        engine = Engine(opened(), inner.registry, base, inner.network, reopen)
+        try:
+            await engine.runtime.open()
+            yield engine
+        finally:
+            await engine.runtime.close()
+            serving.cancel()
+            await asyncio.gather(serving, return_exceptions=True)
+            await listener.close()
+
+
+@asynccontextmanager
 async def registry_of_tests() -> AsyncIterator[ImageRegistry]:
     async with image_registry() as registry:
         registry.add("test/busybox", busybox())
@@ -244,4 +281,5 @@ async def registry_of_tests() -> AsyncIterator[ImageRegistry]:
 ENGINES: dict[str, Callable[[Path], AbstractAsyncContextManager[Engine]]] = {
     "native": native_engine,
     "containerd": containerd_engine,
+    "served": served_engine,
 }
