@@ -1,6 +1,7 @@
 """What changed, as it happens: the runtime's own events where it tells them, else by listing once a second.
 
-What this process changes itself it is told at once, whichever way the rest is learnt.
+What this process changes itself it is told at once, whichever way the rest is learnt. What changed before the runtime had
+begun to tell is found by telling of everything once, a moment later.
 """
 
 import asyncio
@@ -8,29 +9,27 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
 from kybern.aio.clock import Clock
 from kybern.runtime.cri import RuntimeFault
+from kybern.runtime.news import News
 from kybern.runtime.remote.gate import Gate
 from kybern.runtime.remote.messages import RUNTIME, classes
 from kybern.runtime.remote.peer import UNIMPLEMENTED, RpcError
 
 RELIST_SECONDS = 1.0  # upstream's
-EVENTS_MAX = 10_000
 
 
 class Events:
     def __init__(self, gate: Gate, clock: Clock, states: Callable[[], Awaitable[Mapping[str, int]]]) -> None:
         self.gate, self.clock, self.states = gate, clock, states
-        self.listeners: list[asyncio.Queue[str]] = []
+        self.news = News()
+        self.tell = self.news.tell
 
-    def tell(self, changed: str) -> None:
-        for queue in self.listeners:
-            if not queue.full():  # who does not listen lists again
-                queue.put_nowait(changed)
-
-    async def follow(self) -> AsyncIterator[str]:
+    def follow(self) -> AsyncIterator[str]:
         """RuntimeFault when the runtime is lost: whoever follows lists everything, and begins anew."""
-        queue: asyncio.Queue[str] = asyncio.Queue(EVENTS_MAX)
-        self.listeners.append(queue)
-        news, learning = asyncio.ensure_future(queue.get()), asyncio.ensure_future(self._learn())
+        return self._follow(self.news.listen())
+
+    async def _follow(self, told: AsyncIterator[str]) -> AsyncIterator[str]:
+        news, learning = asyncio.ensure_future(anext(told)), asyncio.ensure_future(self._learn())
+        looking = asyncio.ensure_future(self._tell_of_everything())
         try:
             while True:
                 await asyncio.wait([news, learning], return_when=asyncio.FIRST_COMPLETED)
@@ -38,12 +37,16 @@ class Events:
                     learning.result()
                     return
                 yield news.result()
-                news = asyncio.ensure_future(queue.get())
+                news = asyncio.ensure_future(anext(told))
         finally:
-            self.listeners.remove(queue)
-            for task in (news, learning):
+            for task in (news, learning, looking):
                 task.cancel()
-            await asyncio.gather(news, learning, return_exceptions=True)
+            await asyncio.gather(news, learning, looking, return_exceptions=True)
+
+    async def _tell_of_everything(self) -> None:
+        await self.clock.sleep(RELIST_SECONDS)
+        for known in await self.states():
+            self.tell(known)
 
     async def _learn(self) -> None:
         try:
