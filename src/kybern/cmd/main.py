@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import NoReturn
 
 from kybern.cmd.config import DamagedNote
+from kybern.cmd.running import NoAnswer
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "up": ("kybern.cmd.up", "start the cluster of this machine, or see that it is up"),
@@ -57,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (PermissionError, FileNotFoundError, NotADirectoryError) as error:
         print(f"kybern: {error.filename}: {(error.strerror or str(error)).lower()}", file=sys.stderr)
         return 1
-    except DamagedNote as error:
+    except (DamagedNote, NoAnswer) as error:
         print(f"kybern: {error}", file=sys.stderr)
         return 1
 

@@ -11,13 +11,18 @@ from typing import Any
 
 ANSWER_BYTES_MAX = 1 << 20
 STOP_SECONDS = 60.0
+ANSWER_SECONDS = 5.0
+
+
+class NoAnswer(TimeoutError):
+    """The machine is very busy, or the supervisor stands still."""
 
 
 def status(control_socket: Path) -> dict[str, Any] | None:
-    """What the supervisor says; None when there is none."""
+    """What the supervisor says; None when there is none. NoAnswer when there is one and it says nothing."""
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-            connection.settimeout(5.0)
+            connection.settimeout(ANSWER_SECONDS)
             connection.connect(str(control_socket))
             pieces = []
             while piece := connection.recv(65536):
@@ -25,6 +30,8 @@ def status(control_socket: Path) -> dict[str, Any] | None:
             found: dict[str, Any] = json.loads(b"".join(pieces))
             found["pid"] = peer_pid(connection)
             return found
+    except TimeoutError:
+        raise NoAnswer(f"the cluster's supervisor did not answer in {ANSWER_SECONDS:.0f} s") from None
     except (FileNotFoundError, ConnectionRefusedError, json.JSONDecodeError):
         return None
 

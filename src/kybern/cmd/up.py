@@ -343,9 +343,16 @@ def wait_for_nodes(cluster: Cluster, progress: Progress) -> str:
     return asyncio.run(wait(cluster, READY_SECONDS, lambda step, _: progress.reached(step)))
 
 
+def answers(cluster: Cluster) -> bool:
+    try:
+        return running.status(cluster.control_socket) is not None
+    except running.NoAnswer:
+        return False
+
+
 def tell_when_up(cluster: Cluster, progress: Progress, turn: Turn) -> int:
     deadline = time.monotonic() + SUPERVISOR_SECONDS
-    while running.status(cluster.control_socket) is None and time.monotonic() < deadline:
+    while not answers(cluster) and time.monotonic() < deadline:
         time.sleep(0.01)
     turn.close()
     return wait_and_tell(cluster, progress)
