@@ -6,23 +6,11 @@ Where something is wrong the node's type becomes an error, which fits everything
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
-from kybern.cel import times
+from kybern.cel import syntax, times
 from kybern.cel.errors import EvaluationError, Problem
 from kybern.cel.functions import Overload
 from kybern.cel.patterns import compiled
-from kybern.cel.syntax import (
-    Bind,
-    Call,
-    Comprehension,
-    Ident,
-    ListNode,
-    Literal,
-    MapNode,
-    Node,
-    Select,
-    StructNode,
-    qualified_name,
-)
+from kybern.cel.syntax import qualified_name
 from kybern.cel.types import (
     BOOL,
     DYN,
@@ -69,9 +57,9 @@ class Checker:
         self.problems: list[Problem] = []
         self.known = Substitution()
         self.scopes: list[dict[str, Type]] = []
-        self.seen: list[Node] = []
+        self.seen: list[syntax.Node] = []
 
-    def check(self, root: Node) -> None:
+    def check(self, root: syntax.Node) -> None:
         self.visit(root)
         for node in self.seen:
             node.type = self.known.resolve(node.type, DYN)
@@ -80,7 +68,7 @@ class Checker:
         self.problems.append(Problem(message, at))
         return ERROR
 
-    def visit(self, node: Node) -> Type:
+    def visit(self, node: syntax.Node) -> Type:
         node.type = VISITS[type(node)](self, node)
         self.seen.append(node)
         return node.type
@@ -104,10 +92,10 @@ class Checker:
         finally:
             self.scopes.pop()
 
-    def literal(self, node: Literal) -> Type:
+    def literal(self, node: syntax.Literal) -> Type:
         return type_of_value(node.value)
 
-    def ident(self, node: Ident) -> Type:
+    def ident(self, node: syntax.Ident) -> Type:
         found = self.declared(node.name)
         if found is None and node.name in TYPE_NAMES:
             node.constant = TypeValue(node.name)
@@ -117,7 +105,7 @@ class Checker:
     def undeclared(self, at: int, name: str) -> Type:
         return self.wrong(at, f"undeclared reference to '{name}' (in container '')")
 
-    def select(self, node: Select) -> Type:
+    def select(self, node: syntax.Select) -> Type:
         name = qualified_name(node)
         if name in self.variables and not any(name.split(".")[0] in scope for scope in self.scopes):
             node.mode, node.key = "variable", name
@@ -134,7 +122,7 @@ class Checker:
             return found if is_optional(found) else optional_of(found)
         return found
 
-    def field(self, node: Select, operand: Type) -> Type:
+    def field(self, node: syntax.Select, operand: Type) -> Type:
         if isinstance(operand, ObjectType):
             field = operand.fields().get(node.field)
             if field is None:
@@ -150,7 +138,7 @@ class Checker:
 
     # --- calls ---
 
-    def call(self, node: Call) -> Type:
+    def call(self, node: syntax.Call) -> Type:
         if node.member:
             name = f"{qualified_name(node.args[0])}.{node.function}"
             if (name, False) in self.functions and self.declared(name.split(".")[0]) is None:
@@ -164,7 +152,7 @@ class Checker:
         self.check_literal(node)
         return self.resolved(node, args, overloads)
 
-    def resolved(self, node: Call, args: list[Type], overloads: tuple[Overload, ...]) -> Type:
+    def resolved(self, node: syntax.Call, args: list[Type], overloads: tuple[Overload, ...]) -> Type:
         """The result of the overloads that fit. Where several do, nothing is learnt about types that are still open."""
         result: Type | None = None
         before = dict(self.known.bound)
@@ -183,15 +171,15 @@ class Checker:
             self.known.bound = before
         return result or self.unmatched(node, args)
 
-    def unmatched(self, node: Call, args: list[Type]) -> Type:
+    def unmatched(self, node: syntax.Call, args: list[Type]) -> Type:
         types = [self.known.resolve(arg, DYN) for arg in args]
         signature = f"{types[0]}.({joined(types[1:])})" if node.member else f"({joined(types)})"
         return self.wrong(node.at, f"found no matching overload for '{node.function}' applied to '{signature}'")
 
-    def check_literal(self, node: Call) -> None:
+    def check_literal(self, node: syntax.Call) -> None:
         """Texts that are parsed when the expression runs are parsed now, where they stand there."""
         parse, last = LITERALS.get(node.function), node.args[-1] if node.args else None
-        if parse is not None and isinstance(last, Literal) and isinstance(last.value, str):
+        if parse is not None and isinstance(last, syntax.Literal) and isinstance(last.value, str):
             try:
                 parse(last.value)
             except EvaluationError:
@@ -199,7 +187,7 @@ class Checker:
 
     # --- what is built ---
 
-    def common(self, items: list[tuple[Node, bool]]) -> Type:
+    def common(self, items: list[tuple[syntax.Node, bool]]) -> Type:
         """The one type of all the items; of those that are optional, what they hold."""
         found: Type | None = None
         for item, optional in items:
@@ -215,23 +203,23 @@ class Checker:
                 found = DYN
         return found or self.known.fresh()
 
-    def held(self, item: Node, type_: Type) -> Type:
+    def held(self, item: syntax.Node, type_: Type) -> Type:
         if is_optional(type_):
             return type_.params[0]
         if type_.kind in ("dyn", "error"):
             return DYN
         return self.wrong(item.at, f"expected type 'optional_type({type_})' but found '{type_}'")
 
-    def list(self, node: ListNode) -> Type:
+    def list(self, node: syntax.ListNode) -> Type:
         items = [(item, index in node.optional) for index, item in enumerate(node.items)]
         return list_of(self.common(items), len(items))
 
-    def map(self, node: MapNode) -> Type:
+    def map(self, node: syntax.MapNode) -> Type:
         key = self.common([(key, False) for key, _, _ in node.entries])
         value = self.common([(value, optional) for _, value, optional in node.entries])
         return map_of(key, value, len(node.entries))
 
-    def struct(self, node: StructNode) -> Type:
+    def struct(self, node: syntax.StructNode) -> Type:
         found = self.structs(node.name)
         if found is None:
             for _, value, _, _ in node.fields:
@@ -248,7 +236,7 @@ class Checker:
 
     # --- macros ---
 
-    def comprehension(self, node: Comprehension) -> Type:
+    def comprehension(self, node: syntax.Comprehension) -> Type:
         range_ = self.seen_as(self.visit(node.range))
         names = self.loop_names(node, range_)
         with self.scope(names):
@@ -266,7 +254,7 @@ class Checker:
             self.wrong(node.at, f"found no matching overload for '{operator}' applied to '{applied}'")
         return result
 
-    def loop_names(self, node: Comprehension, range_: Type) -> Mapping[str, Type]:
+    def loop_names(self, node: syntax.Comprehension, range_: Type) -> Mapping[str, Type]:
         match range_.kind:
             case "list":
                 types: tuple[Type, ...] = (INT, range_.params[0]) if len(node.names) == 2 else (range_.params[0],)
@@ -293,7 +281,7 @@ class Checker:
                 return self.seen_as(transformed) if transformed.kind == "map" else map_of(DYN, DYN)
         return BOOL
 
-    def bind(self, node: Bind) -> Type:
+    def bind(self, node: syntax.Bind) -> Type:
         given = self.seen_as(self.visit(node.value))
         if node.optional:
             if given.kind not in ("dyn", "error") and not is_optional(given):
@@ -305,14 +293,14 @@ class Checker:
         return optional_of(result) if node.optional == "optMap" else result
 
 
-VISITS: Mapping[type[Node], Callable[..., Type]] = {
-    Literal: Checker.literal,
-    Ident: Checker.ident,
-    Select: Checker.select,
-    Call: Checker.call,
-    ListNode: Checker.list,
-    MapNode: Checker.map,
-    StructNode: Checker.struct,
-    Comprehension: Checker.comprehension,
-    Bind: Checker.bind,
+VISITS: Mapping[type[syntax.Node], Callable[..., Type]] = {
+    syntax.Literal: Checker.literal,
+    syntax.Ident: Checker.ident,
+    syntax.Select: Checker.select,
+    syntax.Call: Checker.call,
+    syntax.ListNode: Checker.list,
+    syntax.MapNode: Checker.map,
+    syntax.StructNode: Checker.struct,
+    syntax.Comprehension: Checker.comprehension,
+    syntax.Bind: Checker.bind,
 }

@@ -8,7 +8,7 @@ What depends on sizes is charged by the call itself.
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from kybern.cel import calls, loops
+from kybern.cel import calls, loops, syntax
 from kybern.cel.access import (
     UNSET,
     as_optional,
@@ -24,23 +24,10 @@ from kybern.cel.access import (
 )
 from kybern.cel.errors import EvaluationError, no_such_overload
 from kybern.cel.frame import Frame, Run
-from kybern.cel.syntax import (
-    Bind,
-    Call,
-    Comprehension,
-    Ident,
-    ListNode,
-    Literal,
-    MapNode,
-    Node,
-    Select,
-    StructNode,
-)
-from kybern.cel.types import Field, Type
+from kybern.cel.types import DYNAMIC, SIZED, Field, Type
 
 LIST_COST, MAP_COST, STRUCT_COST = 10, 30, 40
-DYNAMIC = ("dyn", "param", "error")
-SIZED = ("string", "bytes", "list", "map", "object", "opaque", *DYNAMIC)
+OF_ANY_SIZE = (*SIZED, "object", "opaque", *DYNAMIC)
 
 Part = tuple[Run, int]
 
@@ -64,16 +51,16 @@ class Compiler:
         self.slots += 1
         return self.slots - 1
 
-    def compiled(self, node: Node) -> Part:
+    def compiled(self, node: syntax.Node) -> Part:
         return COMPILES[type(node)](self, node)
 
     # --- names ---
 
-    def literal(self, node: Literal) -> Part:
+    def literal(self, node: syntax.Literal) -> Part:
         value = node.value
         return (lambda frame: value), 0
 
-    def ident(self, node: Ident) -> Part:
+    def ident(self, node: syntax.Ident) -> Part:
         if node.constant is not None:
             return constant(node.constant), 1
         for scope in reversed(self.scopes):
@@ -81,7 +68,7 @@ class Compiler:
                 return scope[node.name], 1
         return variable(node.name), 1
 
-    def select(self, node: Select) -> Part:
+    def select(self, node: syntax.Select) -> Part:
         if node.constant is not None:
             return constant(node.constant), 1
         if node.mode == "variable":
@@ -92,13 +79,13 @@ class Compiler:
 
     # --- calls ---
 
-    def call(self, node: Call) -> Part:
+    def call(self, node: syntax.Call) -> Part:
         special = SPECIAL.get(node.function)
         if special is not None:
             return special(self, node)
         parts = [self.compiled(arg) for arg in node.args]
         runs, cost = [run for run, _ in parts], sum(cost for _, cost in parts)
-        if node.function in ("_==_", "_!=_") and any(arg.type.kind not in SIZED for arg in node.args):
+        if node.function in ("_==_", "_!=_") and any(arg.type.kind not in OF_ANY_SIZE for arg in node.args):
             return calls.compared(runs[0], runs[1], node.function == "_==_"), cost + 1
         overload = node.overloads[0]
         if len(node.overloads) > 1 or not all(map(settled, node.args, overload.params)):
@@ -107,7 +94,7 @@ class Compiler:
             return calls.charged(overload, runs), cost
         return calls.plain(overload.call, runs), cost + overload.cost.fixed
 
-    def conditional(self, node: Call) -> Part:
+    def conditional(self, node: syntax.Call) -> Part:
         (test, cost), (yes, yes_cost), (no, no_cost) = map(self.compiled, node.args)
 
         def run(frame: Frame) -> Any:
@@ -122,13 +109,13 @@ class Compiler:
 
         return run, cost
 
-    def both(self, node: Call) -> Part:
+    def both(self, node: syntax.Call) -> Part:
         return self.decided(node, False)
 
-    def either(self, node: Call) -> Part:
+    def either(self, node: syntax.Call) -> Part:
         return self.decided(node, True)
 
-    def decided(self, node: Call, decisive: bool) -> Part:
+    def decided(self, node: syntax.Call, decisive: bool) -> Part:
         """`&&` and `||`: one decisive side is enough, whatever becomes of the other."""
         (left, cost), (right, right_cost) = map(self.compiled, node.args)
 
@@ -156,7 +143,7 @@ class Compiler:
 
     # --- what is built ---
 
-    def list(self, node: ListNode) -> Part:
+    def list(self, node: syntax.ListNode) -> Part:
         parts = [self.compiled(item) for item in node.items]
         runs, cost = [run for run, _ in parts], sum(cost for _, cost in parts) + LIST_COST
         if not node.optional:
@@ -175,7 +162,7 @@ class Compiler:
 
         return run, cost
 
-    def map(self, node: MapNode) -> Part:
+    def map(self, node: syntax.MapNode) -> Part:
         keys = [self.compiled(key) for key, _, _ in node.entries]
         values = [self.compiled(value) for _, value, _ in node.entries]
         entries = [
@@ -191,7 +178,7 @@ class Compiler:
 
         return run, cost
 
-    def struct(self, node: StructNode) -> Part:
+    def struct(self, node: syntax.StructNode) -> Part:
         fields = [(name, self.compiled(value), optional) for name, value, optional, _ in node.fields]
         known: Mapping[str, Field] = node.type.fields()  # type: ignore[attr-defined]
         entries = [(known[name].key, run, optional) for name, (run, _), optional in fields]
@@ -207,7 +194,7 @@ class Compiler:
 
     # --- macros ---
 
-    def comprehension(self, node: Comprehension) -> Part:
+    def comprehension(self, node: syntax.Comprehension) -> Part:
         range_, cost = self.compiled(node.range)
         slots = tuple(self.slot() for _ in node.names)
         self.scopes.append({name: at_slot(slot) for name, slot in zip(node.names, slots, strict=True)})
@@ -217,7 +204,7 @@ class Compiler:
         run, own_cost = loops.loop(node.kind, range_, slots, predicate, transform)
         return run, cost + own_cost
 
-    def bind(self, node: Bind) -> Part:
+    def bind(self, node: syntax.Bind) -> Part:
         value, cost = self.compiled(node.value)
         slot = self.slot()
         if node.optional:
@@ -236,24 +223,24 @@ class Compiler:
         return run, body_cost + LIST_COST
 
 
-COMPILES: Mapping[type[Node], Callable[..., Part]] = {
-    Literal: Compiler.literal,
-    Ident: Compiler.ident,
-    Select: Compiler.select,
-    Call: Compiler.call,
-    ListNode: Compiler.list,
-    MapNode: Compiler.map,
-    StructNode: Compiler.struct,
-    Comprehension: Compiler.comprehension,
-    Bind: Compiler.bind,
+COMPILES: Mapping[type[syntax.Node], Callable[..., Part]] = {
+    syntax.Literal: Compiler.literal,
+    syntax.Ident: Compiler.ident,
+    syntax.Select: Compiler.select,
+    syntax.Call: Compiler.call,
+    syntax.ListNode: Compiler.list,
+    syntax.MapNode: Compiler.map,
+    syntax.StructNode: Compiler.struct,
+    syntax.Comprehension: Compiler.comprehension,
+    syntax.Bind: Compiler.bind,
 }
-SPECIAL: Mapping[str, Callable[[Compiler, Call], Part]] = {
+SPECIAL: Mapping[str, Callable[[Compiler, syntax.Call], Part]] = {
     "_?_:_": Compiler.conditional,
     "_&&_": Compiler.both,
     "_||_": Compiler.either,
 }
 
 
-def settled(arg: Node, param: Type) -> bool:
+def settled(arg: syntax.Node, param: Type) -> bool:
     """Whether the argument's type is known to be right before it runs."""
     return param.kind in ("dyn", "param") or arg.type.kind not in DYNAMIC

@@ -7,26 +7,13 @@ large as can be. So a loop over a list without a bound is very dear: it is its a
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from kybern.cel import syntax
 from kybern.cel.costs import UNKNOWN, Span, exactly
 from kybern.cel.loops import SKIPPED_COST, START_COST, TAKEN_COST, TURN_COST
-from kybern.cel.syntax import (
-    Bind,
-    Call,
-    Comprehension,
-    Ident,
-    ListNode,
-    Literal,
-    MapNode,
-    Node,
-    Select,
-    StructNode,
-)
-from kybern.cel.types import Type, is_optional
+from kybern.cel.types import DYNAMIC, SIZED, Type, is_optional
 from kybern.cel.values import size_of
 
 ZERO = exactly(0)
-SIZED = ("string", "bytes", "list", "map")
-OPEN = ("dyn", "param", "error")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +28,10 @@ class Estimate:
 def size_by_type(type_: Type) -> Span:
     if type_.kind in SIZED:
         return Span(0, type_.size_max)
-    return UNKNOWN if type_.kind in OPEN or is_optional(type_) else exactly(1)
+    return UNKNOWN if type_.kind in DYNAMIC or is_optional(type_) else exactly(1)
 
 
-def estimated(node: Node, scope: Mapping[str, Estimate] | None = None) -> Estimate:
+def estimated(node: syntax.Node, scope: Mapping[str, Estimate] | None = None) -> Estimate:
     return ESTIMATES[type(node)](node, scope or {})
 
 
@@ -58,18 +45,18 @@ def by_type(type_: Type, cost: Span) -> Estimate:
     return Estimate(cost, size_by_type(type_), key, value)
 
 
-def of_literal(node: Literal, scope: Mapping[str, Estimate]) -> Estimate:
+def of_literal(node: syntax.Literal, scope: Mapping[str, Estimate]) -> Estimate:
     return Estimate(ZERO, exactly(size_of(node.value)))
 
 
-def of_ident(node: Ident, scope: Mapping[str, Estimate]) -> Estimate:
+def of_ident(node: syntax.Ident, scope: Mapping[str, Estimate]) -> Estimate:
     found = scope.get(node.name)
     if found is not None:
         return Estimate(exactly(1), found.size, found.key, found.value)
     return by_type(node.type, exactly(1))
 
 
-def of_select(node: Select, scope: Mapping[str, Estimate]) -> Estimate:
+def of_select(node: syntax.Select, scope: Mapping[str, Estimate]) -> Estimate:
     if node.constant is not None:
         return Estimate(exactly(1), exactly(1))
     if node.mode == "variable":
@@ -79,7 +66,7 @@ def of_select(node: Select, scope: Mapping[str, Estimate]) -> Estimate:
     return by_type(node.type, cost)
 
 
-def of_call(node: Call, scope: Mapping[str, Estimate]) -> Estimate:
+def of_call(node: syntax.Call, scope: Mapping[str, Estimate]) -> Estimate:
     args = [estimated(arg, scope) for arg in node.args]
     costs = [arg.cost for arg in args]
     if node.function in ("_&&_", "_||_"):
@@ -108,7 +95,7 @@ def of_call(node: Call, scope: Mapping[str, Estimate]) -> Estimate:
     )
 
 
-def call_cost(node: Call, args: list[Estimate]) -> tuple[Span, Span | None]:
+def call_cost(node: syntax.Call, args: list[Estimate]) -> tuple[Span, Span | None]:
     """Over all overloads that it may turn out to be."""
     sizes, items = [arg.size for arg in args], [arg.value for arg in args]
     cost: Span | None = None
@@ -122,7 +109,7 @@ def call_cost(node: Call, args: list[Estimate]) -> tuple[Span, Span | None]:
     return cost or exactly(1), size
 
 
-def all_of(nodes: list[Node], scope: Mapping[str, Estimate]) -> tuple[Span, Span]:
+def all_of(nodes: list[syntax.Node], scope: Mapping[str, Estimate]) -> tuple[Span, Span]:
     """Their cost together, and the size that each has."""
     cost, size = ZERO, None
     for node in nodes:
@@ -132,24 +119,24 @@ def all_of(nodes: list[Node], scope: Mapping[str, Estimate]) -> tuple[Span, Span
     return cost, size or ZERO
 
 
-def of_list(node: ListNode, scope: Mapping[str, Estimate]) -> Estimate:
+def of_list(node: syntax.ListNode, scope: Mapping[str, Estimate]) -> Estimate:
     cost, item = all_of(node.items, scope)
     count = len(node.items)
     return Estimate(cost.plus(exactly(10)), Span(count - len(node.optional), count), exactly(1), item)
 
 
-def of_map(node: MapNode, scope: Mapping[str, Estimate]) -> Estimate:
+def of_map(node: syntax.MapNode, scope: Mapping[str, Estimate]) -> Estimate:
     keys_cost, key = all_of([key for key, _, _ in node.entries], scope)
     values_cost, value = all_of([value for _, value, _ in node.entries], scope)
     return Estimate(keys_cost.plus(values_cost).plus(exactly(30)), exactly(len(node.entries)), key, value)
 
 
-def of_struct(node: StructNode, scope: Mapping[str, Estimate]) -> Estimate:
+def of_struct(node: syntax.StructNode, scope: Mapping[str, Estimate]) -> Estimate:
     cost, _ = all_of([value for _, value, _, _ in node.fields], scope)
     return Estimate(cost.plus(exactly(40)), exactly(1))
 
 
-def of_comprehension(node: Comprehension, scope: Mapping[str, Estimate]) -> Estimate:
+def of_comprehension(node: syntax.Comprehension, scope: Mapping[str, Estimate]) -> Estimate:
     range_ = estimated(node.range, scope)
     inner = {**scope, **loop_scope(node, range_)}
     test = estimated(node.predicate, inner).cost if node.predicate is not None else ZERO
@@ -166,7 +153,7 @@ def of_comprehension(node: Comprehension, scope: Mapping[str, Estimate]) -> Esti
     return Estimate(cost, range_.size, range_.key, item)
 
 
-def loop_scope(node: Comprehension, range_: Estimate) -> dict[str, Estimate]:
+def loop_scope(node: syntax.Comprehension, range_: Estimate) -> dict[str, Estimate]:
     kind, params = node.range.type.kind, node.range.type.params
     if not params:
         return {name: Estimate(exactly(1), UNKNOWN) for name in node.names}
@@ -178,21 +165,21 @@ def loop_scope(node: Comprehension, range_: Estimate) -> dict[str, Estimate]:
     return {node.names[0]: Estimate(ZERO, range_.value, first.key, first.value) if kind == "list" else key}
 
 
-def of_bind(node: Bind, scope: Mapping[str, Estimate]) -> Estimate:
+def of_bind(node: syntax.Bind, scope: Mapping[str, Estimate]) -> Estimate:
     value = estimated(node.value, scope)
     bound = by_type(node.value.type.params[0], ZERO) if node.optional and node.value.type.params else value
     body = estimated(node.body, {**scope, node.name: bound})
     return Estimate(value.cost.plus(body.cost).plus(exactly(10)), body.size, body.key, body.value)
 
 
-ESTIMATES: Mapping[type[Node], Callable[..., Estimate]] = {
-    Literal: of_literal,
-    Ident: of_ident,
-    Select: of_select,
-    Call: of_call,
-    ListNode: of_list,
-    MapNode: of_map,
-    StructNode: of_struct,
-    Comprehension: of_comprehension,
-    Bind: of_bind,
+ESTIMATES: Mapping[type[syntax.Node], Callable[..., Estimate]] = {
+    syntax.Literal: of_literal,
+    syntax.Ident: of_ident,
+    syntax.Select: of_select,
+    syntax.Call: of_call,
+    syntax.ListNode: of_list,
+    syntax.MapNode: of_map,
+    syntax.StructNode: of_struct,
+    syntax.Comprehension: of_comprehension,
+    syntax.Bind: of_bind,
 }

@@ -11,6 +11,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 UNBOUNDED = 2**64 - 1
+SIZED = ("string", "bytes", "list", "map")
+"""Kinds whose values have a size that a type can bound."""
+DYNAMIC = ("dyn", "param", "error")
+"""Kinds of which only evaluation tells more."""
 
 
 @dataclass(frozen=True, slots=True)
