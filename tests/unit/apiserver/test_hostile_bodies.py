@@ -221,6 +221,8 @@ async def test_b22_unknown_and_repeated_fields(canaries: Any, media: str, how: s
 # --- without its defence, an attack succeeds --------------------------------------------------------------------------
 
 MUTANTS: dict[str, tuple[str, Any]] = {
+    "B02 YAML blocks nested deep": ("kybern.api.yaml.DEPTH_MAX", 10_000),
+    "B03 an alias of itself": ("kybern.apiserver.body.from_yaml", lambda body: ({"metadata": {"name": "attack"}}, [])),
     "B04 a key that is a list": (
         "kybern.apiserver.body.from_yaml",
         lambda body: ({"metadata": {"name": "attack"}}, []),
@@ -231,6 +233,7 @@ MUTANTS: dict[str, tuple[str, Any]] = {
     "B14 version 1e9": ("kybern.apiserver.verbs.versions.version_number", lambda text: 0),
     "B15 the name ..": ("kybern.apiserver.writes.validate_metadata", lambda *_, **__: ()),
     "B16 an Event as owner": ("kybern.registry.metadata.NEVER_OWNERS", ()),
+    "B12 a port beyond all ports": ("kybern.api.names.port_number", lambda port: ()),
     "B19 another kind": ("kybern.apiserver.body.check_kind", lambda *_: None),
 }
 
