@@ -22,13 +22,13 @@ from kybern.controllers.serving import (
     services_of_pod,
     target_port,
 )
+from kybern.controllers.slices import CHANGED_AT
 from kybern.reconcile import Context, Controller, Key
 from kybern.reconcile.controller import REST_SECONDS, Watch
 from kybern.reconcile.pods import is_namespace_terminating, is_ready
 
 ADDRESSES_MAX = 1000
 OVER_CAPACITY = "endpoints.kubernetes.io/over-capacity"
-CHANGED_AT = "endpoints.kubernetes.io/last-change-trigger-time"
 MANAGED_BY = "endpoints.kubernetes.io/managed-by"
 
 Ports = tuple[EndpointPort, ...]

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec.structs import replace
 
+from kybern.aio.clock import rfc3339
 from kybern.api.core_v1 import Node, Pod, Service
 from kybern.api.discovery_v1 import (
     Endpoint,
@@ -37,7 +38,7 @@ from kybern.controllers.serving import (
     services_of_pod,
     target_port,
 )
-from kybern.controllers.slices import ENDPOINTS_MAX, MANAGED_BY, SERVICE_NAME, Plan, carry_out, slices_of
+from kybern.controllers.slices import ENDPOINTS_MAX, MANAGED_BY, SERVICE_NAME, Plan, carry_out, dated, slices_of
 from kybern.controllers.topologyhints import ZONE
 from kybern.reconcile import After, Context, Controller, Key, controller_ref
 from kybern.reconcile.controller import REST_SECONDS, Watch
@@ -68,7 +69,7 @@ async def reconcile(service: Service, view: View, client: Client, context: Conte
         for family in families_of(service):
             tell(service, topologyhints.DISABLED, topologyhints.OFF, family, context)
     try:
-        await carry_out(step, client)
+        await carry_out(dated(step, rfc3339(context.now)), client)
     except ApiError as error:
         if is_namespace_terminating(error):
             return None

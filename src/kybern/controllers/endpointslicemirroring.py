@@ -12,14 +12,14 @@ from kybern.api.core_v1 import EndpointAddress, Endpoints, EndpointSubset, Servi
 from kybern.api.discovery_v1 import Endpoint, EndpointConditions, EndpointPort, EndpointSlice
 from kybern.api.meta_v1 import ObjectMeta
 from kybern.client import Client, View
-from kybern.controllers.slices import MANAGED_BY, SERVICE_NAME, Plan, carry_out, slices_of
+from kybern.controllers.slices import CHANGED_AT, MANAGED_BY, SERVICE_NAME, Plan, carry_out, slices_of
 from kybern.reconcile import Context, Controller, Key, controller_ref
 from kybern.reconcile.controller import Watch
 
 MANAGER = "endpointslicemirroring-controller.k8s.io"
 SKIP = "endpointslice.kubernetes.io/skip-mirror"
 LEADER = "control-plane.alpha.kubernetes.io/leader"
-NOT_COPIED = {"endpoints.kubernetes.io/last-change-trigger-time", "kubectl.kubernetes.io/last-applied-configuration"}
+NOT_COPIED = {CHANGED_AT, "kubectl.kubernetes.io/last-applied-configuration"}
 ADDRESSES_MAX = 1000  # of one subset, and in one slice
 TOO_MANY = f"A max of {ADDRESSES_MAX} addresses can be mirrored to EndpointSlices per Endpoints subset. {{}} addresses were skipped"
 

@@ -7,7 +7,7 @@ from kybern.api.discovery_v1 import EndpointSlice
 from kybern.api.meta_v1 import ObjectMeta
 from kybern.controllers.endpoints import bounded, endpoints_of, subsets_of
 from kybern.controllers.endpointslice import plan
-from kybern.controllers.slices import Plan, carry_out
+from kybern.controllers.slices import Plan, carry_out, dated
 from kybern.testing.builders import APP, pod
 
 NOW = "2026-01-01T00:00:00Z"
@@ -144,3 +144,11 @@ async def test_slices_that_come_are_there_before_those_go_that_they_replace() ->
     new, kept, old = (EndpointSlice(metadata=ObjectMeta(name=name)) for name in ("new", "kept", "old"))
     await carry_out(Plan(create=[new], update=[kept], delete=[old]), Recorded())  # type: ignore[arg-type]
     assert calls == ["create new", "update kept", "delete old"]
+
+
+def test_what_is_written_of_slices_says_when_it_changed() -> None:
+    created, _, _ = planned(service(), pods(1))
+    step = dated(Plan(create=created), NOW)
+    assert step.create[0].metadata.annotations == {"endpoints.kubernetes.io/last-change-trigger-time": NOW}
+    unchanged = plan(service(), pods(1), step.create, {"n1": "z1"})
+    assert (unchanged.create, unchanged.update) == ([], [])
