@@ -97,7 +97,7 @@ def tell_zones(
     service: Service, step: Plan, existing: Sequence[EndpointSlice], shares: topologyhints.Shares, context: Context
 ) -> Plan:
     """The plan with hints by the zones' shares, each family for itself."""
-    writing = {found.metadata.name: found for found in (*step.update, *step.delete)}
+    writing = {found.metadata.name: found for found in step.update}
     hinted = Plan(delete=step.delete)
     for family in families_of(service):
         known = [found for found in existing if found.address_type == family and found not in step.delete]
