@@ -14,8 +14,12 @@ def _by_type() -> dict[type[Any], Kind]:
 
 
 def kind_of(wanted: type[Any]) -> Kind:
-    """The kind that a Struct belongs to; KeyError for a type that is not served."""
-    return _by_type()[wanted]
+    """The kind that a Struct belongs to: a built-in one, or what it says itself in `served`. KeyError for a type that is
+    not served."""
+    known = _by_type().get(wanted) or getattr(wanted, "served", None)
+    if known is None:
+        raise KeyError(wanted)
+    return known
 
 
 def path_of(kind: Kind, namespace: str = "", name: str = "", subresource: str = "") -> str:

@@ -82,6 +82,8 @@ class Cluster:
     """A file that says what simulated nodes and their pods are like."""
     scheduler_config: str = ""
     """A file in upstream's format."""
+    gateway_api: bool = False
+    """Its definitions are there, and the proxy serves HTTPRoutes."""
     registry_port: int = 0
     """Of the machine's own image registry, on loopback; 0 where there is none."""
     extensions: tuple[str, ...] = ()

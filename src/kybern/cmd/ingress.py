@@ -1,9 +1,10 @@
-"""The ingress process: names and paths from outside to Services, on the first node's address."""
+"""The ingress process: names and paths from outside to Services, on the first node's address, by Ingresses and HTTPRoutes."""
 
 import asyncio
 import contextlib
 import logging
 import ssl
+from collections.abc import Callable
 
 import uvloop
 
@@ -19,6 +20,12 @@ from kybern.cmd import credentials
 from kybern.cmd.config import Cluster
 from kybern.cmd.ready import transport
 from kybern.cmd.stopping import until_stopped
+from kybern.network.gateway.following import GatewayFollower
+from kybern.network.gateway.listening import Ports
+from kybern.network.gateway.objects import ClassSpec, GatewayClass
+from kybern.network.gateway.proxy import GatewayProxy
+from kybern.network.gateway.status import CONTROLLER as GATEWAY_CONTROLLER
+from kybern.network.ingress.carrying import Carrier
 from kybern.network.ingress.following import CONTROLLER, KINDS, IngressFollower
 from kybern.network.ingress.proxy import IngressProxy
 from kybern.web.http import Handler
@@ -31,6 +38,7 @@ DEFAULT_CLASS = "ingressclass.kubernetes.io/is-default-class"
 HTTP_PORT, HTTPS_PORT = 80, 443
 RETRY_SECONDS = 1.0
 BUSY_SECONDS = 5.0
+TIDY_SECONDS = 30.0
 
 log = logging.getLogger(__name__)
 
@@ -47,23 +55,48 @@ async def run(cluster: Cluster) -> None:
         view.watch_kind(kind)
     recorder = Recorder(client, "kybern-ingress", cluster.node_name, clock, ids)
     addresses = list(map(str, cluster.gateways))
-    proxy = IngressProxy(clock, ids.rng, lambda: client_context(verify=False))
-    follower = IngressFollower(client, view, recorder, proxy, addresses, server_context, clock)
+    carrier = Carrier(ids.rng, lambda: client_context(verify=False))
+    proxy, gateways = IngressProxy(clock, carrier), GatewayProxy(clock, carrier)
+    news = asyncio.Event()
+    follower = IngressFollower(client, view, recorder, proxy, addresses, server_context, clock, news.set)
+
+    def handler(port: int, secure: bool) -> Handler:
+        otherwise = {HTTP_PORT: proxy.plain, HTTPS_PORT: proxy.secure}.get(port)
+        return gateways.handler(port, "https" if secure else "http", otherwise)
+
+    def context(port: int) -> ssl.SSLContext:
+        return by_name(cluster, lambda name: routed.context_for(port, name) or follower.context_for(name))
+
+    ports = Ports(addresses, {HTTP_PORT: False, HTTPS_PORT: True}, handler, context)
+    of_gateways = View(client, clock=clock, rng=ids.rng)
+    routed = GatewayFollower(client, of_gateways, follower, gateways, addresses, ports.become, clock, news)
     async with asyncio.TaskGroup() as tasks:
-        running = [
-            tasks.create_task(view.run()),
-            tasks.create_task(recorder.run()),
-            tasks.create_task(follow(client, view, follower, clock)),
-        ]
+        work = [view.run(), recorder.run(), follow(client, view, follower, clock), gateways.run()]
+        work.append(tidy(carrier, proxy, gateways, clock))
+        if cluster.gateway_api:
+            work += [of_gateways.run(), route(client, view, routed, clock)]
         for address in addresses:
-            running += [
-                tasks.create_task(listen(proxy.plain, address, HTTP_PORT, None, clock)),
-                tasks.create_task(listen(proxy.secure, address, HTTPS_PORT, tls(cluster, follower), clock)),
-            ]
+            work.append(listen(handler(HTTP_PORT, False), address, HTTP_PORT, None, clock))
+            work.append(listen(handler(HTTPS_PORT, True), address, HTTPS_PORT, context(HTTPS_PORT), clock))
+        running = [tasks.create_task(part) for part in work]
         await until_stopped()
         for task in running:
             task.cancel()
-    proxy.close()
+    await ports.close()
+    carrier.close()
+
+
+async def tidy(carrier: Carrier, proxy: IngressProxy, gateways: GatewayProxy, clock: SystemClock) -> None:
+    """Connections to backends that are gone end when they are done."""
+    while True:
+        await clock.sleep(TIDY_SECONDS)
+        carrier.keep([*proxy.targets(), *gateways.targets()])
+
+
+async def route(client: Client, view: View, follower: GatewayFollower, clock: SystemClock) -> None:
+    await ensure_gateway_class(client, clock)
+    await view.synced()
+    await follower.run()
 
 
 async def listen(handler: Handler, address: str, port: int, tls: ssl.SSLContext | None, clock: SystemClock) -> None:
@@ -107,14 +140,25 @@ async def ensure_class(client: Client, clock: SystemClock) -> None:
             await clock.sleep(RETRY_SECONDS)  # the server starts beside us
 
 
-def tls(cluster: Cluster, follower: IngressFollower) -> ssl.SSLContext:
+async def ensure_gateway_class(client: Client, clock: SystemClock) -> None:
+    made = GatewayClass(metadata=ObjectMeta(name=CLASS), spec=ClassSpec(controller_name=GATEWAY_CONTROLLER))
+    while True:
+        try:
+            with contextlib.suppress(AlreadyExists):
+                await client.create(made)
+            return
+        except ApiError:
+            await clock.sleep(RETRY_SECONDS)  # its kind is being made
+
+
+def by_name(cluster: Cluster, context_for: Callable[[str | None], ssl.SSLContext | None]) -> ssl.SSLContext:
     """The certificate is chosen by the name that the client asks for; the cluster's own where there is none for it."""
     pair = read_pair(cluster.pki, "ingress-server")
     assert pair is not None, "credentials.prepare made it"
     context = server_context(pair.certificate, pair.key)
 
     def choose(connection: ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> None:
-        found = follower.context_for(name)
+        found = context_for(name)
         if found is not None:
             connection.context = found
 

@@ -21,6 +21,7 @@ from kybern.apiserver.allocation.services import ServiceAllocation
 from kybern.apiserver.auth.keys import Keys, keys_from_pem
 from kybern.apiserver.auth.setup import auth
 from kybern.apiserver.bootstrap.cluster import bootstrap
+from kybern.apiserver.bootstrap.create import ensure
 from kybern.apiserver.bootstrap.extension_authentication import ensure_extension_authentication
 from kybern.apiserver.bootstrap.fixed_services import FixedService, dns_service, kubernetes_service
 from kybern.apiserver.bootstrap.rbac import node_rules
@@ -43,6 +44,7 @@ from kybern.cmd.outside import front_proxy_ca, outside
 from kybern.cmd.place import first
 from kybern.cmd.server_options import words
 from kybern.cmd.stopping import until_stopped
+from kybern.network.gateway.definitions import definitions
 from kybern.registry import RESOURCES
 from kybern.store.sqlite import SqliteStore
 from kybern.web.http import Response
@@ -117,6 +119,8 @@ async def run(cluster: Cluster) -> None:
     crds = CustomResources(machine, objects, documents.invalidate, callouts)
     await crds.start()
     await bootstrap(objects, fixed_services(cluster), cluster.service_cidrs)
+    for definition in definitions() if cluster.gateway_api else ():
+        await ensure(objects, definition)
     await settle_rights(objects, wanted=extensions is not None)
     await ensure_extension_authentication(objects, *(authority(cluster, name) for name in ("ca", "front-proxy-ca")))
     gc.freeze()  # what is there now stays: no collection needs to look at it again

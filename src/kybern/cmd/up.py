@@ -62,6 +62,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pod-network", choices=("vxlan", "routes", "cni"), help="between nodes (default vxlan)")
     parser.add_argument("--cni-conf-dir", type=absolute, help="of --pod-network cni (default /etc/cni/net.d)")
     parser.add_argument(
+        "--gateway-api", action=argparse.BooleanOptionalAction, default=None,
+        help="Gateways and HTTPRoutes, served by the proxy that serves Ingresses (class kybern)",
+    )  # fmt: skip
+    parser.add_argument(
         "--registry-port", type=registry_port, metavar="PORT",
         help="an image registry on localhost that docker, podman and skopeo can push to (0: none)",
     )  # fmt: skip
@@ -142,7 +146,7 @@ def chosen(args: argparse.Namespace) -> Cluster:
         simulated=args.simulated, simulated_nodes=args.simulated_nodes, simulated_config=args.simulated_config,
         node_name=args.node_name or (None if known else name),
         node_cpus=args.node_cpus, node_memory=args.node_memory, pod_network=args.pod_network,
-        ip_family=args.ip_family,
+        ip_family=args.ip_family, gateway_api=args.gateway_api,
         registry_port=args.registry_port, runtime=args.runtime,
         service_proxy=args.service_proxy, cni_conf_dir=args.cni_conf_dir,
         options=server_options.chosen(args, known.options if known else server_options.NEW_CLUSTER),
@@ -244,6 +248,7 @@ def already_up(cluster: Cluster, args: argparse.Namespace, progress: Progress) -
         (args.advertise_address, cluster.advertise_address, "--advertise-address"),
         (args.ip_family, cluster.ip_family, "--ip-family"),
         (args.pod_network, cluster.pod_network, "--pod-network"),
+        (args.gateway_api, cluster.gateway_api, "--gateway-api"),
         (args.registry_port, cluster.registry_port, "--registry-port"),
         (args.runtime, cluster.runtime, "--runtime"),
     ]

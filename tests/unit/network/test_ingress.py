@@ -13,6 +13,7 @@ from kybern.api.codec import from_builtins
 from kybern.api.core_v1 import Service
 from kybern.api.discovery_v1 import EndpointSlice
 from kybern.api.networking_v1 import Ingress
+from kybern.network.ingress.carrying import Carrier
 from kybern.network.ingress.proxy import IngressProxy
 from kybern.network.ingress.routing import Backends, Route, Table, Target, is_of_class, problems, table
 from kybern.web.client import Client
@@ -104,7 +105,8 @@ def test_terminating_endpoints_serve_when_no_other_is_left() -> None:
 
 class Lab:
     def __init__(self) -> None:
-        self.proxy = IngressProxy(SystemClock(), random.Random(1), lambda: client_context(verify=False))
+        self.carrier = Carrier(random.Random(1), lambda: client_context(verify=False))
+        self.proxy = IngressProxy(SystemClock(), self.carrier)
         self.seen: list[Request] = []
         self.servers: list[Server] = []
 
@@ -139,7 +141,7 @@ async def echo(connection: Connection) -> None:
 async def lab() -> AsyncIterator[Lab]:
     made = Lab()
     yield made
-    made.proxy.close()
+    made.carrier.close()
     for server in made.servers:
         await server.close()
 

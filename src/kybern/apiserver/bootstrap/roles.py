@@ -125,7 +125,10 @@ kybern:self-node-network-client
   certificates.k8s.io certificatesigningrequests/selfnodenetworkclient: create
 
 kybern:ingress
-  core secrets services: READ
+  core namespaces secrets services: READ
+  gateway.networking.k8s.io gatewayclasses: create READ
+  gateway.networking.k8s.io gateways httproutes referencegrants: READ
+  gateway.networking.k8s.io gatewayclasses/status gateways/status httproutes/status: patch update
   discovery.k8s.io endpointslices: READ
   networking.k8s.io ingresses: READ
   networking.k8s.io ingressclasses: create READ

@@ -10,11 +10,12 @@ import binascii
 import logging
 import ssl
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from msgspec.structs import replace
 
 from kybern.aio.clock import Clock
-from kybern.api.core_v1 import Secret, Service
+from kybern.api.core_v1 import Namespace, Secret, Service
 from kybern.api.discovery_v1 import EndpointSlice
 from kybern.api.errors import ApiError
 from kybern.api.networking_v1 import (
@@ -31,7 +32,7 @@ from kybern.network.ingress.proxy import IngressProxy
 from kybern.network.ingress.routing import Backends, is_of_class, problems, table
 
 CONTROLLER = "kybern.io/ingress"
-KINDS: tuple[type[object], ...] = (Ingress, IngressClass, Service, EndpointSlice, Secret)
+KINDS: tuple[type[Any], ...] = (Ingress, IngressClass, Service, EndpointSlice, Secret, Namespace)
 RETRY_SECONDS = 5.0
 
 log = logging.getLogger(__name__)
@@ -47,8 +48,10 @@ class IngressFollower:
         addresses: Sequence[str],
         certify: Callable[[bytes, bytes], ssl.SSLContext],
         clock: Clock,
+        changed: Callable[[], None] = lambda: None,
     ) -> None:
-        """`certify`: certificate and key to a context; ValueError or OSError where they are none."""
+        """`certify`: certificate and key to a context; ValueError or OSError where they are none. `changed` is called
+        when anything did that backends or certificates are made of."""
         self.client, self.view, self.recorder, self.proxy = client, view, recorder, proxy
         self.addresses, self.certify, self.clock = addresses, certify, clock
         self.slices = EndpointSlices()
@@ -58,13 +61,18 @@ class IngressFollower:
         """Secret → its revision, and what became of it."""
         self.said: dict[str, tuple[str, ...]] = {}
         self.changed = asyncio.Event()
+        self.others_changed = changed
         view.on_change(EndpointSlice, self._slice_changed)
         for kind in (Ingress, IngressClass, Service, Secret):
-            view.on_change(kind, lambda old, new: self.changed.set())
+            view.on_change(kind, lambda old, new: self._something_changed())
 
     def _slice_changed(self, old: EndpointSlice | None, new: EndpointSlice | None) -> None:
         self.slices.replace(old, new)
+        self._something_changed()
+
+    def _something_changed(self) -> None:
         self.changed.set()
+        self.others_changed()
 
     async def run(self) -> None:
         while True:
@@ -79,11 +87,7 @@ class IngressFollower:
 
     async def sync(self) -> None:
         ours = list(self.served())
-        services = {
-            (service.metadata.namespace or "", service.metadata.name or ""): service
-            for service in self.view.list(Service)
-        }
-        backends = Backends(services, self.slices.of_service)
+        backends = self.backends()
         wrong = {ingress.metadata.uid or "": problems(ingress, backends) for ingress in ours}
         self.contexts = dict(self.certificates(ours, wrong))
         self.proxy.use(table(ours, backends), frozenset(self.contexts))
@@ -91,6 +95,13 @@ class IngressFollower:
             self.say(ingress, tuple(wrong[ingress.metadata.uid or ""]))
             await self.tell_address(ingress)
         self.said = {uid: what for uid, what in self.said.items() if uid in wrong}
+
+    def backends(self) -> Backends:
+        services = {
+            (service.metadata.namespace or "", service.metadata.name or ""): service
+            for service in self.view.list(Service)
+        }
+        return Backends(services, self.slices.of_service)
 
     def served(self) -> Iterator[Ingress]:
         classes = [

@@ -1,0 +1,122 @@
+"""Follows what the programme is made of, tells the proxy and the objects what became of it, and listens where it says.
+
+The kinds are custom ones, so they may not be there yet: they are in a View of their own, which is asked once it has them.
+A certificate is read by whoever reads those of Ingresses.
+"""
+
+import asyncio
+import logging
+import ssl
+from collections.abc import Awaitable, Callable, Sequence
+
+from msgspec.structs import replace
+
+from kybern.aio.clock import Clock
+from kybern.api.core_v1 import Namespace
+from kybern.api.errors import ApiError
+from kybern.client import Client
+from kybern.client.view import View
+from kybern.network.gateway.objects import (
+    KINDS,
+    ClassStatus,
+    Gateway,
+    GatewayClass,
+    HTTPRoute,
+    ReferenceGrant,
+)
+from kybern.network.gateway.programme import Key, Programme, World, programme
+from kybern.network.gateway.proxy import GatewayProxy
+from kybern.network.gateway.status import CONTROLLER, Fact, conditions
+from kybern.network.ingress.following import IngressFollower
+
+RETRY_SECONDS = 5.0
+
+log = logging.getLogger(__name__)
+
+
+class GatewayFollower:
+    def __init__(
+        self,
+        client: Client,
+        view: View,
+        ingress: IngressFollower,
+        proxy: GatewayProxy,
+        addresses: Sequence[str],
+        listen: Callable[[dict[int, bool]], Awaitable[dict[int, str]]],
+        clock: Clock,
+        changed: asyncio.Event,
+    ) -> None:
+        """`listen` makes the ports those that are wanted (port → TLS), and says which cannot be. `changed` is
+        set by whoever follows what backends and certificates are made of."""
+        self.client, self.view, self.ingress, self.proxy = client, view, ingress, proxy
+        self.addresses, self.listen, self.clock = addresses, listen, clock
+        self.unavailable: dict[int, str] = {}
+        self.certificates: dict[int, dict[str, Key]] = {}
+        self.changed = changed
+        for kind in KINDS:
+            view.watch_kind(kind)
+            view.on_change(kind, lambda old, new: self.changed.set())
+        ingress.view.on_change(Namespace, lambda old, new: self.changed.set())
+
+    async def run(self) -> None:
+        await self.view.synced()
+        while True:
+            self.changed.clear()
+            try:
+                await self.sync()
+            except ApiError as error:
+                log.warning("statuses of Gateways are written again in %.0f s: %s", RETRY_SECONDS, error.message)
+                await self.clock.sleep(RETRY_SECONDS)
+                continue
+            await self.changed.wait()
+
+    async def sync(self) -> None:
+        found = self.programme()
+        self.unavailable = await self.listen({port: port in found.secure for port in found.ports})
+        if self.unavailable:
+            found = self.programme()
+        self.proxy.use(found.ports)
+        self.certificates = {port: dict(reversed(listed)) for port, listed in found.certificates.items()}
+        await self.tell(found)
+
+    def programme(self) -> Programme:
+        view = self.view
+        labels = {n.metadata.name or "": n.metadata.labels or {} for n in self.ingress.view.list(Namespace)}
+        world = World(
+            classes=view.list(GatewayClass),
+            gateways=[found for found in view.list(Gateway) if found.metadata.deletion_timestamp is None],
+            routes=[found for found in view.list(HTTPRoute) if found.metadata.deletion_timestamp is None],
+            grants=view.list(ReferenceGrant),
+            labels=labels,
+            backends=self.ingress.backends(),
+            addresses=self.addresses,
+            unavailable=self.unavailable,
+        )
+        return programme(world, self.has_certificate, self.clock.wall())
+
+    def has_certificate(self, secret: Key) -> bool:
+        return self.ingress.context_of(*secret) is not None
+
+    def context_for(self, port: int, host: str | None) -> ssl.SSLContext | None:
+        """Of the name that a client asks for (SNI); None where no listener of the port has one for it."""
+        listed = self.certificates.get(port, {})
+        name = (host or "").lower()
+        labels = name.split(".")
+        for known in (name, *(f"*.{'.'.join(labels[at:])}" for at in range(1, len(labels))), ""):
+            if known in listed:
+                return self.ingress.context_of(*listed[known])
+        return None
+
+    async def tell(self, found: Programme) -> None:
+        for made in self.view.list(GatewayClass):
+            if made.spec.controller_name == CONTROLLER:
+                facts = (Fact("Accepted", True, "Accepted"),)
+                said = conditions(made.status.conditions, facts, made.metadata.generation, self.clock.wall())
+                if said != made.status.conditions:
+                    await self.client.update_status(replace(made, status=ClassStatus(conditions=said)))
+        for gateway, status in found.gateways:
+            if status != gateway.status:
+                await self.client.update_status(replace(gateway, status=status))
+        for route, told in found.routes:
+            if told != route.status:
+                await self.client.update_status(replace(route, status=told))

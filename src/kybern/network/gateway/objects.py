@@ -1,0 +1,293 @@
+"""The kinds of the Gateway API, as far as HTTPRoute goes. Their CRDs are made of them (`definitions`), defaults and bounds included."""
+
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal
+
+from msgspec import Meta, Struct, field
+
+from kybern.api.kind import Kind
+from kybern.api.meta_v1 import Condition, LabelSelector, ObjectMeta
+
+GROUP = "gateway.networking.k8s.io"
+V1 = f"{GROUP}/v1"
+ALL = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
+
+Name = Annotated[str, Meta(min_length=1, max_length=253)]
+Namespace = Annotated[str, Meta(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
+SectionName = Annotated[str, Meta(min_length=1, max_length=253)]
+Hostname = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=253,
+        pattern=r"^(\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$",
+    ),
+]
+PortNumber = Annotated[int, Meta(ge=1, le=65535)]
+HeaderName = Annotated[str, Meta(min_length=1, max_length=256, pattern=r"^[A-Za-z0-9!#$%&'*+\-.^_\x60|~]+$")]
+Value = Annotated[str, Meta(min_length=1, max_length=4096)]
+Duration = Annotated[str, Meta(pattern=r"^([0-9]{1,5}(h|m|s|ms)){1,4}$")]
+By = Meta(extra_json_schema={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]})
+
+
+class Part(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    pass
+
+
+class ParentReference(Part, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    group: str = GROUP
+    kind: str = "Gateway"
+    name: Name
+    namespace: Namespace | None = None
+    section_name: SectionName | None = None
+    port: PortNumber | None = None
+
+
+class BackendObject(Part, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    group: str = ""
+    kind: str = "Service"
+    name: Name
+    namespace: Namespace | None = None
+    port: PortNumber | None = None
+
+
+class HeaderValue(Part, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    name: HeaderName
+    value: Value
+
+
+class HeaderFilter(Part, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    set: Annotated[tuple[HeaderValue, ...], Meta(max_length=16), By] = ()
+    add: Annotated[tuple[HeaderValue, ...], Meta(max_length=16), By] = ()
+    remove: Annotated[tuple[str, ...], Meta(max_length=16)] = ()
+
+
+class PathModifier(Part, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    type: Literal["ReplaceFullPath", "ReplacePrefixMatch"]
+    replace_full_path: Annotated[str, Meta(max_length=1024)] | None = None
+    replace_prefix_match: Annotated[str, Meta(max_length=1024)] | None = None
+
+
+class RedirectFilter(Part, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    scheme: Literal["http", "https"] | None = None
+    hostname: Hostname | None = None
+    path: PathModifier | None = None
+    port: PortNumber | None = None
+    status_code: Literal[301, 302, 303, 307, 308] = 302
+
+
+class RewriteFilter(Part, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    hostname: Hostname | None = None
+    path: PathModifier | None = None
+
+
+class MirrorFilter(Part, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    backend_ref: BackendObject
+    percent: Annotated[int, Meta(ge=0, le=100)] | None = None
+
+
+class RouteFilter(Part, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    type: Literal[
+        "RequestHeaderModifier", "ResponseHeaderModifier", "RequestMirror", "RequestRedirect", "URLRewrite", "ExtensionRef"
+    ]  # fmt: skip
+    request_header_modifier: HeaderFilter | None = None
+    response_header_modifier: HeaderFilter | None = None
+    request_mirror: MirrorFilter | None = None
+    request_redirect: RedirectFilter | None = None
+    url_rewrite: RewriteFilter | None = field(default=None, name="urlRewrite")
+
+
+class BackendRef(BackendObject, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    weight: Annotated[int, Meta(ge=0, le=1_000_000)] = 1
+    filters: Annotated[tuple[RouteFilter, ...], Meta(max_length=16)] = ()
+
+
+class PathMatch(Part, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    type: Literal["Exact", "PathPrefix", "RegularExpression"] = "PathPrefix"
+    value: Annotated[str, Meta(max_length=1024)] = "/"
+
+
+class ValueMatch(Part, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    """Of a header or a query parameter."""
+
+    type: Literal["Exact", "RegularExpression"] = "Exact"
+    name: HeaderName
+    value: Value
+
+
+class RouteMatch(Part, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    path: PathMatch = PathMatch()
+    headers: Annotated[tuple[ValueMatch, ...], Meta(max_length=16), By] = ()
+    query_params: Annotated[tuple[ValueMatch, ...], Meta(max_length=16), By] = ()
+    method: Literal["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"] | None = None
+
+
+class Timeouts(Part, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    request: Duration | None = None
+    backend_request: Duration | None = None
+
+
+class Retry(Part, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    codes: tuple[Annotated[int, Meta(ge=400, le=599)], ...] = ()
+    attempts: Annotated[int, Meta(ge=0, le=10)] | None = None
+
+
+class RouteRule(Part, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    name: SectionName | None = None
+    matches: Annotated[tuple[RouteMatch, ...], Meta(max_length=64)] = (RouteMatch(),)
+    filters: Annotated[tuple[RouteFilter, ...], Meta(max_length=16)] = ()
+    backend_refs: Annotated[tuple[BackendRef, ...], Meta(max_length=16)] = ()
+    timeouts: Timeouts | None = None
+    retry: Retry | None = None
+
+
+class RouteSpec(Part, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    parent_refs: Annotated[tuple[ParentReference, ...], Meta(max_length=32)] = ()
+    hostnames: Annotated[tuple[Hostname, ...], Meta(max_length=16)] = ()
+    rules: Annotated[tuple[RouteRule, ...], Meta(max_length=16)] = (RouteRule(),)
+
+
+class ParentStatus(Part, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    parent_ref: ParentReference
+    controller_name: str
+    conditions: tuple[Condition, ...] = ()
+
+
+class RouteStatus(Part, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    parents: Annotated[tuple[ParentStatus, ...], Meta(max_length=32)] = ()
+
+
+class SecretReference(Part, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    group: str = ""
+    kind: str = "Secret"
+    name: Name
+    namespace: Namespace | None = None
+
+
+class ListenerTls(Part, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    mode: Literal["Terminate", "Passthrough"] = "Terminate"
+    certificate_refs: Annotated[tuple[SecretReference, ...], Meta(max_length=64)] = ()
+    options: Mapping[str, str] | None = None
+
+
+class RouteNamespaces(Part, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    from_: Literal["All", "Selector", "Same"] = field(default="Same", name="from")
+    selector: LabelSelector | None = None
+
+
+class RouteKind(Part, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    group: str = GROUP
+    kind: str
+
+
+class AllowedRoutes(Part, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    namespaces: RouteNamespaces = RouteNamespaces()
+    kinds: Annotated[tuple[RouteKind, ...], Meta(max_length=8)] = ()
+
+
+class Listener(Part, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    name: SectionName
+    hostname: Hostname | None = None
+    port: PortNumber
+    protocol: Annotated[str, Meta(min_length=1, max_length=255)]
+    tls: ListenerTls | None = None
+    allowed_routes: AllowedRoutes = AllowedRoutes()
+
+
+class GatewayAddress(Part, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    type: str = "IPAddress"
+    value: str = ""
+
+
+class GatewaySpec(Part, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    gateway_class_name: Name
+    listeners: Annotated[tuple[Listener, ...], Meta(min_length=1, max_length=64), By]
+    addresses: Annotated[tuple[GatewayAddress, ...], Meta(max_length=16)] = ()
+
+
+class ListenerStatus(Part, frozen=True, kw_only=True, omit_defaults=False, rename="camel"):
+    name: SectionName
+    supported_kinds: tuple[RouteKind, ...] = ()
+    attached_routes: int
+    conditions: tuple[Condition, ...] = ()
+
+
+class GatewayStatus(Part, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    addresses: tuple[GatewayAddress, ...] = ()
+    conditions: tuple[Condition, ...] = ()
+    listeners: Annotated[tuple[ListenerStatus, ...], Meta(max_length=64), By] = ()
+
+
+class ClassSpec(Part, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    controller_name: Name
+    description: Annotated[str, Meta(max_length=64)] | None = None
+
+
+class ClassStatus(Part, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    conditions: tuple[Condition, ...] = ()
+
+
+class GrantFrom(Part, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    group: str
+    kind: str
+    namespace: Namespace
+
+
+class GrantTo(Part, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    group: str
+    kind: str
+    name: Name | None = None
+
+
+class GrantSpec(Part, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    from_: Annotated[tuple[GrantFrom, ...], Meta(min_length=1, max_length=16)] = field(name="from")
+    to: Annotated[tuple[GrantTo, ...], Meta(min_length=1, max_length=16)]
+
+
+class GatewayClass(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    served: ClassVar[Kind]
+    kind: str = field(default_factory=lambda: "GatewayClass")
+    api_version: str = field(default_factory=lambda: V1)
+    metadata: ObjectMeta = field(default_factory=ObjectMeta)
+    spec: ClassSpec
+    status: ClassStatus = ClassStatus()
+
+
+class Gateway(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    served: ClassVar[Kind]
+    kind: str = field(default_factory=lambda: "Gateway")
+    api_version: str = field(default_factory=lambda: V1)
+    metadata: ObjectMeta = field(default_factory=ObjectMeta)
+    spec: GatewaySpec
+    status: GatewayStatus = GatewayStatus()
+
+
+class HTTPRoute(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    served: ClassVar[Kind]
+    kind: str = field(default_factory=lambda: "HTTPRoute")
+    api_version: str = field(default_factory=lambda: V1)
+    metadata: ObjectMeta = field(default_factory=ObjectMeta)
+    spec: RouteSpec = RouteSpec()
+    status: RouteStatus = RouteStatus()
+
+
+class ReferenceGrant(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    served: ClassVar[Kind]
+    kind: str = field(default_factory=lambda: "ReferenceGrant")
+    api_version: str = field(default_factory=lambda: f"{GROUP}/v1beta1")
+    metadata: ObjectMeta = field(default_factory=ObjectMeta)
+    spec: GrantSpec
+
+
+KINDS = (GatewayClass, Gateway, HTTPRoute, ReferenceGrant)
+
+for _type, _plural, _version in (
+    (GatewayClass, "gatewayclasses", "v1"),
+    (Gateway, "gateways", "v1"),
+    (HTTPRoute, "httproutes", "v1"),
+    (ReferenceGrant, "referencegrants", "v1beta1"),
+):
+    _type.served = Kind(
+        list_type=None, type=_type, group=GROUP, version=_version, kind=_type.__name__, plural=_plural,
+        namespaced=_type is not GatewayClass, verbs=ALL,
+    )  # fmt: skip

@@ -1,0 +1,147 @@
+"""What is said of GatewayClasses, Gateways and HTTPRoutes, in the specification's words; of another controller's nothing.
+
+A condition keeps the time of its last change, so that a status which says the same is the same and is not written again.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from kybern.aio.clock import rfc3339
+from kybern.api.meta_v1 import Condition
+from kybern.network.gateway.attaching import Refused
+from kybern.network.gateway.objects import (
+    GROUP,
+    Gateway,
+    GatewayAddress,
+    GatewayStatus,
+    HTTPRoute,
+    Listener,
+    ListenerStatus,
+    ParentReference,
+    ParentStatus,
+    RouteKind,
+    RouteStatus,
+)
+
+CONTROLLER = "kybern.io/gateway-controller"
+HTTP_ROUTES = (RouteKind(kind="HTTPRoute"),)
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    type: str
+    status: bool
+    reason: str
+    message: str = ""
+
+
+def conditions(
+    known: Iterable[Condition], facts: Iterable[Fact], generation: int | None, now: float
+) -> tuple[Condition, ...]:
+    before = {condition.type: condition for condition in known}
+    found = []
+    for fact in facts:
+        status = "True" if fact.status else "False"
+        old = before.get(fact.type)
+        since = old.last_transition_time if old is not None and old.status == status else rfc3339(now)
+        found.append(
+            Condition(
+                type=fact.type, status=status, reason=fact.reason, message=fact.message,
+                observed_generation=generation, last_transition_time=since,
+            )
+        )  # fmt: skip
+    return tuple(found)
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerFacts:
+    """What is wrong with a listener, as reasons; empty where nothing is."""
+
+    conflict: str = ""
+    unresolved: Refused | None = None
+    unavailable: str = ""
+    """Why its port cannot be listened on."""
+    attached: int = 0
+
+
+def listener_status(
+    listener: Listener, found: ListenerFacts, old: Sequence[Condition], generation: int | None, now: float
+) -> ListenerStatus:
+    supported = listener.protocol in ("HTTP", "HTTPS")
+    asked = listener.allowed_routes.kinds
+    kinds = tuple(kind for kind in asked if (kind.group, kind.kind) == (GROUP, "HTTPRoute")) if asked else HTTP_ROUTES
+    invalid = (
+        Refused("InvalidRouteKinds", "HTTPRoute is the kind that is supported") if asked and kinds != asked else None
+    )
+    wrong = found.unresolved or invalid
+    if not supported:
+        accepted = Fact("Accepted", False, "UnsupportedProtocol", f"{listener.protocol} is not supported")
+    elif found.unavailable:
+        accepted = Fact("Accepted", False, "PortUnavailable", found.unavailable)
+    else:
+        accepted = Fact("Accepted", not found.conflict, found.conflict or "Accepted")
+    works = accepted.status and found.unresolved is None
+    facts = (
+        accepted,
+        Fact("Conflicted", bool(found.conflict), found.conflict or "NoConflicts"),
+        Fact("ResolvedRefs", wrong is None, wrong.reason if wrong else "ResolvedRefs", wrong.message if wrong else ""),
+        Fact("Programmed", works, "Programmed" if works else "Invalid"),
+    )
+    return ListenerStatus(
+        name=listener.name,
+        supported_kinds=kinds if supported else (),
+        attached_routes=found.attached,
+        conditions=conditions(old, facts, generation, now),
+    )
+
+
+def gateway_status(
+    gateway: Gateway, found: Mapping[str, ListenerFacts], addresses: Sequence[str], now: float
+) -> GatewayStatus:
+    generation = gateway.metadata.generation
+    old = {entry.name: entry.conditions for entry in gateway.status.listeners}
+    listeners = tuple(
+        listener_status(each, found[each.name], old.get(each.name, ()), generation, now)
+        for each in gateway.spec.listeners
+    )
+    works = [
+        all(c.status == "True" for c in each.conditions if c.type in ("Accepted", "Programmed")) for each in listeners
+    ]
+    foreign = [each.value for each in gateway.spec.addresses if each.value and each.value not in addresses]
+    if foreign:
+        accepted = Fact("Accepted", False, "UnsupportedAddress", f"{', '.join(foreign)} is not one of ours")
+    elif all(works):
+        accepted = Fact("Accepted", True, "Accepted")
+    else:
+        accepted = Fact("Accepted", any(works), "ListenersNotValid", "some listeners are not valid")
+    programmed = accepted.status and any(works)
+    facts = (accepted, Fact("Programmed", programmed, "Programmed" if programmed else "Invalid"))
+    return GatewayStatus(
+        addresses=tuple(GatewayAddress(value=address) for address in addresses) if programmed else (),
+        conditions=conditions(gateway.status.conditions, facts, generation, now),
+        listeners=listeners,
+    )
+
+
+def route_status(
+    route: HTTPRoute, parents: Sequence[tuple[ParentReference, Refused | None]], unresolved: Refused | None, now: float
+) -> RouteStatus:
+    """What others say stays."""
+    ours = {entry.parent_ref: entry for entry in route.status.parents if entry.controller_name == CONTROLLER}
+    found = [entry for entry in route.status.parents if entry.controller_name != CONTROLLER]
+    resolved = Fact("ResolvedRefs", True, "ResolvedRefs")
+    if unresolved is not None:
+        resolved = Fact("ResolvedRefs", False, unresolved.reason, unresolved.message)
+    for reference, refused in parents:
+        accepted = Fact("Accepted", True, "Accepted")
+        if refused is not None:
+            accepted = Fact("Accepted", False, refused.reason, refused.message)
+        known = ours[reference].conditions if reference in ours else ()
+        found.append(
+            ParentStatus(
+                parent_ref=reference,
+                controller_name=CONTROLLER,
+                conditions=conditions(known, (accepted, resolved), route.metadata.generation, now),
+            )
+        )
+    return RouteStatus(parents=tuple(found))

@@ -1,0 +1,112 @@
+"""Carries one request to one of several places, with connections kept for each.
+
+- A place that cannot be reached, or that closed before it answered, is passed over for another, for requests that may be
+  sent again (GET, HEAD, OPTIONS without a body under way).
+- The backend sees the host that was asked for, and who asks: X-Forwarded-For, -Proto, -Host, X-Real-IP, X-Request-ID.
+"""
+
+import asyncio
+import logging
+import ssl
+from collections.abc import Callable, Collection, Iterable
+from random import Random
+
+from kybern.network.ingress.routing import Target
+from kybern.web.client import Client, ClientError, ConnectFailed, ResponseTimeout, end_to_end_headers
+from kybern.web.http import Request, Response
+from kybern.web.passing import pass_on, pass_upgrade, wants_upgrade
+
+REPEATABLE = ("GET", "HEAD", "OPTIONS")
+ATTEMPTS_MAX = 3
+CONNECT_SECONDS = 5.0
+POOLS_MAX = 1000
+TEXT = {"Content-Type": "text/plain; charset=utf-8"}
+
+access = logging.getLogger("kybern.ingress.access")
+
+Place = tuple[str, int, bool]
+"""Address, port, and whether it speaks TLS."""
+
+
+class Carrier:
+    def __init__(self, rng: Random, unverified: Callable[[], ssl.SSLContext]) -> None:
+        """`unverified`: TLS to backends that speak it; they have certificates of any kind."""
+        self.rng, self.unverified = rng, unverified
+        self.pools: dict[Place, Client] = {}
+
+    def keep(self, targets: Iterable[Target]) -> None:
+        """Connections to all other places end when they are done."""
+        kept = {(*address, target.secure) for target in targets for address in target.addresses}
+        for place in self.pools.keys() - kept:
+            self.pools.pop(place).close_idle()
+
+    def close(self) -> None:
+        for pool in self.pools.values():
+            pool.close()
+
+    async def carry(
+        self,
+        request: Request,
+        target: Target,
+        seconds: float | None = None,
+        attempts: int = ATTEMPTS_MAX,
+        again_on: Collection[int] = (),
+    ) -> Response:
+        """`seconds`: for each attempt. `again_on`: answers after which another place is tried."""
+        if not target.addresses:
+            return Response(503, TEXT, b"no endpoints available\n")
+        repeatable = request.method in REPEATABLE and isinstance(request.body, bytes)
+        places = self.rng.sample(target.addresses, len(target.addresses))
+        for number in range(1, attempts + 1):
+            address = places[(number - 1) % len(places)]
+            last = number == (attempts if again_on else min(attempts, len(places)))
+            try:
+                async with asyncio.timeout(seconds):
+                    response = await self._sent(request, self._pool((*address, target.secure)))
+            except (ResponseTimeout, TimeoutError):
+                return Response(504, TEXT, b"the backend did not answer in time\n")
+            except ClientError as error:
+                if last or not (repeatable or isinstance(error, ConnectFailed)):
+                    access.warning("%s:%d of %s/%s: %s", *address, target.namespace, target.service, error)
+                    return Response(502, TEXT, b"the backend could not be reached\n")
+                continue
+            if last or not repeatable or response.status not in again_on:
+                return response
+        raise AssertionError("a loop over at least one attempt returns")
+
+    async def _sent(self, request: Request, pool: Client) -> Response:
+        if wants_upgrade(request):
+            return await pass_upgrade(pool, passed(request), request.headers["upgrade"])
+        return await pass_on(pool, passed(request))
+
+    def headers(self, request: Request, scheme: str) -> dict[str, str]:
+        """What the backend is to see of a client's request."""
+        client = request.peer.address.rpartition(":")[0].strip("[]")
+        before = request.headers.get("x-forwarded-for")
+        return {
+            **request.headers,
+            "x-forwarded-for": f"{before}, {client}" if before else client,
+            "x-forwarded-proto": scheme,
+            "x-forwarded-host": request.headers.get("host", ""),
+            "x-real-ip": client,
+            "x-request-id": request.headers.get("x-request-id") or f"{self.rng.getrandbits(128):032x}",
+        }
+
+    def _pool(self, place: Place) -> Client:
+        pool = self.pools.get(place)
+        if pool is None:
+            host, port, secure = place
+            shown = f"[{host}]" if ":" in host else host
+            tls = self.unverified() if secure else None
+            pool = Client(f"{'https' if secure else 'http'}://{shown}:{port}", ssl=tls, connect_seconds=CONNECT_SECONDS)
+            while len(self.pools) >= POOLS_MAX:
+                self.pools.pop(next(iter(self.pools))).close_idle()
+            self.pools[place] = pool
+        return pool
+
+
+def passed(request: Request) -> Request:
+    """Without what is about our client's connection only."""
+    headers = end_to_end_headers(request.headers)
+    headers.pop("content-length", None)
+    return Request(request.method, request.path, request.query, headers, request.body)

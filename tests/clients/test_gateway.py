@@ -1,0 +1,142 @@
+"""Gateway API in a live cluster: definitions, statuses, requests by host and path, TLS, weights, a listener of its own port."""
+
+import json
+import os
+import socket
+import ssl
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+
+import pytest
+from conftest import Cluster, run, until
+
+from kybern.web.pki import SERVER, create_ca, issue
+
+pytestmark = [
+    pytest.mark.clients,
+    pytest.mark.skipif(os.geteuid() != 0, reason="containers need root"),
+]
+
+WEB = """
+apiVersion: v1
+kind: Pod
+metadata: {name: NAME, labels: {app: NAME}}
+spec:
+  terminationGracePeriodSeconds: 0
+  containers:
+  - name: c
+    image: kybern.local/host
+    command: [sh, -c, "mkdir -p /tmp/w; echo NAME > /tmp/w/index.html; cp -r /tmp/w/index.html /tmp/w/deep; exec python3 -m http.server -d /tmp/w 8080"]
+    readinessProbe: {httpGet: {path: /, port: 8080}, periodSeconds: 1}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: NAME}
+spec: {selector: {app: NAME}, ports: [{name: http, port: 80, targetPort: 8080}]}
+---
+"""
+GATEWAY = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: front}
+spec:
+  gatewayClassName: kybern
+  listeners:
+  - {name: http, port: 80, protocol: HTTP}
+  - {name: own, port: 8181, protocol: HTTP}
+  - {name: https, port: 443, protocol: HTTPS, hostname: "*.example.com", tls: {certificateRefs: [{name: cert}]}}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: web}
+spec:
+  parentRefs: [{name: front}]
+  hostnames: [web.example.com]
+  rules:
+  - matches: [{path: {value: /two}}]
+    filters: [{type: URLRewrite, urlRewrite: {path: {type: ReplacePrefixMatch, replacePrefixMatch: /}}}]
+    backendRefs: [{name: two, port: 80}]
+  - backendRefs: [{name: one, port: 80, weight: 1}, {name: two, port: 80, weight: 1}]
+"""
+
+
+@pytest.fixture(scope="module")
+def own(make_cluster: Callable[[], Cluster]) -> Iterator[Cluster]:
+    made = make_cluster()
+    made.kybern("up", "--port", str(made.port), "--node-name", "n", "--gateway-api")
+    made.kubectl("apply", "-f", "-", stdin=WEB.replace("NAME", "one") + WEB.replace("NAME", "two"))
+    pair = issue(
+        create_ca("x", 1_790_000_000.0), "web", now=1_795_000_000.0, dns_names=["*.example.com"], usages=(SERVER,)
+    )
+    for name, content in (("crt", pair.certificate), ("key", pair.key)):
+        (made.data_dir / f"tls.{name}").write_bytes(content)
+    made.kubectl("create", "secret", "tls", "cert", f"--cert={made.data_dir}/tls.crt", f"--key={made.data_dir}/tls.key")
+    until(lambda: "kybern" in made.kubectl("get", "gatewayclass", check=False))
+    made.kubectl("apply", "-f", "-", stdin=GATEWAY)
+    made.kubectl("wait", "pod/one", "pod/two", "--for=condition=Ready", "--timeout=60s")
+    made.kubectl("wait", "gateway/front", "--for=condition=Programmed", "--timeout=60s")
+    yield made
+    made.kybern("reset", check=False)
+
+
+def address(cluster: Cluster) -> str:
+    return cluster.kubectl("get", "gateway", "front", "-o", "jsonpath={.status.addresses[0].value}")
+
+
+def ask(url: str, host: str = "web.example.com") -> str:
+    request = urllib.request.Request(url, headers={"Host": host})
+    with urllib.request.urlopen(request, timeout=5, context=ssl._create_unverified_context()) as answer:
+        return str(answer.read().decode().strip())
+
+
+def test_requests_go_by_host_path_and_weight_on_every_port_of_the_gateway(own: Cluster) -> None:
+    where = address(own)
+    for port in (80, 8181):
+        assert {ask(f"http://{where}:{port}/") for _ in range(30)} == {"one", "two"}
+        assert {ask(f"http://{where}:{port}/two/deep") for _ in range(5)} == {"two"}
+    with pytest.raises(urllib.error.HTTPError, match="404"):
+        ask(f"http://{where}:8181/", "other.example.com")
+
+
+def test_a_listener_of_https_shows_the_certificate_of_its_hosts(own: Cluster) -> None:
+    context = ssl._create_unverified_context()
+    with context.wrap_socket(socket.create_connection((address(own), 443)), server_hostname="web.example.com") as tls:
+        assert b"*.example.com" in (tls.getpeercert(binary_form=True) or b"")
+
+
+def test_statuses_say_what_is_well_and_what_is_not(own: Cluster) -> None:
+    gateway = json.loads(own.kubectl("get", "gateway", "front", "-o", "json"))["status"]
+    assert {each["name"]: each["attachedRoutes"] for each in gateway["listeners"]} == {"http": 1, "own": 1, "https": 1}
+    patch = '{"spec":{"rules":[{"backendRefs":[{"name":"nobody","port":80}]}]}}'
+    own.kubectl("patch", "httproute", "web", "--type=merge", "-p", patch)
+
+    def reason() -> str:
+        path = "{.status.parents[0].conditions[?(@.type=='ResolvedRefs')].reason}"
+        return own.kubectl("get", "httproute", "web", "-o", f"jsonpath={path}")
+
+    until(lambda: reason() == "BackendNotFound")
+    with pytest.raises(urllib.error.HTTPError, match="500"):
+        ask(f"http://{address(own)}/")
+
+
+def test_what_no_definition_allows_is_refused(own: Cluster) -> None:
+    wrong = GATEWAY.replace("port: 8181", "port: 70000")
+    refused = run(["kubectl", "apply", "-f", "-"], own.environment, stdin=wrong, check=False)
+    assert refused.returncode != 0 and "should be less than or equal to 65535" in refused.stderr
+
+
+def test_a_port_is_closed_when_its_listener_goes(own: Cluster) -> None:
+    where = address(own)
+    own.kubectl("delete", "gateway", "front")
+
+    def closed() -> bool:
+        try:
+            ask(f"http://{where}:8181/")
+        except urllib.error.HTTPError:
+            return False
+        except OSError:
+            return True
+        return False
+
+    until(closed)

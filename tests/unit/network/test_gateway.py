@@ -1,0 +1,372 @@
+"""Gateway API: what is on which listener, what is said of it, which rule a request takes, and how it is carried."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from msgspec import convert
+
+from kybern.aio.clock import SystemClock
+from kybern.api.codec import from_builtins
+from kybern.api.core_v1 import Service
+from kybern.api.discovery_v1 import EndpointSlice
+from kybern.network.gateway.definitions import definitions, schema_of
+from kybern.network.gateway.objects import Gateway, GatewayClass, HTTPRoute, ReferenceGrant
+from kybern.network.gateway.programme import Programme, World, programme
+from kybern.network.gateway.proxy import GatewayProxy, seconds_of
+from kybern.network.gateway.routing import asked
+from kybern.network.gateway.status import CONTROLLER
+from kybern.network.ingress.carrying import Carrier
+from kybern.network.ingress.routing import Backends
+from kybern.web.client import Client
+from kybern.web.http import Request, Response
+from kybern.web.server import Server, serve
+from kybern.web.tls import client_context
+
+NOW = 1_790_000_000.0
+CLASS = convert({"metadata": {"name": "kybern"}, "spec": {"controllerName": CONTROLLER}}, GatewayClass)
+
+
+def gateway(*listeners: dict[str, Any], name: str = "g", namespace: str = "infra") -> Gateway:
+    meta = {"name": name, "namespace": namespace, "uid": name, "generation": 1}
+    spec = {"gatewayClassName": "kybern", "listeners": list(listeners) or [listener()]}
+    return convert({"metadata": meta, "spec": spec}, Gateway)
+
+
+def listener(name: str = "http", port: int = 80, protocol: str = "HTTP", **more: Any) -> dict[str, Any]:
+    return {"name": name, "port": port, "protocol": protocol, "allowedRoutes": {"namespaces": {"from": "All"}}, **more}
+
+
+def route(
+    *rules: dict[str, Any], name: str = "r", namespace: str = "apps", parent: dict[str, Any] | None = None,
+    hostnames: tuple[str, ...] = (), created: str = "2026-01-01T00:00:00Z",
+) -> HTTPRoute:  # fmt: skip
+    meta = {"name": name, "namespace": namespace, "uid": name, "generation": 1, "creationTimestamp": created}
+    refs = [{"name": "g", "namespace": "infra", **(parent or {})}]
+    spec = {"parentRefs": refs, "hostnames": list(hostnames), "rules": list(rules) or [to("a")]}
+    return convert({"metadata": meta, "spec": spec}, HTTPRoute)
+
+
+def to(*names: str, **more: Any) -> dict[str, Any]:
+    return {"backendRefs": [{"name": name, "port": 80} for name in names], **more}
+
+
+def at(path: str, kind: str = "PathPrefix", **more: Any) -> dict[str, Any]:
+    return {"path": {"type": kind, "value": path}, **more}
+
+
+def backends(addresses: dict[str, list[tuple[str, int]]] | None = None) -> Backends:
+    where = addresses or {name: [("10.0.0.1", 8080)] for name in ("a", "b", "c", "d")}
+    services = {
+        (space, name): from_builtins(
+            Service, {"metadata": {"name": name, "namespace": space}, "spec": {"ports": [{"name": "http", "port": 80}]}}
+        )
+        for space in ("apps", "other")
+        for name in where
+    }
+    slices = {
+        (space, name): [
+            from_builtins(EndpointSlice, {
+                "metadata": {"name": "x"}, "addressType": "IPv4", "endpoints": [{"addresses": [ip]}],
+                "ports": [{"name": "http", "port": port, "protocol": "TCP"}],
+            })
+            for ip, port in listed
+        ]
+        for space in ("apps", "other")
+        for name, listed in where.items()
+    }  # fmt: skip
+    return Backends(services, slices)
+
+
+def made(
+    routes: list[HTTPRoute], *gateways: Gateway, grants: tuple[ReferenceGrant, ...] = (),
+    known: Backends | None = None, unavailable: dict[int, str] | None = None, certified: bool = True,
+) -> Programme:  # fmt: skip
+    world = World(
+        [CLASS], gateways or (gateway(),), routes, grants, {"apps": {"team": "a"}}, known or backends(),
+        ("10.106.0.1",), unavailable or {},
+    )  # fmt: skip
+    return programme(world, lambda secret: certified, NOW)
+
+
+def said(conditions: Any, type: str) -> tuple[str, str]:
+    return next((c.status, c.reason) for c in conditions if c.type == type)
+
+
+def of_route(found: Programme, type: str) -> tuple[str, str]:
+    [(_, status)] = found.routes
+    return said(status.parents[0].conditions, type)
+
+
+def led(found: Programme, host: str, path: str, method: str = "GET", query: str = "", **headers: str) -> str | None:
+    rule = found.ports[80].find(host, asked(path, query, method, {k.replace("_", "-"): v for k, v in headers.items()}))
+    target = rule.backends[0].target if rule else None
+    return target.service if target else None
+
+
+def test_definitions_carry_the_bounds_defaults_and_names_of_the_kinds() -> None:
+    found = {made.metadata.name: made for made in definitions()}
+    assert set(found) == {
+        f"{plural}.gateway.networking.k8s.io" for plural in ("gatewayclasses", "gateways", "httproutes", "referencegrants")
+    }  # fmt: skip
+    rule = schema_of(HTTPRoute)["properties"]["spec"]["properties"]["rules"]
+    assert (rule["maxItems"], rule["default"]) == (16, [{}])  # and what is left out in it has defaults of its own
+    match = rule["items"]["properties"]["matches"]["items"]["properties"]["path"]["properties"]
+    assert match["type"]["default"] == "PathPrefix" and set(match["type"]["enum"]) == {
+        "Exact",
+        "PathPrefix",
+        "RegularExpression",
+    }
+    listeners = schema_of(Gateway)["properties"]["spec"]["properties"]["listeners"]
+    assert (listeners["minItems"], listeners["x-kubernetes-list-map-keys"]) == (1, ["name"])
+
+
+def test_what_is_well_is_accepted_programmed_and_counted() -> None:
+    found = made([route()])
+    [(_, status)] = found.gateways
+    assert said(status.conditions, "Accepted") == ("True", "Accepted")
+    assert said(status.conditions, "Programmed") == ("True", "Programmed")
+    assert [address.value for address in status.addresses] == ["10.106.0.1"]
+    [only] = status.listeners
+    assert only.attached_routes == 1 and said(only.conditions, "Conflicted") == ("False", "NoConflicts")
+    assert of_route(found, "Accepted") == ("True", "Accepted")
+    assert of_route(found, "ResolvedRefs") == ("True", "ResolvedRefs")
+
+
+@pytest.mark.parametrize(
+    ("made_route", "made_gateway", "type", "reason"),
+    [
+        (route(parent={"sectionName": "no"}), gateway(), "Accepted", "NoMatchingParent"),
+        (route(parent={"port": 81}), gateway(), "Accepted", "NoMatchingParent"),
+        (route(), gateway(listener(allowedRoutes={})), "Accepted", "NotAllowedByListeners"),
+        (route(), gateway(listener(allowedRoutes={"namespaces": {"from": "Selector", "selector": {"matchLabels": {"team": "b"}}}})), "Accepted", "NotAllowedByListeners"),
+        (route(hostnames=("x.io",)), gateway(listener(hostname="y.io")), "Accepted", "NoMatchingListenerHostname"),
+        (route(to("nobody")), gateway(), "ResolvedRefs", "BackendNotFound"),
+        (route({"backendRefs": [{"name": "a", "kind": "Pod", "port": 80}]}), gateway(), "ResolvedRefs", "InvalidKind"),
+        (route({"backendRefs": [{"name": "a", "namespace": "other", "port": 80}]}), gateway(), "ResolvedRefs", "RefNotPermitted"),
+    ],
+    ids=range(8),
+)  # fmt: skip
+def test_what_is_wrong_with_a_route_is_said_by_the_specifications_reason(
+    made_route: HTTPRoute, made_gateway: Gateway, type: str, reason: str
+) -> None:
+    assert of_route(made([made_route], made_gateway), type) == ("False", reason)
+
+
+def test_what_is_wrong_with_a_listener_is_said_and_the_others_work() -> None:
+    secure = {"tls": {"certificateRefs": [{"name": "cert"}]}}
+    found = made(
+        [],
+        gateway(
+            listener(), listener("again"), listener("tls", 443, "HTTPS", **secure), listener("bare", 8443, "HTTPS"),
+            listener("tcp", 9000, "TCP"), listener("busy", 9001),
+        ),
+        unavailable={9001: "port 9001 cannot be listened on: in use"},
+    )  # fmt: skip
+    [(_, status)] = found.gateways
+    of = {each.name: each.conditions for each in status.listeners}
+    assert said(of["again"], "Conflicted") == ("True", "HostnameConflict")
+    assert said(of["tls"], "Programmed") == ("True", "Programmed")
+    assert said(of["bare"], "ResolvedRefs") == ("False", "InvalidCertificateRef")
+    assert said(of["tcp"], "Accepted") == ("False", "UnsupportedProtocol")
+    assert said(of["busy"], "Accepted") == ("False", "PortUnavailable")
+    assert said(status.conditions, "Accepted") == ("True", "ListenersNotValid")
+    assert set(found.ports) == {80, 443} and found.secure == {443}
+
+
+def test_a_grant_lets_a_route_use_another_namespaces_service_and_no_other() -> None:
+    def grant(kind: str, **to: str) -> ReferenceGrant:
+        source = {"group": "gateway.networking.k8s.io", "kind": kind, "namespace": "apps"}
+        spec = {"from": [source], "to": [{"group": "", "kind": "Service", **to}]}
+        return convert({"metadata": {"name": "x", "namespace": "other"}, "spec": spec}, ReferenceGrant)
+
+    wants = route({"backendRefs": [{"name": "a", "namespace": "other", "port": 80}]})
+    assert of_route(made([wants], grants=(grant("HTTPRoute"),)), "ResolvedRefs")[0] == "True"
+    assert of_route(made([wants], grants=(grant("HTTPRoute", name="a"),)), "ResolvedRefs")[0] == "True"
+    for wrong in (grant("HTTPRoute", name="b"), grant("TCPRoute")):
+        assert of_route(made([wants], grants=(wrong,)), "ResolvedRefs") == ("False", "RefNotPermitted")
+
+
+def test_a_status_that_says_the_same_keeps_its_times() -> None:
+    [(mine, first)] = made([route()]).routes
+    known = convert({"metadata": {"name": "r", "namespace": "apps", "generation": 1}, "spec": {}}, HTTPRoute)
+    again = HTTPRoute(metadata=known.metadata, spec=mine.spec, status=first)
+    world = World([CLASS], [gateway()], [again], (), {}, backends(), ("10.106.0.1",))
+    [(_, second)] = programme(world, lambda secret: True, NOW + 60).routes
+    assert second == first
+
+
+def test_the_most_exact_rule_wins() -> None:
+    found = made([
+        route(to("a"), {**to("b"), "matches": [at("/api")]}, {**to("c"), "matches": [at("/api/v1", "Exact")]}),
+        route({**to("d"), "matches": [at("/api", method="POST")]}, name="post"),
+        route(to("d"), name="host", hostnames=("x.io",)),
+        route(to("c"), name="wild", hostnames=("*.x.io",)),
+        route({**to("d"), "matches": [at("/api", headers=[{"name": "X-V", "value": "2"}])]}, name="head"),
+        route({**to("c"), "matches": [at("/api", queryParams=[{"name": "q", "value": "1"}])]}, name="query"),
+        route({**to("c"), "matches": [at("/r/[0-9]+", "RegularExpression")]}, name="regex"),
+    ])  # fmt: skip
+    for host, path, more, name in [
+        ("y.io", "/", {}, "a"), ("y.io", "/api", {}, "b"), ("y.io", "/api/x", {}, "b"), ("y.io", "/apis", {}, "a"),
+        ("y.io", "/api/v1", {}, "c"), ("y.io", "/api", {"method": "POST"}, "d"), ("x.io:80", "/", {}, "d"),
+        ("w.x.io", "/", {}, "c"), ("v.w.x.io", "/", {}, "c"), ("y.io", "/api", {"x_v": "2"}, "d"),
+        ("y.io", "/api", {"query": "q=1"}, "c"), ("y.io", "/api", {"query": "q=2"}, "b"), ("y.io", "/r/7", {}, "c"),
+        ("y.io", "/r/x", {}, "a"),
+    ]:  # fmt: skip
+        assert led(found, host, path, **more) == name, (host, path, more)
+
+
+def test_of_equal_rules_the_older_routes_wins() -> None:
+    old, new = (
+        route(to("a"), name="z", created="2026-01-01T00:00:00Z"),
+        route(to("b"), name="a", created="2026-01-02T00:00:00Z"),
+    )
+    assert led(made([new, old]), "x", "/") == "a"
+
+
+def test_durations_are_read_as_the_specification_writes_them() -> None:
+    assert [seconds_of(text) for text in ("10s", "1h30m", "250ms", "0s", None)] == [10.0, 5400.0, 0.25, None, None]
+
+
+class Lab:
+    def __init__(self) -> None:
+        self.carrier = Carrier(random.Random(1), lambda: client_context(verify=False))
+        self.proxy = GatewayProxy(SystemClock(), self.carrier)
+        self.seen: list[tuple[str, Request]] = []
+        self.servers: list[Server] = []
+        self.fails = 0
+        self.waits = 0.0
+
+    async def backend(self, name: str) -> tuple[str, int]:
+        async def answer(request: Request) -> Response:
+            self.seen.append((name, request))
+            await asyncio.sleep(self.waits)
+            if self.fails:
+                self.fails -= 1
+                return Response(503)
+            return Response(200, {"X-Backend": name, "X-Gone": "y"}, name.encode())
+
+        server = await serve(answer)
+        self.servers.append(server)
+        return "127.0.0.1", server.port
+
+    async def front(self, *routes: HTTPRoute, **where: tuple[str, int]) -> Client:
+        found = made(list(routes), known=backends({name: [address] for name, address in where.items()}))
+        self.proxy.use(found.ports)
+        server = await serve(self.proxy.handler(80, "http"))
+        self.servers.append(server)
+        return Client(f"http://127.0.0.1:{server.port}")
+
+
+@pytest.fixture
+async def lab() -> AsyncIterator[Lab]:
+    made_lab = Lab()
+    mirroring = asyncio.ensure_future(made_lab.proxy.run())
+    yield made_lab
+    mirroring.cancel()
+    made_lab.carrier.close()
+    for server in made_lab.servers:
+        await server.close()
+
+
+async def got(client: Client, path: str, host: str = "x.io", **headers: str) -> Response:
+    return await client.send(Request("GET", path, headers={"host": host, **headers}))
+
+
+async def test_headers_are_set_added_and_removed_both_ways(lab: Lab) -> None:
+    change = {"set": [{"name": "X-A", "value": "1"}], "add": [{"name": "X-B", "value": "2"}], "remove": ["X-Gone"]}
+    filters = [
+        {"type": "RequestHeaderModifier", "requestHeaderModifier": change},
+        {"type": "ResponseHeaderModifier", "responseHeaderModifier": change},
+    ]
+    front = await lab.front(route(to("a", filters=filters)), a=await lab.backend("a"))
+    answer = await got(front, "/", **{"x-a": "old", "x-b": "1", "x-gone": "x"})
+    _, request = lab.seen[0]
+    assert (request.headers["x-a"], request.headers["x-b"]) == ("1", "1, 2") and "x-gone" not in request.headers
+    headers = {name.lower(): value for name, value in answer.headers.items()}
+    assert (headers["x-a"], headers["x-b"]) == ("1", "2") and "x-gone" not in headers and headers["x-backend"] == "a"
+
+
+@pytest.mark.parametrize(
+    ("by", "location"),
+    [
+        ({"scheme": "https", "statusCode": 301}, "https://x.io/a/b?q=1"),
+        ({"hostname": "y.io", "port": 8080}, "http://y.io:8080/a/b?q=1"),
+        ({"path": {"type": "ReplaceFullPath", "replaceFullPath": "/new"}}, "http://x.io/new?q=1"),
+        ({"path": {"type": "ReplacePrefixMatch", "replacePrefixMatch": "/z"}}, "http://x.io/z/b?q=1"),
+    ],
+    ids=range(4),
+)
+async def test_redirects_say_where(lab: Lab, by: dict[str, Any], location: str) -> None:
+    filters = [{"type": "RequestRedirect", "requestRedirect": by}]
+    front = await lab.front(route({"matches": [at("/a")], "filters": filters}))
+    answer = await front.send(Request("GET", "/a/b", "q=1", {"host": "x.io"}))
+    headers = {name.lower(): value for name, value in answer.headers.items()}
+    assert (answer.status, headers["location"]) == (by.get("statusCode", 302), location)
+
+
+async def test_a_rewritten_request_has_another_host_and_path(lab: Lab) -> None:
+    by = {"hostname": "in.io", "path": {"type": "ReplacePrefixMatch", "replacePrefixMatch": "/"}}
+    rule = to("a", matches=[at("/a")], filters=[{"type": "URLRewrite", "urlRewrite": by}])
+    front = await lab.front(route(rule), a=await lab.backend("a"))
+    await got(front, "/a/b")
+    await got(front, "/a")
+    assert [(r.path, r.headers["host"]) for _, r in lab.seen] == [("/b", "in.io"), ("/", "in.io")]
+
+
+async def test_a_mirror_sees_each_request_and_its_answer_goes_nowhere(lab: Lab) -> None:
+    mirror = {"type": "RequestMirror", "requestMirror": {"backendRef": {"name": "b", "port": 80}}}
+    front = await lab.front(route(to("a", filters=[mirror])), a=await lab.backend("a"), b=await lab.backend("b"))
+    answer = await got(front, "/m")
+    assert await answer.read() == b"a"
+    async with asyncio.timeout(5):
+        while len(lab.seen) < 2:
+            await asyncio.sleep(0.01)
+    assert sorted((name, request.path) for name, request in lab.seen) == [("a", "/m"), ("b", "/m")]
+
+
+async def test_requests_are_shared_out_by_weight_and_a_bad_reference_gets_its_share_of_500(lab: Lab) -> None:
+    rule = {"backendRefs": [
+        {"name": "a", "port": 80, "weight": 3}, {"name": "b", "port": 80}, {"name": "none", "port": 80}, {"name": "b", "port": 80, "weight": 0},
+    ]}  # fmt: skip
+    front = await lab.front(route(rule), a=await lab.backend("a"), b=await lab.backend("b"))
+    statuses = [(await got(front, "/")).status for _ in range(100)]
+    names = [name for name, _ in lab.seen]
+    assert 45 <= names.count("a") <= 75 and 8 <= names.count("b") <= 32
+    assert statuses.count(500) == 100 - len(names) > 0
+
+
+async def test_no_rule_is_404_no_backend_500_and_no_endpoint_503(lab: Lab) -> None:
+    front = await lab.front(
+        route(to("a"), {"matches": [at("/none")]}, {**to("b"), "matches": [at("/b")]}, hostnames=("x.io",)),
+        a=await lab.backend("a"),
+    )
+    assert [(await got(front, *where)).status for where in (("/", "y.io"), ("/none",), ("/b",))] == [404, 500, 500]
+
+
+async def test_a_backend_that_takes_too_long_is_a_504(lab: Lab) -> None:
+    front = await lab.front(route(to("a", timeouts={"request": "50ms"})), a=await lab.backend("a"))
+    lab.waits = 5.0
+    assert (await got(front, "/")).status == 504
+
+
+async def test_a_failing_answer_is_asked_for_again_as_often_as_the_rule_says(lab: Lab) -> None:
+    front = await lab.front(route(to("a", retry={"codes": [503], "attempts": 2})), a=await lab.backend("a"))
+    lab.fails = 2
+    assert (await got(front, "/")).status == 200 and len(lab.seen) == 3
+    lab.fails = 3
+    assert (await got(front, "/")).status == 503
+
+
+async def test_hosts_that_no_listener_knows_are_somebody_elses(lab: Lab) -> None:
+    await lab.front(route(hostnames=("x.io",)), a=await lab.backend("a"))
+
+    async def ingress(request: Request) -> Response:
+        return Response(200, {}, b"ingress")
+
+    server = await serve(lab.proxy.handler(80, "http", ingress))
+    lab.servers.append(server)
+    front = Client(f"http://127.0.0.1:{server.port}")
+    assert [await (await got(front, "/", host)).read() for host in ("x.io", "y.io")] == [b"a", b"ingress"]
