@@ -3,7 +3,6 @@
 import argparse
 import asyncio
 import json
-import os
 import sys
 from typing import Any
 
@@ -28,39 +27,45 @@ def run(args: argparse.Namespace) -> int:
     if cluster is None or found is None:
         progress.note(f"no cluster runs in {args.data_dir}; start it with: kybern up")
         return 3
-    missing = asyncio.run(first_missing(cluster))
+    missing, wrong = asyncio.run(looked_at(cluster))
     if args.output == "json":
-        print(json.dumps({**found, "name": cluster.name, "server": cluster.server_url, "missing": missing}, indent=2))
+        told = {"name": cluster.name, "server": cluster.server_url, "missing": missing, "complaints": wrong}
+        print(json.dumps({**found, **told}, indent=2))
     else:
-        show(cluster, found, missing, progress)
+        show(cluster, found, missing, wrong, progress)
     return 1 if missing else 0
 
 
-async def first_missing(cluster: Cluster) -> str:
-    from kybern.cmd.ready import wait
+async def looked_at(cluster: Cluster) -> tuple[str, list[str]]:
+    """What is not reached yet, and what is not well; a node that has joined may not ask for the whole cluster."""
+    from kybern.api.errors import ApiError
+    from kybern.client import Client
+    from kybern.cmd.complaints import complaints
+    from kybern.cmd.credentials import ADMIN
+    from kybern.cmd.ready import transport, wait
 
-    return await wait(cluster, LOOK_SECONDS, lambda *_: None)
+    missing = await wait(cluster, LOOK_SECONDS, lambda *_: None)
+    if cluster.joined:
+        return missing, []
+    connections = transport(cluster, ADMIN)
+    try:
+        return missing, await complaints(cluster, Client(connections))
+    except ApiError:
+        return missing, []  # the API server does not answer, which `missing` says
+    finally:
+        connections.close()
 
 
-def show(cluster: Cluster, found: dict[str, Any], missing: str, progress: Progress) -> None:
+def show(cluster: Cluster, found: dict[str, Any], missing: str, wrong: list[str], progress: Progress) -> None:
     print(f"{cluster.name}  {cluster.server_url}  data in {cluster.data}")
     for row in [("PROCESS", "PID", "UP", "RESTARTS", "LAST EXIT"), *(columns(p) for p in found["programs"])]:
         print(f"  {row[0]:<12}{row[1]:>8}{row[2]:>10}{row[3]:>10}   {row[4]}")
-    for warning in warnings(cluster):
-        progress.note(f"{warning}: pods may be cut off; let the links kyb-*, kyn-* and kyv-* through")
+    for complaint in wrong:
+        progress.note(complaint)
     if missing:
         progress.failed(f"not yet: {missing}", f"look into {cluster.logs}")
     else:
         progress.note("the API server answers and the node is Ready")
-
-
-def warnings(cluster: Cluster) -> list[str]:
-    """What others on this machine do that the cluster cannot help."""
-    if os.geteuid() != 0 or cluster.simulated:
-        return []
-    from kybern.linux.firewall import foreign
-
-    return foreign("kybern-")
 
 
 def columns(program: dict[str, Any]) -> tuple[str, str, str, str, str]:

@@ -30,10 +30,10 @@ def listing(family: str, table: str, netns_path: str | None = None) -> str:
         return ""
 
 
-def chains() -> str:
-    """The base chains of all tables, as nft prints them; empty when it cannot be asked."""
+def everything() -> str:
+    """All tables, without what is in their sets and maps, as nft prints them; empty when it cannot be asked."""
     try:
-        return _run(["list", "chains"], "", None)
+        return _run(["-t", "list", "ruleset"], "", None)
     except RulesRefused:
         return ""
 

@@ -1,0 +1,89 @@
+"""What is not well with a cluster's network, as `kybern status` says it: ranges that are full or somebody else's, rules of
+others that hit its packets, protocols that the kernel has not, nodes whose network fails. A line each, pure but for looking.
+"""
+
+import errno
+import os
+import socket
+from collections.abc import Iterable, Iterator, Sequence
+from ipaddress import ip_address, ip_network
+
+from kybern.api.core_v1 import Node, Pod, Service
+from kybern.client import Client
+from kybern.cmd import config
+from kybern.cmd.config import Cluster, Network
+from kybern.controllers.loadbalancer import addresses_of
+
+IPPROTO_SCTP = 132
+KEPT_OF_A_NODE = 3  # network, gateway and broadcast address
+
+
+async def complaints(cluster: Cluster, client: Client) -> list[str]:
+    services, nodes, pods = await client.list(Service), await client.list(Node), await client.list(Pod)
+    found = [*full_ranges(cluster, services, nodes, pods), *failing(nodes), *without_sctp(services, has_sctp())]
+    if os.geteuid() == 0 and not cluster.simulated:
+        found += in_others_way(cluster)
+    return found
+
+
+def full_ranges(
+    cluster: Cluster, services: Iterable[Service], nodes: Sequence[Node], pods: Sequence[Pod]
+) -> Iterator[str]:
+    listed = list(services)
+    held = [ip for service in listed for ip in service.spec.cluster_ips or () if ip != "None"]
+    balanced = [ip for service in listed for ip in addresses_of(service)]
+    for what, cidrs, used in (
+        ("Services", cluster.service_cidrs, held),
+        ("load balancers", cluster.balancer_cidrs, balanced),
+    ):
+        for cidr in cidrs:
+            count = sum(ip_address(ip) in cidr for ip in used)
+            if count >= cidr.num_addresses - 2:
+                yield f"the addresses of {what} are used up: {count} of {cidr}"
+    own = [ip.ip for pod in pods if not pod.spec.host_network for ip in pod.status.pod_ips or ()]
+    for node in nodes:
+        for text in node.spec.pod_cidrs or ():
+            part = ip_network(text)
+            count = sum(ip_address(ip) in part for ip in own)
+            if count >= part.num_addresses - KEPT_OF_A_NODE:
+                yield f"the pod addresses of node {node.metadata.name} are used up: {count} of {part}"
+        if not node.spec.pod_cidrs and not cluster.simulated:
+            yield f"node {node.metadata.name} has no part of the pod network: {' and '.join(map(str, cluster.pod_cidrs))} may be used up"
+
+
+def failing(nodes: Iterable[Node]) -> Iterator[str]:
+    for node in nodes:
+        for condition in node.status.conditions or ():
+            if condition.type == "Ready" and condition.status != "True":
+                yield f"node {node.metadata.name} is not Ready: {condition.message or condition.reason}"
+
+
+def without_sctp(services: Iterable[Service], kernel_has_it: bool) -> Iterator[str]:
+    for service in services if not kernel_has_it else ():
+        if any(port.protocol == "SCTP" for port in service.spec.ports or ()):
+            meta = service.metadata
+            yield f"service {meta.namespace}/{meta.name} wants SCTP, which the kernel of this machine has not"
+
+
+def has_sctp() -> bool:
+    try:
+        socket.socket(socket.AF_INET, socket.SOCK_STREAM, IPPROTO_SCTP).close()
+    except OSError as error:
+        return error.errno not in (errno.EPROTONOSUPPORT, errno.ESOCKTNOSUPPORT)
+    return True
+
+
+def in_others_way(cluster: Cluster) -> Iterator[str]:
+    """What others on this machine do that the cluster cannot help."""
+    from kybern.cmd.up import routed_networks
+    from kybern.linux.firewall import foreign
+
+    ours = (cluster.bridge, cluster.node_bridge, cluster.vxlan)
+    if not cluster.joined and cluster.index in config.overlapping(routed_networks(ours)):
+        yield f"another link of this machine has routes into {' or '.join(map(str, cluster.ranges))}: pods may be cut off"
+    for what in foreign("kybern-", ours, all_cidrs(cluster)):
+        yield f"{what}: pods may be cut off; let the links kyb-*, kyn-* and kyv-* through"
+
+
+def all_cidrs(cluster: Cluster) -> tuple[Network, ...]:
+    return tuple(cidr for r in cluster.ranges for cidr in (r.pods, r.services, r.nodes, r.balancers))
