@@ -78,11 +78,15 @@ def in_others_way(cluster: Cluster) -> Iterator[str]:
     from kybern.cmd.up import routed_networks
     from kybern.linux.firewall import foreign
 
-    ours = (cluster.bridge, cluster.node_bridge, cluster.vxlan)
+    ours = links_of(cluster)
     if not cluster.joined and cluster.index in config.overlapping(routed_networks(ours)):
         yield f"another link of this machine has routes into {' or '.join(map(str, cluster.ranges))}: pods may be cut off"
     for what in foreign("kybern-", ours, all_cidrs(cluster)):
         yield f"{what}: pods may be cut off; let the links kyb-*, kyn-* and kyv-* through"
+
+
+def links_of(cluster: Cluster) -> tuple[str, ...]:
+    return (cluster.bridge, cluster.node_bridge, cluster.vxlan)
 
 
 def all_cidrs(cluster: Cluster) -> tuple[Network, ...]:

@@ -16,9 +16,11 @@ from kybern.api.networking_v1 import NetworkPolicy
 from kybern.cli.kubectl.session import CommandFailed, open_session
 from kybern.client import Client
 from kybern.cmd import config
+from kybern.cmd.complaints import all_cidrs, links_of
 from kybern.cmd.config import Cluster
 from kybern.cmd.place import places
 from kybern.linux import nft, sockets
+from kybern.linux.firewall import foreign
 from kybern.linux.netlink import Netlink
 from kybern.network.explaining import Known, Step, explain_pod, explain_service
 from kybern.network.policy.model import World, endpoint_of
@@ -53,6 +55,11 @@ class LocalMachine:
         if link is None:
             return f"node {place.name} has no link: it is off"
         return "" if link.up else f"the link of node {place.name} is down: it is cut off"
+
+    def firewall(self) -> str | None:
+        if self.cluster is None:
+            return None
+        return "; ".join(foreign("kybern-", links_of(self.cluster), all_cidrs(self.cluster)))
 
     def listening(self, pod: Pod, protocol: str, port: int) -> str | None:
         namespace = self.namespace_of(pod)

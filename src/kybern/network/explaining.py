@@ -15,9 +15,10 @@ from kybern.api.core_v1 import Node, Pod, Service
 from kybern.api.core_v1 import ServicePort as Port
 from kybern.api.discovery_v1 import Endpoint, EndpointSlice
 from kybern.api.selectors import of_labels
+from kybern.network.follow import service_of
 from kybern.network.policy.model import World, endpoint_of
 from kybern.network.policy.verdict import dropped
-from kybern.network.services import Backend, endpoints_of, is_ready, serving
+from kybern.network.services import PROXY_NAME_LABEL, Backend, endpoints_of, external_ips, is_ready, serving
 
 SHOWN_MAX = 5
 
@@ -38,6 +39,9 @@ class Machine(Protocol):
 
     def route(self, pod: Pod) -> str | None:
         """To the node of a pod."""
+
+    def firewall(self) -> str | None:
+        """Of others on the machine."""
 
     def listening(self, pod: Pod, protocol: str, port: int) -> str | None: ...
 
@@ -86,12 +90,32 @@ def service_steps(
         "service", True, f"{namespace}/{name} is a {service.spec.type or 'ClusterIP'} at {service.spec.cluster_ip}"
     )
     if service.spec.type == "ExternalName":
-        yield Step("name", True, f"an alias of {service.spec.external_name}: what is there is nobody's here to know")
+        yield alias_step(known, service)
         return
+    if PROXY_NAME_LABEL in (service.metadata.labels or {}):
+        other = (service.metadata.labels or {})[PROXY_NAME_LABEL]
+        yield Step("service", False, f"the service is left to another proxy, {other!r}, by its label {PROXY_NAME_LABEL}",
+                   "take the label away, or run that proxy")  # fmt: skip
+        return
+    if service.spec.type == "LoadBalancer" and not external_ips(service):
+        yield Step("balancer", None, "no load balancer's address has been given yet: kubectl describe service")
     yield asked_port(service, port)
     wanted = [p for p in service.spec.ports or () if not port or p.port == port]
     for found in wanted:
         yield from port_steps(known, machine, service, found, source)
+
+
+def alias_step(known: Known, service: Service) -> Step:
+    """An alias of a name of this cluster can be looked at."""
+    target = service.spec.external_name or ""
+    name, _, rest = target.rstrip(".").partition(".")
+    namespace, _, zone = rest.partition(".")
+    if zone.startswith("svc") and not any(
+        (s.metadata.namespace, s.metadata.name) == (namespace, name) for s in known.services
+    ):
+        return Step("name", False, f"it is an alias of {target}, and there is no service {name} in namespace {namespace}",
+                    "correct spec.externalName")  # fmt: skip
+    return Step("name", True, f"an alias of {target}: what is there is nobody's here to know")
 
 
 def no_service(known: Known, namespace: str, name: str) -> Step:
@@ -123,7 +147,10 @@ def asked_port(service: Service, port: int) -> Step:
 def port_steps(known: Known, machine: Machine, service: Service, port: Port, source: Pod | None) -> Iterator[Step]:
     yield endpoints_step(known, service, port)
     protocol = (port.protocol or "TCP").lower()
-    backends = serving(found_endpoints(known, service, port))
+    found = found_endpoints(known, service, port)
+    backends = serving(found)
+    if source is not None and service.spec.internal_traffic_policy == "Local":
+        yield local_step(found, source)
     if service.spec.cluster_ip not in (None, "", "None"):
         yield asked("rules", machine.rules(service.spec.cluster_ip or "", protocol, port.port),
                     f"{service.spec.cluster_ip}:{port.port} leads to {len(backends)} endpoints", "look into the node's log")  # fmt: skip
@@ -131,14 +158,29 @@ def port_steps(known: Known, machine: Machine, service: Service, port: Port, sou
         target = pod_at(known.pods, backend.address)
         if target is not None:
             yield from pod_steps(known, machine, source, target, backend.port, protocol)
+        elif service.spec.selector:
+            yield Step("endpoints", False, f"the endpoint {backend.address} is no pod's any more",
+                       "wait for the EndpointSlice controller; if it does not come: kubectl -n kube-system get leases")  # fmt: skip
+        else:
+            yield Step("pod", None, f"{backend.address}:{backend.port} is no pod's: what is there is not looked at")
+
+
+def local_step(found: Sequence[tuple[Endpoint, Backend]], source: Pod) -> Step:
+    here = source.spec.node_name
+    if any(endpoint.node_name == here for endpoint, _ in found):
+        return Step("endpoints", True, f"some are on node {here}, where the traffic has to stay")
+    nodes = ", ".join(sorted({endpoint.node_name or "?" for endpoint, _ in found}))
+    return Step("endpoints", False, f"internalTrafficPolicy is Local, and node {here} has none of the endpoints (they are on {nodes})",
+                "let it be Cluster, or run a pod of it on every node")  # fmt: skip
+
+
+def slices_of(known: Known, service: Service) -> list[EndpointSlice]:
+    key = (service.metadata.namespace or "", service.metadata.name or "")
+    return [piece for piece in known.slices if service_of(piece) == key]
 
 
 def found_endpoints(known: Known, service: Service, port: Port) -> list[tuple[Endpoint, Backend]]:
-    key = (service.metadata.namespace, service.metadata.name)
-    of_service = [
-        piece for piece in known.slices
-        if (piece.metadata.namespace, (piece.metadata.labels or {}).get("kubernetes.io/service-name")) == key
-    ]  # fmt: skip
+    of_service = slices_of(known, service)
     return [*endpoints_of(port, of_service, 4), *endpoints_of(port, of_service, 6)]
 
 
@@ -152,6 +194,9 @@ def endpoints_step(known: Known, service: Service, port: Port) -> Step:
         return Step("endpoints", True, "none is ready; those that are ending still serve")
     if not service.spec.selector:
         name = service.metadata.name
+        if any(piece.endpoints for piece in slices_of(known, service)):
+            return Step("endpoints", False, f"no EndpointSlice of the service has a port {port.name or '(without a name)'!r} of {port.protocol or 'TCP'}",
+                        "give the slice's port the name and the protocol of the service's")  # fmt: skip
         return Step("endpoints", False, "the service has no selector and no EndpointSlice of its own",
                     f"kubectl apply an EndpointSlice with the label kubernetes.io/service-name={name}")  # fmt: skip
     return selected_step(known, service, port)
@@ -169,6 +214,17 @@ def selected_step(known: Known, service: Service, port: Port) -> Step:
             listed = ", ".join(sorted(name for name in offered if name)) or "none"
             return Step("endpoints", False, f"the pods have no port named {port.target_port!r} (they have {listed})",
                         "name the container's port so, or give targetPort a number")  # fmt: skip
+        protocol = port.protocol or "TCP"
+        of = {
+            p.protocol or "TCP"
+            for pod in selected
+            for c in pod.spec.containers
+            for p in c.ports or ()
+            if p.name == port.target_port
+        }
+        if protocol not in of:
+            return Step("endpoints", False, f"the pods' port {port.target_port!r} is {', '.join(sorted(of))}, and the service asks for {protocol}",
+                        "give both the same protocol")  # fmt: skip
     pod = selected[0]
     return Step("endpoints", False, f"none of the {len(selected)} selected pods is ready: {state_of(pod)}",
                 f"kubectl describe pod {pod.metadata.name} -n {pod.metadata.namespace}")  # fmt: skip
@@ -185,13 +241,32 @@ def nearest_labels(service: Service, pods: Iterable[Pod]) -> str:
 
 
 def state_of(pod: Pod) -> str:
+    """What keeps it from being ready, the first thing first."""
+    name, conditions = pod.metadata.name, {c.type: c for c in pod.status.conditions or ()}
+    if pod.metadata.deletion_timestamp is not None:
+        return f"{name} is ending"
+    placed = conditions.get("PodScheduled")
+    if placed is not None and placed.status == "False":
+        return f"{name} has no node: {placed.message or placed.reason}"
+    for status in pod.status.init_container_statuses or ():
+        if (
+            not (status.state and status.state.terminated and status.state.terminated.exit_code == 0)
+            and not status.started
+        ):
+            return f"init container {status.name} of {name} has not ended"
     for status in pod.status.container_statuses or ():
         waiting = status.state.waiting if status.state else None
         if waiting:
-            return f"container {status.name} of {pod.metadata.name} is waiting: {waiting.reason}"
+            return f"container {status.name} of {name} is waiting: {waiting.reason}"
+        if status.started is False:
+            return f"container {status.name} of {name} runs, and its startup probe has not passed yet"
         if not status.ready:
-            return f"container {status.name} of {pod.metadata.name} runs and is not ready: its readiness probe fails"
-    return f"{pod.metadata.name} is {pod.status.phase or 'unknown'}"
+            return f"container {status.name} of {name} runs and is not ready: its readiness probe fails"
+    for gate in pod.spec.readiness_gates or ():
+        condition = conditions.get(gate.condition_type)
+        if condition is None or condition.status != "True":
+            return f"the readiness gate {gate.condition_type} of {name} is not True"
+    return f"{name} is {pod.status.phase or 'unknown'}"
 
 
 def pod_at(pods: Iterable[Pod], address: str) -> Pod | None:
@@ -209,7 +284,16 @@ def pod_steps(
         return
     yield Step("pod", True, f"{name} is {target.status.pod_ips[0].ip} on node {target.spec.node_name}")
     yield node_step(known.nodes, target)
+    if source is not None and not source.status.pod_ips:
+        yield Step(
+            "pod",
+            False,
+            f"{source.metadata.name} has no address yet: {state_of(source)}",
+            f"kybern why pod/{source.metadata.name}",
+        )
+        return
     yield asked("route", machine.route(target), f"node {target.spec.node_name} is reached", "kybern node heal NAME")
+    yield asked("firewall", machine.firewall(), "nobody else's rules drop the cluster's packets", "take that rule away")
     if source is not None:
         yield policy_step(known, machine, source, target, protocol, port)
     where = f"{target.metadata.name} listens on port {port}"
@@ -224,6 +308,12 @@ def node_step(nodes: Iterable[Node], target: Pod) -> Step:
     if ready is None or ready.status != "True":
         why = (ready.message or ready.reason or "") if ready else "it has not said a word yet"
         return Step("node", False, f"node {target.spec.node_name} is not ready: {why}", "kybern node ls")
+    broken = next(
+        (c for c in node.status.conditions or () if c.type == "NetworkUnavailable" and c.status == "True"), None
+    )
+    if broken is not None:
+        return Step("node", False, f"the network of node {target.spec.node_name} is not there: {broken.message or broken.reason}",
+                    "look into the node's log")  # fmt: skip
     return Step("node", True, f"node {target.spec.node_name} is ready")
 
 

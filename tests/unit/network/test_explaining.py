@@ -27,6 +27,9 @@ class Machine:
     def route(self, pod: Pod) -> str | None:
         return self.wrong.get("route", "")
 
+    def firewall(self) -> str | None:
+        return self.wrong.get("firewall", "")
+
     def has_dropped(self, at: str, source: str, target: str, protocol: str, port: int) -> bool:
         return "dropped" in self.wrong
 
@@ -140,6 +143,129 @@ def nothing(made: World_) -> None:
     return
 
 
+def waits_for(reason: str) -> Callable[[World_], None]:
+    def plant(made: World_) -> None:
+        no_endpoints(made)
+        made["pods"][0]["status"]["containerStatuses"][0] |= {"ready": False, "state": {"waiting": {"reason": reason}}}
+
+    return plant
+
+
+def not_started(made: World_) -> None:
+    no_endpoints(made)
+    made["pods"][0]["status"]["containerStatuses"][0] |= {"ready": False, "started": False}
+
+
+def gate_is_shut(made: World_) -> None:
+    no_endpoints(made)
+    made["pods"][0]["spec"]["readinessGates"] = [{"conditionType": "example.com/lb"}]
+
+
+def unplaced(made: World_) -> None:
+    no_endpoints(made)
+    condition = {"type": "PodScheduled", "status": "False", "message": "0/1 nodes are available"}
+    made["pods"][0]["status"] = {"phase": "Pending", "conditions": [condition]}
+
+
+def ending(made: World_) -> None:
+    no_endpoints(made)
+    made["pods"][0]["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+
+
+def over(phase: str) -> Callable[[World_], None]:
+    def plant(made: World_) -> None:
+        no_endpoints(made)
+        made["pods"][0]["status"] |= {"phase": phase, "containerStatuses": []}
+
+    return plant
+
+
+def init_runs(made: World_) -> None:
+    no_endpoints(made)
+    running = {
+        "name": "first",
+        "ready": False,
+        "image": "i",
+        "imageID": "",
+        "restartCount": 0,
+        "state": {"running": {}},
+    }
+    made["pods"][0]["status"]["initContainerStatuses"] = [running]
+
+
+def other_protocol(made: World_) -> None:
+    no_endpoints(made)
+    made["pods"][0]["spec"]["containers"][0]["ports"][0]["protocol"] = "UDP"
+
+
+def by_hand(**port: Any) -> Callable[[World_], None]:
+    def plant(made: World_) -> None:
+        made["services"][0]["spec"]["selector"] = None
+        made["slices"][0]["ports"] = [port]
+
+    return plant
+
+
+def unlabelled_slice(made: World_) -> None:
+    made["services"][0]["spec"]["selector"] = None
+    made["slices"][0]["metadata"]["labels"] = {}
+
+
+def stale_endpoint(made: World_) -> None:
+    made["slices"][0]["endpoints"][0]["addresses"] = ["10.244.0.77"]
+
+
+def alias_of_nothing(made: World_) -> None:
+    made["services"][0]["spec"] = {"type": "ExternalName", "externalName": "gone.d.svc.cluster.local"}
+
+
+def others_proxy(made: World_) -> None:
+    made["services"][0]["metadata"]["labels"] = {"service.kubernetes.io/service-proxy-name": "mesh"}
+
+
+def only_on_other_nodes(made: World_) -> None:
+    made["services"][0]["spec"]["internalTrafficPolicy"] = "Local"
+    made["slices"][0]["endpoints"][0]["nodeName"] = "n2"
+
+
+def no_network(made: World_) -> None:
+    made["nodes"][0]["status"]["conditions"].append(
+        {"type": "NetworkUnavailable", "status": "True", "message": "no route was made"}
+    )
+
+
+def plugin_fails(made: World_) -> None:
+    message = 'container runtime network not ready: plugin type="bridge" failed'
+    made["nodes"][0]["status"]["conditions"] = [{"type": "Ready", "status": "False", "message": message}]
+
+
+def silent_node(made: World_) -> None:
+    made["nodes"][0]["status"]["conditions"] = []
+
+
+def client_unplaced(made: World_) -> None:
+    condition = {"type": "PodScheduled", "status": "False", "message": "0/1 nodes are available"}
+    made["pods"][1]["status"] = {"phase": "Pending", "conditions": [condition]}
+
+
+def allows(kind: str, app: str, *rules: dict[str, Any]) -> Callable[[World_], None]:
+    """A policy that allows something else."""
+
+    def plant(made: World_) -> None:
+        made["policies"] = [policy("p", app, kind)]
+        made["policies"][0]["spec"][kind.lower()] = list(rules)
+
+    return plant
+
+
+def two_policies(made: World_) -> None:
+    made["policies"] = [policy("first", "web", "Ingress"), policy("second", "web", "Ingress")]
+
+
+def no_ports(made: World_) -> None:
+    made["services"][0]["spec"]["ports"] = []
+
+
 FAULTS: list[tuple[Callable[[World_], None], Machine, int, str, str]] = [
     (renamed_service, Machine(), 80, "service", "there is no service web in namespace d"),
     (elsewhere, Machine(), 80, "service", "there is no service web"),
@@ -158,6 +284,97 @@ FAULTS: list[tuple[Callable[[World_], None], Machine, int, str, str]] = [
     (deny_ingress, Machine(dropped=""), 80, "policy", "enter d/web, and has dropped such packets just now"),
     (other_port, Machine(), 80, "policy", "NetworkPolicy d/narrow"),
     (nothing, Machine(socket="web listens on port 8080 of 127.0.0.1 only"), 80, "socket", "127.0.0.1 only"),
+    (nothing, Machine(socket="nothing in web listens on port 8080/tcp"), 80, "socket", "nothing in web listens"),
+    (nothing, Machine(socket="web listens on port 8080 of ::1 only"), 80, "socket", "::1 only"),
+    (
+        nothing,
+        Machine(rules="the service proxy's table kybern-x is not there"),
+        80,
+        "rules",
+        "table kybern-x is not there",
+    ),
+    (nothing, Machine(route="node n1 has no link: it is off"), 80, "route", "it is off"),
+    (
+        nothing,
+        Machine(firewall="the firewall's rule `ip saddr 10.244.0.0/16 drop`"),
+        80,
+        "firewall",
+        "10.244.0.0/16 drop",
+    ),
+    (waits_for("CrashLoopBackOff"), Machine(), 80, "endpoints", "CrashLoopBackOff"),
+    (waits_for("CreateContainerConfigError"), Machine(), 80, "endpoints", "CreateContainerConfigError"),
+    (waits_for("ErrImagePull"), Machine(), 80, "endpoints", "ErrImagePull"),
+    (not_started, Machine(), 80, "endpoints", "its startup probe has not passed yet"),
+    (gate_is_shut, Machine(), 80, "endpoints", "the readiness gate example.com/lb of web is not True"),
+    (unplaced, Machine(), 80, "endpoints", "web has no node: 0/1 nodes are available"),
+    (ending, Machine(), 80, "endpoints", "web is ending"),
+    (over("Succeeded"), Machine(), 80, "endpoints", "web is Succeeded"),
+    (over("Failed"), Machine(), 80, "endpoints", "web is Failed"),
+    (init_runs, Machine(), 80, "endpoints", "init container first of web has not ended"),
+    (other_protocol, Machine(), 80, "endpoints", "is UDP, and the service asks for TCP"),
+    (
+        by_hand(name="web", port=8080, protocol="TCP"),
+        Machine(),
+        80,
+        "endpoints",
+        "no EndpointSlice of the service has a port 'http'",
+    ),
+    (by_hand(name="http", port=8080, protocol="UDP"), Machine(), 80, "endpoints", "has a port 'http' of TCP"),
+    (unlabelled_slice, Machine(), 80, "endpoints", "has no selector and no EndpointSlice"),
+    (stale_endpoint, Machine(), 80, "endpoints", "the endpoint 10.244.0.77 is no pod's any more"),
+    (alias_of_nothing, Machine(), 80, "name", "there is no service gone in namespace d"),
+    (others_proxy, Machine(), 80, "service", "is left to another proxy, 'mesh'"),
+    (only_on_other_nodes, Machine(), 80, "endpoints", "internalTrafficPolicy is Local, and node n1 has none"),
+    (no_network, Machine(), 80, "node", "no route was made"),
+    (plugin_fails, Machine(), 80, "node", 'plugin type="bridge" failed'),
+    (silent_node, Machine(), 80, "node", "it has not said a word yet"),
+    (client_unplaced, Machine(), 80, "pod", "client has no address yet: client has no node"),
+    (no_ports, Machine(), 80, "port", "the service has no port 80, only none"),
+    (two_policies, Machine(), 80, "policy", "NetworkPolicy d/first, d/second"),
+    (
+        allows("Ingress", "web", {"ports": [{"port": 8080, "protocol": "UDP"}]}),
+        Machine(),
+        80,
+        "policy",
+        "TCP 8080 enter",
+    ),
+    (allows("Ingress", "web", {"ports": [{"port": 9000, "endPort": 9010}]}), Machine(), 80, "policy", "TCP 8080 enter"),
+    (allows("Ingress", "web", {"ports": [{"port": "metrics"}]}), Machine(), 80, "policy", "TCP 8080 enter"),
+    (
+        allows("Ingress", "web", {"from": [{"podSelector": {"matchLabels": {"app": "other"}}}]}),
+        Machine(),
+        80,
+        "policy",
+        "enter d/web",
+    ),
+    (
+        allows("Ingress", "web", {"from": [{"namespaceSelector": {"matchLabels": {"name": "x"}}}]}),
+        Machine(),
+        80,
+        "policy",
+        "enter d/web",
+    ),
+    (
+        allows("Ingress", "web", {"from": [{"ipBlock": {"cidr": "10.0.0.0/8", "except": ["10.244.0.3/32"]}}]}),
+        Machine(),
+        80,
+        "policy",
+        "enter d/web",
+    ),
+    (
+        allows("Egress", "client", {"to": [{"ipBlock": {"cidr": "192.0.2.0/24"}}]}),
+        Machine(),
+        80,
+        "policy",
+        "leave d/client",
+    ),
+    (
+        allows("Egress", "client", {"to": [{"podSelector": {}}], "ports": [{"port": 80}]}),
+        Machine(),
+        80,
+        "policy",
+        "TCP 8080 leave",
+    ),
 ]
 
 
@@ -178,7 +395,17 @@ def test_the_first_step_that_fails_names_the_cause(
 def test_where_nothing_is_wrong_every_step_says_so() -> None:
     steps = list(explain_service(known(healthy()), Machine(), "d", "web"))
     assert {step.ok for step in steps} == {True}
-    assert [step.about for step in steps] == ["service", "port", "endpoints", "rules", "pod", "node", "route", "socket"]
+    assert [step.about for step in steps] == [
+        "service",
+        "port",
+        "endpoints",
+        "rules",
+        "pod",
+        "node",
+        "route",
+        "firewall",
+        "socket",
+    ]
 
 
 def test_what_cannot_be_looked_at_is_passed_over_and_said() -> None:
