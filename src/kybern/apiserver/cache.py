@@ -156,7 +156,7 @@ class Cache:
         self.oldest = max(self.oldest, before)
         for item in self.items.values():
             if item.revision <= before:
-                item.forget_derived()
+                item.forget_sent()
         self._snapshots = {revision: kept for revision, kept in self._snapshots.items() if revision >= before}
 
     # --- reading ------------------------------------------------------------------------------------------------------

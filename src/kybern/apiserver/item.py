@@ -63,8 +63,12 @@ class Item(msgspec.Struct, gc=False, eq=False):
             self._labels = (_labels.decode(self.value).metadata.labels or NO_LABELS) if has_labels else NO_LABELS
         return self._labels
 
+    def forget_sent(self) -> None:
+        """For an item that nobody has asked for in a while, maybe."""
+        self._served = None
+
     def forget_derived(self) -> None:
-        """For an item that only the history still holds, or that nobody has asked for in a while."""
+        """For an item that only the history still holds."""
         self._served = None
         self.obj = None
 
