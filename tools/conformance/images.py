@@ -66,12 +66,17 @@ class Image:
         shutil.copy2(source.resolve(), target)
 
     def tool(self, name: str) -> None:
-        """A program of this machine, where its path finds it before busybox's, with its libraries."""
+        """A program of this machine, where the path finds it before busybox's."""
         program = shutil.which(name)
         if program is None:
             sys.exit(f"{name} is missing")
-        self.copy(Path(program), f"usr/local/bin/{name}")
-        libraries = [word for word in output("ldd", program).split() if word.startswith("/")]
+        self.program(Path(program), f"usr/local/bin/{name}")
+
+    def program(self, source: Path, path: str) -> None:
+        """With its libraries, if it has any."""
+        self.copy(source, path)
+        told = subprocess.run(("ldd", source), capture_output=True, text=True, check=False).stdout
+        libraries = [word for word in told.split() if word.startswith("/")]
         for library in (*libraries, *(f"/lib/{os.uname().machine}-linux-gnu/{name}" for name in RESOLVING)):
             self.copy(Path(library), library.lstrip("/"))
 
@@ -111,7 +116,7 @@ def main(place: Path) -> None:
 
     def program(path: str, source: Path, *tags: str) -> None:
         image = Image(place, Path(path).name, *tags)
-        image.copy(source, path)
+        image.program(source, path)
         image.finish(f'ENTRYPOINT ["/{path}"]')
 
     with_tools("agnhost", "k8s.gcr.io/e2e-test-images/agnhost:2.21").finish('ENTRYPOINT ["/agnhost"]', 'CMD ["pause"]')
