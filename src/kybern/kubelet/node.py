@@ -85,9 +85,10 @@ class NodeReporter:
             found = await self._register()
         found = await self._with_labels(found)
         status = await self._status(found.status)
+        if self.parts.node.on_disk:
+            self._tell_of_itself(found, status)
         for reason in news(found.status, status):
-            name = self.parts.config.node_name
-            self.parts.tell_of_node("Normal", reason, f"Node {name} status is now: {reason}")
+            self._tell_status(reason)
         self.node = replace(found, status=status)
         self.parts.node.allocatable = status.allocatable or {}
         now = self.parts.clock.monotonic()
@@ -98,6 +99,21 @@ class NodeReporter:
             self.node = await self.parts.client.patch(Node, name, "", patch, how="strategic", subresource="status")
             self.reported_at = now
         self.registered.set()
+
+    def _tell_of_itself(self, found: Node, status: NodeStatus) -> None:
+        """That it starts, that its machine has, and whether it is to get more pods."""
+        name = self.parts.config.node_name
+        if self.node is None:
+            self.parts.tell_of_node("Normal", "Starting", "Starting kubelet.")
+            self.parts.tell_of_node("Normal", "NodeAllocatableEnforced", "Updated Node Allocatable limit across pods")
+        before, now = (each.node_info.boot_id if each.node_info else "" for each in (found.status, status))
+        if before and before != now:
+            self.parts.tell_of_node("Warning", "Rebooted", f"Node {name} has been rebooted, boot id: {now}")
+        if self.node is not None and bool(self.node.spec.unschedulable) != bool(found.spec.unschedulable):
+            self._tell_status("NodeNotSchedulable" if found.spec.unschedulable else "NodeSchedulable")
+
+    def _tell_status(self, reason: str) -> None:
+        self.parts.tell_of_node("Normal", reason, f"Node {self.parts.config.node_name} status is now: {reason}")
 
     async def _register(self) -> Node:
         config = self.parts.config

@@ -55,6 +55,7 @@ from kybern.runtime.cri import RuntimeFault
 from kybern.volumes.payload import VolumeFault
 
 FAULT_BACKOFF = Backoff(first_seconds=0.5, max_seconds=30.0)
+SANDBOX_CHANGED = "Pod sandbox changed, it will be killed and re-created."
 DEADLINE_MESSAGE = "Pod was active on the node longer than the specified deadline"
 
 FAULTS = (RuntimeFault, ApiError, OSError, SandboxFailed, VolumeFault, ClaimFault, DeviceFault)
@@ -280,6 +281,8 @@ class PodWorker:
                     self._note_killed(action)
                     done = True
                 case StopPod():
+                    if not planned.finished:
+                        self.parts.recorder.event(self.pod, "Normal", "SandboxChanged", SANDBOX_CHANGED)
                     await self.stopping.stop_pod(self.pod, observed, float(grace_of(self.pod)))
                     done = True
                 case CreateSandbox():

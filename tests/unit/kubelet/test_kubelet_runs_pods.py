@@ -1,5 +1,7 @@
 """Whole lives of pods: a kubelet over a simulated runtime and a small API server, on virtual time."""
 
+import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -293,6 +295,8 @@ def test_the_sandbox_is_made_anew_when_it_died(lab: Any) -> None:
                 lambda: any(c.state is ContainerState.RUNNING for c in cluster.runtime.containers.values())
             )
             await cluster.until(lambda: cluster.api.pod("web-1").status.container_statuses[0].restart_count == 1)
+            changed = ("SandboxChanged", "Pod sandbox changed, it will be killed and re-created.")
+            assert cluster.api.events().count(changed) == 1
 
     lab.simulate(scenario)
 
@@ -416,3 +420,25 @@ def test_a_clock_that_jumps_changes_no_delay_and_restarts_nothing(lab: Any, jump
             assert cluster.api.pod("web-1").status.container_statuses[1].restart_count == 0
 
     lab.simulate(scenario)
+
+
+async def test_a_node_tells_of_its_start_its_machines_and_what_it_may_take(lab: Any, tmp_path: Path) -> None:
+    own = {"simulated": False, "data_directory": str(tmp_path), "logs_directory": str(tmp_path)}
+    node = "/api/v1/nodes/n1"
+    async with lab.cluster(**own) as cluster:
+        started = ("Starting", "Starting kubelet.")
+        async with asyncio.timeout(10):
+            while started not in cluster.api.events():
+                await asyncio.sleep(0.01)
+        found = cluster.api.objects[node]
+        cordoned = {**found, "spec": {**found.get("spec", {}), "unschedulable": True}}
+        rebooted = {**cordoned["status"], "nodeInfo": {**cordoned["status"]["nodeInfo"], "bootID": "before"}}
+        cluster.api.put(node, {**cordoned, "status": rebooted})
+        cluster.kubelet.parts.node.news.set()
+        async with asyncio.timeout(10):
+            while not any(reason == "Rebooted" for reason, _ in cluster.api.events()):
+                await asyncio.sleep(0.01)
+        told = dict(cluster.api.events())
+        assert told["NodeNotSchedulable"] == "Node n1 status is now: NodeNotSchedulable"
+        assert told["Rebooted"].startswith("Node n1 has been rebooted, boot id: ")
+        assert told["NodeAllocatableEnforced"] == "Updated Node Allocatable limit across pods"
