@@ -327,6 +327,20 @@ async def test_a_mirror_sees_each_request_and_its_answer_goes_nowhere(lab: Lab) 
     assert sorted((name, request.path) for name, request in lab.seen) == [("a", "/m"), ("b", "/m")]
 
 
+async def test_a_backends_own_filters_hold_for_its_share_and_a_share_of_requests_can_be_mirrored(lab: Lab) -> None:
+    def mirror(percent: int) -> dict[str, Any]:
+        return {"type": "RequestMirror", "requestMirror": {"backendRef": {"name": "b", "port": 80}, "percent": percent}}
+
+    rule = {"backendRefs": [{"name": "a", "port": 80, "filters": [mirror(100)]}], "filters": [mirror(0)]}
+    front = await lab.front(route(rule), a=await lab.backend("a"), b=await lab.backend("b"))
+    for _ in range(5):
+        await got(front, "/m")
+    async with asyncio.timeout(5):
+        while [name for name, _ in lab.seen].count("b") < 5:
+            await asyncio.sleep(0.01)
+    assert sorted(name for name, _ in lab.seen) == ["a"] * 5 + ["b"] * 5 and lab.proxy.mirrors.empty()
+
+
 async def test_requests_are_shared_out_by_weight_and_a_bad_reference_gets_its_share_of_500(lab: Lab) -> None:
     rule = {"backendRefs": [
         {"name": "a", "port": 80, "weight": 3}, {"name": "b", "port": 80}, {"name": "none", "port": 80}, {"name": "b", "port": 80, "weight": 0},
@@ -338,12 +352,23 @@ async def test_requests_are_shared_out_by_weight_and_a_bad_reference_gets_its_sh
     assert statuses.count(500) == 100 - len(names) > 0
 
 
-async def test_no_rule_is_404_no_backend_500_and_no_endpoint_503(lab: Lab) -> None:
+async def test_no_rule_is_404_and_what_leads_nowhere_500(lab: Lab) -> None:
     front = await lab.front(
-        route(to("a"), {"matches": [at("/none")]}, {**to("b"), "matches": [at("/b")]}, hostnames=("x.io",)),
+        route(
+            to("a"),
+            {"matches": [at("/none")]},
+            {**to("b"), "matches": [at("/b")]},
+            to("a", matches=[at("/x")], filters=[{"type": "ExtensionRef"}]),
+            hostnames=("x.io",),
+        ),
         a=await lab.backend("a"),
     )
-    assert [(await got(front, *where)).status for where in (("/", "y.io"), ("/none",), ("/b",))] == [404, 500, 500]
+    assert [(await got(front, *where)).status for where in (("/", "y.io"), ("/none",), ("/b",), ("/x",))] == [
+        404,
+        500,
+        500,
+        500,
+    ]
 
 
 async def test_a_backend_that_takes_too_long_is_a_504(lab: Lab) -> None:

@@ -16,6 +16,7 @@ from kybern.network.gateway.objects import (
     Listener,
     ParentReference,
     ReferenceGrant,
+    SecretReference,
 )
 
 ROUTES_OF = ("HTTP", "HTTPS")
@@ -128,16 +129,21 @@ def conflicted(listeners: Sequence[Listener]) -> dict[str, str]:
 
 
 def granted(
-    grants: Iterable[ReferenceGrant], source: tuple[str, str], source_namespace: str, target: BackendObject | object
+    grants: Iterable[ReferenceGrant],
+    source: tuple[str, str],
+    source_namespace: str,
+    target: BackendObject | SecretReference,
 ) -> bool:
     """Whether something of `source` (group, kind) may refer to this object of another namespace."""
-    namespace = getattr(target, "namespace", None) or source_namespace
+    namespace = target.namespace or source_namespace
     if namespace == source_namespace:
         return True
-    group, kind, name = (getattr(target, part) for part in ("group", "kind", "name"))
     return any(
         any((entry.group, entry.kind, entry.namespace) == (*source, source_namespace) for entry in grant.spec.from_)
-        and any((to.group, to.kind) == (group, kind) and to.name in (None, "", name) for to in grant.spec.to)
+        and any(
+            (to.group, to.kind) == (target.group, target.kind) and to.name in (None, "", target.name)
+            for to in grant.spec.to
+        )
         for grant in grants
         if grant.metadata.namespace == namespace
     )

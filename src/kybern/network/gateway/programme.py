@@ -23,9 +23,10 @@ from kybern.network.gateway.objects import (
     Listener,
     ParentReference,
     ReferenceGrant,
+    RouteFilter,
     RouteStatus,
 )
-from kybern.network.gateway.routing import Backend, Hosts, Rule, hosts
+from kybern.network.gateway.routing import Backend, Filter, Hosts, Rule, hosts
 from kybern.network.gateway.status import CONTROLLER, ListenerFacts, gateway_status, route_status
 from kybern.network.ingress.routing import Backends, Target
 
@@ -184,19 +185,24 @@ def rules_of(route: HTTPRoute, world: World) -> list[Rule]:
         Rule(
             match=match,
             rule=rule,
-            backends=tuple(Backend(ref.weight, target_of(ref, route, world), ref.filters) for ref in rule.backend_refs),
-            mirrors={
-                number: target
-                for number, one in enumerate(rule.filters)
-                if one.request_mirror is not None
-                and (target := target_of(one.request_mirror.backend_ref, route, world)) is not None
-            },
+            backends=tuple(
+                Backend(ref.weight, target_of(ref, route, world), filters_of(ref.filters, route, world))
+                for ref in rule.backend_refs
+            ),
+            filters=filters_of(rule.filters, route, world),
             route=name,
             age=(str(meta.creation_timestamp or ""), name, at, part),
         )
         for at, rule in enumerate(route.spec.rules)
         for part, match in enumerate(rule.matches)
     ]
+
+
+def filters_of(filters: Sequence[RouteFilter], route: HTTPRoute, world: World) -> tuple[Filter, ...]:
+    return tuple(
+        Filter(one, target_of(one.request_mirror.backend_ref, route, world) if one.request_mirror else None)
+        for one in filters
+    )
 
 
 def target_of(ref: BackendObject, route: HTTPRoute, world: World) -> Target | None:

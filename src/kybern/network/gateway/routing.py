@@ -16,12 +16,19 @@ from kybern.network.ingress.routing import Target
 
 
 @dataclass(frozen=True, slots=True)
+class Filter:
+    filter: RouteFilter
+    mirror: Target | None = None
+    """Where a copy goes, of a filter that mirrors."""
+
+
+@dataclass(frozen=True, slots=True)
 class Backend:
     """Where a share of a rule's requests goes. `target` is None for a reference that leads nowhere: those are answered 500."""
 
     weight: int
     target: Target | None
-    filters: tuple[RouteFilter, ...] = ()
+    filters: tuple["Filter", ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +36,7 @@ class Rule:
     match: RouteMatch
     rule: RouteRule
     backends: tuple[Backend, ...]
-    mirrors: Mapping[int, Target] = field(default_factory=dict)
-    """By the place of the filter in the rule."""
+    filters: tuple[Filter, ...] = ()
     route: str = ""
     age: tuple[str, str, int, int] = ("", "", 0, 0)
     """When its route was made, its name, and its place in it."""
