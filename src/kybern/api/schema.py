@@ -32,6 +32,7 @@ class Node:
         "items",
         "keys",
         "open",
+        "passes",
         "replaces",
         "scalar",
         "shape",
@@ -62,6 +63,8 @@ class Node:
         """The Struct, where there is one."""
         self.scalar = scalar
         """The annotation of a scalar: `str`, `Annotated[int, ...]`."""
+        self.passes: Callable[[Any], bool] | None = None
+        """A quick look that says of most values that they are of this form, with no field that is not known."""
         self.time = _time(scalar)
         """`second` or `micro` where it holds a time."""
         self.atomic = _is_atomic(form, shape)

@@ -104,6 +104,8 @@ def is_plain(node: Node, value: Any) -> bool:
             if kind is dict or kind is list:
                 if not item and is_left_out(node, key, child):
                     return False
+                if child.passes is not None and child.passes(item):
+                    continue
                 if not is_plain(child, item):
                     return False
             elif child.time and kind is str and not times.is_normal(item, child.time == "micro"):

@@ -23,6 +23,7 @@ from kybern.registry.customresources.columns import text as shown
 from kybern.registry.customresources.conditions import is_true
 from kybern.registry.customresources.defaulting import filling
 from kybern.registry.customresources.parts import scale, scale_errors, status, with_old_status, without_status
+from kybern.registry.customresources.quick import looking
 from kybern.registry.customresources.validating import Validation
 from kybern.registry.customresources.version import openapi_of
 from kybern.registry.metadata import STANDARD_FINALIZERS
@@ -30,6 +31,7 @@ from kybern.registry.resource import Resource, Subresource, keep_new, same
 
 VERBS = ("delete", "deletecollection", "get", "list", "patch", "post", "put", "watch")
 VERBS_OF_THE_ENDING = tuple(verb for verb in VERBS if verb != "post")
+OF_EVERY_OBJECT = ("apiVersion", "kind", "metadata")
 NO_NAMES = CustomResourceDefinitionNames()
 
 
@@ -74,6 +76,9 @@ def kind_of(definition: CustomResourceDefinition, version: str, openapi: Mapping
     accepted = definition.status.accepted_names or NO_NAMES
     node = schema.of_custom_resource(openapi)
     node.open = node.open or not openapi
+    for key, part in openapi.get("properties", {}).items():
+        if key not in OF_EVERY_OBJECT:
+            node.fields[key].passes = looking(part, closed=True)
     return Kind(
         type=custom_type(accepted.kind, openapi, node),
         list_type=None,

@@ -13,6 +13,7 @@ from kybern.registry.customresources.formats import FORMATS
 from kybern.registry.customresources.numbers import number_checks
 from kybern.registry.customresources.patterns import found_by
 from kybern.registry.customresources.places import Check, Place, Schema, Wrong, some, text
+from kybern.registry.customresources.quick import looking
 
 TYPES: dict[str, tuple[type[Any], ...]] = {
     "string": (str,), "boolean": (bool,), "integer": (int,), "number": (int, float), "array": (list,), "object": (dict,),
@@ -211,6 +212,8 @@ def object_checks(schema: Schema) -> list[Check]:
 
 def sure_of(schema: Schema) -> Callable[[Any], bool] | None:
     """A quick look at what is simple: one call for a value that is right. It says no where the whole check has to look."""
+    if schema.get("type") == "object":
+        return looking(schema)
     if not schema.keys() <= WORDS | LIMITS or schema.get("type") not in TYPES:
         return None
     kind, asked = schema["type"], schema.keys() & LIMITS

@@ -1,0 +1,132 @@
+"""A quick look at a whole object: the schema as a msgspec type, which tells in one call that everything is right.
+
+`looking(schema)` gives it for schemas that such a type can say all of; there is none for the others. It only ever says yes:
+what is wrong, and where, is told by the whole check, which a no leads to.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+Schema = Mapping[str, Any]
+
+ABOUT = {"type", "description", "title", "default", "nullable", "example"}
+SAID = {
+    "string": {"minLength", "maxLength"},
+    "integer": {"minimum", "maximum", "format"},
+    "number": {"minimum", "maximum", "format"},
+    "boolean": set(),
+    "array": {"items", "minItems", "maxItems", "x-kubernetes-list-type", "x-kubernetes-list-map-keys"},
+    "object": {"properties", "required", "additionalProperties", "x-kubernetes-map-type"},
+}
+NUMBERS = ("double", "float")
+INT_END = 2**63
+FIELDS_MAX = 2_000  # in all: a type takes a while to make
+DEPTH_MAX = 32
+
+
+class Unfit(Exception):
+    """No type says all that this schema does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    closed: bool
+    """Whether a field that the schema does not name is wrong."""
+    left: Iterator[int] = field(default_factory=lambda: iter(range(FIELDS_MAX)))
+    """What may still be made."""
+
+
+def looking(schema: Schema, *, closed: bool = False) -> Callable[[Any], bool] | None:
+    try:
+        wanted = type_of(schema, Limits(closed), 0)
+        msgspec.json.Decoder(wanted)  # what is wrong with a type is only told when it is used
+    except (Unfit, ValueError, TypeError, OverflowError):  # bounds and names that msgspec knows not how to keep
+        return None
+
+    def passes(value: Any) -> bool:
+        try:
+            msgspec.convert(value, wanted)
+        except msgspec.ValidationError:
+            return False
+        return True
+
+    return passes
+
+
+def type_of(schema: Schema, limits: Limits, depth: int) -> Any:
+    """Unfit where there is none."""
+    kind = schema.get("type", "")
+    if (
+        depth > DEPTH_MAX
+        or kind not in SAID
+        or not schema.keys() <= ABOUT | SAID[kind]
+        or next(limits.left, None) is None
+    ):
+        raise Unfit
+    made = MADE[kind](schema, limits, depth + 1)
+    return made | None if schema.get("nullable") else made
+
+
+def text(schema: Schema, limits: Limits, depth: int) -> Any:
+    return Annotated[str, Meta(min_length=schema.get("minLength"), max_length=schema.get("maxLength"))]
+
+
+def whole(schema: Schema, limits: Limits, depth: int) -> Any:
+    if schema.get("format", "int64") != "int64":
+        raise Unfit
+    least, most = (bound(schema.get(name, end)) for name, end in (("minimum", -INT_END), ("maximum", INT_END - 1)))
+    return Annotated[int, Meta(ge=max(least, -INT_END), le=min(most, INT_END - 1))]
+
+
+def bound(limit: float) -> int:
+    """Of a whole number; a definition's limits are numbers of any sort."""
+    if int(limit) != limit:
+        raise Unfit
+    return int(limit)
+
+
+def number(schema: Schema, limits: Limits, depth: int) -> Any:
+    if schema.get("format", "double") not in NUMBERS:
+        raise Unfit
+    return Annotated[float, Meta(ge=schema.get("minimum"), le=schema.get("maximum"))]
+
+
+def listed(schema: Schema, limits: Limits, depth: int) -> Any:
+    items = schema.get("items")
+    if not isinstance(items, Mapping):
+        raise Unfit
+    each: Any = type_of(items, limits, depth)
+    return Annotated[
+        list[each],
+        Meta(min_length=schema.get("minItems"), max_length=schema.get("maxItems")),
+    ]
+
+
+def mapped(schema: Schema, limits: Limits, depth: int) -> Any:
+    """A struct, or a map."""
+    values, properties = schema.get("additionalProperties"), schema.get("properties", {})
+    if isinstance(values, Mapping) and not properties and not schema.get("required"):
+        return dict[str, type_of(values, limits, depth)]  # type: ignore[misc]
+    needed = set(schema.get("required", ()))
+    if values is not None or not needed <= properties.keys():
+        raise Unfit
+    fields: list[Any] = []
+    for index, (key, part) in enumerate(properties.items()):
+        made = type_of(part, limits, depth)
+        fields.append((f"f{index}", made) if key in needed else (f"f{index}", made | UnsetType, UNSET))
+    names = {f"f{index}": key for index, key in enumerate(properties)}
+    return msgspec.defstruct("Quick", fields, rename=names, kw_only=True, gc=False, forbid_unknown_fields=limits.closed)
+
+
+MADE: Mapping[str, Callable[[Schema, Limits, int], Any]] = {
+    "string": text,
+    "integer": whole,
+    "number": number,
+    "boolean": lambda schema, limits, depth: bool,
+    "array": listed,
+    "object": mapped,
+}
