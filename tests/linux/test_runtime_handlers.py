@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from runtime_fixtures import Pod, pod
+from runtime_fixtures import Pod, image_of_two_layers, image_volumes_say, pod
 
 from kybern.runtime.cri import ContainerState, LinuxResources, Mount, RuntimeFault, SecurityContext
 
@@ -71,16 +71,20 @@ async def test_more_processes_run_in_it(web: Pod) -> None:
     await said(web, container, "up")
     result = await web.runtime.exec_sync(container, ("sh", "-c", "cat /tmp/file; exit 4"), 20)
     assert (result.stdout, result.exit_code) == (b"here\n", 4)
-    tty = handler(web) in SHARES_THE_KERNEL  # gVisor has one only for who takes it over a socket of its own
-    io = await web.runtime.exec(
-        container, ("sh", "-c", f"{'tty && ' * tty} echo typed $(head -n1)"), stdin=True, tty=tty
-    )
+    script = "test -t 0 && test -t 1 && read word && stty size && echo typed $word"  # gVisor's terminal has no name
+    io = await web.runtime.exec(container, ("sh", "-c", script), stdin=True, tty=True)
+    await io.resize(91, 31)
     await io.write_stdin(b"word\n")
     shown = b""
     while piece := await io.read_stdout():
         shown += piece
-    assert b"typed word" in shown and await io.wait() == 0
+    assert b"31 91" in shown and b"typed word" in shown and await io.wait() == 0, shown
     await io.close()
+
+
+async def test_an_image_is_a_volume_of_all_its_layers_and_of_one_directory(web: Pod, tmp_path: Path) -> None:
+    image = await image_of_two_layers(web, tmp_path)
+    assert await image_volumes_say(web, image) == ["above11read-only"]
 
 
 async def test_a_process_in_it_that_is_let_go_is_killed(web: Pod) -> None:

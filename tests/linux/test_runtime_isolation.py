@@ -6,8 +6,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from oci_images import archive, build, entry, oci_archive
-from runtime_fixtures import Pod, pod
+from runtime_fixtures import Pod, image_of_two_layers, image_volumes_say, pod
 
 from kybern.runtime.cri import (
     Mount,
@@ -246,20 +245,10 @@ async def test_a_shared_pid_namespace_has_a_first_process_that_reaps(tmp_path: P
 
 async def test_an_image_is_a_volume_of_all_its_layers_and_of_one_directory(tmp_path: Path) -> None:
     async with pod(tmp_path) as made:
-        layers = [archive([entry("a", b"below"), entry("d"), entry("d/x", b"1")]), archive([entry("a", b"above")])]
-        archived = tmp_path / "two.tar"
-        archived.write_bytes(oci_archive(build(layers), "two:1"))
-        (name,) = await made.runtime.images.load(archived)
-        image = await made.runtime.image_status(name)
-        assert image is not None
-        mounts = (
-            Mount(container_path="/whole", image=image.id, readonly=True),
-            Mount(container_path="/part", image=image.id, image_sub_path="d", readonly=True),
-        )
-        script = "cat /whole/a /whole/d/x /part/x; touch /whole/b 2>/dev/null || echo read-only"
-        assert await made.shell(script, mounts=mounts) == ["above11read-only"]
+        image = await image_of_two_layers(made, tmp_path)
+        assert await image_volumes_say(made, image) == ["above11read-only"]
         with pytest.raises(RuntimeFault, match="subpath"):
-            await made.run("true", mounts=(Mount(container_path="/up", image=image.id, image_sub_path="../.."),))
+            await made.run("true", mounts=(Mount(container_path="/up", image=image, image_sub_path="../.."),))
 
 
 async def test_the_machines_own_image_as_a_volume_hides_what_it_hides_as_a_root(web: Pod) -> None:

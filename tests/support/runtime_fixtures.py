@@ -9,7 +9,7 @@ from typing import Any
 
 from containerd import containerd
 from image_registry import ImageRegistry, image_registry
-from oci_images import busybox
+from oci_images import archive, build, busybox, entry, oci_archive
 from warden_process import native, node
 
 from kybern.aio.clock import SystemClock
@@ -23,6 +23,7 @@ from kybern.runtime.cri import (
     ContainerState,
     ContainerStatus,
     ExecIO,
+    Mount,
     PodSandboxConfig,
     SandboxMetadata,
 )
@@ -99,6 +100,26 @@ class Pod:
 
     def lines(self, identifier: str) -> list[str]:
         return [line.split(" ", 3)[3] for line in self.log(identifier).splitlines()]
+
+
+async def image_of_two_layers(pod: Pod, base: Path) -> str:
+    """Its id: the upper layer has another `a` than the lower one, which has `d/x` too."""
+    layers = [archive([entry("a", b"below"), entry("d"), entry("d/x", b"1")]), archive([entry("a", b"above")])]
+    (base / "two.tar").write_bytes(oci_archive(build(layers), "two:1"))
+    (name,) = await pod.runtime.images.load(base / "two.tar")
+    image = await pod.runtime.image_status(name)
+    assert image is not None
+    return str(image.id)
+
+
+async def image_volumes_say(pod: Pod, image: str) -> list[str]:
+    """What a container sees of that image as a volume, whole and in part."""
+    mounts = (
+        Mount(container_path="/whole", image=image, readonly=True),
+        Mount(container_path="/part", image=image, image_sub_path="d", readonly=True),
+    )
+    script = "cat /whole/a /whole/d/x /part/x; touch /whole/b 2>/dev/null || echo read-only"
+    return await pod.shell(script, mounts=mounts)
 
 
 async def read_until(io: ExecIO, wanted: bytes) -> bytes:

@@ -69,6 +69,16 @@ async def test_a_pod_is_run_through_both_and_its_events_come_back(runtime: Remot
     await events.aclose()
 
 
+async def test_the_image_that_every_sandbox_needs_is_never_collected(runtime: RemoteRuntime) -> None:
+    runtime.sandbox_image = "pause:1"
+    for name in ("pause:1", "busybox"):
+        await runtime.pull_image(name)
+    assert {each.repo_tags[0]: each.pinned for each in await runtime.list_images()} == {
+        "pause:1": True,
+        "busybox": False,
+    }
+
+
 async def test_a_gateway_that_is_killed_is_started_again(runtime: RemoteRuntime) -> None:
     with open(f"/proc/self/task/{os.getpid()}/children", encoding="ascii") as opened:
         children = [int(pid) for pid in opened.read().split()]

@@ -88,6 +88,8 @@ class RemoteRuntime:
         self.asked: dict[str, LinuxResources] = {}
         """What containers were given, for runtimes that do not tell."""
         self.image_ids: dict[str, str] = {}
+        self.sandbox_image = ""
+        """Every pod needs it, and no pod names it: it is never collected."""
         self.task: asyncio.Task[None] | None = None
 
     @asynccontextmanager
@@ -106,6 +108,7 @@ class RemoteRuntime:
         while True:
             try:
                 found = await self.list_pod_sandboxes()
+                self.sandbox_image = str((await self._settings()).get("sandboxImage", ""))
                 break
             except RuntimeFault:
                 await self.clock.sleep(RETRY_SECONDS)
@@ -150,6 +153,14 @@ class RemoteRuntime:
         found: Mapping[str, str] = (await self.calls.call("Status", verbose=True)).info
         return found
 
+    async def _settings(self) -> Mapping[str, Any]:
+        """As containerd tells them; of others nothing is known."""
+        try:
+            found = json.loads((await self.info()).get("config", "{}"))
+        except ValueError:
+            return {}
+        return found if isinstance(found, dict) else {}
+
     async def cgroup_driver(self) -> str:
         """`systemd` or `cgroupfs`; as containerd before 2.0 is configured, which has no call for it."""
         try:
@@ -157,7 +168,7 @@ class RemoteRuntime:
         except RuntimeFault as fault:
             if fault.reason != "Unimplemented":
                 raise
-        settings = json.loads((await self.info()).get("config", "{}")).get("containerd") or {}
+        settings = (await self._settings()).get("containerd") or {}
         chosen = (settings.get("runtimes") or {}).get(settings.get("defaultRuntimeName"), {})
         return DRIVERS[0 if (chosen.get("options") or {}).get("SystemdCgroup") else 1]
 
@@ -394,7 +405,8 @@ class RemoteRuntime:
         return from_message(values.IMAGE, answer.image) if answer.HasField("image") else None
 
     async def list_images(self) -> Sequence[Image]:
-        return [from_message(values.IMAGE, each) for each in (await self.calls.call("ListImages", IMAGES)).images]
+        found = [from_message(values.IMAGE, each) for each in (await self.calls.call("ListImages", IMAGES)).images]
+        return [replace(each, pinned=each.pinned or self.sandbox_image in each.repo_tags) for each in found]
 
     async def remove_image(self, image: str) -> None:
         await self.calls.unless_gone("RemoveImage", IMAGES, image={"image": image})

@@ -181,7 +181,8 @@ class PortConnection:
             while self.unsent or not self.no_more:
                 self.news.clear()
                 piece, self.unsent = bytes(self.unsent), bytearray()
-                await self.data.send(piece)
+                if piece:
+                    await self.data.send(piece)
                 self.room.set()
                 if not self.unsent and not self.no_more:
                     await self.news.wait()

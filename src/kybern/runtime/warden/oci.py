@@ -52,13 +52,23 @@ def mount_bundle(child: Child) -> None:
     mounts.set_propagation("/", mounts.SLAVE)
     for path in child.spec["handler"]["hides"]:
         mounts.unmount(path)
+    images = filesystem.open_images(child.spec, child.staging, child.owners)
     child.root = filesystem.mount_root(child.rootfs, child.staging, child.owners)
+    for position, made in images.items():
+        path = image_path(bundle_of(child), position)
+        os.makedirs(path, 0o700, exist_ok=True)
+        mounts.attach_at(made, path)
+
+
+def image_path(bundle: str, position: int) -> str:
+    """Where an image lies that is mounted as a volume: by its place among the spec's mounts."""
+    return f"{bundle}/images/{position}"
 
 
 def write_bundle(child: Child) -> None:
     bundle = bundle_of(child)
     os.makedirs(bundle, 0o700, exist_ok=True)
-    _write(f"{bundle}/config.json", runtime_spec(child.spec, child.user, child.staging))
+    _write(f"{bundle}/config.json", runtime_spec(child.spec, child.user, child.staging, bundle))
 
 
 def write_process(child: Child) -> None:
@@ -117,10 +127,20 @@ def _write(path: str, value: Mapping[str, Any]) -> None:
         json.dump(value, opened)
 
 
-def runtime_spec(spec: Mapping[str, Any], user: identity.User, root: str) -> dict[str, Any]:
+def plain_mount(mount: Mapping[str, Any], path: str) -> Mapping[str, Any]:
+    """A volume that is an image is one of directories, once it is mounted at `path`."""
+    if mount["type"] != "image":
+        return mount
+    return {
+        "destination": mount["destination"],
+        "type": "bind",
+        "source": path,
+        "options": ["rbind", *mount["options"]],
+    }
+
+
+def runtime_spec(spec: Mapping[str, Any], user: identity.User, root: str, bundle: str) -> dict[str, Any]:
     """The warden's spec as plain OCI. SetupError for what only the warden can do."""
-    if any(mount["type"] == "image" for mount in spec["mounts"]):
-        raise SetupError("image volumes are not supported by this runtime handler")
     if spec["linux"].get("uidMappings"):
         raise SetupError("user namespaces are not supported by this runtime handler")
     linux = dict(spec["linux"])
@@ -132,7 +152,10 @@ def runtime_spec(spec: Mapping[str, Any], user: identity.User, root: str) -> dic
         "ociVersion": OCI_VERSION,
         "root": {**spec["root"], "path": root},
         "process": process_of(spec["process"], user),
-        "mounts": [*spec["mounts"], *((CGROUPS,) if spec["handler"]["cgroups"] else ())],
+        "mounts": [
+            *(plain_mount(mount, image_path(bundle, position)) for position, mount in enumerate(spec["mounts"])),
+            *((CGROUPS,) if spec["handler"]["cgroups"] else ()),
+        ],
         "linux": {name: value for name, value in linux.items() if value is not None},
     }
 
