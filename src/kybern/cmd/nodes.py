@@ -16,10 +16,10 @@ from dataclasses import replace
 from kybern.cmd import config, running
 from kybern.cmd.arguments import add_data_dir, cpu_amount, memory_amount, node_name
 from kybern.cmd.config import NODES_MAX, Cluster, NodeSettings
+from kybern.cmd.launch import READY_SECONDS, wait_for_nodes
 from kybern.cmd.place import Place, places
 from kybern.cmd.progress import Progress
 from kybern.cmd.turns import Turn
-from kybern.cmd.up import READY_SECONDS, wait_for_nodes
 
 STOP_SECONDS = 20.0
 LOOK_AGAIN_SECONDS = 0.02
