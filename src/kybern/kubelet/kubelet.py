@@ -17,10 +17,11 @@ from kybern.aio.backoff import Backoff
 from kybern.aio.clock import Clock
 from kybern.aio.ids import Ids
 from kybern.api.core_v1 import Container, Node, Pod, PodSpec
+from kybern.api.errors import ApiError
 from kybern.api.meta_v1 import ObjectMeta
 from kybern.client import Client, View
 from kybern.client.events import Recorder
-from kybern.kubelet.admission import lacking, refuse
+from kybern.kubelet.admission import NODE_AFFINITY, lacking, refuse
 from kybern.kubelet.allocation import resize_order
 from kybern.kubelet.config import KubeletConfig
 from kybern.kubelet.devices.claims import Claims
@@ -166,6 +167,7 @@ class Kubelet:
     async def _keep(self, worker: PodWorker) -> None:
         """A worker until its pod is gone. A fault nobody thought of costs one pod some time, never the node."""
         failures = 0
+        await self._confirm(worker)
         for victim in self.making_room.pop(worker.uid, ()):
             await victim.until_over(grace_of(victim.pod) + ROOM_SECONDS)
         while True:
@@ -224,10 +226,19 @@ class Kubelet:
         node = self.node.node
         if known.sandboxes or pod.status.start_time or pod.metadata.deletion_timestamp or node is None:
             return None
-        verdict = self._judge(pod, node)
-        if verdict is not None:
-            self.parts.recorder.event(pod, "Warning", verdict.reason, verdict.message)
-        return verdict
+        return self._judge(pod, node)
+
+    async def _confirm(self, worker: PodWorker) -> None:
+        """A pod is refused for the node's labels only after another look at them: it may be here sooner than they are."""
+        if worker.refused is NODE_AFFINITY:
+            try:
+                node = await self.parts.client.get(Node, self.config.node_name)
+            except ApiError as error:
+                log.info("the node's labels could not be read again: %s", error.message)
+            else:
+                worker.refused = self._judge(worker.pod, node)
+        if worker.refused is not None:
+            self.parts.recorder.event(worker.pod, "Warning", worker.refused.reason, worker.refused.message)
 
     def _judge(self, pod: Pod, node: Node) -> Verdict | None:
         if self.parts.node.shutting_down:

@@ -442,3 +442,23 @@ async def test_a_node_tells_of_its_start_its_machines_and_what_it_may_take(lab: 
         assert told["NodeNotSchedulable"] == "Node n1 status is now: NodeNotSchedulable"
         assert told["Rebooted"].startswith("Node n1 has been rebooted, boot id: ")
         assert told["NodeAllocatableEnforced"] == "Updated Node Allocatable limit across pods"
+
+
+def test_a_pod_that_asks_for_a_label_of_a_moment_ago_runs(lab: Any) -> None:
+    """What the kubelet knows of its node is older than the pod: it looks again before it refuses."""
+
+    async def scenario() -> None:
+        async with lab.cluster() as cluster:
+            path = "/api/v1/nodes/n1"
+            await cluster.until(lambda: path in cluster.api.objects)
+            node = cluster.api.objects[path]
+            cluster.api.put(path, {**node, "metadata": {**node["metadata"], "labels": {"disk": "ssd"}}})
+            cluster.api.bind(lab.pod(node_selector={"disk": "ssd"}))
+            cluster.api.bind(lab.pod("web-2", node_selector={"disk": "tape"}))
+            await cluster.phase("web-1", "Running")
+            await cluster.phase("web-2", "Failed")
+            assert cluster.api.pod("web-2").status.reason == "NodeAffinity"
+            await cluster.kubelet.parts.recorder.flush()
+            assert [reason for reason, _ in cluster.api.events()].count("NodeAffinity") == 1
+
+    lab.simulate(scenario)
