@@ -155,13 +155,6 @@ class InternalError(ApiError):
     reason = "InternalError"
 
 
-class ServerError(ApiError):
-    """What upstream gives no reason for, be it the client's fault."""
-
-    code = 500
-    reason = ""
-
-
 class ServiceUnavailable(ApiError):
     code = 503
     reason = "ServiceUnavailable"

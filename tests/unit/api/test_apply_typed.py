@@ -8,7 +8,7 @@ from kybern.api import schema
 from kybern.api.apply import check_typed, typed
 from kybern.api.apply.compare import by_step
 from kybern.api.core_v1 import Pod, Service
-from kybern.api.errors import ServerError
+from kybern.api.errors import BadRequest
 
 LIST = {
     "type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name", "zone"],
@@ -88,7 +88,7 @@ def test_a_key_that_is_left_out_is_its_schemas_default() -> None:
 
 
 def test_several_problems_are_told_one_beneath_the_other() -> None:
-    with pytest.raises(ServerError) as refused:
+    with pytest.raises(BadRequest) as refused:
         check_typed(pod(priority="high", hostPID=1), "v1", schema.of(Pod))
     assert refused.value.message == (
         "failed to create typed patch object (/p; v1, Kind=Pod): errors:\n"

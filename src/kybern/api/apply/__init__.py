@@ -4,7 +4,7 @@
     track(old, new, ...)      -> managedFields after an ordinary write
     apply(live, applied, ...) -> the merged object and its managedFields, or Conflict
 
-    check_typed(applied, ...) -> nothing, or ServerError: a configuration that no schema allows
+    check_typed(applied, ...) -> nothing, or BadRequest: a configuration that no schema allows
 
 Read `fields` (sets of fields), then `compare` (values to sets), `merge` (values to values), `typed` (values to problems), `managers` (the entries).
 """

@@ -16,7 +16,7 @@ from kybern.api.apply import typed
 from kybern.api.apply.compare import added, changes, configured, owned_part
 from kybern.api.apply.fields import Fields
 from kybern.api.apply.merge import merged, pruned
-from kybern.api.errors import BadRequest, Conflict, ServerError
+from kybern.api.errors import BadRequest, Conflict
 from kybern.api.meta_v1 import StatusCause
 from kybern.api.normal import normal
 from kybern.api.schema import Node
@@ -215,11 +215,11 @@ def apply(
 
 
 def check_typed(applied: Mapping[str, Any], api_version: str, schema: Node) -> None:
-    """Refuses, in upstream's words, what cannot be merged."""
+    """BadRequest, in upstream's words, for what cannot be merged. Upstream's code is 500: but the mistake is the client's."""
     found = list(typed.problems(schema, applied))
     if found:
         about = _object_name(applied, api_version)
-        raise ServerError(f"failed to create typed patch object ({about}): {typed.told(found)}")
+        raise BadRequest(f"failed to create typed patch object ({about}): {typed.told(found)}")
 
 
 def _object_name(applied: Mapping[str, Any], api_version: str) -> str:
