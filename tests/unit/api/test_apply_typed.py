@@ -95,3 +95,8 @@ def test_several_problems_are_told_one_beneath_the_other() -> None:
         "  .spec.priority: expected numeric (int or float), got string\n"
         "  .spec.hostPID: expected boolean, got &{1}"
     )
+
+
+def test_metadata_that_are_none_are_told_without_a_name() -> None:
+    with pytest.raises(BadRequest, match=r"\(/; v1, Kind=Pod\)"):
+        check_typed({"kind": "Pod", "metadata": 1}, "v1", schema.of(Pod))

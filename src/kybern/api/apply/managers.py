@@ -223,7 +223,8 @@ def check_typed(applied: Mapping[str, Any], api_version: str, schema: Node) -> N
 
 
 def _object_name(applied: Mapping[str, Any], api_version: str) -> str:
-    metadata = applied.get("metadata") or {}
+    found = applied.get("metadata")
+    metadata = found if isinstance(found, Mapping) else {}
     return f"{metadata.get('namespace', '')}/{metadata.get('name', '')}; {api_version}, Kind={applied.get('kind', '')}"
 
 
