@@ -1,4 +1,4 @@
-"""Values as this server writes them: times in UTC, quantities in canonical text, empty lists and maps not at all.
+"""Values as this server writes them: times in UTC, quantities in canonical text, nulls, empty lists and maps not at all.
 
 Two writers who mean the same must say the same, or every comparison would find a difference.
 """
@@ -23,15 +23,19 @@ def is_left_out(parent: Node, key: str, child: Node) -> bool:
     return (parent.struct.__name__, key) not in WRITTEN_EMPTY
 
 
+def _is_nothing(parent: Node, child: Node, item: Any) -> bool:
+    """A key of a map with null. A struct's null is its type's to judge, and what has no schema keeps all it has."""
+    return item is None and parent.form == "map" and child.form != "any"
+
+
 def normal(node: Node, value: Any) -> Any:
     """ValueError, in upstream's words, for a time or a quantity that is none."""
     if isinstance(value, dict) and node.form in ("struct", "map"):
         children = ((key, node.child(key), item) for key, item in value.items())
-        return {
-            key: normal(child, item)
-            for key, child, item in children
-            if item not in ({}, []) or not is_left_out(node, key, child)
-        }
+        found = (
+            (key, child, normal(child, item)) for key, child, item in children if not _is_nothing(node, child, item)
+        )
+        return {key: item for key, child, item in found if item not in ({}, []) or not is_left_out(node, key, child)}
     if isinstance(value, list) and node.form == "list":
         return [normal(node.item, item) for item in value]
     if node.time and isinstance(value, str):

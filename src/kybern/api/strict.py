@@ -89,7 +89,7 @@ def depth(value: Any) -> int:
 
 
 def is_plain(node: Node, value: Any) -> bool:
-    """Whether every field is known, and every time and every empty list written as this server writes it."""
+    """Whether every field is known, and every time, empty list and null written as this server writes it."""
     if node.form == "struct":
         if not isinstance(value, dict):
             return True
@@ -112,7 +112,11 @@ def is_plain(node: Node, value: Any) -> bool:
                 return False
         return True
     items = node.items
-    if items is None or items.form in ("scalar", "any"):
+    if items is None or items.form == "any":
+        return True
+    if type(value) is dict and None in value.values():
+        return False
+    if items.form == "scalar":
         return True
     if type(value) is dict and node.form == "map":
         return all(is_plain(items, item) for item in value.values())

@@ -6,7 +6,9 @@ import pytest
 
 from kybern.api import apps_v1, coordination_v1, core_v1, rbac_v1, strict
 from kybern.api.codec import encode
-from kybern.api.strict import Malformed
+from kybern.api.meta_v1 import LabelSelector
+from kybern.api.storage_v1 import CSIStorageCapacity
+from kybern.api.strict import Malformed, decode_value
 
 POD: dict[str, Any] = {
     "kind": "Pod",
@@ -157,3 +159,10 @@ def test_checking_costs_little() -> None:
     for _ in range(200):
         strict.decode(core_v1.Pod, body)
     assert (time.perf_counter() - started) / 200 < 0.002
+
+
+def test_a_map_of_nulls_is_an_empty_one_which_is_not_there() -> None:
+    sent = {"metadata": {"name": "a"}, "storageClassName": "x", "nodeTopology": {"matchLabels": {"a": None}}}
+    found, _ = decode_value(CSIStorageCapacity, sent)
+    assert found.node_topology == LabelSelector()
+    assert decode_value(CSIStorageCapacity, json.loads(encode(found)))[0] == found
