@@ -331,6 +331,8 @@ class RemoteRuntime:
         status: ContainerStatus = from_message(values.CONTAINER_STATUS, found, sandbox_id=sandbox_id)
         return replace(
             status,
+            # containerd notes the start once it is back from it: later than the end of who was quick
+            finished_at=max(status.started_at, status.finished_at) if status.finished_at else 0.0,
             labels={name: value for name, value in status.labels.items() if name != OWNER},
             image_id=status.image_id or await self._image_id(found.image_ref),
             resources=status.resources or self.asked.get(container_id),
