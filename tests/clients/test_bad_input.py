@@ -104,7 +104,8 @@ TABLE: list[tuple[str, str, str, Any, int, str, str]] = [
     ("GET", f"{MAPS}?resourceVersionMatch=Exact", JSON, None, 422, "Invalid", "unless resourceVersion is provided"),
     ("GET", f"{MAPS}?sendInitialEvents=true", JSON, None, 422, "Invalid", "sendInitialEvents is forbidden for list"),
     ("DELETE", f"{MAP}?propagationPolicy=Bogus", JSON, None, 422, "Invalid", 'Unsupported value: "Bogus"'),
-    ("DELETE", MAP, JSON, {"preconditions": {"uid": "u"}}, 409, "Conflict", "UID in precondition: u"),
+    ("DELETE", MAP, JSON, {"preconditions": {"uid": "u"}}, 409, "Conflict",
+     "the UID in the precondition (u) does not match the UID in record"),
     ("DELETE", MAP, JSON, b"{", 400, "BadRequest", "unexpected end of JSON input"),
 ]  # fmt: skip
 

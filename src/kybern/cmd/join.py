@@ -43,7 +43,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--node-name", type=node_name, default=os.uname().nodename.lower(), help="default: %(default)s")
     parser.add_argument("--node-ip", type=ipv4_address, help="default: the address that leads to the API server")
     parser.add_argument(
-        "--runtime", type=runtime_target, default="", metavar="URL", help="who runs containers here, as for kybern up"
+        "--runtime",
+        type=runtime_target,
+        default="native",
+        metavar="URL",
+        help="who runs containers here, as for kybern up",
     )
     parser.add_argument("--verbose", action="store_true", help="write more into the logs")
 

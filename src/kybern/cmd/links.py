@@ -49,7 +49,7 @@ def ensure_uplink(place: Place, namespace: str) -> None:
         port = here.index(place.uplink)
         if not place.delay_ms:
             here.delete_link(place.slow_ends[0])
-            here.set_master(port, here.index(cluster.node_bridge))
+            plug(here, port, cluster)
         here.set_up(port)
         there.set_up(there.index("lo"))
         link = there.index(UPLINK)
@@ -89,6 +89,12 @@ def server_address(cluster: Cluster) -> str | None:
         return None
 
 
+def plug(here: Netlink, port: int, cluster: Cluster) -> None:
+    """Where br_netfilter is on, a pod's way to itself by a node port of another node stays on the bridge."""
+    here.set_master(port, here.index(cluster.node_bridge))
+    here.set_hairpin(port)
+
+
 def insert_slow_ends(place: Place) -> None:
     """The link leaves the bridge, and one more pair of links takes its place there."""
     on_bridge, beside = place.slow_ends
@@ -96,7 +102,7 @@ def insert_slow_ends(place: Place) -> None:
         if here.link(on_bridge) is None:
             here.add_veth(on_bridge, beside)
         here.set_master(here.index(place.uplink), 0)
-        here.set_master(here.index(on_bridge), here.index(place.cluster.node_bridge))
+        plug(here, here.index(on_bridge), place.cluster)
         for name in place.slow_ends:
             here.set_up(here.index(name))
 
