@@ -210,10 +210,8 @@ def test_after_a_machine_was_reset_its_pods_run_again_with_what_was_on_disk(
         reset(own)
         assert inventory.look().beyond(before, *own.names()) == {}
         own.kybern("up")
-        until(lambda: len(ready(own)) == PODS, RUNNING_SECONDS)
-        assert {name: restarts for name, (_, restarts) in ready(own).items()} == {
-            name: restarts + number for name, (_, restarts) in steady.items()
-        }
+        again = {name: restarts + number for name, (_, restarts) in steady.items()}
+        until_equal(lambda: {name: restarts for name, (_, restarts) in ready(own).items()}, again, RUNNING_SECONDS)
         assert own.kubectl("logs", named).split() == [str(starts + number), "1"]
     assert surprised(own) == []
     assert own.kubectl("get", "pod/never", "-o", "jsonpath={.status.phase}") == "Failed"
