@@ -18,6 +18,7 @@ from typing import Any
 
 import inventory
 import pytest
+from chroots import in_a_chroot
 from conftest import Cluster, until
 
 from kybern.linux import cgroup_detect, mounts, nft
@@ -144,7 +145,7 @@ kind: Pod
 metadata: {{name: churn-{number}, labels: {{churn: "yes"}}}}
 spec:
   terminationGracePeriodSeconds: 1
-  hostUsers: {str(bool(number % 2)).lower()}
+  hostUsers: {str(bool(number % 2) or in_a_chroot()).lower()}
   shareProcessNamespace: {str(number % 4 == 0).lower()}
   volumes:
   - {{name: memory, emptyDir: {{medium: Memory}}}}

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from chroots import needs_user_namespaces
 
 from kybern.api.core_v1 import EmptyDirVolumeSource, PodSecurityContext, Volume
 from kybern.client import Client
@@ -11,6 +12,7 @@ from kybern.client import Client
 pytestmark = pytest.mark.linux
 
 
+@needs_user_namespaces
 async def test_each_pod_without_host_users_has_users_of_its_own(node_lab: Any, tmp_path: Path) -> None:
     async def scenario(client: Client, root: Path) -> None:
         async with node_lab.node(root, client) as here:

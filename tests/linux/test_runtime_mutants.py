@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from chroots import in_a_chroot
 from runtime_fixtures import Pod, pod
 
 from kybern.runtime.cri import Mount, RuntimeFault, SecurityContext
@@ -136,5 +137,7 @@ async def test_the_warden_refuses(outside: Path) -> None:
 
 @pytest.mark.parametrize("row", ATTACKS)
 async def test_without_its_defence_the_attack_gets_through(row: str, outside: Path) -> None:
+    if row.startswith("E23") and in_a_chroot():
+        pytest.skip("nobody makes a user namespace in a chroot")
     async with pod(outside.parent, changes=f"{LEAKED}\n{ATTACKS[row].without}") as web:
         assert await gets_through(web, ATTACKS[row], outside)

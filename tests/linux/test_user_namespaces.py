@@ -5,12 +5,13 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from chroots import needs_user_namespaces
 from runtime_fixtures import Pod, pod
 
 from kybern.runtime.cri import IdMapping, Mount, NamespaceOptions, RuntimeFault, SecurityContext
 from kybern.runtime.execution import read_all
 
-pytestmark = pytest.mark.linux
+pytestmark = [pytest.mark.linux, needs_user_namespaces]
 
 HOST_ID = 7 * 65_536
 
