@@ -38,6 +38,10 @@ class Cluster:
         found: dict[str, object] = json.loads(self.kubectl("get", *args, "-o", "json"))
         return found
 
+    def succeeded(self, pod: str) -> bool:
+        """`kubectl wait` of every version knows conditions only, and that is none."""
+        return self.kubectl("get", "pod", pod, "-o", "jsonpath={.status.phase}") == "Succeeded"
+
     def names(self) -> tuple[str, str]:
         """What everything that belongs to it has in its name or path."""
         ident = json.loads((self.data_dir / "cluster.json").read_text())["id"]

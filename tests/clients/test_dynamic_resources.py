@@ -21,7 +21,7 @@ def test_a_pod_gets_the_device_that_its_claim_describes(cluster: Cluster, tmp_pa
         try:
             assert driver.stdout is not None and driver.stdout.readline() == b"gpu.example.com is registered\n"
             cluster.kubectl("apply", "-f", f"{EXAMPLE}/claim.yaml")
-            cluster.kubectl("wait", "pod/dynamic-gpu", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=60s")
+            until(lambda: cluster.succeeded("dynamic-gpu"))
             assert cluster.kubectl("logs", "dynamic-gpu").split() == ["FAKE_GPU_1=yes", "/dev/fake-gpu-1"]
             cluster.kubectl("delete", "-f", f"{EXAMPLE}/claim.yaml", "--now")
             until(lambda: not list(specifications.glob("gpu.example.com-*")), 20)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Cluster, free_port
+from conftest import Cluster, free_port, until
 from oci_images import busybox, docker_archive
 
 pytestmark = pytest.mark.clients
@@ -23,7 +23,7 @@ def test_an_image_is_built_run_tagged_saved_and_pruned(cluster: Cluster, tmp_pat
     again = cluster.kybern("image", "build", "-t", "app:1", "--build-arg", "WHO=world", str(tmp_path))
     assert again.stdout == built.stdout and "cached" in again.stderr
     cluster.kubectl("run", "built", "--image=app:1", "--restart=Never")
-    cluster.kubectl("wait", "pod/built", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=60s")
+    until(lambda: cluster.succeeded("built"))
     assert cluster.kubectl("logs", "built") == "hello world\n"
     cluster.kubectl("delete", "pod", "built", "--now")
     cluster.kybern("image", "tag", "app:1", "example.com/app:2")
@@ -53,6 +53,6 @@ def test_what_skopeo_pushes_runs_under_the_name_it_was_pushed_by(
     cluster.kubectl(
         "run", "pushed", f"--image={image}", "--restart=Never", "--image-pull-policy=Always", "--", "echo", "ok"
     )
-    cluster.kubectl("wait", "pod/pushed", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=60s")
+    until(lambda: cluster.succeeded("pushed"))
     assert cluster.kubectl("logs", "pushed") == "ok\n"
     cluster.kybern("down")

@@ -4,7 +4,7 @@ import os
 import shutil
 
 import pytest
-from conftest import Cluster
+from conftest import Cluster, until
 
 pytestmark = pytest.mark.clients
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.clients
 )
 def test_the_example_runs_on_another_kernel(cluster: Cluster) -> None:
     cluster.kubectl("apply", "-f", "examples/08-runtimes/")
-    cluster.kubectl("wait", "pod/sandboxed", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=60s")
+    until(lambda: cluster.succeeded("sandboxed"))
     assert cluster.kubectl("logs", "sandboxed").strip() not in ("", os.uname().release)
     cluster.kubectl("delete", "-f", "examples/08-runtimes/", "--now")
 
