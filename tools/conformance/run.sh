@@ -15,6 +15,7 @@ kybern=$here/.venv/bin/kybern
 mkdir -p "$place/bin" "$place/report"
 
 packages() {
+  apt-get update -qq
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends golang-go dpkg-dev busybox-static \
     bind9-dnsutils curl netcat-openbsd iproute2 >/dev/null
   (cd "$place" && mkdir -p packages && cd packages && apt-get download -qq kubernetes-client etcd-server &&

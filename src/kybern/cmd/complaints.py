@@ -12,6 +12,7 @@ from kybern.api.core_v1 import Node, Pod, Service
 from kybern.client import Client
 from kybern.cmd import config
 from kybern.cmd.config import Cluster, Network
+from kybern.cmd.routes import routed_networks
 from kybern.controllers.loadbalancer import addresses_of
 
 IPPROTO_SCTP = 132
@@ -75,7 +76,6 @@ def has_sctp() -> bool:
 
 def in_others_way(cluster: Cluster) -> Iterator[str]:
     """What others on this machine do that the cluster cannot help."""
-    from kybern.cmd.up import routed_networks
     from kybern.linux.firewall import foreign
 
     ours = links_of(cluster)

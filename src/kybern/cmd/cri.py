@@ -18,7 +18,7 @@ from types import ModuleType
 
 from kybern.cmd import config, logs, running
 from kybern.cmd.arguments import absolute
-from kybern.cmd.preflight import container_problems, look
+from kybern.cmd.preflight import container_problems, explain, look
 from kybern.cmd.progress import Progress
 
 
@@ -59,10 +59,8 @@ def run(args: argparse.Namespace) -> int:
     data = Path(args.data_dir)
     machine = look(data, "127.0.0.1", 0)
     problems = list(container_problems(machine))
-    for problem in problems:
-        progress.failed(problem.what, problem.fix)
     if problems:
-        return 1
+        return explain(problems, progress)
     service = Service(
         socket=Path(args.socket),
         data=data,

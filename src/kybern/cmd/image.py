@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from kybern.cmd import config, image_build
-from kybern.cmd.arguments import add_data_dir
+from kybern.cmd.arguments import absolute, add_data_dir
 from kybern.cmd.docker_login import login_for
 from kybern.cmd.place import places
 from kybern.cmd.progress import Progress
@@ -42,10 +42,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     prune = actions.add_parser("prune", help="remove images without a tag and what builds have kept")
     prune.add_argument("--all", action="store_true", help="and every image that no container uses")
     add_data_dir(parser, actions.choices.values())
-
-
-def absolute(text: str) -> str:
-    return str(Path(text).expanduser().absolute())
 
 
 def run(args: argparse.Namespace) -> int:

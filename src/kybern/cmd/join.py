@@ -21,11 +21,11 @@ from kybern.cmd.config import Cluster
 from kybern.cmd.credentials import node, node_network
 from kybern.cmd.joining import HASH, Discovered, NotJoined, client_certificate, discover, layout, network_certificate
 from kybern.cmd.launch import start
-from kybern.cmd.preflight import look, problems
+from kybern.cmd.preflight import explain, look, problems
 from kybern.cmd.progress import Progress
+from kybern.cmd.routes import routed_networks
 from kybern.cmd.token import token_text
 from kybern.cmd.turns import Turn
-from kybern.cmd.up import explain, routed_networks
 from kybern.web import client as web_client
 from kybern.web.pki import Pair, write_pair
 from kybern.web.private_file import write_private

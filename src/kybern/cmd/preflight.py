@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from kybern.cmd.progress import Progress
+
 FREE_BYTES_MIN = 512 * 1024 * 1024
 NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "uts")
 CONTROLLERS = ("cpu", "memory", "pids")
@@ -160,3 +162,10 @@ def port_error(address: str, port: int) -> str:
     except OverflowError:
         return "it is no port number"
     return ""
+
+
+def explain(found: list[Problem], progress: Progress) -> int:
+    """The exit code of a command that cannot go on."""
+    for problem in found:
+        progress.failed(problem.what, problem.fix)
+    return 1

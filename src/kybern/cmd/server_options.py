@@ -7,8 +7,9 @@ An option that is not given stays as it was; one that is given empty is unset.
 
 import argparse
 from dataclasses import dataclass, field, fields, replace
-from pathlib import Path
 from typing import Any
+
+from kybern.cmd.arguments import absolute
 
 
 def option(text: str, default: Any = "", *, path: bool = False) -> Any:
@@ -58,13 +59,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         if isinstance(one.default, bool):
             group.add_argument(flag, action=argparse.BooleanOptionalAction, default=None, help=text)
             continue
-        kind = file_name if one.metadata["path"] else type(one.default)
+        kind = absolute if one.metadata["path"] else type(one.default)
         default = f" (default {one.default})" if one.default else ""
         group.add_argument(flag, type=kind, help=text + default)
-
-
-def file_name(text: str) -> str:
-    return str(Path(text).expanduser().absolute()) if text else ""
 
 
 def chosen(args: argparse.Namespace, known: ServerOptions) -> ServerOptions:

@@ -10,7 +10,6 @@ import os
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
-from ipaddress import ip_network
 from pathlib import Path
 
 from kybern.cmd import config, running, server_options
@@ -27,10 +26,11 @@ from kybern.cmd.arguments import (
     registry_port,
     runtime_target,
 )
-from kybern.cmd.config import Cluster, Network
+from kybern.cmd.config import Cluster
 from kybern.cmd.launch import start, wait_and_tell
-from kybern.cmd.preflight import Problem, look, port_error, problems
+from kybern.cmd.preflight import Problem, explain, look, port_error, problems
 from kybern.cmd.progress import Progress
+from kybern.cmd.routes import routed_networks
 from kybern.cmd.turns import Turn
 
 
@@ -197,18 +197,6 @@ def with_nodes(cluster: Cluster, count: int) -> Cluster:
     return cluster
 
 
-def routed_networks(but_by: tuple[str, ...] = ()) -> list[Network]:
-    """What this machine has routes to, except by these links; empty where it cannot be asked (no Linux)."""
-    if sys.platform != "linux":
-        return []
-    from kybern.linux.netlink import Netlink
-
-    with Netlink() as here:
-        skipped = {link.index for name in but_by if (link := here.link(name)) is not None}
-        routes = [route for route in here.routes() if route.index not in skipped]
-    return [ip_network(route.destination) for route in routes]
-
-
 def address_problems(cluster: Cluster) -> Iterator[Problem]:
     """A cluster keeps its addresses, so somebody else may have taken them since."""
     ours = (cluster.bridge, cluster.node_bridge, cluster.vxlan)
@@ -264,9 +252,3 @@ def already_up(cluster: Cluster, args: argparse.Namespace, progress: Progress) -
         return progress.failed("the cluster is up with other options of the API server", "kybern down, then kybern up")
     progress.note(f"{cluster.name} is up already")
     return wait_and_tell(cluster, progress)
-
-
-def explain(found: list[Problem], progress: Progress) -> int:
-    for problem in found:
-        progress.failed(problem.what, problem.fix)
-    return 1
