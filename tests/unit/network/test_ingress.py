@@ -159,6 +159,20 @@ async def test_the_backend_sees_the_host_and_who_asks(lab: Lab) -> None:
     assert (seen.headers["x-forwarded-proto"], seen.headers["x-real-ip"]) == ("http", "127.0.0.1")
 
 
+async def test_a_client_cannot_have_the_forwarded_headers_taken_away(lab: Lab) -> None:
+    lab.lead_to(await lab.backend("one"))
+    named = "close, X-Forwarded-For, X-Real-IP, X-Forwarded-Proto, X-Mine"
+    async with await lab.front() as client:
+        await client.send(Request("GET", "/", headers={"connection": named, "x-real-ip": "9.9.9.9", "x-mine": "x"}))
+        headers = {"connection": f"Upgrade, {named}", "upgrade": "websocket"}
+        answer, connection = await client.upgrade(Request("GET", "/ws", headers=headers))
+        assert answer.status == 101 and connection is not None
+        connection.close()
+    for seen in lab.seen:
+        forwarded = [seen.headers[f"x-{name}"] for name in ("real-ip", "forwarded-for", "forwarded-proto")]
+        assert forwarded == ["127.0.0.1", "127.0.0.1", "http"] and "x-mine" not in seen.headers
+
+
 async def test_a_backend_that_is_gone_is_passed_over(lab: Lab) -> None:
     alive, gone = await lab.backend("one"), await lab.backend("two")
     await lab.servers.pop().close()

@@ -80,16 +80,20 @@ class Carrier:
         return await pass_on(pool, passed(request))
 
     def headers(self, request: Request, scheme: str) -> dict[str, str]:
-        """What the backend is to see of a client's request."""
+        """What the backend is to see of a client's request. What the client calls its connection's own goes first: it
+        must not name ours."""
         client = request.peer.address.rpartition(":")[0].strip("[]")
-        before = request.headers.get("x-forwarded-for")
+        headers = passed(request).headers
+        if wants_upgrade(request):
+            headers = {**headers, "connection": "upgrade", "upgrade": request.headers["upgrade"]}
+        before = headers.get("x-forwarded-for")
         return {
-            **request.headers,
+            **headers,
             "x-forwarded-for": f"{before}, {client}" if before else client,
             "x-forwarded-proto": scheme,
             "x-forwarded-host": request.headers.get("host", ""),
             "x-real-ip": client,
-            "x-request-id": request.headers.get("x-request-id") or f"{self.rng.getrandbits(128):032x}",
+            "x-request-id": headers.get("x-request-id") or f"{self.rng.getrandbits(128):032x}",
         }
 
     def _pool(self, place: Place) -> Client:
