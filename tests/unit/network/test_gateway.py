@@ -238,6 +238,7 @@ class Lab:
         self.servers: list[Server] = []
         self.fails = 0
         self.waits = 0.0
+        self.streams = False
 
     async def backend(self, name: str) -> tuple[str, int]:
         async def answer(request: Request) -> Response:
@@ -245,12 +246,18 @@ class Lab:
             await asyncio.sleep(self.waits)
             if self.fails:
                 self.fails -= 1
-                return Response(503)
-            return Response(200, {"X-Backend": name, "X-Gone": "y"}, name.encode())
+                return Response(503, body=self.body("failed"))
+            return Response(200, {"X-Backend": name, "X-Gone": "y"}, self.body(name))
 
         server = await serve(answer)
         self.servers.append(server)
         return "127.0.0.1", server.port
+
+    def body(self, text: str) -> bytes | AsyncIterator[bytes]:
+        async def pieces() -> AsyncIterator[bytes]:
+            yield text.encode()
+
+        return pieces() if self.streams else text.encode()
 
     async def front(self, *routes: HTTPRoute, **where: tuple[str, int]) -> Client:
         found = made(list(routes), known=backends({name: [address] for name, address in where.items()}))
@@ -383,6 +390,30 @@ async def test_a_failing_answer_is_asked_for_again_as_often_as_the_rule_says(lab
     assert (await got(front, "/")).status == 200 and len(lab.seen) == 3
     lab.fails = 3
     assert (await got(front, "/")).status == 503
+
+
+async def test_answers_that_nobody_reads_hold_no_connection(lab: Lab) -> None:
+    mirror = {"type": "RequestMirror", "requestMirror": {"backendRef": {"name": "b", "port": 80}}}
+    again = to("a", matches=[at("/again")], retry={"codes": [503], "attempts": 2})
+    both = to("a", matches=[at("/both")], filters=[mirror])
+    front = await lab.front(route(again, both), a=await lab.backend("a"), b=await lab.backend("b"))
+    lab.streams, lab.fails = True, 1
+    for path in ("/again", "/both"):
+        assert await (await got(front, path)).read() == b"a"
+    async with asyncio.timeout(5):
+        while len(lab.seen) < 4 or any(len(pool.open) > len(pool.idle) for pool in lab.carrier.pools.values()):
+            await asyncio.sleep(0.01)
+
+
+async def test_a_connection_that_is_to_be_taken_over_is_not_mirrored(lab: Lab) -> None:
+    mirror = {"type": "RequestMirror", "requestMirror": {"backendRef": {"name": "b", "port": 80}}}
+    front = await lab.front(route(to("a", filters=[mirror])), a=await lab.backend("a"), b=await lab.backend("b"))
+    await got(front, "/", connection="Upgrade", upgrade="websocket")
+    await got(front, "/")
+    async with asyncio.timeout(5):
+        while len(lab.seen) < 3:
+            await asyncio.sleep(0.01)
+    assert sorted(name for name, _ in lab.seen) == ["a", "a", "b"] and lab.proxy.mirrors.empty()
 
 
 async def test_hosts_that_no_listener_knows_are_somebody_elses(lab: Lab) -> None:

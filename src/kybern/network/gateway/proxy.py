@@ -4,7 +4,7 @@
     answer     header modifier of the backend, then of the rule
 
 A mirrored request goes to its second place beside the first; what comes back from there is not looked at. A body that
-still streams in is not mirrored: there is one of it only.
+still streams in is not mirrored, nor is a connection that is to be taken over: there is one of it only.
 """
 
 import asyncio
@@ -21,12 +21,14 @@ from kybern.network.gateway.objects import (
     RouteFilter,
 )
 from kybern.network.gateway.routing import Asked, Backend, Hosts, Rule, asked
-from kybern.network.ingress.carrying import ATTEMPTS_MAX, TEXT, Carrier
+from kybern.network.ingress.carrying import ATTEMPTS_MAX, TEXT, Carrier, let_go
 from kybern.network.ingress.proxy import tell
 from kybern.network.ingress.routing import Target
 from kybern.web.http import Handler, Request, Response
+from kybern.web.passing import wants_upgrade
 
 MIRRORS_MAX = 100
+MIRRORS_AT_ONCE = 10  # a place that is slow to answer does not keep the others' waiting
 USUAL_PORTS = {"http": 80, "https": 443}
 UNITS = (("ms", 0.001), ("h", 3600.0), ("m", 60.0), ("s", 1.0))
 
@@ -51,9 +53,14 @@ class GatewayProxy:
 
     async def run(self) -> None:
         """Sends what is mirrored; when more comes than is taken, what comes is left out."""
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(MIRRORS_AT_ONCE):
+                tasks.create_task(self.send_mirrored())
+
+    async def send_mirrored(self) -> None:
         while True:
             request, target = await self.mirrors.get()
-            await self.carrier.carry(request, target, attempts=1)
+            await let_go(await self.carrier.carry(request, target, attempts=1))
 
     def handler(self, port: int, scheme: str, otherwise: Handler | None = None) -> Handler:
         """`otherwise` answers for hosts that no listener of this port knows."""
@@ -113,7 +120,8 @@ class GatewayProxy:
     def mirror(self, request: Request, target: Target, by: MirrorFilter | None) -> None:
         percent = 100 if by is None or by.percent is None else by.percent
         chosen = self.carrier.rng.random() * 100 < percent
-        if chosen and isinstance(request.body, bytes) and not self.mirrors.full():
+        several = isinstance(request.body, bytes) and not wants_upgrade(request)
+        if chosen and several and not self.mirrors.full():
             self.mirrors.put_nowait((request, target))
 
 

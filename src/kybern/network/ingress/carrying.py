@@ -72,6 +72,7 @@ class Carrier:
                 continue
             if last or not repeatable or response.status not in again_on:
                 return response
+            await let_go(response)
         raise AssertionError("a loop over at least one attempt returns")
 
     async def _sent(self, request: Request, pool: Client) -> Response:
@@ -114,3 +115,9 @@ def passed(request: Request) -> Request:
     headers = end_to_end_headers(request.headers)
     headers.pop("content-length", None)
     return Request(request.method, request.path, request.query, headers, request.body)
+
+
+async def let_go(response: Response) -> None:
+    """An answer that nobody reads no longer holds its connection."""
+    if close := getattr(response.body, "aclose", None):
+        await close()
