@@ -215,6 +215,14 @@ async def test_what_nothing_is_meant_for_is_not_found_and_a_tls_host_is_redirect
         assert (answer.status, answer.headers["location"]) == (308, "https://x.io/a?b=c")
 
 
+async def test_a_wildcard_with_a_certificate_redirects_the_hosts_that_have_no_rules_of_their_own(lab: Lab) -> None:
+    routes = (Route("/", False, Target("d", "a", (await lab.backend("one"),)), "d/i"),)
+    lab.proxy.use(Table({"*.x.io": routes, "own.x.io": routes}), frozenset({"*.x.io"}))
+    async with await lab.front() as client:
+        answers = [await client.send(Request("GET", "/", headers={"host": host})) for host in ("w.X.io:80", "own.x.io")]
+    assert [answer.status for answer in answers] == [308, 200] and answers[0].headers["location"] == "https://w.x.io/"
+
+
 async def test_the_certificate_is_the_one_of_the_name_that_is_asked_for(lab: Lab) -> None:
     ca = create_ca("test", NOW)
     contexts = {}

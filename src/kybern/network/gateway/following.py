@@ -26,6 +26,7 @@ from kybern.network.gateway.objects import (
 )
 from kybern.network.gateway.programme import Key, Programme, World, programme
 from kybern.network.gateway.proxy import GatewayProxy
+from kybern.network.gateway.routing import names_of
 from kybern.network.gateway.status import CONTROLLER, Fact, conditions
 from kybern.network.ingress.following import IngressFollower
 
@@ -100,12 +101,8 @@ class GatewayFollower:
     def context_for(self, port: int, host: str | None) -> ssl.SSLContext | None:
         """Of the name that a client asks for (SNI); None where no listener of the port has one for it."""
         listed = self.certificates.get(port, {})
-        name = (host or "").lower()
-        labels = name.split(".")
-        for known in (name, *(f"*.{'.'.join(labels[at:])}" for at in range(1, len(labels))), ""):
-            if known in listed:
-                return self.ingress.context_of(*listed[known])
-        return None
+        secret = next((listed[name] for name in names_of(host or "") if name in listed), None)
+        return self.ingress.context_of(*secret) if secret is not None else None
 
     async def tell(self, found: Programme) -> None:
         for made in self.view.list(GatewayClass):

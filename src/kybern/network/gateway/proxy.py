@@ -23,7 +23,7 @@ from kybern.network.gateway.objects import (
 from kybern.network.gateway.routing import Asked, Backend, Hosts, Rule, asked
 from kybern.network.ingress.carrying import ATTEMPTS_MAX, TEXT, Carrier, let_go
 from kybern.network.ingress.proxy import tell
-from kybern.network.ingress.routing import Target
+from kybern.network.ingress.routing import Target, bare_host
 from kybern.web.http import Handler, Request, Response
 from kybern.web.passing import wants_upgrade
 
@@ -162,10 +162,8 @@ def changed_path(by: PathModifier, path: str, prefix: str) -> str:
 
 def redirect(by: RedirectFilter, request: Request, prefix: str, port: int, scheme: str) -> Response:
     to = by.scheme or scheme
-    asked_host = request.headers.get("host", "")
-    bare = asked_host.rpartition(":")[0] if asked_host.rpartition(":")[2].isdecimal() else asked_host
     number = by.port or (USUAL_PORTS[to] if by.scheme else port)
-    where = (by.hostname or bare) + ("" if number == USUAL_PORTS[to] else f":{number}")
+    where = (by.hostname or bare_host(request.headers.get("host", ""))) + ("" if number == USUAL_PORTS[to] else f":{number}")
     path = changed_path(by.path, request.path, prefix) if by.path else request.path
     query = f"?{request.query}" if request.query else ""
     return Response(by.status_code, {"Location": f"{to}://{where}{path}{query}"})

@@ -12,7 +12,7 @@ import re2
 
 from kybern.network.gateway.attaching import Attached
 from kybern.network.gateway.objects import RouteFilter, RouteMatch, RouteRule, ValueMatch
-from kybern.network.ingress.routing import Target
+from kybern.network.ingress.routing import Target, bare_host
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +78,8 @@ class Hosts:
 
 def names_of(host: str) -> Iterable[str]:
     """The hostnames that a request's host falls under, the most exact first; "" is every host."""
-    bare = host.rpartition(":")[0] if host.rpartition(":")[2].isdecimal() else host
-    name = bare.rstrip(".").lower()
-    labels = name.split(".")
-    return (name, *(f"*.{'.'.join(labels[at:])}" for at in range(1, len(labels))), "")
+    labels = bare_host(host).split(".")
+    return (".".join(labels), *(f"*.{'.'.join(labels[at:])}" for at in range(1, len(labels))), "")
 
 
 def hosts(found: Iterable[tuple[Attached, Sequence[Rule]]]) -> Hosts:

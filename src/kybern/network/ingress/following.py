@@ -29,7 +29,7 @@ from kybern.client.events import Recorder
 from kybern.client.view import View
 from kybern.network.follow import EndpointSlices
 from kybern.network.ingress.proxy import IngressProxy
-from kybern.network.ingress.routing import Backends, is_of_class, problems, table
+from kybern.network.ingress.routing import Backends, is_of_class, names_of, problems, table
 
 CONTROLLER = "kybern.io/ingress"
 KINDS: tuple[type[Any], ...] = (Ingress, IngressClass, Service, EndpointSlice, Secret, Namespace)
@@ -147,8 +147,7 @@ class IngressFollower:
 
     def context_for(self, host: str | None) -> ssl.SSLContext | None:
         """Of the name that a client asks for (SNI); None for the proxy's own."""
-        name = (host or "").lower()
-        return self.contexts.get(name) or self.contexts.get(f"*.{name.partition('.')[2]}")
+        return next((self.contexts[name] for name in names_of(host or "") if name in self.contexts), None)
 
     def say(self, ingress: Ingress, what: tuple[str, ...]) -> None:
         uid = ingress.metadata.uid or ""

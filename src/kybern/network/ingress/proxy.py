@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from kybern.aio.clock import Clock
 from kybern.network.ingress.carrying import TEXT, Carrier, access
-from kybern.network.ingress.routing import Table, Target
+from kybern.network.ingress.routing import Table, Target, bare_host, names_of
 from kybern.web.http import Request, Response
 
 
@@ -36,9 +36,9 @@ class IngressProxy:
         began = self.clock.monotonic()
         host = request.headers.get("host", "")
         target = self.table.find(host, request.path)
-        if scheme == "http" and host.partition(":")[0].lower() in self.redirected:
+        if scheme == "http" and self._is_redirected(host):
             query = f"?{request.query}" if request.query else ""
-            response = Response(308, {"Location": f"https://{host.partition(':')[0]}{request.path}{query}"})
+            response = Response(308, {"Location": f"https://{bare_host(host)}{request.path}{query}"})
         elif target is None:
             response = Response(404, TEXT, b"default backend - 404\n")
         else:
@@ -47,6 +47,11 @@ class IngressProxy:
         where = f"{target.namespace}/{target.service}" if target else "-"
         tell(request, host, response, where, (self.clock.monotonic() - began) * 1000)
         return response
+
+    def _is_redirected(self, host: str) -> bool:
+        """As the most exact name says that is known: a host with rules of its own is not its wildcard's."""
+        known = (name for name in names_of(host) if name in self.redirected or name in self.table.by_host)
+        return next(known, "") in self.redirected
 
 
 def tell(request: Request, host: str, response: Response, where: str, taken_ms: float) -> None:

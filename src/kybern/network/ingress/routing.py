@@ -50,14 +50,23 @@ class Table:
 
     def find(self, host: str, path: str) -> Target | None:
         """None where nothing is meant for it."""
-        name = host.rpartition(":")[0] if host.rpartition(":")[2].isdecimal() else host
-        name = name.rstrip(".").lower()
-        _, _, rest = name.partition(".")
-        for key in (name, f"*.{rest}", ""):
+        for key in (*names_of(host), ""):
             for route in self.by_host.get(key, ()):
                 if route.matches(path):
                     return route.target
         return self.default
+
+
+def bare_host(host: str) -> str:
+    """A Host header without its port, as names are compared."""
+    name, colon, port = host.rpartition(":")
+    return (name if colon and port.isdecimal() else host).rstrip(".").lower()
+
+
+def names_of(host: str) -> tuple[str, str]:
+    """What a request's host may be listed under, the more exact first."""
+    name = bare_host(host)
+    return name, f"*.{name.partition('.')[2]}"
 
 
 class Backends:
