@@ -58,7 +58,7 @@ async def run(cluster: Cluster) -> None:
     carrier = Carrier(ids.rng, lambda: client_context(verify=False))
     proxy, gateways = IngressProxy(clock, carrier), GatewayProxy(clock, carrier)
     news = asyncio.Event()
-    follower = IngressFollower(client, view, recorder, proxy, addresses, server_context, clock, news.set)
+    follower = IngressFollower(client, view, recorder, proxy, addresses, server_context, news.set)
 
     def handler(port: int, secure: bool) -> Handler:
         otherwise = {HTTP_PORT: proxy.plain, HTTPS_PORT: proxy.secure}.get(port)

@@ -1,5 +1,7 @@
 """What the network reads of a View, and EndpointSlices by the service they belong to."""
 
+import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, TypeVar
 
@@ -53,3 +55,10 @@ class EndpointSlices:
 
 def service_of(piece: EndpointSlice) -> tuple[str, str]:
     return piece.metadata.namespace or "", (piece.metadata.labels or {}).get(SERVICE_LABEL, "")
+
+
+async def changed_within(changed: asyncio.Event, seconds: float | None) -> None:
+    """Until something changes, and no longer than this: what failed is tried again then."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await changed.wait()

@@ -2,6 +2,8 @@
 
 import asyncio
 import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 
 import pytest
 from msgspec import convert
@@ -10,6 +12,7 @@ from msgspec.structs import replace
 from kybern.api.core_v1 import Service, ServicePort, ServiceSpec
 from kybern.api.errors import Invalid
 from kybern.api.meta_v1 import ObjectMeta
+from kybern.client import Client
 from kybern.client.events import Recorder
 from kybern.client.view import View
 from kybern.network.gateway.definitions import definitions
@@ -47,6 +50,29 @@ async def with_definitions(cluster: Cluster) -> None:
     await asyncio.sleep(5)
 
 
+@asynccontextmanager
+async def followed(listen: Callable[[dict[int, bool]], Awaitable[dict[int, str]]]) -> AsyncIterator[Client]:
+    """A cluster with the three objects, half a minute after a follower began to follow them."""
+    async with running(nodes=()) as cluster:
+        await with_definitions(cluster)
+        client, clock, news = cluster.client, cluster.clock, asyncio.Event()
+        view, own = View(client, clock=clock, rng=random.Random(1)), View(client, clock=clock, rng=random.Random(2))
+        for kind in KINDS:
+            view.watch_kind(kind)
+        carrier = Carrier(random.Random(3), lambda: client_context(verify=False))
+        recorder = Recorder(client, "test", "n", clock, cluster.ids)
+        addresses, proxy = ["192.0.2.1"], IngressProxy(clock, carrier)
+        ingress = IngressFollower(client, view, recorder, proxy, addresses, server_context, news.set)
+        follower = GatewayFollower(client, own, ingress, GatewayProxy(clock, carrier), addresses, listen, clock, news)
+        work = [asyncio.ensure_future(part) for part in (view.run(), own.run(), follower.run())]
+        for made in (CLASS, GATEWAY, ROUTE):
+            await client.create(made)
+        await asyncio.sleep(30)
+        yield client
+        for part in work:
+            part.cancel()
+
+
 def test_defaults_and_bounds_of_the_definitions_hold() -> None:
     async def story() -> None:
         async with running(nodes=()) as cluster:
@@ -65,30 +91,13 @@ def test_defaults_and_bounds_of_the_definitions_hold() -> None:
 
 def test_statuses_follow_the_objects() -> None:
     async def story() -> None:
-        async with running(nodes=()) as cluster:
-            await with_definitions(cluster)
-            client, clock, news = cluster.client, cluster.clock, asyncio.Event()
-            view, own = View(client, clock=clock, rng=random.Random(1)), View(client, clock=clock, rng=random.Random(2))
-            for kind in KINDS:
-                view.watch_kind(kind)
-            carrier = Carrier(random.Random(3), lambda: client_context(verify=False))
-            recorder = Recorder(client, "test", "n", clock, cluster.ids)
-            ingress = IngressFollower(
-                client, view, recorder, IngressProxy(clock, carrier), ["192.0.2.1"], server_context, clock, news.set
-            )
-            asked: list[dict[int, bool]] = []
+        asked: list[dict[int, bool]] = []
 
-            async def listen(ports: dict[int, bool]) -> dict[int, str]:
-                asked.append(ports)
-                return {}
+        async def listen(ports: dict[int, bool]) -> dict[int, str]:
+            asked.append(ports)
+            return {}
 
-            follower = GatewayFollower(
-                client, own, ingress, GatewayProxy(clock, carrier), ["192.0.2.1"], listen, clock, news
-            )
-            work = [asyncio.ensure_future(part) for part in (view.run(), own.run(), follower.run())]
-            for made in (CLASS, GATEWAY, ROUTE):
-                await client.create(made)
-            await asyncio.sleep(30)
+        async with followed(listen) as client:
             found = await client.get(GatewayClass, "kybern")
             assert [(c.type, c.status) for c in found.status.conditions] == [("Accepted", "True")]
             gateway = await client.get(Gateway, "g", "default")
@@ -108,7 +117,25 @@ def test_statuses_follow_the_objects() -> None:
             await client.delete(Gateway, "g", "default")
             await asyncio.sleep(30)
             assert (await client.get(HTTPRoute, "r", "default")).status.parents == () and asked[-1] == {}
-            for part in work:
-                part.cancel()
+
+    run(story())
+
+
+def test_a_port_that_somebody_else_has_is_tried_again_until_it_is_free() -> None:
+    async def story() -> None:
+        taken = {8080: "port 8080 cannot be listened on: Address already in use"}
+
+        async def listen(ports: dict[int, bool]) -> dict[int, str]:
+            return {port: why for port, why in taken.items() if port in ports}
+
+        async def accepted(client: Client) -> str:
+            [listener] = (await client.get(Gateway, "g", "default")).status.listeners
+            return next(c.reason for c in listener.conditions if c.type == "Accepted")
+
+        async with followed(listen) as client:
+            assert await accepted(client) == "PortUnavailable"
+            taken.clear()
+            await asyncio.sleep(30)
+            assert await accepted(client) == "Accepted"
 
     run(story())

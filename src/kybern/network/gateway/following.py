@@ -7,7 +7,7 @@ A certificate is read by whoever reads those of Ingresses.
 import asyncio
 import logging
 import ssl
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from msgspec.structs import replace
 
@@ -16,6 +16,7 @@ from kybern.api.core_v1 import Namespace
 from kybern.api.errors import ApiError
 from kybern.client import Client
 from kybern.client.view import View
+from kybern.network.follow import changed_within
 from kybern.network.gateway.objects import (
     KINDS,
     ClassStatus,
@@ -51,7 +52,6 @@ class GatewayFollower:
         set by whoever follows what backends and certificates are made of."""
         self.client, self.view, self.ingress, self.proxy = client, view, ingress, proxy
         self.addresses, self.listen, self.clock = addresses, listen, clock
-        self.unavailable: dict[int, str] = {}
         self.certificates: dict[int, dict[str, Key]] = {}
         self.changed = changed
         for kind in KINDS:
@@ -64,23 +64,24 @@ class GatewayFollower:
         while True:
             self.changed.clear()
             try:
-                await self.sync()
+                all_there = await self.sync()
             except ApiError as error:
                 log.warning("statuses of Gateways are written again in %.0f s: %s", RETRY_SECONDS, error.message)
-                await self.clock.sleep(RETRY_SECONDS)
-                continue
-            await self.changed.wait()
+                all_there = False
+            await changed_within(self.changed, None if all_there else RETRY_SECONDS)
 
-    async def sync(self) -> None:
-        found = self.programme()
-        self.unavailable = await self.listen({port: port in found.secure for port in found.ports})
-        if self.unavailable:
-            found = self.programme()
+    async def sync(self) -> bool:
+        """False where a port cannot be listened on: nobody tells when it can."""
+        found = self.programme({})
+        unavailable = await self.listen({port: port in found.secure for port in found.ports})
+        if unavailable:
+            found = self.programme(unavailable)
         self.proxy.use(found.ports)
         self.certificates = {port: dict(reversed(listed)) for port, listed in found.certificates.items()}
         await self.tell(found)
+        return not unavailable
 
-    def programme(self) -> Programme:
+    def programme(self, unavailable: Mapping[int, str]) -> Programme:
         view = self.view
         labels = {n.metadata.name or "": n.metadata.labels or {} for n in self.ingress.view.list(Namespace)}
         world = World(
@@ -91,7 +92,7 @@ class GatewayFollower:
             labels=labels,
             backends=self.ingress.backends(),
             addresses=self.addresses,
-            unavailable=self.unavailable,
+            unavailable=unavailable,
         )
         return programme(world, self.has_certificate, self.clock.wall())
 

@@ -163,7 +163,8 @@ def changed_path(by: PathModifier, path: str, prefix: str) -> str:
 def redirect(by: RedirectFilter, request: Request, prefix: str, port: int, scheme: str) -> Response:
     to = by.scheme or scheme
     number = by.port or (USUAL_PORTS[to] if by.scheme else port)
-    where = (by.hostname or bare_host(request.headers.get("host", ""))) + ("" if number == USUAL_PORTS[to] else f":{number}")
+    host = by.hostname or bare_host(request.headers.get("host", ""))
+    where = host + ("" if number == USUAL_PORTS[to] else f":{number}")
     path = changed_path(by.path, request.path, prefix) if by.path else request.path
     query = f"?{request.query}" if request.query else ""
     return Response(by.status_code, {"Location": f"{to}://{where}{path}{query}"})

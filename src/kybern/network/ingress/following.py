@@ -14,7 +14,6 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from kybern.aio.clock import Clock
 from kybern.api.core_v1 import Namespace, Secret, Service
 from kybern.api.discovery_v1 import EndpointSlice
 from kybern.api.errors import ApiError
@@ -27,7 +26,7 @@ from kybern.api.networking_v1 import (
 from kybern.client import Client
 from kybern.client.events import Recorder
 from kybern.client.view import View
-from kybern.network.follow import EndpointSlices
+from kybern.network.follow import EndpointSlices, changed_within
 from kybern.network.ingress.proxy import IngressProxy
 from kybern.network.ingress.routing import Backends, is_of_class, names_of, problems, table
 
@@ -47,13 +46,12 @@ class IngressFollower:
         proxy: IngressProxy,
         addresses: Sequence[str],
         certify: Callable[[bytes, bytes], ssl.SSLContext],
-        clock: Clock,
         changed: Callable[[], None] = lambda: None,
     ) -> None:
         """`certify`: certificate and key to a context; ValueError or OSError where they are none. `changed` is called
         when anything did that backends or certificates are made of."""
         self.client, self.view, self.recorder, self.proxy = client, view, recorder, proxy
-        self.addresses, self.certify, self.clock = addresses, certify, clock
+        self.addresses, self.certify = addresses, certify
         self.slices = EndpointSlices()
         self.contexts: dict[str, ssl.SSLContext] = {}
         """By host."""
@@ -77,13 +75,13 @@ class IngressFollower:
     async def run(self) -> None:
         while True:
             self.changed.clear()
+            again = None
             try:
                 await self.sync()
             except ApiError as error:
                 log.warning("statuses of Ingresses are written again in %.0f s: %s", RETRY_SECONDS, error.message)
-                await self.clock.sleep(RETRY_SECONDS)
-                continue
-            await self.changed.wait()
+                again = RETRY_SECONDS
+            await changed_within(self.changed, again)
 
     async def sync(self) -> None:
         ours = list(self.served())
