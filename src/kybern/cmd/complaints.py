@@ -1,19 +1,24 @@
 """What is not well with a cluster's network, as `kybern status` says it: ranges that are full or somebody else's, rules of
 others that hit its packets, protocols that the kernel has not, nodes whose network fails. A line each, pure but for looking.
+
+The API server is asked for what is wrong with the cluster, and the machine for what is wrong here, which may be why the API
+server does not answer.
 """
 
 import errno
 import os
 import socket
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import ip_address, ip_network
 
 from kybern.api.core_v1 import Node, Pod, Service
 from kybern.client import Client
 from kybern.cmd import config
-from kybern.cmd.config import Cluster, Network
+from kybern.cmd.config import Address, Cluster, Network
 from kybern.cmd.routes import routed_networks
 from kybern.controllers.loadbalancer import addresses_of
+from kybern.reconcile.pods import is_finished
 
 IPPROTO_SCTP = 132
 KEPT_OF_A_NODE = 3  # network, gateway and broadcast address
@@ -21,10 +26,7 @@ KEPT_OF_A_NODE = 3  # network, gateway and broadcast address
 
 async def complaints(cluster: Cluster, client: Client) -> list[str]:
     services, nodes, pods = await client.list(Service), await client.list(Node), await client.list(Pod)
-    found = [*full_ranges(cluster, services, nodes, pods), *failing(nodes), *without_sctp(services, has_sctp())]
-    if os.geteuid() == 0 and not cluster.simulated:
-        found += in_others_way(cluster)
-    return found
+    return [*full_ranges(cluster, services, nodes, pods), *failing(nodes), *without_sctp(services, has_sctp())]
 
 
 def full_ranges(
@@ -41,15 +43,33 @@ def full_ranges(
             count = sum(ip_address(ip) in cidr for ip in used)
             if count >= cidr.num_addresses - 2:
                 yield f"the addresses of {what} are used up: {count} of {cidr}"
-    own = [ip.ip for pod in pods if not pod.spec.host_network for ip in pod.status.pod_ips or ()]
+    parts = {text: ip_network(text) for node in nodes for text in node.spec.pod_cidrs or ()}
+    taken = counted(pod_addresses(pods), parts.values())
     for node in nodes:
         for text in node.spec.pod_cidrs or ():
-            part = ip_network(text)
-            count = sum(ip_address(ip) in part for ip in own)
-            if count >= part.num_addresses - KEPT_OF_A_NODE:
-                yield f"the pod addresses of node {node.metadata.name} are used up: {count} of {part}"
+            part = parts[text]
+            if taken[part] >= part.num_addresses - KEPT_OF_A_NODE:
+                yield f"the pod addresses of node {node.metadata.name} are used up: {taken[part]} of {part}"
         if not node.spec.pod_cidrs and not cluster.simulated:
             yield f"node {node.metadata.name} has no part of the pod network: {' and '.join(map(str, cluster.pod_cidrs))} may be used up"
+
+
+def pod_addresses(pods: Iterable[Pod]) -> Iterator[Address]:
+    """Of those that run: a finished pod still tells the address that it has given back."""
+    for pod in pods:
+        if not pod.spec.host_network and not is_finished(pod):
+            yield from (ip_address(ip.ip) for ip in pod.status.pod_ips or ())
+
+
+def counted(addresses: Iterable[Address], parts: Iterable[Network]) -> Counter[Network]:
+    """How many are in each part; every address is looked at once, however many parts there are."""
+    lengths = {(part.version, part.prefixlen) for part in parts}
+    return Counter(
+        ip_network((address, length), strict=False)
+        for address in addresses
+        for version, length in lengths
+        if version == address.version
+    )
 
 
 def failing(nodes: Iterable[Node]) -> Iterator[str]:
@@ -75,7 +95,9 @@ def has_sctp() -> bool:
 
 
 def in_others_way(cluster: Cluster) -> Iterator[str]:
-    """What others on this machine do that the cluster cannot help."""
+    """What others on this machine do that the cluster cannot help; only root is told."""
+    if os.geteuid() != 0 or cluster.simulated:
+        return
     from kybern.linux.firewall import foreign
 
     ours = links_of(cluster)

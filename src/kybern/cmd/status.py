@@ -40,18 +40,19 @@ async def looked_at(cluster: Cluster) -> tuple[str, list[str]]:
     """What is not reached yet, and what is not well; a node that has joined may not ask for the whole cluster."""
     from kybern.api.errors import ApiError
     from kybern.client import Client
-    from kybern.cmd.complaints import complaints
+    from kybern.cmd.complaints import complaints, in_others_way
     from kybern.cmd.credentials import ADMIN
     from kybern.cmd.ready import transport, wait
 
     missing = await wait(cluster, LOOK_SECONDS, lambda *_: None)
+    here = list(in_others_way(cluster))
     if cluster.joined:
-        return missing, []
+        return missing, here
     connections = transport(cluster, ADMIN)
     try:
-        return missing, await complaints(cluster, Client(connections))
+        return missing, [*await complaints(cluster, Client(connections)), *here]
     except ApiError:
-        return missing, []  # the API server does not answer, which `missing` says
+        return missing, here  # the API server does not answer, which `missing` says
     finally:
         connections.close()
 

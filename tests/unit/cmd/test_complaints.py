@@ -25,8 +25,8 @@ def node(name: str, *cidrs: str, ready: str = "True", message: str = "") -> Node
     )
 
 
-def pod(ip: str) -> Pod:
-    return from_builtins(Pod, {"metadata": {"name": ip}, "status": {"podIPs": [{"ip": ip}]}})
+def pod(ip: str, phase: str = "Running") -> Pod:
+    return from_builtins(Pod, {"metadata": {"name": ip}, "status": {"phase": phase, "podIPs": [{"ip": ip}]}})
 
 
 def test_a_cluster_with_room_has_nothing_to_complain_of(tmp_path: Path) -> None:
@@ -42,6 +42,14 @@ def test_ranges_that_are_used_up_are_named_with_how_many(tmp_path: Path) -> None
     assert list(full_ranges(cluster(tmp_path), full, [node("n", "10.244.0.0/24")], pods)) == [
         "the addresses of load balancers are used up: 254 of 10.106.1.0/24",
         "the pod addresses of node n are used up: 253 of 10.244.0.0/24",
+    ]
+
+
+def test_each_familys_part_is_counted_and_finished_pods_hold_none(tmp_path: Path) -> None:
+    nodes = [node("n", "10.244.0.0/29", "fd00::/125"), node("m", "10.244.0.8/29")]
+    pods = [pod(f"10.244.0.{i}", "Succeeded") for i in range(2, 7)] + [pod(f"fd00::{i}") for i in range(2, 7)]
+    assert list(full_ranges(cluster(tmp_path), [], nodes, pods)) == [
+        "the pod addresses of node n are used up: 5 of fd00::/125"
     ]
 
 
