@@ -25,7 +25,7 @@ def is_left_out(parent: Node, key: str, child: Node) -> bool:
 
 def _is_nothing(parent: Node, child: Node, item: Any) -> bool:
     """A key of a map with null. A struct's null is its type's to judge, and what has no schema keeps all it has."""
-    return item is None and parent.form == "map" and child.form != "any"
+    return item is None and parent.form == "map" and child.form != "any" and not parent.keeps_null
 
 
 def normal(node: Node, value: Any) -> Any:

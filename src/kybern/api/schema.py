@@ -30,6 +30,7 @@ class Node:
         "default",
         "form",
         "items",
+        "keeps_null",
         "keys",
         "open",
         "passes",
@@ -51,9 +52,12 @@ class Node:
         scalar: Any = None,
         open: bool = False,
         default: Any = None,
+        keeps_null: bool = False,
     ) -> None:
         self.open = open
         """A struct that may have fields besides the ones that are known."""
+        self.keeps_null = keeps_null
+        """A map in which null is a value like others: a custom resource's schema can say so."""
         self.default = default
         """What a custom resource's schema fills in here; None: nothing."""
         self.form: Form = form
@@ -226,7 +230,9 @@ def of_openapi(schema: Mapping[str, Any]) -> Node:
         return Node("scalar", shape=shape, scalar=SCALARS[kind], default=default)
     values = schema.get("additionalProperties")
     if values and "properties" not in schema:
-        return Node("map", shape=shape, items=of_openapi(values) if isinstance(values, Mapping) else ANY)
+        if not isinstance(values, Mapping):
+            return Node("map", shape=shape, items=ANY)
+        return Node("map", shape=shape, items=of_openapi(values), keeps_null=bool(values.get("nullable")))
     keeps = bool(schema.get("x-kubernetes-preserve-unknown-fields"))
     if kind != "object" and "properties" not in schema:
         return Node("any", shape=shape)

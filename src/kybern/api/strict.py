@@ -114,7 +114,7 @@ def is_plain(node: Node, value: Any) -> bool:
     items = node.items
     if items is None or items.form == "any":
         return True
-    if type(value) is dict and None in value.values():
+    if type(value) is dict and None in value.values() and not node.keeps_null:
         return False
     if items.form == "scalar":
         return True

@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
-from kybern.api import apps_v1, coordination_v1, core_v1, rbac_v1, strict
+from kybern.api import apps_v1, coordination_v1, core_v1, rbac_v1, schema, strict
 from kybern.api.codec import encode
 from kybern.api.meta_v1 import LabelSelector
+from kybern.api.normal import normal
 from kybern.api.storage_v1 import CSIStorageCapacity
 from kybern.api.strict import Malformed, decode_value
 
@@ -166,3 +167,10 @@ def test_a_map_of_nulls_is_an_empty_one_which_is_not_there() -> None:
     found, _ = decode_value(CSIStorageCapacity, sent)
     assert found.node_topology == LabelSelector()
     assert decode_value(CSIStorageCapacity, json.loads(encode(found)))[0] == found
+
+
+def test_null_is_a_value_of_a_map_whose_schema_says_so() -> None:
+    for nullable, kept in ((True, {"a": None, "b": "x"}), (False, {"b": "x"})):
+        node = schema.of_openapi({"type": "object", "additionalProperties": {"type": "string", "nullable": nullable}})
+        assert normal(node, {"a": None, "b": "x"}) == kept
+        assert strict.is_plain(node, {"a": None}) is nullable

@@ -22,6 +22,7 @@ SCHEMA: dict[str, Any] = {
         "on": {"type": "boolean"},
         "tags": {"type": "array", "maxItems": 2, "items": {"type": "string"}},
         "labels": {"type": "object", "additionalProperties": {"type": "integer"}},
+        "notes": {"type": "object", "additionalProperties": {"type": "string", "nullable": True}},
         "inner": {"type": "object", "properties": {"list": {"type": "array", "items": {"type": "object", "properties": {"a": {"type": "string"}}}}}},
     },
 }  # fmt: skip
@@ -42,6 +43,7 @@ RIGHT = {
     "ratio": st.one_of(st.none(), st.floats(-1, 1.5), st.integers(-3, 1)),
     "tags": st.lists(st.text(max_size=3), max_size=2),
     "labels": st.dictionaries(st.text(max_size=2), st.integers(-9, 9), max_size=2),
+    "notes": st.dictionaries(st.text(max_size=2), st.none() | st.text(max_size=2), max_size=2),
     "inner": st.just({"list": [{"a": "b"}, {}]}),
 }
 
@@ -73,7 +75,7 @@ def test_what_it_lets_pass_is_right_and_known(value: Any) -> None:
 def test_what_is_right_passes(value: Any) -> None:
     look = looking(SCHEMA, closed=True)
     assert look is not None and wrong_with(value) == []
-    assert look(value)
+    assert look(value) and strict.is_plain(schema.of_openapi(SCHEMA), value)
 
 
 @pytest.mark.parametrize(
