@@ -1,7 +1,8 @@
 """A quick look at a whole object: the schema as a msgspec type, which tells in one call that everything is right.
 
 `looking(schema)` gives it for schemas that such a type can say all of; there is none for the others. It only ever says yes:
-what is wrong, and where, is told by the whole check, which a no leads to.
+what is wrong, and where, is told by the whole check, which a no leads to. Whether there is a type is found out first, and
+only then is it made: making one takes long.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -28,6 +29,10 @@ FIELDS_MAX = 2_000  # in all: a type takes a while to make
 DEPTH_MAX = 32
 
 
+Make = Callable[[], Any]
+"""Makes a type."""
+
+
 class Unfit(Exception):
     """No type says all that this schema does."""
 
@@ -42,7 +47,7 @@ class Limits:
 
 def looking(schema: Schema, *, closed: bool = False) -> Callable[[Any], bool] | None:
     try:
-        wanted = type_of(schema, Limits(closed), 0)
+        wanted = type_of(schema, Limits(closed), 0)()
         msgspec.json.Decoder(wanted)  # what is wrong with a type is only told when it is used
     except (Unfit, ValueError, TypeError, OverflowError):  # bounds and names that msgspec knows not how to keep
         return None
@@ -57,7 +62,7 @@ def looking(schema: Schema, *, closed: bool = False) -> Callable[[Any], bool] | 
     return passes
 
 
-def type_of(schema: Schema, limits: Limits, depth: int) -> Any:
+def type_of(schema: Schema, limits: Limits, depth: int) -> Make:
     """Unfit where there is none."""
     kind = schema.get("type", "")
     if (
@@ -67,19 +72,19 @@ def type_of(schema: Schema, limits: Limits, depth: int) -> Any:
         or next(limits.left, None) is None
     ):
         raise Unfit
-    made = MADE[kind](schema, limits, depth + 1)
-    return made | None if schema.get("nullable") else made
+    make = OF_KIND[kind](schema, limits, depth + 1)
+    return (lambda: make() | None) if schema.get("nullable") else make
 
 
-def text(schema: Schema, limits: Limits, depth: int) -> Any:
-    return Annotated[str, Meta(min_length=schema.get("minLength"), max_length=schema.get("maxLength"))]
+def text(schema: Schema, limits: Limits, depth: int) -> Make:
+    return lambda: Annotated[str, Meta(min_length=schema.get("minLength"), max_length=schema.get("maxLength"))]
 
 
-def whole(schema: Schema, limits: Limits, depth: int) -> Any:
+def whole(schema: Schema, limits: Limits, depth: int) -> Make:
     if schema.get("format", "int64") != "int64":
         raise Unfit
     least, most = (bound(schema.get(name, end)) for name, end in (("minimum", -INT_END), ("maximum", INT_END - 1)))
-    return Annotated[int, Meta(ge=max(least, -INT_END), le=min(most, INT_END - 1))]
+    return lambda: Annotated[int, Meta(ge=max(least, -INT_END), le=min(most, INT_END - 1))]
 
 
 def bound(limit: float) -> int:
@@ -89,44 +94,47 @@ def bound(limit: float) -> int:
     return int(limit)
 
 
-def number(schema: Schema, limits: Limits, depth: int) -> Any:
+def number(schema: Schema, limits: Limits, depth: int) -> Make:
     if schema.get("format", "double") not in NUMBERS:
         raise Unfit
-    return Annotated[float, Meta(ge=schema.get("minimum"), le=schema.get("maximum"))]
+    return lambda: Annotated[float, Meta(ge=schema.get("minimum"), le=schema.get("maximum"))]
 
 
-def listed(schema: Schema, limits: Limits, depth: int) -> Any:
+def listed(schema: Schema, limits: Limits, depth: int) -> Make:
     items = schema.get("items")
     if not isinstance(items, Mapping):
         raise Unfit
-    each: Any = type_of(items, limits, depth)
-    return Annotated[
-        list[each],
-        Meta(min_length=schema.get("minItems"), max_length=schema.get("maxItems")),
-    ]
+    each = type_of(items, limits, depth)
+    size = {"min_length": schema.get("minItems"), "max_length": schema.get("maxItems")}
+    return lambda: Annotated[list[each()], Meta(**size)]  # type: ignore[misc]
 
 
-def mapped(schema: Schema, limits: Limits, depth: int) -> Any:
+def mapped(schema: Schema, limits: Limits, depth: int) -> Make:
     """A struct, or a map."""
     values, properties = schema.get("additionalProperties"), schema.get("properties", {})
     if isinstance(values, Mapping) and not properties and not schema.get("required"):
-        return dict[str, type_of(values, limits, depth)]  # type: ignore[misc]
+        each = type_of(values, limits, depth)
+        return lambda: dict[str, each()]  # type: ignore[misc]
     needed = set(schema.get("required", ()))
     if values is not None or not needed <= properties.keys():
         raise Unfit
+    makes = {key: type_of(part, limits, depth) for key, part in properties.items()}
+    return lambda: struct(makes, needed, limits.closed)
+
+
+def struct(makes: Mapping[str, Make], needed: set[str], closed: bool) -> Any:
     fields: list[Any] = []
-    for index, (key, part) in enumerate(properties.items()):
-        made = type_of(part, limits, depth)
-        fields.append((f"f{index}", made) if key in needed else (f"f{index}", made | UnsetType, UNSET))
-    names = {f"f{index}": key for index, key in enumerate(properties)}
-    return msgspec.defstruct("Quick", fields, rename=names, kw_only=True, gc=False, forbid_unknown_fields=limits.closed)
+    for index, (key, make) in enumerate(makes.items()):
+        fields.append((f"f{index}", make()) if key in needed else (f"f{index}", make() | UnsetType, UNSET))
+    names = {f"f{index}": key for index, key in enumerate(makes)}
+    return msgspec.defstruct("Quick", fields, rename=names, kw_only=True, gc=False, forbid_unknown_fields=closed)
 
 
-MADE: Mapping[str, Callable[[Schema, Limits, int], Any]] = {
+OF_KIND: Mapping[str, Callable[[Schema, Limits, int], Make]] = {
     "string": text,
     "integer": whole,
     "number": number,
-    "boolean": lambda schema, limits, depth: bool,
+    "boolean": lambda schema, limits, depth: lambda: bool,
     "array": listed,
     "object": mapped,
 }

@@ -12,7 +12,7 @@ from kybern.api.invalid import FieldError, invalid_value, not_supported, printed
 from kybern.registry.customresources.formats import FORMATS
 from kybern.registry.customresources.numbers import number_checks
 from kybern.registry.customresources.patterns import found_by
-from kybern.registry.customresources.places import Check, Place, Schema, Wrong, some, text
+from kybern.registry.customresources.places import Check, Place, Schema, Wrong, text
 from kybern.registry.customresources.quick import looking
 
 TYPES: dict[str, tuple[type[Any], ...]] = {
@@ -28,8 +28,9 @@ NOWHERE = "<nil>"
 """What upstream calls the place of an error that knows of none."""
 
 
-def compiled(schema: Schema) -> Check | None:
-    """None where every value is right."""
+def compiled(schema: Schema, looked: bool = False) -> Check | None:
+    """None where every value is right. `looked`: only values come that a quick look at something around them did not
+    find right, so that there is none for what is within."""
     types = types_of(schema)
     accepted = frozenset(python for name in types for python in TYPES.get(name, ()))
     wanted, nullable = ",".join(types), bool(schema.get("nullable"))
@@ -39,8 +40,8 @@ def compiled(schema: Schema) -> Check | None:
     for kinds, checks in (
         ((str,), string_checks(schema, types)),
         ((int, float), number_checks(schema)),
-        ((list,), list_checks(schema)),
-        ((dict,), object_checks(schema)),
+        ((list,), list_checks(schema, looked)),
+        ((dict,), object_checks(schema, looked)),
     ):
         for kind in kinds:
             if checks:
@@ -157,10 +158,10 @@ def length_check(most: int | None, least: int | None, source: str | None) -> Che
     return check
 
 
-def list_checks(schema: Schema) -> list[Check]:
+def list_checks(schema: Schema, looked: bool) -> list[Check]:
     most, least = schema.get("maxItems"), schema.get("minItems")
     items = schema.get("items")
-    inner = compiled(items) if isinstance(items, dict) else None
+    inner = compiled(items, looked) if isinstance(items, dict) else None
     if most is None and least is None and inner is None:
         return []
 
@@ -177,14 +178,15 @@ def list_checks(schema: Schema) -> list[Check]:
     return [check]
 
 
-def object_checks(schema: Schema) -> list[Check]:
+def object_checks(schema: Schema, looked: bool) -> list[Check]:
     most, least = schema.get("maxProperties"), schema.get("minProperties")
     known = schema.get("properties", {})
-    properties = some(known, compiled)
-    sure = some(known, sure_of)
+    sure = {key: look for key, part in known.items() if (look := sure_of(part, looked)) is not None}
+    checks = {key: compiled(part, looked or key in sure) for key, part in known.items()}
+    properties = {key: inner for key, inner in checks.items() if inner is not None}
     needed: Iterable[str] = schema.get("required", ())
     values = schema.get("additionalProperties")
-    of_values = compiled(values) if isinstance(values, dict) else None
+    of_values = compiled(values, looked) if isinstance(values, dict) else None
     if most is None and least is None and not properties and not needed and of_values is None:
         return []
 
@@ -210,10 +212,10 @@ def object_checks(schema: Schema) -> list[Check]:
     return [check]
 
 
-def sure_of(schema: Schema) -> Callable[[Any], bool] | None:
+def sure_of(schema: Schema, looked: bool) -> Callable[[Any], bool] | None:
     """A quick look at what is simple: one call for a value that is right. It says no where the whole check has to look."""
     if schema.get("type") == "object":
-        return looking(schema)
+        return None if looked else looking(schema)
     if not schema.keys() <= WORDS | LIMITS or schema.get("type") not in TYPES:
         return None
     kind, asked = schema["type"], schema.keys() & LIMITS

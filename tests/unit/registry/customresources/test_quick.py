@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kybern.api import schema, strict
+from kybern.registry.customresources import values
 from kybern.registry.customresources.places import ROOT, Wrong
 from kybern.registry.customresources.quick import FIELDS_MAX, looking
 from kybern.registry.customresources.values import compiled
@@ -106,3 +107,23 @@ def test_what_no_type_can_say_has_no_quick_look(part: Any) -> None:
 def test_a_schema_of_very_many_fields_has_none() -> None:
     many = {f"f{number}": {"type": "string"} for number in range(FIELDS_MAX)}
     assert looking({"type": "object", "properties": many}) is None
+
+
+def test_within_a_part_that_has_a_quick_look_nothing_has_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    deep: dict[str, Any] = {"type": "string"}
+    for _ in range(5):
+        deep = {"type": "object", "properties": {"a": deep}}
+    without = {"type": "object", "properties": {"deep": deep, "moment": {"type": "string", "format": "date-time"}}}
+    asked = []
+
+    def counted(part: Any) -> Any:
+        asked.append(part)
+        return looking(part)
+
+    monkeypatch.setattr(values, "looking", counted)
+    check = values.compiled({"type": "object", "properties": {"fit": deep, "unfit": without}})
+    assert asked == [deep, without, deep]
+    assert check is not None
+    wrong: list[Wrong] = []
+    check({"fit": {"a": {"a": {"a": {"a": {"a": 1}}}}}}, ROOT, wrong)
+    assert [one.error.field for one in wrong] == ["fit.a.a.a.a.a"]
