@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from kybern.api import names
 from kybern.api.admissionregistration_v1 import (
     MatchResources,
     MutatingAdmissionPolicy,
@@ -13,8 +14,8 @@ from kybern.api.admissionregistration_v1 import (
     ValidatingAdmissionPolicy,
     ValidatingAdmissionPolicyBinding,
 )
-from kybern.api.invalid import FieldError, forbidden_field, invalid_value, not_supported, required
-from kybern.registry.admissionwebhooks import EVERYTHING
+from kybern.api.invalid import FieldError, duplicate, forbidden_field, invalid_value, not_supported, required
+from kybern.registry.admissionwebhooks import EVERYTHING, validate_rule
 from kybern.registry.checks import label_selector
 from kybern.registry.columns import AGE, NAME, UNSET
 from kybern.registry.defaulting import filled, part, parts
@@ -67,6 +68,23 @@ def validate_match(match: MatchResources, at: str) -> Iterator[FieldError]:
     yield from label_selector(match.object_selector, f"{at}.objectSelector")
     if match.match_policy not in (None, "Equivalent", "Exact"):
         yield not_supported(f"{at}.matchPolicy", match.match_policy, ("Equivalent", "Exact"))
+    for field, rules in (
+        ("resourceRules", match.resource_rules),
+        ("excludeResourceRules", match.exclude_resource_rules),
+    ):
+        for index, rule in enumerate(rules or ()):
+            yield from validate_named_rule(rule, f"{at}.{field}[{index}]")
+
+
+def validate_named_rule(rule: NamedRuleWithOperations, at: str) -> Iterator[FieldError]:
+    """A webhook's rule, perhaps about objects of some names only."""
+    for index, name in enumerate(rule.resource_names or ()):
+        here = f"{at}.resourceNames[{index}]"
+        for wrong in names.path_segment(name):
+            yield invalid_value(here, name, wrong)
+        if name in (rule.resource_names or ())[:index]:
+            yield duplicate(here, name)
+    yield from validate_rule(rule, at)
 
 
 def validate_validating(policy: ValidatingAdmissionPolicy) -> Iterator[FieldError]:

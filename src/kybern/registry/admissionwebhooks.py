@@ -7,6 +7,7 @@ from kybern.api import names
 from kybern.api.admissionregistration_v1 import (
     MutatingWebhook,
     MutatingWebhookConfiguration,
+    NamedRuleWithOperations,
     RuleWithOperations,
     ValidatingWebhook,
     ValidatingWebhookConfiguration,
@@ -118,7 +119,7 @@ def validate_qualified(name: str, at: str) -> Iterator[FieldError]:
         yield invalid_value(at, name, "should be a domain with at least three segments separated by dots")
 
 
-def validate_rule(rule: RuleWithOperations, at: str) -> Iterator[FieldError]:
+def validate_rule(rule: RuleWithOperations | NamedRuleWithOperations, at: str) -> Iterator[FieldError]:
     for field, values in (
         ("apiGroups", rule.api_groups),
         ("apiVersions", rule.api_versions),
