@@ -25,7 +25,6 @@ UNDERSCORED_SUBDOMAIN = rf"{UNDERSCORED_LABEL}(\.{UNDERSCORED_LABEL})*"
 WILDCARD_SUBDOMAIN = rf"\*\.{DNS1123_SUBDOMAIN}"
 DNS1035_LABEL = "[a-z]([-a-z0-9]*[a-z0-9])?"
 C_IDENTIFIER = "[A-Za-z_][A-Za-z0-9_]*"
-ENV_VAR = "[-._a-zA-Z][-._a-zA-Z0-9]*"
 CONFIG_KEY = "[-._a-zA-Z0-9]+"
 HTTP_HEADER = "[-A-Za-z0-9]+"
 PERCENT = "[0-9]+%"
@@ -34,7 +33,7 @@ _patterns = {
     text: re.compile(text)
     for text in (
         QUALIFIED, LABEL_VALUE, DNS1123_LABEL, DNS1123_SUBDOMAIN, UNDERSCORED_SUBDOMAIN, WILDCARD_SUBDOMAIN, DNS1035_LABEL, C_IDENTIFIER,
-        ENV_VAR, CONFIG_KEY, HTTP_HEADER, PERCENT,
+        CONFIG_KEY, HTTP_HEADER, PERCENT,
     )
 }  # fmt: skip
 
@@ -190,15 +189,6 @@ def c_identifier(text: str) -> Wrong:
         "followed by a string of alphanumeric characters or '_'"
     )
     return _pattern(text, C_IDENTIFIER, message, "my_name", "MY_NAME", "MyName")
-
-
-def env_var_name(text: str) -> Wrong:
-    """The strict rule: for a ConfigMap's keys that become variables."""
-    message = (
-        "a valid environment variable name must consist of alphabetic characters, digits, '_', '-', or '.', "
-        "and must not start with a digit"
-    )
-    return _pattern(text, ENV_VAR, message, "my.env-name", "MY_ENV.NAME", "MyEnvName1") + _parent_folder(text)
 
 
 def relaxed_env_var_name(text: str) -> Wrong:

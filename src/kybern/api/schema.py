@@ -111,11 +111,6 @@ class Node:
         return found
 
     @property
-    def retains_keys(self) -> bool:
-        """Strategic merge patch: the patch lists the keys that stay."""
-        return "retainKeys" in (self.shape.patch_strategy or "")
-
-    @property
     def merges_list(self) -> bool:
         """Strategic merge patch: a list that merges instead of being replaced."""
         return "merge" in (self.shape.patch_strategy or "").split(",")

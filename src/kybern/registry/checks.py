@@ -2,12 +2,11 @@
 
 import ipaddress
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 
-from kybern.api import names, quantity
+from kybern.api import names
 from kybern.api.invalid import FieldError, forbidden_field, invalid_value, not_supported, required
 from kybern.api.meta_v1 import LabelSelector
-from kybern.api.shape import Quantity
 
 NOT_NEGATIVE = "must be greater than or equal to 0"
 IMMUTABLE = "field is immutable"
@@ -163,13 +162,3 @@ def operator_values(operator: str, values: tuple[str, ...] | None, at: str) -> I
             yield forbidden_field(f"{at}.values", "may not be specified when `operator` is 'Exists' or 'DoesNotExist'")
     else:
         yield invalid_value(f"{at}.operator", operator, "not a valid selector operator")
-
-
-# --- amounts ----------------------------------------------------------------------------------------------------------
-
-
-def validate_amounts(amounts: Mapping[str, Quantity] | None, at: str) -> Iterator[FieldError]:
-    """A list of resources, none of them less than nothing."""
-    for name, amount in (amounts or {}).items():
-        if quantity.parse(amount).nano < 0:
-            yield invalid_value(f"{at}[{name}]", amount, NOT_NEGATIVE)

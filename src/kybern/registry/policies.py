@@ -3,9 +3,7 @@
 from collections.abc import Iterator
 
 from kybern.api import names
-from kybern.api.core_v1 import (
-    ResourceRequirements,
-)
+from kybern.api.core_v1 import ResourceRequirements
 from kybern.api.invalid import FieldError, duplicate, forbidden_field, invalid_value, not_supported
 from kybern.api.node_v1 import RuntimeClass
 from kybern.api.policy_v1 import PodDisruptionBudget
@@ -14,9 +12,7 @@ from kybern.registry.checks import immutable, int_or_percent, label_selector, la
 from kybern.registry.columns import AGE, NAME
 from kybern.registry.defaulting import filled
 from kybern.registry.parts import clear_status, keep_status, kind_of, spec_of, status
-from kybern.registry.podspec.amounts import (
-    validate_resources,
-)
+from kybern.registry.podspec.amounts import validate_resources
 from kybern.registry.podspec.placement import validate_tolerations
 from kybern.registry.resource import Column, Resource
 from kybern.registry.workloads import Counts

@@ -10,7 +10,7 @@ from kybern.api import names
     [
         (names.dns1123_label, "a-1"), (names.dns1123_subdomain, "a.b-c.1"), (names.dns1035_label, "a-1"),
         (names.qualified_name, "example.com/My_Name.1"), (names.label_value, ""), (names.label_value, "A_b.c-1"),
-        (names.port_name, "http-8080"), (names.path_segment, "system:admin"), (names.env_var_name, "MY.VAR-1"),
+        (names.port_name, "http-8080"), (names.path_segment, "system:admin"),
         (names.relaxed_env_var_name, "1 odd-name!"), (names.config_key, "a..b"), (names.ip, "10.0.0.1"), (names.ip, "::1"),
         (names.cidr, "10.0.0.1/8"), (names.cidr, "fd00::/8"), (names.wildcard_subdomain, "*.example.com"),
         (names.c_identifier, "_a1"), (names.http_header, "X-Header"), (names.percent, "25%"),

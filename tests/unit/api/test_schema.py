@@ -34,7 +34,7 @@ def test_shapes_are_found_where_they_were_written() -> None:
         True,
         False,
     )
-    assert at(POD, "spec.volumes").retains_keys
+    assert at(POD, "spec.volumes").shape.patch_strategy == "merge,retainKeys"
     assert at(POD, "spec.tolerations").atomic
     assert at(POD, "metadata.finalizers").shape.list_type == "set"
     assert at(POD, "spec.imagePullSecrets.*").atomic

@@ -12,8 +12,6 @@ from kybern.registry.columns import AGE, NAME, age
 from kybern.registry.customresources import jsonpath
 from kybern.registry.resource import Column
 
-AGE_PATH = ".metadata.creationTimestamp"
-
 
 def columns(defined: Iterable[CustomResourceColumnDefinition] | None) -> tuple[Column, ...]:
     return (NAME, *(column(one) for one in defined)) if defined else (NAME, AGE)
