@@ -41,6 +41,7 @@ class WatchEvent(Generic[T]):
     type: str
     """ADDED, MODIFIED, DELETED or BOOKMARK."""
     object: T
+    """Of a bookmark, its metadata only."""
 
 
 UNKNOWN = -1
@@ -80,6 +81,12 @@ class Page(msgspec.Struct, frozen=True, gc=False):
 class _Line(msgspec.Struct, frozen=True, gc=False):
     type: str
     object: msgspec.Raw
+
+
+class _Marked(msgspec.Struct, frozen=True, gc=False):
+    """A bookmark's object: how far the watch has come, without what the kind's objects must have."""
+
+    metadata: ObjectMeta
 
 
 class Client:
@@ -290,7 +297,7 @@ def _event(wanted: type[Any], line: bytes) -> WatchEvent[Any]:
     raw = decode(_Line, line)
     if raw.type == "ERROR":
         raise from_status(decode(Status, raw.object))
-    return WatchEvent(raw.type, decode(wanted, raw.object))
+    return WatchEvent(raw.type, decode(_Marked if raw.type == "BOOKMARK" else wanted, raw.object))
 
 
 def _deletion(of: type[Any], namespace: str, name: str, uid: str, body: bytes) -> Write:

@@ -4,11 +4,17 @@ import asyncio
 import json
 import random
 from collections.abc import AsyncIterator, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import msgspec
+import pytest
 
 from kybern.aio.clock import LoopClock
 from kybern.api.core_v1 import ConfigMap
 from kybern.api.errors import Expired, ServiceUnavailable
+from kybern.api.kind import Kind
+from kybern.api.meta_v1 import ObjectMeta
 from kybern.client import Client, WatchEvent
 from kybern.client.paths import kind_of
 from kybern.client.reflector import Empty, Listed, Listing, Reflector, Source, Watching, after_failure
@@ -42,6 +48,15 @@ def watched(*lines: bytes, breaks: bool = False) -> Response:
 def gone(status: int = 410) -> Response:
     body = {"kind": "Status", "code": status, "reason": "Expired" if status == 410 else "InternalError", "message": "m"}
     return Response(status, body=json.dumps(body).encode())
+
+
+class Ordered(msgspec.Struct, rename="camel"):
+    served: ClassVar[Kind]
+    metadata: ObjectMeta
+    spec: dict[str, str]
+
+
+Ordered.served = replace(kind_of(ConfigMap), type=Ordered)
 
 
 class Server:
@@ -108,6 +123,18 @@ def test_a_watch_that_breaks_misses_nothing() -> None:
 def test_a_bookmark_moves_the_place_to_go_on_from() -> None:
     _, asked, _ = reflected(listed(5), watched(line("BOOKMARK", config("", 50))), watched())
     assert asked[2].endswith("resourceVersion=50")
+
+
+def test_a_bookmark_is_understood_of_a_kind_whose_objects_must_have_more_than_a_name() -> None:
+    async def main() -> None:
+        transport = Server(watched(line("BOOKMARK", config("", 50)), line("ADDED", config("a", 51))))
+        events = Client(transport).watch_batches(kind_of(Ordered), "", "")
+        assert [event.object.metadata.resource_version for event in await anext(events)] == ["50"]
+        with pytest.raises(msgspec.ValidationError, match="spec"):
+            await anext(events)
+        await events.aclose()
+
+    virtual.run(main())
 
 
 def test_a_revision_that_is_too_old_means_to_list_again() -> None:
