@@ -104,7 +104,9 @@ class Reflector:
         try:
             return await self._advance(state)
         except MOVED_ON_ENDS as error:
-            log.debug("%s: %s", self.source.kind.plural, error)
+            # An object that its own type does not fit keeps all others of its kind from being seen until somebody mends it.
+            level = logging.ERROR if isinstance(error, msgspec.ValidationError) else logging.DEBUG
+            log.log(level, "%s: %s", self.source.kind.plural, error)
             if isinstance(state, Watching):
                 await state.events.aclose()
             return after_failure(state, error)

@@ -137,6 +137,12 @@ def test_a_bookmark_is_understood_of_a_kind_whose_objects_must_have_more_than_a_
     virtual.run(main())
 
 
+def test_an_object_that_its_type_does_not_fit_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    told, _, _ = reflected(listed(5), watched(line("ADDED", {"metadata": {"name": 7}})), watched())
+    assert told == ["all  @5"] and [record.levelname for record in caplog.records] == ["ERROR"]
+    assert "configmaps: Expected `str" in caplog.text and "$.metadata.name" in caplog.text
+
+
 def test_a_revision_that_is_too_old_means_to_list_again() -> None:
     told, _, _ = reflected(listed(5, "a"), gone(), listed(9, "b"))
     assert told == ["all a @5", "all b @9"]
