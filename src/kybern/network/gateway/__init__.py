@@ -1,6 +1,7 @@
 """Gateway API: HTTPRoutes to Services, by the proxy that carries Ingresses too (gateway.networking.k8s.io, standard channel).
 
 Reading order: objects (the kinds), definitions (their CRDs, made of the kinds), attaching (which route is on which listener),
-routing (a request to a rule), status (what is said of it all), proxy (carries requests), following (keeps all that current).
+routing (a request to a rule), status (what is said of it all), programme (all the objects to all of that), proxy (carries
+requests), listening (opens ports), following (keeps all that current).
 HTTP/1.1 only: there is no GRPCRoute.
 """

@@ -244,38 +244,35 @@ class GrantSpec(Part, frozen=True, kw_only=True, omit_defaults=True, rename="cam
     to: Annotated[tuple[GrantTo, ...], Meta(min_length=1, max_length=16)]
 
 
-class GatewayClass(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+class Served(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    """What the kinds have in common."""
+
     served: ClassVar[Kind]
-    kind: str = field(default_factory=lambda: "GatewayClass")
     api_version: str = field(default_factory=lambda: V1)
     metadata: ObjectMeta = field(default_factory=ObjectMeta)
+
+
+class GatewayClass(Served, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    kind: str = field(default_factory=lambda: "GatewayClass")
     spec: ClassSpec
     status: ClassStatus = ClassStatus()
 
 
-class Gateway(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
-    served: ClassVar[Kind]
+class Gateway(Served, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
     kind: str = field(default_factory=lambda: "Gateway")
-    api_version: str = field(default_factory=lambda: V1)
-    metadata: ObjectMeta = field(default_factory=ObjectMeta)
     spec: GatewaySpec
     status: GatewayStatus = GatewayStatus()
 
 
-class HTTPRoute(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
-    served: ClassVar[Kind]
+class HTTPRoute(Served, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
     kind: str = field(default_factory=lambda: "HTTPRoute")
-    api_version: str = field(default_factory=lambda: V1)
-    metadata: ObjectMeta = field(default_factory=ObjectMeta)
     spec: RouteSpec = RouteSpec()
     status: RouteStatus = RouteStatus()
 
 
-class ReferenceGrant(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
-    served: ClassVar[Kind]
+class ReferenceGrant(Served, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
     kind: str = field(default_factory=lambda: "ReferenceGrant")
     api_version: str = field(default_factory=lambda: f"{GROUP}/v1beta1")
-    metadata: ObjectMeta = field(default_factory=ObjectMeta)
     spec: GrantSpec
 
 
