@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-from kybern.cmd.config import Cluster
+from kybern.cmd.config import Address, Cluster
 from kybern.cmd.limits import limits_of
 from kybern.cmd.place import Place
 from kybern.linux import cgroup_detect, netns
@@ -75,16 +75,15 @@ def forget_way_to_nodes(cluster: Cluster) -> None:
 def ways_to_nodes(cluster: Cluster) -> Iterator[tuple[str, str]]:
     """Of the family that the server is reached by: the nodes' addresses of another are not used between machines."""
     gateway = server_address(cluster)
-    for cidr in cluster.node_cidrs if gateway is not None else ():
-        if (":" in str(gateway)) == (cidr.version == 6):
+    for cidr in cluster.node_cidrs:
+        if gateway is not None and gateway.version == cidr.version:
             yield str(cidr), str(gateway)
 
 
-def server_address(cluster: Cluster) -> str | None:
+def server_address(cluster: Cluster) -> Address | None:
     """None where the server is known by a name: what is behind it may be many machines."""
-    host = urlsplit(cluster.joined).hostname or ""
     try:
-        return str(ip_address(host))
+        return ip_address(urlsplit(cluster.joined).hostname or "")
     except ValueError:
         return None
 
