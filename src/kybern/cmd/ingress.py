@@ -34,7 +34,11 @@ from kybern.web.server import serve
 from kybern.web.tls import client_context, server_context
 
 CLASS = "kybern"
-DEFAULT_CLASS = "ingressclass.kubernetes.io/is-default-class"
+INGRESS_CLASS = IngressClass(
+    metadata=ObjectMeta(name=CLASS, annotations={"ingressclass.kubernetes.io/is-default-class": "true"}),
+    spec=IngressClassSpec(controller=CONTROLLER),
+)
+GATEWAY_CLASS = GatewayClass(metadata=ObjectMeta(name=CLASS), spec=ClassSpec(controller_name=GATEWAY_CONTROLLER))
 HTTP_PORT, HTTPS_PORT = 80, 443
 RETRY_SECONDS = 1.0
 BUSY_SECONDS = 5.0
@@ -94,7 +98,7 @@ async def tidy(carrier: Carrier, proxy: IngressProxy, gateways: GatewayProxy, cl
 
 
 async def route(client: Client, view: View, follower: GatewayFollower, clock: SystemClock) -> None:
-    await ensure_gateway_class(client, clock)
+    await ensure(client, GATEWAY_CLASS, clock)
     await view.synced()
     await follower.run()
 
@@ -118,37 +122,25 @@ async def listen(handler: Handler, address: str, port: int, tls: ssl.SSLContext 
 
 
 async def follow(client: Client, view: View, follower: IngressFollower, clock: SystemClock) -> None:
-    await ensure_class(client, clock)
+    # Ours is the default one, unless there is a class already: then somebody has chosen.
+    await ensure(client, INGRESS_CLASS, clock, alone=True)
     await view.synced()
     await follower.run()
 
 
-async def ensure_class(client: Client, clock: SystemClock) -> None:
-    """Ours is the default one, unless there is a class already: then somebody has chosen."""
+async def ensure(
+    client: Client, wanted: IngressClass | GatewayClass, clock: SystemClock, *, alone: bool = False
+) -> None:
+    """Once the API server answers and knows the kind. `alone`: only where there is none of its kind yet."""
     while True:
         try:
-            if not await client.list(IngressClass):
-                annotations = {DEFAULT_CLASS: "true"}
-                made = IngressClass(
-                    metadata=ObjectMeta(name=CLASS, annotations=annotations),
-                    spec=IngressClassSpec(controller=CONTROLLER),
-                )
+            if not (alone and await client.list(type(wanted))):
                 with contextlib.suppress(AlreadyExists):
-                    await client.create(made)
+                    await client.create(wanted)
             return
-        except ApiError:
-            await clock.sleep(RETRY_SECONDS)  # the server starts beside us
-
-
-async def ensure_gateway_class(client: Client, clock: SystemClock) -> None:
-    made = GatewayClass(metadata=ObjectMeta(name=CLASS), spec=ClassSpec(controller_name=GATEWAY_CONTROLLER))
-    while True:
-        try:
-            with contextlib.suppress(AlreadyExists):
-                await client.create(made)
-            return
-        except ApiError:
-            await clock.sleep(RETRY_SECONDS)  # its kind is being made
+        except ApiError as error:
+            log.info("%s %s is made later: %s", wanted.kind, CLASS, error.message)
+            await clock.sleep(RETRY_SECONDS)
 
 
 def by_name(cluster: Cluster, context_for: Callable[[str | None], ssl.SSLContext | None]) -> ssl.SSLContext:
