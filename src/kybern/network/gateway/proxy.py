@@ -21,8 +21,7 @@ from kybern.network.gateway.objects import (
     RouteFilter,
 )
 from kybern.network.gateway.routing import Asked, Backend, Hosts, Rule, asked
-from kybern.network.ingress.carrying import ATTEMPTS_MAX, TEXT, Carrier, let_go
-from kybern.network.ingress.proxy import tell
+from kybern.network.ingress.carrying import ATTEMPTS_MAX, TEXT, Carrier, let_go, tell
 from kybern.network.ingress.routing import Target, bare_host
 from kybern.web.http import Handler, Request, Response
 from kybern.web.passing import wants_upgrade

@@ -121,3 +121,11 @@ async def let_go(response: Response) -> None:
     """An answer that nobody reads no longer holds its connection."""
     if close := getattr(response.body, "aclose", None):
         await close()
+
+
+def tell(request: Request, host: str, response: Response, where: str, taken_ms: float) -> None:
+    """A line of the access log."""
+    access.info(
+        '%s "%s %s" %s %d %s %.1f ms', request.peer.address, request.method, request.path, host, response.status,
+        where, taken_ms,
+    )  # fmt: skip

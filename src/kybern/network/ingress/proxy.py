@@ -6,7 +6,7 @@ The table is asked for each request, so a changed one holds for the next request
 from dataclasses import replace
 
 from kybern.aio.clock import Clock
-from kybern.network.ingress.carrying import TEXT, Carrier, access
+from kybern.network.ingress.carrying import TEXT, Carrier, tell
 from kybern.network.ingress.routing import Table, Target, bare_host, names_of
 from kybern.web.http import Request, Response
 
@@ -52,11 +52,3 @@ class IngressProxy:
         """As the most exact name says that is known: a host with rules of its own is not its wildcard's."""
         known = (name for name in names_of(host) if name in self.redirected or name in self.table.by_host)
         return next(known, "") in self.redirected
-
-
-def tell(request: Request, host: str, response: Response, where: str, taken_ms: float) -> None:
-    """A line of the access log."""
-    access.info(
-        '%s "%s %s" %s %d %s %.1f ms', request.peer.address, request.method, request.path, host, response.status,
-        where, taken_ms,
-    )  # fmt: skip
