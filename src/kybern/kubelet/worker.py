@@ -287,6 +287,8 @@ class PodWorker:
                     done = True
                 case CreateSandbox():
                     await self._prepare_volumes()
+                    if self.ending.told.is_set():
+                        return True
                     await self.starting.create_sandbox(self.allocated, action.attempt)
                     self.resizing.cgroup_made(self.allocated)
                     self._show()

@@ -48,6 +48,25 @@ def test_a_deleted_pod_is_stopped_and_then_removed_everywhere(lab: Any) -> None:
     lab.simulate(scenario)
 
 
+def test_a_pod_that_ends_while_its_volumes_are_made_gets_no_sandbox(lab: Any) -> None:
+    async def scenario() -> None:
+        async with lab.cluster() as cluster:
+            begun = asyncio.Event()
+
+            async def never_done(*given: Any) -> None:
+                begun.set()
+                await asyncio.Event().wait()
+
+            cluster.kubelet.parts.volumes.set_up = never_done
+            cluster.api.bind(lab.pod())
+            await begun.wait()
+            cluster.api.delete_gracefully("/api/v1/namespaces/default/pods/web-1")
+            await cluster.until(lambda: not cluster.api.has_pod("web-1"))
+            assert cluster.runtime.count == 0  # nothing was ever made
+
+    lab.simulate(scenario)
+
+
 def test_a_container_that_ignores_its_signal_is_killed_after_the_grace_period(lab: Any) -> None:
     async def scenario() -> None:
         runtime = Simulated(LoopClock(), behave=lambda config: Behaviour(stops_seconds=1000))
