@@ -5,6 +5,7 @@ from typing import Any
 from kybern.api.quantity import of_value
 from kybern.kubelet.config import KubeletConfig
 from kybern.kubelet.settings import UNITS
+from kybern.kubelet.topology.alignment import NODES_MAX, TopologyPolicy
 from kybern.kubelet.topology.machine import cpus_text
 from kybern.kubelet.topology.settings import CPU_OPTIONS
 
@@ -29,7 +30,7 @@ def told(config: KubeletConfig) -> dict[str, Any]:
         "memoryManagerPolicy": "Static" if config.memory.static else "None",
         "topologyManagerPolicy": topology.name,
         "topologyManagerScope": topology.scope,
-        "topologyManagerPolicyOptions": {"prefer-closest-numa-nodes": "true"} if topology.closest else {},
+        "topologyManagerPolicyOptions": topology_options(topology),
         "maxPods": config.pods_max,
         "podPidsLimit": config.pids_max or -1,
         "resolvConf": config.resolv_conf,
@@ -59,6 +60,11 @@ def told(config: KubeletConfig) -> dict[str, Any]:
         ],
     }
     return {name: value for name, value in found.items() if value not in ({}, [], "")}
+
+
+def topology_options(policy: TopologyPolicy) -> dict[str, str]:
+    closest = {"prefer-closest-numa-nodes": "true"} if policy.closest else {}
+    return closest | ({"max-allowable-numa-nodes": str(policy.nodes_max)} if policy.nodes_max != NODES_MAX else {})
 
 
 def duration(seconds: float) -> str:

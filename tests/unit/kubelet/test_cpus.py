@@ -5,10 +5,12 @@ from typing import Any
 
 import pytest
 
+from kybern.api.codec import encode
 from kybern.api.core_v1 import Container, Pod, ResourceRequirements
 from kybern.api.shape import Quantity
 from kybern.kubelet.config import KubeletConfig
-from kybern.kubelet.configuration import configured
+from kybern.kubelet.configuration import FIELDS, configured
+from kybern.kubelet.configz import told
 from kybern.kubelet.eviction.thresholds import MEMORY, NODE_DISK
 from kybern.kubelet.settings import seconds
 from kybern.kubelet.topology.alignment import TopologyPolicy
@@ -175,6 +177,34 @@ evictionSoftGracePeriod: {memory.available: 1m30s}
         (MEMORY, "1Gi", 90.0),
     ]
     assert NODE_DISK not in {threshold.signal for threshold in found.eviction}
+
+
+def test_what_a_kubelet_tells_of_its_configuration_configures_another_one_likewise() -> None:
+    text = """
+podPidsLimit: 100
+cpuManagerPolicy: static
+cpuManagerPolicyOptions: {full-pcpus-only: "true"}
+memoryManagerPolicy: Static
+reservedMemory: [{numaNode: 0, limits: {memory: 1124Mi}}]
+topologyManagerPolicy: restricted
+topologyManagerScope: pod
+topologyManagerPolicyOptions: {prefer-closest-numa-nodes: "true", max-allowable-numa-nodes: "12"}
+systemReserved: {cpu: 500m, memory: 1Gi}
+kubeReserved: {cpu: 500m}
+reservedSystemCPUs: 0-1
+evictionHard: {memory.available: 200Mi}
+evictionSoft: {memory.available: 1Gi}
+evictionSoftGracePeriod: {memory.available: 1m30s}
+containerLogMaxSize: 20Mi
+featureGates: {MemoryQoS: true}
+memoryReservationPolicy: TieredReservation
+shutdownGracePeriod: 30s
+shutdownGracePeriodCriticalPods: 10s
+"""
+    here = configured(KubeletConfig(node_name="n"), HEAD + text)
+    kind = {"apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration"}
+    said = kind | {name: value for name, value in told(here).items() if name in FIELDS}
+    assert configured(KubeletConfig(node_name="n"), encode(said).decode()) == here
 
 
 @pytest.mark.parametrize(
