@@ -1,7 +1,7 @@
 """The Container Runtime Interface, as values: what a kubelet asks of a runtime, named as in CRI v1.
 
-One sandbox holds the namespaces that containers share; containers run in it. `native` (the warden), `containerd`
-and `simulated` implement `Runtime`, so a kubelet cannot tell them apart.
+One sandbox holds the namespaces that containers share; containers run in it. `native` (the warden), `remote`
+(containerd, CRI-O) and `simulated` implement `Runtime`, so a kubelet cannot tell them apart.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
