@@ -98,8 +98,8 @@ async def cluster_info(address: str, tls: ssl.SSLContext, url: str) -> ConfigMap
             return await Client(connections).get(ConfigMap, CLUSTER_INFO, PUBLIC)
         except ServiceUnavailable as error:
             raise NotJoined(f"{url} cannot be reached: {error.message}", f"curl -k https://{address}/readyz") from error
-        except ApiError as error:
-            raise NotJoined(f"{url} does not say who it is: {error.message}", "kybern token create (there)") from error
+        except (ApiError, msgspec.MsgspecError) as error:
+            raise NotJoined(f"{url} does not say who it is: {error}", "kybern token create (there)") from error
 
 
 def verified(info: ConfigMap, token: str, hashes: Sequence[str]) -> Discovered:
@@ -108,7 +108,7 @@ def verified(info: ConfigMap, token: str, hashes: Sequence[str]) -> Discovered:
     signature = data.get(f"{SIGNATURE}{id_}")
     if signature is None:
         raise NotJoined(f"the cluster knows no token {id_}, or it has expired", "kybern token create (there)")
-    if not hmac.compare_digest(signature, detached(content, id_, secret)):
+    if not hmac.compare_digest(signature.encode(), detached(content, id_, secret).encode()):
         raise NotJoined(f"what the cluster says of itself is not signed with token {id_}: the token is wrong, "
                         "or somebody stands between")  # fmt: skip
     try:

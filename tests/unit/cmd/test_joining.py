@@ -7,10 +7,14 @@ import pytest
 from kybern.aio.ids import Ids
 from kybern.api import yaml_text
 from kybern.api.core_v1 import ConfigMap, Secret
-from kybern.cmd.joining import TOKEN, Discovered, NotJoined, verified
+from kybern.cmd.joining import TOKEN, Discovered, NotJoined, discover, verified
 from kybern.cmd.token import new_token, token_secret, ttl
 from kybern.controllers.bootstraptokens import detached, seconds_left, vouching
-from kybern.web.pki import create_ca, public_key_hash
+from kybern.web.http import Request, Response
+from kybern.web.pki import SERVER as SERVER_USAGE
+from kybern.web.pki import create_ca, issue, public_key_hash
+from kybern.web.server import serve
+from kybern.web.tls import server_context
 
 NOW = 1_790_000_000.0
 CA = create_ca("ca", NOW)
@@ -44,12 +48,28 @@ def test_what_is_signed_with_the_token_and_has_the_pinned_key_is_believed() -> N
         (info(content(create_ca("ca", NOW).certificate)), [PIN], "not the one that was named"),
         (info("clusters: []"), [PIN], "cannot be read"),
         (info("a: [b"), [PIN], "cannot be read"),
+        (ConfigMap(data={"jws-kubeconfig-abcdef": "ü"}), [PIN], "is not signed"),
     ],
-    ids=range(8),
+    ids=range(9),
 )  # fmt: skip
 def test_what_is_not_proved_is_refused_and_why_is_said(found: ConfigMap, pins: list[str], said: str) -> None:
     with pytest.raises(NotJoined, match=said):
         verified(found, f"{ID}.{SECRET}", pins)
+
+
+@pytest.mark.parametrize("said", [b"<html>", b'{"data": 7}', b"[]"])
+async def test_a_server_that_is_no_api_server_is_refused(said: bytes) -> None:
+    pair = issue(CA, "web", now=NOW, ips=["127.0.0.1"], usages=(SERVER_USAGE,))
+
+    async def answer(_: Request) -> Response:
+        return Response(200, {"Content-Type": "application/json"}, said)
+
+    server = await serve(answer, ssl=server_context(pair.certificate, pair.key))
+    try:
+        with pytest.raises(NotJoined, match="does not say who it is"):
+            await discover(f"127.0.0.1:{server.port}", f"{ID}.{SECRET}", [PIN])
+    finally:
+        await server.close()
 
 
 def test_a_new_token_signs_and_lets_in_until_it_ends() -> None:
