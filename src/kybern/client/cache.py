@@ -4,7 +4,8 @@
 - Without `managedFields`: more than half of a small object, and no loop's business. An update without them keeps the
   server's.
 - `revision` never goes back, and everything up to it has been seen.
-- Whoever wants to know of changes is told after the copy has changed, with the object before and after.
+- Whoever wants to know of changes is told after the copy has changed, with the object before and after. Of the changes that
+  a list brings in slices: ten thousand pods are seconds of work for all who listen.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -12,6 +13,7 @@ from typing import Any, Generic, TypeVar
 
 from msgspec.structs import replace
 
+from kybern.aio.slices import in_slices
 from kybern.api.meta_v1 import ObjectMeta
 from kybern.client.client import WatchEvent, revision_of
 from kybern.client.sharing import sharing
@@ -87,17 +89,36 @@ class Cache(Generic[T]):
     def by_index(self, name: str, value: str) -> list[T]:
         return list(self._indexes[name].get(value, {}).values())
 
+    async def tell_in_slices(self, call: OnChange[T]) -> None:
+        """Of what exists already, and of each change from now on."""
+        untold = dict(self.objects)
+
+        def changed(old: T | None, new: T | None) -> None:
+            if untold.pop(key_of(old if new is None else new), None) is not None:
+                old = None
+            if old is not None or new is not None:
+                call(old, new)
+
+        self.listeners.append(changed)
+        async for key in in_slices(tuple(untold)):
+            if key in untold:
+                call(None, untold.pop(key))
+
     # The reflector's side (`reflector.Sink`).
 
-    def replace(self, objects: Sequence[T], revision: int) -> None:
-        listed = {key_of(obj): self._kept(obj) for obj in objects}
+    async def replace(self, objects: Sequence[T], revision: int) -> None:
+        listed = {key_of(obj): self._kept(obj) async for obj in in_slices(objects)}
         changes: list[tuple[T | None, T | None]] = [
             (self._put(key, None), None) for key in [key for key in self.objects if key not in listed]
         ]
         changes += [(self._put(key, obj), obj) for key, obj in listed.items() if self.objects.get(key) != obj]
         self.revision = max(self.revision, revision)
         self.listed = True
-        self._tell(changes)
+        listeners = tuple(self.listeners)  # who comes meanwhile is shown what there is by now
+        async for old, new in in_slices(changes):
+            for listener in listeners:
+                listener(old, new)
+        self._after_change()
 
     def apply(self, events: Sequence[WatchEvent[T]]) -> None:
         changes: list[tuple[T | None, T | None]] = []
@@ -108,7 +129,10 @@ class Cache(Generic[T]):
         for event in events:
             meta: ObjectMeta = event.object.metadata  # type: ignore[attr-defined]
             self.revision = max(self.revision, revision_of(meta))
-        self._tell(changes)
+        for old, new in changes:
+            for listener in self.listeners:
+                listener(old, new)
+        self._after_change()
 
     def _kept(self, obj: T) -> T:
         """As it is kept: made of parts that are there already, of its former self or of one that came before it."""
@@ -130,9 +154,3 @@ class Cache(Generic[T]):
             for value in by(new) if new is not None else ():
                 index.setdefault(value, {})[key] = new  # type: ignore[assignment]
         return old
-
-    def _tell(self, changes: Sequence[tuple[T | None, T | None]]) -> None:
-        for old, new in changes:
-            for listener in self.listeners:
-                listener(old, new)
-        self._after_change()

@@ -21,6 +21,7 @@ import msgspec
 
 from kybern.aio.backoff import Backoff
 from kybern.aio.clock import Clock
+from kybern.aio.slices import in_slices
 from kybern.api.codec import decode
 from kybern.api.errors import ApiError, Expired
 from kybern.api.kind import Kind
@@ -64,7 +65,7 @@ State = Empty | Listing | Listed | Watching
 
 
 class Sink(Protocol):
-    def replace(self, objects: Sequence[Any], revision: int) -> None:
+    async def replace(self, objects: Sequence[Any], revision: int) -> None:
         """Everything there is, at a revision."""
 
     def apply(self, events: Sequence[WatchEvent[Any]]) -> None:
@@ -135,7 +136,8 @@ class Reflector:
         page = await self.client.page(
             source.kind, source.namespace, self._query(), METADATA_LIST if source.metadata_only else JSON
         )
-        self.sink.replace([decode(source.kind.type, item) for item in page.items or ()], revision_of(page.metadata))
+        objects = [decode(source.kind.type, item) async for item in in_slices(page.items or ())]
+        await self.sink.replace(objects, revision_of(page.metadata))
         return Listed(page.metadata.resource_version or "")
 
     def _watch(self, query: str) -> Events:

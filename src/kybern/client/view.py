@@ -102,6 +102,10 @@ class View:
         for obj in cache.objects.values():
             call(None, obj)
 
+    async def on_change_of_many(self, of: type[T], call: OnChange[T]) -> None:
+        """As `on_change`, and what exists already is told of in slices: for a process with other things to do."""
+        await self._caches[of].tell_in_slices(call)
+
     async def synced(self) -> None:
         """Everything that is declared has been listed once."""
         await self.wait_until(lambda: all(cache.listed for cache in self._caches.values()))

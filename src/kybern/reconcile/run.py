@@ -93,7 +93,7 @@ class Workers:
         around.metrics.queues[controller.name] = self.queue
 
     async def run(self) -> None:
-        connect(self.controller, self.around.view, self.queue.add)
+        await connect(self.controller, self.around.view, self.queue.add)
         async with asyncio.TaskGroup() as tasks:
             for _ in range(self.controller.workers):
                 tasks.create_task(self._work())

@@ -12,13 +12,13 @@ from kybern.reconcile.ownership import controller_of
 Wake = Callable[[Key], None]
 
 
-def connect(controller: Controller[Any], view: View, wake: Wake) -> None:
+async def connect(controller: Controller[Any], view: View, wake: Wake) -> None:
     """Let changes of the View wake keys. What exists already wakes them at once."""
-    view.on_change(controller.reconciles, _waking_itself(controller, wake))
+    await view.on_change_of_many(controller.reconciles, _waking_itself(controller, wake))
     for of in controller.owns:
-        view.on_change(of, _waking_owners(controller, view, wake))
+        await view.on_change_of_many(of, _waking_owners(controller, view, wake))
     for watch in controller.watches:
-        view.on_change(watch.type, _waking(watch.keys, view, wake))
+        await view.on_change_of_many(watch.type, _waking(watch.keys, view, wake))
 
 
 def _waking_itself(controller: Controller[Any], wake: Wake) -> Callable[[Any, Any], None]:

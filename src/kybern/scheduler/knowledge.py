@@ -69,8 +69,8 @@ class Knowledge:
             self.view.on_change(kind, self.volume_changed)
         for kind in DEVICES:
             self.view.on_change(kind, self.device_changed)
-        self.view.on_change(Node, self.node_changed)
-        self.view.on_change(Pod, self.pod_changed)
+        await self.view.on_change_of_many(Node, self.node_changed)
+        await self.view.on_change_of_many(Pod, self.pod_changed)
 
     def namespace_changed(self, old: Namespace | None, new: Namespace | None) -> None:
         """Its labels decide whose terms mean its pods, its annotations what share its pods have."""

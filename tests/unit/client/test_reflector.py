@@ -77,7 +77,7 @@ class Seen:
     def __init__(self) -> None:
         self.told: list[str] = []
 
-    def replace(self, objects: Sequence[ConfigMap], revision: int) -> None:
+    async def replace(self, objects: Sequence[ConfigMap], revision: int) -> None:
         self.told.append(f"all {' '.join(obj.metadata.name or '' for obj in objects)} @{revision}")
 
     def apply(self, events: Sequence[WatchEvent[ConfigMap]]) -> None:

@@ -1,6 +1,8 @@
 import asyncio
 from collections.abc import Sequence
+from itertools import pairwise
 
+from kybern.aio.slices import SLICE_ITEMS
 from kybern.api.core_v1 import ConfigMap, Pod, Secret
 from kybern.api.meta_v1 import ObjectMeta
 from kybern.client import WatchEvent, Write
@@ -19,7 +21,7 @@ def event(type: str, found: Pod) -> WatchEvent[Pod]:
 def cache(*pods: Pod, revision: int = 1) -> tuple[Cache[Pod], list[tuple[str, str]]]:
     found: Cache[Pod] = Cache(lambda: None)
     told: list[tuple[str, str]] = []
-    found.replace(pods, revision)
+    asyncio.run(found.replace(pods, revision))
     found.listeners.append(lambda old, new: told.append((name(old), name(new))))
     return found, told
 
@@ -60,14 +62,52 @@ def test_listeners_are_told_of_every_change() -> None:
 
 def test_a_new_list_tells_only_what_differs() -> None:
     found, told = cache(pod("a"), pod("b"))
-    found.replace([pod("a"), pod("c")], 9)
+    asyncio.run(found.replace([pod("a"), pod("c")], 9))
     assert told == [("b", "-"), ("-", "c")]
+
+
+def test_a_long_list_lets_other_tasks_have_their_turn_and_is_never_seen_by_half() -> None:
+    found, told = cache()
+    seen: list[tuple[int, int]] = []
+
+    async def main() -> None:
+        listing = asyncio.ensure_future(found.replace([pod(f"p{n}") for n in range(5 * SLICE_ITEMS)], 9))
+        while not listing.done():
+            seen.append((len(found.objects), len(told)))
+            await asyncio.sleep(0)
+
+    asyncio.run(main())
+    assert {there for there, _ in seen} == {0, 5 * SLICE_ITEMS}
+    assert max(later - before for (_, before), (_, later) in pairwise(seen)) == SLICE_ITEMS
+    assert told == [("-", f"p{n}") for n in range(5 * SLICE_ITEMS)]
+
+
+def test_what_exists_is_told_of_in_slices_and_what_changes_meanwhile_once_and_as_it_is_then() -> None:
+    found, _ = cache(*(pod(f"p{n}") for n in range(3 * SLICE_ITEMS)))
+    told: list[tuple[str, str, str | None]] = []
+
+    def note(old: Pod | None, new: Pod | None) -> None:
+        told.append((name(old), name(new), new.spec.node_name if new else None))
+
+    async def main() -> None:
+        listening = asyncio.ensure_future(found.tell_in_slices(note))
+        await asyncio.sleep(0)
+        assert len(told) == SLICE_ITEMS
+        found.apply([event("MODIFIED", pod("p0", node="n")), event("MODIFIED", pod("p40", node="n"))])
+        found.apply([event("DELETED", pod("p1")), event("DELETED", pod("p41")), event("ADDED", pod("new"))])
+        await listening
+
+    asyncio.run(main())
+    meanwhile = [("p0", "p0", "n"), ("-", "p40", "n"), ("p1", "-", None), ("-", "new", None)]
+    assert told[SLICE_ITEMS : SLICE_ITEMS + 4] == meanwhile
+    others = [one for one in told if one not in meanwhile]
+    assert others == [("-", f"p{n}", None) for n in range(3 * SLICE_ITEMS) if n not in (40, 41)]
 
 
 def test_the_revision_never_goes_back() -> None:
     found, _ = cache(revision=7)
     found.apply([event("BOOKMARK", pod("", resource_version="9"))])
-    found.replace([], 8)
+    asyncio.run(found.replace([], 8))
     assert found.revision == 9
 
 

@@ -40,6 +40,9 @@ class FakeView:
         for obj in self.held[of].values():
             call(None, obj)
 
+    async def on_change_of_many(self, of: type[Any], call: Any) -> None:
+        self.on_change(of, call)
+
     def get(self, of: type[Any], name: str, namespace: str = "") -> Any:
         return self.held[of].get(name)
 

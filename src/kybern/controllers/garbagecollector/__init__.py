@@ -92,7 +92,7 @@ class Collector:
                 wait = UNANSWERED_SECONDS if failed else DISCOVER_SECONDS
                 if kinds != self.kinds or failed:
                     self.kinds = kinds
-                    self._follow(collectable(kinds), complete=not failed, tasks=tasks)
+                    await self._follow(collectable(kinds), complete=not failed, tasks=tasks)
             self.served_changed.clear()
             await self._until_served_changes(wait)
 
@@ -105,27 +105,26 @@ class Collector:
             return
         await self.around.clock.sleep(RETRY_SECONDS)  # the server needs a moment to serve it
 
-    def _follow(self, kinds: Iterable[Kind], *, complete: bool, tasks: asyncio.TaskGroup) -> None:
+    async def _follow(self, kinds: Iterable[Kind], *, complete: bool, tasks: asyncio.TaskGroup) -> None:
         followed = {(kind_of(of).group, kind_of(of).kind): of for of in self.around.view.followed()}
         wanted = {kind: followed.get((kind.group, kind.kind)) for kind in kinds}
         for kind in [kind for kind in self.reflecting if complete and kind not in wanted]:
             self.reflecting.pop(kind).cancel()
             del self.sinks[kind]
             self.graph.forget(kind)
+        for kind, of in wanted.items():  # these first: once every sink is listed, decisions begin
+            if kind not in self.reflecting and of is not None:
+                await self._share(kind, of)
         for kind, of in wanted.items():
-            if kind in self.reflecting:
-                continue
-            if of is not None:
-                self._share(kind, of)
-            else:
+            if kind not in self.reflecting and of is None:
                 self.sinks[kind] = sink = KindSink(kind, self.graph, self._listed)
                 self.reflecting[kind] = tasks.create_task(self._reflector(kind, sink).run())
         self._listed()
 
-    def _share(self, kind: Kind, of: type[Any]) -> None:
+    async def _share(self, kind: Kind, of: type[Any]) -> None:
         if kind not in self.shared:
             self.shared.add(kind)
-            self.around.view.on_change(of, partial(self.graph.follow, kind))
+            await self.around.view.on_change_of_many(of, partial(self.graph.follow, kind))
 
     def _reflector(self, kind: Kind, sink: KindSink) -> Reflector:
         around = self.around

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from kybern.aio.slices import in_slices
 from kybern.api.kind import Kind
 from kybern.api.meta_v1 import ObjectMeta, OwnerReference
 from kybern.client.client import Meta, WatchEvent
@@ -245,12 +246,12 @@ class KindSink:
         self.is_listed = False
         self.uids: set[str] = set()
 
-    def replace(self, objects: Sequence[Meta], revision: int) -> None:
+    async def replace(self, objects: Sequence[Meta], revision: int) -> None:
         found = {obj.metadata.uid or "": obj for obj in objects}
         for uid in sorted(self.uids - found.keys()):
             self.graph.remove(uid)
         self.uids = set(found)
-        for obj in objects:
+        async for obj in in_slices(objects):
             self.graph.put(Item(self.kind, obj.metadata))
         self.is_listed = True
         self._listed()
