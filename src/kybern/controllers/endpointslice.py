@@ -89,8 +89,10 @@ def with_nodes(
     """The pods that may serve, and those on a node that nobody knows: gone, or not heard of yet."""
     if service.spec.publish_not_ready_addresses:
         return pods, ()
-    lost = [pod for pod in pods if pod.spec.node_name and pod.spec.node_name not in zone_of]
-    return ([pod for pod in pods if pod not in lost], lost) if lost else (pods, ())
+    places: tuple[list[Pod], list[Pod]] = ([], [])
+    for pod in pods:
+        places[bool(pod.spec.node_name) and pod.spec.node_name not in zone_of].append(pod)
+    return places
 
 
 def tell_zones(
