@@ -1,7 +1,7 @@
 """Recorder: tell what happened to an object, as a core/v1 Event that `kubectl describe` shows.
 
 - `event()` never waits and never fails: an event is news, and losing one must not stop a loop.
-- Events wait in a bounded queue; `run()` writes them one after the other, in order.
+- Events wait in a bounded queue; `run()` writes them one after the other, in order. How many found no room is logged.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from kybern.api.meta_v1 import ObjectMeta
 from kybern.client.client import Client
 from kybern.client.correlate import COMBINED, Correlator, Occurrence, Series
 
-QUEUED_EVENTS_MAX = 1000
+QUEUED_EVENTS_MAX = 10_000  # as many pods may be scheduled faster than it is told; about 4 MB
 TRIES_MAX = 12
 RETRY_SECONDS = 10.0
 MESSAGE_BYTES_MAX = 1024
@@ -31,6 +31,7 @@ class Recorder:
         self.correlator = Correlator()
         self.unique = 0
         self.queue: asyncio.Queue[Occurrence] = asyncio.Queue(QUEUED_EVENTS_MAX)
+        self.dropped = 0
 
     def event(self, obj: Any, type: str, reason: str, message: str, *, field_path: str = "") -> None:
         """`type` is Normal or Warning; `field_path` names a container: `spec.containers{web}`."""
@@ -39,7 +40,9 @@ class Recorder:
         try:
             self.queue.put_nowait(Occurrence(about, type, reason, text, self.clock.wall()))
         except asyncio.QueueFull:
-            log.warning("too many events wait to be written: dropped %s about %s", reason, about.name)
+            if not self.dropped:
+                log.warning("too many events wait to be written: %s about %s is dropped", reason, about.name)
+            self.dropped += 1
 
     async def run(self) -> None:
         """Write events until cancelled."""
@@ -47,6 +50,9 @@ class Recorder:
             seen = await self.queue.get()
             await self._record(seen)
             self.queue.task_done()
+            if self.dropped and self.queue.empty():
+                log.warning("%d events were dropped, until all that waited were written", self.dropped)
+                self.dropped = 0
 
     async def flush(self) -> None:
         """Returns when everything told so far has been written."""

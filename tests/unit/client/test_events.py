@@ -1,3 +1,8 @@
+import asyncio
+import logging
+
+import pytest
+
 from kybern.api.core_v1 import Event, ObjectReference
 from kybern.client.correlate import BURST_EVENTS, COMBINED, Correlator, Occurrence
 from kybern.client.events import Recorder, reference_to
@@ -56,6 +61,32 @@ def test_an_event_is_written_as_upstream_writes_it() -> None:
     assert (event.involved_object.kind, event.involved_object.name) == ("Pod", "a")
     assert event.source is not None and (event.source.component, event.source.host) == ("test-controller", "here")
     assert (event.metadata.name or "").startswith("a.")
+
+
+def test_a_burst_of_ten_thousand_waits_and_what_has_no_room_is_told_in_two_lines(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def main() -> int:
+        async with running((), loops=()) as cluster:
+            recorder = Recorder(cluster.client, "test-controller", "", cluster.clock, cluster.ids)
+            for n in range(10_000):
+                recorder.event(pod(f"p{n}"), "Normal", "Scheduled", "m")
+            assert (recorder.queue.qsize(), caplog.messages) == (10_000, [])
+            recorder.queue = asyncio.Queue(2)
+            for n in range(5):
+                recorder.event(pod(f"p{n}"), "Normal", "Scheduled", "m")
+            recording = cluster.tasks.create_task(recorder.run())
+            await recorder.flush()
+            await cluster.advance(1)
+            recording.cancel()
+            return len(await cluster.client.list(Event, "default"))
+
+    caplog.set_level(logging.WARNING, "kybern.client.events")
+    assert virtual.run(main()) == 2
+    assert caplog.messages == [
+        "too many events wait to be written: Scheduled about p2 is dropped",
+        "3 events were dropped, until all that waited were written",
+    ]
 
 
 def test_a_reference_names_the_container_it_is_about() -> None:
