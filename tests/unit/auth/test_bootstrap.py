@@ -3,7 +3,7 @@
 from msgspec.structs import replace
 
 from kybern.api.core_v1 import Endpoints, Namespace, Service
-from kybern.api.rbac_v1 import ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding
+from kybern.api.rbac_v1 import ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding, Subject
 from kybern.api.scheduling_v1 import PriorityClass
 from kybern.apiserver.auth.rbac import following
 from kybern.apiserver.bootstrap.cluster import bootstrap
@@ -58,6 +58,21 @@ async def test_what_is_missing_is_repaired_and_what_is_added_stays() -> None:
     assert objects.get(ClusterRole, "system:kube-dns").rules == (added, *role.rules)
     assert objects.get(ClusterRoleBinding, "system:kube-dns").subjects == binding.subjects
     assert objects.get(Role, "extension-apiserver-authentication-reader", "kube-system")
+
+
+async def test_what_a_former_version_gave_our_own_roles_is_taken_back() -> None:
+    objects = await started()
+    role, binding = (objects.get(kind, "kybern:node-network") for kind in (ClusterRole, ClusterRoleBinding))
+    rule = PolicyRule(verbs=("get",), api_groups=("",), resources=("endpoints",))
+    objects.put(replace(role, rules=(rule, *role.rules)))
+    nodes = Subject(kind="Group", name="system:nodes", api_group="rbac.authorization.k8s.io")
+    objects.put(replace(binding, subjects=(nodes,)))
+    await bootstrap(objects)
+    assert objects.get(ClusterRole, "kybern:node-network").rules == role.rules
+    assert objects.get(ClusterRoleBinding, "kybern:node-network").subjects == binding.subjects
+    kubelet = User("system:node:n1", ("system:nodes", "system:authenticated"))
+    asked = Attributes(user=kubelet, verb="list", resource="pods")
+    assert not following(objects).decide(asked).allowed
 
 
 async def test_an_object_told_not_to_be_updated_is_left_alone() -> None:

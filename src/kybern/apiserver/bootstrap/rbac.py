@@ -1,6 +1,7 @@
 """The bootstrap roles and bindings, made at start and repaired at every later one.
 
-- What is missing is made; what lacks rules or subjects gets them; what somebody added stays.
+- What is missing is made; what lacks rules or subjects gets them; what somebody added stays, as with upstream.
+- Our own, whose names begin with `kybern:`, have what they should and no more: what a former version gave is taken back.
 - An object annotated `rbac.authorization.kubernetes.io/autoupdate: "false"` is left alone.
 - `admin`, `edit` and `view` are sums of labelled roles: they start as the sum of the bootstrap ones.
 """
@@ -45,6 +46,7 @@ VERBS = {
 }
 EVENTS = "core,events.k8s.io events: create patch update"
 NAMED = re.compile(r"([^\[]+)\[(.+)\]")
+OWN = "kybern:"
 READER = "extension-apiserver-authentication-reader"
 
 AnyRole = ClusterRole | Role
@@ -186,9 +188,10 @@ async def reconcile_binding(objects: Objects, wanted: AnyBinding) -> None:
             await objects.delete(type(wanted), name, namespace, uid=found.metadata.uid or "")
             await objects.create(wanted)
             return
-        missing = missing_subjects(found.subjects or (), wanted.subjects or ())
-        if missing:
-            await objects.update(replace(found, subjects=(*(found.subjects or ()), *missing)))
+        has = found.subjects or ()
+        repaired = repaired_subjects(name, has, wanted.subjects or ())
+        if repaired != has:
+            await objects.update(replace(found, subjects=repaired))
 
 
 def is_updated(found: Any) -> bool:
@@ -203,6 +206,8 @@ def repaired_role(found: R, wanted: R) -> R:
         repaired = replace(found, metadata=replace(found.metadata, labels=labels, annotations=annotations))
     if isinstance(wanted, ClusterRole) and wanted.aggregation_rule is not None:
         return repaired  # its rules are the sum of others, which are repaired themselves
+    if (wanted.metadata.name or "").startswith(OWN):
+        return replace(repaired, rules=wanted.rules) if found.rules != wanted.rules else repaired
     missing = missing_rules(found.rules or (), wanted.rules or ())
     return replace(repaired, rules=(*(found.rules or ()), *missing)) if missing else repaired
 
@@ -212,6 +217,11 @@ def missing_rules(found: Sequence[PolicyRule], wanted: Sequence[PolicyRule]) -> 
         return []
     grants = compile_rules(found)
     return [rule for rule in wanted if not all(map(grants.covers, broken_down((rule,))))]
+
+
+def repaired_subjects(name: str, found: Sequence[Subject], wanted: Sequence[Subject]) -> Sequence[Subject]:
+    surplus = missing_subjects(wanted, found)
+    return wanted if surplus and name.startswith(OWN) else (*found, *missing_subjects(found, wanted))
 
 
 def missing_subjects(found: Sequence[Subject], wanted: Sequence[Subject]) -> list[Subject]:
