@@ -8,6 +8,7 @@ its own. The rest is a fixed list of rules, which admission (NodeRestriction) na
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from kybern.api.certificates_v1 import PodCertificateRequest
 from kybern.api.core_v1 import PersistentVolume, Pod
@@ -33,6 +34,12 @@ WRITES = {
     ("pods", "eviction"): ("create",),
 }
 """Of nodes and pods, by part; NodeRestriction sees to it that they are the node's own."""
+NAME_THEIR_NODE: dict[str, type[Any]] = {
+    "volumeattachments": VolumeAttachment,
+    "podcertificaterequests": PodCertificateRequest,
+    "resourceslices": ResourceSlice,
+}
+"""In `spec.nodeName`."""
 
 
 def node_of(user: User) -> str:
@@ -149,22 +156,15 @@ class NodeAuthorizer:
         return Decision(False, f"no relationship found between node '{node}' and this object")
 
     def is_related(self, node: str, resource: str, namespace: str, name: str) -> bool:
-        match resource:
-            case "pods":
-                return self.owns_pod(node, namespace, name)
-            case "persistentvolumes":
-                volume = self.objects.get(PersistentVolume, name)
-                claim = claim_of(volume) if volume else None
-                return claim is not None and self.references.holds(node, claim)
-            case "volumeattachments":
-                attachment = self.objects.get(VolumeAttachment, name)
-                return attachment is not None and attachment.spec.node_name == node
-            case "podcertificaterequests":
-                request = self.objects.get(PodCertificateRequest, name, namespace)
-                return request is not None and request.spec.node_name == node
-            case "resourceslices":
-                devices = self.objects.get(ResourceSlice, name)
-                return devices is not None and devices.spec.node_name == node
+        if resource == "pods":
+            return self.owns_pod(node, namespace, name)
+        if resource == "persistentvolumes":
+            volume = self.objects.get(PersistentVolume, name)
+            claim = claim_of(volume) if volume else None
+            return claim is not None and self.references.holds(node, claim)
+        if resource in NAME_THEIR_NODE:
+            found = self.objects.get(NAME_THEIR_NODE[resource], name, namespace)
+            return found is not None and found.spec.node_name == node
         reference = (resource, namespace, name)
         return self.references.holds(node, reference) or any(
             self.references.holds(node, claim) for claim in self.volumes.claims(reference)
