@@ -16,7 +16,7 @@ from kybern.api.admissionregistration_v1 import (
 )
 from kybern.api.invalid import FieldError, duplicate, forbidden_field, invalid_value, not_supported, required
 from kybern.registry.admissionwebhooks import EVERYTHING, validate_rule
-from kybern.registry.checks import label_selector
+from kybern.registry.checks import label_selector, repeated
 from kybern.registry.columns import AGE, NAME, UNSET
 from kybern.registry.defaulting import filled, part, parts
 from kybern.registry.parts import clear_status, keep_status, kind_of, spec_of, status
@@ -78,11 +78,12 @@ def validate_match(match: MatchResources, at: str) -> Iterator[FieldError]:
 
 def validate_named_rule(rule: NamedRuleWithOperations, at: str) -> Iterator[FieldError]:
     """A webhook's rule, perhaps about objects of some names only."""
+    again = repeated(rule.resource_names or ())
     for index, name in enumerate(rule.resource_names or ()):
         here = f"{at}.resourceNames[{index}]"
         for wrong in names.path_segment(name):
             yield invalid_value(here, name, wrong)
-        if name in (rule.resource_names or ())[:index]:
+        if index in again:
             yield duplicate(here, name)
     yield from validate_rule(rule, at)
 

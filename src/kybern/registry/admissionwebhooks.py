@@ -15,7 +15,7 @@ from kybern.api.admissionregistration_v1 import (
 )
 from kybern.api.invalid import FieldError, duplicate, invalid_value, not_supported, required
 from kybern.api.meta_v1 import LabelSelector
-from kybern.registry.checks import label_selector
+from kybern.registry.checks import label_selector, repeated
 from kybern.registry.columns import AGE, NAME
 from kybern.registry.defaulting import filled, part, parts
 from kybern.registry.parts import kind_of
@@ -99,8 +99,9 @@ def validate_versions(versions: tuple[str, ...], at: str) -> Iterator[FieldError
     if not versions:
         yield required(at, f"must specify one of {', '.join(known)}")
         return
+    again = repeated(versions)
     for index, version in enumerate(versions):
-        if version in versions[:index]:
+        if index in again:
             yield invalid_value(f"{at}[{index}]", version, "duplicate version")
             continue
         for wrong in names.dns1035_label(version):

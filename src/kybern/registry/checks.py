@@ -2,7 +2,7 @@
 
 import ipaddress
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 
 from kybern.api import names
 from kybern.api.invalid import FieldError, forbidden_field, invalid_value, not_supported, required
@@ -52,6 +52,17 @@ def one_of(at: str, value: str | None, choices: Iterable[str]) -> Iterator[Field
         yield required(at)
     elif value not in choices:
         yield not_supported(at, value, choices)
+
+
+def repeated(values: Iterable[Hashable]) -> frozenset[int]:
+    """Where a value comes again. In one pass: a list is as long as its sender likes."""
+    seen: set[Hashable] = set()
+    found = []
+    for index, value in enumerate(values):
+        if value in seen:
+            found.append(index)
+        seen.add(value)
+    return frozenset(found)
 
 
 def port_or_name(at: str, value: int | str) -> Iterator[FieldError]:

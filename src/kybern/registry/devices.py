@@ -26,7 +26,7 @@ from kybern.api.resource_v1 import (
     ResourceClaimTemplate,
     ResourceSlice,
 )
-from kybern.registry.checks import immutable, named
+from kybern.registry.checks import immutable, named, repeated
 from kybern.registry.columns import AGE, NAME
 from kybern.registry.defaulting import filled, part, parts
 from kybern.registry.drivers import validate_driver_name
@@ -93,10 +93,11 @@ def validate_devices(devices: DeviceClaim | None, at: str) -> Iterator[FieldErro
             yield from validate_request(request.exactly, f"{here}.exactly")
         if len(alternatives) > ALTERNATIVES_MAX:
             yield too_many(f"{here}.firstAvailable", len(alternatives), ALTERNATIVES_MAX)
+        again = repeated(alternative.name for alternative in alternatives)
         for place, alternative in enumerate(alternatives):
             at_one = f"{here}.firstAvailable[{place}]"
             yield from named(f"{at_one}.name", alternative.name, names.dns1123_label)
-            if alternative.name in (other.name for other in alternatives[:place]):
+            if place in again:
                 yield duplicate(f"{at_one}.name", alternative.name)
             yield from validate_request(alternative, at_one)
     known = request_names(requests)
@@ -128,9 +129,10 @@ def request_names(requests: tuple[DeviceRequest, ...]) -> set[str]:
 
 
 def validate_refs(refs: tuple[str, ...], known: set[str], at: str) -> Iterator[FieldError]:
+    again = repeated(refs)
     for index, ref in enumerate(refs):
         here = f"{at}[{index}]"
-        if ref in refs[:index]:
+        if index in again:
             yield duplicate(here, ref)
         if ref not in known:
             why = (
@@ -196,11 +198,12 @@ def validate_claim_status(claim: ResourceClaim, old: ResourceClaim) -> Iterator[
     here = "status.reservedFor"
     if len(users) > RESERVATIONS_MAX:
         yield too_many(here, len(users), RESERVATIONS_MAX)
+    again = repeated(user.uid for user in users)
     for index, user in enumerate(users):
         for field, value in (("resource", user.resource), ("name", user.name), ("uid", user.uid)):
             if not value:
                 yield required(f"{here}[{index}].{field}")
-        if user.uid in (other.uid for other in users[:index]):
+        if index in again:
             yield duplicate(f"{here}[{index}].uid", user.uid)
     if users and found.allocation is None:
         yield forbidden_field(here, "may not be specified when `allocated` is not set")

@@ -14,7 +14,7 @@ from kybern.api.invalid import (
     required,
     too_many,
 )
-from kybern.registry.checks import immutable, judged, labels, one_of, ordinary_address
+from kybern.registry.checks import immutable, judged, labels, one_of, ordinary_address, repeated
 from kybern.registry.columns import AGE, NAME, NONE, UNSET
 from kybern.registry.defaulting import filled, parts
 from kybern.registry.parts import changed, kind_of
@@ -156,9 +156,10 @@ def validate_hints(hints: discovery.EndpointHints, at: str) -> Iterator[FieldErr
         if len(found) > HINTS_MAX:
             yield too_many(f"{at}.{field}", len(found), HINTS_MAX)
             continue
+        again = repeated(found)
         for index, name in enumerate(found):
             here = f"{at}.{field}[{index}].name"
-            if name in found[:index]:
+            if index in again:
                 yield duplicate(here, name)
             for wrong in rule(name):
                 yield invalid_value(here, name, wrong)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from kybern.api import names
 from kybern.api.batch_v1 import JobSpec, PodFailurePolicyOnExitCodesRequirement, PodFailurePolicyRule, SuccessPolicyRule
 from kybern.api.invalid import FieldError, duplicate, invalid_value, not_supported, required, too_long, too_many
-from kybern.registry.checks import judged, not_negative
+from kybern.registry.checks import judged, not_negative, repeated
 
 RULES_MAX = 20
 PATTERNS_MAX = 20
@@ -57,8 +57,9 @@ def validate_exit_codes(found: PodFailurePolicyOnExitCodesRequirement, spec: Job
         yield too_many(f"{at}.values", len(found.values), EXIT_CODES_MAX)
     if list(found.values) != sorted(found.values):
         yield invalid_value(f"{at}.values", found.values, "must be ordered")
+    again = repeated(found.values)
     for index, code in enumerate(found.values):
-        if code in found.values[:index]:
+        if index in again:
             yield duplicate(f"{at}.values[{index}]", code)
         if code == 0 and found.operator == "In":
             yield invalid_value(f"{at}.values[{index}]", code, "must not be 0 for the In operator")

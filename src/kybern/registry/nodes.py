@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from kybern.api import names
 from kybern.api.core_v1 import Node, NodeSpec, NodeStatus, Taint
 from kybern.api.invalid import FieldError, duplicate, forbidden_field, invalid_value, not_supported, required
+from kybern.registry.checks import repeated
 from kybern.registry.columns import AGE, NAME, NONE, UNKNOWN
 from kybern.registry.defaulting import part
 from kybern.registry.parts import PROXY_VERBS, changed, connect, keep_status, kind_of, status
@@ -45,9 +46,8 @@ def validate(node: Node) -> Iterator[FieldError]:
     if len(blocks) > 1:
         if len(blocks) > 2 or (":" in blocks[0]) == (":" in blocks[1]):
             yield invalid_value("spec.podCIDRs", blocks, "may specify no more than one CIDR for each IP family")
-        for index, block in enumerate(blocks):
-            if block in blocks[:index]:
-                yield duplicate(f"spec.podCIDRs[{index}]", block)
+        for index in sorted(repeated(blocks)):
+            yield duplicate(f"spec.podCIDRs[{index}]", blocks[index])
     yield from validate_resources(node)
 
 

@@ -8,7 +8,7 @@ from kybern.api.invalid import FieldError, duplicate, forbidden_field, invalid_v
 from kybern.api.node_v1 import RuntimeClass
 from kybern.api.policy_v1 import PodDisruptionBudget
 from kybern.api.scheduling_v1 import PriorityClass
-from kybern.registry.checks import immutable, int_or_percent, label_selector, labels, not_above_all
+from kybern.registry.checks import immutable, int_or_percent, label_selector, labels, not_above_all, repeated
 from kybern.registry.columns import AGE, NAME
 from kybern.registry.defaulting import filled
 from kybern.registry.parts import clear_status, keep_status, kind_of, spec_of, status
@@ -119,9 +119,8 @@ def validate_runtime(found: RuntimeClass) -> Iterator[FieldError]:
     yield from labels((found.scheduling.node_selector or {}).items(), "scheduling.nodeSelector")
     tolerations = found.scheduling.tolerations or ()
     yield from validate_tolerations(tolerations, "scheduling.tolerations")
-    for index, toleration in enumerate(tolerations):
-        if toleration in tolerations[:index]:
-            yield duplicate(f"scheduling.tolerations[{index}]", toleration)
+    for index in sorted(repeated(tolerations)):
+        yield duplicate(f"scheduling.tolerations[{index}]", tolerations[index])
 
 
 def validate_runtime_update(found: RuntimeClass, old: RuntimeClass) -> Iterator[FieldError]:

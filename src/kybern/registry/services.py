@@ -15,7 +15,7 @@ from kybern.api.core_v1 import (
     SessionAffinityConfig,
 )
 from kybern.api.invalid import FieldError, duplicate, forbidden_field, invalid_value, not_supported, required
-from kybern.registry.checks import judged, labels, one_of, ordinary_address, port_or_name
+from kybern.registry.checks import judged, labels, one_of, ordinary_address, port_or_name, repeated
 from kybern.registry.columns import AGE, NAME, NONE, labels_text
 from kybern.registry.defaulting import filled, filled_zero, part, parts
 from kybern.registry.parts import PROXY_VERBS, changed, clear_status, connect, keep_status, kind_of, status
@@ -183,10 +183,11 @@ def validate_addresses(spec: ServiceSpec) -> Iterator[FieldError]:
 
 def validate_families(spec: ServiceSpec) -> Iterator[FieldError]:
     families = spec.ip_families or ()
+    again = repeated(families)
     for index, family in enumerate(families):
         if family not in ("IPv4", "IPv6"):
             yield not_supported(f"spec.ipFamilies[{index}]", family, ("IPv4", "IPv6"))
-        if family in families[:index]:
+        if index in again:
             yield duplicate(f"spec.ipFamilies[{index}]", family)
     policy = spec.ip_family_policy
     if policy is not None and policy not in FAMILY_POLICIES:

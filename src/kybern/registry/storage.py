@@ -14,7 +14,7 @@ from kybern.api.storage_v1 import (
     VolumeAttachment,
     VolumeAttributesClass,
 )
-from kybern.registry.checks import NOT_NEGATIVE, immutable, label_selector, named, not_negative
+from kybern.registry.checks import NOT_NEGATIVE, immutable, label_selector, named, not_negative, repeated
 from kybern.registry.columns import AGE, NAME, UNSET
 from kybern.registry.defaulting import filled, part
 from kybern.registry.drivers import validate_driver_name
@@ -42,10 +42,11 @@ def validate_class(found: StorageClass) -> Iterator[FieldError]:
     elif found.volume_binding_mode not in ("Immediate", "WaitForFirstConsumer"):
         yield not_supported("volumeBindingMode", found.volume_binding_mode, ("Immediate", "WaitForFirstConsumer"))
     terms = found.allowed_topologies or ()
+    again = repeated(map(topology_of, terms))
     for index, term in enumerate(terms):
         at = f"allowedTopologies[{index}].matchLabelExpressions"
         yield from validate_topology(term.match_label_expressions or (), at)
-        if topology_of(term) in map(topology_of, terms[:index]):
+        if index in again:
             yield duplicate(at, "")
 
 
@@ -60,21 +61,22 @@ def validate_parameters(parameters: Mapping[str, str], at: str) -> Iterator[Fiel
 
 
 def validate_topology(expressions: tuple[TopologySelectorLabelRequirement, ...], at: str) -> Iterator[FieldError]:
+    again = repeated(wanted.key for wanted in expressions)
     for index, wanted in enumerate(expressions):
         here = f"{at}[{index}]"
         if not wanted.values:
             yield required(f"{here}.values")
-        for place, value in enumerate(wanted.values):
-            if value in wanted.values[:place]:
-                yield duplicate(f"{here}.values[{place}]", value)
+        for place in sorted(repeated(wanted.values)):
+            yield duplicate(f"{here}.values[{place}]", wanted.values[place])
         for wrong in names.qualified_name(wanted.key):
             yield invalid_value(f"{here}.key", wanted.key, wrong)
-        if wanted.key in (other.key for other in expressions[:index]):
+        if index in again:
             yield duplicate(f"{here}.key", wanted.key)
 
 
-def topology_of(term: TopologySelectorTerm) -> dict[str, frozenset[str]]:
-    return {wanted.key: frozenset(wanted.values) for wanted in term.match_label_expressions or ()}
+def topology_of(term: TopologySelectorTerm) -> frozenset[tuple[str, frozenset[str]]]:
+    wanted = {wanted.key: frozenset(wanted.values) for wanted in term.match_label_expressions or ()}
+    return frozenset(wanted.items())
 
 
 def validate_class_update(found: StorageClass, old: StorageClass) -> Iterator[FieldError]:
@@ -200,10 +202,10 @@ def validate_driver(driver: CSIDriver) -> Iterator[FieldError]:
     if seconds is not None and seconds < UPDATE_SECONDS_MIN:
         here = "spec.nodeAllocatableUpdatePeriodSeconds"
         yield invalid_value(here, seconds, f"must be greater than or equal to {UPDATE_SECONDS_MIN} seconds")
-    audiences = [request.audience for request in driver.spec.token_requests or ()]
+    again = repeated(request.audience for request in driver.spec.token_requests or ())
     for index, request in enumerate(driver.spec.token_requests or ()):
         at = f"spec.tokenRequests[{index}]"
-        if request.audience in audiences[:index]:
+        if index in again:
             yield duplicate(f"{at}.audience", request.audience)
         expires = request.expiration_seconds
         if expires is not None and expires < TOKEN_SECONDS_MIN:
@@ -261,10 +263,11 @@ def validate_csi_node(node: CSINode) -> Iterator[FieldError]:
         count = driver.allocatable.count if driver.allocatable is not None else None
         yield from not_negative(f"{at}.allocatable.count", count)
         keys = driver.topology_keys or ()
+        again = repeated(keys)
         for place, key in enumerate(keys):
             if not key:
                 yield required(f"{at}.topologyKeys")
-            if key in keys[:place]:
+            if place in again:
                 yield duplicate(f"{at}.topologyKeys", key)
             for wrong in names.qualified_name(key):
                 yield invalid_value(f"{at}.topologyKeys", key, wrong)

@@ -10,7 +10,7 @@ from kybern.api.apiextensions_v1 import (
     CustomResourceDefinitionSpec,
 )
 from kybern.api.invalid import FieldError, forbidden_field, invalid_value, required
-from kybern.registry.checks import immutable, judged, one_of
+from kybern.registry.checks import immutable, judged, one_of, repeated
 from kybern.registry.columns import CREATED_AT, NAME
 from kybern.registry.customresources.conditions import APPROVAL, approval_of, find, is_true, with_condition
 from kybern.registry.customresources.version import validate_version
@@ -206,8 +206,9 @@ def validate_conversion(conversion: CustomResourceConversion, at: str) -> Iterat
     reviews = webhook.conversion_review_versions if webhook is not None else ()
     if not reviews:
         yield required(f"{at}.conversionReviewVersions")
+    again = repeated(reviews)
     for index, name in enumerate(reviews):
-        if name in reviews[:index]:
+        if index in again:
             yield invalid_value(f"{at}.conversionReviewVersions[{index}]", name, "duplicate version")
         yield from judged(f"{at}.conversionReviewVersions[{index}]", name, names.dns1035_label)
     if reviews and not set(reviews) & {"v1", "v1beta1"}:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from kybern.api.invalid import FieldError, forbidden_field, invalid_value, not_supported, required
+from kybern.registry.checks import repeated
 from kybern.registry.customresources.places import Schema
 
 TYPES = ("array", "boolean", "integer", "number", "object", "string")
@@ -155,6 +156,7 @@ def keyed_errors(schema: Schema, keys: list[str], at: str) -> Iterator[FieldErro
         why = f"must be object if parent array's {LIST_TYPE} is map"
         yield invalid_value(f"{at}.items.type", items.get("type", ""), why)
         return
+    again = repeated(keys)
     for index, key in enumerate(keys):
         part: Any = items.get("properties", {}).get(key)
         if part is None:
@@ -162,7 +164,7 @@ def keyed_errors(schema: Schema, keys: list[str], at: str) -> Iterator[FieldErro
         elif part.get("type") in ("array", "object"):
             why = f"must be a scalar type if parent array's {LIST_TYPE} is map"
             yield invalid_value(f"{at}.items.properties[{key}].type", items["type"], why)
-        if key in keys[:index]:
+        if index in again:
             yield invalid_value(f"{at}.{MAP_KEYS}", keys, "must not contain duplicate entries")
 
 

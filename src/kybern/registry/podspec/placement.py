@@ -179,6 +179,7 @@ def validate_toleration_operator(toleration: Toleration, at: str) -> Iterator[Fi
 
 def validate_spread(constraints: tuple[TopologySpreadConstraint, ...], at: str) -> Iterator[FieldError]:
     pairs = [(constraint.topology_key, constraint.when_unsatisfiable) for constraint in constraints]
+    last = {pair: index for index, pair in enumerate(pairs)}
     for index, constraint in enumerate(constraints):
         here = f"{at}[{index}]"
         if constraint.max_skew <= 0:
@@ -188,7 +189,7 @@ def validate_spread(constraints: tuple[TopologySpreadConstraint, ...], at: str) 
         choices = ("DoNotSchedule", "ScheduleAnyway")
         if constraint.when_unsatisfiable not in choices:
             yield not_supported(f"{here}.whenUnsatisfiable", constraint.when_unsatisfiable, choices)
-        if pairs[index] in pairs[index + 1 :]:
+        if last[pairs[index]] != index:
             pair = f"{{{constraint.topology_key}, {constraint.when_unsatisfiable}}}"
             yield duplicate(f"{here}.{{topologyKey, whenUnsatisfiable}}", pair)
         yield from validate_spread_details(constraint, here)

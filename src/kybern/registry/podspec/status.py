@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from kybern.api import names
 from kybern.api.core_v1 import Container, ContainerStatus, EphemeralContainer, LinuxContainerUser, Pod
 from kybern.api.invalid import FieldError, duplicate, forbidden_field, invalid_value, not_supported
-from kybern.registry.checks import INT32_MAX, UINT32_MAX, between, immutable
+from kybern.registry.checks import INT32_MAX, UINT32_MAX, between, immutable, repeated
 
 OWN_CONDITIONS = ("PodScheduled", "Ready", "Initialized")
 HEALTHS = ("Healthy", "Unhealthy", "Unknown")
@@ -152,12 +152,12 @@ def validate_host_ips(pod: Pod) -> Iterator[FieldError]:
 
 def validate_ips(ips: Sequence[str], shown: object, at: str) -> Iterator[FieldError]:
     """At most one of each family."""
-    wrong = False
+    wrong, again = False, repeated(ips)
     for index, ip in enumerate(ips):
         for text in names.ip(ip):
             wrong = True
             yield invalid_value(f"{at}[{index}]", ip, text)
-        if ip in ips[:index]:
+        if index in again:
             yield duplicate(f"{at}[{index}]", {"ip": ip})
     if len(ips) > 1 and not wrong and (len(ips) > 2 or (":" in ips[0]) == (":" in ips[1])):
         yield invalid_value(at, shown, "may specify no more than one IP for each IP family")

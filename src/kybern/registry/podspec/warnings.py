@@ -20,6 +20,7 @@ from kybern.api.core_v1 import (
 )
 from kybern.api.meta_v1 import ObjectMeta
 from kybern.api.quantity import milli
+from kybern.registry.checks import repeated
 
 NODE_LABELS = {
     "beta.kubernetes.io/arch": 'deprecated since v1.14; use "kubernetes.io/arch" instead',
@@ -87,10 +88,10 @@ def pod_warnings(spec: PodSpec, meta: ObjectMeta, at: str, *, template: bool = F
     for index, volume in enumerate(spec.volumes or ()):
         yield from volume_warnings(volume, f"{at}spec.volumes[{index}]")
     addresses = [alias.ip for alias in spec.host_aliases or ()]
-    for index in repeated(addresses):
+    for index in sorted(repeated(addresses)):
         yield f'{at}spec.hostAliases[{index}].ip: duplicate ip "{addresses[index]}"'
     secrets = [secret.name or "" for secret in spec.image_pull_secrets or ()]
-    for index in repeated(secrets):
+    for index in sorted(repeated(secrets)):
         yield f'{at}spec.imagePullSecrets[{index}].name: duplicate name "{secrets[index]}"'
     for index, name in enumerate(secrets):
         if not name:
@@ -107,11 +108,6 @@ def pod_warnings(spec: PodSpec, meta: ObjectMeta, at: str, *, template: bool = F
         here = f"{at}spec.terminationGracePeriodSeconds"
         yield f"{here}: must be >= 0; negative values are invalid and will be treated as 1"
     yield from affinity_warnings(spec.affinity, f"{at}spec.affinity")
-
-
-def repeated(values: list[str]) -> Iterator[int]:
-    """Where a value comes again."""
-    return (index for index, value in enumerate(values) if value in values[:index])
 
 
 def containers(spec: PodSpec, at: str) -> Iterator[tuple[Container, str]]:
@@ -180,7 +176,7 @@ def profile_warnings(spec: PodSpec, meta: ObjectMeta, at: str, template: bool) -
 def env_warnings(container: Container, at: str) -> Iterator[str]:
     """A variable that is set again, unless it builds upon what it was."""
     variables = container.env or ()
-    for index in repeated([variable.name for variable in variables]):
+    for index in sorted(repeated([variable.name for variable in variables])):
         variable = variables[index]
         reference = f"$({variable.name})"
         value = variable.value or ""
