@@ -5,6 +5,7 @@
 - `watch` replays the events after a revision, then follows; before the last compaction it is Expired.
 """
 
+import asyncio
 import logging
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Sequence
@@ -16,6 +17,7 @@ from kybern.apiserver.audience import Audience
 from kybern.apiserver.frames import Event, Form
 from kybern.apiserver.item import Item
 from kybern.apiserver.selection import Selection
+from kybern.apiserver.turns import in_turns, turns
 from kybern.apiserver.watcher import Group, Watcher
 from kybern.registry.resource import Resource
 from kybern.store.interface import Change, Entry, Store
@@ -150,14 +152,14 @@ class Cache:
         return Event(change.revision, old, new)
 
     def forget(self, before: int) -> None:
-        """Drop the events up to a revision, as the store has. What was sent before then is made anew if it is sent again:
-        kept, it would be there twice."""
+        """Drop the events up to a revision, as the store has."""
         del self.events[: bisect_right(self.events, before, key=revision_of)]
         self.oldest = max(self.oldest, before)
-        for item in self.items.values():
-            if item.revision <= before:
-                item.forget_sent()
         self._snapshots = {revision: kept for revision, kept in self._snapshots.items() if revision >= before}
+
+    async def forget_sent(self, before: int) -> None:
+        """What was sent before a revision is made anew if it is sent again: kept, it would be there twice."""
+        await in_turns(Item.forget_sent, [item for item in self.items.values() if item.revision <= before])
 
     # --- reading ------------------------------------------------------------------------------------------------------
 
@@ -171,8 +173,14 @@ class Cache:
         start = f"{self.prefix}{namespace}/"
         return bisect_left(self.keys, start[:-1] + AFTER_SLASH) - bisect_left(self.keys, start)
 
-    def page(self, selection: Selection, *, at: int = 0, after: str = "", limit: int = 0) -> Page:
-        """A part of the list; `at` a revision or 0 for now, `after` the key the former page ended with."""
+    def all(self, namespace: str = "") -> list[Item]:
+        """What is there now, in the order of keys."""
+        first, last = self._range(self.keys, Selection(self.resource, namespace), "")
+        return [self.items[key] for key in self.keys[first:last]]
+
+    async def page(self, selection: Selection, *, at: int = 0, after: str = "", limit: int = 0) -> Page:
+        """A part of the list; `at` a revision or 0 for now, `after` the key the former page ended with. It is as it was when
+        this was called, though others get their turn while a selector looks at many."""
         now = self.store.revision
         shown = self._snapshot(at) if at and at < self.changed else Snapshot(self.keys, self.items)
         first, last = self._range(shown.keys, selection, after)
@@ -180,14 +188,14 @@ class Cache:
             end = min(first + limit, last) if limit else last
             items = [shown.items[key] for key in shown.keys[first:end]]
             return Page(items, at or now, items[-1].key if end < last else "", last - end or None)
+        items = [shown.items[key] for key in shown.keys[first:last]]
         found: list[Item] = []
-        for key in shown.keys[first:last]:
-            item = shown.items[key]
-            if not selection.takes(item):
-                continue
-            if limit and len(found) == limit:
-                return Page(found, at or now, found[-1].key, None)
-            found.append(item)
+        for number, some in enumerate(turns(items)):
+            if number:
+                await asyncio.sleep(0)
+            found += filter(selection.takes, some)
+            if limit and len(found) > limit:
+                return Page(found[:limit], at or now, found[limit - 1].key, None)
         return Page(found, at or now, "", None)
 
     def _range(self, keys: Sequence[str], selection: Selection, after: str) -> tuple[int, int]:

@@ -33,3 +33,5 @@ class Compaction:
             await store.compact(before)
             for storage in self.machine.storages.values():
                 storage.cache.forget(store.oldest)
+            for storage in tuple(self.machine.storages.values()):
+                await storage.cache.forget_sent(store.oldest)

@@ -11,7 +11,6 @@ from kybern.apiserver.deletion import delete
 from kybern.apiserver.machine import Machine
 from kybern.apiserver.options import Writing, manager_of
 from kybern.apiserver.request import ApiRequest
-from kybern.apiserver.selection import Selection
 from kybern.apiserver.writes import rewrite
 
 
@@ -62,7 +61,7 @@ class Evictions:
         """Note the eviction in the pod's budget; TooManyRequests where that has nothing left."""
         storage = self.machine.storages[("policy", "v1", "poddisruptionbudgets")]
         namespace, name = pod.metadata.namespace or "", pod.metadata.name or ""
-        items = storage.cache.page(Selection(storage.resource, namespace)).items
+        items = storage.cache.all(namespace)
         budget = None if is_free(pod) else budget_of(pod, [decode(PodDisruptionBudget, item.served) for item in items])
         if budget is None or costs_nothing(pod, budget):
             return

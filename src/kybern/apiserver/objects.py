@@ -17,7 +17,6 @@ from kybern.apiserver.machine import Machine
 from kybern.apiserver.meta import meta_of
 from kybern.apiserver.options import Writing
 from kybern.apiserver.request import User
-from kybern.apiserver.selection import Selection
 from kybern.apiserver.storage import Storage, key_of
 from kybern.apiserver.verbs.subresource import put_back
 from kybern.apiserver.verbs.update import check_preconditions
@@ -45,8 +44,7 @@ class ClusterObjects:
 
     def list(self, type: type[T], namespace: str | None = None) -> Sequence[T]:
         storage = self._storage(type)
-        page = storage.cache.page(Selection(storage.resource, namespace or ""))
-        return [decode(type, item.served) for item in page.items]
+        return [decode(type, item.served) for item in storage.cache.all(namespace or "")]
 
     async def create(self, obj: T) -> T:
         storage = self._storage(type(obj))

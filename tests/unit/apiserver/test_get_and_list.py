@@ -1,5 +1,6 @@
 """GET: one object, lists, pages, selectors, tables, formats."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -272,3 +273,32 @@ async def test_a_person_reads_lines(api: Any) -> None:
         assert b'\n  "kind"' in (await api.get(f"{url}?pretty=true")).raw
         assert b"\n " not in (await api.get(f"{url}?pretty=false", user_agent="curl/8.0")).raw
         assert b"\n " not in (await api.get(url, user_agent="kubectl/v1.32")).raw
+
+
+FORMS = ("application/json", "application/vnd.kubernetes.protobuf", TABLE, PARTIAL)
+
+
+@pytest.mark.parametrize("accept", FORMS)
+@pytest.mark.parametrize("query", ["", "?labelSelector=none", "?fieldSelector=metadata.namespace=none"])
+async def test_others_get_their_turn_while_a_long_list_is_made(api: Any, accept: str, query: str) -> None:
+    await fill(api, "a")
+    short = await turns_of_others(api, ALL + query, accept)
+    for name in "bcdefg":
+        body = {"metadata": {"name": name, "labels": {"app": "x"}}, "data": {"k": "v" * 256 * 1024}}
+        assert (await api.post(CONFIG_MAPS, body)).status == 201
+    assert await turns_of_others(api, ALL + query, accept) > short
+
+
+async def turns_of_others(api: Any, url: str, accept: str) -> int:
+    count = 0
+
+    async def other() -> None:
+        nonlocal count
+        while True:
+            count += 1
+            await asyncio.sleep(0)
+
+    task = asyncio.create_task(other())
+    assert (await api.get(url, accept=accept)).status == 200
+    task.cancel()
+    return count

@@ -324,7 +324,7 @@ async def test_what_is_sent_is_kept_beside_what_is_stored_only_while_somebody_as
     assert event == ("ADDED", "a") and item._served is None
     assert (await api.get(f"{CONFIG_MAPS}/a")).raw == item._served
     assert api.objects.get(ConfigMap, "a", "default") is not None
-    cache.forget(item.revision)
+    await cache.forget_sent(item.revision)
     assert item._served is None and item.obj is not None  # what the server's own parts look at stays at hand
     assert (await api.get(f"{CONFIG_MAPS}/a")).body["data"] == config_map["data"]
     await watching.close()

@@ -1,19 +1,22 @@
-"""GET of a collection: the cache's bytes, joined."""
+"""GET of a collection: the cache's bytes, or what is made of them, joined; others get their turn while a long one is made."""
 
+from operator import attrgetter
 from typing import Any
 
 from kybern.api.errors import BadRequest, Expired
 from kybern.apiserver.binary import PROTOBUF, listed
 from kybern.apiserver.cache import Page
 from kybern.apiserver.formats import PROTOBUF_HEADERS, Format, answer, format_for
+from kybern.apiserver.item import Item
 from kybern.apiserver.machine import Machine
 from kybern.apiserver.options import Params, one, whole_number
 from kybern.apiserver.request import ApiRequest
 from kybern.apiserver.selection import Selection, selection_of
 from kybern.apiserver.storage import Storage
-from kybern.apiserver.tables import INCLUDES, table_of
+from kybern.apiserver.tables import INCLUDES, TAIL, Printer, partial, table_of_all
+from kybern.apiserver.turns import in_turns
 from kybern.apiserver.verbs.continuing import INCONSISTENT, ContinueExpired, read_token, token_for
-from kybern.apiserver.verbs.shown import partial, pretty
+from kybern.apiserver.verbs.shown import pretty
 from kybern.apiserver.verbs.versions import NEWEST, check_not_future, wanted_version
 from kybern.web.http import Joined, Response
 
@@ -23,19 +26,19 @@ async def list_objects(machine: Machine, storage: Storage, request: ApiRequest) 
     format_ = format_for(storage.resource.kind, request.http.headers.get("accept", ""))
     selection = selected(storage, request)
     if not params:
-        page = storage.cache.page(selection)
+        page = await storage.cache.page(selection)
     else:
         page = await page_for(machine, storage, selection, params)
     token = token_for(page.revision, storage.cache.prefix, page.next) if page.next else ""
     if format_.media == PROTOBUF:
-        served = [item.served for item in page.items]
+        served = await in_turns(Item.sent, page.items)
         pieces = await listed(
             storage.resource.kind, list_meta(page, token), served, metadata_only=bool(format_.transform)
         )
         return Response(200, PROTOBUF_HEADERS, pieces)
     if format_.transform:
-        return answer(transformed(machine, storage, page, token, format_, include_of(params)), format_)
-    return answer(joined(storage, page, token), format_, pretty=pretty(request))
+        return answer(await transformed(machine, storage, page, token, format_, include_of(params)), format_)
+    return answer(await joined(storage, page, token), format_, pretty=pretty(request))
 
 
 def selected(storage: Storage, request: ApiRequest) -> Selection:
@@ -54,50 +57,46 @@ async def page_for(machine: Machine, storage: Storage, selection: Selection, par
         limit = 0  # upstream's watch cache answers what any version will do for as a whole
     wanted = wanted_version(params, limit, bool(token))
     if token:
-        return next_page(machine, storage, selection, token, limit)
+        return await next_page(storage, selection, token, limit)
     if wanted != NEWEST:
         await check_not_future(machine, wanted.at or wanted.not_older_than)
-    return storage.cache.page(selection, at=wanted.at, limit=limit)
+    return await storage.cache.page(selection, at=wanted.at, limit=limit)
 
 
-def next_page(machine: Machine, storage: Storage, selection: Selection, token: str, limit: int) -> Page:
+async def next_page(storage: Storage, selection: Selection, token: str, limit: int) -> Page:
     revision, after = read_token(token, storage.cache.prefix)
     if revision == INCONSISTENT:
-        return storage.cache.page(selection, after=after, limit=limit)
+        return await storage.cache.page(selection, after=after, limit=limit)
     if revision < storage.cache.oldest:
         raise ContinueExpired(token_for(INCONSISTENT, storage.cache.prefix, after))
     try:
-        return storage.cache.page(selection, at=revision, after=after, limit=limit)
+        return await storage.cache.page(selection, at=revision, after=after, limit=limit)
     except Expired:
         raise ContinueExpired(token_for(INCONSISTENT, storage.cache.prefix, after)) from None
 
 
-def joined(storage: Storage, page: Page, token: str) -> Joined:
+async def joined(storage: Storage, page: Page, token: str) -> Joined:
     kind = storage.resource.kind
-    more = f',"continue":"{token}"' if token else ""
-    if page.remaining is not None:
-        more += f',"remainingItemCount":{page.remaining}'
-    head = (
-        f'{{"kind":"{kind.list_kind}","apiVersion":"{kind.api_version}",'
-        f'"metadata":{{"resourceVersion":"{page.revision}"{more}}},"items":['
-    )
-    return Joined(head.encode(), [item.served for item in page.items], b",", b"]}\n")
+    head = head_of(kind.list_kind, kind.api_version, page, token)
+    return Joined(head, await in_turns(attrgetter("served"), page.items), b",", b"]}\n")
 
 
-def transformed(machine: Machine, storage: Storage, page: Page, token: str, format_: Format, include: str) -> bytes:
-    served = [item.served for item in page.items]
+async def transformed(
+    machine: Machine, storage: Storage, page: Page, token: str, format_: Format, include: str
+) -> Joined:
     if format_.transform == "Table":
-        now = machine.clock.wall()
-        return table_of(storage.resource, served, format_.version, now, include, list_meta=list_meta(page, token))
-    items = b",".join(partial(one, format_.version) for one in served)
+        printer = Printer(storage.resource, format_.version, machine.clock.wall(), include)
+        return await table_of_all(printer, page.items, list_meta(page, token))
+    head = head_of("PartialObjectMetadataList", f"meta.k8s.io/{format_.version}", page, token)
+    return Joined(head, await in_turns(lambda item: partial(item.sent(), format_.version), page.items), b",", TAIL)
+
+
+def head_of(kind: str, api_version: str, page: Page, token: str) -> bytes:
     more = f',"continue":"{token}"' if token else ""
     if page.remaining is not None:
         more += f',"remainingItemCount":{page.remaining}'
-    head = (
-        f'{{"kind":"PartialObjectMetadataList","apiVersion":"meta.k8s.io/{format_.version}",'
-        f'"metadata":{{"resourceVersion":"{page.revision}"{more}}},"items":['
-    )
-    return head.encode() + items + b"]}"
+    metadata = f'{{"resourceVersion":"{page.revision}"{more}}}'
+    return f'{{"kind":"{kind}","apiVersion":"{api_version}","metadata":{metadata},"items":['.encode()
 
 
 def list_meta(page: Page, token: str) -> dict[str, Any]:

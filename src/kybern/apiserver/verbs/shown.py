@@ -6,11 +6,10 @@ from kybern.aio.clock import Clock
 from kybern.apiserver.binary import PROTOBUF, binary_frame
 from kybern.apiserver.formats import Format
 from kybern.apiserver.frames import Form, frame
-from kybern.apiserver.item import metadata_of
 from kybern.apiserver.options import one
 from kybern.apiserver.request import ApiRequest
 from kybern.apiserver.storage import Storage
-from kybern.apiserver.tables import table_of
+from kybern.apiserver.tables import partial, table_of
 from kybern.registry.resource import Resource
 
 READ_BY_PEOPLE = ("curl", "Wget", "Mozilla/5.0")
@@ -20,14 +19,8 @@ def shown(resource: Resource, served: bytes, format_: Format, clock: Clock, incl
     if not format_.transform:
         return served
     if format_.transform == "Table":
-        return table_of(resource, [served], format_.version, clock.wall(), include)
+        return table_of(resource, served, format_.version, clock.wall(), include)
     return partial(served, format_.version)
-
-
-def partial(served: bytes, version: str) -> bytes:
-    """meta/v1 PartialObjectMetadata."""
-    head = f'{{"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/{version}","metadata":'.encode()
-    return head + metadata_of(served) + b"}"
 
 
 def framing(format_: Format) -> Form:

@@ -22,6 +22,7 @@ from kybern.apiserver.options import Params, flag, one, whole_number
 from kybern.apiserver.request import ApiRequest
 from kybern.apiserver.selection import Selection
 from kybern.apiserver.storage import Storage
+from kybern.apiserver.turns import turns
 from kybern.apiserver.verbs.listing import include_of, selected
 from kybern.apiserver.verbs.shown import form_for, framing
 from kybern.apiserver.verbs.versions import NOT_WITH_CONTINUE, reached, version_number
@@ -141,8 +142,9 @@ class WatchStream(PushedStream):
         timers = self._timers(watcher)
         try:
             if wishes.initial:
-                for piece in self._initial():
-                    yield piece
+                for some in turns((await cache.page(self.selection)).items, INITIAL_BYTES):
+                    yield b"".join([self.form("ADDED", item.sent()) for item in some])
+                    await asyncio.sleep(0)
                 if wishes.marks_end:
                     yield self._bookmark(revision, initial_events_end=True)
             while not watcher.cut:
@@ -180,21 +182,6 @@ class WatchStream(PushedStream):
         if self.wishes.bookmarks:
             timers.append(loop.call_later(BOOKMARK_SECONDS, remind))
         return timers
-
-    def _initial(self) -> list[bytes]:
-        """What there is now, as ADDED events in pieces of a bounded size."""
-        pieces: list[bytes] = []
-        waiting: list[bytes] = []
-        size = 0
-        for item in self.storage.cache.page(self.selection).items:
-            waiting.append(self.form("ADDED", item.sent()))
-            size += len(waiting[-1])
-            if size > INITIAL_BYTES:
-                pieces.append(b"".join(waiting))
-                waiting, size = [], 0
-        if waiting:
-            pieces.append(b"".join(waiting))
-        return pieces
 
     def _bookmark(self, revision: int, *, initial_events_end: bool = False) -> bytes:
         kind = self.storage.resource.kind
