@@ -258,8 +258,8 @@ def stale_reads(monkeypatch: pytest.MonkeyPatch) -> None:
 def mixed_lists(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = Cache.page
 
-    def mixed(self: Cache, *args: Any, **kwargs: Any) -> Any:
-        page = whole(self, *args, **kwargs)
+    async def mixed(self: Cache, *args: Any, **kwargs: Any) -> Any:
+        page = await whole(self, *args, **kwargs)
         items = [event.old or item for item in page.items for event in self.events[-1:]]
         return type(page)(items, page.revision, page.next, page.remaining)
 
@@ -308,12 +308,13 @@ def conflicts_after_writing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def pages_of_the_present(monkeypatch: pytest.MonkeyPatch) -> None:
-    page = Cache.page
-    monkeypatch.setattr(Cache, "page", lambda self, *args, at=0, **rest: replaced(page(self, *args, **rest), at))
+    whole = Cache.page
 
+    async def present(self: Cache, *args: Any, at: int = 0, **rest: Any) -> Page:
+        page = await whole(self, *args, **rest)
+        return replace(page, revision=at or page.revision)
 
-def replaced(page: Page, at: int) -> Page:
-    return replace(page, revision=at or page.revision)
+    monkeypatch.setattr(Cache, "page", present)
 
 
 @pytest.mark.parametrize(
