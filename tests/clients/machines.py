@@ -11,6 +11,7 @@ from dataclasses import dataclass
 class Machine:
     namespace: str
     address: str
+    address6: str
 
     def inside(self, *command: str) -> list[str]:
         return ["nsenter", f"--net=/run/netns/{self.namespace}", *command]
@@ -19,7 +20,10 @@ class Machine:
 @contextmanager
 def two_machines() -> Iterator[tuple[Machine, Machine]]:
     ident = uuid.uuid4().hex[:6]
-    one, other = Machine(f"one-{ident}", "192.0.2.1"), Machine(f"two-{ident}", "192.0.2.2")
+    one, other = (
+        Machine(f"{name}-{ident}", f"192.0.2.{number}", f"2001:db8::{number}")
+        for number, name in enumerate(("one", "two"), 1)
+    )
     try:
         for machine in (one, other):
             ip("netns", "add", machine.namespace)
@@ -27,6 +31,7 @@ def two_machines() -> Iterator[tuple[Machine, Machine]]:
         for machine in (one, other):
             ip("-n", machine.namespace, "link", "set", "lo", "up")
             ip("-n", machine.namespace, "address", "add", f"{machine.address}/24", "dev", "lan")
+            ip("-n", machine.namespace, "address", "add", f"{machine.address6}/64", "dev", "lan", "nodad")
             ip("-n", machine.namespace, "link", "set", "lan", "up")
         yield one, other
     finally:

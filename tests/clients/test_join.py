@@ -64,8 +64,13 @@ def command(parts: tuple[Part, Part]) -> list[str]:
 
 @pytest.fixture(scope="module")
 def joined(parts: tuple[Part, Part], command: list[str]) -> tuple[Part, Part]:
+    """Typed twice at once: one of them waits, and is told that it is done."""
     one, other = parts
-    other.kybern("join", *command, "--node-name", "two")
+    words = [*KYBERN, "join", "--data-dir", str(other.data), *command, "--node-name", "two"]
+    both = [subprocess.Popen(other.machine.inside(*words), stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    said = {join.communicate(timeout=60)[1]: join.returncode for join in both}
+    assert sorted(said.values()) == [0, 1]
+    assert any("is of a cluster already, and it is up" in text for text, code in said.items() if code)
     one.kubectl("apply", "-f", "-", stdin=PODS)
     until(lambda: one.kubectl("get", "pods", "-l", "app=web", "--no-headers").count("1/1") == 3)
     return parts
@@ -167,3 +172,25 @@ def test_the_joined_machine_goes_down_and_comes_back_and_leaves_nothing(joined: 
     until(lambda: one.kubectl("get", "pods", "-l", "app=web", "--no-headers").count("1/1") == 3)
     other.kybern("reset")
     assert not other.data.exists()
+
+
+def test_a_machine_joins_a_cluster_of_ipv6_alone(tmp_path: Path) -> None:
+    with two_machines() as (here, there):
+        one = Part(here, tmp_path / "one", tmp_path / "kubeconfig")
+        other = Part(there, tmp_path / "other", tmp_path / "none")
+        family = ("--ip-family", "ipv6", "--advertise-address")
+        try:
+            refused = one.kybern("up", *family, here.address, check=False)
+            assert "the cluster is of ipv6 alone, and 192.0.2.1 is not" in refused.stderr
+            one.kybern("up", "--port", "6443", "--node-name", "one", *family, here.address6)
+            shown = one.kybern("token", "create", "--print-join-command").stdout.split()[2:]
+            assert shown[0] == f"[{here.address6}]:6443"
+            other.kybern("join", *shown, "--node-name", "two")
+            one.kubectl("apply", "-f", "-", stdin=PODS.replace("http.server", "http.server -b ::"))
+            until(lambda: one.kubectl("get", "pods", "-l", "app=web", "--no-headers").count("1/1") == 2)
+            ask = "import urllib.request as u; print(*{u.urlopen('http://web/').read().decode().strip() for _ in range(30)})"
+            for pod, address in pods(one).values():
+                assert ":" in address and set(one.exec(pod, ask).split()) == {"one", "two"}
+        finally:
+            other.kybern("reset", check=False)
+            one.kybern("reset", check=False)

@@ -6,7 +6,7 @@ is used, since `kybern` starts for each of them.
 
 import argparse
 from collections.abc import Iterable
-from ipaddress import IPv4Address
+from ipaddress import ip_address
 from pathlib import Path
 
 from kybern.cmd import config
@@ -33,11 +33,11 @@ def port_number(text: str) -> int:
     return number
 
 
-def ipv4_address(text: str) -> str:
+def address(text: str) -> str:
     try:
-        return str(IPv4Address(text))
+        return str(ip_address(text))
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no IPv4 address") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is no IP address") from None
 
 
 def registry_port(text: str) -> int:

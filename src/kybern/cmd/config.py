@@ -9,7 +9,7 @@ import hashlib
 import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from pathlib import Path
 
 import msgspec
@@ -196,6 +196,12 @@ class Cluster:
             return self.joined
         host = "127.0.0.1" if self.bind_address in ("0.0.0.0", "127.0.0.1") else self.bind_address
         return f"https://{in_url(host)}:{self.port}"
+
+
+def refuse_strange_family(cluster: Cluster, address: str) -> None:
+    """ValueError for a node's address of a family that the cluster's nodes have none of."""
+    if ip_address(address).version not in {cidr.version for cidr in cluster.node_cidrs}:
+        raise ValueError(f"the cluster is of {cluster.ip_family} alone, and {address} is not")
 
 
 def in_url(host: str) -> str:

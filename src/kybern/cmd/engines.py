@@ -4,7 +4,7 @@ Images are built by the warden, whoever runs them.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
@@ -12,6 +12,8 @@ from kybern.aio.clock import Clock
 from kybern.aio.ids import Ids
 from kybern.cmd.node_network import Network
 from kybern.cmd.place import Place
+from kybern.kubelet.exposition import Sample
+from kybern.kubelet.network_times import TimedNetwork
 from kybern.runtime.build.builder import Builder
 from kybern.runtime.cri import Runtime
 from kybern.runtime.images.store import ImageStore
@@ -26,6 +28,8 @@ class Engine:
     """None where nothing can be built."""
     attached: Callable[[], Awaitable[object]]
     """Waits until pods can have a network."""
+    samples: Callable[[], Iterable[Sample]] = tuple
+    """What its parts tell of themselves."""
 
 
 async def engine(
@@ -35,7 +39,8 @@ async def engine(
     if network is None:
         part, _, _ = str(place.cluster.pod_cidrs[0].network_address + 256 * (place.number - 1)).rpartition(".")
         return Engine(Simulated(clock, network=part), None, asyncio.Event().wait)
-    native = NativeRuntime(place.runtime, place.run, images=images, network=network.pods, clock=clock, ids=ids)
+    timed = TimedNetwork(network.pods, clock)
+    native = NativeRuntime(place.runtime, place.run, images=images, network=timed, clock=clock, ids=ids)
     await native.open()
     opened.push_async_callback(native.close)
     builder = Builder(native, place.runtime / "build", f"{place.cgroup}/build", clock)
@@ -47,4 +52,4 @@ async def engine(
     found = await native.list_pod_sandboxes()
     network.rules.adopt(found)
     await network.pods.collect(found)
-    return Engine(native, builder, network.pods.ready.wait)
+    return Engine(native, builder, network.pods.ready.wait, timed.samples)

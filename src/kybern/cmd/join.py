@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from kybern.api.errors import ApiError
 from kybern.client import Client
 from kybern.cmd import config, running
-from kybern.cmd.arguments import add_data_dir, ipv4_address, node_name, runtime_target
+from kybern.cmd.arguments import add_data_dir, address, node_name, runtime_target
 from kybern.cmd.config import Cluster
 from kybern.cmd.credentials import node, node_network
 from kybern.cmd.joining import HASH, Discovered, NotJoined, client_certificate, discover, layout, network_certificate
@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=pinned, metavar="sha256:HEX", help="the hash of its authority's public key",
     )  # fmt: skip
     parser.add_argument("--node-name", type=node_name, default=os.uname().nodename.lower(), help="default: %(default)s")
-    parser.add_argument("--node-ip", type=ipv4_address, help="default: the address that leads to the API server")
+    parser.add_argument("--node-ip", type=address, help="default: the address that leads to the API server")
     parser.add_argument(
         "--runtime",
         type=runtime_target,
@@ -70,6 +70,11 @@ def pinned(text: str) -> str:
 
 def run(args: argparse.Namespace) -> int:
     progress = Progress(sys.stderr)
+    with Turn(config.run_root()) as turn:
+        return join(args, progress, turn)
+
+
+def join(args: argparse.Namespace, progress: Progress, turn: Turn) -> int:
     known = config.saved(args.data_dir)
     if known is not None:
         up = running.status(known.control_socket) is not None
@@ -84,8 +89,7 @@ def run(args: argparse.Namespace) -> int:
         return progress.failed(str(error), error.fix)
     except (ApiError, OSError) as error:
         return progress.failed(f"the cluster at {args.server} cannot be joined: {error}")
-    with Turn(config.run_root()) as turn:
-        return start(cluster, progress, turn, foreground=False)
+    return start(cluster, progress, turn, foreground=False)
 
 
 async def joined(args: argparse.Namespace, progress: Progress) -> Cluster:
@@ -102,7 +106,7 @@ async def joined(args: argparse.Namespace, progress: Progress) -> Cluster:
     async with web_client.Client(discovered.server, ssl=tls) as connections:
         common = await layout(Client(connections))
     progress.reached("the node has its certificate")
-    address = args.node_ip or address_toward(discovered.server)
+    own = args.node_ip or address_toward(discovered.server)
     cluster = config.new(
         args.data_dir,
         port=0,
@@ -110,18 +114,22 @@ async def joined(args: argparse.Namespace, progress: Progress) -> Cluster:
         pod_network=common.pod_network,
         ip_family=common.ip_family,
         joined=discovered.server,
-        advertise_address=address,
+        advertise_address=own,
         node_name=args.node_name,
         runtime=args.runtime,
         verbose=args.verbose,
     )
-    refuse_used_ranges(cluster)
+    refuse_unusable_addresses(cluster)
     await refuse_unusable_runtime(cluster)
     keep(cluster.pki, discovered, args.node_name, pair, of_network)
     return cluster
 
 
-def refuse_used_ranges(cluster: Cluster) -> None:
+def refuse_unusable_addresses(cluster: Cluster) -> None:
+    try:
+        config.refuse_strange_family(cluster, cluster.advertise_address)
+    except ValueError as error:
+        raise NotJoined(str(error), "--node-ip ADDRESS, or name the API server by an address of that family") from None
     if cluster.index in config.overlapping(routed_networks()):
         used = " or ".join(map(str, cluster.ranges))
         raise NotJoined(f"this machine has routes into {used}, which the cluster uses", "stop what uses them")
@@ -138,8 +146,9 @@ async def refuse_unusable_runtime(cluster: Cluster) -> None:
 def address_toward(server: str) -> str:
     """This machine's own, of the link that packets to the server leave by."""
     url = urlsplit(server)
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.connect((url.hostname or "", url.port or 443))  # sends nothing
+    family, *_, there = socket.getaddrinfo(url.hostname, url.port or 443, type=socket.SOCK_DGRAM)[0]
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        probe.connect(there)  # sends nothing
         return str(probe.getsockname()[0])
 
 

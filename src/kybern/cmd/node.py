@@ -101,7 +101,7 @@ async def kubelet(
         )
         running.append(agent)
         shown = tls(place, clock.wall())
-        listeners = [await serve(KubeletServer(agent), sock=sock, ssl=shown)]
+        listeners = [await serve(KubeletServer(agent, found.samples), sock=sock, ssl=shown)]
         listeners.append(await serve(ImageService(images, found.builder), unix_path=str(place.images_socket)))
         if place.cluster.registry_port and place.is_machine:
             listeners += await registry(place, images, clock, ids)

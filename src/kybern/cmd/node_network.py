@@ -112,7 +112,8 @@ async def follow(place: Place, found: Network, clock: Clock) -> None:
         if found.proxy is not None:
             found.proxy.use(tuple(node_networks(place, cidrs)))
 
-    await NodesFollower(found.view, place.name, found.pods, routes(place, found.pods.mtu), clock, configured).run()
+    ways, guard = routes(place, found.pods.mtu), f"{place.cluster.table}-tunnel"
+    await NodesFollower(found.view, place.name, found.pods, ways, clock, configured, apply, guard).run()
 
 
 def versions(cluster: Cluster) -> tuple[int, ...]:

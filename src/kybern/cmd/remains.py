@@ -35,7 +35,7 @@ def clear_kernel(cluster: Cluster) -> None:
     for directory in (cluster.data, cluster.run):
         mounts.unmount_beneath(str(directory))
     if nft.binary() is not None:
-        for table in (cluster.table, f"{cluster.table}-policy"):
+        for table in (cluster.table, f"{cluster.table}-policy", f"{cluster.table}-tunnel"):
             for family in ("ip", "ip6"):
                 nft.delete_table(family, table)
     if cluster.joined:

@@ -16,8 +16,8 @@ from kybern.cmd import config, running, server_options
 from kybern.cmd.arguments import (
     absolute,
     add_data_dir,
+    address,
     cpu_amount,
-    ipv4_address,
     machine_node_count,
     memory_amount,
     node_count,
@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--port", type=port_number, help=f"of the API server (default {config.API_PORT})")
     parser.add_argument("--bind-address", help="where the API server listens besides the cluster (default 127.0.0.1)")
     parser.add_argument(
-        "--advertise-address", type=ipv4_address, metavar="ADDRESS",
+        "--advertise-address", type=address, metavar="ADDRESS",
         help="this machine's, by which other machines reach the API server and the node (`kybern join`)",
     )  # fmt: skip
     parser.add_argument("--node-name", type=node_name, help="default: this machine's name")
@@ -165,6 +165,8 @@ def refuse_family(cluster: Cluster, known: Cluster | None) -> None:
         raise ValueError("simulated nodes are of IPv4 only")
     if cluster.ip_family != "ipv4" and not Path("/proc/sys/net/ipv6").exists():
         raise ValueError("the kernel of this machine has no IPv6")
+    if advertised := cluster.advertise_address:
+        config.refuse_strange_family(cluster, advertised)
 
 
 def check_files(cluster: Cluster) -> None:

@@ -22,7 +22,8 @@ from kybern.cmd.place import places
 from kybern.linux import nft, sockets
 from kybern.linux.firewall import foreign
 from kybern.linux.netlink import Netlink
-from kybern.network.explaining import Known, Step, explain_pod, explain_service
+from kybern.network.explaining.steps import Known, Step
+from kybern.network.explaining.way import explain_pod, explain_service
 from kybern.network.policy.model import World, endpoint_of
 from kybern.network.policy.rules import FAMILIES
 from kybern.runtime import disk

@@ -11,6 +11,7 @@ from kybern.kubelet.worker import PodWorker
 from kybern.runtime.cri import ContainerStatus
 
 TYPE = "text/plain; version=0.0.4; charset=utf-8"
+COUNTED = ("_total", "_sum", "_count")
 HEALTH_CHECKS = ("ping", "log", "syncloop")
 ESCAPED = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
 
@@ -29,7 +30,7 @@ def text_of(samples: Iterable[Sample], now: float | None = None) -> str:
     last = ""
     for sample in sorted(samples, key=lambda each: each.name):
         if sample.name != last:
-            kind = "counter" if sample.name.endswith("_total") else "gauge"
+            kind = "counter" if sample.name.endswith(COUNTED) else "gauge"
             lines.append(f"# TYPE {sample.name} {kind}")
             last = sample.name
         labels = ",".join(f'{key}="{text.translate(ESCAPED)}"' for key, text in (sample.labels or {}).items())

@@ -41,8 +41,9 @@ Route = Callable[[Request, list[str]], Awaitable[Response]]
 
 
 class KubeletServer:
-    def __init__(self, kubelet: Kubelet) -> None:
-        self.kubelet, self.parts = kubelet, kubelet.parts
+    def __init__(self, kubelet: Kubelet, others: Callable[[], Iterable[exposition.Sample]] = tuple) -> None:
+        """`others`: what is told at `/metrics` besides the kubelet's own."""
+        self.kubelet, self.parts, self.others = kubelet, kubelet.parts, others
         self.access = Access(self.parts.client, self.parts.config.node_name, self.parts.clock)
         self.summary = Summary(self.parts)
         self.checked: Counter[str] = Counter()
@@ -116,10 +117,12 @@ class KubeletServer:
     async def _metrics(self, request: Request, rest: list[str]) -> Response:
         workers = list(self.kubelet.workers.values())
         dated: float | None = None
+        samples: Iterable[exposition.Sample]
         match rest:
             case []:
                 containers = [status for worker in workers for status in worker.observed.containers]
-                samples = exposition.own_samples(self.parts.config.node_name, workers, containers)
+                own = exposition.own_samples(self.parts.config.node_name, workers, containers)
+                samples = (*own, *self.others())
             case ["resource"]:
                 dated = self.parts.clock.wall()
                 used = memory_bytes() - observe_machine(self.parts.config.data_directory)[MEMORY].available

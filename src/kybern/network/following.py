@@ -11,13 +11,15 @@ from ipaddress import ip_network
 
 from kybern.aio.clock import Clock
 from kybern.api.core_v1 import Node, Pod
+from kybern.linux.nft import RulesRefused
 from kybern.network.bridge import BridgeNetwork
 from kybern.network.cni import CniNetwork
-from kybern.network.follow import Followed
+from kybern.network.follow import Apply, Followed
 from kybern.network.ipam import Address, Network
-from kybern.network.peers import peers, pod_cidrs
+from kybern.network.peers import node_addresses, peers, pod_cidrs
 from kybern.network.policy.model import endpoint_of
 from kybern.network.routes import NodeRoutes
+from kybern.network.tunnel_guard import guard
 from kybern.network.wishes import ADDRESS, Holders
 
 RETRY_SECONDS = 5.0
@@ -34,10 +36,15 @@ class NodesFollower:
         routes: NodeRoutes | None,
         clock: Clock,
         configured: Callable[[tuple[str, ...]], None],
+        apply: Apply,
+        table: str,
     ) -> None:
-        """Without `routes`, the ways to other nodes' pods are somebody else's. `configured` is told the node's pod CIDRs, whenever they are new."""
+        """Without `routes`, the ways to other nodes' pods are somebody else's. `configured` is told the node's pod CIDRs,
+        whenever they are new. `table` is the tunnel's guard."""
         self.view, self.node, self.pods, self.routes, self.clock = view, node, pods, routes, clock
-        self.configured = configured
+        self.configured, self.apply, self.table = configured, apply, table
+        self.guarded = ""
+        """What the kernel holds of the guard."""
         self.cidrs: tuple[str, ...] = ()
         self.changed = asyncio.Event()
         view.on_change(Node, lambda old, new: self.changed.set())
@@ -51,8 +58,8 @@ class NodesFollower:
         while True:
             self.changed.clear()
             try:
-                self.sync()
-            except OSError as error:
+                await self.sync()
+            except (OSError, RulesRefused) as error:
                 log.error(
                     "the ways to other nodes' pods are incomplete, tried again in %.0f s: %s", RETRY_SECONDS, error
                 )
@@ -60,7 +67,7 @@ class NodesFollower:
                 continue
             await self.changed.wait()
 
-    def sync(self) -> None:
+    async def sync(self) -> None:
         me = self.view.get(Node, self.node)
         cidrs = pod_cidrs(me) if me else ()
         if cidrs and cidrs != self.cidrs:
@@ -68,7 +75,17 @@ class NodesFollower:
             self.cidrs = cidrs
             self.configured(cidrs)
         if self.cidrs and self.routes is not None:
+            await self._guard(self.routes)
             self.routes.sync(self.cidrs, peers(self.view.list(Node), self.node), moved(self.view.list(Pod)))
+
+    async def _guard(self, routes: NodeRoutes) -> None:
+        """Before the tunnel is there."""
+        if routes.tunnel is None:
+            return
+        text = guard(self.table, routes.tunnel, node_addresses(self.view.list(Node)))
+        if text != self.guarded:
+            await self.apply(text)
+            self.guarded = text
 
 
 def moved(pods: Iterable[Pod]) -> dict[str, str]:

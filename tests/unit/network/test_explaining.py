@@ -9,7 +9,8 @@ from kybern.api.codec import from_builtins
 from kybern.api.core_v1 import Node, Pod, Service
 from kybern.api.discovery_v1 import EndpointSlice
 from kybern.api.networking_v1 import NetworkPolicy
-from kybern.network.explaining import Known, Step, explain_pod, explain_service
+from kybern.network.explaining.steps import Known, Step
+from kybern.network.explaining.way import explain_pod, explain_service
 from kybern.network.policy.model import World, endpoint_of
 
 World_ = dict[str, list[dict[str, Any]]]

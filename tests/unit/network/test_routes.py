@@ -4,7 +4,8 @@ from kybern.api.core_v1 import Node, NodeAddress, NodeSpec, NodeStatus
 from kybern.api.meta_v1 import ObjectMeta
 from kybern.controllers.clusterdns import endpoints
 from kybern.network.peers import NETWORKED, Peer, node_addresses, peers
-from kybern.network.routes import Way, tunnel_mac, wanted_routes
+from kybern.network.routes import Tunnel, Way, tunnel_mac, wanted_routes
+from kybern.network.tunnel_guard import guard
 
 
 def node(name: str, address: str, *cidrs: str, networked: bool = True) -> Node:
@@ -57,3 +58,10 @@ def test_ends_of_tunnels_of_ipv6_have_hardware_addresses_of_their_own() -> None:
 def test_without_tunnels_each_family_goes_by_the_nodes_address_of_that_family() -> None:
     both = Peer("b", ("10.106.0.2", "fd00:10:106::2"), "fd00:10:244:7::/64")
     assert wanted_routes([both], {}, tunnelled=False) == {Way("fd00:10:244:7::/64", "fd00:10:106::2")}
+
+
+def test_the_tunnels_guard_knows_nodes_of_its_own_family_only() -> None:
+    tunnel = Tunnel("vx", 4099, "10.106.0.1", 1450)
+    text = guard("t-tunnel", tunnel, ["10.106.0.2", "fd00:10:106::2", "10.106.0.1"])
+    assert "elements = { 10.106.0.1, 10.106.0.2 };" in text and "4099" in text
+    assert "elements" not in guard("t-tunnel", tunnel, [])
