@@ -53,6 +53,12 @@ LOG = Case("log of one container, nothing lost", "MB/s", 200, 1)
 IDLE_AGENT = Case("CPU of the node's agent, 105 idle pods, of a core", "%", 1, 1)
 WARDEN = Case("memory of the warden, 105 containers", "MB", 40, 1)
 WARDEN_EACH = Case("memory of the warden, for each container", "MB", 1, 1)
+PROGRAMMED = Case("1,000 Services x 10 endpoints, from news to kernel", "s", 1, 1)
+CHANGE_SEEN = Case("one endpoint changed among them, PUT to kernel: p99", "ms", 100, 1)
+LOST_BETWEEN_PODS = Case("throughput lost against a veth pair: pod to pod", "%", 10, 1)
+LOST_THROUGH_SERVICE = Case("throughput lost against a veth pair: by a Service", "%", 15, 1)
+POD_NETWORK = Case("set-up of a pod's network, mean", "ms", 5, 1)
+DNS = Case("DNS answers, for each second of one core", "/s", 20_000, 1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ import uvloop
 from kybern.cli.bench import figures
 from kybern.cli.bench.controllers import controlled
 from kybern.cli.bench.figures import Case, Figure, table
+from kybern.cli.bench.network import network
 from kybern.cli.bench.node import node
 from kybern.cli.bench.own_cluster import StartFailed, memory_megabytes, own_cluster
 from kybern.cli.bench.scheduling import deployment_seconds, pods_per_second
@@ -121,12 +122,21 @@ async def on_a_node(args: argparse.Namespace) -> AsyncIterator[Figure]:
         yield figure
 
 
+async def on_its_network(args: argparse.Namespace) -> AsyncIterator[Figure]:
+    if os.geteuid() != 0:
+        return
+    tell(figures.PROGRAMMED)
+    async for figure in network():
+        yield figure
+
+
 PARTS: Mapping[str, Callable[[argparse.Namespace], AsyncIterator[Figure]]] = {
     "api": api_server,
     "scheduling": scheduled,
     "simulation": simulated,
     "controllers": through_controllers,
     "node": on_a_node,
+    "network": on_its_network,
 }
 
 
