@@ -2,10 +2,11 @@
 
 import ipaddress
 import re
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from typing import Any
 
 from kybern.api import names
-from kybern.api.invalid import FieldError, forbidden_field, invalid_value, not_supported, required
+from kybern.api.invalid import FieldError, duplicate, forbidden_field, invalid_value, not_supported, required
 from kybern.api.meta_v1 import LabelSelector
 
 NOT_NEGATIVE = "must be greater than or equal to 0"
@@ -63,6 +64,17 @@ def repeated(values: Iterable[Hashable]) -> frozenset[int]:
             found.append(index)
         seen.add(value)
     return frozenset(found)
+
+
+def validate_each(
+    at: str, items: Sequence[Any], key: Callable[[Any], Hashable], check: Callable[[Any, str], Iterator[FieldError]]
+) -> Iterator[FieldError]:
+    """Each item of a list by itself, and that no key comes again."""
+    for index, item in enumerate(items):
+        yield from check(item, f"{at}[{index}]")
+    keys = [key(item) for item in items]
+    for index in sorted(repeated(keys)):
+        yield duplicate(f"{at}[{index}]", keys[index])
 
 
 def port_or_name(at: str, value: int | str) -> Iterator[FieldError]:

@@ -1,28 +1,31 @@
 """flowschemas and prioritylevelconfigurations: whose requests wait for whose."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from kybern.api import names
 from kybern.api.flowcontrol_v1 import (
+    ExemptPriorityLevelConfiguration,
     FlowSchema,
+    FlowSchemaCondition,
     LimitedPriorityLevelConfiguration,
     LimitResponse,
     PriorityLevelConfiguration,
+    PriorityLevelConfigurationCondition,
     PriorityLevelConfigurationSpec,
     QueuingConfiguration,
     ResourcePolicyRule,
     Subject,
 )
-from kybern.api.invalid import FieldError, forbidden_field, invalid_value, not_supported, required
-from kybern.registry.checks import judged, not_negative
+from kybern.api.invalid import FieldError, duplicate, forbidden_field, invalid_value, not_supported, required
+from kybern.registry.checks import judged, not_negative, repeated
 from kybern.registry.columns import AGE, NAME, NONE
 from kybern.registry.defaulting import filled, filled_zero, part
+from kybern.registry.flowdefaults import EXEMPT, MANDATORY, levels, schemas
 from kybern.registry.parts import changed, clear_status, keep_status, kind_of, spec_of, status
 from kybern.registry.resource import Column, Resource
 
-EXEMPT = "exempt"
 VERBS = frozenset(("get", "list", "create", "update", "delete", "deletecollection", "patch", "watch", "proxy"))
 HASH_BITS_MAX = 60
 PRECEDENCE_DEFAULT = 1000
@@ -31,6 +34,8 @@ SHARES_DEFAULT = 30
 QUEUING = QueuingConfiguration(queues=64, hand_size=8, queue_length_limit=50)
 QUEUES_MAX = 10_000_000
 SUBJECT_KINDS = ("Group", "ServiceAccount", "User")
+MANDATORY_SCHEMAS = {schema.metadata.name: schema.spec for schema in schemas() if schema.metadata.name in MANDATORY}
+MANDATORY_LEVELS = {level.metadata.name: level.spec for level in levels() if level.metadata.name in MANDATORY}
 
 
 def default_schema(schema: FlowSchema) -> FlowSchema:
@@ -68,6 +73,25 @@ def validate_schema(schema: FlowSchema) -> Iterator[FieldError]:
             here = f"{at}.nonResourceRules[{place}]"
             yield from validate_verbs(of_paths.verbs, f"{here}.verbs")
             yield from validate_paths(of_paths.non_resource_urls, f"{here}.nonResourceURLs")
+    name = schema.metadata.name or ""
+    if spec != MANDATORY_SCHEMAS.get(name, spec):
+        yield invalid_value("spec", spec, f"spec of '{name}' must equal the fixed value")
+    yield from validate_conditions(schema.status.conditions or ())
+
+
+def validate_conditions(
+    conditions: Sequence[FlowSchemaCondition | PriorityLevelConfigurationCondition],
+) -> Iterator[FieldError]:
+    again = repeated(condition.type for condition in conditions)
+    for index, condition in enumerate(conditions):
+        if index in again:
+            yield duplicate(f"status.conditions[{index}].type", condition.type)
+        if not condition.type:
+            yield required(f"status.conditions[{index}].type", "must not be empty")
+
+
+def validate_status(new: FlowSchema | PriorityLevelConfiguration, old: Any) -> Iterator[FieldError]:
+    yield from validate_conditions(new.status.conditions or ())
 
 
 def validate_subject(subject: Subject, at: str) -> Iterator[FieldError]:
@@ -176,7 +200,7 @@ FLOW_SCHEMAS = Resource(
     on_update=keep_status,
     validate=validate_schema,
     generation=spec_of,
-    subresources=(status("all"),),
+    subresources=(status("all", validate_status),),
     columns=(
         NAME,
         Column("PriorityLevel", lambda schema, now: schema.spec.priority_level_configuration.name),
@@ -214,12 +238,13 @@ def default_queuing(queuing: QueuingConfiguration) -> QueuingConfiguration:
 
 
 def validate_level(level: PriorityLevelConfiguration) -> Iterator[FieldError]:
-    spec = level.spec
-    if (level.metadata.name == EXEMPT) != (spec.type == "Exempt"):
+    spec, name = level.spec, level.metadata.name or ""
+    if (name == EXEMPT) != (spec.type == "Exempt"):
         yield invalid_value("spec.type", spec.type, "type must be 'Exempt' if and only if name is 'exempt'")
     if spec.type == "Exempt":
         if spec.limited is not None:
             yield forbidden_field("spec.limited", "must be nil if the type is not Limited")
+        yield from validate_exempt(spec.exempt)
     elif spec.type == "Limited":
         if spec.exempt is not None:
             yield forbidden_field("spec.exempt", "must be nil if the type is Limited")
@@ -229,14 +254,30 @@ def validate_level(level: PriorityLevelConfiguration) -> Iterator[FieldError]:
             yield from validate_limited(spec.limited)
     else:
         yield not_supported("spec.type", spec.type, ("Exempt", "Limited"))
+    if name == EXEMPT and changed(spec, exempt=None) != changed(MANDATORY_LEVELS[EXEMPT], exempt=None):
+        why = "spec of 'exempt' except the 'spec.exempt' field must equal the fixed value"
+        yield invalid_value("spec", spec, why)
+    elif name != EXEMPT and spec != MANDATORY_LEVELS.get(name, spec):
+        yield invalid_value("spec", spec, f"spec of '{name}' must equal the fixed value")
+    yield from validate_conditions(level.status.conditions or ())
+
+
+def validate_exempt(exempt: ExemptPriorityLevelConfiguration | None) -> Iterator[FieldError]:
+    shares = exempt.nominal_concurrency_shares if exempt is not None else None
+    if shares is not None and shares < 0:
+        yield invalid_value("spec.exempt.nominalConcurrencyShares", shares, "must be a non-negative integer")
+    yield from validate_lendable("spec.exempt", exempt.lendable_percent if exempt is not None else None)
+
+
+def validate_lendable(at: str, percent: int | None) -> Iterator[FieldError]:
+    if percent is not None and not 0 <= percent <= 100:
+        yield invalid_value(f"{at}.lendablePercent", percent, "must be between 0 and 100, inclusive")
 
 
 def validate_limited(limited: LimitedPriorityLevelConfiguration) -> Iterator[FieldError]:
     response = limited.limit_response
     yield from not_negative("spec.limited.nominalConcurrencyShares", limited.nominal_concurrency_shares)
-    lendable = limited.lendable_percent
-    if lendable is not None and not 0 <= lendable <= 100:
-        yield invalid_value("spec.limited.lendablePercent", lendable, "must be between 0 and 100, inclusive")
+    yield from validate_lendable("spec.limited", limited.lendable_percent)
     borrowing = limited.borrowing_limit_percent
     if borrowing is not None and borrowing < 0:
         yield invalid_value(
@@ -304,7 +345,7 @@ PRIORITY_LEVELS = Resource(
     on_update=keep_status,
     validate=validate_level,
     generation=spec_of,
-    subresources=(status("all"),),
+    subresources=(status("all", validate_status),),
     columns=(
         NAME,
         Column("Type", lambda level, now: level.spec.type),

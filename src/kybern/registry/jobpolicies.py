@@ -1,5 +1,6 @@
 """A job's policies: which pods' ends count as failures, and how many indexes that succeed are enough."""
 
+import re
 from collections.abc import Iterator
 
 from kybern.api import names
@@ -14,6 +15,7 @@ INDEXES_BYTES_MAX = 64 * 1024
 ACTIONS = ("Count", "FailIndex", "FailJob", "Ignore")
 OPERATORS = ("In", "NotIn")
 STATUSES = ("False", "True", "Unknown")
+SPAN = re.compile(r"([0-9]{1,10})(?:-([0-9]{1,10}))?")
 
 
 def validate_failure_policy(spec: JobSpec, at: str) -> Iterator[FieldError]:
@@ -127,6 +129,27 @@ def counted(text: str, completions: int) -> int:
             last = int(end)
         total += int(ends[-1]) - int(ends[0]) + 1
     return total
+
+
+def first_common(one: str, other: str) -> int | None:
+    """The first index that two such texts share; what is not well-formed in them is not looked at."""
+    left, right = spans(one), spans(other)
+    here, there = next(left, None), next(right, None)
+    while here is not None and there is not None:
+        if here[0] <= there[1] and there[0] <= here[1]:
+            return max(here[0], there[0])
+        if here[0] <= there[0]:
+            here = next(left, None)
+        else:
+            there = next(right, None)
+    return None
+
+
+def spans(text: str) -> Iterator[tuple[int, int]]:
+    for part in text.split(","):
+        found = SPAN.fullmatch(part)
+        if found is not None:
+            yield int(found[1]), int(found[2] or found[1])
 
 
 def chosen(at: str, value: str, choices: tuple[str, ...]) -> Iterator[FieldError]:

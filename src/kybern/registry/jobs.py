@@ -10,12 +10,14 @@ from kybern.registry.checks import domain_path, immutable, label_selector
 from kybern.registry.columns import AGE, NAME, SELECTOR, TEMPLATE_COLUMNS, between
 from kybern.registry.defaulting import filled, part, parts
 from kybern.registry.jobpolicies import validate_failure_policy, validate_success_policy
+from kybern.registry.jobstatus import validate_status
+from kybern.registry.jobtemplates import may_change_directives, with_directives_of
 from kybern.registry.parts import changed, clear_status, keep_status, kind_of, spec_of, status
 from kybern.registry.podspec.defaults import default_template
 from kybern.registry.podspec.spec import validate_template
 from kybern.registry.podspec.warnings import template_warnings
 from kybern.registry.resource import Column, Resource
-from kybern.registry.workloads import DO_NOT_MATCH, Counts, matches, validate_counts
+from kybern.registry.workloads import DO_NOT_MATCH, matches, validate_counts
 
 BACKOFF_LIMIT_DEFAULT = 6
 NO_LIMIT = 2**31 - 1
@@ -198,8 +200,8 @@ def validate_update(job: Job, old: Job) -> Iterator[FieldError]:
         elif new.completions != new.parallelism:
             why = "can only be modified in tandem with spec.parallelism"
             yield invalid_value("spec.completions", new.completions, why)
-    if new.template != before.template and not (before.suspend and not old.status.start_time):
-        yield invalid_value("spec.template", new.template, "field is immutable")
+    template = with_directives_of(new.template, before.template) if may_change_directives(old) else before.template
+    yield from immutable("spec.template", new.template, template)
     if new.manual_selector != before.manual_selector and before.manual_selector is not None:
         yield forbidden_field("spec.manualSelector", "field is immutable")
 
@@ -235,11 +237,6 @@ def duration_cell(job: Job, now: float) -> str:
     return between(job.status.start_time, job.status.completion_time, now)
 
 
-STATUS_COUNTS = Counts(
-    (("active", "active"), ("succeeded", "succeeded"), ("failed", "failed"), ("ready", "ready"),
-     ("terminating", "terminating"))
-)  # fmt: skip
-
 JOBS = Resource(
     kind=kind_of(Job),
     warnings=template_warnings(lambda found: found.spec.template, "spec.template"),
@@ -250,7 +247,7 @@ JOBS = Resource(
     validate=validate,
     validate_update=validate_update,
     generation=spec_of,
-    subresources=(status(validate=STATUS_COUNTS),),
+    subresources=(status(validate=validate_status),),
     selectable={"status.successful": lambda job: str(job.status.succeeded or 0)},
     columns=(
         NAME,

@@ -10,6 +10,7 @@ from kybern.api.policy_v1 import PodDisruptionBudget
 from kybern.api.scheduling_v1 import PriorityClass
 from kybern.registry.checks import immutable, int_or_percent, label_selector, labels, not_above_all, repeated
 from kybern.registry.columns import AGE, NAME
+from kybern.registry.conditions import validate_conditions
 from kybern.registry.defaulting import filled
 from kybern.registry.parts import clear_status, keep_status, kind_of, spec_of, status
 from kybern.registry.podspec.amounts import validate_resources
@@ -46,6 +47,12 @@ BUDGET_COUNTS = Counts(
     )
 )  # fmt: skip
 
+
+def validate_budget_status(budget: PodDisruptionBudget, old: PodDisruptionBudget) -> Iterator[FieldError]:
+    yield from validate_conditions(budget.status.conditions or (), "status.conditions")
+    yield from BUDGET_COUNTS(budget, old)
+
+
 POD_DISRUPTION_BUDGETS = Resource(
     kind=kind_of(PodDisruptionBudget),
     short_names=("pdb",),
@@ -53,7 +60,7 @@ POD_DISRUPTION_BUDGETS = Resource(
     on_update=keep_status,
     validate=validate_budget,
     generation=spec_of,
-    subresources=(status(validate=BUDGET_COUNTS),),
+    subresources=(status(validate=validate_budget_status),),
     columns=(
         NAME,
         Column("Min Available", lambda budget, now: or_not_applicable(budget.spec.min_available)),

@@ -20,13 +20,8 @@ from kybern.registry.cronjobs import CRON_JOBS
 from kybern.registry.customresources.definition import CUSTOM_RESOURCE_DEFINITIONS
 from kybern.registry.daemonsets import DAEMONSETS
 from kybern.registry.deployments import DEPLOYMENTS
-from kybern.registry.devices import (
-    DEVICE_CLASSES,
-    DEVICE_TAINT_RULES,
-    RESOURCE_CLAIM_TEMPLATES,
-    RESOURCE_CLAIMS,
-    RESOURCE_SLICES,
-)
+from kybern.registry.devices import DEVICE_CLASSES, RESOURCE_CLAIM_TEMPLATES, RESOURCE_CLAIMS
+from kybern.registry.devicetaints import DEVICE_TAINT_RULES
 from kybern.registry.endpoints import ENDPOINT_SLICES, ENDPOINTS
 from kybern.registry.events import EVENTS, NEW_EVENTS
 from kybern.registry.flowcontrol import FLOW_SCHEMAS, PRIORITY_LEVELS
@@ -44,6 +39,7 @@ from kybern.registry.quotas import LIMIT_RANGES, RESOURCE_QUOTAS
 from kybern.registry.rbac import CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, ROLE_BINDINGS, ROLES
 from kybern.registry.replicasets import REPLICASETS
 from kybern.registry.resource import Resource
+from kybern.registry.resourceslices import RESOURCE_SLICES
 from kybern.registry.reviews import BINDINGS, COMPONENT_STATUSES, REVIEWS
 from kybern.registry.serviceaccounts import SERVICE_ACCOUNTS
 from kybern.registry.services import SERVICES

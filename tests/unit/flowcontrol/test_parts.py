@@ -6,7 +6,6 @@ import pytest
 from msgspec.structs import replace
 
 from kybern.api.flowcontrol_v1 import PriorityLevelConfigurationSpec
-from kybern.apiserver.flowcontrol.defaults import levels, schemas
 from kybern.apiserver.flowcontrol.demand import Demand
 from kybern.apiserver.flowcontrol.limits import Bounds, Wanted, bounds, shared_out
 from kybern.apiserver.flowcontrol.matching import first_match, in_order
@@ -14,6 +13,7 @@ from kybern.apiserver.flowcontrol.queues import FairQueues
 from kybern.apiserver.flowcontrol.retry_after import SECONDS_MAX, RetryAfter
 from kybern.apiserver.flowcontrol.shuffle import deal, flow_hash
 from kybern.apiserver.request import Attributes, User
+from kybern.registry.flowdefaults import levels, schemas
 
 SPECS: dict[str, PriorityLevelConfigurationSpec] = {level.metadata.name or "": level.spec for level in levels()}
 

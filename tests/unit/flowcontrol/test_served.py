@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from kybern.aio.clock import SystemClock
 from kybern.aio.ids import Ids
 from kybern.api.core_v1 import Namespace
+from kybern.api.errors import Invalid
 from kybern.api.flowcontrol_v1 import FlowSchema, PriorityLevelConfiguration
 from kybern.api.meta_v1 import ObjectMeta
 from kybern.apiserver.auth.authorizers import Authorizers
@@ -222,8 +223,6 @@ async def test_a_schema_without_its_level_is_dangling_and_not_used(api: Served) 
 @pytest.mark.parametrize(
     ("name", "annotations", "kept"),
     [
-        ("catch-all", {}, False),
-        ("catch-all", {"apf.kubernetes.io/autoupdate-spec": "false"}, False),
         ("global-default", {"apf.kubernetes.io/autoupdate-spec": "true"}, False),
         ("global-default", {"apf.kubernetes.io/autoupdate-spec": "false"}, True),
         ("global-default", {}, True),
@@ -242,6 +241,36 @@ async def test_what_administrators_change_stays_where_they_may(
     assert now is not None and now.spec.limited is not None
     assert (now.spec.limited.nominal_concurrency_shares == 77) is kept
     assert (now.metadata.annotations or {})["apf.kubernetes.io/autoupdate-spec"] == ("false" if kept else "true")
+
+
+async def test_the_spec_of_a_mandatory_level_or_schema_is_fixed(api: Served) -> None:
+    level, schema = api.objects.get(PriorityLevelConfiguration, "catch-all"), api.objects.get(FlowSchema, "exempt")
+    assert level is not None and level.spec.limited is not None and schema is not None
+    more = replace(level.spec.limited, nominal_concurrency_shares=77)
+    with pytest.raises(Invalid, match="spec of 'catch-all' must equal the fixed value"):
+        await api.objects.update(replace(level, spec=replace(level.spec, limited=more)))
+    with pytest.raises(Invalid, match="spec of 'exempt' must equal the fixed value"):
+        await api.objects.update(replace(schema, spec=replace(schema.spec, rules=())))
+
+
+async def test_an_annotation_of_a_mandatory_level_is_put_right(api: Served) -> None:
+    level = api.objects.get(PriorityLevelConfiguration, "catch-all")
+    assert level is not None
+    off = replace(level.metadata, annotations={"apf.kubernetes.io/autoupdate-spec": "false"})
+    await api.objects.update(replace(level, metadata=off))
+    await settled(api)
+    now = api.objects.get(PriorityLevelConfiguration, "catch-all")
+    assert now is not None and (now.metadata.annotations or {})["apf.kubernetes.io/autoupdate-spec"] == "true"
+
+
+async def test_how_much_the_exempt_level_lends_is_its_administrators(api: Served) -> None:
+    level = api.objects.get(PriorityLevelConfiguration, "exempt")
+    assert level is not None and level.spec.exempt is not None
+    lent = replace(level.spec.exempt, nominal_concurrency_shares=10, lendable_percent=50)
+    await api.objects.update(replace(level, spec=replace(level.spec, exempt=lent)))
+    await settled(api)
+    now = api.objects.get(PriorityLevelConfiguration, "exempt")
+    assert now is not None and now.spec.exempt == lent
 
 
 async def test_a_deleted_default_comes_back(api: Served) -> None:

@@ -18,13 +18,13 @@ from kybern.aio.clock import Clock
 from kybern.api.errors import ApiError
 from kybern.api.flowcontrol_v1 import FlowSchema, PriorityLevelConfiguration
 from kybern.apiserver.bootstrap.flowcontrol import ensure_flow_control
-from kybern.apiserver.flowcontrol import defaults
 from kybern.apiserver.flowcontrol.conditions import tell_dangling
 from kybern.apiserver.flowcontrol.level import Counts, Level
 from kybern.apiserver.flowcontrol.limits import bounds, shared_out
 from kybern.apiserver.flowcontrol.matching import distinguisher, first_match, in_order
 from kybern.apiserver.flowcontrol.shuffle import deal, flow_hash
 from kybern.apiserver.request import Attributes, Objects
+from kybern.registry import flowdefaults
 from kybern.store.interface import StoreError
 
 log = logging.getLogger(__name__)
@@ -107,7 +107,7 @@ class FlowControl:
 
     def _read(self) -> None:
         """The configuration as it now is."""
-        mandatory = [one for one in defaults.levels() if one.metadata.name in defaults.MANDATORY]
+        mandatory = [one for one in flowdefaults.levels() if one.metadata.name in flowdefaults.MANDATORY]
         held = by_name([*mandatory, *self.objects.list(PriorityLevelConfiguration)])
         kept = {}
         for name, configuration in held.items():
@@ -118,7 +118,7 @@ class FlowControl:
                 level.configure(configuration)
             kept[name] = level
         self.levels = kept
-        fallback = [one for one in defaults.schemas() if one.metadata.name in defaults.MANDATORY]
+        fallback = [one for one in flowdefaults.schemas() if one.metadata.name in flowdefaults.MANDATORY]
         known = by_name([*fallback, *self.objects.list(FlowSchema)])
         self.schemas = in_order(schema for schema in known.values() if level_of(schema) in kept)
         self._flows.clear()

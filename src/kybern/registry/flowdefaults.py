@@ -1,6 +1,7 @@
 """The priority levels and flow schemas that every cluster has: upstream's.
 
-The mandatory ones are always as they are here. The suggested ones are a beginning that administrators may change.
+The mandatory ones are always as they are here, but for what is lent of the exempt level's shares. The suggested ones are a
+beginning that administrators may change.
 """
 
 from collections.abc import Iterator
@@ -27,7 +28,8 @@ from kybern.api.flowcontrol_v1 import (
 from kybern.api.meta_v1 import ObjectMeta
 
 AUTOUPDATE = "apf.kubernetes.io/autoupdate-spec"
-MANDATORY = ("exempt", "catch-all")
+EXEMPT = "exempt"
+MANDATORY = (EXEMPT, "catch-all")
 
 # shares, percent of them that may be lent, queues, hand, queue length
 LIMITED: dict[str, tuple[int, int, int, int, int]] = {
