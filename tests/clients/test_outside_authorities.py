@@ -33,6 +33,7 @@ class World:
     cluster: Cluster
     others: Authorities
     authorization: Path
+    authentication: Path
     proxy: Path
 
     def ask(
@@ -114,7 +115,7 @@ def world(make_cluster: Callable[[], Cluster], tmp_path_factory: pytest.TempPath
             "--authorization-config", str(folder / "authorization"),
             "--requestheader-client-ca-file", str(proxies),
         )  # fmt: skip
-        yield World(cluster, others, folder / "authorization", proxy)
+        yield World(cluster, others, folder / "authorization", folder / "authentication", proxy)
         cluster.kybern("reset", check=False)
 
 
@@ -162,3 +163,13 @@ def test_the_order_of_authorizers_is_read_again_when_its_file_changes(world: Wor
     until(lambda: world.ask("GET", MAPS, token=world.jane)[0] == 403)
     world.authorization.write_text(kept)
     until(lambda: world.ask("GET", MAPS, token=world.jane)[0] == 200)
+
+
+def test_the_issuers_are_read_again_when_their_file_changes(world: World) -> None:
+    believed = json.loads(world.authentication.read_text())
+    world.authentication.write_text(json.dumps(believed | {"jwt": []}))
+    until(lambda: world.ask("GET", MAPS, token=world.jane)[0] == 401)
+    believed["jwt"][0]["claimMappings"]["username"]["prefix"] = "other:"
+    world.authentication.write_text(json.dumps(believed))
+    until(lambda: world.ask("POST", REVIEW, {}, token=world.jane)[0] == 201)
+    assert world.who(token=world.jane)[0] == "other:jane"

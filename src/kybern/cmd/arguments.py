@@ -9,13 +9,13 @@ from collections.abc import Iterable
 from ipaddress import ip_address
 from pathlib import Path
 
-from kybern.cmd import config
-
 
 def add_data_dir(parser: argparse.ArgumentParser, actions: Iterable[argparse.ArgumentParser] = ()) -> None:
     """`actions`: the parsers of its actions, so that the option may also stand behind those."""
+    from kybern.cmd.config import default_data_dir
+
     parser.add_argument(
-        "--data-dir", type=directory, default=config.default_data_dir(),
+        "--data-dir", type=directory, default=default_data_dir(),
         help="where the cluster's state lives; each directory is a cluster of its own (default %(default)s)",
     )  # fmt: skip
     for action in actions:
@@ -54,9 +54,11 @@ def node_count(text: str) -> int:
 
 
 def machine_node_count(text: str) -> int:
+    from kybern.cmd.config import NODES_MAX
+
     number = int(text) if text.isdecimal() else 0
-    if not 0 < number <= config.NODES_MAX:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of nodes (1-{config.NODES_MAX})")
+    if not 0 < number <= NODES_MAX:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of nodes (1-{NODES_MAX})")
     return number
 
 

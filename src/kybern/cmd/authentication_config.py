@@ -1,5 +1,6 @@
 """AuthenticationConfiguration: any number of outside issuers, and where nobody in particular may come in.
 
+The issuers may be others while the server runs; where nobody in particular may come in is settled when it starts, as upstream.
 Claims are named, or computed by expressions; what is not understood of the file is refused, for it might have kept
 somebody out.
 """
@@ -100,8 +101,12 @@ class Configured:
 
 def read_configuration(path: Path) -> Configured:
     """ValueError where it makes no sense."""
+    return configuration_in(path.read_bytes(), path)
+
+
+def configuration_in(text: bytes, path: Path) -> Configured:
     try:
-        value: Any = yaml.parse(path.read_bytes())[0]
+        value: Any = yaml.parse(text)[0]
         found = msgspec.convert(value, AuthenticationConfiguration)
     except (yaml.NotYaml, msgspec.ValidationError) as error:
         raise ValueError(f"{path}: {error}") from None

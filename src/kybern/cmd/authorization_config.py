@@ -1,9 +1,5 @@
-"""AuthorizationConfiguration: who is asked whether somebody may do something, in which order, and webhooks about what.
+"""AuthorizationConfiguration: who is asked whether somebody may do something, in which order, and webhooks about what."""
 
-The file is read again when it changes; one that makes no sense changes nothing.
-"""
-
-import logging
 import re
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -17,16 +13,12 @@ from kybern.api import names, yaml
 from kybern.apiserver.auth.access_webhook import AccessSettings, AccessWebhook
 from kybern.apiserver.auth.remote import NoAnswer
 from kybern.apiserver.auth.setup import Order
-from kybern.client.kubeconfig import KubeconfigError
 from kybern.cmd.authentication_config import VERSIONS, Strict
 from kybern.cmd.remote import remote
-
-log = logging.getLogger(__name__)
 
 OURS = ("AlwaysAllow", "AlwaysDeny", "Node", "RBAC")
 DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?")
 TIMEOUT_SECONDS_MAX = 30.0
-LOOK_SECONDS = 5.0
 
 
 class Connection(Strict, frozen=True):
@@ -167,27 +159,3 @@ def concerning(webhook: Webhook, at: str) -> Callable[[dict[str, Any]], Awaitabl
             raise NoAnswer(str(error)) from None
 
     return concerns
-
-
-class AuthorizationFile:
-    """Uses what the file says whenever it says something else."""
-
-    def __init__(self, path: Path, use: Callable[[Order], None], clock: Clock) -> None:
-        self.path, self.use, self.clock = path, use, clock
-        self.known = path.read_bytes()
-
-    async def run(self) -> None:
-        while True:
-            await self.clock.sleep(LOOK_SECONDS)
-            self.look()
-
-    def look(self) -> None:
-        try:
-            text = self.path.read_bytes()
-            if text == self.known:
-                return
-            self.known = text
-            self.use(order_in(text, self.path, self.clock))
-            log.info("authorization goes by %s again", self.path)
-        except (OSError, ValueError, KubeconfigError) as error:
-            log.error("authorization stays as it was: %s", error)

@@ -13,12 +13,13 @@ from kybern.apiserver.auth.chain import anywhere
 from kybern.apiserver.auth.issuer import DEFAULT_ISSUER
 from kybern.apiserver.auth.jwt_issuer import JwtIssuer, JwtSettings
 from kybern.apiserver.auth.request_header import FrontProxy
-from kybern.apiserver.auth.setup import OURS, Order, Outside
+from kybern.apiserver.auth.setup import OURS, Auth, Order, Outside
 from kybern.apiserver.auth.static_tokens import read_tokens
 from kybern.apiserver.auth.token_webhook import TokenWebhook
-from kybern.cmd.authentication_config import Anonymous, Configured, read_configuration
-from kybern.cmd.authorization_config import read_order
+from kybern.cmd.authentication_config import Anonymous, Configured, configuration_in, read_configuration
+from kybern.cmd.authorization_config import order_in, read_order
 from kybern.cmd.config import Cluster
+from kybern.cmd.followed_file import FollowedFile
 from kybern.cmd.remote import remote
 from kybern.cmd.server_options import ServerOptions, words
 from kybern.web.client import Client
@@ -32,7 +33,7 @@ def outside(cluster: Cluster, clock: Clock) -> Outside:
     tokens = (read_tokens(Path(options.token_auth_file).read_text()),) if options.token_auth_file else ()
     return Outside(
         tokens=tokens,
-        remote_tokens=tuple(remote_tokens(options, clock)),
+        remote_tokens=tuple(remote_tokens(options, configured(options), clock)),
         authorizers=authorizers(options, clock),
         front_proxy=front_proxy(options, proxies) if proxies else None,
         client_authorities=client_authorities(cluster) if proxies else (),
@@ -45,8 +46,24 @@ def client_authorities(cluster: Cluster) -> tuple[Certificate, ...]:
     return tuple(load_pem_x509_certificates(ca.certificate)) if ca is not None else ()
 
 
-def remote_tokens(options: ServerOptions, clock: Clock) -> Iterator[RemoteTokenSource]:
-    for settings, ca in (*configured(options).issuers, *oidc(options)):
+def followed(options: ServerOptions, access: Auth, clock: Clock) -> Iterator[FollowedFile]:
+    """The files that say whom to believe and to ask, for as long as the server runs."""
+    if options.authorization_config:
+        order = Path(options.authorization_config)
+        yield FollowedFile(
+            order, lambda text: access.use_authorizers(order_in(text, order, clock)), "authorization", clock
+        )
+    if options.authentication_config:
+        believed = Path(options.authentication_config)
+
+        def take(text: bytes) -> None:
+            access.use_remote_tokens(tuple(remote_tokens(options, configuration_in(text, believed), clock)))
+
+        yield FollowedFile(believed, take, "authentication", clock)
+
+
+def remote_tokens(options: ServerOptions, configured: Configured, clock: Clock) -> Iterator[RemoteTokenSource]:
+    for settings, ca in (*configured.issuers, *oidc(options)):
         connect = partial(Client, ssl=client_context(ca=ca), idle_connections_max=0)
         yield JwtIssuer(settings, connect, clock)
     if options.authentication_token_webhook_config_file:

@@ -6,7 +6,6 @@ import socket
 import ssl
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import uvloop
 
@@ -35,12 +34,11 @@ from kybern.apiserver.request import ApiRequest
 from kybern.apiserver.server import ApiServer, open_machine
 from kybern.cmd.admission_config import configuration
 from kybern.cmd.auditing import audited
-from kybern.cmd.authorization_config import AuthorizationFile
 from kybern.cmd.config import Cluster
 from kybern.cmd.credentials import former_keys
 from kybern.cmd.encryption import seal_of
 from kybern.cmd.extensions import extensions_of, settle_rights
-from kybern.cmd.outside import front_proxy_ca, outside
+from kybern.cmd.outside import followed, front_proxy_ca, outside
 from kybern.cmd.place import first
 from kybern.cmd.server_options import words
 from kybern.cmd.stopping import until_stopped
@@ -126,10 +124,7 @@ async def run(cluster: Cluster) -> None:
     gc.freeze()  # what is there now stays: no collection needs to look at it again
     listeners = [await serve(api, sock=sock, ssl=tls(cluster)) for sock in sockets(cluster)]
     watching = [] if extensions is None else [extensions.run(clock)]
-    if cluster.options.authorization_config:
-        watching.append(
-            AuthorizationFile(Path(cluster.options.authorization_config), access.use_authorizers, clock).run()
-        )
+    watching += [file.run() for file in followed(cluster.options, access, clock)]
     async with asyncio.TaskGroup() as tasks:
         beside = [
             tasks.create_task(work)

@@ -164,6 +164,7 @@ class NodeReporter:
             pressures=self.parts.node.pressures,
             devices=self.parts.devices.amounts(),
             handlers=handlers,
+            gives_cpus=config.cpus.static,
             now=self.parts.clock.wall(),
         )
 

@@ -27,6 +27,7 @@ from kybern.runtime.cri import Image, RuntimeHandler
 
 IMAGES_MAX = 50
 DECLARED_FEATURES = ("InPlacePodLevelResourcesVerticalScaling", "RestartAllContainersOnContainerExits")
+SHARED_CPUS = "GuaranteedQoSPodCPUResize"  # what has CPUs for itself alone is not resized here
 OWN_RESOURCES = frozenset({"cpu", "memory", "pods", "ephemeral-storage"})
 
 # type -> (status, reason, message) while all is well
@@ -68,9 +69,10 @@ def node_status(
     pressures: Collection[str],
     devices: Mapping[str, tuple[int, int]],
     handlers: Sequence[RuntimeHandler] = (),
+    gives_cpus: bool = False,
     now: float,
 ) -> NodeStatus:
-    """`reserved`: what pods may not ask for. `devices`: how many there are and how many are well. `fault`: why the node is not ready; empty when it is."""
+    """`reserved`: what pods may not ask for. `devices`: how many there are and how many are well. `fault`: why the node is not ready; empty when it is. `gives_cpus`: some to containers alone."""
     total = {**_of_others(old.capacity or {}), **capacity, **{name: str(n) for name, (n, _) in devices.items()}}
     amounts = {name: canonical(amount) for name, amount in total.items()}
     return replace(
@@ -88,7 +90,7 @@ def node_status(
         daemon_endpoints=NodeDaemonEndpoints(kubelet_endpoint=DaemonEndpoint(port=port)),
         images=_images(images),
         features=NodeFeatures(supplemental_groups_policy=True),
-        declared_features=DECLARED_FEATURES,
+        declared_features=DECLARED_FEATURES if gives_cpus else (SHARED_CPUS, *DECLARED_FEATURES),
         runtime_handlers=_handlers(handlers) or None,
         node_info=info,
     )

@@ -6,11 +6,15 @@ from typing import Any
 import pytest
 import yaml
 
+from kybern.aio.clock import LoopClock
 from kybern.api.errors import Unauthorized
+from kybern.apiserver.auth.bearer import BearerAuthenticator, RemoteTokens
 from kybern.apiserver.auth.chain import Chain
-from kybern.apiserver.auth.jwt_issuer import JwtSettings, user_from
+from kybern.apiserver.auth.jwt_issuer import JwtIssuer, JwtSettings, user_from
+from kybern.apiserver.request import User
 from kybern.cmd.authentication_config import Configured, read_configuration
-from kybern.cmd.outside import anonymous_at
+from kybern.cmd.outside import anonymous_at, followed
+from kybern.cmd.server_options import ServerOptions
 from kybern.web.http import Request
 
 HEAD = {"apiVersion": "apiserver.config.k8s.io/v1", "kind": "AuthenticationConfiguration"}
@@ -134,3 +138,45 @@ def test_an_expression_that_costs_too_much_makes_nobody(tmp_path: Path) -> None:
     [(settings, _)] = configured(tmp_path, jwt=[COMPUTED | {"claimValidationRules": [{"expression": dear}]}]).issuers
     assert user_from(CLAIMS | {"l": [1, 2]}, settings) is not None
     assert user_from(CLAIMS | {"l": list(range(400))}, settings) is None
+
+
+def test_the_file_is_followed_and_a_broken_one_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    configured(tmp_path, jwt=[JWT | {"issuer": JWT["issuer"] | {"certificateAuthority": ""}}])
+    believed: list[list[str]] = []
+
+    class Access:
+        def use_remote_tokens(self, sources: tuple[JwtIssuer, ...]) -> None:
+            believed.append([source.settings.url for source in sources])
+
+    [file] = followed(ServerOptions(authentication_config=str(path)), Access(), LoopClock())  # type: ignore[arg-type]
+    file.look()
+    assert believed == []
+    configured(tmp_path, jwt=[])
+    file.look()
+    path.write_text("{}")
+    file.look()
+    path.unlink()
+    file.look()
+    assert believed == [[]]
+    configured(tmp_path, jwt=[JWT | {"issuer": {"url": "https://b.test", "audiences": ["k"]}}])
+    file.look()
+    assert believed == [[], ["https://b.test"]]
+
+
+async def test_other_issuers_count_from_the_next_token_on() -> None:
+    async def old(token: str) -> User | None:
+        return User("old")
+
+    async def new(token: str) -> User | None:
+        return User("new")
+
+    believed = RemoteTokens((old,))
+    bearer = BearerAuthenticator((), believed)
+    request = Request("GET", "/api", "", {"authorization": "Bearer t"}, b"")
+    assert await bearer(request) == User("old")
+    believed.use((new,))
+    assert await bearer(request) == User("new")
+    believed.use(())
+    with pytest.raises(Unauthorized):
+        await bearer(request)

@@ -10,7 +10,8 @@ from kybern.aio.clock import LoopClock
 from kybern.apiserver.auth.access_webhook import AccessWebhook, spec_of
 from kybern.apiserver.auth.remote import NoAnswer
 from kybern.apiserver.request import Attributes, User
-from kybern.cmd.authorization_config import AuthorizationFile, read_order, seconds
+from kybern.cmd.authorization_config import order_in, read_order, seconds
+from kybern.cmd.followed_file import FollowedFile
 
 PODS = Attributes(user=User("jane", ("dev",)), verb="get", version="v1", resource="pods", namespace="x", name="p")
 
@@ -117,7 +118,7 @@ def test_what_makes_no_sense_is_told(tmp_path: Path, authorizers: list[Any], why
 def test_the_file_is_followed_and_a_broken_one_changes_nothing(tmp_path: Path) -> None:
     used: list[Any] = []
     path = written(tmp_path, NODE, RBAC)
-    file = AuthorizationFile(path, used.append, LoopClock())
+    file = FollowedFile(path, lambda text: used.append(order_in(text, path, LoopClock())), "authorization", LoopClock())
     file.look()
     assert used == []
     written(tmp_path, RBAC)

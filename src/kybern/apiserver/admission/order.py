@@ -1,6 +1,6 @@
 """The admission plugins in the order in which they see a write: upstream's whole list of 1.37, but for what its alpha features
-need and ImagePolicyWebhook, with the checks that upstream makes where it
-stores an object (RBAC escalation) at the end, and the quota last, so that only what is otherwise right is counted.
+need, with the checks that upstream makes where it stores an object (RBAC escalation) at the end, and the quota last, so that
+only what is otherwise right is counted.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -22,9 +22,11 @@ from kybern.apiserver.admission.event_rate_limit import EventRateLimit, limits_i
 from kybern.apiserver.admission.extended_resource_toleration import ExtendedResourceToleration
 from kybern.apiserver.admission.external_ips import DenyServiceExternalIPs
 from kybern.apiserver.admission.hard_anti_affinity import LimitPodHardAntiAffinityTopology
+from kybern.apiserver.admission.image_policy import ImagePolicyWebhook
 from kybern.apiserver.admission.limit_ranger import LimitRanger
 from kybern.apiserver.admission.namespace_lifecycle import NamespaceLifecycle
 from kybern.apiserver.admission.namespaces_of_writes import NamespaceAutoProvision, NamespaceExists
+from kybern.apiserver.admission.node_declared_features import NodeDeclaredFeatureValidator
 from kybern.apiserver.admission.node_restriction import NodeRestriction
 from kybern.apiserver.admission.owner_references import OwnerReferencesPermissionEnforcement
 from kybern.apiserver.admission.plugin import Inputs, Plugin
@@ -57,6 +59,7 @@ ADMISSION: tuple[type[Plugin], ...] = (
     NodeRestriction,
     TaintNodesByCondition,
     AlwaysPullImages,
+    ImagePolicyWebhook,
     PodSecurity,
     PodNodeSelector,
     Priority,
@@ -77,6 +80,7 @@ ADMISSION: tuple[type[Plugin], ...] = (
     DefaultIngressClass,
     DenyServiceExternalIPs,
     PodTopologyLabels,
+    NodeDeclaredFeatureValidator,
     PodResizeValidator,
     MutatingPolicies,
     MutatingWebhooks,
@@ -93,8 +97,8 @@ NAMES = {build.name: build for build in ADMISSION}
 ON_REQUEST = frozenset(
     (
         "AlwaysAdmit", "AlwaysDeny", "AlwaysPullImages", "DenyServiceExternalIPs", "EventRateLimit",
-        "ExtendedResourceToleration", "LimitPodHardAntiAffinityTopology", "NamespaceAutoProvision", "NamespaceExists",
-        "OwnerReferencesPermissionEnforcement", "PodNodeSelector", "PodTolerationRestriction",
+        "ExtendedResourceToleration", "ImagePolicyWebhook", "LimitPodHardAntiAffinityTopology", "NamespaceAutoProvision",
+        "NamespaceExists", "OwnerReferencesPermissionEnforcement", "PodNodeSelector", "PodTolerationRestriction",
     )
 )  # fmt: skip
 """Those that are off unless asked for, as upstream's are."""

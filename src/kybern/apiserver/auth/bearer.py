@@ -6,7 +6,7 @@
 
 import base64
 import binascii
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from kybern.api.errors import Unauthorized
@@ -42,10 +42,23 @@ RemoteTokenSource = Callable[[str], Awaitable[User | None]]
 """The same where somebody else may have to be asked."""
 
 
+class RemoteTokens:
+    """Those that are asked about tokens which nobody here knows: they may be others from any moment on."""
+
+    def __init__(self, sources: Iterable[RemoteTokenSource] = ()) -> None:
+        self.use(sources)
+
+    def use(self, sources: Iterable[RemoteTokenSource]) -> None:
+        self._sources = tuple(sources)
+
+    def __iter__(self) -> Iterator[RemoteTokenSource]:
+        return iter(self._sources)
+
+
 @dataclass(frozen=True, slots=True)
 class BearerAuthenticator:
     sources: Sequence[TokenSource]
-    remote: Sequence[RemoteTokenSource] = ()
+    remote: Iterable[RemoteTokenSource] = ()
     """Asked about what the others do not know."""
 
     async def __call__(self, request: Request) -> User | None:

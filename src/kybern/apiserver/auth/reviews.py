@@ -4,7 +4,7 @@
 sources that requests themselves meet, so an answer here is what would happen there.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,7 +53,7 @@ class Reviews:
     accounts: ServiceAccountTokens
     others: tuple[TokenSource, ...] = ()
     """Sources of tokens that are good for this API server only."""
-    remote_tokens: tuple[RemoteTokenSource, ...] = ()
+    remote_tokens: Iterable[RemoteTokenSource] = ()
 
     def creators(self) -> Mapping[str, Creator]:
         return {

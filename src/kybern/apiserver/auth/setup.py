@@ -1,6 +1,6 @@
 """Authentication and authorization put together: what an API server needs of both, from its keys, objects and clock."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from cryptography.x509 import Certificate
@@ -9,7 +9,7 @@ from kybern.aio.clock import Clock
 from kybern.aio.ids import Ids
 from kybern.api.rbac_v1 import PolicyRule
 from kybern.apiserver.auth.authorizers import Authorizers, Member
-from kybern.apiserver.auth.bearer import BearerAuthenticator, RemoteTokenSource, TokenSource
+from kybern.apiserver.auth.bearer import BearerAuthenticator, RemoteTokens, RemoteTokenSource, TokenSource
 from kybern.apiserver.auth.certificates import CertificateAuthenticator
 from kybern.apiserver.auth.chain import Chain, anywhere
 from kybern.apiserver.auth.impersonation import Impersonation
@@ -48,6 +48,8 @@ class Auth:
     authorizer: Authorizers
     use_authorizers: Callable[[Order], None]
     """From the next decision on."""
+    use_remote_tokens: Callable[[Iterable[RemoteTokenSource]], None]
+    """From the next token on."""
     rbac: Rbac
     issuer: TokenIssuer
     documents: IssuerDocuments
@@ -114,15 +116,17 @@ def auth(
     legacy_use = LegacyTokenUse(objects, clock)
     in_secrets = (SecretTokens(keys, objects, legacy_use.note), BootstrapTokens(objects, clock))
     others: tuple[TokenSource, ...] = (*in_secrets, *outside.tokens)
-    reviews = Reviews(authorizer, rbac, accounts, others, outside.remote_tokens)
+    remote_tokens = RemoteTokens(outside.remote_tokens)
+    reviews = Reviews(authorizer, rbac, accounts, others, remote_tokens)
     return Auth(
         authenticate=Chain(
-            (*certificates(clock, outside), BearerAuthenticator((accounts, *others), outside.remote_tokens)),
+            (*certificates(clock, outside), BearerAuthenticator((accounts, *others), remote_tokens)),
             outside.anonymous,
         ),
         impersonation=Impersonation(authorizer),
         authorizer=authorizer,
         use_authorizers=use_authorizers,
+        use_remote_tokens=remote_tokens.use,
         rbac=rbac,
         issuer=token_issuer,
         documents=IssuerDocuments(token_issuer),
