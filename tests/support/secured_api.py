@@ -114,7 +114,7 @@ async def secured_api(without: str = "") -> AsyncIterator[SecuredApi]:
     )  # fmt: skip
     plugins = [
         plugin
-        for plugin in admission_plugins(inputs, ON_REQUEST - {"AlwaysDeny", "EventRateLimit"})
+        for plugin in admission_plugins(inputs, ON_REQUEST - {"AlwaysDeny", "EventRateLimit", "ImagePolicyWebhook"})
         if plugin.name not in gone
     ]
     connections = {

@@ -20,6 +20,7 @@ from kybern.registry.columns import AGE, NAME, NONE, UNKNOWN, human
 from kybern.registry.parts import changed, clear_status, keep_status, kind_of, status, whole
 from kybern.registry.resource import Column, Resource, Subresource
 from kybern.registry.signers import bundle_name, is_own, validate_signer
+from kybern.web.pki import UNREADABLE, proves_its_key
 
 SECONDS_MIN = 600
 POD_SECONDS_MIN = 3600
@@ -98,7 +99,7 @@ def wrong_with_certificates(text: str) -> str:
             return "no PEM block headers are permitted"
         try:
             x509.load_der_x509_certificate(base64.b64decode(body))
-        except ValueError:
+        except UNREADABLE:
             return "x509: malformed certificate"
     return ""
 
@@ -211,7 +212,7 @@ def validate_pod_request(found: PodCertificateRequest) -> Iterator[FieldError]:
         yield invalid_value("spec.maxExpirationSeconds", seconds, why)
     try:
         request = x509.load_der_x509_csr(base64.b64decode(spec.stub_pkcs10_request, validate=True))
-    except ValueError as error:
+    except UNREADABLE as error:
         why = f"must be a valid PKCS#10 certificate request: {error}" if spec.stub_pkcs10_request else ""
         yield (
             invalid_value("spec.stubPKCS10Request", "<value omitted>", why)
@@ -219,7 +220,7 @@ def validate_pod_request(found: PodCertificateRequest) -> Iterator[FieldError]:
             else required("spec.stubPKCS10Request")
         )
     else:
-        if not request.is_signature_valid:
+        if not proves_its_key(request):
             yield invalid_value("spec.stubPKCS10Request", "<value omitted>", "signature does not verify")
 
 

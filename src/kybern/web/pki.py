@@ -13,6 +13,7 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -186,6 +187,20 @@ def parsed(pair: Pair) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise ValueError("the authority's key is not an EC key")
     return x509.load_pem_x509_certificate(pair.certificate), key
+
+
+UNREADABLE = (
+    ValueError, UnsupportedAlgorithm, x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType,
+)  # fmt: skip
+"""What reading a certificate that somebody sent, or a request for one, fails with."""
+
+
+def proves_its_key(request: x509.CertificateSigningRequest) -> bool:
+    """Whether who made it has the key that it is for; one that makes no sense is nobody's."""
+    try:
+        return request.is_signature_valid
+    except UNREADABLE:
+        return False
 
 
 @lru_cache(maxsize=SUBJECTS_CACHED_MAX)

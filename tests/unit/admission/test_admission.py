@@ -106,11 +106,12 @@ def test_every_plugin_has_upstream_s_name() -> None:
         "PodSecurity", "Priority", "DefaultTolerationSeconds", "DefaultStorageClass", "StorageObjectInUseProtection",
         "PersistentVolumeClaimResize",
         "RuntimeClass", "CertificateRequester", "CertificateApproval", "CertificateSigning", "ClusterTrustBundleAttest",
-        "CertificateSubjectRestriction", "DefaultIngressClass", "PodTopologyLabels", "PodResizeValidator",
+        "CertificateSubjectRestriction", "DefaultIngressClass", "PodTopologyLabels", "NodeDeclaredFeatureValidator",
+        "PodResizeValidator",
         "MutatingAdmissionPolicy", "MutatingAdmissionWebhook", "RBACEscalation",
         "ValidatingAdmissionPolicy", "ValidatingAdmissionWebhook", "ResourceQuota",
     ]  # fmt: skip
-    assert len(ADMISSION) == 38
+    assert len(ADMISSION) == 40
 
 
 # NamespaceLifecycle

@@ -18,6 +18,7 @@ from secured_api import SecuredApi, secured_api
 from valid_objects import pem_texts
 
 from kybern.apiserver.layers import understand
+from kybern.apiserver.verbs.watching import wishes_of
 
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
 SHOP, CORE = f"{RBAC}/namespaces/shop", "/api/v1/namespaces/shop"
@@ -257,3 +258,54 @@ async def test_whoever_holds_a_permission_may_grant_it() -> None:
         escalate = {"apiGroups": ["rbac.authorization.k8s.io"], "resources": ["roles"], "verbs": ["escalate"]}
         await api.ask("root", "PUT", f"{SHOP}/roles/own", named("own", rules=[*OWN_RULES, escalate]))
         assert (await api.ask("eve", "POST", f"{SHOP}/roles", named("more", rules=SECRETS))).status == 201
+
+
+async def bound(api: SecuredApi, rules: Any) -> None:
+    """Eve gets the rules of a ClusterRole by a binding in `shop`."""
+    await api.made(f"{RBAC}/clusterroles", named("wide", rules=rules))
+    reference = {"kind": "ClusterRole", "name": "wide", "apiGroup": "rbac.authorization.k8s.io"}
+    await api.made(f"{SHOP}/rolebindings", named("wide", roleRef=reference, subjects=[EVE]))
+
+
+async def test_a_cluster_role_that_is_bound_in_a_namespace_gives_nothing_outside_of_it() -> None:
+    """R04: neither objects of the cluster, nor addresses that are no objects, nor another namespace's."""
+    everything = {"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}
+    async with secured_api() as api:
+        await prepare(api)
+        await bound(api, [everything, {"nonResourceURLs": ["*"], "verbs": ["*"]}])
+        assert (await api.ask("eve", "GET", f"{CORE}/secrets/s")).status == 200
+        for url in ("/api/v1/nodes", "/api/v1/nodes/n1", "/api/v1/namespaces", "/api/v1/secrets", "/metrics",
+                    "/api/v1/namespaces/kube-system/secrets", f"{RBAC}/clusterroles", "/api/v1/nodes/n1/proxy/x"):  # fmt: skip
+            assert (await api.ask("eve", "GET", url)).status == 403, url
+        assert (await api.ask("eve", "DELETE", "/api/v1/namespaces/kube-system")).status == 403
+        assert (await api.ask("eve", "PATCH", "/api/v1/nodes/n1", {"metadata": {"labels": {"a": "b"}}})).status == 403
+        assert (await api.ask("eve", "GET", "/api/v1/namespaces/shop")).status == 200  # upstream: it is in itself
+
+
+async def test_a_watch_outlives_the_right_to_it_until_it_ends_by_itself() -> None:
+    """R11: who may watch is asked once, as upstream; every watch ends within the hour, and its renewal is refused."""
+    async with secured_api() as api:
+        await prepare(api)
+        ends = [wishes_of(api.server.machine, {}).seconds for _ in range(100)]
+        assert min(ends) >= 1800 and max(ends) <= 3600
+        assert (await api.ask("eve", "GET", f"{CORE}/configmaps?watch=true&timeoutSeconds=1")).status == 200
+        await api.ask("root", "DELETE", f"{SHOP}/rolebindings/eve")
+        assert (await api.ask("eve", "GET", f"{CORE}/configmaps?watch=true&timeoutSeconds=1")).status == 403
+
+
+async def test_what_a_template_would_make_is_judged_when_its_pods_are_made() -> None:
+    """R23: whoever may write Deployments and no pods gets no pod by them that nobody may make."""
+    template = {"metadata": {"labels": {"a": "b"}}, "spec": PRIVILEGED}
+    deployment = named("d", spec={"selector": {"matchLabels": {"a": "b"}}, "template": template})
+    controller = "system:serviceaccount:kube-system:replicaset-controller"
+    url = "/apis/apps/v1/namespaces/shop/deployments"
+    async with secured_api() as api:
+        await prepare(api)
+        assert (await api.ask("eve", "POST", url, deployment)).status == 403
+        assert (await api.ask("root", "POST", url, deployment)).status == 201
+        refused = await api.ask(controller, "POST", f"{CORE}/pods", pod(**PRIVILEGED))
+        assert refused.status == 403 and "violates PodSecurity" in str(refused.body)
+        assert (await api.ask(controller, "POST", f"{CORE}/pods", pod("fine"))).status == 201
+    async with secured_api(without="PodSecurity") as api:
+        await prepare(api)
+        assert (await api.ask(controller, "POST", f"{CORE}/pods", pod(**PRIVILEGED))).status == 201

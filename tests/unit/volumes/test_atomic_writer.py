@@ -2,6 +2,7 @@
 
 import os
 import stat
+import threading
 from pathlib import Path
 
 import pytest
@@ -104,3 +105,25 @@ def test_links_in_the_volume_are_not_followed_out_of_it(tmp_path: Path) -> None:
     (volume / "a").symlink_to(outside / "a")
     write(str(volume), {"a": Projection(b"1")}, "one")
     assert os.listdir(outside) == []
+
+
+def test_whoever_reads_while_it_is_written_reads_one_of_the_two(tmp_path: Path) -> None:
+    """K: a token that is rotated under a reader, 1,000 times read."""
+    tokens = [mark * 20_000 for mark in (b"a", b"b")]
+    write(str(tmp_path), {"token": Projection(tokens[0])}, "0")
+    done = threading.Event()
+
+    def rotate() -> None:
+        turn = 0
+        while not done.is_set():
+            turn += 1
+            write(str(tmp_path), {"token": Projection(tokens[turn % 2])}, str(turn))
+
+    rotating = threading.Thread(target=rotate)
+    rotating.start()
+    try:
+        read = [(tmp_path / "token").read_bytes() for _ in range(1000)]
+    finally:
+        done.set()
+        rotating.join()
+    assert set(read) <= set(tokens)

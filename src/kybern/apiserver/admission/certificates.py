@@ -7,7 +7,6 @@ issued, and say whose to trust.
 """
 
 import base64
-import binascii
 
 from cryptography import x509
 from cryptography.x509.oid import NameOID
@@ -18,6 +17,7 @@ from kybern.apiserver.admission.plugin import Plugin, is_write_of, refused
 from kybern.apiserver.auth.authorizers import decided
 from kybern.apiserver.auth.rbac import MASTERS
 from kybern.apiserver.request import Admission, Attributes, Authorizer, User
+from kybern.web.pki import UNREADABLE
 
 CLIENT_SIGNER = "kubernetes.io/kube-apiserver-client"
 GROUP = "certificates.k8s.io"
@@ -107,6 +107,6 @@ def organizations(request: str) -> list[str]:
     """Those that a certificate request names; none where it cannot be read, which validation refuses."""
     try:
         subject = x509.load_pem_x509_csr(base64.b64decode(request)).subject
-    except (ValueError, binascii.Error):
+    except UNREADABLE:
         return []
     return [str(item.value) for item in subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)]

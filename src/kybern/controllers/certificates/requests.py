@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import NameOID
 
 from kybern.api.certificates_v1 import CertificateSigningRequest
-from kybern.web.pki import PublicKey, Subject
+from kybern.web.pki import UNREADABLE, PublicKey, Subject, proves_its_key
 
 API_CLIENT = "kubernetes.io/kube-apiserver-client"
 KUBELET_CLIENT = "kubernetes.io/kube-apiserver-client-kubelet"
@@ -43,11 +43,18 @@ class Asked:
 
 def asked_by(csr: CertificateSigningRequest) -> Asked:
     """ValueError where it cannot be read, or is not signed with the key it is for."""
+    try:
+        return read(csr)
+    except UNREADABLE as error:
+        raise ValueError(str(error)) from None
+
+
+def read(csr: CertificateSigningRequest) -> Asked:
     request = x509.load_pem_x509_csr(base64.b64decode(csr.spec.request))
     key = request.public_key()
     if not isinstance(key, ec.EllipticCurvePublicKey | rsa.RSAPublicKey | ed25519.Ed25519PublicKey):
         raise ValueError("x509: unsupported public key algorithm")
-    if not request.is_signature_valid:
+    if not proves_its_key(request):
         raise ValueError("x509: the request is not signed with its own key")
     try:
         names = request.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
