@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import random
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from oci_images import INDEX, archive, build, busybox, digest_of, docker_archive
 
 from kybern.runtime.cri import AuthConfig, RuntimeFault
 from kybern.runtime.images import host
+from kybern.runtime.images.layout import Incoming
 from kybern.runtime.images.store import ImageStore
 from kybern.web.http import Response
 
@@ -65,6 +68,24 @@ async def test_a_broken_off_blob_is_continued(registry: ImageRegistry, store: Im
     registry.break_off_after = 300_000
     await store.pull(f"{registry.address}/test/busybox")
     assert registry.break_off_after == 0
+
+
+async def test_a_blob_is_hashed_and_written_off_the_event_loop(
+    registry: ImageRegistry, store: ImageStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop, write, seen = threading.get_ident(), Incoming.write, []
+
+    def watched(incoming: Incoming, data: bytes) -> None:
+        seen.append((threading.get_ident() != loop, len(data)))
+        write(incoming, data)
+
+    large = build([archive([entry("large", random.Random(1).randbytes(5 << 20))])], {})
+    registry.add("test/large", large)
+    monkeypatch.setattr(Incoming, "write", watched)
+    await store.pull(f"{registry.address}/test/large")
+    assert sum(size for apart, size in seen if apart) > 5 << 20
+    assert max(size for apart, size in seen if not apart) < 64 << 10
+    assert len(seen) < 15
 
 
 async def test_tokens_are_fetched_with_the_credentials(registry: ImageRegistry, store: ImageStore) -> None:

@@ -36,6 +36,8 @@ SUBRESOURCES = {
     "runningpods": ("pods", "proxy"),
     "configz": ("configz", "proxy"),
     "healthz": ("healthz", "proxy"),
+    "statusz": ("statusz",),
+    "flagz": ("configz",),
 }
 
 

@@ -1,4 +1,4 @@
-"""What a kubelet runs with, as its `/configz` tells it: a KubeletConfiguration of all that can be set here."""
+"""What a kubelet runs with: its `/configz` tells a KubeletConfiguration of all that can be set here, its `/flagz` the rest."""
 
 from typing import Any
 
@@ -60,6 +60,16 @@ def told(config: KubeletConfig) -> dict[str, Any]:
         ],
     }
     return {name: value for name, value in found.items() if value not in ({}, [], "")}
+
+
+def flags(config: KubeletConfig) -> dict[str, str]:
+    """What upstream's kubelet is told by flags alone."""
+    return {
+        "hostname-override": config.node_name,
+        "node-ip": ",".join(config.node_ips),
+        "node-labels": ",".join(f"{name}={value}" for name, value in config.node_labels.items()),
+        "root-dir": config.data_directory,
+    }
 
 
 def topology_options(policy: TopologyPolicy) -> dict[str, str]:

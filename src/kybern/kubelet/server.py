@@ -16,15 +16,16 @@ from kybern.aio.clock import from_rfc3339
 from kybern.api.codec import encode, to_builtins
 from kybern.kubelet import exposition
 from kybern.kubelet.access import Access
-from kybern.kubelet.configz import told
+from kybern.kubelet.configz import flags, told
 from kybern.kubelet.eviction.thresholds import MEMORY
 from kybern.kubelet.kubelet import Kubelet
 from kybern.kubelet.logs import LogOptions, open_plain, read_log
-from kybern.kubelet.machine import memory_bytes, observe_machine
+from kybern.kubelet.machine import VERSION, memory_bytes, observe_machine
 from kybern.kubelet.observed import Observed
 from kybern.kubelet.summary import Summary
 from kybern.kubelet.usage import Measured, measure_pod
 from kybern.kubelet.worker import PodWorker
+from kybern.observe import zpages
 from kybern.runtime.cri import ContainerState, ContainerStatus, ExecIO, RuntimeFault
 from kybern.runtime.streams import connect_to, serve_remote
 from kybern.web.addresses import is_port
@@ -46,6 +47,7 @@ class KubeletServer:
         self.kubelet, self.parts, self.others = kubelet, kubelet.parts, others
         self.access = Access(self.parts.client, self.parts.config.node_name, self.parts.clock)
         self.summary = Summary(self.parts)
+        self.started = self.parts.clock.wall()
         self.checked: Counter[str] = Counter()
         """How often each part was asked whether it is well."""
         self.routes: dict[str, Route] = {
@@ -59,6 +61,8 @@ class KubeletServer:
             "stats": self._summary,
             "metrics": self._metrics,
             "configz": self._configz,
+            "statusz": self._statusz,
+            "flagz": self._flagz,
             "healthz": self._check,
         }
 
@@ -141,6 +145,16 @@ class KubeletServer:
 
     async def _configz(self, request: Request, rest: list[str]) -> Response:
         return Response(200, JSON, encode({"kubeletconfig": told(self.parts.config)}))
+
+    async def _statusz(self, request: Request, rest: list[str]) -> Response:
+        paths = [f"/{name}" for name in sorted(self.routes)]
+        accept, now = request.headers.get("accept", ""), self.parts.clock.wall()
+        status, kind, body = zpages.statusz("kubelet", VERSION, self.started, now, paths, accept)
+        return Response(status, {"Content-Type": kind}, body)
+
+    async def _flagz(self, request: Request, rest: list[str]) -> Response:
+        status, kind, body = zpages.flagz("kubelet", flags(self.parts.config), request.headers.get("accept", ""))
+        return Response(status, {"Content-Type": kind}, body)
 
     async def _check(self, request: Request, rest: list[str]) -> Response:
         """One of upstream's checks: whoever answers is well."""

@@ -124,6 +124,43 @@ def test_what_prometheus_reads_is_typed_sorted_and_escaped() -> None:
     )
 
 
+def test_z_pages_tell_people_as_text_and_programs_as_what_they_ask_for_by_name(lab: Any) -> None:
+    async def scenario() -> None:
+        async with lab.cluster() as cluster:
+            server = KubeletServer(cluster.kubelet)
+
+            async def page(path: str, accept: str = "") -> tuple[int, str, bytes]:
+                headers = {"accept": accept} if accept else {}
+                found = await server(Request("GET", path, headers=headers, peer=API_SERVER))
+                return found.status, found.headers["Content-Type"], await found.read()
+
+            await cluster.kubelet.clock.sleep(3723)
+            status, kind, text = await page("/statusz")
+            assert (status, kind) == (200, "text/plain; charset=utf-8")
+            assert text.startswith(b"\nkubelet statusz\nWarning: This endpoint is not meant to be machine parseable")
+            assert b"\nUp: 1 hr 02 min 03 sec\n" in text and b"/statusz" in text
+            assert await page("/statusz", "*/*") == (status, kind, text)
+            status, kind, body = await page("/statusz", "application/json;v=v1beta1;g=config.k8s.io;as=Statusz")
+            told = json.loads(body)
+            assert (status, kind, told["kind"], told["apiVersion"], told["uptimeSeconds"]) == (
+                200, "application/json", "Statusz", "config.k8s.io/v1beta1", 3723,
+            )  # fmt: skip
+            for unclear in ("application/json", "application/json;v=v9;g=config.k8s.io;as=Statusz", "text/html"):
+                assert (await page("/statusz", unclear))[0] == 406
+            assert b"\nkubelet flags\n" in (await page("/flagz"))[2]
+            assert b"\nhostname-override=n1\n" in (await page("/flagz"))[2]
+            flags = json.loads((await page("/flagz", "application/json;v=v1beta1;g=config.k8s.io;as=Flagz"))[2])
+            assert flags["flags"]["hostname-override"] == "n1"
+            cluster.api.may_get = {"statusz"}
+            asked = [
+                (await server(Request("GET", path, headers=with_token("good")))).status
+                for path in ("/statusz", "/flagz", "/configz")
+            ]
+            assert asked == [200, 403, 403]
+
+    lab.simulate(scenario)
+
+
 def test_what_is_not_there_is_not_found(lab: Any) -> None:
     async def scenario() -> None:
         async with lab.cluster() as cluster:

@@ -1,13 +1,14 @@
 """The warden's parts that need no kernel: log lines, messages, users, outcomes."""
 
 import os
+import random
 import socket
 from pathlib import Path
 
 import pytest
 
 from kybern.linux.cgroup_detect import detect
-from kybern.runtime.warden import service
+from kybern.runtime.warden import service, streams
 from kybern.runtime.warden.containers import Container, names_of, outcome
 from kybern.runtime.warden.execs import Execs
 from kybern.runtime.warden.filesystem import SetupError
@@ -15,6 +16,7 @@ from kybern.runtime.warden.identity import resolve_user
 from kybern.runtime.warden.logs import LINE_BYTES_MAX, Log, stamp
 from kybern.runtime.warden.loop import Loop
 from kybern.runtime.warden.messages import HEADER, Broken, Inbox, Outbox
+from kybern.runtime.warden.streams import Streams
 
 
 def records(path: Path) -> list[tuple[str, str, str]]:
@@ -43,6 +45,27 @@ def test_a_long_line_is_written_in_parts_and_nothing_is_lost(tmp_path: Path) -> 
     assert "".join(text for _, _, text in found).encode() == line
 
 
+@pytest.mark.parametrize("size", [7, 8000, LINE_BYTES_MAX, 3 * LINE_BYTES_MAX])
+def test_lines_of_every_length_are_whole_wherever_the_pieces_end(tmp_path: Path, size: int) -> None:
+    rng = random.Random(size)
+    lines = [b"x" * (rng.randrange(2 * size)) for _ in range(200)]
+    text = b"".join(line + b"\n" for line in lines)
+    log = Log(str(tmp_path / "0.log"))
+    while text:
+        end = rng.randrange(1, 4 * size)
+        log.write("stdout", text[:end])
+        text = text[end:]
+    log.finish()
+    found, whole = [], b""
+    for _, kind, piece in records(tmp_path / "0.log"):
+        assert len(piece) <= LINE_BYTES_MAX
+        whole += piece.encode()
+        if kind == "F":
+            found.append(whole)
+            whole = b""
+    assert (found, whole) == (lines, b"")
+
+
 def test_a_log_is_never_written_through_a_link(tmp_path: Path) -> None:
     (tmp_path / "0.log").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(OSError):
@@ -61,6 +84,70 @@ def test_a_log_is_never_written_into_a_pipe_which_would_stop_everybody(tmp_path:
 
 def test_stamps_are_rfc3339_with_nanoseconds() -> None:
     assert stamp(1_767_225_600_000_000_007) == b"2026-01-01T00:00:00.000000007Z"
+
+
+class Still(Loop):
+    """Nothing is called by itself; `rests` are the moments that were asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rests: list[float] = []
+
+    def rest(self, descriptor: int, seconds: float) -> None:
+        self.rests.append(seconds)
+
+
+def test_a_stream_that_writes_all_the_time_is_read_once_a_millisecond_and_any_other_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    loop, (read, write) = Still(), os.pipe()
+    shown = Streams(loop, None, {"stdout": read})
+    moment = iter([0.0])
+    monkeypatch.setattr(streams.time, "monotonic", lambda: next(moment))
+
+    def rests(at: float, data: bytes) -> int:
+        nonlocal moment
+        moment = iter([at])
+        os.write(write, data)
+        before = len(loop.rests)
+        loop.callbacks[read]()
+        return len(loop.rests) - before
+
+    assert [rests(at, b"line\n") for at in (10.0, 20.0, 20.0005, 20.0015, 20.1)] == [0, 0, 1, 1, 0]
+    os.close(write)
+    shown.finish()
+
+
+def test_a_descriptor_that_rests_is_called_when_its_moment_is_over_or_its_other_end_closes() -> None:
+    loop, (read, write) = Loop(), os.pipe()
+    calls: list[bytes] = []
+
+    def ready() -> None:
+        calls.append(os.read(read, 100))
+        loop.stopped = True
+
+    def run_once() -> list[bytes]:
+        loop.stopped = False
+        loop.run()
+        return calls
+
+    loop.watch(read, ready)
+    os.write(write, b"a")
+    loop.rest(read, 3600.0)
+    loop.later(0.0, lambda: setattr(loop, "stopped", True))
+    assert run_once() == []
+    os.write(write, b"b")
+    os.close(write)
+    assert run_once() == [b"ab"]
+    os.close(read)
+    read, write = os.pipe()
+    loop.callbacks.clear()
+    loop.watch(read, ready)
+    os.write(write, b"c")
+    loop.rest(read, 0.0)
+    assert run_once() == [b"ab", b"c"]
+    os.close(read)
+    os.close(write)
 
 
 def test_messages_keep_their_descriptors() -> None:

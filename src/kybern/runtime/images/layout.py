@@ -101,7 +101,7 @@ class Layout:
 
 
 class Incoming:
-    """A blob on its way. What an earlier attempt left is kept, hashed again and continued."""
+    """A blob on its way. What an earlier attempt left is kept, hashed again and continued. Blocks, where it is large."""
 
     def __init__(self, layout: Layout, digest: str) -> None:
         self.layout, self.digest = layout, digest

@@ -5,6 +5,7 @@ import asyncio
 from collections.abc import Sequence
 
 from kybern.runtime.images import manifest as documents
+from kybern.runtime.images.batches import batches
 from kybern.runtime.images.layout import Incoming, Layout
 from kybern.runtime.images.manifest import CONFIG_BYTES_MAX, MANIFEST_BYTES_MAX, BadImage, Descriptor, Manifest
 from kybern.runtime.images.reference import Reference
@@ -81,7 +82,7 @@ async def fetch(registry: Registry, layout: Layout, wanted: Descriptor) -> None:
     if layout.has(wanted.digest):
         return
     for attempt in range(1, ATTEMPTS_MAX + 1):
-        with Incoming(layout, wanted.digest) as incoming:
+        with await asyncio.to_thread(Incoming, layout, wanted.digest) as incoming:
             before = incoming.size
             try:
                 await receive(registry, incoming, wanted)
@@ -97,11 +98,11 @@ async def receive(registry: Registry, incoming: Incoming, wanted: Descriptor) ->
     continued, pieces = await registry.blob(wanted.digest, incoming.size)
     if not continued:
         incoming.restart()
-    async for piece in pieces:
-        incoming.write(piece)
-        if incoming.size > wanted.size:
+    async for batch in batches(pieces):
+        if incoming.size + len(batch) > wanted.size:
             incoming.restart()
             raise BadImage(f"blob {wanted.digest} is longer than the {wanted.size} bytes it was said to have")
+        await asyncio.to_thread(incoming.write, batch)
     if incoming.size != wanted.size:
         raise RegistryError(f"blob {wanted.digest} ended after {incoming.size} of {wanted.size} bytes")
     incoming.commit()

@@ -221,16 +221,17 @@ class ImageStore:
         return self._add(reference.name, manifest, f'failed to name image "{reference.name}": ')
 
     def status(self, name: str) -> Image | None:
-        found = self.get(name)
-        if found is None:
-            return None
-        return next((image for image in self.list() if image.id == found.id), None)
+        """Every container that starts asks this: the other images are not looked at."""
+        if self.host is not None and host.is_host(name):
+            return host_described(self.host)
+        found = self.find(name)
+        return self._described(found) if found is not None else None
 
     def list(self) -> list[Image]:
         images = [self._described(each) for each in self._manifests()]
         found = [image for image in images if image is not None]
         if self.host is not None:
-            found.append(described(self.host, (f"{host.NAME}:latest",), (), 0, pinned=True))
+            found.append(host_described(self.host))
         return found
 
     def _described(self, manifest: Descriptor) -> Image | None:
@@ -271,6 +272,10 @@ class ImageStore:
             if f"sha256:{path.name}" not in blobs:
                 path.unlink(missing_ok=True)
         self.snapshots.keep_only(chains)
+
+
+def host_described(image: ReadyImage) -> Image:
+    return described(image, (f"{host.NAME}:latest",), (), 0, pinned=True)
 
 
 def _repository(name: str) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from kybern.aio.clock import Clock
 from kybern.aio.ids import Ids
+from kybern.runtime.images.batches import batches
 from kybern.runtime.images.layout import Layout
 from kybern.runtime.images.manifest import LAYER_BYTES_MAX
 
@@ -78,10 +79,10 @@ class Uploads:
         """`begin` is where the sender says that they belong."""
         if begin is not None and begin != upload.size:
             raise Refusal(416, "BLOB_UPLOAD_INVALID", "the pieces are not in order")
-        async for piece in pieces:
-            if upload.size + len(piece) > LAYER_BYTES_MAX:
+        async for batch in batches(pieces):
+            if upload.size + len(batch) > LAYER_BYTES_MAX:
                 raise Refusal(413, "SIZE_INVALID", "the blob is larger than is accepted")
-            await asyncio.to_thread(upload.write, piece)
+            await asyncio.to_thread(upload.write, batch)
 
     def finish(self, upload: Upload, digest: str) -> None:
         if digest != f"sha256:{upload.hash.hexdigest()}":

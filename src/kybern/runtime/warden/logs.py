@@ -36,25 +36,32 @@ class Log:
         os.close(old)
 
     def write(self, stream: str, data: bytes) -> None:
-        text = self.unfinished.pop(stream, b"") + data
+        """Megabytes a moment: what came is copied once, to put the stamps between its lines."""
+        head = self.unfinished.pop(stream, b"")
         begin = stamp(time.time_ns()) + b" " + stream.encode()
-        end = text.rfind(b"\n")
-        rest = text[end + 1 :]
-        if end >= 0:
-            self._lines(text[:end], begin)
-        if len(rest) > LINE_BYTES_MAX:
-            parts, rest = self._parts(rest, begin)
-            self._append(*parts)
+        if has_long_line(data, len(head)):
+            rest = self._long_lines(head + data, begin)
+        else:
+            rest = self._lines(head, data, begin + b" F ")
         if rest:
             self.unfinished[stream] = rest
 
-    def _lines(self, whole: bytes, begin: bytes) -> None:
-        """Megabytes a moment: as few copies as can be."""
-        if has_no_long_line(whole):
-            full = begin + b" F "
-            self._append(full, whole.replace(b"\n", b"\n" + full), b"\n")
-        else:
-            self._append(b"".join(self._long(line, begin) for line in whole.split(b"\n")))
+    def _lines(self, head: bytes, data: bytes, full: bytes) -> bytes:
+        """What follows the last line end."""
+        rest = data[data.rfind(b"\n") + 1 :]
+        if len(rest) == len(data):
+            return head + rest
+        stamped = data.replace(b"\n", b"\n" + full)
+        self._append(full, head, memoryview(stamped)[: len(stamped) - len(full) - len(rest)])
+        return rest
+
+    def _long_lines(self, text: bytes, begin: bytes) -> bytes:
+        *lines, rest = text.split(b"\n")
+        self._append(b"".join(self._long(line, begin) for line in lines))
+        if len(rest) > LINE_BYTES_MAX:
+            parts, rest = self._parts(rest, begin)
+            self._append(*parts)
+        return rest
 
     def _long(self, line: bytes, begin: bytes) -> bytes:
         parts, last = self._parts(line, begin) if line else ([], b"")
@@ -65,7 +72,7 @@ class Log:
         pieces = [line[start : start + LINE_BYTES_MAX] for start in range(0, len(line), LINE_BYTES_MAX)]
         return [begin + b" P " + piece + b"\n" for piece in pieces[:-1]], pieces[-1]
 
-    def _append(self, *pieces: bytes) -> None:
+    def _append(self, *pieces: bytes | memoryview) -> None:
         """A full disk loses log lines, never the container."""
         try:
             written = os.writev(self.descriptor, pieces[:PIECES_MAX])
@@ -93,10 +100,14 @@ def open_log(path: str) -> Log | None:
         return None
 
 
-def has_no_long_line(text: bytes) -> bool:
-    """Quick and sometimes wrongly no: a line over the limit would cover one of these halves without a line end."""
+def has_long_line(data: bytes, before: int) -> bool:
+    """Quick and sometimes wrongly yes: a line over the limit would cover one of these halves without a line end.
+    `before`: how much of its first line came earlier."""
     half = LINE_BYTES_MAX // 2
-    return all(text.find(b"\n", at, at + half) >= 0 for at in range(0, len(text) - half + 1, half))
+    first = data.find(b"\n", 0, half)
+    if before + (len(data) if first < 0 else first) > LINE_BYTES_MAX:
+        return True
+    return any(data.find(b"\n", at, at + half) < 0 for at in range(half, len(data) - half + 1, half))
 
 
 def stamp(nanoseconds: int) -> bytes:

@@ -27,6 +27,17 @@ class Loop:
         if self.callbacks.pop(descriptor, None) is not None:
             self.epoll.unregister(descriptor)
 
+    def rest(self, descriptor: int, seconds: float) -> None:
+        """Not read for a moment, so that more comes together. That its other end has closed is heard all the same."""
+        callback = self.callbacks[descriptor]
+
+        def again() -> None:
+            if self.callbacks.get(descriptor) is callback:
+                self.epoll.modify(descriptor, READ)
+
+        self.epoll.modify(descriptor, 0)
+        self.later(seconds, again)
+
     def later(self, seconds: float, callback: Callable[[], None]) -> None:
         self.timers.append((time.monotonic() + seconds, callback))
 

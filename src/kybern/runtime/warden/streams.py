@@ -5,6 +5,7 @@ A reader that is too slow is let go, never waited for: the container and its log
 
 import os
 import socket
+import time
 from collections.abc import Mapping
 
 from kybern.linux import tty
@@ -12,6 +13,7 @@ from kybern.runtime.warden.logs import Log
 from kybern.runtime.warden.loop import READ, WRITE, Loop
 
 READ_BYTES = 1 << 20  # a whole pipe
+REST_SECONDS = 0.001  # of a stream that writes all the time: one look a millisecond, not one for each of its lines
 UNREAD_BYTES_MAX = 4 << 20  # of one attached reader
 NAMES = ("stdin", "stdout", "stderr", "terminal")
 
@@ -65,25 +67,31 @@ class Streams:
         self.loop, self.log = loop, log
         self.descriptors = dict(descriptors)
         self.readers: dict[str, list[Reader]] = {"stdout": [], "stderr": []}
+        self.read_at = dict.fromkeys(self.descriptors, 0.0)
         for name in ("stdout", "stderr", "terminal"):
             if name in self.descriptors:
                 os.set_blocking(self.descriptors[name], False)
                 loop.watch(self.descriptors[name], lambda name=name: self._readable(name), READ)  # type: ignore[misc]
 
     def _readable(self, name: str) -> None:
-        if not self._read(name):
+        before, now = self.read_at[name], time.monotonic()
+        self.read_at[name] = now
+        size = self._read(name)
+        if size == 0:
             self._drop(name)
+        elif size < READ_BYTES and now - before < 2 * REST_SECONDS:
+            self.loop.rest(self.descriptors[name], REST_SECONDS)
 
-    def _read(self, name: str) -> bool:
-        """Once; False at the end."""
+    def _read(self, name: str) -> int:
+        """Once: how many bytes, 0 at the end, -1 where there is nothing now."""
         try:
             data = os.read(self.descriptors[name], READ_BYTES)
         except BlockingIOError:
-            return True
+            return -1
         except OSError:  # EIO: the last slave of a terminal is closed
-            return False
+            return 0
         if not data:
-            return False
+            return 0
         stream = "stdout" if name == "terminal" else name
         if self.log is not None:
             self.log.write(stream, data)
@@ -91,7 +99,7 @@ class Streams:
         for reader in readers:
             reader.offer(data)
         self.readers[stream] = [reader for reader in readers if not reader.gone]
-        return True
+        return len(data)
 
     def _drop(self, name: str) -> None:
         descriptor = self.descriptors.pop(name, None)
@@ -132,15 +140,5 @@ class Streams:
 
     def _drain(self, name: str) -> None:
         os.set_blocking(self.descriptors[name], False)
-        while True:
-            try:
-                data = os.read(self.descriptors[name], READ_BYTES)
-            except OSError:
-                return
-            if not data:
-                return
-            stream = "stdout" if name == "terminal" else name
-            if self.log is not None:
-                self.log.write(stream, data)
-            for reader in self.readers[stream]:
-                reader.offer(data)
+        while self._read(name) > 0:
+            pass
