@@ -13,8 +13,6 @@ from kybern.api.resource_v1 import (
     DeviceRequestAllocationResult,
     DeviceTaint,
     DeviceTaintRule,
-    DeviceTaintSelector,
-    DeviceToleration,
     ResourceClaim,
     ResourceSlice,
 )
@@ -22,6 +20,7 @@ from kybern.client import Client, View
 from kybern.controllers.resourceclaims import claims_of, has_claims
 from kybern.reconcile import After, Context, Controller, Key
 from kybern.reconcile.controller import Watch
+from kybern.reconcile.device_taints import selects, tolerates
 from kybern.reconcile.disruption import disrupt
 from kybern.reconcile.pods import is_finished
 
@@ -72,20 +71,14 @@ def taints_of(result: DeviceRequestAllocationResult, view: View) -> Iterable[Dev
                 if device.name == result.device:
                     yield from filter(drives_away, device.taints or ())
     for rule in view.list(DeviceTaintRule):
-        if selects(rule.spec.device_selector, result) and drives_away(rule.spec.taint):
+        if selects(rule.spec.device_selector, result.driver, result.pool, result.device) and drives_away(
+            rule.spec.taint
+        ):
             yield rule.spec.taint
 
 
 def drives_away(taint: DeviceTaint) -> bool:
     return taint.effect == "NoExecute"
-
-
-def selects(selector: DeviceTaintSelector | None, result: DeviceRequestAllocationResult) -> bool:
-    """Without a selector a rule is for no device; each thing that a selector names has to be so."""
-    if selector is None:
-        return False
-    wishes = ((selector.driver, result.driver), (selector.pool, result.pool), (selector.device, result.device))
-    return all(wished in (None, known) for wished, known in wishes)
 
 
 def seconds_left(result: DeviceRequestAllocationResult, taint: DeviceTaint, now: float) -> float | None:
@@ -98,14 +91,6 @@ def seconds_left(result: DeviceRequestAllocationResult, taint: DeviceTaint, now:
         return None
     since = from_rfc3339(taint.time_added) if taint.time_added else now
     return max(since + max(min(limits), 0) - now, 0.0)
-
-
-def tolerates(toleration: DeviceToleration, taint: DeviceTaint) -> bool:
-    if toleration.effect and toleration.effect != taint.effect:
-        return False
-    if toleration.key and toleration.key != taint.key:
-        return False
-    return toleration.operator == "Exists" or (toleration.value or "") == (taint.value or "")
 
 
 def consumers_of(claim: ResourceClaim, view: View) -> Iterable[Key]:

@@ -19,16 +19,16 @@ from kybern.reconcile import After, Context, Controller, Key, controller_ref
 from kybern.reconcile.controller import Watch
 from kybern.reconcile.ownership import controller_of
 from kybern.reconcile.pods import is_finished
+from kybern.reconcile.resource_claims import FINALIZER, extended_claim_name
 
 POD_CLAIM = "resource.kubernetes.io/pod-claim-name"
-FINALIZER = "resource.kubernetes.io/delete-protection"
 
 
 # A pod's claims.
 
 
 def has_claims(pod: Pod) -> bool:
-    return bool(pod.spec.resource_claims)
+    return bool(pod.spec.resource_claims) or bool(extended_claim_name(pod))
 
 
 async def give_claims(pod: Pod, view: View, client: Client, context: Context) -> After | None:
@@ -82,8 +82,8 @@ def new_claim(pod: Pod, name: str, template: ResourceClaimTemplate) -> ResourceC
 
 def claims_of(pod: Pod, view: View) -> Iterable[ResourceClaim]:
     made = {status.name: status.resource_claim_name for status in pod.status.resource_claim_statuses or ()}
-    for wanted in pod.spec.resource_claims or ():
-        name = wanted.resource_claim_name or made.get(wanted.name)
+    names = [wanted.resource_claim_name or made.get(wanted.name) for wanted in pod.spec.resource_claims or ()]
+    for name in (*names, extended_claim_name(pod)):
         claim = view.get(ResourceClaim, name or "", pod.metadata.namespace or "")
         if claim is not None:
             yield claim

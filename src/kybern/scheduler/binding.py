@@ -11,7 +11,7 @@ from kybern.api.core_v1 import Binding, ObjectReference, Pod
 from kybern.api.errors import ServiceUnavailable, Timeout
 from kybern.api.meta_v1 import ObjectMeta, Status
 from kybern.client import Client
-from kybern.scheduler.extension_points import BindPlugin, Patched, Profile
+from kybern.scheduler.extension_points import BindPlugin, Deleted, Patched, Profile, Then
 from kybern.scheduler.snapshot import Snapshot
 
 
@@ -44,8 +44,14 @@ def unreserve(pod: Pod, node: str, profile: Profile, snapshot: Snapshot) -> None
 
 async def written(write: Any, client: Client) -> None:
     match write:
-        case Patched(of, name, namespace, patch):
-            await client.patch(of, name, namespace, patch)
+        case Patched(of, name, namespace, patch, subresource):
+            await client.patch(of, name, namespace, patch, subresource=subresource)
+        case Deleted(of, name, namespace, uid):
+            await client.delete(of, name, namespace, uid=uid)
+        case Then(obj, writes):
+            became = await (client.update(obj) if obj.metadata.name else client.create(obj))
+            for following in writes(became):
+                await written(following, client)
         case (str(subresource), obj):
             await client.update(obj, subresource=subresource)
         case obj:

@@ -9,7 +9,7 @@ written is a value too, and is written in a task of its own, beside the next dec
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -103,6 +103,23 @@ class Patched:
     name: str
     namespace: str
     patch: Mapping[str, Any]
+    subresource: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Then:
+    """An object to be replaced, or created where it has no name yet, and what is written next about what it became."""
+
+    obj: Any
+    writes: Callable[[Any], Sequence[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    of: type[Any]
+    name: str
+    namespace: str
+    uid: str
 
 
 class PreBindPlugin:
@@ -118,7 +135,7 @@ class PreBindPlugin:
 
     @abstractmethod
     def writes(self, pod: Pod, node: str, snapshot: Snapshot) -> Sequence[Any]:
-        """`Patched`, objects to be replaced with, or pairs of a subresource and such an object."""
+        """`Patched`, `Then`, `Deleted`, objects to be replaced with, or pairs of a subresource and such an object."""
 
     def settled(self, pod: Pod, node: str, snapshot: Snapshot) -> bool:
         """Whether the pod can be bound now. An ApiError where it never can."""

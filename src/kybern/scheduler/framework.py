@@ -21,7 +21,8 @@ from kybern.api.core_v1 import Node, Pod
 
 if TYPE_CHECKING:
     from kybern.scheduler.nodes import Nodes
-    from kybern.scheduler.snapshot import Placed, Snapshot
+    from kybern.scheduler.placed import Placed
+    from kybern.scheduler.snapshot import Snapshot
 
 S = TypeVar("S")
 T = TypeVar("T", bound=np.generic)
@@ -44,7 +45,9 @@ class Change(Flag):
     VOLUME = auto()
     """A claim, a volume, a class, or what a node can attach."""
     DEVICE = auto()
-    """A claim for devices, a class of them, or what a node offers."""
+    """A claim for devices, what a node offers, or a taint of it."""
+    DEVICE_CLASS = auto()
+    """What asks for a resource by name may be given devices of a class."""
 
 
 ANY = ~Change(0)
@@ -61,9 +64,6 @@ class Trial(Protocol):
 
     def refusals(self) -> list[str]:
         """Why the pod does not fit; nothing where it does."""
-
-    def stamp(self) -> Hashable:
-        """What the answer depends on besides the node and its pods: equal stamps, equal answers."""
 
 
 class FilterPlugin(Generic[S]):
@@ -100,6 +100,11 @@ class FilterPlugin(Generic[S]):
 
     def trial(self, state: S, pod: Pod, snapshot: Snapshot, row: int) -> Trial | None:
         return None
+
+    def stamp(self, state: S, snapshot: Snapshot, row: int) -> Hashable:
+        """What a trial depends on besides the node, its pods and the pod itself: equal stamps, equal answers. Unless a
+        rule knows better, nothing that would not change."""
+        return object() if self.pods_matter else None
 
 
 class ScorePlugin(Generic[S]):

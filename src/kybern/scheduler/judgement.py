@@ -4,7 +4,7 @@ Pods made from one template ask for the same. Their first judgement is kept and 
 are judged anew, by the same rules. It is dropped when nodes come or go.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
@@ -52,8 +52,9 @@ class Kept:
     """Why such a pod fits nowhere, at a version; it is told to one pod after the other."""
     tried_from: int | None = None
     """The row where preemption begins: at the same one while it finds somebody there, since it remembers those."""
-    trials: dict[int, dict[int, tuple[Any, Any]]] = field(default_factory=dict)
-    """By priority and row: who would have to leave for such a pod, with the stamp of what that holds for."""
+    trials: dict[Hashable, dict[int, tuple[Any, Any]]] = field(default_factory=dict)
+    """By priority, by what else tells the pods of a shape apart, and by row: who would have to leave for such a pod, with
+    the stamp of what that holds for."""
 
 
 @dataclass(slots=True)

@@ -12,9 +12,12 @@ from kybern.aio.backoff import Backoff
 from kybern.aio.clock import Clock
 from kybern.api.core_v1 import Namespace, Node, Pod
 from kybern.api.policy_v1 import PodDisruptionBudget
-from kybern.api.resource_v1 import ResourceClaim
+from kybern.api.resource_v1 import DeviceClass, ResourceClaim
 from kybern.client import View
+from kybern.client.cache import controller_uid
+from kybern.reconcile.resource_claims import is_for_extended_resources
 from kybern.scheduler.changes import change_of, concerns_scheduling
+from kybern.scheduler.extended_resources import key_of
 from kybern.scheduler.extension_points import PreEnqueuePlugin, Profile
 from kybern.scheduler.followed import DEVICES, VOLUMES, Followed
 from kybern.scheduler.framework import Change
@@ -98,8 +101,14 @@ class Knowledge:
 
     def device_changed(self, old: Any, new: Any) -> None:
         known = new or old
+        if isinstance(known, DeviceClass):
+            self.snapshot.layout += 1  # what was judged of resources that a class stands for holds no more
+            self.wake(Change.DEVICE_CLASS | Change.DEVICE)
+            return
         if isinstance(known, ResourceClaim) and (new is None or new.status.allocation is not None):
             self.snapshot.devices.pop(known.metadata.uid or "", None)
+            if is_for_extended_resources(known):
+                self.snapshot.devices.pop(key_of(controller_uid(known)), None)
         self.wake(Change.DEVICE)
 
     def node_changed(self, old: Node | None, new: Node | None) -> None:

@@ -8,8 +8,9 @@ from collections.abc import Collection, Iterable, Iterator
 import numpy as np
 
 from kybern.api.core_v1 import Node
+from kybern.scheduler.columns import UNKNOWN, Taint
 from kybern.scheduler.framework import Column
-from kybern.scheduler.snapshot import UNKNOWN, Snapshot, Taint
+from kybern.scheduler.snapshot import Snapshot
 
 Rows = slice | Column[np.int64]
 

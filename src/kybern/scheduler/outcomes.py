@@ -15,7 +15,7 @@ from kybern.api.core_v1 import Pod
 from kybern.api.errors import ApiError, Conflict, InternalError, NotFound
 from kybern.api.policy_v1 import PodDisruptionBudget
 from kybern.client import Client, View
-from kybern.scheduler.binding import carried_out, reserve, unreserve
+from kybern.scheduler.binding import carried_out, reserve, unreserve, written
 from kybern.scheduler.effects import Events, make_room, tell_refused
 from kybern.scheduler.extenders import Extender, ExtenderFailed, agreed
 from kybern.scheduler.extension_points import Profile
@@ -176,9 +176,10 @@ class Outcomes(Knowledge):
         attempt = NO_ATTEMPT
         for plugin in judgement.profile.post_filters:
             found = plugin.post_filter(about)
-            if found.candidate is not None or not found.eligible or not attempt.message:
+            decided = found.candidate is not None or found.writes or not found.eligible
+            if decided or not attempt.message:
                 attempt = found
-            if found.candidate is not None or not found.eligible:
+            if decided:
                 break
         return attempt
 
@@ -250,6 +251,11 @@ class Outcomes(Knowledge):
     async def tell(self, pod: Pod, message: str, attempt: Attempt) -> None:
         node = self.nominations.node_of(pod)
         await tell_refused(pod, message, node, self.client, self.view, self.clock, self.events)
+        for write in attempt.writes:
+            try:
+                await written(write, self.client)
+            except ApiError as error:
+                log.info("pod %s/%s: %s", pod.metadata.namespace, pod.metadata.name, error.message)
         candidate = attempt.candidate
         if candidate and not await make_room(pod, candidate, self.client, self.clock, self.events):
             self.nominations.drop(pod.metadata.uid or "")

@@ -7,33 +7,39 @@
 - A pod waits for those that are already leaving in its favour and makes nobody else leave meanwhile.
 """
 
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import dropwhile
 from operator import itemgetter
 from random import Random
-from typing import ClassVar
+from typing import Any, ClassVar
 
+import numpy as np
+
+from kybern.api.codec import encode
 from kybern.api.core_v1 import Pod
 from kybern.api.policy_v1 import PodDisruptionBudget
 from kybern.reconcile.pausing import is_paused, may_be_paused
 from kybern.scheduler.demand import Demand
 from kybern.scheduler.extension_points import PostFilterPlugin
-from kybern.scheduler.framework import Trial
+from kybern.scheduler.framework import Column, Trial
 from kybern.scheduler.judgement import Judgement
+from kybern.scheduler.nodes import Nodes
 from kybern.scheduler.nominations import Nominations
+from kybern.scheduler.placed import Placed
 from kybern.scheduler.plugins.node_resources import NodeResourcesFit
 from kybern.scheduler.refusal import LEAVING, NEVER, NO_VICTIMS, NOT_HELPFUL, Refusal, available
-from kybern.scheduler.snapshot import Placed, Snapshot
+from kybern.scheduler.snapshot import Snapshot
 from kybern.scheduler.terms import selector_of
-from kybern.scheduler.trial import begun
+from kybern.scheduler.trial import InThought, begun
 
 CANDIDATES_MIN = 100
 CANDIDATES_SHARE = 0.1  # of the nodes; a good node is enough, the best one of thousands costs too much time
 CANDIDATES_MAX = 200
 CANDIDATES_ELSEWHERE_MAX = 30  # where pods on other nodes matter
 TRIES_ELSEWHERE_MAX = 500  # then the pod waits, and begins at another node the next time
+SORTS_MAX = 64  # of pods of one shape whose trials are remembered
 PRIORITY_SHIFT = 1 << 31  # so that two victims cost more than one, however unimportant they are
 
 
@@ -54,10 +60,13 @@ class Attempt:
     eligible: bool = True
     candidates: tuple[Candidate, ...] = ()
     """All that were found, for extenders that have a say."""
+    writes: tuple[Any, ...] = ()
+    """What is given up so that the pod may fit the next time, as a PreBind plugin's writes."""
 
 
 Cost = tuple[int, int, int, int, tuple[int, ...]]
 Priced = tuple[Cost, Candidate]
+Answers = dict[int, tuple[Hashable, Priced | list[str]]]
 
 Budgets = Callable[[str], Sequence[PodDisruptionBudget]]
 """Of a namespace."""
@@ -110,12 +119,17 @@ def preempt(
     wanted = share if alone else CANDIDATES_ELSEWHERE_MAX
     if judgement.kept.tried_from is None:
         judgement.kept.tried_from = rng.randrange(max(snapshot.count, 1))
-    start = bisect_left(why.helpful, judgement.kept.tried_from)
-    rows = (*why.helpful[start:], *why.helpful[:start])
+    helpful, others = not_ruled_out(judgement, why.helpful)
+    outcomes += others
+    start = int(np.searchsorted(helpful, judgement.kept.tried_from))
+    rows = np.concatenate((helpful[start:], helpful[:start]))
     rows = rows if alone else rows[:TRIES_ELSEWHERE_MAX]
-    for row in rows:
+    answers = judgement.kept.trials.setdefault((priority(pod), b"" if alone else told_apart(pod)), {})
+    while len(judgement.kept.trials) > SORTS_MAX:
+        del judgement.kept.trials[next(iter(judgement.kept.trials))]
+    for row in map(int, rows):
         result = (
-            remembered(judgement, row, nominations, refused.budgets, refused.epoch)
+            remembered(judgement, row, nominations, refused.budgets, refused.epoch, answers)
             if may_leave is None
             else tried(judgement, row, nominations, refused.budgets, may_leave)
         )
@@ -129,35 +143,48 @@ def preempt(
             outcomes.update(result)
     if found:
         return Attempt(min(found, key=itemgetter(0))[1], "", candidates=tuple(candidate for _, candidate in found))
-    judgement.kept.tried_from = rows[-1] + 1 if rows else None
+    judgement.kept.tried_from = int(rows[-1]) + 1 if len(rows) else None
     return Attempt(None, f"preemption: {available(why.nodes, +outcomes)}" if why.nodes else "")
+
+
+def not_ruled_out(judgement: Judgement, rows: Column[np.int64]) -> tuple[Column[np.int64], Counter[str]]:
+    """Without the nodes that a rule refuses whoever leaves, and its reasons; the rule that refused first is another."""
+    reasons: Counter[str] = Counter()
+    for rule, state in dropwhile(lambda one: not one[0].pods_matter, judgement.filters):
+        nodes = Nodes(judgement.snapshot, rows)
+        if not rule.pods_matter and not (fits := rule.filter(state, nodes)).all():
+            reasons.update(rule.reasons(state, nodes.at(np.flatnonzero(~fits))))
+            rows = rows[fits]
+    return rows, reasons
 
 
 def priced(result: Candidate | list[str]) -> Priced | list[str]:
     return (cost(result), result) if isinstance(result, Candidate) else result
 
 
+def told_apart(pod: Pod) -> bytes:
+    """What else matters of a pod than its shape, where pods on other nodes do."""
+    spec, meta = pod.spec, pod.metadata
+    return encode([meta.namespace, meta.labels, spec.topology_spread_constraints, spec.volumes, spec.resource_claims])
+
+
 def remembered(
-    judgement: Judgement, row: int, nominations: Nominations, budgets: Budgets, epoch: int
+    judgement: Judgement, row: int, nominations: Nominations, budgets: Budgets, epoch: int, answers: Answers
 ) -> Priced | list[str]:
     """Pods of one template want the same of a node: the answer holds until something there, or a budget, changes."""
     snapshot, pod = judgement.snapshot, judgement.pod
     node = snapshot.nodes[row].metadata.name or ""
     # A pod that is promised this node itself does not count against itself: its answer is its own.
     own = pod.metadata.uid if nominations.changes and nominations.node_of(pod) == node else None
-    stamp: tuple[Hashable, ...] = (snapshot.row_version.item(row), nominations.changes.get(node, 0), epoch, own)
-    answers: dict[int, tuple[Hashable, Priced | list[str]]] = judgement.kept.trials.setdefault(priority(pod), {})
+    rules = tuple(rule.stamp(state, snapshot, row) for rule, state in judgement.filters)
+    stamp = (snapshot.row_version.item(row), nominations.changes.get(node, 0), epoch, own, rules)
     known = answers.get(row)
-    alone = judgement.filters is judgement.kept.filters
-    if alone and known is not None and known[0] == stamp:
+    if known is not None and known[0] == stamp:
         return known[1]
     with begun(judgement, row, nominations.beside(pod, node)) as trial:
-        if not alone:
-            stamp = (*stamp, trial.stamp())
-            if known is not None and known[0] == stamp:
-                return known[1]
         result = priced(on_node(judgement, row, trial, budgets, less_important_than(pod)))
-    answers[row] = (stamp, result)
+        if isinstance(trial, InThought):  # in place all rules are asked, also those that know no stamp
+            answers[row] = (stamp, result)
     return result
 
 

@@ -6,13 +6,13 @@ Each node is refused by the first rule that refuses it; a rule's reasons are cou
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from kybern.api.core_v1 import Pod
 from kybern.scheduler.extension_points import Profile
-from kybern.scheduler.framework import Change
+from kybern.scheduler.framework import Change, Column
 from kybern.scheduler.judgement import Judgement
 from kybern.scheduler.nodes import Nodes
 from kybern.scheduler.snapshot import Snapshot
@@ -32,7 +32,7 @@ class Refusal:
     rules: frozenset[str]
     """The names of the rules that refused."""
     nodes: int = 0
-    helpful: tuple[int, ...] = ()
+    helpful: Column[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     """Rows where the pod might fit if others left, in order."""
     preemption: str = ""
 
@@ -59,27 +59,27 @@ def found_anew(pod: Pod, judgement: Judgement, snapshot: Snapshot) -> Refusal:
     if not len(nodes):
         return Refusal(NO_NODES, frozenset())
     reasons: Counter[str] = Counter()
-    helpful: list[int] = []
+    helpful: list[Column[np.int64]] = []
     rules = set()
-    rows = np.arange(len(nodes))
+    rows, left = np.arange(len(nodes)), nodes
     for plugin, state in judgement.filters:
-        left = nodes.at(rows)
         fits = plugin.filter(state, left)
-        refused = left.at(np.flatnonzero(~fits))
-        if len(refused):
-            rules.add(plugin.name)
-            reasons.update(plugin.reasons(state, refused))
-            helpful += rows[~fits][plugin.preemption_helps(state, refused)].tolist()
+        if fits.all():
+            continue
+        refused = left if not fits.any() else left.at(np.flatnonzero(~fits))
+        rules.add(plugin.name)
+        reasons.update(plugin.reasons(state, refused))
+        helpful.append(rows[~fits][plugin.preemption_helps(state, refused)])
         rows = rows[fits]
+        left = nodes.at(rows)
     for row, short in judgement.promised.items():
         rules.add(PROMISED)
         reasons.update(short)
         if row not in judgement.hopeless:
-            helpful.append(row)
+            helpful.append(np.array([row]))
     found = available(len(nodes), reasons)
-    return Refusal(
-        found, frozenset(rules), len(nodes), tuple(sorted(helpful)), no_victims(pod, len(nodes), len(helpful))
-    )
+    hopeful = np.sort(np.concatenate(helpful)) if helpful else np.zeros(0, np.int64)
+    return Refusal(found, frozenset(rules), len(nodes), hopeful, no_victims(pod, len(nodes), len(hopeful)))
 
 
 def available(count: int, reasons: Counter[str]) -> str:

@@ -21,8 +21,9 @@ from kybern.scheduler.extension_points import PostFilterPlugin
 from kybern.scheduler.framework import Change, Column, FilterPlugin
 from kybern.scheduler.nodes import Nodes
 from kybern.scheduler.nominations import Nominations
+from kybern.scheduler.placed import Placed
 from kybern.scheduler.preemption import Attempt, Refused, importance, preempt
-from kybern.scheduler.snapshot import Placed, Snapshot
+from kybern.scheduler.snapshot import Snapshot
 
 GUARANTEED, LIMIT = "kybern.io/queue-guaranteed", "kybern.io/queue-limit"
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from kybern.api.core_v1 import Toleration
-from kybern.scheduler.snapshot import Taint
+from kybern.scheduler.columns import Taint
 
 
 def tolerates(toleration: Toleration, taint: Taint) -> bool:

@@ -4,7 +4,7 @@
 - `InPlace` takes the pods out of the snapshot, asks all rules, and puts everything back in the end.
 """
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -13,7 +13,7 @@ from kybern.api.core_v1 import Pod
 from kybern.scheduler.framework import Trial
 from kybern.scheduler.judgement import Judgement
 from kybern.scheduler.nodes import Nodes
-from kybern.scheduler.snapshot import Placed, placed_of
+from kybern.scheduler.placed import Placed, placed_of
 
 
 class InThought:
@@ -32,9 +32,6 @@ class InThought:
 
     def refusals(self) -> list[str]:
         return next((found for trial in self.trials if (found := trial.refusals())), [])
-
-    def stamp(self) -> Hashable:
-        return tuple(trial.stamp() for trial in self.trials)
 
 
 class InPlace:
@@ -63,9 +60,6 @@ class InPlace:
             if state is not None and not plugin.filter(state, here)[0]:
                 return list(plugin.reasons(state, here))
         return []
-
-    def stamp(self) -> Hashable:
-        return object()  # nothing is known that would not change
 
     def end(self) -> None:
         for placed in self.gone.values():

@@ -3,13 +3,12 @@
 from typing import Any
 
 import pytest
-from known_objects import Known, node
+from device_objects import DRIVER, LOOPS, claim, cluster, device, exactly, fits, of_class, offer, pod
 
 from kybern.api.codec import from_builtins
 from kybern.api.core_v1 import Pod
-from kybern.api.resource_v1 import DeviceClass, ResourceClaim, ResourceSlice
+from kybern.api.resource_v1 import ResourceClaim
 from kybern.client.events import Recorder
-from kybern.controllers.table import controllers
 from kybern.scheduler.judgement import judge
 from kybern.scheduler.plugins.dynamic_resources import DynamicResources
 from kybern.scheduler.profile import DEFAULT_PROFILE
@@ -18,65 +17,6 @@ from kybern.scheduler.scheduler import Scheduler
 from kybern.scheduler.snapshot import Snapshot
 from kybern.testing.cluster import running
 from kybern.testing.virtual import run
-
-LOOPS = controllers(root_certificate="simulated", cluster_cidr="10.244.0.0/16")
-DRIVER = "gpu.example.com"
-
-
-def device(name: str, model: str = "a", memory: str = "8Gi", **more: Any) -> dict[str, Any]:
-    attributes = {"model": {"string": model}, "version": {"version": "1.2.3"}, "big": {"bool": memory == "80Gi"}}
-    return {"name": name, "attributes": attributes, "capacity": {"memory": {"value": memory}}, **more}
-
-
-def offer(on: str, *devices: dict[str, Any], count: int = 1, generation: int = 1, name: str = "", **spec: Any) -> Any:
-    pool = {"name": on, "generation": generation, "resourceSliceCount": count}
-    where = {"nodeName": on} if not spec.keys() & {"allNodes", "nodeSelector"} else {}
-    meta = {"name": name or f"slice-{on}-{generation}"}
-    return from_builtins(
-        ResourceSlice,
-        {"metadata": meta, "spec": {"driver": DRIVER, "pool": pool, "devices": list(devices), **where, **spec}},
-    )
-
-
-def of_class(name: str = "gpu", *selectors: str) -> Any:
-    told = [{"cel": {"expression": text}} for text in (f'device.driver == "{DRIVER}"', *selectors)]
-    return from_builtins(DeviceClass, {"metadata": {"name": name}, "spec": {"selectors": told}})
-
-
-def exactly(name: str = "r", *selectors: str, cls: str = "gpu", **more: Any) -> dict[str, Any]:
-    told = [{"cel": {"expression": text}} for text in selectors]
-    return {"name": name, "exactly": {"deviceClassName": cls, "selectors": told, **more}}
-
-
-def claim(*requests: dict[str, Any], name: str = "c", status: Any = None, **devices: Any) -> Any:
-    made_from = {"resource.kubernetes.io/pod-claim-name": name}  # as those that templates make
-    meta = {"name": name, "namespace": "a", "uid": f"claim-{name}", "annotations": made_from}
-    spec = {"devices": {"requests": list(requests), **devices}}
-    return from_builtins(ResourceClaim, {"metadata": meta, "spec": spec, "status": status or {}})
-
-
-def pod(name: str = "p", *claims: str) -> Pod:
-    told = [{"name": one, "resourceClaimName": one} for one in claims or ("c",)]
-    return from_builtins(
-        Pod,
-        {
-            "metadata": {"name": name, "namespace": "a", "uid": name},
-            "spec": {"containers": [{"name": "c", "image": "i"}], "resourceClaims": told},
-        },
-    )
-
-
-def cluster(*objects: Any) -> Snapshot:
-    snapshot = Snapshot()
-    snapshot.view = Known(of_class(), *objects)
-    for name in ("n1", "n2"):
-        snapshot.set_node(node(name))
-    return snapshot
-
-
-def fits(snapshot: Snapshot, wanted: Pod | None = None) -> list[str]:
-    found = judge(wanted or pod(), snapshot, DEFAULT_PROFILE).fits
-    return [one.metadata.name or "" for one, fit in zip(snapshot.nodes, found, strict=True) if fit]
 
 
 def why(snapshot: Snapshot) -> str:
@@ -110,8 +50,10 @@ def test_devices_are_given_once_and_come_back_when_the_pod_is_not_bound() -> Non
     (result,) = snapshot.devices["claim-c"].devices.results  # type: ignore[union-attr,misc]
     assert (result.request, result.driver, result.pool, result.device) == ("r", DRIVER, "n1", "g0")
     assert fits(snapshot, pod("q", "d")) == [] and fits(snapshot) == ["n1"]
-    (written,) = plugin.writes(pod(), "n1", snapshot)
-    assert written[0] == "status" and written[1].status.reserved_for[0].uid == "p"
+    (guarded,) = plugin.writes(pod(), "n1", snapshot)
+    assert guarded.obj.metadata.finalizers == ("resource.kubernetes.io/delete-protection",)
+    ((subresource, written),) = guarded.writes(guarded.obj)
+    assert subresource == "status" and written.status.reserved_for[0].uid == "p"
     plugin.unreserve(pod(), "n1", snapshot)
     assert fits(snapshot, pod("q", "d")) == ["n1"]
 

@@ -13,6 +13,7 @@ from kybern.scheduler.extension_points import Profile, Weighted
 from kybern.scheduler.framework import Change, PerNodePlugin
 from kybern.scheduler.judgement import Judge, best, judge
 from kybern.scheduler.nodes import Nodes
+from kybern.scheduler.placed import host_ports
 from kybern.scheduler.plugins.image_locality import ImageLocality
 from kybern.scheduler.plugins.node_affinity import NodeAffinity
 from kybern.scheduler.plugins.node_name import NodeName
@@ -22,7 +23,7 @@ from kybern.scheduler.plugins.node_unschedulable import NodeUnschedulable
 from kybern.scheduler.plugins.taint_toleration import TaintToleration
 from kybern.scheduler.profile import DEFAULT_PROFILE
 from kybern.scheduler.refusal import refusal
-from kybern.scheduler.snapshot import Snapshot, host_ports
+from kybern.scheduler.snapshot import Snapshot
 from kybern.scheduler.tolerations import tolerated
 
 

@@ -5,10 +5,11 @@ from itertools import combinations
 from typing import Any
 
 import pytest
+from known_objects import Known
 from msgspec.structs import replace
 
 from kybern.api.codec import from_builtins
-from kybern.api.core_v1 import Node, Pod
+from kybern.api.core_v1 import Node, PersistentVolume, PersistentVolumeClaim, Pod
 from kybern.api.policy_v1 import PodDisruptionBudget
 from kybern.scheduler.judgement import Judge, best, judge
 from kybern.scheduler.nominations import Nominations
@@ -227,3 +228,39 @@ def test_what_was_found_for_one_pod_of_a_template_holds_for_the_next_until_somet
     nominations.drop("p3")
     budgets[0] = budget(0, app="db")
     assert leaves("p5", epoch=1) == ("n2", ["b"])
+
+
+def test_no_one_leaves_a_node_that_another_rule_refuses_whoever_leaves() -> None:
+    term = {"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "In", "values": ["n2"]}]}
+    volume = from_builtins(
+        PersistentVolume,
+        {"metadata": {"name": "v"}, "spec": {"nodeAffinity": {"required": {"nodeSelectorTerms": [term]}}}},
+    )
+    claim = from_builtins(
+        PersistentVolumeClaim,
+        {"metadata": {"name": "c", "namespace": "x"}, "spec": {"volumeName": "v"}, "status": {"phase": "Bound"}},
+    )
+    snapshot = cluster(node("n1"), node("n2"), n1=[pod("x", 4, 1)], n2=[pod("y", 4, 4)])
+    snapshot.view = Known(volume, claim)
+    wanted = pod("p", 4, 5, volumes=[{"name": "v", "persistentVolumeClaim": {"claimName": "c"}}])
+    assert outcome(attempt(wanted, snapshot)) == ("n2", ["y"])
+    snapshot.remove_node("n2")
+    assert attempt(wanted, snapshot).message == (
+        "preemption: 0/1 nodes are available: 1 node(s) didn't match PersistentVolume's node affinity."
+    )
+
+
+def test_pods_that_differ_in_labels_alone_have_victims_of_their_own() -> None:
+    def objecting(name: str, to: str) -> Pod:
+        term = {"labelSelector": {"matchLabels": {"app": to}}, "topologyKey": "kubernetes.io/hostname"}
+        anti = {"requiredDuringSchedulingIgnoredDuringExecution": [term]}
+        return pod(name, 1, 1, affinity={"podAntiAffinity": anti})
+
+    snapshot = cluster(node("n1"), n1=[objecting("not-a", "a"), objecting("not-b", "b")])
+    judging = Judge(snapshot, DEFAULT_PROFILE)
+    for label in ("a", "b"):
+        wanted = pod(f"p-{label}", 1, 5, labels={"app": label})
+        judgement = judging(wanted)
+        why = refusal(wanted, judgement, snapshot)
+        found = preempt(Refused(judgement, why, Nominations(), lambda namespace: (), random.Random(1)))
+        assert outcome(found) == ("n1", [f"not-{label}"])

@@ -13,9 +13,10 @@ from kybern.api.core_v1 import Event, Namespace, Pod
 from kybern.api.yaml import documents
 from kybern.client.events import Recorder
 from kybern.controllers.table import controllers
+from kybern.scheduler.placed import placed_of
 from kybern.scheduler.scheduler import Scheduler
 from kybern.scheduler.shares import Share, borrowed, share_of
-from kybern.scheduler.snapshot import Snapshot, placed_of
+from kybern.scheduler.snapshot import Snapshot
 from kybern.testing.cluster import Cluster, running
 from kybern.testing.virtual import run
 

@@ -56,7 +56,7 @@ deployment-controller
 device-taint-eviction-controller
   core pods: delete READ
   core pods/status: patch update
-  resource.k8s.io resourceclaims resourceslices deviceclasses: READ
+  resource.k8s.io resourceclaims resourceslices deviceclasses devicetaintrules: READ
   EVENTS
 
 disruption-controller

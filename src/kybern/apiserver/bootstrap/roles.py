@@ -182,8 +182,8 @@ system:kube-scheduler
   authentication.k8s.io tokenreviews: create
   authorization.k8s.io subjectaccessreviews: create
   storage.k8s.io csinodes csidrivers csistoragecapacities volumeattachments: READ
-  resource.k8s.io resourceclaims resourceslices deviceclasses: READ
-  resource.k8s.io resourceclaims: update patch
+  resource.k8s.io resourceclaims resourceslices deviceclasses devicetaintrules: READ
+  resource.k8s.io resourceclaims: create delete update patch
   resource.k8s.io resourceclaims/status: update patch
   core pods/finalizers: update
 

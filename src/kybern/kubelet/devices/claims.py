@@ -14,8 +14,11 @@ from kybern.api.codec import encode
 from kybern.api.core_v1 import Container, EphemeralContainer, Pod
 from kybern.api.resource_v1 import ResourceClaim
 from kybern.kubelet.files import read_text, replace_file
+from kybern.reconcile.resource_claims import extended_claim_name
 from kybern.volumes.objects import Objects
 from kybern.volumes.paths import pod_directory
+
+FOR_EXTENDED = " extended resources"  # no claim is called that
 
 Json = dict[str, Any]
 Ask = Callable[[str, str, Sequence[Json]], Awaitable[Mapping[str, Json]]]
@@ -41,12 +44,14 @@ class Claims:
         self.pods_directory, self.objects, self.ask = pods_directory, objects, ask
         self.ready: dict[str, dict[str, list[Ready]]] = {}
         """By pod and by the name that the pod calls the claim by."""
+        self.extended: dict[str, set[tuple[str, str]]] = {}
+        """By pod: containers, and the requests of the claim for extended resources that are theirs."""
 
     async def prepare(self, pod: Pod) -> None:
         uid = pod.metadata.uid or ""
-        if not pod.spec.resource_claims or uid in self.ready:
+        if uid in self.ready or not (names := claim_names(pod)):
             return
-        named = {name: await self._claim(pod, name, claim) for name, claim in claim_names(pod).items() if claim}
+        named = {name: await self._claim(pod, name, claim) for name, claim in names.items() if claim}
         by_driver = drivers_of(named.values())
         replace_file(self._path(uid), encode(by_driver))
         found: dict[str, list[Ready]] = {name: [] for name in named}
@@ -60,6 +65,9 @@ class Claims:
                     raise ClaimFault(f"claim {claim.metadata.name}: driver {driver}: {answer['error']}")
                 for requests, cdi, pool, device in (answer or {}).get("devices", ()):
                     found[name].append(Ready(requests, cdi, driver, pool, device))
+        told = pod.status.extended_resource_claim_status
+        if told is not None:
+            self.extended[uid] = {(one.container_name, one.request_name) for one in told.request_mappings}
         self.ready[uid] = found
 
     async def _claim(self, pod: Pod, name: str, claim_name: str) -> ResourceClaim:
@@ -79,7 +87,13 @@ class Claims:
     def devices_of(self, uid: str, container: Container | EphemeralContainer) -> list[tuple[str, Ready]]:
         """Each with the pod's name of its claim."""
         asked = (container.resources.claims if container.resources else None) or ()
-        return [
+        mine = {request for name, request in self.extended.get(uid, ()) if name == container.name}
+        by_name = [
+            (FOR_EXTENDED, ready)
+            for ready in self.ready.get(uid, {}).get(FOR_EXTENDED, ())
+            if mine.intersection(ready.requests)
+        ]
+        return by_name + [
             (claim.name, ready)
             for claim in asked
             for ready in self.ready.get(uid, {}).get(claim.name, ())
@@ -97,6 +111,7 @@ class Claims:
                 if error:
                     raise ClaimFault(f"claim {claim['name']}: driver {driver}: {error}")
         self.ready.pop(uid, None)
+        self.extended.pop(uid, None)
 
     def _path(self, uid: str) -> str:
         return f"{pod_directory(self.pods_directory, uid)}/claims.json"
@@ -105,7 +120,9 @@ class Claims:
 def claim_names(pod: Pod) -> dict[str, str]:
     """The claim behind each of the pod's names for one; empty for a template that needed none."""
     made = {status.name: status.resource_claim_name or "" for status in pod.status.resource_claim_statuses or ()}
-    return {c.name: c.resource_claim_name or made.get(c.name, "") for c in pod.spec.resource_claims or ()}
+    names = {c.name: c.resource_claim_name or made.get(c.name, "") for c in pod.spec.resource_claims or ()}
+    extended = extended_claim_name(pod)
+    return {**names, FOR_EXTENDED: extended} if extended else names
 
 
 def drivers_of(claims: Any) -> dict[str, list[Json]]:

@@ -13,7 +13,8 @@ import numpy as np
 from kybern.api.core_v1 import Pod
 from kybern.scheduler.framework import NODE_CHANGED, SCORE_MAX, Change, Column, FilterPlugin, ScorePlugin, Trial
 from kybern.scheduler.nodes import Nodes
-from kybern.scheduler.snapshot import Placed, Snapshot
+from kybern.scheduler.placed import Placed
+from kybern.scheduler.snapshot import Snapshot
 from kybern.scheduler.tallies import Bearing, Kind, Question
 from kybern.scheduler.terms import REQUIRED, Term, Terms, terms_of
 
@@ -27,11 +28,16 @@ class InDomains:
     key: str
     amounts: Column[np.int64]
     """By the number of the label's value."""
+    total: int
 
     def at(self, nodes: Nodes) -> Column[np.int64]:
         """Nothing where a node has no such label."""
         labels = nodes.label(self.key)
         return np.where(labels >= 0, self.amounts[labels], 0)
+
+    def on(self, snapshot: Snapshot, row: int) -> int:
+        label = snapshot.label_column(self.key).item(row)
+        return self.amounts.item(label) if label >= 0 else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +60,9 @@ class Neighbours:
         self.namespaces = snapshot.tallies.namespaces
         self.here = here = Nodes(snapshot, np.array([row]))
         self.in_reach = [bool(here.label(domains.key)[0] >= 0) for domains in company.near]
-        self.near, self.far = ([int(domains.at(here)[0]) for domains in part] for part in (company.near, company.far))
-        self.unwanted = sum(int(domains.at(here)[0]) for domains in company.unwanted)
-        self.elsewhere = sum(int(domains.amounts.sum()) for domains in company.near) - sum(self.near)
+        self.near, self.far = ([domains.on(snapshot, row) for domains in part] for part in (company.near, company.far))
+        self.unwanted = sum(domains.on(snapshot, row) for domains in company.unwanted)
+        self.elsewhere = sum(domains.total for domains in company.near) - sum(self.near)
         terms = company.terms
         self.wanted = Question(tuple(term.which for term in terms.affinity))
         self.avoided = [
@@ -97,9 +103,6 @@ class Neighbours:
         if any(number > 0 for number in self.far):
             return [NOT_FAR]
         return [NOT_WANTED] if self.unwanted > 0 else []
-
-    def stamp(self) -> Hashable:
-        return bool(self.elsewhere), tuple(self.near), tuple(self.far), self.unwanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +160,12 @@ class InterPodAffinity(FilterPlugin[Company], ScorePlugin[tuple[InDomains, ...]]
     def trial(self, state: Company, pod: Pod, snapshot: Snapshot, row: int) -> Trial:
         return Neighbours(state, pod, snapshot, row)
 
+    def stamp(self, state: Company, snapshot: Snapshot, row: int) -> Hashable:
+        parts = (state.near, state.far, state.unwanted)
+        near, far, unwanted = (tuple(domains.on(snapshot, row) for domains in part) for part in parts)
+        elsewhere = any(domains.total > number for domains, number in zip(state.near, near, strict=True))
+        return elsewhere, near, far, sum(unwanted)
+
     def pre_score(self, pod: Pod, nodes: Nodes) -> tuple[InDomains, ...] | None:
         tallies = nodes.snapshot.tallies
         preferred = terms_of(pod).preferred
@@ -197,9 +206,9 @@ def in_domains(key: str, amounts: Column[np.int64], nodes: Nodes) -> InDomains:
     snapshot = nodes.snapshot
     labels = snapshot.label_column(key)[: snapshot.count]
     counted = np.flatnonzero((labels >= 0) & (amounts[: snapshot.count] != 0))
-    sums = np.zeros(len(snapshot.texts) + 1, np.int64)
-    np.add.at(sums, labels[counted], amounts[counted])
-    return InDomains(key, sums)
+    found = amounts[counted]
+    sums = np.bincount(labels[counted], found, len(snapshot.texts) + 1).astype(np.int64)
+    return InDomains(key, sums, int(found.sum()))
 
 
 def near_enough(state: Company, nodes: Nodes) -> Column[np.bool_]:

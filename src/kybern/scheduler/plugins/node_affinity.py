@@ -8,9 +8,9 @@ import numpy as np
 
 from kybern.api.core_v1 import NodeAffinity as Affinity
 from kybern.api.core_v1 import NodeSelectorRequirement, NodeSelectorTerm, Pod, PreferredSchedulingTerm
+from kybern.scheduler.columns import ABSENT, NAME
 from kybern.scheduler.framework import NODE_CHANGED, Change, Column, FilterPlugin, ScorePlugin, in_proportion
 from kybern.scheduler.nodes import Nodes
-from kybern.scheduler.snapshot import ABSENT, NAME
 
 Preferred = tuple[PreferredSchedulingTerm, ...]
 

@@ -7,7 +7,8 @@ import numpy as np
 from kybern.api.core_v1 import Pod
 from kybern.scheduler.framework import Change, Column, FilterPlugin, Trial
 from kybern.scheduler.nodes import Nodes
-from kybern.scheduler.snapshot import HostPort, Placed, Snapshot, host_ports
+from kybern.scheduler.placed import HostPort, Placed, host_ports
+from kybern.scheduler.snapshot import Snapshot
 
 EVERY_ADDRESS = ("0.0.0.0", "::", "")
 REASON = "node(s) didn't have free ports for the requested pod ports"
@@ -33,9 +34,6 @@ class Taken:
 
     def refusals(self) -> list[str]:
         return [REASON] if self.number else []
-
-    def stamp(self) -> Hashable:
-        return None
 
 
 class NodePorts(FilterPlugin[Ports]):
@@ -65,6 +63,9 @@ class NodePorts(FilterPlugin[Ports]):
 
     def trial(self, state: Ports, pod: Pod, snapshot: Snapshot, row: int) -> Trial:
         return Taken(state, snapshot, row)
+
+    def stamp(self, state: Ports, snapshot: Snapshot, row: int) -> Hashable:
+        return None
 
 
 def collide(one: HostPort, other: HostPort) -> bool:

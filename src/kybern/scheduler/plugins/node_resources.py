@@ -10,10 +10,13 @@ from typing import Any, ClassVar
 import numpy as np
 
 from kybern.api.core_v1 import Pod
+from kybern.scheduler.columns import RESOURCES
 from kybern.scheduler.demand import Amounts, Demand, demand_of
+from kybern.scheduler.extended_resources import classes_of
 from kybern.scheduler.framework import SCORE_MAX, Change, Column, FilterPlugin, ScorePlugin, Trial
 from kybern.scheduler.nodes import Nodes
-from kybern.scheduler.snapshot import RESOURCES, Placed, Snapshot
+from kybern.scheduler.placed import Placed
+from kybern.scheduler.snapshot import Snapshot
 from kybern.scheduler.strategies import LEAST, Strategy
 
 SCORED = 2  # the first resources, CPU and memory, are what nodes are compared by
@@ -28,6 +31,16 @@ class Wanted:
     """CPU and memory, where every container counts for something."""
     asked: Column[np.bool_]
     """Which resources it asks for at all: a node that has too little of another is no worse for it."""
+    by_devices: Column[np.bool_] | None = None
+    """Which of them a device class stands for: a node without the resource may have devices instead, and is not judged
+    here by that. None where there are none."""
+
+    def enough(self, there: Column[np.int64], nodes: Nodes) -> Column[np.bool_]:
+        """For each node and resource, whether what is there suffices."""
+        fits = (there >= self.amounts) | ~self.asked
+        if self.by_devices is not None:
+            fits |= self.by_devices & (nodes.allocatable == 0)
+        return np.asarray(fits, np.bool_)
 
 
 def wanted(pod: Pod, nodes: Nodes, ignored: tuple[str, ...] = ()) -> Wanted:
@@ -37,7 +50,9 @@ def wanted(pod: Pod, nodes: Nodes, ignored: tuple[str, ...] = ()) -> Wanted:
         name: number for name, number in demand.amounts.items() if name not in ignored and group_of(name) not in ignored
     }
     amounts = nodes.snapshot.vector(by_name)
-    return Wanted(by_name, amounts, np.array(demand.assumed, np.int64), amounts > 0)
+    classes = classes_of(pod, nodes.snapshot.view)
+    by_devices = np.array([name in classes for name in nodes.resources], np.bool_) if classes else None
+    return Wanted(by_name, amounts, np.array(demand.assumed, np.int64), amounts > 0, by_devices)
 
 
 def group_of(resource: str) -> str:
@@ -48,9 +63,14 @@ def group_of(resource: str) -> str:
 class Short:
     """What the pod lacks on a node, less what others would free."""
 
-    def __init__(self, wanted: Amounts, snapshot: Snapshot, row: int) -> None:
-        free = snapshot.allocatable[row] - snapshot.requested[row]
-        self.short = {name: number - int(free[snapshot.resources.index(name)]) for name, number in wanted.items()}
+    def __init__(self, wanted: Wanted, snapshot: Snapshot, row: int) -> None:
+        there = snapshot.allocatable[row]
+        free = there - snapshot.requested[row]
+        self.short: dict[str, int] = {}
+        for name, number in wanted.by_name.items():
+            column = snapshot.resources.index(name)
+            if wanted.by_devices is None or not wanted.by_devices[column] or there[column]:
+                self.short[name] = number - int(free[column])
 
     def leave(self, placed: Placed) -> None:
         for name in self.short:
@@ -63,15 +83,12 @@ class Short:
     def refusals(self) -> list[str]:
         return [insufficient(name) for name, number in self.short.items() if number > 0]
 
-    def stamp(self) -> Hashable:
-        return None
-
 
 @dataclass(frozen=True, slots=True)
 class NodeResourcesFit(FilterPlugin[Wanted], ScorePlugin[Wanted]):
     name: ClassVar[str] = "NodeResourcesFit"
     pods_matter: ClassVar[bool] = True
-    wakes_on: ClassVar[Change] = Change.NODE_ADDED | Change.NODE_ALLOCATABLE | Change.POD_LEFT
+    wakes_on: ClassVar[Change] = Change.NODE_ADDED | Change.NODE_ALLOCATABLE | Change.POD_LEFT | Change.DEVICE_CLASS
 
     strategy: Strategy = LEAST
     ignored: tuple[str, ...] = ()
@@ -82,18 +99,21 @@ class NodeResourcesFit(FilterPlugin[Wanted], ScorePlugin[Wanted]):
 
     def filter(self, state: Wanted, nodes: Nodes) -> Column[np.bool_]:
         """One comparison for all nodes: (nodes, resources) against (resources,)."""
-        return np.asarray(((nodes.free >= state.amounts) | ~state.asked).all(axis=1), np.bool_)
+        return np.asarray(state.enough(nodes.free, nodes).all(axis=1), np.bool_)
 
     def reasons(self, state: Wanted, refused: Nodes) -> Mapping[str, int]:
-        short = ((refused.free < state.amounts) & state.asked).sum(axis=0)
+        short = (~state.enough(refused.free, refused)).sum(axis=0)
         return {insufficient(name): int(count) for name, count in zip(refused.resources, short, strict=True) if count}
 
     def preemption_helps(self, state: Wanted, refused: Nodes) -> Column[np.bool_]:
         """Not where even the empty node is too small."""
-        return np.asarray(((refused.allocatable >= state.amounts) | ~state.asked).all(axis=1), np.bool_)
+        return np.asarray(state.enough(refused.allocatable, refused).all(axis=1), np.bool_)
 
     def trial(self, state: Wanted, pod: Pod, snapshot: Snapshot, row: int) -> Trial:
-        return Short(state.by_name, snapshot, row)
+        return Short(state, snapshot, row)
+
+    def stamp(self, state: Wanted, snapshot: Snapshot, row: int) -> Hashable:
+        return None
 
     def pre_score(self, pod: Pod, nodes: Nodes) -> Wanted | None:
         return wanted(pod, nodes)

@@ -1,7 +1,7 @@
 """NodeVolumeLimits: no more volumes of a CSI driver than the node says it can attach, each counted once."""
 
 from collections import Counter
-from collections.abc import Hashable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,8 @@ from kybern.api.storage_v1 import CSINode, StorageClass
 from kybern.scheduler.claims import Lookup, claims_of, class_of
 from kybern.scheduler.framework import Change, Column, FilterPlugin, Trial
 from kybern.scheduler.nodes import Nodes
-from kybern.scheduler.snapshot import Placed, Snapshot
+from kybern.scheduler.placed import Placed
+from kybern.scheduler.snapshot import Snapshot
 
 REASON = "node(s) exceed max volume count"
 
@@ -44,9 +45,6 @@ class Attaching:
     def refusals(self) -> list[str]:
         there = {volume for volume, number in self.used.items() if number > 0}
         return [REASON] if too_many(self.wanted.volumes, there, self.limits) else []
-
-    def stamp(self) -> Hashable:
-        return object()  # claims may have been bound meanwhile
 
 
 class NodeVolumeLimits(FilterPlugin[Wanted]):

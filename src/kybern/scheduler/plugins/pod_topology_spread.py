@@ -15,9 +15,10 @@ from kybern.api.core_v1 import Pod, TopologySpreadConstraint
 from kybern.api.selectors import Selector
 from kybern.scheduler.framework import NODE_CHANGED, SCORE_MAX, Change, Column, FilterPlugin, ScorePlugin, Trial
 from kybern.scheduler.nodes import Nodes
+from kybern.scheduler.placed import Placed
 from kybern.scheduler.plugins.node_affinity import NodeAffinity
 from kybern.scheduler.plugins.taint_toleration import TaintToleration
-from kybern.scheduler.snapshot import Placed, Snapshot
+from kybern.scheduler.snapshot import Snapshot
 from kybern.scheduler.tallies import Kind, Question
 from kybern.scheduler.terms import Which, selector_of, with_own_values
 
@@ -89,9 +90,6 @@ class Evenness:
         if elsewhere is None:
             return self.number[place]
         return min(elsewhere, self.number[place]) if counted else elsewhere
-
-    def stamp(self) -> Hashable:
-        return tuple(self.number), tuple(self.elsewhere)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +166,10 @@ class PodTopologySpread(FilterPlugin[tuple[Counted, ...]], ScorePlugin[Spread]):
 
     def trial(self, state: tuple[Counted, ...], pod: Pod, snapshot: Snapshot, row: int) -> Trial:
         return Evenness(state, snapshot, row)
+
+    def stamp(self, state: tuple[Counted, ...], snapshot: Snapshot, row: int) -> Hashable:
+        known = Evenness(state, snapshot, row)
+        return tuple(known.number), tuple(known.elsewhere)
 
     def pre_score(self, pod: Pod, nodes: Nodes) -> Spread | None:
         constraints, group = self.asked(pod, nodes, "ScheduleAnyway")

@@ -10,7 +10,8 @@ from kybern.api.core_v1 import PersistentVolumeClaim, Pod
 from kybern.scheduler.claims import ClaimKey, claims_of
 from kybern.scheduler.framework import Change, Column, FilterPlugin, Trial
 from kybern.scheduler.nodes import Nodes
-from kybern.scheduler.snapshot import Placed, Snapshot
+from kybern.scheduler.placed import Placed
+from kybern.scheduler.snapshot import Snapshot
 
 ONCE = "ReadWriteOncePod"
 DISK = "node(s) had no available disk"
@@ -48,9 +49,6 @@ class InUse:
         if self.disks:
             return [DISK]
         return [CLAIM] if self.users else []
-
-    def stamp(self) -> Hashable:
-        return self.users
 
 
 class VolumeRestrictions(FilterPlugin[Sole]):
@@ -98,6 +96,9 @@ class VolumeRestrictions(FilterPlugin[Sole]):
 
     def trial(self, state: Sole, pod: Pod, snapshot: Snapshot, row: int) -> Trial:
         return InUse(state, snapshot, row)
+
+    def stamp(self, state: Sole, snapshot: Snapshot, row: int) -> Hashable:
+        return state.users
 
 
 def uses(sole: Sole, pod: Pod) -> bool:

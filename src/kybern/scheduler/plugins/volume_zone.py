@@ -7,9 +7,9 @@ import numpy as np
 
 from kybern.api.core_v1 import PersistentVolume, PersistentVolumeClaim, Pod
 from kybern.scheduler.claims import bound_to, claims_of
+from kybern.scheduler.columns import ABSENT
 from kybern.scheduler.framework import NODE_CHANGED, Change, Column, FilterPlugin
 from kybern.scheduler.nodes import Nodes
-from kybern.scheduler.snapshot import ABSENT
 
 TOPOLOGY = {
     "topology.kubernetes.io/zone": "failure-domain.beta.kubernetes.io/zone",
