@@ -37,13 +37,13 @@ def refuse(pod: Pod, node: Node, others: Iterable[Pod], pressures: Collection[st
     pods_max = int(allocatable.get("pods", "0") or 0)
     if pods_max and len(active) + 1 > pods_max:
         return _out_of("pods", 1, len(active), pods_max)
-    return lacks(pod_requests(pod), allocatable, of_all(active))
+    return lacks(taken_by(pod), allocatable, of_all(active))
 
 
 def lacking(pod: Pod, node: Node, others: Iterable[Pod]) -> dict[str, int]:
     """How much more of each resource the node had to have for the pod, in thousandths."""
     active = [other for other in others if (other.status.phase or "") not in TERMINAL]
-    asked, used = {**pod_requests(pod), "pods": 1000}, {**of_all(active), "pods": 1000 * len(active)}
+    asked, used = {**taken_by(pod), "pods": 1000}, {**of_all(active), "pods": 1000 * len(active)}
     short = {
         name: amount + used.get(name, 0) - milli((node.status.allocatable or {})[name])
         for name, amount in asked.items()
@@ -64,11 +64,18 @@ def _bears(pod: Pod, pressures: Collection[str]) -> bool:
     )
 
 
+def taken_by(pod: Pod) -> Mapping[str, int]:
+    """Of the node itself: extended resources that the pod's claim gives it as devices are not."""
+    told = pod.status.extended_resource_claim_status
+    given = {one.resource_name for one in told.request_mappings} if told is not None else set()
+    return {name: amount for name, amount in pod_requests(pod).items() if name not in given}
+
+
 def of_all(pods: Iterable[Pod]) -> dict[str, int]:
     """What they take together, in thousandths. A frozen pod takes no processors."""
     used: dict[str, int] = {}
     for pod in pods:
-        for name, amount in pod_requests(pod).items():
+        for name, amount in taken_by(pod).items():
             if name != "cpu" or not is_paused(pod):
                 used[name] = used.get(name, 0) + amount
     return used

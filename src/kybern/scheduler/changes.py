@@ -15,6 +15,8 @@ def change_of(old: Node | None, new: Node) -> Change:
         found |= Change.NODE_LABELS
     if old.spec.taints != new.spec.taints or old.spec.unschedulable != new.spec.unschedulable:
         found |= Change.NODE_TAINTS
+    if old.status.declared_features != new.status.declared_features:
+        found |= Change.NODE_FEATURES
     return found
 
 

@@ -10,8 +10,8 @@ from kybern.api.errors import ApiError, NotFound
 from kybern.client import Client, View
 from kybern.reconcile.disruption import disrupt
 from kybern.reconcile.pausing import PAUSED
-from kybern.scheduler.preemption import Candidate
 from kybern.scheduler.status import condition_patch, is_told, scheduler_of
+from kybern.scheduler.victims import Candidate
 
 EVICTIONS_MAX = 16  # of one node at a time
 

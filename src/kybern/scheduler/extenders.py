@@ -17,8 +17,8 @@ from kybern.api.errors import ServiceUnavailable
 from kybern.client import Client
 from kybern.scheduler.extension_points import BindPlugin
 from kybern.scheduler.framework import SCORE_MAX
-from kybern.scheduler.preemption import Candidate, importance
 from kybern.scheduler.snapshot import Snapshot
+from kybern.scheduler.victims import Candidate, importance
 from kybern.web.client import Client as Connections
 from kybern.web.client_errors import ClientError
 from kybern.web.http import Request

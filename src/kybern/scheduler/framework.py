@@ -38,6 +38,7 @@ class Change(Flag):
     NODE_ALLOCATABLE = auto()
     NODE_LABELS = auto()
     NODE_TAINTS = auto()
+    NODE_FEATURES = auto()
     POD_LEFT = auto()
     POD_ADDED = auto()
     """Or its labels changed: others may want it near them."""

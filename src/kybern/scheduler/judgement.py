@@ -26,12 +26,12 @@ def shape_of(pod: Pod) -> bytes:
     """Equal for pods that all rules treat alike."""
     spec = pod.spec
     containers = [
-        [(c.image, c.resources, c.ports, getattr(c, "restart_policy", None)) for c in group or ()]
+        [(c.image, c.resources, c.ports, c.restart_policy, c.restart_policy_rules) for c in group or ()]
         for group in (spec.init_containers, spec.containers)
     ]
     return encode([
         containers, spec.node_name, spec.node_selector, spec.affinity, spec.tolerations, spec.overhead,
-        spec.resources, spec.host_network,
+        spec.resources, spec.host_network, spec.host_users,
     ])  # fmt: skip
 
 

@@ -23,10 +23,11 @@ from kybern.scheduler.framework import Change
 from kybern.scheduler.judgement import Judgement, best
 from kybern.scheduler.knowledge import Knowledge
 from kybern.scheduler.permits import Permits
-from kybern.scheduler.preemption import Attempt, Candidate, Refused, cheapest
+from kybern.scheduler.preemption import Attempt, Refused, cheapest
 from kybern.scheduler.queue import Entry
 from kybern.scheduler.refusal import Refusal, refusal
 from kybern.scheduler.status import is_waiting, scheduler_of
+from kybern.scheduler.victims import Candidate
 
 BINDINGS_MAX = 64  # as many as share a few commits; more only wait in the API server
 EXTENDED_MAX = 16  # pods about which extenders are being asked

@@ -22,8 +22,9 @@ from kybern.scheduler.framework import Change, Column, FilterPlugin
 from kybern.scheduler.nodes import Nodes
 from kybern.scheduler.nominations import Nominations
 from kybern.scheduler.placed import Placed
-from kybern.scheduler.preemption import Attempt, Refused, importance, preempt
+from kybern.scheduler.preemption import Attempt, Refused, preempt
 from kybern.scheduler.snapshot import Snapshot
+from kybern.scheduler.victims import importance
 
 GUARANTEED, LIMIT = "kybern.io/queue-guaranteed", "kybern.io/queue-limit"
 

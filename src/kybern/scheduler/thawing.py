@@ -8,8 +8,8 @@ from kybern.scheduler.demand import demand_of
 from kybern.scheduler.effects import set_paused
 from kybern.scheduler.outcomes import Outcomes
 from kybern.scheduler.placed import Placed
-from kybern.scheduler.preemption import importance
 from kybern.scheduler.queue import SchedulingQueue
+from kybern.scheduler.victims import importance
 
 
 def thaw(known: Outcomes) -> bool:

@@ -16,9 +16,10 @@ from kybern.scheduler.gangs import Gang
 from kybern.scheduler.judgement import Judgement, best
 from kybern.scheduler.outcomes import NO_ATTEMPT, Act, Outcomes
 from kybern.scheduler.placed import Placed
-from kybern.scheduler.preemption import Attempt, Candidate
+from kybern.scheduler.preemption import Attempt
 from kybern.scheduler.queue import Entry
 from kybern.scheduler.refusal import refusal
+from kybern.scheduler.victims import Candidate
 
 NOT_ASKED: Mapping[str, Opinion] = {}
 

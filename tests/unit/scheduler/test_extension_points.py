@@ -33,10 +33,10 @@ from kybern.scheduler.extension_points import (
 )
 from kybern.scheduler.framework import Change, PerNodePlugin
 from kybern.scheduler.nodes import Nodes
-from kybern.scheduler.preemption import Candidate
 from kybern.scheduler.profile import DEFAULT_PROFILE
 from kybern.scheduler.scheduler import Scheduler
 from kybern.scheduler.snapshot import Snapshot
+from kybern.scheduler.victims import Candidate
 from kybern.testing.cluster import Cluster, running
 from kybern.testing.virtual import run
 from kybern.web.http import Request, Response

@@ -13,11 +13,12 @@ from kybern.controllers.table import controllers
 from kybern.reconcile.pausing import PAUSED, PREEMPTION
 from kybern.scheduler.judgement import judge
 from kybern.scheduler.nominations import Nominations
-from kybern.scheduler.preemption import Candidate, Refused, preempt
+from kybern.scheduler.preemption import Refused, preempt
 from kybern.scheduler.profile import DEFAULT_PROFILE
 from kybern.scheduler.refusal import refusal
 from kybern.scheduler.scheduler import Scheduler
 from kybern.scheduler.snapshot import Snapshot
+from kybern.scheduler.victims import Candidate
 from kybern.testing.cluster import running
 from kybern.testing.virtual import run
 

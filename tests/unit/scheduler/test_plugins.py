@@ -5,9 +5,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from kybern.api.codec import from_builtins
 from kybern.api.core_v1 import Node, Pod
+from kybern.scheduler.changes import change_of
 from kybern.scheduler.demand import amounts_of, demand_of
 from kybern.scheduler.extension_points import Profile, Weighted
 from kybern.scheduler.framework import Change, PerNodePlugin
@@ -16,6 +18,7 @@ from kybern.scheduler.nodes import Nodes
 from kybern.scheduler.placed import host_ports
 from kybern.scheduler.plugins.image_locality import ImageLocality
 from kybern.scheduler.plugins.node_affinity import NodeAffinity
+from kybern.scheduler.plugins.node_declared_features import NodeDeclaredFeatures
 from kybern.scheduler.plugins.node_name import NodeName
 from kybern.scheduler.plugins.node_ports import NodePorts
 from kybern.scheduler.plugins.node_resources import NodeResourcesBalancedAllocation, NodeResourcesFit
@@ -438,3 +441,18 @@ def test_the_profile_weighs_as_upstream_does() -> None:
         ("TaintToleration", 3), ("NodeAffinity", 2), ("PodTopologySpread", 2), ("InterPodAffinity", 2), ("NodeResourcesFit", 1),
         ("NodeResourcesBalancedAllocation", 1), ("ImageLocality", 1),
     }  # fmt: skip
+
+
+def test_a_pod_goes_where_the_kubelet_says_that_it_can_do_what_the_pod_needs() -> None:
+    rules = [{"action": "RestartAllContainers", "exitCodes": {"operator": "In", "values": [1]}}]
+    container = {"name": "c", "image": "web:1", "restartPolicy": "Never", "restartPolicyRules": rules}
+    able, unable = node("n1"), node("n2")
+    told = replace(able.status, declared_features=("RestartAllContainersOnContainerExits",))
+    able = replace(able, status=told)
+    snapshot = cluster(able, unable)
+    judging = Judge(snapshot, DEFAULT_PROFILE)
+    assert judging(pod()).fits.tolist() == [True, True]
+    assert judging(pod("q", containers=[container])).fits.tolist() == [True, False]
+    shared = pod("r", hostNetwork=True, hostUsers=False)
+    assert "2 node(s) didn't match Pod's required features" in refusal(shared, judging(shared), snapshot).available
+    assert change_of(unable, replace(unable, status=told)) & NodeDeclaredFeatures.wakes_on

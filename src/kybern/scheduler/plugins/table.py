@@ -30,6 +30,7 @@ from kybern.scheduler.plugins.dynamic_resources import DynamicResources
 from kybern.scheduler.plugins.image_locality import ImageLocality
 from kybern.scheduler.plugins.inter_pod_affinity import InterPodAffinity
 from kybern.scheduler.plugins.node_affinity import NodeAffinity
+from kybern.scheduler.plugins.node_declared_features import NodeDeclaredFeatures
 from kybern.scheduler.plugins.node_name import NodeName
 from kybern.scheduler.plugins.node_ports import NodePorts
 from kybern.scheduler.plugins.node_resources import NodeResourcesBalancedAllocation, NodeResourcesFit
@@ -190,6 +191,7 @@ PLUGINS: dict[str, Factory] = {
     "NodeName": plain(NodeName),
     "TaintToleration": plain(TaintToleration),
     "NodeAffinity": node_affinity,
+    "NodeDeclaredFeatures": plain(NodeDeclaredFeatures),
     "NodePorts": plain(NodePorts),
     "NodeResourcesFit": fit,
     "VolumeRestrictions": plain(VolumeRestrictions),
