@@ -74,7 +74,9 @@ async def explanation(args: argparse.Namespace) -> Explanation:
         profiles = {profile.scheduler_name: profile for profile in configuration.profiles}
         profile = profiles.get(scheduler_of(pod))
         if profile is None:
-            return Explanation(f"no profile is called {scheduler_of(pod)}", "another schedulerName", (), ())
+            name, known = scheduler_of(pod), ", ".join(profiles)
+            why = f"its scheduler is {name!r}, and this one schedules for {known}"
+            return Explanation(why, f"start {name}, or a pod with schedulerName {known}", (), ())
         view = View(client)
         for kind in (Namespace, Node, Pod, *FOLLOWED, *VOLUMES, *DEVICES):
             view.watch_kind(kind)

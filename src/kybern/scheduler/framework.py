@@ -86,6 +86,10 @@ class FilterPlugin(Generic[S]):
     def filter(self, state: S, nodes: Nodes) -> Column[np.bool_]:
         """True where the pod may run."""
 
+    def problem(self, state: S) -> str:
+        """Why no node will do, whatever it is like. Empty where that depends on the node."""
+        return ""
+
     def reasons(self, state: S, refused: Nodes) -> Mapping[str, int]:
         """Why, and for how many of the nodes that this rule refused."""
         return {self.reason: len(refused)}

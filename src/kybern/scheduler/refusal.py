@@ -1,6 +1,7 @@
 """Why a pod fits nowhere, in upstream's words. Computed only then.
 
-Each node is refused by the first rule that refuses it; a rule's reasons are counted over the nodes it refused:
+Each node is refused by the first rule that refuses it; a rule's reasons are counted over the nodes it refused, unless it has
+one that is no node's matter:
 `0/3 nodes are available: 1 Insufficient cpu, 2 node(s) were unschedulable. preemption: 0/3 nodes are available: ...`
 """
 
@@ -58,6 +59,11 @@ def found_anew(pod: Pod, judgement: Judgement, snapshot: Snapshot) -> Refusal:
     nodes = Nodes(snapshot)
     if not len(nodes):
         return Refusal(NO_NODES, frozenset())
+    for plugin, state in judgement.filters:
+        problem = plugin.problem(state)
+        if problem:
+            found = f"0/{len(nodes)} nodes are available: {problem}."
+            return Refusal(found, frozenset((plugin.name,)), len(nodes), preemption=no_victims(pod, len(nodes), 0))
     reasons: Counter[str] = Counter()
     helpful: list[Column[np.int64]] = []
     rules = set()

@@ -62,7 +62,7 @@ def test_a_claim_with_devices_ties_its_pod_to_them_and_what_is_missing_is_said()
     term = {"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["n2"]}]}
     allocated = {"allocation": {"nodeSelector": {"nodeSelectorTerms": [term]}}}
     assert fits(cluster(claim(exactly(), status=allocated))) == ["n2"]
-    assert why(cluster()) == '0/2 nodes are available: 2 resourceclaim "c" not found.'
+    assert why(cluster()) == '0/2 nodes are available: resourceclaim "c" not found.'
     assert why(cluster(claim(exactly()))) == "0/2 nodes are available: 2 cannot allocate all claims."
     says = "request r: device class other does not exist"
     assert why(cluster(claim(exactly(cls="other")))) == f"0/2 nodes are available: 2 {says}."

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from known_objects import node
+from msgspec.structs import replace
 
 from kybern.api.codec import from_builtins
 from kybern.api.core_v1 import Node, Pod
@@ -62,7 +63,8 @@ def test_one_change_is_less_than_two_and_each_rule_has_its_words() -> None:
 
 def test_gates_missing_nodes_and_pods_that_fit_are_said() -> None:
     gated = explained(pod(schedulingGates=[{"name": "quota"}]), cluster(), DEFAULT_PROFILE)
-    assert gated.cause == "waiting for scheduling gates: ['quota']"
+    assert gated.cause == "waiting for scheduling gates: quota"
+    assert gated.change == "whoever looks after quota removes it from spec.schedulingGates"
     assert explained(pod(), Snapshot(), DEFAULT_PROFILE).change == "add a node"
     assert explained(pod(), cluster(), DEFAULT_PROFILE).cause == "it fits on n1 now"
 
@@ -83,3 +85,52 @@ def test_a_placed_pod_s_nodes_are_listed_with_their_scores() -> None:
 @pytest.mark.parametrize(("text", "name"), [("pod/web", "web"), ("web", "web"), ("po/web", "web"), ("pods/web", "web")])
 def test_pods_are_named_as_kubectl_names_them(text: str, name: str) -> None:
     assert subject(text) == ("pod", name)
+
+
+HOST = "kubernetes.io/hostname"
+
+
+def term(**labels: str) -> dict[str, Any]:
+    terms = [{"labelSelector": {"matchLabels": labels}, "topologyKey": HOST}]
+    return {"requiredDuringSchedulingIgnoredDuringExecution": terms}
+
+
+@pytest.mark.parametrize(
+    ("spec", "change"),
+    [
+        ({"affinity": {"podAffinity": term(app="db")}},
+         f"a pod that its podAffinity asks for (app=db by {HOST}) near n1"),
+        ({"affinity": {"podAntiAffinity": term(app="there")}},
+         f"that the pods which its podAntiAffinity avoids (app=there by {HOST}) leave n1, or one node more"),
+        ({"topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "rack", "whenUnsatisfiable": "DoNotSchedule"}]},
+         "kubectl label node n1 rack=VALUE"),
+        ({"affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [
+            {"matchExpressions": [{"key": "disk", "operator": "In", "values": ["ssd"]}]}]}}}},
+         "labels on n1 as its nodeAffinity wants them (disk In ['ssd'])"),
+        ({"volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "data"}}]},
+         'create persistentvolumeclaim "data" in namespace a'),
+        ({"resourceClaims": [{"name": "g", "resourceClaimName": "gpu"}]},
+         'create resourceclaim "gpu" in namespace a'),
+    ],
+)  # fmt: skip
+def test_each_cause_has_a_change_that_says_what_to_do(spec: dict[str, Any], change: str) -> None:
+    one = node("n1")
+    snapshot = cluster(replace(one, metadata=replace(one.metadata, labels={HOST: "n1"})))
+    there = pod(name="there")
+    snapshot.add_pod(replace(there, metadata=replace(there.metadata, labels={"app": "there"})), "n1")
+    assert explained(pod(**spec), snapshot, DEFAULT_PROFILE).change == change
+
+
+def test_uncordoning_is_enough_for_the_taint_that_goes_with_it() -> None:
+    taints = [{"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}]
+    snapshot = cluster(tainted("n1", unschedulable=True, taints=taints))
+    assert explained(pod(), snapshot, DEFAULT_PROFILE).change == "kubectl uncordon n1"
+
+
+def test_a_pod_that_has_ended_and_one_that_was_promised_room_are_said() -> None:
+    ended = pod(nodeName="n1")
+    ended = replace(ended, status=replace(ended.status, phase="Succeeded"))
+    assert explained(ended, cluster(), DEFAULT_PROFILE).cause == "it has ended (Succeeded) on n1"
+    waits = pod("9")
+    waits = replace(waits, status=replace(waits.status, nominated_node_name="n2"))
+    assert explained(waits, cluster(), DEFAULT_PROFILE).cause.startswith("it is promised room on n2, once those that")

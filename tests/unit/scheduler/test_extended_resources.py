@@ -191,7 +191,7 @@ def test_a_claim_for_extended_resources_that_an_unbound_attempt_left_is_deleted(
     left = replace(left, metadata=replace(left.metadata, name="left", uid="left", finalizers=("x/y",)))
     snapshot = cluster(left, offer("n1", device("g0")), stands_for())
     found = refusal(wanted, judge(wanted, snapshot, DEFAULT_PROFILE), snapshot)
-    assert found.available == "0/2 nodes are available: 2 cannot schedule extended resource claim."
+    assert found.available == "0/2 nodes are available: cannot schedule extended resource claim."
     (write,) = post_filtered(snapshot, wanted)
     (deleted,) = write.writes(left)
     assert (deleted.name, deleted.uid) == ("left", "left")

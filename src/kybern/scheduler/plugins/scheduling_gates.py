@@ -11,5 +11,5 @@ class SchedulingGates(PreEnqueuePlugin):
     wakes_on = Change(0)
 
     def pre_enqueue(self, pod: Pod, snapshot: Snapshot) -> str:
-        gates = [gate.name for gate in pod.spec.scheduling_gates or ()]
+        gates = ", ".join(gate.name for gate in pod.spec.scheduling_gates or ())
         return f"waiting for scheduling gates: {gates}" if gates else ""

@@ -68,9 +68,10 @@ class VolumeBinding(FilterPlugin[Claims], ReservePlugin, PreBindPlugin):
             return np.ones(len(nodes), np.bool_)
         return np.fromiter((not refusal(state, node, nodes.snapshot) for node in nodes.objects()), np.bool_, len(nodes))
 
+    def problem(self, state: Claims) -> str:
+        return state.problem
+
     def reasons(self, state: Claims, refused: Nodes) -> Mapping[str, int]:
-        if state.problem:
-            return {state.problem: len(refused)}
         found: dict[str, int] = {}
         for node in refused.objects():
             why = refusal(state, node, refused.snapshot)
