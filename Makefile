@@ -47,10 +47,13 @@ sim: ## 200 random runs of a faulty cluster, 500 random owner graphs, 100 stoppe
 	@tools/setup.sh test
 	$(if $(SEED),SEED=$(SEED),SEEDS=200 GRAPHS=500 LEADERS=20) $(PY) -m pytest tests/sim -n 2 -q
 
-soak: ## kill a node's agent 200 times among pods, reset its machine 50 times, stop a leader 100 times; KILLS=, RESETS=, PAUSES=, PODS=
+soak: ## nodes' agents killed 200 times, machines reset 50 times, leaders stopped 100 times, 20 rolling updates under load; KILLS=, RESETS=, PAUSES=, PODS=
 	@tools/setup.sh test
 	KILLS=$(or $(KILLS),200) RESETS=$(or $(RESETS),50) PAUSES=$(or $(PAUSES),100) PODS=$(or $(PODS),40) \
 		$(PY) -m pytest tests/clients/test_kills.py tests/clients/test_two_leaders.py -q -o faulthandler_timeout=7200
+	ROLLING_ROUNDS=20 ROLLING_ENDPOINTS=20 ROLLING_KILLS=50 POLICY_STARTS=500 \
+		$(PY) -m pytest tests/clients/test_service_kinds.py tests/linux/test_network_policies.py -k 'rolling or policies or deny' \
+		-q -s -o faulthandler_timeout=7200
 
 conformance: ## upstream's own conformance suite, built from Debian's source package; FOCUS=regex for some of its tests
 	@tools/setup.sh test

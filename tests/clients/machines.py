@@ -1,10 +1,14 @@
 """Two machines on one: network namespaces with a cable between them. Commands run in them as on machines of their own."""
 
+import os
 import subprocess
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+
+from conftest import KYBERN, run
 
 
 @dataclass(frozen=True)
@@ -41,3 +45,25 @@ def two_machines() -> Iterator[tuple[Machine, Machine]]:
 
 def ip(*args: str) -> None:
     subprocess.run(["ip", *args], check=True, capture_output=True)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A machine, and its part of the cluster."""
+
+    machine: Machine
+    data: Path
+    kubeconfig: Path
+
+    def command(self, *words: str, check: bool = True, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "KUBECONFIG": str(self.kubeconfig)}
+        return run(self.machine.inside(*words), environment, check=check, stdin=stdin)
+
+    def kybern(self, name: str, *args: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        return self.command(*KYBERN, name, "--data-dir", str(self.data), *args, check=check)
+
+    def kubectl(self, *args: str, check: bool = True, stdin: str | None = None) -> str:
+        return self.command("kubectl", *args, check=check, stdin=stdin).stdout
+
+    def exec(self, pod: str, code: str) -> str:
+        return self.kubectl("exec", pod, "--", "python3", "-c", code).strip()

@@ -4,40 +4,17 @@ import json
 import os
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from conftest import KYBERN, run, until
+from conftest import KYBERN, until
 from every_node import PODS
-from machines import Machine, two_machines
+from machines import Part, two_machines
 
 pytestmark = [
     pytest.mark.clients,
     pytest.mark.skipif(os.geteuid() != 0, reason="containers need root"),
 ]
-
-
-@dataclass(frozen=True)
-class Part:
-    """A machine, and its part of the cluster."""
-
-    machine: Machine
-    data: Path
-    kubeconfig: Path
-
-    def command(self, *words: str, check: bool = True, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
-        environment = {**os.environ, "KUBECONFIG": str(self.kubeconfig)}
-        return run(self.machine.inside(*words), environment, check=check, stdin=stdin)
-
-    def kybern(self, name: str, *args: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        return self.command(*KYBERN, name, "--data-dir", str(self.data), *args, check=check)
-
-    def kubectl(self, *args: str, check: bool = True, stdin: str | None = None) -> str:
-        return self.command("kubectl", *args, check=check, stdin=stdin).stdout
-
-    def exec(self, pod: str, code: str) -> str:
-        return self.kubectl("exec", pod, "--", "python3", "-c", code).strip()
 
 
 @pytest.fixture(scope="module")

@@ -3,17 +3,17 @@
 import base64
 import json
 import os
+import signal
 import socket
 import ssl
 import threading
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from http.client import HTTPConnection
-from typing import Any
 
 import pytest
-from conftest import Cluster
+from conftest import Cluster, until
+from two_nodes import about, apply, datagram, get, service, workload
 
 from kybern.web.pki import SERVER, create_ca, issue
 
@@ -22,56 +22,11 @@ pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="containers need root"),
 ]
 
-PROGRAM = """
-import http.server, os, socket, threading
-def echo():
-    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('', 8081))
-    while True:
-        data, peer = s.recvfrom(2048); s.sendto(os.environ['NODE'].encode() + b' ' + peer[0].encode(), peer)
-threading.Thread(target=echo, daemon=True).start()
-class H(http.server.BaseHTTPRequestHandler):
-    protocol_version = 'HTTP/1.1'
-    def do_GET(self):
-        text = (os.environ['NODE'] + ' ' + self.client_address[0]).encode()
-        self.send_response(200); self.send_header('Content-Length', str(len(text))); self.end_headers(); self.wfile.write(text)
-    def log_message(self, *a): pass
-import signal, time
-server = http.server.ThreadingHTTPServer(('', 8080), H)
-signal.signal(signal.SIGTERM, lambda *a: threading.Thread(target=lambda: (time.sleep(3), server.shutdown())).start())
-server.serve_forever()
-"""
 
-
-def workload(name: str, kind: str = "DaemonSet", **spec: Any) -> dict[str, Any]:
-    ports = spec.pop("ports", [])
-    container = {
-        "name": "c", "image": "kybern.local/host", "command": ["python3", "-c", PROGRAM], "ports": ports,
-        "env": [
-            {"name": "NODE", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}},
-            {"name": "ROUND", "value": "0"},
-        ],
-        "readinessProbe": {"httpGet": {"path": "/", "port": 8080}, "periodSeconds": 1},
-    }  # fmt: skip
-    template = {
-        "metadata": {"labels": {"app": name}},
-        "spec": {"terminationGracePeriodSeconds": 10, "containers": [container], **spec.pop("pod", {})},
-    }
-    selector = {"matchLabels": {"app": name}}
-    return {
-        "apiVersion": "apps/v1", "kind": kind, "metadata": {"name": name},
-        "spec": {"selector": selector, "template": template, **spec},
-    }  # fmt: skip
-
-
-def service(name: str, app: str, **spec: Any) -> dict[str, Any]:
-    ports = [
-        {"name": "tcp", "port": 80, "targetPort": 8080},
-        {"name": "udp", "port": 80, "targetPort": 8081, "protocol": "UDP"},
-    ]
-    return {
-        "apiVersion": "v1", "kind": "Service", "metadata": {"name": name},
-        "spec": {"selector": {"app": app}, "ports": ports, **spec},
-    }  # fmt: skip
+ROUNDS = int(os.environ.get("ROLLING_ROUNDS", "3"))
+ENDPOINTS = int(os.environ.get("ROLLING_ENDPOINTS", "4"))
+ROLLOUT_SECONDS = 600.0
+KILLS = int(os.environ.get("ROLLING_KILLS", "2"))
 
 
 @pytest.fixture(scope="module")
@@ -87,33 +42,6 @@ def own(make_cluster: Callable[[], Cluster]) -> Iterator[Cluster]:
         made.kubectl("rollout", "status", what, "--timeout=60s")
     yield made
     made.kybern("reset", check=False)
-
-
-def apply(cluster: Cluster, *objects: dict[str, Any]) -> None:
-    cluster.kubectl("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)}))
-
-
-def about(cluster: Cluster, name: str, path: str) -> str:
-    return cluster.kubectl("get", "service", name, "-o", f"jsonpath={{{path}}}")
-
-
-def get(url: str, seconds: float = 5) -> str:
-    with urllib.request.urlopen(url, timeout=seconds) as answer:
-        return str(answer.read().decode())
-
-
-def datagram(address: str, port: int) -> str:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
-        client.settimeout(5)
-        client.sendto(b"?", (address, port))
-        return client.recv(256).decode()
-
-
-def until(holds: Callable[[], bool], seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, "it did not come about in time"
-        time.sleep(0.05)
 
 
 def test_a_load_balancer_answers_on_the_machine_by_tcp_and_udp(own: Cluster) -> None:
@@ -190,8 +118,9 @@ s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(5); s.sendto(
 
 
 def test_a_rolling_update_under_load_loses_no_request(own: Cluster) -> None:
-    apply(own, workload("rolling", "Deployment", replicas=4), service("rolling", "rolling"))
-    own.kubectl("rollout", "status", "deployment/rolling", "--timeout=60s")
+    """Also where the nodes' agents are killed meanwhile, by turns; new connections each, so that every one is led anew."""
+    apply(own, workload("rolling", "Deployment", replicas=ENDPOINTS), service("rolling", "rolling"))
+    until(lambda: rolled_out(own, "rolling"), ROLLOUT_SECONDS)
     address = about(own, "rolling", ".spec.clusterIP")
     until(lambda: not refused(address))
     failures: list[str] = []
@@ -209,14 +138,26 @@ def test_a_rolling_update_under_load_loses_no_request(own: Cluster) -> None:
     threads = [threading.Thread(target=ask, args=(worker,)) for worker in range(len(counts))]
     for thread in threads:
         thread.start()
-    for number in range(1, 4):
-        own.kubectl("set", "env", "deployment/rolling", f"ROUND={number}")
-        own.kubectl("rollout", "status", "deployment/rolling", "--timeout=90s")
-    stopped.set()
-    for thread in threads:
-        thread.join()
+    try:
+        for number in range(1, ROUNDS + 1):
+            own.kubectl("set", "env", "deployment/rolling", f"ROUND={number}")
+            for kill in range(KILLS * (number - 1) // ROUNDS, KILLS * number // ROUNDS):
+                os.kill(own.processes()["node" if kill % 2 else "node-n-2"], signal.SIGKILL)
+                time.sleep(0.5)
+            until(lambda: rolled_out(own, "rolling"), ROLLOUT_SECONDS)
+    finally:
+        stopped.set()
+        for thread in threads:
+            thread.join()
+    print(f"{sum(counts)} requests, {ROUNDS} rounds of {ENDPOINTS} endpoints, {KILLS} kills, {len(failures)} lost")
     assert not failures, f"{len(failures)} of {sum(counts)}: {failures[:3]}"
-    assert sum(counts) > 500
+    assert sum(counts) > 100 * ROUNDS
+    own.kubectl("delete", "deployment", "rolling")
+
+
+def rolled_out(cluster: Cluster, name: str) -> bool:
+    wait = ("rollout", "status", f"deployment/{name}", "--timeout=60s")
+    return "successfully rolled out" in cluster.kubectl(*wait, check=False)
 
 
 def test_an_ingress_leads_hosts_and_paths_to_services_with_their_certificates(own: Cluster) -> None:

@@ -62,7 +62,7 @@ async def run(cluster: Cluster) -> None:
     carrier = Carrier(ids.rng, lambda: client_context(verify=False))
     proxy, gateways = IngressProxy(clock, carrier), GatewayProxy(clock, carrier)
     news = asyncio.Event()
-    follower = IngressFollower(client, view, recorder, proxy, addresses, server_context, news.set)
+    follower = IngressFollower(client, view, recorder, proxy, addresses, certified, news.set)
 
     def handler(port: int, secure: bool) -> Handler:
         otherwise = {HTTP_PORT: proxy.plain, HTTPS_PORT: proxy.secure}.get(port)
@@ -108,7 +108,7 @@ async def listen(handler: Handler, address: str, port: int, tls: ssl.SSLContext 
     said = False
     while True:
         try:
-            listener = await serve(handler, host=address, port=port, ssl=tls)
+            listener = await serve(handler, host=address, port=port, ssl=tls, http2=True)
             break
         except OSError as error:
             if not said:
@@ -143,11 +143,16 @@ async def ensure(
             await clock.sleep(RETRY_SECONDS)
 
 
+def certified(certificate: bytes, key: bytes) -> ssl.SSLContext:
+    """Whichever of them the name chooses must offer the same."""
+    return server_context(certificate, key, http2=True)
+
+
 def by_name(cluster: Cluster, context_for: Callable[[str | None], ssl.SSLContext | None]) -> ssl.SSLContext:
     """The certificate is chosen by the name that the client asks for; the cluster's own where there is none for it."""
     pair = read_pair(cluster.pki, "ingress-server")
     assert pair is not None, "credentials.prepare made it"
-    context = server_context(pair.certificate, pair.key)
+    context = certified(pair.certificate, pair.key)
 
     def choose(connection: ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> None:
         found = context_for(name)

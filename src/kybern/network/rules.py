@@ -108,18 +108,18 @@ table {ip} {network.table} {{
         iifname != lo {ip} daddr {loopback} drop
         iifname != lo {ip} saddr {loopback} drop
     }}
-    chain firewall-prerouting {{ type filter hook prerouting priority dstnat - 10; policy accept; {flow} vmap @firewall; }}
-    chain firewall-output {{ type filter hook output priority -110; policy accept; {flow} vmap @firewall; }}
+    chain firewall-prerouting {{ type filter hook prerouting priority dstnat - 10; policy accept; ct state new {flow} vmap @firewall; }}
+    chain firewall-output {{ type filter hook output priority -110; policy accept; ct state new {flow} vmap @firewall; }}
     chain refuse {{
-        ct state new {flow} @no-local drop
-        ct state new {ip} daddr @nodeport-ips meta l4proto . th dport @no-local-nodeports drop
-        ct state new {flow} @no-endpoints reject
-        ct state new {ip} daddr @nodeport-ips meta l4proto . th dport @no-endpoint-nodeports reject
-        ct state new {ip} daddr @cluster-ips reject
+        {flow} @no-local drop
+        {ip} daddr @nodeport-ips meta l4proto . th dport @no-local-nodeports drop
+        {flow} @no-endpoints reject
+        {ip} daddr @nodeport-ips meta l4proto . th dport @no-endpoint-nodeports reject
+        {ip} daddr @cluster-ips reject
     }}
-    chain filter-input {{ type filter hook input priority filter - 10; policy accept; jump refuse; }}
-    chain filter-forward {{ type filter hook forward priority filter - 10; policy accept; jump refuse; }}
-    chain filter-output {{ type filter hook output priority filter - 10; policy accept; jump refuse; }}
+    chain filter-input {{ type filter hook input priority filter - 10; policy accept; ct state new jump refuse; }}
+    chain filter-forward {{ type filter hook forward priority filter - 10; policy accept; ct state new jump refuse; }}
+    chain filter-output {{ type filter hook output priority filter - 10; policy accept; ct state new jump refuse; }}
 }}
 """
 
@@ -238,7 +238,8 @@ def affinity_backends(port: ServicePort) -> Iterable[Backend]:
 
 
 def affinity_set(port: ServicePort, backend: Backend) -> str:
-    return chain_name("aff", port, backend)
+    """Another for every timeout: that of a set cannot be changed."""
+    return chain_name(f"aff{port.affinity_seconds}", port, backend)
 
 
 def chain_name(kind: str, port: ServicePort, backend: Backend | None = None) -> str:

@@ -110,6 +110,8 @@ class Response:
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
     body: Body = b""
+    trailers: Mapping[str, str] = field(default_factory=dict)
+    """What follows the body, known once that is at its end; only HTTP/2 carries it on."""
 
     async def read(self, bytes_max: int | None = None) -> bytes:
         """The whole body, however it is held; where there is a bound, no more than the beginning of it."""

@@ -1,6 +1,7 @@
 """A request passed on to another server, and its answer back; after a 101, bytes both ways. ClientError where it cannot be."""
 
 from functools import partial
+from typing import Protocol
 
 from kybern.web.client import Client, end_to_end_headers
 from kybern.web.http import Request, Response, Upgrade
@@ -11,10 +12,16 @@ def wants_upgrade(request: Request) -> bool:
     return "upgrade" in request.headers.get("connection", "").lower() and "upgrade" in request.headers
 
 
-async def pass_on(client: Client, request: Request) -> Response:
+class Sends(Protocol):
+    """A client of either version."""
+
+    async def send(self, request: Request) -> Response: ...
+
+
+async def pass_on(client: Sends, request: Request) -> Response:
     """The other server's answer, as it comes. `request.headers` are those that it is to see."""
     response = await client.send(request)
-    return Response(response.status, answered_headers(response), response.body)
+    return Response(response.status, answered_headers(response), response.body, response.trailers)
 
 
 async def pass_upgrade(client: Client, request: Request, protocol: str) -> Response:

@@ -1,4 +1,4 @@
-"""An HTTP/1.1 server for one handler, over TCP, TLS or a unix socket.
+"""An HTTP server for one handler, over TCP, TLS or a unix socket.
 
     server = await serve(handler, host="127.0.0.1", port=0, ssl=context)
     ...
@@ -16,12 +16,13 @@ import socket
 import ssl as tls
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol
 
 from kybern.aio.clock import Clock, SystemClock
 from kybern.web.head import DateHeader, response_head
 from kybern.web.http import BadRequest, BodyTooLarge, Handler, Request, Response
 from kybern.web.http1 import ServerProtocol
+from kybern.web.http2.choosing import Choosing
 from kybern.web.limits import DEFAULT_LIMITS, Limits
 
 log = logging.getLogger(__name__)
@@ -43,10 +44,35 @@ def no_handshake_failures(record: logging.LogRecord) -> bool:
     return not str(record.msg).startswith("SSL handshake failed")
 
 
+class ServedConnection(Protocol):
+    """What the server knows of a connection, of whichever version of HTTP."""
+
+    transport: asyncio.Transport
+    task: asyncio.Task[None] | None
+
+    @property
+    def answering(self) -> bool:
+        """Whether somebody waits for an answer."""
+
+    @property
+    def streaming(self) -> bool:
+        """Whether the answer has no end of its own."""
+
+    def overdue(self, now: float) -> bool: ...
+
+    async def run(self) -> None: ...
+
+
 class Server:
     def __init__(
-        self, handler: Handler, on_error: Callable[[Exception], Response], limits: Limits, clock: Clock | None = None
+        self,
+        handler: Handler,
+        on_error: Callable[[Exception], Response],
+        limits: Limits,
+        clock: Clock | None = None,
+        http2: bool = False,
     ) -> None:
+        self.http2 = http2
         self.handler = handler
         self.on_error = on_error
         self.limits = limits
@@ -54,7 +80,7 @@ class Server:
         self.loop = asyncio.get_running_loop()
         self.date = DateHeader()
         self.closing = False
-        self.connections: set[ServerProtocol] = set()
+        self.connections: set[ServedConnection] = set()
         self.tasks = asyncio.TaskGroup()
         self.listeners: list[asyncio.AbstractServer] = []
         self.sweeping: asyncio.TimerHandle | None = None
@@ -71,7 +97,7 @@ class Server:
 
     # For the connections.
 
-    def start(self, connection: ServerProtocol) -> asyncio.Task[None] | None:
+    def start(self, connection: ServedConnection) -> asyncio.Task[None] | None:
         if self.closing or len(self.connections) >= self.limits.connections_max:
             connection.transport.abort()
             return None
@@ -80,7 +106,7 @@ class Server:
             self.sweeping = self.loop.call_later(self.sweep_seconds, self.sweep)
         return self.tasks.create_task(connection.run(), name="http connection")
 
-    def forget(self, connection: ServerProtocol) -> None:
+    def forget(self, connection: ServedConnection) -> None:
         self.connections.discard(connection)
 
     def sweep(self) -> None:
@@ -140,9 +166,11 @@ async def serve(
     unix_path: str | None = None,
     on_error: Callable[[Exception], Response] = plain_error,
     clock: Clock | None = None,
+    http2: bool = False,
 ) -> Server:
-    """Listens on `host:port`, or on `sock`, or on a unix socket that it makes with mode 0600."""
-    server = Server(handler, on_error, limits, clock)
+    """Listens on `host:port`, or on `sock`, or on a unix socket that it makes with mode 0600. `http2`: who wants that gets it,
+    where TLS offers it (`tls.server_context`) or from the first byte on."""
+    server = Server(handler, on_error, limits, clock, http2)
     await server.tasks.__aenter__()
     server.listeners.append(await listen(server, host, port, ssl, sock, unix_path))
     return server
@@ -153,8 +181,8 @@ async def listen(
 ) -> asyncio.AbstractServer:
     loop = server.loop
 
-    def protocol() -> ServerProtocol:
-        return ServerProtocol(server)
+    def protocol() -> asyncio.Protocol:
+        return Choosing(server) if server.http2 else ServerProtocol(server)
 
     if unix_path is not None:
         sock = unix_socket(unix_path)

@@ -14,13 +14,18 @@ from typing import Any
 
 SUITES_TLS12 = "ECDHE+AESGCM:ECDHE+CHACHA20"
 PROTOCOLS = ["http/1.1"]
+PROTOCOLS_OF_HTTP2 = ["h2", *PROTOCOLS]
 AUTHORITIES_MAX = 64
 
 
-def server_context(certificate: bytes, key: bytes, *, client_ca: bytes | None = None) -> ssl.SSLContext:
+def server_context(
+    certificate: bytes, key: bytes, *, client_ca: bytes | None = None, http2: bool = False
+) -> ssl.SSLContext:
     """With `client_ca` a client may show a certificate, and one that does not verify ends the handshake."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     strengthen(context)
+    if http2:
+        context.set_alpn_protocols(PROTOCOLS_OF_HTTP2)
     load_pair(context, certificate, key)
     context.options |= ssl.OP_NO_RENEGOTIATION
     if client_ca is not None:

@@ -5,6 +5,7 @@ import random
 import ssl
 import time
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from kybern.aio.clock import SystemClock
 from kybern.api.codec import from_builtins
 from kybern.api.core_v1 import Service
 from kybern.api.discovery_v1 import EndpointSlice
-from kybern.api.networking_v1 import Ingress
+from kybern.api.networking_v1 import Ingress, IngressBackend
 from kybern.network.ingress.carrying import Carrier
 from kybern.network.ingress.proxy import IngressProxy
 from kybern.network.ingress.routing import Backends, Route, Table, Target, is_of_class, problems, table
@@ -101,6 +102,18 @@ def test_terminating_endpoints_serve_when_no_other_is_left() -> None:
     backends = Backends({("d", "a"): service("a")}, {("d", "a"): [piece("10.0.0.1", ready=False)]})
     target = table([ingress("i", [("", "/", "Prefix", "a")])], backends).find("x", "/")
     assert target is not None and target.addresses == (("10.0.0.1", 8080),)
+
+
+@pytest.mark.parametrize(
+    ("port", "speaks"),
+    [({}, "http"), ({"appProtocol": "https"}, "https"), ({"name": "https", "port": 443}, "https"),
+     ({"appProtocol": "kubernetes.io/h2c"}, "h2c"), ({"appProtocol": "kubernetes.io/ws"}, "http")],
+)  # fmt: skip
+def test_a_port_says_what_it_is_spoken_to_by(port: dict[str, Any], speaks: str) -> None:
+    asked = {"name": "http", "port": 80, **port}
+    given = from_builtins(Service, {"metadata": {"name": "a", "namespace": "d"}, "spec": {"ports": [asked]}})
+    backend = from_builtins(IngressBackend, {"service": {"name": "a", "port": {"number": asked["port"]}}})
+    assert Backends({("d", "a"): given}, {}).target("d", backend).speaks == speaks
 
 
 class Lab:

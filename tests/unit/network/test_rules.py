@@ -1,5 +1,7 @@
 """Services to nftables: the ports that services add up to, and the transactions between two rulesets."""
 
+from dataclasses import replace
+
 from msgspec.structs import replace as structs_replace
 
 from kybern.api.core_v1 import Service, ServiceSpec
@@ -116,6 +118,8 @@ def test_client_affinity_remembers_a_client_per_backend() -> None:
     assert len(rules.sets) == 2
     assert all("timeout 15s" in kind for kind in rules.sets.values())
     assert len(rules.chains) == 3
+    other = service_rules([replace(port, affinity_seconds=16)], NODE)
+    assert not other.sets.keys() & rules.sets.keys(), "a set that stays keeps its timeout"
 
 
 def test_the_frame_replaces_only_its_own_table() -> None:

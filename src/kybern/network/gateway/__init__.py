@@ -3,5 +3,5 @@
 Reading order: objects (the kinds), definitions (their CRDs, made of the kinds), attaching (which route is on which listener),
 routing (a request to a rule), status (what is said of it all), programme (all the objects to all of that), proxy (carries
 requests), listening (opens ports), following (keeps all that current).
-HTTP/1.1 only: there is no GRPCRoute.
+gRPC passes by HTTPRoutes (docs/decisions/0016); there is no GRPCRoute.
 """

@@ -40,7 +40,7 @@ class Ports:
         listeners = self.open[port, secure] = []
         for address in self.addresses:
             tls = self.tls(port) if secure else None
-            listeners.append(await serve(self.handler(port, secure), host=address, port=port, ssl=tls))
+            listeners.append(await serve(self.handler(port, secure), host=address, port=port, ssl=tls, http2=True))
 
     async def _close(self, place: tuple[int, bool]) -> None:
         for listener in self.open.pop(place, ()):

@@ -10,8 +10,9 @@ import logging
 import ssl
 from collections.abc import Callable, Collection, Iterable
 from random import Random
+from typing import TYPE_CHECKING
 
-from kybern.network.ingress.routing import Target
+from kybern.network.ingress.routing import Speaks, Target
 from kybern.web.client import Client, ClientError, ConnectFailed, ResponseTimeout, end_to_end_headers
 from kybern.web.http import Request, Response
 from kybern.web.passing import pass_on, pass_upgrade, wants_upgrade
@@ -22,21 +23,23 @@ CONNECT_SECONDS = 5.0
 POOLS_MAX = 1000
 TEXT = {"Content-Type": "text/plain; charset=utf-8"}
 
+if TYPE_CHECKING:
+    from kybern.web.http2.client import Http2Client
+
 access = logging.getLogger("kybern.ingress.access")
 
-Place = tuple[str, int, bool]
-"""Address, port, and whether it speaks TLS."""
+Place = tuple[str, int, Speaks]
 
 
 class Carrier:
     def __init__(self, rng: Random, unverified: Callable[[], ssl.SSLContext]) -> None:
         """`unverified`: TLS to backends that speak it; they have certificates of any kind."""
         self.rng, self.unverified = rng, unverified
-        self.pools: dict[Place, Client] = {}
+        self.pools: dict[Place, Client | Http2Client] = {}
 
     def keep(self, targets: Iterable[Target]) -> None:
         """Connections to all other places end when they are done."""
-        kept = {(*address, target.secure) for target in targets for address in target.addresses}
+        kept = {(*address, target.speaks) for target in targets for address in target.addresses}
         for place in self.pools.keys() - kept:
             self.pools.pop(place).close_idle()
 
@@ -62,7 +65,7 @@ class Carrier:
             last = number == (attempts if again_on else min(attempts, len(places)))
             try:
                 async with asyncio.timeout(seconds):
-                    response = await self._sent(request, self._pool((*address, target.secure)))
+                    response = await self._sent(request, self._pool((*address, target.speaks)))
             except (ResponseTimeout, TimeoutError):
                 return Response(504, TEXT, b"the backend did not answer in time\n")
             except ClientError as error:
@@ -75,8 +78,8 @@ class Carrier:
             await let_go(response)
         raise AssertionError("a loop over at least one attempt returns")
 
-    async def _sent(self, request: Request, pool: Client) -> Response:
-        if wants_upgrade(request):
+    async def _sent(self, request: Request, pool: "Client | Http2Client") -> Response:
+        if wants_upgrade(request) and isinstance(pool, Client):
             return await pass_upgrade(pool, passed(request), request.headers["upgrade"])
         return await pass_on(pool, passed(request))
 
@@ -97,17 +100,23 @@ class Carrier:
             "x-request-id": headers.get("x-request-id") or f"{self.rng.getrandbits(128):032x}",
         }
 
-    def _pool(self, place: Place) -> Client:
+    def _pool(self, place: Place) -> "Client | Http2Client":
         pool = self.pools.get(place)
         if pool is None:
-            host, port, secure = place
-            shown = f"[{host}]" if ":" in host else host
-            tls = self.unverified() if secure else None
-            pool = Client(f"{'https' if secure else 'http'}://{shown}:{port}", ssl=tls, connect_seconds=CONNECT_SECONDS)
+            pool = self._new_pool(*place)
             while len(self.pools) >= POOLS_MAX:
                 self.pools.pop(next(iter(self.pools))).close_idle()
             self.pools[place] = pool
         return pool
+
+    def _new_pool(self, host: str, port: int, speaks: Speaks) -> "Client | Http2Client":
+        if speaks == "h2c":
+            from kybern.web.http2.client import Http2Client  # with h2, which takes a while to import
+
+            return Http2Client(host, port)
+        shown = f"[{host}]" if ":" in host else host
+        tls = self.unverified() if speaks == "https" else None
+        return Client(f"{speaks}://{shown}:{port}", ssl=tls, connect_seconds=CONNECT_SECONDS)
 
 
 def passed(request: Request) -> Request:

@@ -7,13 +7,18 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
-from kybern.api.core_v1 import Service
+from kybern.api.core_v1 import Service, ServicePort
 from kybern.api.discovery_v1 import EndpointSlice
 from kybern.api.networking_v1 import Ingress, IngressBackend
 from kybern.network.services import is_ready, is_serving_terminating, port_number
 
 CLASS_ANNOTATION = "kubernetes.io/ingress.class"
+
+
+Speaks = Literal["http", "https", "h2c"]
+"""What a port is spoken to by: its appProtocol says so, or a name of old."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +30,7 @@ class Target:
     addresses: tuple[tuple[str, int], ...] = ()
     problem: str = ""
     """Why nobody is there, where that is a mistake in the objects."""
-    secure: bool = False
+    speaks: Speaks = "http"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +74,12 @@ def names_of(host: str) -> tuple[str, str]:
     return name, f"*.{name.partition('.')[2]}"
 
 
+def spoken(port: ServicePort) -> Speaks:
+    if port.app_protocol == "kubernetes.io/h2c":
+        return "h2c"
+    return "https" if port.app_protocol == "https" or (port.name == "https" and port.port == 443) else "http"
+
+
 class Backends:
     """What is known of Services, asked by name."""
 
@@ -88,7 +99,6 @@ class Backends:
         wanted = asked.port
         for port in service.spec.ports or ():
             if wanted and (port.name == wanted.name if wanted.name else port.port == wanted.number):
-                secure = port.app_protocol == "https" or (port.name == "https" and port.port == 443)
                 found = [
                     (endpoint, (endpoint.addresses[0], number))
                     for piece in self.slices.get(key, ())
@@ -98,7 +108,7 @@ class Backends:
                 ]
                 ready = [place for endpoint, place in found if is_ready(endpoint)]
                 ending = [place for endpoint, place in found if is_serving_terminating(endpoint)]
-                return Target(*key, tuple(sorted(set(ready or ending))), secure=secure)
+                return Target(*key, tuple(sorted(set(ready or ending))), speaks=spoken(port))
         shown = (wanted.name or wanted.number) if wanted else ""
         return Target(*key, problem=f"service {namespace}/{asked.name} has no port {shown}")
 

@@ -49,8 +49,14 @@ class PolicyEnforcer:
         self.started = asyncio.Event()
         """The kernel holds the rules of what was there."""
         self.one_at_a_time = asyncio.Lock()
-        for kind in (NetworkPolicy, Pod, Namespace):
+        for kind in (NetworkPolicy, Namespace):
             view.on_change(kind, lambda old, new: self.changed.set())
+        view.on_change(Pod, self._pod_changed)
+
+    def _pod_changed(self, old: Pod | None, new: Pod | None) -> None:
+        """Most of what is told of pods is nothing to policies."""
+        if matters(old) != matters(new):
+            self.changed.set()
 
     def adopt(self, sandboxes: Iterable[SandboxStatus]) -> None:
         """What is there when this process starts."""
@@ -99,10 +105,16 @@ class PolicyEnforcer:
             self.programmed = wanted
 
     def wanted(self) -> dict[int, Ruleset]:
+        if not self.view.list(NetworkPolicy):
+            return {version: Ruleset() for version in self.versions}  # and the cluster's pods need not be looked at
         world = world_of(self.view, self.local.values())
         ours = {pod.uid for pod in self.local.values()}
         local = [pod for pod in world.pods if pod.uid in ours]
         return {version: ruleset(world, local, version) for version in self.versions}
+
+
+def matters(pod: Pod | None) -> tuple[Mapping[str, str], Endpoint | None] | None:
+    return None if pod is None else (pod.metadata.labels or {}, endpoint_of(pod))
 
 
 def local_pod(config: PodSandboxConfig, ips: tuple[str, ...]) -> LocalPod:
