@@ -296,6 +296,12 @@ async def test_a_container_is_confined_as_asked(web: Pod, tmp_path: Path) -> Non
     ]
 
 
+async def test_a_status_tells_what_was_mounted(web: Pod, tmp_path: Path) -> None:
+    mount = Mount(container_path="/mnt", host_path=str(tmp_path), readonly=True)
+    status = await web.runtime.container_status(await web.create("true", mounts=(mount,)))
+    assert mount in status.mounts
+
+
 async def test_containers_of_a_pod_share_network_ipc_and_name(web: Pod) -> None:
     script = "for kind in net ipc uts; do readlink /proc/self/ns/$kind; done; hostname"
     first, second = await web.shell(script), await web.shell(script)

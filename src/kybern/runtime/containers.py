@@ -98,6 +98,7 @@ class ContainerRecords:
             resources=record.config.resources,
             user=(user[0], user[1], tuple(user[2])) if user else None,
             stop_signal=record.config.stop_signal,
+            mounts=record.config.mounts,
         )
 
 

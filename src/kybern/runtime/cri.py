@@ -240,6 +240,8 @@ class ContainerStatus:
     """uid, gid, supplemental groups of its first process."""
     stop_signal: str = ""
     """The one that ends it: `SIGTERM`."""
+    mounts: tuple[Mount, ...] = ()
+    """As it was asked for; upstream's kubelets find a container's last words by them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

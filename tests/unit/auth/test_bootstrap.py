@@ -116,3 +116,10 @@ async def test_a_user_without_rights_may_only_look_around() -> None:
     own = Attributes(user=user, verb="create", group="authorization.k8s.io", resource="selfsubjectaccessreviews")
     assert rbac.decide(own).allowed
     assert not rbac.decide(Attributes(user=user, verb="list", resource="pods", namespace="default")).allowed
+
+
+async def test_kubelets_that_ask_are_told_that_the_api_server_may() -> None:
+    attributes = Attributes(
+        user=User("kube-apiserver-kubelet-client"), verb="create", resource="nodes", subresource="proxy"
+    )
+    assert following(await started()).decide(attributes).allowed

@@ -8,6 +8,7 @@ import pytest
 
 from kybern.aio.clock import SystemClock
 from kybern.aio.ids import Ids
+from kybern.runtime.cri import Image
 from kybern.runtime.remote.image_service import ImageCalls, login
 from kybern.runtime.remote.messages import IMAGES, RUNTIME, classes, message
 from kybern.runtime.remote.peer import (
@@ -70,6 +71,20 @@ async def test_it_says_what_it_is(client: Client) -> None:
     assert (await client.call("RuntimeConfig")).linux.cgroup_driver == 1
 
 
+async def test_older_kubelets_are_answered_under_the_name_that_they_ask_by(client: Client) -> None:
+    (answer,) = [each async for each in client.service("/runtime.v1alpha2.RuntimeService/Version", b"", 5)]
+    assert classes()["VersionResponse"].FromString(answer).runtime_api_version == "v1alpha2"
+    for path in ("/runtime.v2.RuntimeService/Version", "Version", "/runtime.v1.RuntimeService/Version/again"):
+        with pytest.raises(RpcError) as unknown:
+            await anext(client.service(path, b"", 5))
+        assert unknown.value.code == UNIMPLEMENTED, path
+
+
+async def test_every_image_has_a_size_though_it_takes_no_room(client: Client) -> None:
+    client.runtime.images["kybern.local/host"] = Image(id="sha256:0", repo_tags=("kybern.local/host",))
+    assert (await client.call("ImageStatus", IMAGES, image={"image": "kybern.local/host"})).image.size > 0
+
+
 async def test_lists_are_filtered_by_id_state_and_labels(client: Client) -> None:
     sandbox, container = await client.container()
     await client.call("StartContainer", container_id=container)
@@ -124,6 +139,22 @@ async def test_refusals_have_their_codes(client: Client) -> None:
     with pytest.raises(RpcError) as private:
         await anext(client.service(f"{RUNTIME}_container", b"", 5))
     assert private.value.code == UNIMPLEMENTED
+
+
+async def test_what_cri_does_not_allow_is_refused(client: Client) -> None:
+    sandbox, _ = await client.container()
+    mount = {"container_path": "/m", "host_path": "/", "recursive_read_only": True}
+    for wrong in (
+        {"linux": {"security_context": {"run_as_group": {"value": 5}}}},
+        {"mounts": [mount]},
+        {"mounts": [mount | {"readonly": True, "propagation": 1}]},
+    ):
+        config = {"metadata": {"name": "wrong"}, "image": {"image": "busybox"}, **wrong}
+        assert await client.code("CreateContainer", pod_sandbox_id=sandbox, config=config) == INVALID_ARGUMENT, wrong
+    for mode in (1, 3):
+        context = {"namespace_options": {"userns_options": {"mode": mode}}}
+        wrong = {"metadata": {"name": "users", "uid": "u2"}, "linux": {"security_context": context}}
+        assert await client.code("RunPodSandbox", config=wrong) == INVALID_ARGUMENT, mode
 
 
 async def test_stopping_and_removing_what_is_gone_is_no_fault(client: Client) -> None:

@@ -118,3 +118,23 @@ def test_signals_have_upstreams_numbers() -> None:
 def test_what_a_newer_runtime_says_besides_is_unknown() -> None:
     made = message("ContainerStatus", id="c", state=9)
     assert from_message(values.CONTAINER_STATUS, made, sandbox_id="s").state is cri.ContainerState.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("said", "profile"),
+    [
+        ({"seccomp_profile_path": "localhost//var/lib/p.json"}, cri.SecurityProfile("Localhost", "/var/lib/p.json")),
+        ({"seccomp_profile_path": "runtime/default"}, cri.SecurityProfile("RuntimeDefault")),
+        ({"seccomp_profile_path": "unconfined"}, cri.SecurityProfile("Unconfined")),
+        ({"seccomp_profile_path": "unconfined", "seccomp": {"profile_type": 0}}, cri.SecurityProfile("RuntimeDefault")),
+        ({}, cri.SecurityProfile("Unconfined")),
+    ],
+)
+def test_a_profile_may_be_named_by_a_path_as_older_kubelets_do(
+    said: dict[str, Any], profile: cri.SecurityProfile
+) -> None:
+    context = message("LinuxContainerSecurityContext", apparmor_profile="localhost/mine", **said)
+    values.name_profiles(context)
+    found = from_message(values.SECURITY, context)
+    assert found.seccomp == profile
+    assert found.apparmor == cri.SecurityProfile("Localhost", "mine")

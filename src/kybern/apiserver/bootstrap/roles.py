@@ -270,6 +270,7 @@ GROUPS_BOUND = {
     "system:service-account-issuer-discovery": ("Group system:serviceaccounts",),
     "system:node": (),
     "system:node-proxier": ("User system:kube-proxy",),
+    "system:kubelet-api-admin": ("User kube-apiserver-kubelet-client",),  # kubelets that ask: ours know it
     "kybern:node-network": (f"Group {NODE_NETWORKS}",),
     "kybern:ingress": ("User kybern:ingress",),
     "system:kube-dns": ("ServiceAccount kube-system/kube-dns",),

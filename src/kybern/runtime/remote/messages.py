@@ -53,7 +53,8 @@ Mount                          container_path:1:s host_path:2:s readonly:3:b sel
 Capability                     add_capabilities:1:*s drop_capabilities:2:*s add_ambient_capabilities:3:*s
 LinuxContainerSecurityContext  capabilities:1:Capability privileged:2:b namespace_options:3:NamespaceOption
                                run_as_user:5:Int64Value run_as_username:6:s readonly_rootfs:7:b
-                               supplemental_groups:8:*i no_new_privs:11:b run_as_group:12:Int64Value
+                               supplemental_groups:8:*i apparmor_profile:9:s seccomp_profile_path:10:s
+                               no_new_privs:11:b run_as_group:12:Int64Value
                                masked_paths:13:*s readonly_paths:14:*s seccomp:15:SecurityProfile
                                apparmor:16:SecurityProfile supplemental_groups_policy:17:i
 LinuxContainerConfig           resources:1:LinuxContainerResources security_context:2:LinuxContainerSecurityContext

@@ -2,10 +2,13 @@
 
     Gate("listen", "/run/kybern/cri.sock", clock, serve=CriService(...))
 
+Kubelets before 1.26 may ask for v1alpha2: the same calls and messages under another name.
+
 Each call is a method named as CRI's, from its request to the fields of its answer (figures in `stats_service`, images in
 `image_service`). What is wrong is told by gRPC's codes.
 """
 
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
@@ -31,12 +34,13 @@ from kybern.runtime.remote.peer import (
     UNKNOWN,
     RpcError,
 )
+from kybern.runtime.remote.refusals import refuse
 from kybern.runtime.remote.stats_service import StatsCalls
 from kybern.runtime.remote.streaming import StreamingServer, TooMany
 from kybern.runtime.remote.values import labels_match
 from kybern.web.remote_command import Streams
 
-API_VERSION = "v1"
+PATH = re.compile(r"/runtime\.(v1|v1alpha2)\.(\w+)/(\w+)")
 CODES = {
     "NotFound": NOT_FOUND,
     "InvalidImageName": INVALID_ARGUMENT,
@@ -69,7 +73,9 @@ class CriService:
 
     async def __call__(self, path: str, body: bytes, seconds: float) -> AsyncIterator[bytes]:
         """Answers a call, as `peer.Serve`."""
-        service, _, method = path.removeprefix("/runtime.v1.").rpartition("/")
+        if (found := PATH.fullmatch(path)) is None:
+            raise RpcError(UNIMPLEMENTED, f"unknown method {path}")
+        version, service, method = found.groups()
         try:
             if method == "GetContainerEvents":
                 async for changed in self.runtime.events():
@@ -78,6 +84,8 @@ class CriService:
             asked, items, pieces = LISTED.get(method, (method, "", ""))
             answer = self._method(service, asked)
             fields = await answer(classes()[f"{method}Request"].FromString(body))
+            if method == "Version":
+                fields = {**fields, "runtime_api_version": version}
             for piece in [fields] if not items else pieces_of(fields[items], pieces):
                 yield message(f"{method}Response", **piece).SerializeToString()
         except RuntimeFault as fault:
@@ -96,8 +104,7 @@ class CriService:
 
     async def Version(self, request: Any) -> Fields:
         name, version = await self.runtime.version()
-        about = {"runtime_name": name, "runtime_version": version, "runtime_api_version": API_VERSION}
-        return {"version": "0.1.0", **about}
+        return {"version": "0.1.0", "runtime_name": name, "runtime_version": version}
 
     async def Status(self, request: Any) -> Fields:
         fault = await self.runtime.network_fault()
@@ -178,7 +185,9 @@ class CriService:
     # Containers
 
     async def CreateContainer(self, request: Any) -> Fields:
+        values.name_profiles(request.config.linux.security_context)
         config: cri.ContainerConfig = from_message(values.CONTAINER_CONFIG, request.config)
+        refuse(config)
         sandbox = await self.find.sandbox(request.pod_sandbox_id)
         if not config.metadata.name:
             raise RuntimeFault("Invalid", "container config doesn't include metadata")

@@ -51,7 +51,8 @@ def container_status(found: ContainerStatus) -> dict[str, Any]:
 
 
 def image(found: Image) -> dict[str, Any]:
-    return {**to_fields(values.IMAGE, found), "spec": {"image": found.id}}
+    """Kubelets take no image without a size; the machine's own root file system has none."""
+    return {**to_fields(values.IMAGE, found), "size": found.size_bytes or 1, "spec": {"image": found.id}}
 
 
 def container_stats(status: ContainerStatus, stats: ContainerStats, now: float) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from kybern.runtime.remote.mapping import (
     nested,
     one_of,
 )
-from kybern.runtime.remote.messages import SIGNALS
+from kybern.runtime.remote.messages import SIGNALS, message
 from kybern.runtime.spec import MASKED_PATHS, READONLY_PATHS
 
 MODES = (NamespaceMode.POD, NamespaceMode.CONTAINER, NamespaceMode.NODE, NamespaceMode.TARGET)
@@ -55,6 +55,8 @@ def _user_namespace_out(mapping: IdMapping | None) -> dict[str, Any]:
 
 
 def _user_namespace_back(found: Any) -> IdMapping | None:
+    if found.mode not in (MODES.index(NamespaceMode.POD), MODES.index(NamespaceMode.NODE)):
+        raise ValueError("a user namespace is the pod's or the node's")
     if MODES[found.mode] is NamespaceMode.NODE or not found.uids:
         return None
     if len(found.uids) > 1 or found.uids[0].container_id or list(found.uids) != list(found.gids):
@@ -237,9 +239,31 @@ CONTAINER_STATUS = Table(
         Field("image_id", SAME),
         Field("resources", nested(RESOURCES, optional=True), "resources.linux"),
         Field("user", Kind(_user_out, _user_back, optional=True), "user.linux"),
+        Field("mounts", many(MOUNT)),
     ),
 )
 """Its sandbox is not in it."""
+
+
+def name_profiles(context: Any) -> None:
+    """What older kubelets say of profiles by a path alone is said in the message as newer ones do.
+
+    Who says nothing of seccomp at all, as some tools do, asks for none: so upstream's runtimes take it.
+    """
+    if context.apparmor_profile and not context.HasField("apparmor"):
+        context.apparmor.CopyFrom(_profile(context.apparmor_profile))
+    if not context.HasField("seccomp"):
+        context.seccomp.CopyFrom(_profile(context.seccomp_profile_path or "unconfined"))
+
+
+def _profile(path: str) -> Any:
+    """Of `unconfined`, `localhost/PATH`, `runtime/default` or docker's name for that."""
+    kind, _, rest = path.partition("/")
+    if kind == "localhost":
+        return message("SecurityProfile", profile_type=PROFILES.index("Localhost"), localhost_ref=rest)
+    return message(
+        "SecurityProfile", profile_type=PROFILES.index("Unconfined" if path == "unconfined" else PROFILES[0])
+    )
 
 
 def labels_match(labels: Mapping[str, str], selector: Mapping[str, str]) -> bool:
