@@ -2,7 +2,7 @@
 
 Upstream is kube-apiserver with etcd, built from source, the better of 1.20 and 1.36 in each row, on a machine with two
 cores that also made the load. Ratios hold across machines, absolute figures do not. For simulated nodes the figures beside
-ours are KWOK's own gates; for the memory of a great many pods, for the controllers alone and for a node, what is due.
+ours are KWOK's own gates; for a great many objects, for the controllers alone and for a node, what is due.
 """
 
 from collections.abc import Sequence
@@ -35,6 +35,9 @@ CREATE_CONFIGMAP = Case("CREATE ConfigMap", "/s", 1350, 1)
 CREATE_POD = Case("CREATE Pod", "/s", 790, 1)
 WATCH_LAG = Case("watch lag p99, 100 watchers x 100 writes/s", "ms", 37, 1)
 WATCH_LAG_OF_MANY = Case("watch lag p99, 1,000 watchers x 20 writes/s", "ms", 49, 1)
+SLOWEST_PAGE = Case("50,000 ConfigMaps by pages of 500: slowest page", "ms", 250, 1)
+LONGEST_WAIT = Case("meanwhile GET of one by another: longest wait", "ms", 250, 1)
+RESTART = Case("server killed with all of them, to /readyz", "s", 5, 1)
 BOUND = Case("3,000 pods onto 1,000 nodes, create to bound", "/s", 196, 3)
 DEPLOYMENT = Case("Deployment of 1,000 on 200 nodes, to all bound", "s", 7.2, 2)
 NODES_READY = Case("5,000 simulated nodes Ready", "s", 60, 3)

@@ -12,6 +12,7 @@ import uvloop
 from kybern.cli.bench import figures
 from kybern.cli.bench.controllers import controlled
 from kybern.cli.bench.figures import Case, Figure, table
+from kybern.cli.bench.many import many
 from kybern.cli.bench.network import network
 from kybern.cli.bench.node import node
 from kybern.cli.bench.own_cluster import StartFailed, memory_megabytes, own_cluster
@@ -95,6 +96,12 @@ async def api_server(args: argparse.Namespace) -> AsyncIterator[Figure]:
             yield Figure(figures.LOADED_MEMORY, memory_megabytes(cluster.server_pid))
 
 
+async def of_many(args: argparse.Namespace) -> AsyncIterator[Figure]:
+    tell(figures.SLOWEST_PAGE)
+    async for figure in many():
+        yield figure
+
+
 async def scheduled(args: argparse.Namespace) -> AsyncIterator[Figure]:
     tell(figures.BOUND)
     yield Figure(figures.BOUND, await pods_per_second())
@@ -132,6 +139,7 @@ async def on_its_network(args: argparse.Namespace) -> AsyncIterator[Figure]:
 
 PARTS: Mapping[str, Callable[[argparse.Namespace], AsyncIterator[Figure]]] = {
     "api": api_server,
+    "many": of_many,
     "scheduling": scheduled,
     "simulation": simulated,
     "controllers": through_controllers,
