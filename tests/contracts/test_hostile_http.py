@@ -30,7 +30,7 @@ SLOW_HEADS, SLOW_BODIES, IDLE, HONEST_REQUESTS = 400, 200, 400, 300
 URL = "/api/v1/namespaces/default/configmaps"
 POST = f"POST {URL} HTTP/1.1\r\nHost: a\r\n".encode()
 LIMITS = Limits(
-    head_seconds=1.0, idle_seconds=1.0, body_stall_seconds=1.0, write_stall_seconds=1.0, linger_seconds=0.05
+    head_seconds=3.0, idle_seconds=3.0, body_stall_seconds=3.0, write_stall_seconds=3.0, linger_seconds=0.05
 )
 WRONG: tuple[bytes, ...] = (
     b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(200),  # a TLS handshake where none is spoken

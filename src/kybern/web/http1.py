@@ -73,6 +73,9 @@ class ServerProtocol(asyncio.Protocol):
         if self.task is not None and not self.handed_over:
             self.task.cancel()
         self.server.forget(self)
+        del (
+            self.parser
+        )  # it holds our methods: what a connection has, buffers of TLS above all, goes with it, not some time later
 
     def eof_received(self) -> bool:
         """A peer that stops sending stops waiting too, except on an upgraded connection, which may be half-closed."""
@@ -266,6 +269,7 @@ class ServerProtocol(asyncio.Protocol):
             self.ended = self.reading = True
             self.deadline = self.loop.time() + self.limits.write_stall_seconds
             self.transport.close()
+            self.task = None  # what it ended with holds its frames, and they hold us
 
     async def next_request(self) -> Incoming:
         self.answering = False
