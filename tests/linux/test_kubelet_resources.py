@@ -93,6 +93,30 @@ async def test_a_pod_that_fills_more_of_the_disk_than_allowed_is_evicted(node_la
     await node_lab.in_a_cluster(scenario, tmp_path)
 
 
+async def test_when_all_pods_together_come_near_their_limit_one_is_evicted_before_the_kernel_kills(
+    node_lab: Any, tmp_path: Path
+) -> None:
+    async def scenario(client: Client, root: Path) -> None:
+        async with node_lab.node(root, client) as here:
+            here.kubelet.qos.memory_bytes_max = 150 << 20  # as on a node with little of a large machine
+            memory = Volume(name="memory", empty_dir=EmptyDirVolumeSource(medium="Memory"))
+            await client.create(node_lab.pod("modest", f"echo here; {FOREVER}", {}))
+            script = f"head -c {60 << 20} /dev/zero > /mnt/memory/big; echo full; {FOREVER}"
+            await client.create(node_lab.pod("greedy", script, {"memory": memory}))
+            greedy = await here.until("greedy", lambda pod: pod.status.phase == "Running")
+            await here.said(greedy, "full")
+            await here.kubelet.eviction.look()
+            ended = await here.until("greedy", lambda pod: pod.status.phase == "Failed")
+            assert ended.status.reason == "Evicted"
+            assert (ended.status.message or "").startswith(
+                "The node was low on resource: memory. Threshold quantity: 100Mi, "
+            )
+            assert (await client.get(Pod, "modest", "default")).status.phase == "Running"
+            await node_lab.remove_all(here)
+
+    await node_lab.in_a_cluster(scenario, tmp_path)
+
+
 async def test_a_container_with_a_cpu_of_its_own_shares_it_with_nobody(node_lab: Any, tmp_path: Path) -> None:
     async def scenario(client: Client, root: Path) -> None:
         async with node_lab.node(root, client) as here:

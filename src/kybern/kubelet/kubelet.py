@@ -10,6 +10,7 @@
 
 import asyncio
 import logging
+from collections.abc import Mapping
 
 from msgspec.structs import replace
 
@@ -30,6 +31,7 @@ from kybern.kubelet.devices.inventory import Inventory
 from kybern.kubelet.devices.monitored import allocatable_told, pods_told
 from kybern.kubelet.enforceable import refuse_unenforceable
 from kybern.kubelet.eviction.ranking import is_critical
+from kybern.kubelet.eviction.thresholds import PODS_MEMORY, Observation
 from kybern.kubelet.eviction.watch import Eviction
 from kybern.kubelet.files import read_text
 from kybern.kubelet.image_collection import ImageCollection
@@ -131,9 +133,12 @@ class Kubelet:
         self.cpusets = Cpusets(self.parts)
         self.qos = QosCgroups(self.parts, self.active_pods, self.node.capacity)
         self.images = ImageCollection(self.parts)
-        self.eviction = Eviction(self.parts, self.workers, self.images, lambda: observe_machine(config.data_directory))
+        self.eviction = Eviction(self.parts, self.workers, self.images, self._observe)
         self.ready = asyncio.Event()
         """The pods of this node are known, and each has its worker."""
+
+    def _observe(self) -> Mapping[str, Observation]:
+        return {**observe_machine(self.config.data_directory), PODS_MEMORY: self.qos.memory()}
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as tasks:

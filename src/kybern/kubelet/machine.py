@@ -17,6 +17,7 @@ from kybern.kubelet.eviction.thresholds import (
     Observation,
 )
 from kybern.kubelet.files import read_text
+from kybern.linux.cgroups import flat, number
 
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}
 VERSION = "v1.37.0"
@@ -70,7 +71,24 @@ def apparmor_enabled() -> bool:
 
 
 def memory_bytes() -> int:
-    return _meminfo("MemTotal")
+    """Of the machine, or of the container that it is."""
+    container = container_memory()
+    return container.capacity if container is not None else _meminfo("MemTotal")
+
+
+def container_memory(cgroups: str = "/sys/fs/cgroup") -> Observation | None:
+    """Where the outermost cgroup that is seen has a limit, this machine is a container; /proc tells of what is around it."""
+    total = _meminfo("MemTotal")
+    for directory, limit, used, unused in (
+        (cgroups, "memory.max", "memory.current", "inactive_file"),
+        (f"{cgroups}/memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+    ):
+        text = read_text(f"{directory}/{limit}").strip()
+        if text.isdecimal() and int(text) < total:
+            dropped = flat(read_text(f"{directory}/memory.stat")).get(unused, 0)
+            working_set = max(number(read_text(f"{directory}/{used}")) - dropped, 0)
+            return Observation(max(int(text) - working_set, 0), int(text))
+    return None
 
 
 def swap_bytes() -> int:
@@ -93,7 +111,8 @@ def observe_machine(directory: str) -> dict[str, Observation]:
     found = file_system(directory)
     disk = Observation(found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize)
     inodes = Observation(found.f_favail, found.f_files)
-    observed = {NODE_DISK: disk, IMAGE_DISK: disk, MEMORY: Observation(_meminfo("MemAvailable"), memory_bytes())}
+    memory = container_memory() or Observation(_meminfo("MemAvailable"), _meminfo("MemTotal"))
+    observed = {NODE_DISK: disk, IMAGE_DISK: disk, MEMORY: memory}
     if inodes.capacity:  # some file systems have no fixed number of them
         observed |= {NODE_INODES: inodes, IMAGE_INODES: inodes}
     pids, tasks = read_text("/proc/sys/kernel/pid_max").strip(), read_text("/proc/loadavg").split()

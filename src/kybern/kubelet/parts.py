@@ -54,6 +54,9 @@ class PodCgroups(Protocol):
     def freeze(self, path: str, *, on: bool) -> None:
         """Or thaw."""
 
+    def working_set_bytes(self, path: str) -> int:
+        """Of all in it. OSError where there is no such group."""
+
     async def remove(self, path: str) -> None: ...
 
 
@@ -67,6 +70,9 @@ class NoCgroups:
 
     def freeze(self, path: str, *, on: bool) -> None:
         return
+
+    def working_set_bytes(self, path: str) -> int:
+        return 0
 
     async def remove(self, path: str) -> None:
         return

@@ -27,6 +27,9 @@ class KernelCgroups:
     def freeze(self, path: str, *, on: bool) -> None:
         self.cgroups.freeze(path, on)
 
+    def working_set_bytes(self, path: str) -> int:
+        return self.cgroups.usage(path).working_set_bytes
+
     async def remove(self, path: str) -> None:
         """Beside everything else: a group stays busy for a moment after its last process ended."""
         await asyncio.to_thread(self.cgroups.remove, path)

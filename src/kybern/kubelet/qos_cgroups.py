@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from kybern.api.core_v1 import Pod
 from kybern.api.quantity import milli, value
+from kybern.kubelet.eviction.thresholds import Observation
 from kybern.kubelet.memory_protection import Files, NodeMemory, of_levels, of_pod
 from kybern.kubelet.parts import Parts
 from kybern.kubelet.qos import qos_class
@@ -73,6 +74,11 @@ class QosCgroups:
         self.memory_bytes_max = max(value(capacity.get("memory", "0")) - kept, 0)
         self.applied: dict[str, LinuxResources] = {}
         self.news = asyncio.Event()
+
+    def memory(self) -> Observation:
+        """What is left of the limit that all pods have together."""
+        used = self.parts.cgroups.working_set_bytes(self.parts.config.cgroup_root)
+        return Observation(max(self.memory_bytes_max - used, 0), self.memory_bytes_max)
 
     async def run(self) -> None:
         """Until cancelled."""

@@ -1,5 +1,6 @@
 """Eviction: when a node is short of something, whom that meets, and what is said of it."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from kybern.kubelet.eviction.thresholds import (
     MEMORY,
     NODE_DISK,
     PIDS,
+    PODS_MEMORY,
     Met,
     Observation,
     Threshold,
@@ -22,8 +24,10 @@ from kybern.kubelet.eviction.thresholds import (
     first_met,
     met,
     reserved,
+    with_pods,
 )
 from kybern.kubelet.image_collection import Seen, removable, seen_now
+from kybern.kubelet.machine import container_memory
 from kybern.runtime import cri
 from kybern.runtime.simulated import Simulated
 
@@ -49,6 +53,48 @@ def test_memory_comes_first_and_a_soft_threshold_after_its_grace_period() -> Non
     assert [each.resource for each in due(found, since, 129.0)] == ["pids"]
     since = first_met(since, found, 130.0)
     assert [each.resource for each in due(found, since, 130.0)] == ["memory", "pids"]
+
+
+def test_what_the_machine_must_keep_free_its_pods_must_too() -> None:
+    soft = Threshold(MEMORY, "1Gi", grace_seconds=30)
+    wanted = with_pods((Threshold(MEMORY, "100Mi"), soft, Threshold(PIDS, "10%")))
+    assert [each for each in wanted if each.signal == PODS_MEMORY] == [Threshold(PODS_MEMORY, "100Mi")]
+    found = met(wanted, {MEMORY: Observation(4 * GI, 8 * GI), PODS_MEMORY: Observation(50 * MI, 2 * GI)})
+    assert [(each.resource, each.quantity) for each in found] == [("memory", 100 * MI)]
+    assert conditions_seen({}, found, 0.0, 300.0) == {"MemoryPressure": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("files", "left"),
+    [
+        ({}, None),
+        ({"memory.max": "max\n"}, None),
+        ({"memory/memory.limit_in_bytes": "9223372036854771712\n"}, None),
+        (
+            {
+                "memory.max": f"{64 * MI}\n",
+                "memory.current": f"{40 * MI}\n",
+                "memory.stat": f"anon 1\ninactive_file {10 * MI}\n",
+            },
+            34 * MI,
+        ),
+        (
+            {
+                "memory/memory.limit_in_bytes": f"{64 * MI}\n",
+                "memory/memory.usage_in_bytes": f"{70 * MI}\n",
+                "memory/memory.stat": "total_inactive_file 0\n",
+            },
+            0,
+        ),
+    ],
+)
+def test_a_machine_that_is_a_container_has_what_its_cgroup_may_use(
+    tmp_path: Path, files: dict[str, str], left: int | None
+) -> None:
+    (tmp_path / "memory").mkdir()
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    assert container_memory(str(tmp_path)) == (None if left is None else Observation(left, 64 * MI))
 
 
 def test_a_condition_outlasts_what_caused_it_by_five_minutes() -> None:

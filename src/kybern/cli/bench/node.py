@@ -1,5 +1,6 @@
-"""One real node: how soon pods run, how long a command in one takes, how fast a container may write its log, and what the
-node's own processes take for as many idle pods as a node may have. Nothing where containers cannot run.
+"""One real node: how fast an image comes, how soon pods run, how long a command in one takes, how fast a container may
+write its log, and what the node's own processes take for as many idle pods as a node may have. Nothing where containers
+cannot run.
 """
 
 import asyncio
@@ -14,6 +15,7 @@ from typing import Any
 from kybern.cli.bench.controllers import gone, percent_of_a_core
 from kybern.cli.bench.figures import EXEC, IDLE_AGENT, LOG, POD_START, POD_START_LATE, WARDEN, WARDEN_EACH, Figure
 from kybern.cli.bench.own_cluster import OwnCluster, memory_megabytes, own_cluster
+from kybern.cli.bench.pulling import pulled
 from kybern.cli.bench.scheduling import NAMESPACE, prepared
 from kybern.cli.bench.seed import create, send
 from kybern.cli.bench.simulation import ready
@@ -33,6 +35,7 @@ PATH = f"/api/v1/namespaces/{NAMESPACE}/pods"
 
 
 async def node() -> AsyncIterator[Figure]:
+    yield await pulled()
     async with own_cluster(simulated=False) as cluster:
         client, warden = cluster.client, cluster.pids["warden"]
         await prepared(client)

@@ -4,17 +4,20 @@ A hard threshold counts at once; a soft one after it was met for its grace perio
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kybern.api.quantity import value
 
 MEMORY, PIDS = "memory.available", "pid.available"
+PODS_MEMORY = "allocatableMemory.available"
+"""What the cgroup around all pods has left of its limit: the kernel would kill in it however much the machine has."""
 NODE_DISK, NODE_INODES = "nodefs.available", "nodefs.inodesFree"
 IMAGE_DISK, IMAGE_INODES = "imagefs.available", "imagefs.inodesFree"
 
 # signal -> (the resource in messages, the condition of the node)
 SIGNALS: Mapping[str, tuple[str, str]] = {
     MEMORY: ("memory", "MemoryPressure"),
+    PODS_MEMORY: ("memory", "MemoryPressure"),
     NODE_DISK: ("ephemeral-storage", "DiskPressure"),
     NODE_INODES: ("inodes", "DiskPressure"),
     IMAGE_DISK: ("ephemeral-storage", "DiskPressure"),
@@ -69,6 +72,12 @@ class Met:
         return self.threshold.bytes_of(self.observed.capacity)
 
 
+def with_pods(thresholds: Sequence[Threshold]) -> Sequence[Threshold]:
+    """A hard threshold for the machine's memory is one for that of its pods too."""
+    hard = (each for each in thresholds if each.signal == MEMORY and not each.grace_seconds)
+    return (*thresholds, *(replace(each, signal=PODS_MEMORY) for each in hard))
+
+
 def met(thresholds: Iterable[Threshold], observed: Mapping[str, Observation]) -> list[Met]:
     """Those that are met, memory first."""
     found = [
@@ -76,7 +85,7 @@ def met(thresholds: Iterable[Threshold], observed: Mapping[str, Observation]) ->
         for threshold in thresholds
         if (seen := observed.get(threshold.signal)) is not None and seen.available < threshold.bytes_of(seen.capacity)
     ]
-    return sorted(found, key=lambda each: each.threshold.signal != MEMORY)
+    return sorted(found, key=lambda each: SIGNALS[each.threshold.signal][0] != "memory")
 
 
 def first_met(before: Mapping[Threshold, float], now_met: Sequence[Met], now: float) -> dict[Threshold, float]:

@@ -22,6 +22,7 @@ from kybern.kubelet.eviction.thresholds import (
     due,
     first_met,
     met,
+    with_pods,
 )
 from kybern.kubelet.image_collection import ImageCollection
 from kybern.kubelet.lifecycle import Stage
@@ -64,7 +65,7 @@ class Eviction:
 
     async def look(self) -> None:
         evicted = await self._evict_over_limits()
-        now, found = self.clock.monotonic(), met(self.parts.config.eviction, self.observe())
+        now, found = self.clock.monotonic(), met(with_pods(self.parts.config.eviction), self.observe())
         self.since = first_met(self.since, found, now)
         self.seen = conditions_seen(self.seen, found, now, self.parts.config.pressure_seconds)
         self.parts.node.say_pressures(frozenset(self.seen))
