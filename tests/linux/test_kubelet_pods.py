@@ -1,13 +1,16 @@
 """What upstream's conformance tests ask of a node, with real containers: each test is a handful of pods in one cluster."""
 
 import asyncio
+import json
 import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from image_registry import image_registry
 from msgspec.structs import replace
+from oci_images import busybox
 
 from kybern.api.core_v1 import (
     Container,
@@ -26,6 +29,7 @@ from kybern.api.core_v1 import (
     Pod,
     PodOS,
     PodSecurityContext,
+    PodSpec,
     Probe,
     ResourceRequirements,
     SecurityContext,
@@ -34,8 +38,10 @@ from kybern.api.core_v1 import (
     Volume,
     VolumeMount,
 )
+from kybern.api.meta_v1 import ObjectMeta
 from kybern.api.shape import Quantity
 from kybern.client import Client
+from kybern.kubelet.credential_providers import Provider
 
 pytestmark = pytest.mark.linux
 
@@ -379,3 +385,36 @@ def requirements(sizes: dict[str, dict[str, str]]) -> ResourceRequirements:
 def has(pod: Pod, name: str, sizes: dict[str, dict[str, str]]) -> bool:
     status = status_of(pod, name)
     return bool(status.resources == requirements(sizes) and status.allocated_resources == sizes["requests"])
+
+
+async def test_an_image_of_a_registry_that_wants_a_login_is_pulled_with_what_a_program_of_the_machine_says(
+    on_a_node: Callable[[Scenario], Awaitable[None]],
+) -> None:
+    async def scenario(here: Any) -> None:
+        async with image_registry() as registry:
+            registry.add("test/private", busybox())
+            registry.login = "robot:secret"
+            program = Path(here.kubelet.config.credential_programs_directory, "helper")
+            program.parent.mkdir()
+            told = {
+                "apiVersion": "credentialprovider.kubelet.k8s.io/v1",
+                "kind": "CredentialProviderResponse",
+                "cacheKeyType": "Registry",
+                "cacheDuration": "1m",
+                "auth": {registry.address: {"username": "robot", "password": "secret"}},
+            }
+            program.write_text(f"#!/bin/sh\ncat > /dev/null\necho '{json.dumps(told)}'\n")
+            program.chmod(0o700)
+            asked = Provider(
+                name="helper", images=(registry.address,), api_version=told["apiVersion"], cache_seconds=60.0
+            )
+            here.kubelet.parts.images.providers.providers = (asked,)
+            container = Container(name="main", image=f"{registry.address}/test/private", command=("sleep", "1000"))
+            made = Pod(
+                metadata=ObjectMeta(name="private", namespace="default"),
+                spec=PodSpec(node_name="n1", containers=(container,), termination_grace_period_seconds=0),
+            )
+            await here.client.create(made)
+            await here.until("private", lambda pod: pod.status.phase == "Running")
+
+    await on_a_node(scenario)

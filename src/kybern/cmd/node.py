@@ -3,7 +3,11 @@
 import asyncio
 import socket
 import ssl
+from collections.abc import Callable
 from contextlib import AsyncExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
 
 import uvloop
 
@@ -25,6 +29,7 @@ from kybern.cmd.ready import transport
 from kybern.cmd.stopping import until_stopped
 from kybern.kubelet.config import KubeletConfig
 from kybern.kubelet.configuration import configured
+from kybern.kubelet.credential_providers import providers_of
 from kybern.kubelet.kubelet import Kubelet
 from kybern.kubelet.machine import swap_bytes
 from kybern.kubelet.parts import NoVolumes
@@ -40,6 +45,8 @@ from kybern.volumes.pod_volumes import PodVolumes
 from kybern.web.pki import read_certificate, read_pair, self_signed
 from kybern.web.server import serve
 from kybern.web.tls import server_context
+
+T = TypeVar("T")
 
 
 def main(place: Place) -> None:
@@ -131,15 +138,20 @@ def kubelet_config(place: Place, port: int) -> KubeletConfig:
         capacity=capacity(place),
     )
     settings = place.kubelet_settings
-    try:
-        found = configured(config, settings.read_text()) if settings.exists() else config
-    except (OSError, ValueError) as error:
-        raise SystemExit(f"{settings}: {error}") from error
+    found = given(settings, lambda text: configured(config, text), config)
     if found.refuses_swap and swap_bytes():
         raise SystemExit(
             f"{settings}: running with swap on is not supported, please disable swap or set failSwapOn to false"
         )
-    return found
+    return replace(found, credential_providers=given(place.credential_providers, providers_of, ()))
+
+
+def given(path: Path, read: Callable[[str], T], otherwise: T) -> T:
+    """What a file of the machine's owner says, where there is one."""
+    try:
+        return read(path.read_text()) if path.exists() else otherwise
+    except (OSError, ValueError) as error:
+        raise SystemExit(f"{path}: {error}") from error
 
 
 def shutdown_seconds(place: Place) -> float:

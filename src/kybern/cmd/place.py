@@ -74,6 +74,10 @@ class Place(NodeSettings):
         return self.data / "kubelet.yaml"
 
     @property
+    def credential_providers(self) -> Path:
+        return self.data / "credential-providers.yaml"
+
+    @property
     def cgroup(self) -> str:
         return f"{self.cluster.cgroup}/{self.name}"
 

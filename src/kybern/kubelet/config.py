@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from kybern.kubelet.credential_providers import Provider
 from kybern.kubelet.eviction.thresholds import HARD, Threshold
 from kybern.kubelet.memory_protection import MemoryProtection
 from kybern.kubelet.shutdown import ShutdownPolicy
@@ -51,6 +52,7 @@ class KubeletConfig:
     """Unused for longer than this, an image goes whatever room there is; 0 for never."""
     image_disk_high_percent: int = 85
     image_disk_low_percent: int = 80
+    credential_providers: tuple[Provider, ...] = ()
     resolv_conf: str = "/etc/resolv.conf"
     hosts_file: str = "/etc/hosts"
 
@@ -66,6 +68,10 @@ class KubeletConfig:
     @property
     def static_pods_directory(self) -> str:
         return f"{self.data_directory}/manifests"
+
+    @property
+    def credential_programs_directory(self) -> str:
+        return f"{self.data_directory}/credential-providers"
 
     @property
     def seccomp_directory(self) -> str:

@@ -17,7 +17,12 @@ FORMATS = {".dockerconfigjson": True, ".dockercfg": False}
 
 def credentials_for(image: str, secrets: Iterable[Secret]) -> list[AuthConfig]:
     """The most specific first; empty when none is meant for the image's registry."""
-    found = [(len(where), auth) for secret in secrets for where, auth in _entries(secret) if _matches(where, image)]
+    return most_specific(image, [entry for secret in secrets for entry in _entries(secret)])
+
+
+def most_specific(image: str, entries: Iterable[tuple[str, AuthConfig]]) -> list[AuthConfig]:
+    """Of credentials by their place, those that are for an image, the longest place first."""
+    found = [(len(where), auth) for where, auth in entries if matches(where, image)]
     return [auth for _, auth in sorted(found, key=lambda pair: -pair[0])]
 
 
@@ -60,7 +65,15 @@ def repository_of(image: str) -> str:
     return f"docker.io/{image}" if slash else f"docker.io/library/{image}"
 
 
-def _matches(where: str, image: str) -> bool:
+def matches(where: str, image: str) -> bool:
+    """Of `where` each part of the host may be a pattern, and the path a beginning."""
     host, _, path = where.partition("/")
     image_host, _, image_path = repository_of(image).partition("/")
-    return fnmatchcase(image_host, host) and (not path or f"{image_path}/".startswith(f"{path}/"))
+    name, _, port = host.partition(":")
+    image_name, _, image_port = image_host.partition(":")
+    wanted, parts = name.split("."), image_name.split(".")
+    return (
+        (len(wanted), port) == (len(parts), image_port)
+        and all(map(fnmatchcase, parts, wanted))
+        and (not path or f"{image_path}/".startswith(f"{path}/"))
+    )

@@ -14,6 +14,7 @@ from kybern.aio.clock import Clock
 from kybern.api.core_v1 import Container, EphemeralContainer, Pod
 from kybern.client.events import Recorder
 from kybern.kubelet.containers import field_path
+from kybern.kubelet.credential_providers import CredentialProviders
 from kybern.kubelet.memory import Waiting
 from kybern.runtime.cri import AuthConfig, Image, Runtime, RuntimeFault
 
@@ -42,8 +43,15 @@ class _Failures:
 
 
 class Images:
-    def __init__(self, runtime: Runtime, recorder: Recorder, clock: Clock, wake: Callable[[str], None]) -> None:
-        self.runtime, self.recorder, self.clock, self.wake = runtime, recorder, clock, wake
+    def __init__(
+        self,
+        runtime: Runtime,
+        recorder: Recorder,
+        clock: Clock,
+        wake: Callable[[str], None],
+        providers: CredentialProviders,
+    ) -> None:
+        self.runtime, self.recorder, self.clock, self.wake, self.providers = runtime, recorder, clock, wake, providers
         self._places = asyncio.Semaphore(PULLS_AT_ONCE_MAX)
         self._one_at_a_time: dict[str, asyncio.Lock] = {}
         self._pulling: set[Key] = set()
@@ -123,7 +131,7 @@ class Images:
         try:
             async with self._one_at_a_time.setdefault(image, asyncio.Lock()), self._places:
                 began_at = self.clock.monotonic()
-                image_id = await self._pull_with_any(image, auths)
+                image_id = await self._pull_with_any(image, [*auths, *await self.providers.credentials(image)])
             took = _milliseconds(self.clock.monotonic() - began_at)
             waited = _milliseconds(self.clock.monotonic() - asked_at)
             await self._succeeded(pod, container, image_id, took, waited)

@@ -25,6 +25,7 @@ from kybern.client.events import Recorder
 from kybern.kubelet.admission import NODE_AFFINITY, lacking, refuse
 from kybern.kubelet.allocation import resize_order
 from kybern.kubelet.config import KubeletConfig
+from kybern.kubelet.credential_providers import CredentialProviders
 from kybern.kubelet.devices.claims import Claims
 from kybern.kubelet.devices.gate import Gate
 from kybern.kubelet.devices.inventory import Inventory
@@ -106,7 +107,13 @@ class Kubelet:
             volumes=volumes,
             objects=objects,
             cgroups=cgroups or NoCgroups(),
-            images=Images(runtime, recorder, clock, self.notify),
+            images=Images(
+                runtime,
+                recorder,
+                clock,
+                self.notify,
+                CredentialProviders(config.credential_providers, config.credential_programs_directory, clock),
+            ),
             pleg=Pleg(runtime, clock, self.notify),
             recorder=recorder,
             clock=clock,
