@@ -179,7 +179,7 @@ def kill_among_churn(own: Cluster, chance: random.Random, kills: int) -> None:
 def settle(own: Cluster) -> None:
     """Everything that was to come has come, for the first time."""
     until(lambda: own.kybern("status", check=False).returncode == 0)
-    until(lambda: all(is_ready(p) for p in pods_of(own, "churn") if "deletionTimestamp" not in p["metadata"]), 20)
+    until(lambda: all(is_ready(p) for p in pods_of(own, "churn") if "deletionTimestamp" not in p["metadata"]))
     statuses = [status for pod in pods_of(own, "churn") for status in pod["status"].get("containerStatuses", ())]
     assert {status["restartCount"] for status in statuses} == {0}, statuses
 

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -18,6 +19,8 @@ class ImageRegistry:
         self.manifests: dict[str, tuple[bytes, str]] = {}
         self.blobs: dict[str, bytes] = {}
         self.requests: list[str] = []
+        self.asked_for: set[str] = set()
+        """The queries of all of these."""
         self.login = ""
         """`name:password` that the token service wants; empty for an open registry."""
         self.break_off_after = 0
@@ -33,6 +36,7 @@ class ImageRegistry:
 
     async def handle(self, request: Request) -> Response:
         self.requests.append(request.path)
+        self.asked_for.add(request.query)
         if self.answer is not None:
             return self.answer(request)
         if request.path == "/token":
@@ -65,9 +69,9 @@ class ImageRegistry:
 
 
 @asynccontextmanager
-async def image_registry() -> AsyncIterator[ImageRegistry]:
+async def image_registry(tls: ssl.SSLContext | None = None) -> AsyncIterator[ImageRegistry]:
     registry = ImageRegistry()
-    server = await serve(registry.handle, host="127.0.0.1", port=0)
+    server = await serve(registry.handle, host="127.0.0.1", port=0, ssl=tls)
     port = server.listeners[0].sockets[0].getsockname()[1]
     registry.address = f"127.0.0.1:{port}"
     try:

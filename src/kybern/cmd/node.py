@@ -87,7 +87,8 @@ async def kubelet(
 ) -> None:
     """Without a network the node is simulated. `running`: where the kubelet is found as soon as it is there."""
     hidden = (place.cluster.data, place.cluster.run)
-    images = ImageStore(place.runtime / "images", hidden=hidden, source=registry_source(place))
+    hosts = place.cluster.data / "certs.d"
+    images = ImageStore(place.runtime / "images", hidden=hidden, hosts=hosts, source=registry_source(place))
     async with AsyncExitStack() as opened:
         found = await engine(place, images, network, clock, ids, opened)
         sock = kubelet_socket(place)

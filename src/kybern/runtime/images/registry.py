@@ -1,6 +1,6 @@
 """A registry over HTTP (OCI distribution spec): manifests and blobs, with tokens, redirects and nobody's word believed.
 
-- Plain HTTP only to loopback and to registries that were named as insecure.
+- Plain HTTP only to loopback and where `hosts.toml` says so.
 - Credentials go to the registry and to its token service, never along a redirect to another host.
 - A registry elsewhere cannot send us to this machine or to link-local addresses.
 """
@@ -9,19 +9,21 @@ import asyncio
 import base64
 import json
 import re
+import ssl
 import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, replace
 from urllib.parse import urlencode, urljoin, urlsplit
 
 from kybern.runtime.cri import AuthConfig
+from kybern.runtime.images.hosts import Host, own_host
 from kybern.runtime.images.manifest import INDEX_TYPES, MANIFEST_BYTES_MAX, MANIFEST_TYPES, BadImage
 from kybern.runtime.images.reference import Reference
 from kybern.web.addresses import names_own
 from kybern.web.client import Client, ClientError
 from kybern.web.http import Request, Response
+from kybern.web.tls import client_context
 
-ENDPOINTS = {"docker.io": "registry-1.docker.io"}
 REDIRECTS_MAX = 10
 TOKEN_BYTES_MAX = 1 << 20
 SILENCE_SECONDS = 30.0
@@ -48,13 +50,15 @@ class Answer:
 
 
 class Registry:
-    """One repository of one registry, for one pull."""
+    """One repository of one registry, or of a mirror of it, for one pull."""
 
-    def __init__(self, reference: Reference, auth: AuthConfig | None, insecure: frozenset[str] = frozenset()) -> None:
-        host = ENDPOINTS.get(reference.domain, reference.domain)
-        self.local = names_own(urlsplit(f"//{host}").hostname or "")
-        self.plain = reference.domain in insecure or self.local
-        self.base = f"{'http' if self.plain else 'https'}://{host}"
+    def __init__(self, reference: Reference, auth: AuthConfig | None, host: Host | None = None) -> None:
+        own = own_host(reference.domain)
+        self.host = host or own
+        self.local = names_own(urlsplit(self.host.url).hostname or "")
+        self.plain = self.host.url.startswith("http:")
+        self.whose = "" if self.host.url == own.url else f"?{urlencode({'ns': reference.domain})}"
+        """For a mirror of many registries."""
         self.reference, self.auth = reference, auth
         self.authorization = ""
         self.clients: dict[str, Client] = {}
@@ -65,7 +69,7 @@ class Registry:
 
     async def manifest(self, asked: str) -> tuple[bytes, str]:
         """Its bytes and the media type that was announced."""
-        path = f"/v2/{self.reference.path}/manifests/{asked}"
+        path = f"/v2/{self.reference.path}/manifests/{asked}{self.whose}"
         answer = await self._ask("GET", path, {"accept": ACCEPT})
         await self._expect(answer, (200,), asked)
         body = await read_at_most(answer.response, MANIFEST_BYTES_MAX)
@@ -74,7 +78,7 @@ class Registry:
     async def blob(self, digest: str, offset: int) -> tuple[bool, AsyncIterator[bytes]]:
         """Its bytes from `offset` on, where the registry can; says whether it did."""
         headers = {"accept": "*/*"} | ({"range": f"bytes={offset}-"} if offset else {})
-        answer = await self._ask("GET", f"/v2/{self.reference.path}/blobs/{digest}", headers)
+        answer = await self._ask("GET", f"/v2/{self.reference.path}/blobs/{digest}{self.whose}", headers)
         await self._expect(answer, (200, 206), digest)
         return answer.response.status == 206, paced(answer.response)
 
@@ -131,7 +135,7 @@ class Registry:
     async def _ask(self, method: str, path: str, headers: Mapping[str, str], body: bytes = b"") -> Answer:
         """With one attempt at authentication. `path` may be a whole address that the registry gave."""
         request = Request(method, "", "", headers, body)
-        url = urljoin(self.base, path)
+        url = urljoin(self.host.url, path)
         answer = await self._follow(url, request)
         if answer.response.status != 401:
             return answer
@@ -170,12 +174,18 @@ class Registry:
         try:
             client = self.clients.get(base)
             if client is None:
-                client = self.clients[base] = Client(base, response_seconds=SILENCE_SECONDS)
+                client = self.clients[base] = Client(base, ssl=self._tls(base), response_seconds=SILENCE_SECONDS)
             response = await client.send(replace(request, path=parts.path or "/", query=parts.query))
         except (ClientError, ValueError) as error:
             verb = request.method.capitalize()
             raise RegistryError(f'failed to do request: {verb} "{url}": {error}') from error
         return Answer(response, request.method, url)
+
+    def _tls(self, base: str) -> ssl.SSLContext | None:
+        """Where a registry sends us to, its own settings do not hold."""
+        if self.plain or base != self.host.url:
+            return None
+        return client_context(ca=self.host.ca, verify=self.host.verify)
 
     async def _authorize(self, challenge: str) -> str:
         """What to send, by the registry's challenge (RFC 7235; bearer tokens as docker registries do them)."""

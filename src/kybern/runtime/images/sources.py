@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from kybern.runtime.cri import AuthConfig
+from kybern.runtime.images.hosts import Host
 from kybern.runtime.images.reference import Reference, parse
 from kybern.runtime.images.registry import Registry
 
@@ -29,4 +30,4 @@ class Source:
 
     def registry(self, reference: Reference) -> Registry:
         here = parse(f"{self.address}/{mirrored(reference)}")
-        return Registry(here, AuthConfig(username=USER, password=self.password()), frozenset({self.address}))
+        return Registry(here, AuthConfig(username=USER, password=self.password()), Host(f"http://{self.address}"))

@@ -13,6 +13,7 @@ from kybern.runtime.cri import AuthConfig, Image, RuntimeFault
 from kybern.runtime.images import host
 from kybern.runtime.images import manifest as documents
 from kybern.runtime.images.archive import read_archive
+from kybern.runtime.images.hosts import BadHosts, hosts_of
 from kybern.runtime.images.image import ReadyImage, defaults_of, described
 from kybern.runtime.images.layout import Layout
 from kybern.runtime.images.manifest import BadImage, Descriptor
@@ -40,13 +41,13 @@ class ImageStore:
         *,
         hidden: tuple[Path, ...] = (),
         host_image: bool = True,
-        insecure_registries: frozenset[str] = frozenset(),
+        hosts: Path | None = None,
         source: Source | None = None,
     ) -> None:
-        """`hidden` are directories that the image of the machine's own root shows empty, besides this one. `source`: where
-        some registries' images are pulled from instead."""
+        """`hidden` are directories that the image of the machine's own root shows empty, besides this one. `hosts`: where
+        the registries' mirrors are said. `source`: where some registries' images are pulled from instead."""
         self.layout, self.snapshots = Layout(directory), Snapshots(directory / "snapshots")
-        self.insecure, self.source = insecure_registries, source
+        self.hosts, self.source = hosts, source
         self.host = host.host_image((directory, *hidden)) if host_image else None
         self.ready: dict[str, ReadyImage] = {}
         """By manifest digest."""
@@ -121,23 +122,31 @@ class ImageStore:
             return host.ID
         reference = parse(name)
         async with self.pulling.setdefault(reference.name, asyncio.Lock()):
-            registry = self._registry(reference, auth)
             whole = f'failed to pull and unpack image "{reference.name}": '
             try:
-                found = await pull(registry, reference, self.layout, self.snapshots)
+                found = await self._pull_from_any(reference, auth)
             except RegistryError as error:
                 told = f'{whole}failed to resolve reference "{reference.name}": {error}'
                 raise RuntimeFault("ErrImagePull", told) from error
-            except (BadImage, OSError, TimeoutError) as error:
+            except (BadImage, BadHosts, OSError, TimeoutError) as error:
                 raise RuntimeFault("ErrImagePull", f"{whole}{error}") from error
-            finally:
-                registry.close()
             return self._add(reference.name, found, whole)
 
-    def _registry(self, reference: Reference, auth: AuthConfig | None) -> Registry:
+    async def _pull_from_any(self, reference: Reference, auth: AuthConfig | None) -> Descriptor:
+        """From the first mirror that has it; else from the registry itself, whose failure counts."""
+        *mirrors, last = self._registries(reference, auth)
+        for mirror in mirrors:
+            with contextlib.suppress(RegistryError, BadImage, TimeoutError), contextlib.closing(mirror):
+                return await pull(mirror, reference, self.layout, self.snapshots)
+        with contextlib.closing(last):
+            return await pull(last, reference, self.layout, self.snapshots)
+
+    def _registries(self, reference: Reference, auth: AuthConfig | None) -> list[Registry]:
         if self.source is not None and reference.domain in self.source.domains:
-            return self.source.registry(reference)
-        return Registry(reference, auth, self.insecure)
+            return [self.source.registry(reference)]
+        hosts = hosts_of(self.hosts, reference.domain)
+        mirrors = [Registry(reference, None, host) for host in hosts.to_pull(reference)]
+        return [*mirrors, Registry(reference, auth, hosts.server)]
 
     def _add(self, name: str, manifest: Descriptor, whole: str) -> str:
         ready = self._ready(manifest)
@@ -174,13 +183,13 @@ class ImageStore:
     async def push(self, name: str, auth: AuthConfig | None = None) -> str:
         """To the registry that its name says; the digest. RuntimeFault ErrImagePush."""
         reference, found = parse(name), self._named(name)
-        registry = Registry(reference, auth, self.insecure)
         try:
-            await push(registry, self.layout, found)
-        except (RegistryError, BadImage, OSError, TimeoutError) as error:
+            with contextlib.closing(
+                Registry(reference, auth, hosts_of(self.hosts, reference.domain).server)
+            ) as registry:
+                await push(registry, self.layout, found)
+        except (RegistryError, BadImage, BadHosts, OSError, TimeoutError) as error:
             raise RuntimeFault("ErrImagePush", f'failed to push "{reference.name}": {error}') from error
-        finally:
-            registry.close()
         return found.digest
 
     def _named(self, name: str) -> Descriptor:
