@@ -11,8 +11,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from kybern.linux.cgroups import Usage
 from kybern.runtime import disk
-from kybern.runtime.cri import ContainerConfig, ContainerState, ContainerStatus, LinuxResources, RuntimeFault, updated
+from kybern.runtime.cri import (
+    ContainerConfig,
+    ContainerState,
+    ContainerStats,
+    ContainerStatus,
+    LinuxResources,
+    RuntimeFault,
+    updated,
+)
+from kybern.runtime.disk_usage import Used
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +119,22 @@ def state_of(state: Mapping[str, Any]) -> ContainerState:
         case "exited":
             return ContainerState.EXITED
     return ContainerState.CREATED
+
+
+def stats_of(identifier: str, usage: Usage, written: Used) -> ContainerStats:
+    """`written`: to its writable layer."""
+    return ContainerStats(
+        id=identifier,
+        rootfs_used_bytes=written.bytes,
+        rootfs_inodes=written.inodes,
+        cpu_usage_core_ns=usage.cpu_ns,
+        memory_working_set_bytes=usage.working_set_bytes,
+        memory_usage_bytes=usage.memory_bytes,
+        pids=usage.pids,
+        memory_rss_bytes=usage.rss_bytes,
+        page_faults=usage.page_faults,
+        major_page_faults=usage.major_page_faults,
+    )
 
 
 def with_resources(record: ContainerRecord, resources: LinuxResources) -> ContainerRecord:

@@ -9,8 +9,7 @@ Everything is on disk or in the kernel, so `NativeRuntime` may be closed and ope
 import asyncio
 import os
 import signal
-import socket
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -21,7 +20,7 @@ from kybern.aio.ids import Ids
 from kybern.linux import capabilities, cgroup_detect, processes
 from kybern.runtime import cdi, disk
 from kybern.runtime import spec as oci
-from kybern.runtime.containers import ContainerRecord, ContainerRecords, with_resources
+from kybern.runtime.containers import ContainerRecord, ContainerRecords, stats_of, with_resources
 from kybern.runtime.cri import (
     AuthConfig,
     ByteReader,
@@ -45,18 +44,14 @@ from kybern.runtime.disk_usage import DiskUsage
 from kybern.runtime.execution import Executions
 from kybern.runtime.handlers import available, forget, handler_of
 from kybern.runtime.images.store import ImageStore
-from kybern.runtime.machine import (
-    DEFAULT_SIGNAL,
-    refuse_apparmor,
-    signal_number,
-)
+from kybern.runtime.machine import DEFAULT_SIGNAL, refuse_apparmor
 from kybern.runtime.news import News
 from kybern.runtime.placement import Placement
 from kybern.runtime.sandboxes import NoNetwork, Sandboxes, SandboxRecord
+from kybern.runtime.stopping import Stopping
 from kybern.runtime.warden_client import Event, WardenClient, WardenError
 
 VERSION = ("kybern", "0.1.0")
-KILL_SECONDS = 30.0  # a process that SIGKILL does not end hangs in the kernel
 
 
 class NativeRuntime:
@@ -87,7 +82,7 @@ class NativeRuntime:
         self.cgroups = cgroup_detect.detect()
         self.placement = Placement(self.sandboxes, self.records, images, frozenset(capabilities.bounding()))
         self.disk = DiskUsage()
-        self.changed: dict[str, asyncio.Event] = {}
+        self.stopping = Stopping(self.records, self._call)
         self.private: set[str] = set()
         """Sandboxes that are this process' own business; nobody is told of them. After a restart they are orphans."""
         self.news = News()
@@ -146,8 +141,7 @@ class NativeRuntime:
         if self.records.states.get(identifier) == state:
             return
         self.records.states[identifier] = state
-        if (waiting := self.changed.get(identifier)) is not None:
-            waiting.set()
+        self.stopping.changed(identifier)
         if state.get("status") == "exited":
             self.executions.container_ended(identifier, state.get("exit_code", 0))
         self._tell(identifier)
@@ -268,42 +262,7 @@ class NativeRuntime:
                 os.makedirs(mount.host_path, 0o755, exist_ok=True)
 
     async def stop_container(self, container_id: str, timeout_seconds: float) -> None:
-        if self.records.unstarted(container_id):
-            await self._abandon(container_id)
-        if not self.records.running(container_id):
-            return
-        if timeout_seconds > 0:
-            await self._signal(
-                container_id, signal_number(self.records.get(container_id).config.stop_signal or DEFAULT_SIGNAL)
-            )
-            if await self._ended(container_id, timeout_seconds):
-                return
-        await self._signal(container_id, signal.SIGKILL)
-        if not await self._ended(container_id, KILL_SECONDS):
-            raise RuntimeFault("KillContainerError", f"container {container_id!r} does not end")
-
-    async def _abandon(self, container_id: str) -> None:
-        """A start that is under way, perhaps for an agent that was killed, is broken off."""
-        answer, _ = await self._call("KillContainerError", "abandon", container=container_id)
-        if answer["starting"]:
-            await self._until(container_id, lambda: not self.records.unstarted(container_id), KILL_SECONDS)
-
-    async def _signal(self, container_id: str, number: int) -> None:
-        await self._call("KillContainerError", "signal", container=container_id, number=int(number))
-
-    async def _ended(self, container_id: str, seconds: float) -> bool:
-        return await self._until(container_id, lambda: not self.records.running(container_id), seconds)
-
-    async def _until(self, container_id: str, holds: Callable[[], bool], seconds: float) -> bool:
-        try:
-            async with asyncio.timeout(seconds):
-                while not holds():
-                    waiting = self.changed.setdefault(container_id, asyncio.Event())
-                    waiting.clear()
-                    await waiting.wait()
-        except TimeoutError:
-            return False
-        return True
+        await self.stopping.stop(container_id, timeout_seconds)
 
     async def remove_container(self, container_id: str) -> None:
         if container_id not in self.records.by_id:
@@ -314,7 +273,7 @@ class NativeRuntime:
         await self._call("RemoveContainerError", "forget", container=container_id, cgroup=group)
         if handler := spec.get("handler"):
             await asyncio.to_thread(forget, handler)
-        self.changed.pop(container_id, None)
+        self.stopping.forget(container_id)
         await asyncio.to_thread(self.records.forget, container_id)
         self._tell(container_id)
 
@@ -334,25 +293,12 @@ class NativeRuntime:
         await self._call("NotFound", "reopen", container=container_id)
 
     async def container_stats(self, container_id: str) -> ContainerStats:
-        record = self.records.get(container_id)
-        path = record.spec["linux"]["cgroupsPath"]
+        path = self.records.get(container_id).spec["linux"]["cgroupsPath"]
         try:
             usage = self.cgroups.usage(path)
         except OSError as error:
             raise RuntimeFault("NotFound", f"container {container_id!r} is not running") from error
-        written = await self.disk.of(f"{self.records.path(container_id)}/upper")
-        return ContainerStats(
-            id=container_id,
-            rootfs_used_bytes=written.bytes,
-            rootfs_inodes=written.inodes,
-            cpu_usage_core_ns=usage.cpu_ns,
-            memory_working_set_bytes=usage.working_set_bytes,
-            memory_usage_bytes=usage.memory_bytes,
-            pids=usage.pids,
-            memory_rss_bytes=usage.rss_bytes,
-            page_faults=usage.page_faults,
-            major_page_faults=usage.major_page_faults,
-        )
+        return stats_of(container_id, usage, await self.disk.of(f"{self.records.path(container_id)}/upper"))
 
     # Streams
 
@@ -369,17 +315,7 @@ class NativeRuntime:
         return await self.executions.attach(self.records.get(container_id), stdin=stdin)
 
     async def port_forward(self, sandbox_id: str, port: int) -> tuple[ByteReader, ByteWriter]:
-        sandbox = self.sandboxes.get(sandbox_id)
-        last: OSError | None = None
-        for family, address in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
-            made = self.sandboxes.connect_inside(sandbox, family)
-            try:
-                await asyncio.get_running_loop().sock_connect(made, (address, port))
-                return await asyncio.open_connection(sock=made)
-            except OSError as error:
-                made.close()
-                last = last or error
-        raise ConnectionError(f"failed to connect to localhost:{port} inside namespace {sandbox_id!r}: {last}")
+        return await self.sandboxes.connect(sandbox_id, port)
 
     def _running(self, container_id: str) -> None:
         self.records.get(container_id)

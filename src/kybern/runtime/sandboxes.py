@@ -183,10 +183,20 @@ class Sandboxes:
             for record in self.by_id.values()
         ]
 
-    def connect_inside(self, record: SandboxRecord, family: int) -> socket.socket:
-        """A socket of the sandbox's network, not yet connected."""
-        with netns.inside(self.path(record, "network") or None):
-            return socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    async def connect(self, sandbox_id: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """To what listens on that port of the sandbox's loopback. ConnectionError where nothing does."""
+        record = self.get(sandbox_id)
+        last: OSError | None = None
+        for family, address in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
+            with netns.inside(self.path(record, "network") or None):
+                made = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+            try:
+                await asyncio.get_running_loop().sock_connect(made, (address, port))
+                return await asyncio.open_connection(sock=made)
+            except OSError as error:
+                made.close()
+                last = last or error
+        raise ConnectionError(f"failed to connect to localhost:{port} inside namespace {sandbox_id!r}: {last}")
 
 
 def prepare(config: PodSandboxConfig) -> None:
