@@ -17,12 +17,11 @@ from msgspec.structs import replace
 from kybern.aio.backoff import Backoff
 from kybern.aio.clock import Clock
 from kybern.aio.ids import Ids
-from kybern.api.core_v1 import Container, Node, Pod, PodSpec
-from kybern.api.errors import ApiError
+from kybern.api.core_v1 import Container, Pod, PodSpec
 from kybern.api.meta_v1 import ObjectMeta
 from kybern.client import Client, View
 from kybern.client.events import Recorder
-from kybern.kubelet.admission import NODE_AFFINITY, lacking, refuse
+from kybern.kubelet.admitting import Admitting
 from kybern.kubelet.allocation import resize_order
 from kybern.kubelet.config import KubeletConfig
 from kybern.kubelet.credential_providers import CredentialProviders
@@ -30,8 +29,6 @@ from kybern.kubelet.devices.claims import Claims
 from kybern.kubelet.devices.gate import Gate
 from kybern.kubelet.devices.inventory import Inventory
 from kybern.kubelet.devices.monitored import allocatable_told, pods_told
-from kybern.kubelet.enforceable import refuse_unenforceable
-from kybern.kubelet.eviction.ranking import is_critical
 from kybern.kubelet.eviction.thresholds import PODS_MEMORY, Observation
 from kybern.kubelet.eviction.watch import Eviction
 from kybern.kubelet.files import read_text
@@ -47,10 +44,8 @@ from kybern.kubelet.observed import GRACE_PERIOD, Observed
 from kybern.kubelet.parts import NoCgroups, NodeFacts, Parts, PodCgroups, Volumes
 from kybern.kubelet.phase import TERMINAL
 from kybern.kubelet.pleg import Pleg
-from kybern.kubelet.preemption import PREEMPTED, victims
 from kybern.kubelet.qos_cgroups import QosCgroups
-from kybern.kubelet.sandbox_config import grace_of
-from kybern.kubelet.shutting_down import REFUSED, shut_down
+from kybern.kubelet.shutting_down import shut_down
 from kybern.kubelet.static_pods import StaticPods
 from kybern.kubelet.status import Verdict
 from kybern.kubelet.topology.cpusets import Cpusets
@@ -61,7 +56,6 @@ from kybern.runtime.cri import Runtime
 from kybern.runtime.disk_usage import DiskUsage
 from kybern.volumes.objects import Objects
 
-ROOM_SECONDS = 30.0  # more than its grace period, that a critical pod waits for one that makes room
 SURPRISE_BACKOFF = Backoff(first_seconds=1.0, max_seconds=60.0)
 
 log = logging.getLogger(__name__)
@@ -86,8 +80,6 @@ class Kubelet:
         """`simulated`: pods have no files on this machine."""
         self.config, self.view, self.clock = config, view, clock
         self.workers: dict[str, PodWorker] = {}
-        self.making_room: dict[str, list[PodWorker]] = {}
-        """By critical pod: whose end it waits for."""
         self.new: asyncio.Queue[PodWorker] = asyncio.Queue()  # one entry for each pod of the node
         inventory = Inventory("" if simulated else f"{config.plugins_directory}/devices.json")
         gate = Gate(
@@ -138,6 +130,7 @@ class Kubelet:
         self.node = NodeReporter(self.parts, self.active_pods)
         self.static = StaticPods(self.parts, self.workers, self._add_static, self.node)
         self.cpusets = Cpusets(self.parts)
+        self.admitting = Admitting(self.parts, self.workers, self.active_pods, self.cpusets.news.set)
         self.qos = QosCgroups(self.parts, self.active_pods, self.node.capacity)
         self.images = ImageCollection(self.parts)
         self.eviction = Eviction(self.parts, self.workers, self.images, self._observe)
@@ -179,9 +172,8 @@ class Kubelet:
     async def _keep(self, worker: PodWorker) -> None:
         """A worker until its pod is gone. A fault nobody thought of costs one pod some time, never the node."""
         failures = 0
-        await self._confirm(worker)
-        for victim in self.making_room.pop(worker.uid, ()):
-            await victim.until_over(grace_of(victim.pod) + ROOM_SECONDS)
+        await self.admitting.confirm(worker)
+        await self.admitting.room_for(worker)
         while True:
             try:
                 await worker.run()
@@ -233,47 +225,7 @@ class Kubelet:
         self.new.put_nowait(worker)
 
     def _refuse(self, pod: Pod) -> Verdict | None:
-        """A pod that has been here before is not judged again."""
-        known = self.parts.pleg.of(pod.metadata.uid or "")
-        node = self.node.node
-        if known.sandboxes or pod.status.start_time or pod.metadata.deletion_timestamp or node is None:
-            return None
-        return self._judge(pod, node)
-
-    async def _confirm(self, worker: PodWorker) -> None:
-        """A pod is refused for the node's labels only after another look at them: it may be here sooner than they are."""
-        if worker.refused is NODE_AFFINITY:
-            try:
-                node = await self.parts.client.get(Node, self.config.node_name)
-            except ApiError as error:
-                log.info("the node's labels could not be read again: %s", error.message)
-            else:
-                worker.refused = self._judge(worker.pod, node)
-        if worker.refused is not None:
-            self.parts.recorder.event(worker.pod, "Warning", worker.refused.reason, worker.refused.message)
-
-    def _judge(self, pod: Pod, node: Node) -> Verdict | None:
-        if self.parts.node.shutting_down:
-            return REFUSED
-        verdict = refuse_unenforceable(pod, self.config.unsafe_sysctls, self.parts.node.apparmor) or refuse(
-            pod, node, self.active_pods(), self.parts.node.pressures
-        )
-        if verdict is not None and not (verdict.reason.startswith("OutOf") and self._make_room(pod, node)):
-            return verdict
-        self.cpusets.news.set()
-        return self.parts.alignment.admit(pod)  # last, since it takes what it grants
-
-    def _make_room(self, pod: Pod, node: Node) -> bool:
-        """Whether less important pods end for it."""
-        active = self.active_pods()
-        chosen = victims(pod, active, lacking(pod, node, active)) if is_critical(pod) else None
-        if chosen is None:
-            return False
-        self.making_room[pod.metadata.uid or ""] = ending = [self.workers[p.metadata.uid or ""] for p in chosen]
-        for worker in ending:
-            self.parts.recorder.event(worker.pod, "Warning", PREEMPTED.reason, PREEMPTED.message)
-            worker.evict(PREEMPTED, float("inf"))
-        return True
+        return self.admitting.judge(pod, self.node.node)
 
     async def shut_down(self) -> None:
         """In good order, before `run` is cancelled."""

@@ -2,7 +2,8 @@
 
 What is wanted may change faster than it can be written; whatever lies between is never sent. A phase, and whether the pod
 is ready, are told at once; other news waits a moment for more, so that a pod that starts fast is written once, as running.
-Conditions that others own are theirs: they are neither written nor noticed.
+Conditions that others own are theirs: they are neither written nor noticed. What others made of ours stays for a moment, as
+upstream's, and is then put right: a node that was thought to be lost finds its pods marked as not ready.
 """
 
 import asyncio
@@ -16,10 +17,13 @@ from kybern.api.core_v1 import Pod, PodCondition, PodStatus
 from kybern.api.errors import ApiError, Conflict, Invalid, NotFound
 from kybern.client import Client
 from kybern.kubelet.conditions import OWNED
+from kybern.kubelet.phase import TERMINAL
 from kybern.kubelet.status import status_patch
 
 BACKOFF = Backoff(first_seconds=0.2, max_seconds=10.0)
 GATHERING_SECONDS = 0.1  # about what a pod takes to start
+RESTORING_SECONDS = 10.0
+RESTORED = ("conditions", "container_statuses", "init_container_statuses", "ephemeral_container_statuses")
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +41,7 @@ class StatusWriter:
         self._urgent = asyncio.Event()
         self._settled = asyncio.Event()
         self._settled.set()
+        self._overwritten = asyncio.Event()
 
     def want(self, status: PodStatus) -> None:
         if status != self.wanted:
@@ -52,6 +57,14 @@ class StatusWriter:
         theirs = tuple(known for known in pod.status.conditions or () if known.type not in OWNED)
         self.written = _with_conditions(self.written, theirs)
         self.wanted = _with_conditions(self.wanted, theirs)
+        if self._as_seen() != self.written:
+            self._overwritten.set()
+
+    def _as_seen(self) -> PodStatus:
+        """What was written, as it is in the API by now. A pod that others have ended stays ended."""
+        if self.pod.status.phase in TERMINAL:
+            return self.written
+        return replace(self.written, **{name: getattr(self.pod.status, name) for name in RESTORED})
 
     def attach(self, mirror: Pod) -> None:
         """From now on the status goes to this pod of the API."""
@@ -61,6 +74,22 @@ class StatusWriter:
         self.rebase(mirror)
 
     async def run(self) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._restore())
+            await self._write_changes()
+
+    async def _restore(self) -> None:
+        while True:
+            await self._overwritten.wait()
+            await self.clock.sleep(RESTORING_SECONDS)  # by then the news of our own writes has come too
+            self._overwritten.clear()
+            await self._settled.wait()
+            if status_patch("", self._as_seen(), self.written) is not None:
+                self.written = self._as_seen()
+                self._settled.clear()
+                self._change.set()
+
+    async def _write_changes(self) -> None:
         while True:
             await self._change.wait()
             await self._gather()

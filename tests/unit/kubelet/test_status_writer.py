@@ -96,3 +96,28 @@ def test_conditions_of_others_are_not_written() -> None:
     theirs = PodCondition(type="example.com/gate", status="True")
     writer.rebase(replace(POD, status=PodStatus(phase="Pending", conditions=(theirs,))))
     assert writer.wanted == writer.written and writer.wanted.conditions == (theirs,)
+
+
+@pytest.mark.parametrize(("ended", "patched"), [(False, 1), (True, 0)])
+def test_what_others_made_of_our_conditions_stays_for_a_moment_and_is_put_right(ended: bool, patched: int) -> None:
+    client = FakeClient()
+
+    async def scenario() -> None:
+        ready = PodCondition(type="Ready", status="True")
+        ours = PodStatus(phase="Running", conditions=(ready,))
+        writer = StatusWriter(client, LoopClock(), replace(POD, status=ours))  # type: ignore[arg-type]
+        async with asyncio.TaskGroup() as tasks:
+            writing = tasks.create_task(writer.run())
+            theirs = (replace(ready, status="False"), PodCondition(type="theirs", status="True"))
+            phase = "Failed" if ended else "Running"
+            writer.rebase(replace(POD, status=replace(ours, phase=phase, conditions=theirs, nominated_node_name="n")))
+            await asyncio.sleep(9)
+            assert client.patches == []
+            await asyncio.sleep(3)
+            assert client.patches == [{"conditions": [{"type": "Ready", "status": "True"}]}] * patched
+            writer.rebase(replace(POD, status=replace(ours, conditions=(ready, theirs[1]))))
+            await asyncio.sleep(30)
+            assert len(client.patches) == patched
+            writing.cancel()
+
+    run(scenario())
