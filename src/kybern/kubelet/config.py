@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from kybern.kubelet.credential_providers import Provider
 from kybern.kubelet.eviction.thresholds import HARD, Threshold
 from kybern.kubelet.memory_protection import MemoryProtection
+from kybern.kubelet.restarts import CRASH_MAX_SECONDS
 from kybern.kubelet.shutdown import ShutdownPolicy
 from kybern.kubelet.topology.alignment import TopologyPolicy
 from kybern.kubelet.topology.cpus import CpuPolicy
@@ -45,6 +46,8 @@ class KubeletConfig:
     refuses_swap: bool = False
     """Upstream's default is True: a machine that only serves as a node has none. Others do."""
     shutdown: ShutdownPolicy = field(default_factory=ShutdownPolicy)
+    crash_seconds_max: float = CRASH_MAX_SECONDS
+    """Between two starts of a container that keeps failing."""
     log_bytes_max: int = 10 << 20
     log_files_max: int = 5
     image_age_seconds_min: float = 120.0

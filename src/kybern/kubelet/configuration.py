@@ -16,7 +16,9 @@ from kybern.api.yaml import parse
 from kybern.kubelet import memory_protection as memory
 from kybern.kubelet import shutdown
 from kybern.kubelet.config import KubeletConfig
+from kybern.kubelet.configz import duration
 from kybern.kubelet.eviction.thresholds import SIGNALS, Threshold
+from kybern.kubelet.restarts import CRASH_MAX_SECONDS
 from kybern.kubelet.settings import seconds, size, text, texts, truth, whole_number
 from kybern.kubelet.topology import settings as topology
 
@@ -109,6 +111,16 @@ def _thresholds(given: Mapping[str, str], grace: Mapping[str, float]) -> list[Th
     return found
 
 
+def _crash(config: KubeletConfig, given: Mapping[str, Any]) -> KubeletConfig:
+    unknown = sorted(given.keys() - {"maxContainerRestartPeriod"})
+    if unknown:
+        raise ValueError(f"unknown field {unknown[0]!r}")
+    longest = seconds(given.get("maxContainerRestartPeriod", duration(CRASH_MAX_SECONDS)))
+    if not 1 <= longest <= CRASH_MAX_SECONDS:
+        raise ValueError(f"maxContainerRestartPeriod must be between 1s and {duration(CRASH_MAX_SECONDS)}")
+    return replace(config, crash_seconds_max=longest)
+
+
 def _features(config: KubeletConfig, given: Mapping[str, bool]) -> KubeletConfig:
     """Those that are not upstream's default, and that this kubelet has."""
     for name, on in given.items():
@@ -155,5 +167,6 @@ FIELDS: Mapping[str, Setting] = {
     "shutdownGracePeriod": _within("shutdown", shutdown.whole),
     "shutdownGracePeriodCriticalPods": _within("shutdown", shutdown.critical),
     "shutdownGracePeriodByPodPriority": _within("shutdown", shutdown.by_priority),
+    "crashLoopBackOff": _crash,
     "allowedUnsafeSysctls": _as("unsafe_sysctls", texts),
 }

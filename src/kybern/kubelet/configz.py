@@ -53,6 +53,7 @@ def told(config: KubeletConfig) -> dict[str, Any]:
             {"priority": priority, "shutdownGracePeriodSeconds": int(seconds)}
             for priority, seconds in shutdown.priorities
         ],
+        "crashLoopBackOff": {"maxContainerRestartPeriod": duration(config.crash_seconds_max)},
         "allowedUnsafeSysctls": list(config.unsafe_sysctls),
         "reservedMemory": [
             {"numaNode": node, "limits": {kind: str(of_value(size, "binary")) for kind, size in kinds.items()}}

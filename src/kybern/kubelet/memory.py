@@ -50,8 +50,9 @@ class Memory:
     def started(self, name: str) -> "Memory":
         return replace(self, waiting={other: why for other, why in self.waiting.items() if other != name})
 
-    def started_again(self, name: str, ended_at: float, now: float) -> "Memory":
-        return replace(self, delays={**self.delays, name: after_restart(self.delays.get(name), ended_at, now)})
+    def started_again(self, name: str, ended_at: float, now: float, delay_max: float) -> "Memory":
+        delay = after_restart(self.delays.get(name), ended_at, now, delay_max)
+        return replace(self, delays={**self.delays, name: delay})
 
     def ended_to_start_again(self, container_id: str, known: Iterable[str]) -> "Memory":
         """`known`: the containers that there are."""

@@ -1,7 +1,7 @@
 """When an ended container is started again: the rules as a table, and the crash back-off.
 
-Always, OnFailure and Never say whether; the back-off says when. It grows from 10 s to 5 minutes with every restart and is
-forgotten when a container had run (or rested) for 10 minutes.
+Always, OnFailure and Never say whether; the back-off says when. It grows from 10 s to 5 minutes (or less, where the node says
+so) with every restart and is forgotten when a container had run (or rested) for 10 minutes.
 """
 
 from collections.abc import Iterable, Mapping
@@ -77,11 +77,13 @@ def waits_until(delay: RestartDelay | None, ended_at: float) -> float:
     return ended_at + delay.seconds
 
 
-def after_restart(delay: RestartDelay | None, ended_at: float, now: float) -> RestartDelay:
+def after_restart(
+    delay: RestartDelay | None, ended_at: float, now: float, seconds_max: float = CRASH_MAX_SECONDS
+) -> RestartDelay:
     """The delay that the next failure meets."""
     if delay is None or ended_at - delay.updated_at > FORGOTTEN_AFTER_SECONDS:
-        return RestartDelay(CRASH_FIRST_SECONDS, now)
-    return RestartDelay(min(delay.seconds * 2, CRASH_MAX_SECONDS), now)
+        return RestartDelay(min(CRASH_FIRST_SECONDS, seconds_max), now)
+    return RestartDelay(min(delay.seconds * 2, seconds_max), now)
 
 
 def ends_seen(

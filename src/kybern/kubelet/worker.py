@@ -323,7 +323,8 @@ class PodWorker:
             started = True
         if started and ended is not None:
             now = self.parts.clock.monotonic()
-            self.memory = self.memory.started_again(name, self.memory.ended.get(ended.id, 0.0), now)
+            ended_at, longest = self.memory.ended.get(ended.id, 0.0), self.parts.config.crash_seconds_max
+            self.memory = self.memory.started_again(name, ended_at, now, longest)
             await bury(self.parts, self.uid)
         self._show()
         return started

@@ -165,6 +165,7 @@ allowedUnsafeSysctls: ["kernel.msg*"]
 evictionHard: {memory.available: 200Mi, nodefs.available: 0%}
 evictionSoft: {memory.available: 1Gi}
 evictionSoftGracePeriod: {memory.available: 1m30s}
+crashLoopBackOff: {maxContainerRestartPeriod: 20s}
 """
     found = configured(KubeletConfig(node_name="n"), HEAD + text)
     assert (found.pods_max, found.unsafe_sysctls) == (50, ("kernel.msg*",))
@@ -177,6 +178,7 @@ evictionSoftGracePeriod: {memory.available: 1m30s}
         (MEMORY, "1Gi", 90.0),
     ]
     assert NODE_DISK not in {threshold.signal for threshold in found.eviction}
+    assert found.crash_seconds_max == 20.0
 
 
 def test_what_a_kubelet_tells_of_its_configuration_configures_another_one_likewise() -> None:
@@ -222,6 +224,8 @@ shutdownGracePeriodCriticalPods: 10s
         (HEAD + "evictionHard: {memory: 1Gi}", "evictionHard: unknown eviction signal memory"),
         (HEAD + "evictionHard: {memory.available: lots}", "evictionHard: quantities must match"),
         (HEAD + "maxPods: 3\nmaxPods: 4", "maxPods"),
+        (HEAD + "crashLoopBackOff: {maxContainerRestartPeriod: 6m}", "must be between 1s and 5m0s"),
+        (HEAD + "crashLoopBackOff: {period: 1s}", "crashLoopBackOff: unknown field 'period'"),
     ],
 )
 def test_a_wrong_configuration_is_refused_by_the_name_of_its_field(text: str, said: str) -> None:

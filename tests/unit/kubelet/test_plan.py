@@ -298,6 +298,11 @@ def test_the_delay_doubles_up_to_five_minutes_and_is_forgotten_after_ten(
     assert after_restart(delay, ended, ended).seconds == expected
 
 
+def test_a_node_may_say_that_it_grows_to_less() -> None:
+    first = after_restart(None, 100.0, 100.0, 4.0)
+    assert (first.seconds, after_restart(RestartDelay(10, 90), 100.0, 100.0, 15.0).seconds) == (4.0, 15.0)
+
+
 def test_nothing_is_waited_for_without_a_delay() -> None:
     assert waits_until(None, NOW) == 0.0
 
