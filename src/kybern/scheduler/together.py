@@ -6,20 +6,24 @@
   thought, one member after the other, and nobody leaves for half a gang.
 """
 
+import asyncio
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from kybern.scheduler.asking import ask, narrowed, questions
-from kybern.scheduler.extenders import Opinion
+from kybern.scheduler.extenders import ExtenderFailed, Opinion, agreed
 from kybern.scheduler.gangs import Gang
 from kybern.scheduler.judgement import Judgement, best
-from kybern.scheduler.outcomes import NO_ATTEMPT, Act, Outcomes
+from kybern.scheduler.outcomes import NO_ATTEMPT, Act, Outcomes, nothing
 from kybern.scheduler.placed import Placed
 from kybern.scheduler.preemption import Attempt
 from kybern.scheduler.queue import Entry
 from kybern.scheduler.refusal import refusal
 from kybern.scheduler.victims import Candidate
+
+log = logging.getLogger(__name__)
 
 NOT_ASKED: Mapping[str, Opinion] = {}
 
@@ -30,6 +34,13 @@ class Seats:
 
     chosen: list[tuple[Entry, str]]
     refused: list[tuple[Entry, Judgement]]
+
+    def all(self) -> list[Entry]:
+        return [entry for entry, _ in (*self.chosen, *self.refused)]
+
+
+Room = list[tuple[Entry, Candidate]]
+"""For whom of a gang who would have to leave."""
 
 
 def decided_together(known: Outcomes, gang: Gang, first: Entry) -> Act:
@@ -74,30 +85,65 @@ def turned_down(known: Outcomes, gang: Gang, placed: int, seats: Seats) -> list[
     """Nobody keeps a node; where others can make room for all of them, those are told to leave."""
     why = f"gang {gang.name}: room for {placed + len(seats.chosen)} of {gang.size} pods"
     reasons = refusal(seats.refused[0][0].pod, seats.refused[0][1], known.snapshot)
+    message = f"{why}. {reasons.available}"
     room = room_by_preemption(known, gang.size - placed - len(seats.chosen), seats)
-    for entry, node in seats.chosen:
+    for entry, _ in seats.chosen:
         known.give_back(entry.pod)
-        if room:
-            known.nominations.set(entry.pod, node)
+    for entry in seats.all():
+        known.queue.refused(entry, reasons.rules, known.clock.monotonic())
+    if any(one.preempt_verb and one.interested(entry.pod) for one in known.extenders for entry, _ in room):
+        return asked_for_victims(known, seats, room, message)
+    promise(known, seats, room)
+    return told(known, seats, room, message)
+
+
+def promise(known: Outcomes, seats: Seats, room: Room) -> None:
+    """To each its node, or to nobody."""
+    for entry, node in seats.chosen if room else ():
+        known.nominations.set(entry.pod, node)
     for entry, candidate in room:
         known.nominate(entry.pod, candidate)
+
+
+def told(known: Outcomes, seats: Seats, room: Room, message: str) -> list[Act]:
     leaving = {id(entry): Attempt(candidate, "") for entry, candidate in room}
-    acts: list[Act] = []
-    for entry in [entry for entry, _ in (*seats.chosen, *seats.refused)]:
-        known.queue.refused(entry, reasons.rules, known.clock.monotonic())
-        attempt = leaving.get(id(entry), NO_ATTEMPT)
-        acts.append(partial(known.tell, entry.pod, f"{why}. {reasons.available}", attempt))
-    return acts
+    return [partial(known.tell, entry.pod, message, leaving.get(id(entry), NO_ATTEMPT)) for entry in seats.all()]
 
 
-def room_by_preemption(known: Outcomes, missing: int, seats: Seats) -> list[tuple[Entry, Candidate]]:
+def asked_for_victims(known: Outcomes, seats: Seats, room: Room, message: str) -> list[Act]:
+    """Nobody leaves before the extenders that have a say in it agreed for every member; beside the bindings."""
+    try:
+        known.extended.put_nowait(partial(make_room_as_agreed, known, seats, room, message))
+    except asyncio.QueueFull:
+        return told(known, seats, [], message)
+    return [nothing]
+
+
+async def make_room_as_agreed(known: Outcomes, seats: Seats, room: Room, message: str) -> None:
+    """Each extender is asked about one member after the other, with the node and the victims that were found for it."""
+    found: Room = []
+    try:
+        for entry, candidate in room:
+            asked = (candidate,)
+            left = await agreed(known.extenders, entry.pod, asked, known.snapshot) if candidate.victims else asked
+            found += [(entry, one) for one in left[:1]]
+    except ExtenderFailed as failure:
+        log.info("gang of pod %s: %s", room[0][0].pod.metadata.name, failure.message)
+    waiting = all(known.queue.entries.get(entry.pod.metadata.uid or "") is entry for entry in seats.all())
+    room = found if waiting and len(found) == len(room) else []
+    promise(known, seats, room)
+    for act in told(known, seats, room, message):
+        await act()
+
+
+def room_by_preemption(known: Outcomes, missing: int, seats: Seats) -> Room:
     """Who would have to leave for whom, so that none of the missing is missing; nothing where that is not enough."""
-    found: list[tuple[Entry, Candidate]] = []
+    found: Room = []
     gone: list[Placed] = []
     snapshot = known.snapshot
     for entry, _ in seats.refused[:]:
-        if len(found) == missing or any(one.preempt_verb for one in known.extenders):
-            break  # extenders are asked about one pod's victims at a time, which is no promise for a gang
+        if len(found) == missing:
+            break
         judgement = known.judged(entry.pod)
         if judgement.fits.any():
             row = best(judgement, known.ids.rng)

@@ -16,7 +16,7 @@ from kybern.api.meta_v1 import ObjectMeta
 from kybern.api.scheduling_v1 import PriorityClass
 from kybern.client.events import Recorder
 from kybern.controllers.table import controllers
-from kybern.scheduler.extenders import Extender, ExtenderFailed, Opinion, opinion
+from kybern.scheduler.extenders import Extender, ExtenderFailed, MetaPod, MetaVictims, Opinion, opinion
 from kybern.scheduler.extension_points import (
     Patched,
     PermitPlugin,
@@ -523,3 +523,37 @@ def test_nobody_leaves_where_an_extender_names_no_victims_or_wrong_ones(answer: 
     ANSWERS["preempt"] = answer
     extender = Answering(url="http://127.0.0.1:1", preempt_verb="preempt", node_cache_capable=True)
     run(story())
+
+
+@pytest.mark.parametrize("agrees", [True, False])
+def test_pods_leave_for_a_gang_when_an_extender_agrees_for_every_member(agrees: bool) -> None:
+    """Two members lack room; the extender is asked about each with its node, and says yes to both or to one only."""
+
+    class Agreeing(Extender):
+        async def victims(self, pod: Pod, candidates: Sequence[Candidate]) -> Any:
+            ASKED.append((pod.metadata.name or "", [one.node for one in candidates]))
+            if not agrees and len(ASKED) > 1:
+                return {}
+            return {
+                one.node: MetaVictims(pods=[MetaPod(uid=v.metadata.uid or "") for v in one.victims])
+                for one in candidates
+            }
+
+    async def story() -> None:
+        async with scheduled("n1", "n2", extenders=(extender,)) as (cluster, scheduler):
+            await important(cluster)
+            for number in range(4):  # two on each node, and no room for a third
+                await cluster.client.create(pod(f"low{number}", "3"))
+            await cluster.settle()
+            for number in range(2):
+                await cluster.client.create(important_member(f"i{number}", 2))
+            await cluster.advance(40 if agrees else 2)
+            found = await placed(cluster)
+            assert bool(found["i0"] and found["i1"]) == agrees
+            assert sum(name.startswith("low") for name in found) == (2 if agrees else 4)
+            assert not scheduler.nominations.by_uid
+
+    ASKED.clear()
+    extender = Agreeing(url="http://127.0.0.1:1", preempt_verb="preempt", node_cache_capable=True)
+    run(story())
+    assert {len(nodes) for _, nodes in ASKED} == {1}
