@@ -84,6 +84,8 @@ def judge(pod: Pod, snapshot: Snapshot, profile: Profile) -> Judgement:
 
 
 def kept(pod: Pod, snapshot: Snapshot, profile: Profile) -> Kept:
+    demand = demand_of(pod)
+    snapshot.vector(demand.amounts)  # its resources have columns from here on, before any rule looks at them
     nodes = Nodes(snapshot)
     filters = [
         (plugin, state)
@@ -96,7 +98,7 @@ def kept(pod: Pod, snapshot: Snapshot, profile: Profile) -> Kept:
         if scorer.plugin.kept and (state := scorer.plugin.pre_score(pod, nodes)) is not None
     ]
     fits, scores = columns(filters, scorers, nodes)
-    return Kept(snapshot.layout, snapshot.version, demand_of(pod), filters, scorers, fits, scores)
+    return Kept(snapshot.layout, snapshot.version, demand, filters, scorers, fits, scores)
 
 
 def completed(known: Kept, pod: Pod, snapshot: Snapshot, profile: Profile) -> Judgement:
@@ -174,8 +176,6 @@ class Judge:
         known = self.known.pop(shape, None)
         if known is None or known.layout != self.snapshot.layout:
             known = kept(pod, self.snapshot, self.profile)
-            if known.layout != self.snapshot.layout:  # it asked for a resource that had no column yet
-                known = kept(pod, self.snapshot, self.profile)
         else:
             mend(known, self.snapshot)
         self.known[shape] = known

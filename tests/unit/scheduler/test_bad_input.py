@@ -12,6 +12,8 @@ from kybern.api.core_v1 import Event, Node, Pod
 from kybern.client import Client
 from kybern.client.events import Recorder
 from kybern.controllers.table import controllers
+from kybern.extensions import bounded
+from kybern.extensions.rules import SchedulerRule
 from kybern.scheduler.binding import DefaultBinder
 from kybern.scheduler.extension_points import (
     BindPlugin,
@@ -26,6 +28,7 @@ from kybern.scheduler.extension_points import (
 )
 from kybern.scheduler.framework import Change, PerNodePlugin
 from kybern.scheduler.nodes import Nodes
+from kybern.scheduler.plugins.extensions import ExtensionFilter
 from kybern.scheduler.preemption import Attempt, Refused
 from kybern.scheduler.profile import DEFAULT_PROFILE
 from kybern.scheduler.scheduler import Scheduler
@@ -195,5 +198,35 @@ def test_a_plugin_that_throws_about_a_pod_is_that_pod_s_trouble_alone(point: str
                     e.message for e in await cluster.client.list(Event, "default") if e.involved_object.name == "cursed"
                 ]
                 assert any("cursed" in (text or "") or "not for this one" in (text or "") for text in told), told
+
+    run(story())
+
+
+def test_an_extension_that_never_returns_refuses_the_pod_it_was_asked_about_and_the_others_go_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(bounded, "SECONDS_MAX", 0.05)
+
+    def moody(pod: Pod, node: Node) -> str:
+        while pod.metadata.name == "cursed":
+            pass
+        return ""
+
+    rule = SchedulerRule(moody)
+    profile = changed(DEFAULT_PROFILE, filters=(*DEFAULT_PROFILE.filters, ExtensionFilter(lambda: (rule,))))
+
+    async def story() -> None:
+        async with running(nodes=("n1", "n2"), loops=LOOPS) as cluster:
+            events = Recorder(cluster.client, "default-scheduler", "", cluster.clock, cluster.ids)
+            scheduler = Scheduler(cluster.client, cluster.view, cluster.clock, cluster.ids, events, (profile,))
+            cluster.control.running += [cluster.tasks.create_task(part) for part in (events.run(), scheduler.run())]
+            await cluster.settle()
+            for name in ("cursed", "other-0", "other-1"):
+                await cluster.client.create(pod(name))
+                await cluster.advance(20)
+            found = {one.metadata.name: bool(one.spec.node_name) for one in await cluster.client.list(Pod, "default")}
+            assert found == {"cursed": False, "other-0": True, "other-1": True}
+            told = [e.message or "" for e in await cluster.client.list(Event, "default")]
+            assert any("moody: it took longer than" in text for text in told), told
 
     run(story())

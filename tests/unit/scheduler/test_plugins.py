@@ -456,3 +456,12 @@ def test_a_pod_goes_where_the_kubelet_says_that_it_can_do_what_the_pod_needs() -
     shared = pod("r", hostNetwork=True, hostUsers=False)
     assert "2 node(s) didn't match Pod's required features" in refusal(shared, judging(shared), snapshot).available
     assert change_of(unable, replace(unable, status=told)) & NodeDeclaredFeatures.wakes_on
+
+
+def test_a_resource_that_somebody_else_looks_after_may_be_one_that_no_node_has() -> None:
+    fit = NodeResourcesFit(ignored=("example.com/foo",))
+    profile = Profile(filters=(fit,), scorers=(Weighted(fit, 1),))
+    asked = {"requests": {"example.com/foo": "1", "cpu": "1"}}
+    snapshot = cluster(node("n1"), node("n2", cpu="500m"))
+    wanted = pod(containers=[{"name": "c", "image": "i", "resources": asked}])
+    assert Judge(snapshot, profile)(wanted).fits.tolist() == [True, False]

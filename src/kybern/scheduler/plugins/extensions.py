@@ -1,15 +1,20 @@
 """Extensions: the rules of extension files, one pod and one node at a time. Which rules there are may change at any time.
 
-A rule that raises says no, as any rule that fails would: its words are the error's.
+- A rule that raises says no, as any rule that fails would: its words are the error's.
+- One that does not return in time is interrupted and refuses the pod that it was asked about. It is not asked again until
+  its file changes, and has nothing to say about other pods: they go on.
 """
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from kybern.api.core_v1 import Node, Pod
+from kybern.extensions.bounded import Overdue, bounded
 from kybern.extensions.rules import SCORE_MAX, SchedulerRule
 from kybern.scheduler.framework import ANY, Column, PerNodePlugin, ScorePlugin
 from kybern.scheduler.nodes import Nodes
@@ -22,6 +27,8 @@ Rules = Callable[[], Sequence[SchedulerRule]]
 @dataclass(frozen=True)
 class ExtensionFilter(PerNodePlugin[Pod]):
     rules: Rules
+    late: WeakKeyDictionary[Callable[..., Any], str] = field(default_factory=WeakKeyDictionary, compare=False)
+    """Rules that did not return in time, with the pod by uid that they were asked about."""
     name = "Extensions"
     wakes_on = ANY
 
@@ -29,12 +36,25 @@ class ExtensionFilter(PerNodePlugin[Pod]):
         return pod if any(not rule.weight for rule in self.rules()) else None
 
     def refuses(self, pod: Pod, node: Node) -> list[str]:
-        return [reason for rule in self.rules() if not rule.weight and (reason := refusal(rule, pod, node))]
+        return [reason for rule in self.rules() if not rule.weight and (reason := self._refusal(rule, pod, node))]
+
+    def _refusal(self, rule: SchedulerRule, pod: Pod, node: Node) -> str:
+        uid = pod.metadata.uid or ""
+        try:
+            return refusal(rule, pod, node)
+        except Overdue as overdue:
+            name = rule.function.__name__
+            if rule.function not in self.late:
+                log.error("extension %s: it gave no answer about pod %s/%s and is not asked again until its file changes",
+                          name, pod.metadata.namespace, pod.metadata.name)  # fmt: skip
+            return f"{name}: {overdue}" if self.late.setdefault(rule.function, uid) == uid else ""
 
 
 def refusal(rule: SchedulerRule, pod: Pod, node: Node) -> str:
     try:
-        return str(rule.function(pod, node) or "")
+        return str(bounded(rule.function, pod, node) or "")
+    except Overdue:
+        raise
     except Exception as error:
         log.exception("an extension's filter failed")
         return f"{rule.function.__name__}: {type(error).__name__}: {error}"
@@ -59,7 +79,7 @@ class ExtensionScore(ScorePlugin[Pod]):
 
 def scored(rule: SchedulerRule, pod: Pod, node: Node) -> int:
     try:
-        return min(max(int(rule.function(pod, node)), 0), SCORE_MAX)
+        return min(max(int(bounded(rule.function, pod, node)), 0), SCORE_MAX)
     except Exception:
         log.exception("an extension's score failed")
         return 0
