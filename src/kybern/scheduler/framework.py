@@ -35,6 +35,8 @@ class Change(Flag):
     """What may make room for a pod that did not fit."""
 
     NODE_ADDED = auto()
+    NODE_REMOVED = auto()
+    """With it a domain may be gone in which there were few pods."""
     NODE_ALLOCATABLE = auto()
     NODE_LABELS = auto()
     NODE_TAINTS = auto()

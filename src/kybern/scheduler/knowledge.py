@@ -115,6 +115,7 @@ class Knowledge:
         if new is None:
             if old is not None:
                 self.snapshot.remove_node(old.metadata.name or "")
+                self.wake(Change.NODE_REMOVED)
             return
         if concerns_scheduling(old, new):
             self.snapshot.set_node(new)

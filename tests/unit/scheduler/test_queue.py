@@ -2,11 +2,13 @@
 
 from typing import Any
 
+import pytest
 from msgspec.structs import replace
 
 from kybern.api.codec import from_builtins
 from kybern.api.core_v1 import Pod
 from kybern.scheduler.framework import Change
+from kybern.scheduler.profile import DEFAULT_PROFILE
 from kybern.scheduler.queue import Entry, SchedulingQueue
 
 WAKES = {"Fit": Change.NODE_ADDED | Change.POD_LEFT, "Taints": Change.NODE_ADDED | Change.NODE_TAINTS}
@@ -100,3 +102,35 @@ def test_without_nodes_the_first_one_wakes() -> None:
     made.refused(taken(made, 0), frozenset(), 0)
     made.changed(Change.NODE_ADDED, 5)
     assert popped(made, 5) == "a"
+
+
+NODE = {"added": Change.NODE_ADDED, "labels": Change.NODE_LABELS, "taints": Change.NODE_TAINTS,
+        "allocatable": Change.NODE_ALLOCATABLE, "features": Change.NODE_FEATURES, "removed": Change.NODE_REMOVED}  # fmt: skip
+EVENTS = {
+    "NodeUnschedulable": ("added", "taints"),
+    "NodeName": ("added",),
+    "TaintToleration": ("added", "taints"),
+    "NodeAffinity": ("added", "labels"),
+    "NodeDeclaredFeatures": ("added", "features"),
+    "NodePorts": ("added", Change.POD_LEFT),
+    "NodeResourcesFit": ("added", "allocatable", Change.POD_LEFT, Change.DEVICE_CLASS),
+    "VolumeRestrictions": ("added", Change.POD_LEFT, Change.VOLUME),
+    "NodeVolumeLimits": ("added", Change.POD_LEFT, Change.VOLUME),
+    "VolumeBinding": ("added", "labels", Change.VOLUME),
+    "VolumeZone": ("added", "labels", Change.VOLUME),
+    "PodTopologySpread": ("added", "removed", "labels", "taints", Change.POD_LEFT, Change.POD_ADDED),
+    "InterPodAffinity": ("added", "labels", Change.POD_LEFT, Change.POD_ADDED),
+    "DynamicResources": ("added", "labels", "allocatable", Change.POD_LEFT, Change.DEVICE),
+}
+"""Upstream's table: after which events a pod that a rule refused is worth another try. Its own change always makes it so."""
+
+
+RULES = [rule for rule in DEFAULT_PROFILE.filters if rule.name != "QueueShares"]  # which upstream has not
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+def test_a_pod_is_tried_again_after_the_events_that_concern_the_rule_that_refused_it(rule: Any) -> None:
+    expected = Change(0)
+    for event in EVENTS[rule.name]:
+        expected |= NODE[event] if isinstance(event, str) else event
+    assert rule.wakes_on == expected

@@ -326,3 +326,36 @@ def test_a_rule_that_throws_is_the_trouble_of_one_pod() -> None:
             assert len(world.scheduler.queue) == 1
 
     run(story())
+
+
+def test_a_node_that_leaves_takes_the_emptiest_domain_with_it() -> None:
+    """Two nodes by name may differ by one: n2 has none and no room, so n1 may have no second one until n2 is gone."""
+
+    async def story() -> None:
+        async with started() as world:
+            host = {"kubernetes.io/hostname": "n1"}, {"kubernetes.io/hostname": "n2"}
+            for name, labels, cpu in (("n1", host[0], "8"), ("n2", host[1], "0")):
+                status = {"allocatable": {"cpu": cpu, "memory": "8Gi", "pods": "110"}}
+                metadata = {"name": name, "uid": name, "labels": labels}
+                world.view.put(from_builtins(Node, {"metadata": metadata, "status": status}))
+            constraint = {
+                "maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "DoNotSchedule",
+                "labelSelector": {"matchLabels": {"app": "web"}},
+            }  # fmt: skip
+            for number in range(2):
+                container = {"name": "c", "image": "i", "resources": {"requests": {"cpu": "1"}}}
+                metadata = {
+                    "name": f"web-{number}",
+                    "namespace": "default",
+                    "uid": f"uid-web-{number}",
+                    "labels": {"app": "web"},
+                }
+                spec = {"containers": [container], "topologySpreadConstraints": [constraint]}
+                world.view.put(from_builtins(Pod, {"metadata": metadata, "spec": spec}))
+            await asyncio.sleep(20)
+            assert list(world.client.bound.values()) == ["n1"]
+            world.view.remove(world.view.held[Node]["n2"])
+            await asyncio.sleep(20)
+            assert list(world.client.bound.values()) == ["n1", "n1"]
+
+    run(story())

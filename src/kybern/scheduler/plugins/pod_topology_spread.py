@@ -113,7 +113,9 @@ class Spread:
 class PodTopologySpread(FilterPlugin[tuple[Counted, ...]], ScorePlugin[Spread]):
     name: ClassVar[str] = "PodTopologySpread"
     pods_matter: ClassVar[bool] = True
-    wakes_on: ClassVar[Change] = NODE_CHANGED | Change.NODE_TAINTS | Change.POD_LEFT | Change.POD_ADDED
+    wakes_on: ClassVar[Change] = (
+        NODE_CHANGED | Change.NODE_REMOVED | Change.NODE_TAINTS | Change.POD_LEFT | Change.POD_ADDED
+    )
     kept: ClassVar[bool] = False
     defaults: tuple[TopologySpreadConstraint, ...] = DEFAULTS
     """For pods without constraints that something selects."""
