@@ -44,7 +44,8 @@ def result_of(claim: ResourceClaim, given: Given, node: str) -> AllocationResult
     results = tuple(
         DeviceRequestAllocationResult(
             request=part.name, driver=one.id[0], pool=one.id[1], device=one.id[2], admin_access=part.admin or None,
-            tolerations=part.asked.tolerations, **share_of(claim, number, part, one),
+            tolerations=part.asked.tolerations, binding_conditions=one.device.binding_conditions,
+            binding_failure_conditions=one.device.binding_failure_conditions, **share_of(claim, number, part, one),
         )
         for number, (part, one) in enumerate(mine)
     )  # fmt: skip
@@ -57,7 +58,7 @@ def result_of(claim: ResourceClaim, given: Given, node: str) -> AllocationResult
         DeviceAllocationConfiguration(source="FromClaim", requests=one.requests, opaque=one.opaque)
         for one in (claim.spec.devices.config if claim.spec.devices else None) or ()
     ]
-    local = any(one.slice.spec.node_name or one.device.node_name for _, one in mine)
+    local = any(one.slice.spec.node_name or one.device.node_name or one.device.binds_to_node for _, one in mine)
     field_ = NodeSelectorRequirement(key="metadata.name", operator="In", values=(node,))
     selector = NodeSelector(node_selector_terms=(NodeSelectorTerm(match_fields=(field_,)),)) if local else None
     return AllocationResult(

@@ -6,7 +6,7 @@ import pytest
 from device_objects import DRIVER, LOOPS, claim, cluster, device, exactly, fits, of_class, offer, pod
 
 from kybern.api.codec import from_builtins
-from kybern.api.core_v1 import Pod
+from kybern.api.core_v1 import Event, Pod
 from kybern.api.resource_v1 import ResourceClaim
 from kybern.client.events import Recorder
 from kybern.scheduler.judgement import judge
@@ -226,3 +226,52 @@ def test_a_device_for_one_claim_only_must_have_what_a_request_wants_and_is_given
     (result,) = snapshot.devices["claim-c"].devices.results  # type: ignore[union-attr,misc]
     assert (result.device, result.share_id) == ("g1", None)
     assert takes(claim(exactly("r", capacity={"requests": {"cores": "1"}}), name="d"), snapshot, "d") is None
+
+
+# Devices that have to be made ready first.
+
+
+@pytest.mark.parametrize(("condition", "bound"), [("attached", True), ("broken", False)])
+def test_a_pod_is_bound_once_its_device_is_ready_and_another_one_is_tried_where_it_failed(
+    condition: str, bound: bool
+) -> None:
+    async def story() -> None:
+        async with running(nodes=("n1",), loops=LOOPS) as cluster:
+            events = Recorder(cluster.client, "default-scheduler", "", cluster.clock, cluster.ids)
+            scheduler = Scheduler(cluster.client, cluster.view, cluster.clock, cluster.ids, events)
+            tasks = [cluster.tasks.create_task(events.run()), cluster.tasks.create_task(scheduler.run())]
+            await cluster.settle()
+            client = cluster.client
+            slow = device("g0", bindingConditions=["attached"], bindingFailureConditions=["broken"], bindsToNode=True)
+            for obj in (of_class(), offer("n1", slow)):
+                await client.create(obj)
+            await client.create(from_builtins(ResourceClaim, {
+                "metadata": {"name": "c", "namespace": "default"}, "spec": {"devices": {"requests": [exactly()]}},
+            }))  # fmt: skip
+            await client.create(from_builtins(Pod, {
+                "metadata": {"name": "p", "namespace": "default"},
+                "spec": {"containers": [{"name": "c", "image": "i"}],
+                         "resourceClaims": [{"name": "c", "resourceClaimName": "c"}]},
+            }))  # fmt: skip
+            await cluster.advance(20)
+            assert not (await client.get(Pod, "p", "default")).spec.node_name
+            given = await client.get(ResourceClaim, "c", "default")
+            (result,) = given.status.allocation.devices.results  # type: ignore[union-attr,misc]
+            assert result.binding_conditions == ("attached",)
+            told = {"type": condition, "status": "True", "reason": "R", "message": "", "lastTransitionTime": T}
+            made = {"driver": DRIVER, "pool": "n1", "device": "g0", "conditions": [told]}
+            await client.patch(ResourceClaim, "c", "default", {"status": {"devices": [made]}}, subresource="status")
+            await cluster.advance(4)
+            assert bool((await client.get(Pod, "p", "default")).spec.node_name) == bound
+            if not bound:  # the claim was given up, and given the device anew
+                assert any("broken" in (one.message or "") for one in await client.list(Event, "default"))
+                await cluster.advance(30)
+                again = await client.get(ResourceClaim, "c", "default")
+                assert not again.status.devices
+            for task in tasks:
+                task.cancel()
+
+    run(story())
+
+
+T = "2026-01-01T00:00:00Z"

@@ -3,6 +3,7 @@
 - A claim that has its devices ties the pod to the nodes where they can be used. One that has none gets them on the node
   that is chosen: reserved in memory at once, written into the claim's status before the pod is bound.
 - Extended resources that device classes stand for are one more claim, made when the pod is bound.
+- A device that has to be made ready for its node first (`device_binding`) is waited for before the pod is bound.
 - A claim that ties the pod to nodes where it fits no more, and that nobody else uses, is given up (PostFilter). So is the
   claim for extended resources that an attempt left behind which was not bound.
 """
@@ -15,11 +16,13 @@ import numpy as np
 from msgspec.structs import replace
 
 from kybern.api.core_v1 import Node, Pod
+from kybern.api.errors import ServiceUnavailable
 from kybern.api.resource_v1 import ResourceClaim
-from kybern.client.cache import controller_uid
-from kybern.reconcile.resource_claims import FINALIZER, is_for_extended_resources
+from kybern.reconcile.resource_claims import FINALIZER
 from kybern.scheduler.claims import term_holds
 from kybern.scheduler.device_allocation import Given, NoSuch
+from kybern.scheduler.device_binding import failure, is_ready, waits
+from kybern.scheduler.device_claims import claims_there, found_claims, left_behind, names_of, others_wait, promised_to
 from kybern.scheduler.device_inventory import Inventory
 from kybern.scheduler.device_results import created, protected, reserved_for, result_of
 from kybern.scheduler.extended_resources import Classes, Made, classes_of, key_of, lacking, made_for
@@ -39,6 +42,7 @@ NOT_HERE = "resourceclaim not available on the node"
 TOO_FEW = "cannot allocate all claims"
 LEFT_BEHIND = "cannot schedule extended resource claim"
 CONSUMERS_MAX = 256
+BIND_SECONDS = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +129,15 @@ class DynamicResources(FilterPlugin[Claims], PostFilterPlugin, ReservePlugin, Pr
                 snapshot.devices.pop(claim.metadata.uid or "", None)
         snapshot.devices.pop(key_of(pod.metadata.uid or ""), None)
 
+    @property
+    def settles_seconds(self) -> float:  # type: ignore[override]
+        return BIND_SECONDS
+
+    def takes_time(self, pod: Pod, snapshot: Snapshot) -> bool:
+        """Where a device has to be made ready for the node first."""
+        allocated = [claim.status.allocation for claim in claims_there(pod, snapshot)]
+        return any(map(waits, (*allocated, *promised_to(pod, snapshot))))
+
     def writes(self, pod: Pod, node: str, snapshot: Snapshot) -> Sequence[Any]:
         found: list[Any] = []
         for claim in found_claims(pod, snapshot):
@@ -141,11 +154,18 @@ class DynamicResources(FilterPlugin[Claims], PostFilterPlugin, ReservePlugin, Pr
         return found if made is None else [*found, created(made, pod, result)]
 
     def settled(self, pod: Pod, node: str, snapshot: Snapshot) -> bool:
-        return True
+        """What was promised is written once the View tells it, and is waited for from then on."""
+        if any(map(waits, promised_to(pod, snapshot))):
+            return False
+        there = [claim for claim in claims_there(pod, snapshot) if claim.status.allocation is not None]
+        failed = next((why for claim in there if (why := failure(claim))), "")
+        if failed:
+            raise ServiceUnavailable(f"binding devices: {failed}")
+        return all(map(is_ready, there))
 
 
 def claim_to_give_up(pod: Pod, state: Claims, snapshot: Snapshot) -> tuple[Any, ...]:
-    """The first that ties the pod to some nodes only and that nobody else uses."""
+    """The first that ties the pod to some nodes only, or to a device that failed, and that nobody else uses."""
     left = left_behind(pod, snapshot)
     if left is not None:
         meta = left.metadata
@@ -153,21 +173,13 @@ def claim_to_give_up(pod: Pod, state: Claims, snapshot: Snapshot) -> tuple[Any, 
         gone = Deleted(ResourceClaim, meta.name or "", meta.namespace or "", meta.uid or "")
         return (Then(replace(left, metadata=freed), lambda became: [gone]),)
     for claim in found_claims(pod, snapshot):
-        if claim is None or claim.status.allocation is None or claim.status.allocation.node_selector is None:
+        if claim is None or claim.status.allocation is None:
             continue
-        if all(one.uid == pod.metadata.uid for one in claim.status.reserved_for or ()) and not all(
-            usable(claim, node) for node in snapshot.nodes
-        ):
-            return (("status", replace(claim, status=replace(claim.status, allocation=None, reserved_for=None))),)
+        useless = failure(claim) or not all(usable(claim, node) for node in snapshot.nodes)
+        if useless and all(one.uid == pod.metadata.uid for one in claim.status.reserved_for or ()):
+            free = replace(claim.status, allocation=None, reserved_for=None, devices=None)
+            return (("status", replace(claim, status=free)),)
     return ()
-
-
-def left_behind(pod: Pod, snapshot: Snapshot) -> ResourceClaim | None:
-    """A claim for its extended resources of an attempt that was not bound."""
-    there = snapshot.view.list(ResourceClaim, pod.metadata.namespace or "")
-    return next(
-        (one for one in there if is_for_extended_resources(one) and controller_uid(one) == pod.metadata.uid), None
-    )
 
 
 def claims(pod: Pod, snapshot: Snapshot) -> Claims | None:
@@ -185,6 +197,8 @@ def claims(pod: Pod, snapshot: Snapshot) -> Claims | None:
             )
         if claim.metadata.deletion_timestamp is not None:
             return Claims(f"resourceclaim must not be deleted: {name}")
+        if failure(claim):
+            return Claims(f"device binding failed: {failure(claim)}")
         reserved = claim.status.reserved_for or ()
         if len(reserved) >= CONSUMERS_MAX and not any(one.uid == pod.metadata.uid for one in reserved):
             return Claims("resourceclaim in use")
@@ -197,28 +211,6 @@ def claims(pod: Pod, snapshot: Snapshot) -> Claims | None:
             unallocated.append(claim)
     inventory = Inventory(snapshot.view, snapshot.devices) if unallocated or classes else None
     return Claims("", tuple(allocated), tuple(unallocated), inventory, pod, classes)
-
-
-def names_of(pod: Pod) -> list[str]:
-    """A claim that is made from a template is named in the pod's status once it is there."""
-    made = {one.name: one.resource_claim_name or "" for one in pod.status.resource_claim_statuses or ()}
-    return [one.resource_claim_name or made.get(one.name, "") for one in pod.spec.resource_claims or ()]
-
-
-def found_claims(pod: Pod, snapshot: Snapshot) -> list[ResourceClaim | None]:
-    namespace = pod.metadata.namespace or ""
-    return [snapshot.view.get(ResourceClaim, name, namespace) if name else None for name in names_of(pod)]
-
-
-def others_wait(claim: ResourceClaim, pod: Pod, snapshot: Snapshot) -> bool:
-    """Whether another pod is being bound by what was reserved for this claim."""
-    return any(
-        placed.pod.spec.resource_claims
-        and claim.metadata.name in names_of(placed.pod)
-        and placed.pod.metadata.namespace == claim.metadata.namespace
-        for uid, placed in snapshot.placed.items()
-        if uid != pod.metadata.uid
-    )
 
 
 def usable(claim: ResourceClaim, node: Node) -> bool:
