@@ -215,7 +215,7 @@ def strategic_patch(target: Any, rng: random.Random, others: tuple[Any, ...]) ->
     for container, key in list(spots(patch)):
         item = container[key] if isinstance(container, list) or key in container else None
         if isinstance(item, dict) and rng.random() < 0.15:
-            item["$patch"] = rng.choice(DIRECTIVES)
+            item["$patch"] = copy.deepcopy(rng.choice(DIRECTIVES))
         if isinstance(item, dict) and rng.random() < 0.1:
             item["$retainKeys"] = rng.choice((list(item), [], [1], "a", None))
         if isinstance(item, list) and isinstance(container, dict) and rng.random() < 0.2:

@@ -37,6 +37,7 @@ PLAIN_COLUMNS = (
 
 class Row(msgspec.Struct, omit_defaults=True):
     cells: Sequence[Any]
+    conditions: Sequence[Mapping[str, str]] = ()
     object: msgspec.Raw | None = None
 
 
@@ -67,7 +68,8 @@ class Printer:
         obj = decode(self.resource.kind.type, served)
         order = self.resource.table_order
         cells = [column.cell(obj, self.now) for column in self.columns]
-        return order(obj) if order else None, _encode(Row(cells, self._object(served)))
+        row = Row(cells, self.resource.row_conditions(obj), self._object(served))
+        return order(obj) if order else None, _encode(row)
 
     def _object(self, served: bytes) -> msgspec.Raw | None:
         if self.include == "None":

@@ -4,6 +4,7 @@ A container that is in trouble speaks for the pod: the first init container that
 container in the list that waits or has ended.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from kybern.api.core_v1 import ContainerStateTerminated, ContainerStatus, Pod
@@ -144,3 +145,14 @@ POD_COLUMNS = (
     Column("Nominated Node", lambda pod, now: pod.status.nominated_node_name or NONE, priority=1),
     Column("Readiness Gates", gates_cell, priority=1),
 )
+
+
+ENDED: Mapping[str, tuple[Mapping[str, str], ...]] = {
+    phase: ({"type": "Completed", "status": "True", "reason": phase, "message": message},)
+    for phase, message in (("Succeeded", "The pod has completed successfully."), ("Failed", "The pod failed."))
+}
+
+
+def row_conditions(pod: Pod) -> tuple[Mapping[str, str], ...]:
+    """That a pod has run to its end: old kubectls left such rows out."""
+    return ENDED.get(pod.status.phase or "", ())

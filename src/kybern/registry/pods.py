@@ -16,7 +16,7 @@ from kybern.registry.parts import (
     kind_of,
     whole,
 )
-from kybern.registry.pod_columns import POD_COLUMNS
+from kybern.registry.pod_columns import POD_COLUMNS, row_conditions
 from kybern.registry.pod_fields import POD_FIELDS, PodPart
 from kybern.registry.podspec.annotations import (
     validate_annotations_kept,
@@ -219,4 +219,5 @@ PODS = Resource(
     selectable=POD_FIELDS,
     selectable_part=PodPart,
     columns=POD_COLUMNS,
+    row_conditions=row_conditions,
 )

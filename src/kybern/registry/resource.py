@@ -37,6 +37,10 @@ def no_warnings(*_: Obj) -> Iterable[str]:
     return ()
 
 
+def no_conditions(obj: Obj) -> tuple[Mapping[str, str], ...]:
+    return ()
+
+
 def not_held(obj: Obj) -> bool:
     return False
 
@@ -118,6 +122,8 @@ class Resource:
     """Empty: Name and Created At."""
     table_order: Callable[[Obj], Any] | None = None
     """By what the rows of a table are sorted; None: as the list is."""
+    row_conditions: Callable[[Obj], tuple[Mapping[str, str], ...]] = no_conditions
+    """What the rows of a table say of their objects besides the cells (meta/v1 TableRowCondition). Pods only, upstream."""
     grace_seconds: Callable[[Obj, int | None], int] | None = None
     """(object, seconds asked for or None) -> seconds; None: deletion is immediate. Pods only, upstream."""
     on_delete: Callable[[Obj], Obj] = same

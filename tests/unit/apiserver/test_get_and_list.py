@@ -179,6 +179,20 @@ async def test_a_table_carries_as_much_of_the_object_as_asked(api: Any) -> None:
     assert "object" not in none.body["rows"][0]
 
 
+async def test_the_row_of_a_pod_that_has_ended_says_so(api: Any) -> None:
+    said = {"": None, "Running": None, "Succeeded": "The pod has completed successfully.", "Failed": "The pod failed."}
+    for phase, message in said.items():
+        name = phase.lower() or "new"
+        pod = {"metadata": {"name": name}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
+        await api.post("/api/v1/namespaces/default/pods", pod)
+        url = f"/api/v1/namespaces/default/pods/{name}"
+        if phase:
+            await api.patch(f"{url}/status", {"status": {"phase": phase}})
+        [row] = (await api.get(url, accept=TABLE)).body["rows"]
+        completed = {"type": "Completed", "status": "True", "reason": phase, "message": message}
+        assert row.get("conditions") == ([completed] if message else None)
+
+
 async def test_one_object_can_be_a_table(api: Any) -> None:
     await fill(api, "a")
     answer = await api.get(f"{CONFIG_MAPS}/a", accept=TABLE)
