@@ -93,7 +93,7 @@ trap finish EXIT
 "$kybern" up "${cluster[@]}" --port $port --nodes 2 --node-name conformance --extension tools/conformance/legacy_tokens.py
 .venv/bin/python tools/conformance/images.py "$place" | while read -r context tags; do
   # shellcheck disable=SC2086
-  "$kybern" image build "${cluster[@]}" "$context" $tags </dev/null >/dev/null
+  "$kybern" image build "${cluster[@]}" "$context" $tags </dev/null >/dev/null 2>&1 || { echo "conformance: $tags cannot be built" >&2; exit 1; }
 done
 [[ $control == kybern ]] || . tools/conformance/upstream.sh
 

@@ -76,9 +76,9 @@ class Scheduler(Outcomes):
     async def wait_for_work(self) -> None:
         self.woken.clear()
         now = self.clock.monotonic()
-        waits = [found for found in (self.queue.seconds_to_wait(now), self.permits.seconds_to_wait(now)) if found]
+        waits = (self.queue.seconds_to_wait(now), self.permits.seconds_to_wait(now))
         try:
-            async with asyncio.timeout(min(waits, default=None)):
+            async with asyncio.timeout(min((found for found in waits if found is not None), default=None)):
                 await self.woken.wait()
         except TimeoutError:
             pass

@@ -18,6 +18,7 @@ from kybern.scheduler.extension_points import Profile
 from kybern.scheduler.judgement import Judge
 from kybern.scheduler.nodes import Nodes
 from kybern.scheduler.plugins.node_name import NodeName
+from kybern.scheduler.queue import Entry
 from kybern.scheduler.scheduler import BINDINGS_MAX, Scheduler
 from kybern.testing.virtual import run
 
@@ -137,6 +138,16 @@ def test_a_pod_is_bound_and_told_of() -> None:
             assert world.client.bound == {"web-1": "n1"}
             assert world.told.events == [("web-1", "Scheduled", "Successfully assigned default/web-1 to n1")]
             assert not world.scheduler.binding and not len(world.scheduler.queue)
+
+    run(story())
+
+
+def test_a_back_off_that_ends_while_the_scheduler_lies_down_is_not_slept_through() -> None:
+    async def story() -> None:
+        scheduler = World().scheduler
+        scheduler.queue.failed(Entry(pod("web-1"), 0.0), scheduler.clock.monotonic() - 60)
+        async with asyncio.timeout(1):
+            await scheduler.wait_for_work()
 
     run(story())
 
