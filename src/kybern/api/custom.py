@@ -34,6 +34,11 @@ class CustomObject(dict[str, Any]):
         found: ObjectMeta = self["metadata"]
         return found
 
+    def with_metadata(self, metadata: ObjectMeta) -> "CustomObject":
+        found = type(self)(self)
+        found["metadata"] = metadata
+        return found
+
     def changed(self, **parts: Any) -> "CustomObject":
         """Another one, with these parts of it replaced; a part that is None is left out."""
         found = type(self)(self)

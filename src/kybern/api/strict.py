@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from kybern.api import codec, schema, times
+from kybern.api.custom import is_custom
 from kybern.api.errors import BadRequest
 from kybern.api.go_messages import syntax_error, unmarshal_error
 from kybern.api.normal import is_left_out, normal
@@ -53,7 +54,10 @@ def from_value(
         if not is_plain(node, value):
             problems = problems + [f'unknown field "{path}"' for path in unknown_fields(node, value)] if check else []
             value, body = normal(node, pruned(node, value)), None
-        obj = codec.decode(wanted, body) if body is not None else codec.from_builtins(wanted, value)
+        if body is None or is_custom(wanted):  # a custom object consists of the decoded value itself
+            obj = codec.from_builtins(wanted, value)
+        else:
+            obj = codec.decode(wanted, body)
     except msgspec.ValidationError as error:
         raise Malformed(unmarshal_error(wanted, value, str(error))) from None
     except ValueError as error:

@@ -20,7 +20,7 @@ def meta_of(obj: Obj) -> ObjectMeta:
 def with_meta(obj: Obj, meta: ObjectMeta) -> Obj:
     if obj.metadata is meta:
         return obj
-    return obj.changed(metadata=meta) if isinstance(obj, CustomObject) else replace(obj, metadata=meta)
+    return obj.with_metadata(meta) if isinstance(obj, CustomObject) else replace(obj, metadata=meta)
 
 
 def changed_meta(obj: Obj, **changes: Any) -> Obj:

@@ -11,7 +11,7 @@ import msgspec
 
 from kybern.api.codec import decode, encode
 from kybern.api.custom import CustomObject
-from kybern.api.errors import About
+from kybern.api.errors import About, RequestEntityTooLarge
 from kybern.apiserver.cache import Cache
 from kybern.apiserver.item import Item
 from kybern.apiserver.meta import at_revision, changed_meta, meta_of
@@ -19,6 +19,8 @@ from kybern.registry.resource import Obj, Resource, same
 from kybern.store.interface import Change, Entry, Store
 
 HISTORY_MAX = 1_000  # changes of one custom kind, which a new schema makes others of
+CUSTOM_BYTES_MAX = 1536 * 1024
+"""Of one custom object in the store: what etcd takes, which holds them as JSON too. It bounds what writing one can cost."""
 DUMPED_MAX = 64  # more writes than are on their way to the store at once
 
 GroupVersionResource = tuple[str, str, str]
@@ -85,6 +87,8 @@ class Storage:
         if self.conversion is not None:
             [obj] = await self.conversion.convert([obj], self.stored_as)
         value = encode(self.resource.to_storage(obj))
+        if len(value) > CUSTOM_BYTES_MAX and isinstance(obj, CustomObject):
+            raise RequestEntityTooLarge(f"Request entity too large: limit is {CUSTOM_BYTES_MAX}")
         if self.resource.to_storage is same and self.resource.from_storage is not same:
             if len(self._dumped) >= DUMPED_MAX:
                 self._dumped.clear()

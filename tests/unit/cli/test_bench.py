@@ -2,7 +2,8 @@
 
 import json
 
-from kybern.cli.bench.figures import GET, LIST_PODS, Figure, table
+from kybern.cli.bench import custom
+from kybern.cli.bench.figures import CREATE_CUSTOM, GET, LIST_PODS, Figure, table
 from kybern.cli.bench.main import LOADS
 from kybern.cli.bench.wrk import Load, read_report, script
 
@@ -23,6 +24,17 @@ def test_a_figure_below_what_is_due_is_marked() -> None:
     assert lines[0].split() == ["CASE", "HERE", "UPSTREAM", "RATIO", "DUE"]
     assert lines[1].split()[-4:] == ["7,800/s", "3,900/s", "2.0x", "2x"]
     assert lines[2].endswith("below what is due") and lines[3].endswith("refused")
+
+
+def test_custom_objects_have_two_kilobytes_and_are_held_against_config_maps() -> None:
+    config_map, gadget = custom.loads(0)
+    assert 2000 < len(gadget.body) < 2500 and len(config_map.body) < len(gadget.body)
+    [version] = custom.definition()["spec"]["versions"]
+    properties = version["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]
+    assert len(properties) == 100 and properties.keys() == json.loads(gadget.body)["spec"].keys()
+    assert custom.loads(1)[1].body != gadget.body, "names of another turn are free"
+    enough, little = table([Figure(CREATE_CUSTOM, 0.7), Figure(CREATE_CUSTOM, 0.5)])[1:]
+    assert enough.split()[-4:] == ["0.70x", "1.00x", "0.7x", "0.6x"] and little.endswith("below what is due")
 
 
 def test_a_report_of_wrk_is_its_rate() -> None:

@@ -5,6 +5,7 @@ What upstream keeps out of managedFields (names, versions, what the server alone
 """
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from kybern.api.apply.fields import LEAF, SELF, Fields, key_step, value_step
@@ -14,6 +15,9 @@ UNOWNED_METADATA = frozenset(
     ("name", "namespace", "creationTimestamp", "selfLink", "uid", "clusterName", "generation", "managedFields",
      "resourceVersion")
 )  # fmt: skip
+
+KEPT_STRUCTS_MAX, KEPT_KEYS_MAX = 512, 256
+"""Of structs whose likes are written again: most of the fields of most objects are the same as those of others."""
 
 
 def owned_part(document: Mapping[str, Any], ignored: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -35,19 +39,12 @@ def added(node: Node, value: Any) -> Fields:
     if not value or node.atomic:
         return LEAF
     if kind is dict:
-        found: Fields = {} if node.always else {SELF: LEAF}
         if node.form == "struct":
-            fields = node.fields
-            for key, item in value.items():
-                inner = type(item)
-                if inner is dict or inner is list:
-                    found["f:" + key] = added(fields.get(key, ANY), item)
-                else:
-                    found["f:" + key] = LEAF
-        else:
-            items = node.items or ANY
-            for key, item in value.items():
-                found["f:" + key] = LEAF if items.form == "scalar" else _added_item(items, item)
+            return _added_struct(node, value)
+        found: Fields = {} if node.always else {SELF: LEAF}
+        items = node.items or ANY
+        for key, item in value.items():
+            found["f:" + key] = LEAF if items.form == "scalar" else _added_item(items, item)
         return found
     if kind is list and node.form == "list":
         found = {} if node.always else {SELF: LEAF}
@@ -59,6 +56,30 @@ def added(node: Node, value: Any) -> Fields:
                 found[value_step(item)] = LEAF
         return found
     return LEAF
+
+
+def _added_struct(node: Node, value: Mapping[str, Any]) -> Fields:
+    keys = tuple(value)
+    found, open_keys = (_kept_by_name if len(keys) <= KEPT_KEYS_MAX else _by_name)(node, keys)
+    if not open_keys:
+        return found
+    found = dict(found)
+    fields = node.fields
+    for key in open_keys:
+        found["f:" + key] = added(fields.get(key, ANY), value[key])
+    return found
+
+
+def _by_name(node: Node, keys: tuple[str, ...]) -> tuple[Fields, tuple[str, ...]]:
+    """The set of a struct with these fields, whatever is in them; and those of them in which that has to be looked at."""
+    found: Fields = {} if node.always else {SELF: LEAF}
+    fields = node.fields
+    for key in keys:
+        found["f:" + key] = LEAF
+    return found, tuple(key for key in keys if not fields.get(key, ANY).atomic)
+
+
+_kept_by_name = lru_cache(maxsize=KEPT_STRUCTS_MAX)(_by_name)
 
 
 def _added_item(node: Node, item: Any) -> Fields:

@@ -133,6 +133,8 @@ def key_step(item: Any, keys: tuple[str, ...], defaults: Mapping[str, Any]) -> s
         value = item.get(name)
         if type(value) is str and value.isascii() and value.isprintable() and '"' not in value and "\\" not in value:
             return f'k:{{"{name}":"{value}"}}'
+        if type(value) is int:
+            return f'k:{{"{name}":{value}}}'
     return "k:" + _encode({name: item.get(name, defaults.get(name)) for name in keys}).decode()
 
 

@@ -11,6 +11,7 @@ import uvloop
 
 from kybern.cli.bench import figures
 from kybern.cli.bench.controllers import controlled
+from kybern.cli.bench.custom import of_config_maps
 from kybern.cli.bench.figures import Case, Figure, table
 from kybern.cli.bench.many import many
 from kybern.cli.bench.network import network
@@ -153,6 +154,9 @@ async def loads(client: Client, url: str, token: str, args: argparse.Namespace) 
         tell(case)
         report = await measure(url, token, load, args.seconds)
         yield Figure(case, report.rate, report.failed)
+    tell(figures.CREATE_CUSTOM)
+    custom = await of_config_maps(client, url, token, args.seconds)
+    yield Figure(figures.CREATE_CUSTOM, custom.rate, custom.failed)
     tell(figures.LIST_PODS)
     yield Figure(figures.LIST_PODS, min([await time_to_list(client) for _ in range(3)]))
     for case, crowd in CROWDS:

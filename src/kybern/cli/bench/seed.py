@@ -15,7 +15,7 @@ BINDING = "kybern-bench"
 CONFIGMAPS = 100
 WATCHED_CONFIGMAPS = 20
 AT_ONCE = 32
-GONE_SECONDS, LOOK_SECONDS = 60.0, 0.2
+WAIT_SECONDS, LOOK_SECONDS = 60.0, 0.2
 VALUE = "x" * 800
 
 
@@ -78,15 +78,17 @@ async def forget(client: Client) -> None:
             await send(client, "DELETE", f"/api/v1/namespaces/{namespace}/{plural}", body, allowed=[404])
         await send(client, "DELETE", f"/api/v1/namespaces/{namespace}", allowed=[404, 409])
     for namespace in NAMESPACES:
-        await wait_gone(client, f"/api/v1/namespaces/{namespace}")
+        await wait_for(client, f"/api/v1/namespaces/{namespace}", "Status")
 
 
-async def wait_gone(client: Client, path: str) -> None:
-    for _ in range(int(GONE_SECONDS / LOOK_SECONDS)):
-        if (await send(client, "GET", path, allowed=[404]))["kind"] != "Namespace":
+async def wait_for(client: Client, path: str, kind: str) -> None:
+    """Until that is what a GET answers; a Status where nothing is left."""
+    for _ in range(int(WAIT_SECONDS / LOOK_SECONDS)):
+        answer = await send(client, "GET", path, allowed=[404])
+        if answer is not None and answer["kind"] == kind:
             return
         await asyncio.sleep(LOOK_SECONDS)
-    raise SeedFailed(f"{path} was not deleted within {GONE_SECONDS:g} s")
+    raise SeedFailed(f"{path} was no {kind} within {WAIT_SECONDS:g} s")
 
 
 async def admin_token(client: Client) -> str:

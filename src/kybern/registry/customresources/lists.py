@@ -1,5 +1,6 @@
 """x-kubernetes-list-type `set` and `map`: no two items are the same, or have the same keys."""
 
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
@@ -23,12 +24,14 @@ def of_list(schema: Schema) -> Check | None:
 
 def each_once(value: Any, place: Place, wrong: list[Wrong]) -> None:
     if isinstance(value, list):
-        for index in repeated(value):
+        for index in repeated(map(mark_of, value)):
             here = (place, index)
             wrong.append(Wrong(here, duplicate(text(here), value[index])))
 
 
 def each_key_once(keys: tuple[str, ...]) -> Check:
+    mark = marks_by(keys)
+
     def check(value: Any, place: Place, wrong: list[Wrong]) -> None:
         if not isinstance(value, list):
             return
@@ -38,22 +41,33 @@ def each_key_once(keys: tuple[str, ...]) -> Check:
                 why = "must be an object for an array of list-type map"
                 wrong.append(Wrong(here, invalid_value(text(here), item, why)))
                 return
-        parts = [{key: item[key] for key in keys if key in item} if item else {} for item in value]
-        for index in repeated(parts):
+        for index in repeated(map(mark, value)):
             here = (place, index)
-            wrong.append(Wrong(here, duplicate(text(here), parts[index])))
+            told = {key: value[index][key] for key in keys if key in (value[index] or ())}
+            wrong.append(Wrong(here, duplicate(text(here), told)))
 
     return check
 
 
-def repeated(items: list[Any]) -> list[int]:
+def marks_by(keys: tuple[str, ...]) -> Callable[[Any], Any]:
+    """What of an item tells it apart from others."""
+    if len(keys) == 1:
+        [key] = keys
+        return lambda item: mark_of(item[key]) if item and key in item else None
+    return lambda item: _encode({key: item[key] for key in keys if key in item} if item else {})
+
+
+def mark_of(value: Any) -> Any:
+    """Text stands for itself, so that a list of names costs no encoding."""
+    return value if isinstance(value, str) else _encode(value)
+
+
+def repeated(marks: Iterable[Any]) -> list[int]:
     """Where something comes for the second time; further times are not told."""
     times: dict[Any, int] = {}
     found = []
-    for index, item in enumerate(items):
-        # Text stands for itself, so that a list of names costs no encoding.
-        key = item if isinstance(item, str) else _encode(item)
-        times[key] = times.get(key, 0) + 1
-        if times[key] == 2:
+    for index, mark in enumerate(marks):
+        times[mark] = times.get(mark, 0) + 1
+        if times[mark] == 2:
             found.append(index)
     return found

@@ -171,8 +171,10 @@ def selected(path: str) -> Callable[[CustomObject], str]:
 
 
 def finalizer_warnings(new: CustomObject, old: CustomObject | None) -> Iterator[str]:
+    if not new.metadata.finalizers:
+        return
     before = set(old.metadata.finalizers or ()) if old is not None else set()
-    for finalizer in sorted(set(new.metadata.finalizers or ()) - before):
+    for finalizer in sorted(set(new.metadata.finalizers) - before):
         at = f'metadata.finalizers: "{finalizer}"'
         for wrong in names.qualified_name(finalizer):
             yield f"{at}: {wrong}"

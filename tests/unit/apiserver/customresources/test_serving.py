@@ -293,3 +293,25 @@ async def test_protobuf_is_refused_in_words_that_clients_understand(api: Any) ->
     both = await api.get(WIDGETS, accept=f"{protobuf},application/json")
     assert both.body["kind"] == "WidgetList"
     assert (await api.post(WIDGETS, b"k8s\0junk", content_type=protobuf)).status == 415
+
+
+async def test_an_object_that_is_too_large_to_keep_is_refused(api: Any) -> None:
+    """What etcd takes; so that no object can be so large that every later write of it holds the server up."""
+    ports = [{"name": f"port-{number}"} for number in range(30_000)]
+    await serve(api, definition())
+    refused = await api.post(WIDGETS, widget("a", ports=ports))
+    assert (refused.status, refused.message) == (413, "Request entity too large: limit is 1572864")
+    assert (await api.get(WIDGETS)).body["items"] == []
+    assert (await api.post(WIDGETS, widget("a", ports=ports[:1000]))).status == 201
+    assert (await api.patch(f"{WIDGETS}/a", {"spec": {"ports": ports}})).status == 413
+    assert len((await api.get(f"{WIDGETS}/a")).body["spec"]["ports"]) == 1000
+
+
+async def test_objects_with_the_same_fields_own_what_is_in_each_of_them(api: Any) -> None:
+    await serve(api, definition())
+    for name, ports in (("a", [{"name": "web"}]), ("b", [{"name": "dns", "port": 53}]), ("c", [])):
+        made = (await api.post(WIDGETS, widget(name, ports=ports))).body
+        owned = made["metadata"]["managedFields"][0]["fieldsV1"]["f:spec"]["f:ports"]
+        steps = [f'k:{{"name":"{port["name"]}"}}' for port in ports]
+        assert [step for step in owned if step != "."] == steps
+        assert [("f:port" in owned[step]) for step in steps] == ["port" in port for port in ports]
