@@ -53,6 +53,8 @@ class ExtensionServer:
     users: list[dict[str, str]] = field(default_factory=list)
     """The X-Remote-* and other headers of every request for an object."""
     broken: bool = False
+    groups: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    """Resources of further groups and versions; each has one object."""
 
     async def __call__(self, request: Request) -> Response:
         if request.peer.certificate is None:
@@ -60,7 +62,7 @@ class ExtensionServer:
         if self.broken:
             return answer(500, {})
         match request.path:
-            case "/apis/wardle.example.com/v1alpha1":
+            case "/apis/wardle.example.com/v1alpha1" | "/api" | "/api/v1":
                 return answer(200, RESOURCES)
             case "/openapi/v2":
                 return answer(200, OPENAPI_V2)
@@ -69,6 +71,10 @@ class ExtensionServer:
                 return answer(200, {"paths": {f"apis/{GROUP}/{VERSION}": {"serverRelativeURL": where}}})
             case "/openapi/v3/apis/wardle.example.com/v1alpha1":
                 return answer(200, {"openapi": "3.0.0"})
+        for name, resources in self.groups.items():
+            if request.path.startswith(f"/apis/{name}"):
+                listed = {"kind": "APIResourceList", "groupVersion": name, "resources": resources}
+                return answer(200, listed if request.path == f"/apis/{name}" else {"kind": resources[0]["kind"]})
         self.users.append(dict(request.headers))
         if request.path.endswith("/flunders/away"):
             return Response(302, {"location": "https://127.0.0.1:1/secrets"})

@@ -60,7 +60,7 @@ class Dispatch:
         delegate: Delegate = nobody,
     ) -> None:
         """`paths` are exact; `documents` are asked in turn about all others, and raise NotFound for what is not theirs.
-        `delegate` knows who else answers for a path."""
+        `delegate` knows who else answers for a path, be it one that we know too."""
         self.delegate = delegate
         self.machine = machine
         self.creators = creators
@@ -69,10 +69,11 @@ class Dispatch:
         self.documents = documents
 
     async def __call__(self, request: ApiRequest) -> Response:
-        resource = request.resource
+        resource, delegate = request.resource, self.delegate(request.http.path)
+        if delegate is not None:
+            return await delegate(request)
         if resource is None:
-            delegate = self.delegate(request.http.path)
-            return await (self._path(request) if delegate is None else delegate(request))
+            return await self._path(request)
         if request.attributes.subresource:
             return await self._part(request, resource)
         at = request.attributes

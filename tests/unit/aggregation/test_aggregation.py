@@ -13,18 +13,20 @@ from extension_server import BASE, ExtensionServer, extension_server, pairs
 
 from kybern.aio.clock import SystemClock
 from kybern.aio.ids import Ids
-from kybern.api.apiregistration_v1 import APIService
+from kybern.api.apiregistration_v1 import APIService, ServiceReference
 from kybern.api.codec import from_builtins
 from kybern.api.core_v1 import Endpoints, Service
 from kybern.api.errors import Forbidden
 from kybern.apiserver.aggregation.apis import AggregatedApis, Credentials
 from kybern.apiserver.aggregation.passing import remote_headers
+from kybern.apiserver.aggregation.registration import register
 from kybern.apiserver.auth.authorizers import Authorizers
 from kybern.apiserver.documents import OPENAPI_PROTOBUF, Documents
 from kybern.apiserver.objects import ClusterObjects
 from kybern.apiserver.request import Attributes, Decision, User
 from kybern.apiserver.server import ApiServer, open_machine
 from kybern.registry import RESOURCES
+from kybern.registry.parts import changed
 from kybern.store.memory import MemoryStore
 from kybern.web.http import Request, Upgrade
 
@@ -98,9 +100,11 @@ async def api() -> AsyncIterator[Api]:
         objects = ClusterObjects(machine)
         documents = Documents(machine.resources, remote=lambda: apis.remote())
         credentials = Credentials(proxy.certificate, proxy.key)
-        apis = AggregatedApis(
-            objects, machine, credentials, documents.invalidate, lambda *_: ("127.0.0.1", extension.port)
-        )
+
+        async def reached(service: APIService) -> tuple[str, int]:
+            return "127.0.0.1", extension.port
+
+        apis = AggregatedApis(objects, machine, credentials, documents.invalidate, reached)
         server = ApiServer(
             machine,
             authenticate=jane,
@@ -271,11 +275,79 @@ async def test_what_is_registered_no_more_is_not_there(api: Api) -> None:
     assert "wardle.example.com" not in [group["name"] for group in (await api.json("/apis"))["groups"]]
 
 
-async def test_what_this_server_serves_is_registered_too(api: Api) -> None:
+async def registered(api: Api) -> dict[str, APIService]:
+    """As they are once the server has started."""
     running = asyncio.ensure_future(api.apis.run())
     await asyncio.sleep(0.05)
     running.cancel()
-    listed = {one.metadata.name: one for one in api.objects.list(APIService)}
+    return {one.metadata.name or "": one for one in api.objects.list(APIService)}
+
+
+async def test_what_this_server_serves_is_registered_as_upstream_registers_it(api: Api) -> None:
+    listed = await registered(api)
     core = listed["v1."]
     assert (core.spec.service, (core.status.conditions or ())[0].reason) == (None, "Local")
     assert listed["v1.apps"].metadata.labels == {"kube-aggregator.kubernetes.io/automanaged": "onstart"}
+    for name, priorities in (("v1.", (18000, 1)), ("v1.apps", (17800, 15)), ("v2.autoscaling", (17500, 30))):
+        spec = listed[name].spec
+        assert (spec.group_priority_minimum, spec.version_priority) == priorities
+    assert "v1.apiregistration.k8s.io" not in listed, "nobody else could answer for it"
+
+
+async def test_what_an_administrator_makes_of_them_holds_until_the_server_starts_again(api: Api) -> None:
+    found = (await registered(api))["v1.apps"]
+    await api.objects.update(changed(found, spec=changed(found.spec, version_priority=7)))
+    await api.objects.delete(APIService, "v1.batch")
+    await register(api.objects.machine, api.objects, starting=False)
+    listed = {one.metadata.name: one for one in api.objects.list(APIService)}
+    assert (listed["v1.apps"].spec.version_priority, "v1.batch" in listed) == (7, False)
+    listed = {**await registered(api)}
+    assert (listed["v1.apps"].spec.version_priority, "v1.batch" in listed) == (15, True)
+
+
+async def test_the_core_group_too_can_be_somebody_elses(api: Api) -> None:
+    await api.serve()
+    core = (await registered(api))["v1."]
+    service = ServiceReference(name="wardle", namespace="default", port=7443)
+    spec = changed(core.spec, service=service, ca_bundle=api.ca)
+    await api.objects.update(changed(core, spec=spec))
+    await api.apis.look()
+    for path in ("/api", "/api/v1/namespaces/default/flunders"):
+        assert (await api.send("GET", path))[0] == 200
+    assert api.extension.users[-1]["x-remote-user"] == "jane"
+    assert (await api.json("/apis"))["groups"][0]["name"] == "apiregistration.k8s.io"
+    api.extension.broken = True
+    await api.apis.look()
+    assert (await api.send("GET", "/api/v1/pods"))[0] == 503
+    assert (await registered(api))["v1."].spec.service is None
+    assert (await api.send("GET", "/api/v1/pods"))[0] == 200
+
+
+async def test_a_version_that_we_serve_too_is_theirs_where_an_apiservice_says_so(api: Api) -> None:
+    await api.serve()
+    found = (await registered(api))["v1.batch"]
+    service = ServiceReference(name="wardle", namespace="default", port=7443)
+    await api.objects.update(changed(found, spec=changed(found.spec, service=service, ca_bundle=api.ca)))
+    api.extension.groups["batch/v1"] = [{"name": "jobs", "singularName": "job", "kind": "Job", "verbs": ["get"]}]
+    await api.apis.look()
+    batch = {item["metadata"]["name"]: item for item in (await api.json("/apis", accept=AGGREGATED))["items"]}["batch"]
+    [version] = batch["versions"]
+    assert [one["resource"] for one in version["resources"]] == ["jobs"]
+    groups = {group["name"]: group for group in (await api.json("/apis"))["groups"]}
+    assert [one["version"] for one in groups["batch"]["versions"]] == ["v1"]
+    assert await api.json("/apis/batch/v1/namespaces/default/jobs/x") == {"kind": "Job"}
+
+
+async def test_a_server_beside_ours_is_reached_by_an_external_name_and_has_to_prove_itself(api: Api) -> None:
+    api.apis.resolve = api.apis.behind
+    outside = {"type": "ExternalName", "externalName": "localhost"}
+    service = {"metadata": {"name": "wardle", "namespace": "default"}, "spec": outside}
+    await api.objects.create(from_builtins(Service, service))
+    reference = {"name": "wardle", "namespace": "default", "port": api.extension.port}
+    await api.register(service=reference)
+    assert api.condition == ("True", "Passed", "all checks passed")
+    assert (await api.json(FLUNDERS))["items"] == []
+    await api.objects.delete(APIService, "v1alpha1.wardle.example.com")
+    await api.register(service=reference, caBundle=None, insecureSkipTLSVerify=True)
+    assert api.condition[:2] == ("False", "FailedDiscoveryCheck")
+    assert "address not allowed" in api.condition[2]

@@ -5,7 +5,7 @@
     await apis.run()        # watches over them, until cancelled
 
 A path of `/apis/<group>/<version>` that an APIService claims goes to its server, after authentication and authorization
-like any other; `/openapi/v3/apis/<group>/<version>` too.
+like any other; `/openapi/v3/apis/<group>/<version>` too. `v1.`, the core group's, claims all of `/api`.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ import base64
 import hashlib
 import logging
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from random import Random
 from typing import Any
@@ -23,11 +23,19 @@ import msgspec
 from kybern.api.apiregistration_v1 import APIService
 from kybern.api.core_v1 import Endpoints, Service
 from kybern.api.errors import ApiError, ServiceUnavailable
-from kybern.apiserver.aggregation.availability import AVAILABLE, PASSED, Said, failed, obstacle, with_condition
+from kybern.apiserver.aggregation.availability import (
+    AVAILABLE,
+    IS_LOCAL,
+    PASSED,
+    Said,
+    failed,
+    obstacle,
+    with_condition,
+)
 from kybern.apiserver.aggregation.merging import RemoteVersion, openapi_v3_in, resources_in
 from kybern.apiserver.aggregation.passing import pass_on, remote_headers
 from kybern.apiserver.aggregation.registration import register
-from kybern.apiserver.callouts.places import Unreachable, endpoint
+from kybern.apiserver.callouts.places import Unreachable, endpoint, looked_up
 from kybern.apiserver.machine import Machine
 from kybern.apiserver.objects import ClusterObjects
 from kybern.apiserver.request import ApiRequest, Layer, User
@@ -45,8 +53,10 @@ SELF = User("system:kube-aggregator", ("system:masters",))
 
 log = logging.getLogger(__name__)
 
-Resolve = Callable[[str, str, int], tuple[str, int]]
-"""(namespace, name and port of a Service) -> an address and port behind it. Unreachable where there is none."""
+CORE = ("", "v1")
+
+Resolve = Callable[[APIService], Awaitable[tuple[str, int]]]
+"""An address and port behind its Service. Unreachable where there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +77,7 @@ class AggregatedApis:
         resolve: Resolve | None = None,
     ) -> None:
         self.objects, self.machine, self.credentials, self.invalidate = objects, machine, credentials, invalidate
-        rng: Random = machine.ids.rng
-        self.resolve = resolve or (lambda namespace, name, port: endpoint(objects, namespace, name, port, rng))
+        self.resolve = resolve or self.behind
         self.claimed: dict[tuple[str, str], str] = {}
         """(group, version) -> the name of the APIService that leads elsewhere."""
         self.known: dict[str, RemoteVersion] = {}
@@ -99,17 +108,14 @@ class AggregatedApis:
             self.changed.set()
 
     def remote(self) -> list[RemoteVersion]:
-        """For the documents about the API."""
-        return list(self.known.values())
+        """For the documents about the API; those of the core group are its server's own, below `/api`."""
+        return [known for known in self.known.values() if known.group]
 
     def delegate(self, path: str) -> Layer | None:
         """Who answers for a path, where it is not this server."""
         if not self.claimed:
             return None
-        parts = path.removeprefix("/openapi/v3").split("/", 4)
-        if len(parts) < 4 or parts[1] != "apis":
-            return None
-        name = self.claimed.get((parts[2], parts[3]))
+        name = self.claimed.get(claimed_by(path))
         if name is None:
             return None
 
@@ -123,15 +129,23 @@ class AggregatedApis:
         if service is None or not is_available(service):
             raise ServiceUnavailable("service unavailable")
         try:
-            return await pass_on(request, self.client(service))
+            return await pass_on(request, await self.client(service))
         except (Unreachable, ssl.SSLError, ValueError) as error:
             raise ServiceUnavailable(f"service unavailable: {error}") from None
 
-    def client(self, service: APIService) -> Client:
+    async def behind(self, service: APIService) -> tuple[str, int]:
+        """A server on loopback (by a Service's external name) has to prove that it is the one that is meant."""
+        ref = service.spec.service
+        assert ref is not None
+        rng: Random = self.machine.ids.rng
+        host, port = endpoint(self.objects, ref.namespace or "", ref.name or "", ref.port or 443, rng)
+        return await looked_up(host, port, loopback=not service.spec.insecure_skip_tls_verify), port
+
+    async def client(self, service: APIService) -> Client:
         """By where it goes and whom it trusts; connections are kept."""
         ref = service.spec.service
         assert ref is not None
-        host, port = self.resolve(ref.namespace or "", ref.name or "", ref.port or 443)
+        host, port = await self.resolve(service)
         name = f"{ref.name}.{ref.namespace}.svc"
         trusted = f"{name} {service.spec.insecure_skip_tls_verify} {service.spec.ca_bundle}"
         key = (host, port, hashlib.sha256(trusted.encode()).hexdigest())
@@ -157,10 +171,12 @@ class AggregatedApis:
     # --- watching over them -------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
+        starting = True
         while True:
             self.changed.clear()
             try:
-                await register(self.machine, self.objects)
+                await register(self.machine, self.objects, starting=starting)
+                starting = False
                 await self.look()
             except (ApiError, StoreError, ExceptionGroup) as error:
                 log.info("aggregation: %s", error)
@@ -171,11 +187,12 @@ class AggregatedApis:
                 continue
 
     async def look(self) -> None:
-        """Every APIService that leads elsewhere, once."""
-        services = [one for one in self.objects.list(APIService) if one.spec.service is not None]
+        """Every APIService once; those that lead elsewhere are asked."""
         async with asyncio.TaskGroup() as tasks:
-            for service in services:
-                tasks.create_task(self.look_at(service))
+            for service in self.objects.list(APIService):
+                tasks.create_task(
+                    self.tell(service, IS_LOCAL) if service.spec.service is None else self.look_at(service)
+                )
 
     async def look_at(self, service: APIService) -> None:
         said = obstacle(service, self.objects)
@@ -183,6 +200,9 @@ class AggregatedApis:
         if said is None:
             said, documents = await self.ask(service)
         self.learn(service, said, documents)
+        await self.tell(service, said)
+
+    async def tell(self, service: APIService, said: Said) -> None:
         conditions = with_condition(service.status.conditions, said, self.machine.now())
         if conditions != service.status.conditions:
             status = changed(service.status, conditions=conditions)
@@ -194,11 +214,11 @@ class AggregatedApis:
     async def ask(self, service: APIService) -> tuple[Said, Mapping[str, Any]]:
         """Whether it answers as an API server should, and what it says of itself."""
         group, version = service.spec.group or "", service.spec.version or ""
-        path = f"/apis/{group}/{version}"
+        path = f"/apis/{group}/{version}" if group else f"/api/{version}"
         said: Said = PASSED
         for _ in range(ATTEMPTS):
             try:
-                client = self.client(service)
+                client = await self.client(service)
                 status, document = await self.get(client, path)
                 where = f"https://{client.authority}{path}"
                 if 200 <= status < 300:
@@ -238,6 +258,14 @@ class AggregatedApis:
         if made != before:
             self.known[name] = made
             self.invalidate()
+
+
+def claimed_by(path: str) -> tuple[str, str]:
+    """The group and version that a path belongs to; none has an empty version."""
+    parts = path.removeprefix("/openapi/v3").split("/", 4)
+    if path.startswith("/api/") or path == "/api":
+        return CORE
+    return (parts[2], parts[3]) if len(parts) > 3 and parts[1] == "apis" else ("", "")
 
 
 def is_readable(document: Any) -> bool:

@@ -8,9 +8,11 @@ from collections.abc import Iterable
 from kybern.api.apiregistration_v1 import APIService, APIServiceCondition
 from kybern.api.core_v1 import Endpoints, Service
 from kybern.apiserver.request import Objects
+from kybern.registry.apiservices import LOCAL
 
 AVAILABLE = "Available"
 PASSED = ("True", "Passed", "all checks passed")
+IS_LOCAL = (LOCAL.status, LOCAL.reason or "", LOCAL.message or "")
 
 Said = tuple[str, str, str]
 """status, reason, message"""

@@ -50,7 +50,7 @@ def with_groups(document: Document, remote: Iterable[RemoteVersion]) -> Document
     for name, versions in by_group(remote).items():
         own = groups.get(name)
         made = group_of(name, versions)
-        groups[name] = made if own is None else {**own, "versions": [*own["versions"], *made["versions"]]}
+        groups[name] = made if own is None else {**own, "versions": joined(own["versions"], made["versions"])}
     return {**document, "groups": list(groups.values())}
 
 
@@ -61,10 +61,16 @@ def with_discovery(document: Document, remote: Iterable[RemoteVersion]) -> Docum
         listed = [described(one) for one in versions]
         own = items.get(name)
         if own is not None:
-            items[name] = {**own, "versions": [*own["versions"], *listed]}
+            items[name] = {**own, "versions": joined(own["versions"], listed)}
         else:
             items[name] = {"metadata": {"name": name, "creationTimestamp": None}, "versions": listed}
     return {**document, "items": list(items.values())}
+
+
+def joined(own: Iterable[Document], theirs: Iterable[Document]) -> list[Document]:
+    """A version that both have is theirs: an APIService has said so."""
+    names = {one["version"] for one in theirs}
+    return [*(one for one in own if one["version"] not in names), *theirs]
 
 
 def described(one: RemoteVersion) -> Document:

@@ -67,7 +67,7 @@ class Callouts:
             raise CalloutFailed(told(config, place, timeout_seconds, reason(error))) from error
 
     async def _exchange(self, place: Place, ca: str | None, body: bytes, seconds: int, answer_bytes_max: int) -> bytes:
-        host = await looked_up(place)
+        host = await looked_up(place.host, place.port)
         client = self._client(host, place, ca)
         query = f"{place.query}&timeout={seconds}s" if place.query else f"timeout={seconds}s"
         headers = {"Content-Type": "application/json", "Accept": "application/json", "User-Agent": AGENT}

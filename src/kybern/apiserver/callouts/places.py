@@ -1,8 +1,9 @@
 """Where a webhook's configuration leads: a URL, or a Service of the cluster, to a ready endpoint of it.
 
 A certificate is asked for the name that was written: `<service>.<namespace>.svc`, or the URL's host; the address behind it
-is found by us. Loopback may be named by a URL (a webhook beside the server), but never by what users write into
-endpoints; link-local addresses, where clouds keep their secrets, by nobody.
+is found by us. Loopback may be named by a URL or by a Service's external name (a server beside ours, which its certificate
+has to prove), but never by what users write into endpoints; link-local addresses, where clouds keep their secrets, by
+nobody.
 """
 
 import asyncio
@@ -105,15 +106,15 @@ def endpoint(objects: Objects, namespace: str, name: str, port: int, rng: Random
     return rng.choice(found)
 
 
-async def looked_up(place: Place) -> str:
-    """The address to connect to."""
-    address = address_of(place.host)
+async def looked_up(host: str, port: int, *, loopback: bool = True) -> str:
+    """The address to connect to; whether it may be one of loopback is up to who names it."""
+    address = address_of(host)
     if address is None:
         try:
-            answers = await asyncio.get_running_loop().getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM)
+            answers = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except OSError as error:
-            raise Unreachable(f"lookup {place.host}: {error.strerror or error}") from None
+            raise Unreachable(f"lookup {host}: {error.strerror or error}") from None
         address = address_of(str(answers[0][4][0]))
-    if address is None or (is_own(address) and not address.is_loopback):
-        raise Unreachable(f"dial tcp {place.host}: address not allowed")
+    if address is None or (is_own(address) and not (loopback and address.is_loopback)):
+        raise Unreachable(f"dial tcp {host}: address not allowed")
     return str(address)
