@@ -1,12 +1,15 @@
 """An operator as one writes it with the official client: it makes its own kind, watches it, keeps a ConfigMap for each
-object, tells what it did in the status and cleans up behind a finalizer."""
+object, tells what it did in the status and cleans up behind a finalizer. In a pod it is its service account, outside whom
+the kubeconfig names."""
 
+import os
 from typing import Any
 
 from kubernetes import client, config, watch
 from kubernetes.client.rest import ApiException
 
-GROUP, VERSION, PLURAL, NAMESPACE = "example.com", "v1", "greetings", "default"
+GROUP, VERSION, PLURAL = "example.com", "v1", "greetings"
+NAMESPACE = os.environ.get("NAMESPACE", "default")
 FINALIZER = "example.com/greeter"
 SCHEMA = {
     "type": "object",
@@ -81,7 +84,7 @@ def reconcile(customs: client.CustomObjectsApi, core: client.CoreV1Api, greeting
 
 
 def main() -> None:
-    config.load_kube_config()
+    config.load_config()
     make_kind()
     customs, core = client.CustomObjectsApi(), client.CoreV1Api()
     print("watching")

@@ -1,19 +1,23 @@
-"""Operators as people write them: kopf's own examples, as published, and one of ours with the official client."""
+"""Operators as people write them: kopf's own examples, as published, and one of ours with the official client. They run
+beside an API server on loopback, and in pods of a whole cluster, with a ServiceAccount and no more rights than they need."""
 
 import asyncio
 import json
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
+from conftest import Cluster, until
 from served_api import Served, served_api
 
 pytestmark = pytest.mark.clients
@@ -179,3 +183,112 @@ async def test_an_operator_with_the_official_client_keeps_children_and_status(se
     await operator.says("hello says goodbye")
     assert "NotFound" in await served.run("kubectl", "get", "configmap", "hello", check=False)
     assert "Traceback" not in operator.said
+
+
+# --- in pods ----------------------------------------------------------------------------------------------------------
+
+PODS = "operators"
+"""The namespace of those that run in pods."""
+SITE_PACKAGES = sysconfig.get_path("platlib")
+EVERYTHING = ["create", "delete", "get", "list", "patch", "update", "watch"]
+DEFINITIONS = {
+    "apiGroups": ["apiextensions.k8s.io"], "resources": ["customresourcedefinitions"],
+    "verbs": ["create", "get", "list", "watch"],
+}  # fmt: skip
+
+
+def rule(group: str, *resources: str) -> dict[str, Any]:
+    return {"apiGroups": [group], "resources": list(resources), "verbs": EVERYTHING}
+
+
+def operator_in_a_pod(name: str, command: list[str], *rules: dict[str, Any]) -> list[dict[str, Any]]:
+    """Its script is in a ConfigMap of its name; Python's packages are this environment's, as an image would have them."""
+    meta, rbac = {"name": name, "namespace": PODS}, "rbac.authorization.k8s.io"
+    subjects = [{"kind": "ServiceAccount", **meta}]
+    container = {
+        "name": "operator", "image": "kybern.local/host", "command": ["python3", *command],
+        "env": [{"name": "PYTHONPATH", "value": "/packages"}, {"name": "PYTHONUNBUFFERED", "value": "1"},
+                {"name": "NAMESPACE", "value": PODS}],
+        "volumeMounts": [{"name": "packages", "mountPath": "/packages", "readOnly": True},
+                         {"name": "script", "mountPath": "/operator"}],
+    }  # fmt: skip
+    volumes = [
+        {"name": "packages", "hostPath": {"path": SITE_PACKAGES}},
+        {"name": "script", "configMap": {"name": name}},
+    ]
+    return [
+        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": meta},
+        {"apiVersion": f"{rbac}/v1", "kind": "ClusterRole", "metadata": {"name": name}, "rules": [DEFINITIONS]},
+        {"apiVersion": f"{rbac}/v1", "kind": "ClusterRoleBinding", "metadata": {"name": name}, "subjects": subjects,
+         "roleRef": {"apiGroup": rbac, "kind": "ClusterRole", "name": name}},
+        {"apiVersion": f"{rbac}/v1", "kind": "Role", "metadata": meta, "rules": list(rules)},
+        {"apiVersion": f"{rbac}/v1", "kind": "RoleBinding", "metadata": meta, "subjects": subjects,
+         "roleRef": {"apiGroup": rbac, "kind": "Role", "name": name}},
+        {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": meta,
+         "spec": {"selector": {"matchLabels": {"app": name}}, "template": {
+             "metadata": {"labels": {"app": name}},
+             "spec": {"serviceAccountName": name, "containers": [container], "volumes": volumes}}}},
+    ]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def manned(cluster: Cluster) -> Iterator[Cluster]:
+    """A cluster in which operators may be started."""
+    pytest.importorskip("kopf")
+    wanted = f"{sys.version_info.major}.{sys.version_info.minor}"
+    found = subprocess.run(["/usr/bin/python3", "-V"], capture_output=True, text=True, check=False).stdout
+    if not found.startswith(f"Python {wanted}."):
+        pytest.skip(f"packages of Python {wanted} are not for the pods' own: {found.strip() or 'there is none'}")
+    cluster.kubectl("create", "namespace", PODS)
+    yield cluster
+    cluster.kubectl("delete", "crd", "greetings.example.com", "kopfexamples.kopf.dev", "--ignore-not-found")
+    cluster.kubectl("delete", "namespace", PODS, "--wait=false")
+
+
+def started(cluster: Cluster, name: str, script: Path, command: list[str], *rules: dict[str, Any]) -> Callable[[], str]:
+    """What it has said so far."""
+    cluster.kubectl("-n", PODS, "create", "configmap", name, f"--from-file=operator.py={script}")
+    manifests = {"apiVersion": "v1", "kind": "List", "items": operator_in_a_pod(name, command, *rules)}
+    cluster.kubectl("apply", "-f", "-", stdin=json.dumps(manifests))
+    cluster.kubectl("-n", PODS, "rollout", "status", f"deploy/{name}", "--timeout=60s")
+    return lambda: cluster.kubectl("-n", PODS, "logs", f"deploy/{name}", "--tail=-1")
+
+
+def until_said(log: Callable[[], str], *texts: str) -> None:
+    until(lambda: not [text for said in [log()] for text in texts if text not in said])
+
+
+def test_an_example_of_kopf_runs_in_a_pod(manned: Cluster, examples: Path) -> None:
+    example = next(one for one in EXAMPLES if one.name == "05-handlers")
+    manned.kubectl("apply", "-f", str(examples / "crd.yaml"))
+    command = ["-m", "kopf", "run", "-v", "--standalone", "-n", PODS, "/operator/operator.py"]
+    log = started(
+        manned, "kopf", examples / example.name / "example.py", command, rule("kopf.dev", "*"), rule("", "events")
+    )
+    until_said(log, "Starting the watch-stream for kopfexamples")
+    place, obj = ("-n", PODS), str(examples / "obj.yaml")
+    manned.kubectl(*place, "apply", "-f", obj)
+    until_said(log, *example.made)
+    manned.kubectl(*place, "patch", "-f", obj, "--type=merge", "-p", '{"spec":{"field":"changed"}}')
+    until_said(log, *example.changed)
+    manned.kubectl(*place, "delete", "-f", obj, "--timeout=20s")
+    until_said(log, *example.deleted)
+    assert "Traceback" not in log()
+
+
+def test_an_operator_with_the_official_client_runs_in_a_pod(manned: Cluster) -> None:
+    greetings = rule("example.com", "greetings", "greetings/status")
+    script = Path(__file__).parent / "greeter_operator.py"
+    log = started(manned, "greeter", script, ["/operator/operator.py"], greetings, rule("", "configmaps"))
+    until_said(log, "watching")
+    place, meta = ("-n", PODS), {"name": "hello"}
+    greeting = {"apiVersion": "example.com/v1", "kind": "Greeting", "metadata": meta, "spec": {"names": ["Ada"]}}
+    manned.kubectl(*place, "apply", "-f", "-", stdin=json.dumps(greeting))
+    read = (*place, "get", "greeting/hello", "-o", "jsonpath={.status.greeted}")
+    until(lambda: manned.kubectl(*read) == "1")
+    assert manned.kubectl(*place, "get", "configmap", "hello", "-o", "jsonpath={.data}") == '{"Ada":"Hello, Ada!"}'
+    account = f"system:serviceaccount:{PODS}:greeter"
+    assert manned.kubectl("auth", "can-i", "list", "secrets", "--as", account, *place, check=False).strip() == "no"
+    manned.kubectl(*place, "delete", "greeting", "hello", "--timeout=20s")
+    until_said(log, "hello says goodbye")
+    assert "Traceback" not in log()
