@@ -91,6 +91,11 @@ async def test_explain_tells_what_the_definition_says(kubectl: Kubectl) -> None:
 async def test_what_the_schema_does_not_know_or_allow_is_refused(kubectl: Kubectl) -> None:
     unknown = await kubectl("apply", "-f", "-", stdin=widget(shape="round"), check=False)
     assert 'unknown field "spec.shape"' in unknown or 'unknown field "shape" in com.example.v1.Widget.spec' in unknown
+    assert "unknown field" in await kubectl("create", "-f", "-", stdin=widget(shape="round"), check=False)
+    bare = json.dumps({"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": "b"}, "spec": {}})
+    for verb in ("create", "apply"):
+        missing = await kubectl(verb, "-f", "-", stdin=bare, check=False)
+        assert 'missing required field "size"' in missing or "spec.size: Required value" in missing
     wrong = await kubectl("apply", "-f", "-", stdin=widget(color="red"), check=False)
     assert 'spec.color: Unsupported value: "red": supported values: "blue", "green"' in wrong
     judged = await kubectl("apply", "-f", "-", stdin=widget(size=9), check=False)
@@ -105,3 +110,19 @@ async def test_a_kind_that_keeps_everything_takes_everything(kubectl: Kubectl) -
     assert "created" in await kubectl("apply", "-f", "-", stdin=json.dumps(thing))
     assert json.loads(await kubectl("get", "thing", "t", "-o", "json"))["any"] == {"thing": [1]}
     assert "Thing" in await kubectl("explain", "things")
+
+
+async def test_an_embedded_object_that_keeps_everything_takes_everything(kubectl: Kubectl) -> None:
+    anything = {"type": "object", "x-kubernetes-preserve-unknown-fields": True, "description": "Whatever it needs"}
+    inner = {"type": "object", "properties": {"spec": anything, "size": {"type": "integer"}}}
+    await kubectl("apply", "-f", "-", stdin=json.dumps(definition("boxes", "Box", version(schema=inner))))
+    await kubectl("wait", "--for=condition=Established", "crd/boxes.example.com", "--timeout=10s")
+    box = {"apiVersion": "example.com/v1", "kind": "Box", "metadata": {"name": "b"}, "spec": {"any": {"thing": [1]}}}
+    assert "created" in await kubectl("create", "-f", "-", stdin=json.dumps(box))
+    box["spec"] = {"other": {"deep": {"deeper": "x"}}}
+    assert "configured" in await kubectl("apply", "-f", "-", stdin=json.dumps(box))
+    found = json.loads(await kubectl("get", "box", "b", "-o", "json"))["spec"]
+    assert found["other"] == {"deep": {"deeper": "x"}}
+    assert "Whatever it needs" in await kubectl("explain", "boxes.spec")
+    refused = await kubectl("create", "-f", "-", stdin=json.dumps({**box, "more": 1}), check=False)
+    assert "unknown field" in refused

@@ -403,6 +403,25 @@ async def test_changes_of_a_configuration_count_at_once(api: AdmittedApi, hook: 
         assert (await api.patch(f"{MAPS}/a", {"data": {"k": "2"}})).status == 200
 
 
+@pytest.mark.parametrize("kind", ["Mutating", "Validating"])
+async def test_ten_configurations_count_until_they_are_deleted_by_their_label(
+    api: AdmittedApi, hook: Any, kind: str
+) -> None:
+    at = f"{HOOKS}/{kind.lower()}webhookconfigurations"
+    path = "/add/extra" if kind == "Mutating" else "/deny/no"
+    async with hook_server(by_path) as hooks:
+        for number in range(10):
+            meta = {"name": f"hooks-{number}", "labels": {"batch": "ten"}}
+            await api.made(at, {"metadata": meta, "webhooks": [hook(hooks.client_config(path))]})
+        assert len((await api.get(f"{at}?labelSelector=batch%3Dten")).body["items"]) == 10
+        tried = await api.post(MAPS, config_map("during"))
+        counted = tried.body["data"].get("extra") if kind == "Mutating" else tried.message[-2:]
+        assert counted == ("extra" if kind == "Mutating" else "no")
+        assert (await api.delete(f"{at}?labelSelector=batch%3Dten")).status == 200
+        assert (await api.get(at)).body["items"] == []
+        assert (await api.made(MAPS, config_map("after")))["data"] == {"k": "v"}
+
+
 async def test_a_dry_run_is_told_as_one(api: AdmittedApi, hook: Any, install: Any) -> None:
     async with hook_server(allow) as hooks:
         await install("Validating", hook(hooks.client_config(), sideEffects="NoneOnDryRun"))

@@ -91,6 +91,21 @@ async def test_a_watch_by_fields_sees_objects_come_into_the_selection_and_leave_
     await stream.close()
 
 
+async def test_objects_of_a_cluster_wide_kind_are_watched_by_their_names(api: Any) -> None:
+    await serve(api, definition("widgets", "Widget", scope="Cluster"))
+    widgets = "/apis/example.com/v1/widgets"
+    since = (await api.get(widgets)).body["metadata"]["resourceVersion"]
+    watched = f"{widgets}?watch=true&resourceVersion={since}&fieldSelector=metadata.name%3D"
+    streams = {name: await api.watch(watched + name) for name in "ab"}
+    for name in "ab":
+        await api.post(widgets, widget(name))
+        await api.patch(f"{widgets}/{name}", {"spec": {"size": 4}})
+        await api.delete(f"{widgets}/{name}")
+    for name, stream in streams.items():
+        assert await stream.take(3) == [("ADDED", name), ("MODIFIED", name), ("DELETED", name)]
+        await stream.close()
+
+
 # --- field validation -------------------------------------------------------------------------------------------------
 
 

@@ -51,7 +51,7 @@ class Converter:
 
 
 @asynccontextmanager
-async def links(api: Any, **more: Any) -> AsyncIterator[tuple[Converter, HookServer]]:
+async def links(api: Any, selectable: Any = None, **more: Any) -> AsyncIterator[tuple[Converter, HookServer]]:
     converter = Converter()
     async with hook_server(converter) as hooks:
         versions = (
@@ -63,6 +63,8 @@ async def links(api: Any, **more: Any) -> AsyncIterator[tuple[Converter, HookSer
             "conversionReviewVersions": ["v1", "v1beta1"],
             **more,
         }
+        for made in versions if selectable else ():
+            made["selectableFields"] = selectable[made["name"]]
         await serve(api, definition("links", "Link", *versions, conversion={"strategy": "Webhook", "webhook": webhook}))
         yield converter, hooks
 
@@ -182,3 +184,31 @@ async def test_a_definition_goes_though_its_webhook_is_gone(api: Any) -> None:
             break
         await asyncio.sleep(0.01)
     assert (await api.get(f"{DEFINITIONS}/links.example.com")).status == 404
+
+
+async def test_each_version_selects_by_its_own_fields(api: Any) -> None:
+    """Lists and watches, in the version that is stored and in the one that a webhook makes of it."""
+    selectable = {
+        "v1": [{"jsonPath": ".spec.hostPort"}],
+        "v2": [{"jsonPath": ".spec.host"}, {"jsonPath": ".spec.port"}],
+    }
+    async with links(api, selectable) as _:
+        one = await api.watch(f"{V1}?watch=true&fieldSelector=spec.hostPort%3Dhere:80")
+        two = await api.watch(f"{V2}?watch=true&fieldSelector=spec.host%3Dhere,spec.port%3D80")
+        await api.post(V1, link("a", "v1", hostPort="here:80"))
+        await api.post(V2, link("b", "v2", host="here", port="81"))
+        assert await one.take(1) == [("ADDED", "a")] and await two.take(1) == [("ADDED", "a")]
+        for url, selector, names in (
+            (V1, "spec.hostPort%3Dhere:80", ["a"]), (V1, "spec.hostPort!%3Dhere:80", ["b"]),
+            (V2, "spec.host%3Dhere", ["a", "b"]), (V2, "spec.host%3Dhere,spec.port%3D81", ["b"]),
+        ):  # fmt: skip
+            listed = (await api.get(f"{url}?fieldSelector={selector}")).body["items"]
+            assert [item["metadata"]["name"] for item in listed] == names
+        await api.patch(f"{V2}/b", {"spec": {"port": "80"}})
+        assert await one.take(1) == [("ADDED", "b")] and await two.take(1) == [("ADDED", "b")]
+        await api.patch(f"{V1}/a", {"spec": {"hostPort": "there:80"}})
+        assert await one.take(1) == [("DELETED", "a")] and await two.take(1) == [("DELETED", "a")]
+        refused = await api.get(f"{V1}?fieldSelector=spec.host%3Dhere")
+        assert (refused.status, "field label not supported: spec.host" in refused.message) == (400, True)
+        await one.close()
+        await two.close()
