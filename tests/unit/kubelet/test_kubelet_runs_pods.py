@@ -241,6 +241,40 @@ def test_a_pod_is_ready_when_its_readiness_probe_says_so(lab: Any) -> None:
     lab.simulate(scenario)
 
 
+def test_a_pod_that_was_marked_as_lost_is_ready_again_soon_after_its_node_is_back(lab: Any) -> None:
+    async def scenario() -> None:
+        async with lab.cluster() as cluster:
+            cluster.api.bind(lab.pod())
+            await cluster.phase("web-1", "Running")
+            path = "/api/v1/namespaces/default/pods/web-1"
+            await cluster.until(lambda: condition(cluster.api.pod("web-1"), "Ready").status == "True")
+            found = cluster.api.objects[path]
+            lost = [c | {"status": "False"} if c["type"] == "Ready" else c for c in found["status"]["conditions"]]
+            cluster.api.put(path, {**found, "status": {**found["status"], "conditions": lost}})
+            took = await cluster.until(lambda: condition(cluster.api.pod("web-1"), "Ready").status == "True")
+            assert 9 < took < 12
+
+    lab.simulate(scenario)
+
+
+def test_of_five_hundred_changes_of_a_pod_the_last_is_told_as_observed(lab: Any) -> None:
+    async def scenario() -> None:
+        async with lab.cluster() as cluster:
+            cluster.api.bind(lab.pod())
+            await cluster.phase("web-1", "Running")
+            path = "/api/v1/namespaces/default/pods/web-1"
+            for generation in range(2, 502):
+                found = cluster.api.objects[path]
+                changed = {"spec": {**found["spec"], "activeDeadlineSeconds": 10_000 - generation}}
+                cluster.api.put(path, {**found, **changed, "metadata": {**found["metadata"], "generation": generation}})
+                await asyncio.sleep(0.01)
+            await cluster.until(lambda: cluster.api.pod("web-1").status.observed_generation == 501)
+            ready = condition(cluster.api.pod("web-1"), "Ready")
+            assert (ready.status, ready.observed_generation) == ("True", 501)
+
+    lab.simulate(scenario)
+
+
 def test_a_kubelet_that_starts_anew_touches_no_container(lab: Any) -> None:
     async def scenario() -> None:
         clock = LoopClock()
