@@ -34,7 +34,9 @@ KILLS = int(os.environ.get("KILLS") or 4)
 RESETS = int(os.environ.get("RESETS") or 1)
 PODS = int(os.environ.get("PODS") or 4)
 KILLS_OF_A_ROUND = 4  # after which the supervisor is killed too, and forgets how long it makes who dies wait
-RUNNING_SECONDS = 30  # what a node has to run everything again
+RUNNING_SECONDS = float(
+    os.environ.get("RUNNING_SECONDS") or 30
+)  # what a node has to run everything again; more where others use it
 KEPT_OF_PODS = ("pods", "pod-logs", "runtime/containers", "runtime/sandboxes")
 STEADY = f"""
 apiVersion: apps/v1

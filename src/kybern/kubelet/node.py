@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 
 from msgspec.structs import replace
 
@@ -20,6 +21,7 @@ from kybern.kubelet.parts import Parts
 from kybern.kubelet.shutdown import FAULT
 from kybern.runtime.cri import Image, RuntimeFault
 
+STARTING_SECONDS = 5.0
 RETRY = Backoff(first_seconds=0.05, max_seconds=7.0)
 
 log = logging.getLogger(__name__)
@@ -32,6 +34,10 @@ def reserved_of(config: KubeletConfig, capacity: Mapping[str, str]) -> dict[str,
     for name, amount in reserved(config.eviction, amounts).items():
         kept[name] = kept.get(name, 0) + amount * 1000
     return kept
+
+
+def is_ready(node: Node) -> bool:
+    return any(each.type == "Ready" and each.status == "True" for each in node.status.conditions or ())
 
 
 class NodeReporter:
@@ -84,6 +90,8 @@ class NodeReporter:
         except NotFound:
             found = await self._register()
         found = await self._with_labels(found)
+        if not self.registered.is_set() and is_ready(found):
+            await self._until_network()
         status = await self._status(found.status)
         if self.parts.node.on_disk:
             self._tell_of_itself(found, status)
@@ -99,6 +107,14 @@ class NodeReporter:
             self.node = await self.parts.client.patch(Node, name, "", patch, how="strategic", subresource="status")
             self.reported_at = now
         self.registered.set()
+
+    async def _until_network(self) -> None:
+        """For a moment: a node is not said to be unready, and its pods with it, because its agent has just started."""
+        with suppress(TimeoutError, RuntimeFault, OSError):
+            async with asyncio.timeout(STARTING_SECONDS):
+                while await self.parts.runtime.network_fault():
+                    await self.parts.node.news.wait()
+                    self.parts.node.news.clear()
 
     def _tell_of_itself(self, found: Node, status: NodeStatus) -> None:
         """That it starts, that its machine has, and whether it is to get more pods."""

@@ -241,6 +241,42 @@ def test_a_pod_is_ready_when_its_readiness_probe_says_so(lab: Any) -> None:
     lab.simulate(scenario)
 
 
+class Unwired(Simulated):
+    """Its network comes some time after the start."""
+
+    def __init__(self, clock: LoopClock, after: float) -> None:
+        super().__init__(clock)
+        self.wired_at = clock.monotonic() + after
+
+    async def network_fault(self) -> str:
+        return "" if self.clock.monotonic() >= self.wired_at else "the node has no pod CIDR yet"
+
+
+@pytest.mark.parametrize(("wired_after", "said"), [(1.0, ["True"]), (60.0, ["False", "True"])])
+def test_a_node_is_not_unready_because_its_agent_has_just_started(
+    lab: Any, wired_after: float, said: list[str]
+) -> None:
+    async def scenario() -> None:
+        clock, api = LoopClock(), lab.FakeApi()
+        async with lab.cluster(api=api):
+            pass
+        seen: list[str] = []
+        put = api.put
+
+        def watched(path: str, obj: dict[str, Any]) -> dict[str, Any]:
+            if path == "/api/v1/nodes/n1":
+                (ready,) = (each["status"] for each in obj["status"]["conditions"] if each["type"] == "Ready")
+                seen.extend([ready] if seen[-1:] != [ready] else [])
+            return dict(put(path, obj))
+
+        api.put = watched
+        async with lab.cluster(api=api, runtime=Unwired(clock, wired_after), seed=2):
+            await clock.sleep(100)
+        assert seen == said
+
+    lab.simulate(scenario)
+
+
 def test_a_pod_that_was_marked_as_lost_is_ready_again_soon_after_its_node_is_back(lab: Any) -> None:
     async def scenario() -> None:
         async with lab.cluster() as cluster:
