@@ -58,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cni-conf-dir", type=absolute, help="of --pod-network cni (default /etc/cni/net.d)")
     parser.add_argument(
         "--gateway-api", action=argparse.BooleanOptionalAction, default=None,
-        help="Gateways and HTTPRoutes, served by the proxy that serves Ingresses (class kybern)",
+        help="Gateways, HTTPRoutes and GRPCRoutes, served by the proxy that serves Ingresses (class kybern)",
     )  # fmt: skip
     parser.add_argument(
         "--registry-port", type=registry_port, metavar="PORT",

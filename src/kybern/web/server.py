@@ -86,6 +86,8 @@ class Server:
         self.date = DateHeader()
         self.closing = False
         self.connections: set[ServedConnection] = set()
+        self.undecided: set[asyncio.Transport] = set()
+        """Of connections that have not said yet which HTTP they speak."""
         self.tasks = asyncio.TaskGroup()
         self.listeners: list[asyncio.AbstractServer] = []
         self.sweeping: asyncio.TimerHandle | None = None
@@ -102,8 +104,11 @@ class Server:
 
     # For the connections.
 
+    def has_room(self) -> bool:
+        return not self.closing and len(self.connections) + len(self.undecided) < self.limits.connections_max
+
     def start(self, connection: ServedConnection) -> asyncio.Task[None] | None:
-        if self.closing or len(self.connections) >= self.limits.connections_max:
+        if not self.has_room():
             connection.transport.abort()
             return None
         self.connections.add(connection)
@@ -143,6 +148,8 @@ class Server:
         self.closing = True
         for listener in self.listeners:
             listener.close()
+        for transport in list(self.undecided):
+            transport.abort()
         for connection in list(self.connections):
             if connection.task is not None and (connection.streaming or not connection.answering):
                 connection.task.cancel()

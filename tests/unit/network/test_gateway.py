@@ -109,7 +109,7 @@ def led(found: Programme, host: str, path: str, method: str = "GET", query: str 
 def test_definitions_carry_the_bounds_defaults_and_names_of_the_kinds() -> None:
     found = {made.metadata.name: made for made in definitions()}
     assert set(found) == {
-        f"{plural}.gateway.networking.k8s.io" for plural in ("gatewayclasses", "gateways", "httproutes", "referencegrants")
+        f"{plural}.gateway.networking.k8s.io" for plural in ("gatewayclasses", "gateways", "grpcroutes", "httproutes", "referencegrants")
     }  # fmt: skip
     rule = schema_of(HTTPRoute)["properties"]["spec"]["properties"]["rules"]
     assert (rule["maxItems"], rule["default"]) == (16, [{}])  # and what is left out in it has defaults of its own

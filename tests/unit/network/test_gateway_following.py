@@ -17,7 +17,7 @@ from kybern.client.events import Recorder
 from kybern.client.view import View
 from kybern.network.gateway.definitions import definitions
 from kybern.network.gateway.following import GatewayFollower
-from kybern.network.gateway.objects import Gateway, GatewayClass, HTTPRoute
+from kybern.network.gateway.objects import Gateway, GatewayClass, GRPCRoute, HTTPRoute
 from kybern.network.gateway.proxy import GatewayProxy
 from kybern.network.gateway.status import CONTROLLER
 from kybern.network.ingress.carrying import Carrier
@@ -114,8 +114,16 @@ def test_statuses_follow_the_objects() -> None:
             await asyncio.sleep(30)
             route = await client.get(HTTPRoute, "r", "default")
             assert route.status.parents[0].conditions[1].reason == "ResolvedRefs"
+            calls = {"metadata": {"name": "r", "namespace": "default"}, "spec": {"parentRefs": [{"name": "g"}]}}
+            await client.create(convert(calls, GRPCRoute))
+            await asyncio.sleep(30)
+            told = await client.get(GRPCRoute, "r", "default")
+            assert [(c.type, c.status) for c in told.status.parents[0].conditions] == [
+                ("Accepted", "True"), ("ResolvedRefs", "True"),
+            ]  # fmt: skip
             await client.delete(Gateway, "g", "default")
             await asyncio.sleep(30)
+            assert (await client.get(GRPCRoute, "r", "default")).status.parents == ()
             assert (await client.get(HTTPRoute, "r", "default")).status.parents == () and asked[-1] == {}
 
     run(story())

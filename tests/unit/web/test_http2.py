@@ -291,6 +291,19 @@ async def test_who_opens_streams_only_to_give_them_up_is_sent_away(start: Start)
     client.close()
 
 
+async def test_who_does_not_say_what_it_speaks_is_counted_and_ended_like_others() -> None:
+    server = await serve(echo, http2=True, limits=Limits(connections_max=2))
+    silent = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(3)]
+    async with asyncio.timeout(5):
+        ended = [asyncio.ensure_future(reader.read()) for reader, _ in silent]
+        done, waiting = await asyncio.wait(ended, return_when=asyncio.FIRST_COMPLETED)
+        assert (len(done), len(waiting)) == (1, 2), "there is room for two"
+        await server.close()
+        await asyncio.wait(waiting)
+    for _, writer in silent:
+        writer.close()
+
+
 async def test_how_many_requests_are_under_way_on_one_connection_is_bounded(start: Start) -> None:
     waiting = 0
 

@@ -127,8 +127,8 @@ kybern:self-node-network-client
 kybern:ingress
   core namespaces secrets services: READ
   gateway.networking.k8s.io gatewayclasses: create READ
-  gateway.networking.k8s.io gateways httproutes referencegrants: READ
-  gateway.networking.k8s.io gatewayclasses/status gateways/status httproutes/status: patch update
+  gateway.networking.k8s.io gateways grpcroutes httproutes referencegrants: READ
+  gateway.networking.k8s.io gatewayclasses/status gateways/status grpcroutes/status httproutes/status: patch update
   discovery.k8s.io endpointslices: READ
   networking.k8s.io ingresses: READ
   networking.k8s.io ingressclasses: create READ

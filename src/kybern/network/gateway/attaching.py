@@ -63,10 +63,11 @@ def attach(
     allowed = [
         listener
         for listener in named
-        if takes_routes(listener) and takes_from(listener, gateway.metadata.namespace or "", namespace, labels)
+        if takes_routes(listener, route.kind)
+        and takes_from(listener, gateway.metadata.namespace or "", namespace, labels)
     ]
     if not allowed:
-        return Refused("NotAllowedByListeners", f"no listener takes HTTPRoutes from namespace {namespace}")
+        return Refused("NotAllowedByListeners", f"no listener takes {route.kind}s from namespace {namespace}")
     found = []
     for listener in allowed:
         common = common_hostnames(listener.hostname, route.spec.hostnames)
@@ -75,11 +76,9 @@ def attach(
     return found or Refused("NoMatchingListenerHostname", "no listener has a hostname that the route has too")
 
 
-def takes_routes(listener: Listener) -> bool:
+def takes_routes(listener: Listener, kind: str) -> bool:
     kinds = listener.allowed_routes.kinds
-    return listener.protocol in ROUTES_OF and (
-        not kinds or any((k.group, k.kind) == (GROUP, "HTTPRoute") for k in kinds)
-    )
+    return listener.protocol in ROUTES_OF and (not kinds or any((k.group, k.kind) == (GROUP, kind) for k in kinds))
 
 
 def takes_from(listener: Listener, own: str, namespace: str, labels: Labels) -> bool:

@@ -15,11 +15,18 @@ from kybern.api.meta_v1 import ObjectMeta
 from kybern.network.gateway.objects import GROUP, KINDS, BackendObject, BackendRef
 
 APPROVED = {"api-approved.kubernetes.io": "https://github.com/kubernetes-sigs/gateway-api"}
-SHORT_NAMES = {"GatewayClass": ["gc"], "Gateway": ["gtw"], "HTTPRoute": [], "ReferenceGrant": ["refgrant"]}
+SHORT_NAMES = {
+    "GatewayClass": ["gc"],
+    "Gateway": ["gtw"],
+    "HTTPRoute": [],
+    "GRPCRoute": [],
+    "ReferenceGrant": ["refgrant"],
+}
 COLUMNS = {
     "GatewayClass": [("Controller", ".spec.controllerName"), ("Accepted", '.status.conditions[?(@.type=="Accepted")].status')],
     "Gateway": [("Class", ".spec.gatewayClassName"), ("Address", ".status.addresses[*].value"), ("Programmed", '.status.conditions[?(@.type=="Programmed")].status')],
     "HTTPRoute": [("Hostnames", ".spec.hostnames")],
+    "GRPCRoute": [("Hostnames", ".spec.hostnames")],
     "ReferenceGrant": [],
 }  # fmt: skip
 PORT_RULE = {

@@ -17,11 +17,13 @@ from kybern.api.errors import ApiError
 from kybern.client import Client
 from kybern.client.view import View
 from kybern.network.follow import changed_within
+from kybern.network.gateway.grpc import as_http
 from kybern.network.gateway.objects import (
     KINDS,
     ClassStatus,
     Gateway,
     GatewayClass,
+    GRPCRoute,
     HTTPRoute,
     ReferenceGrant,
 )
@@ -87,7 +89,7 @@ class GatewayFollower:
         world = World(
             classes=view.list(GatewayClass),
             gateways=[found for found in view.list(Gateway) if found.metadata.deletion_timestamp is None],
-            routes=[found for found in view.list(HTTPRoute) if found.metadata.deletion_timestamp is None],
+            routes=[found for found in self.routes() if found.metadata.deletion_timestamp is None],
             grants=view.list(ReferenceGrant),
             labels=labels,
             backends=self.ingress.backends(),
@@ -95,6 +97,9 @@ class GatewayFollower:
             unavailable=unavailable,
         )
         return programme(world, self.has_certificate, self.clock.wall())
+
+    def routes(self) -> list[HTTPRoute]:
+        return [*self.view.list(HTTPRoute), *map(as_http, self.view.list(GRPCRoute))]
 
     def has_certificate(self, secret: Key) -> bool:
         return self.ingress.context_of(*secret) is not None
@@ -116,5 +121,10 @@ class GatewayFollower:
             if status != gateway.status:
                 await self.client.update_status(replace(gateway, status=status))
         for route, told in found.routes:
-            if told != route.status:
+            if told == route.status:
+                continue
+            meta = route.metadata
+            if route.kind == "HTTPRoute":
                 await self.client.update_status(replace(route, status=told))
+            elif (own := self.view.get(GRPCRoute, meta.name or "", meta.namespace or "")) is not None:
+                await self.client.update_status(replace(own, status=told))

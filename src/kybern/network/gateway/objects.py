@@ -1,4 +1,4 @@
-"""The kinds of the Gateway API, as far as HTTPRoute goes. Their CRDs are made of them (`definitions`), defaults and bounds included."""
+"""The kinds of the Gateway API, as far as HTTPRoute and GRPCRoute go. Their CRDs are made of them (`definitions`), defaults and bounds included."""
 
 from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
@@ -147,6 +147,30 @@ class RouteSpec(Part, frozen=True, kw_only=True, omit_defaults=True, rename="cam
     rules: Annotated[tuple[RouteRule, ...], Meta(max_length=16)] = (RouteRule(),)
 
 
+class GRPCMethod(Part, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    type: Literal["Exact", "RegularExpression"] = "Exact"
+    service: Annotated[str, Meta(max_length=1024)] | None = None
+    method: Annotated[str, Meta(max_length=1024)] | None = None
+
+
+class GRPCMatch(Part, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    method: GRPCMethod | None = None
+    headers: Annotated[tuple[ValueMatch, ...], Meta(max_length=16), By] = ()
+
+
+class GRPCRule(Part, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    name: SectionName | None = None
+    matches: Annotated[tuple[GRPCMatch, ...], Meta(max_length=64)] = ()
+    filters: Annotated[tuple[RouteFilter, ...], Meta(max_length=16)] = ()
+    backend_refs: Annotated[tuple[BackendRef, ...], Meta(max_length=16)] = ()
+
+
+class GRPCSpec(Part, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    parent_refs: Annotated[tuple[ParentReference, ...], Meta(max_length=32)] = ()
+    hostnames: Annotated[tuple[Hostname, ...], Meta(max_length=16)] = ()
+    rules: Annotated[tuple[GRPCRule, ...], Meta(max_length=16)] = ()
+
+
 class ParentStatus(Part, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
     parent_ref: ParentReference
     controller_name: str
@@ -270,18 +294,25 @@ class HTTPRoute(Served, frozen=True, kw_only=True, omit_defaults=True, rename="c
     status: RouteStatus = RouteStatus()
 
 
+class GRPCRoute(Served, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    kind: str = field(default_factory=lambda: "GRPCRoute")
+    spec: GRPCSpec = GRPCSpec()
+    status: RouteStatus = RouteStatus()
+
+
 class ReferenceGrant(Served, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
     kind: str = field(default_factory=lambda: "ReferenceGrant")
     api_version: str = field(default_factory=lambda: f"{GROUP}/v1beta1")
     spec: GrantSpec
 
 
-KINDS = (GatewayClass, Gateway, HTTPRoute, ReferenceGrant)
+KINDS = (GatewayClass, Gateway, HTTPRoute, GRPCRoute, ReferenceGrant)
 
 for _type, _plural, _version in (
     (GatewayClass, "gatewayclasses", "v1"),
     (Gateway, "gateways", "v1"),
     (HTTPRoute, "httproutes", "v1"),
+    (GRPCRoute, "grpcroutes", "v1"),
     (ReferenceGrant, "referencegrants", "v1beta1"),
 ):
     _type.served = Kind(

@@ -1,7 +1,7 @@
 """All the objects to what the proxy does and what is said of them: one pure function, `programme`."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from kybern.api.networking_v1 import IngressBackend, IngressServiceBackend, ServiceBackendPort
 from kybern.network.gateway.attaching import (
@@ -40,6 +40,7 @@ class World:
     classes: Sequence[GatewayClass]
     gateways: Sequence[Gateway]
     routes: Sequence[HTTPRoute]
+    """GRPCRoutes too, in other words: see `grpc`."""
     grants: Sequence[ReferenceGrant]
     labels: Labels
     backends: Backends
@@ -213,14 +214,15 @@ def target_of(ref: BackendObject, route: HTTPRoute, world: World) -> Target | No
 
 def looked_up(ref: BackendObject, route: HTTPRoute, world: World) -> Target:
     asked = IngressBackend(service=IngressServiceBackend(name=ref.name, port=ServiceBackendPort(number=ref.port)))
-    return world.backends.target(ref.namespace or route.metadata.namespace or "", asked)
+    found = world.backends.target(ref.namespace or route.metadata.namespace or "", asked)
+    return replace(found, speaks="h2c") if route.kind == "GRPCRoute" else found
 
 
 def wrong_backend(ref: BackendObject, route: HTTPRoute, world: World) -> Refused | None:
     if (ref.group, ref.kind) != ("", "Service"):
         return Refused("InvalidKind", f"{ref.kind} {ref.name} is no Service")
     own = route.metadata.namespace or ""
-    if not granted(world.grants, (GROUP, "HTTPRoute"), own, ref):
+    if not granted(world.grants, (GROUP, route.kind), own, ref):
         return Refused("RefNotPermitted", f"no ReferenceGrant lets {own} use service {ref.namespace}/{ref.name}")
     problem = looked_up(ref, route, world).problem
     return Refused("BackendNotFound", problem) if problem else None

@@ -10,7 +10,6 @@ from kybern.aio.clock import rfc3339
 from kybern.api.meta_v1 import Condition
 from kybern.network.gateway.attaching import Refused
 from kybern.network.gateway.objects import (
-    GROUP,
     Gateway,
     GatewayAddress,
     GatewayStatus,
@@ -24,7 +23,7 @@ from kybern.network.gateway.objects import (
 )
 
 CONTROLLER = "kybern.io/gateway-controller"
-HTTP_ROUTES = (RouteKind(kind="HTTPRoute"),)
+ROUTES = (RouteKind(kind="HTTPRoute"), RouteKind(kind="GRPCRoute"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +68,11 @@ def listener_status(
 ) -> ListenerStatus:
     supported = listener.protocol in ("HTTP", "HTTPS")
     asked = listener.allowed_routes.kinds
-    kinds = tuple(kind for kind in asked if (kind.group, kind.kind) == (GROUP, "HTTPRoute")) if asked else HTTP_ROUTES
+    kinds = tuple(kind for kind in asked if kind in ROUTES) if asked else ROUTES
     invalid = (
-        Refused("InvalidRouteKinds", "HTTPRoute is the kind that is supported") if asked and kinds != asked else None
+        Refused("InvalidRouteKinds", "HTTPRoute and GRPCRoute are the kinds that are supported")
+        if asked and kinds != asked
+        else None
     )
     wrong = found.unresolved or invalid
     if not supported:

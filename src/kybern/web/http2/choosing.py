@@ -12,14 +12,19 @@ PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 
 class Choosing(asyncio.Protocol):
-    """Until it is known; then the transport is another protocol's."""
+    """Until it is known; then the transport is another protocol's. The server counts it, and ends it, like the others."""
 
     def __init__(self, server: "Server") -> None:
         self.server = server
         self.seen = b""
+        self.late: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
+        if not self.server.has_room():
+            self.transport.abort()
+            return
+        self.server.undecided.add(self.transport)
         tls = transport.get_extra_info("ssl_object")
         self.late = self.server.loop.call_later(self.server.limits.head_seconds, self.transport.abort)
         if tls is not None:
@@ -33,10 +38,15 @@ class Choosing(asyncio.Protocol):
             self.become(http2=True)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.late.cancel()
+        self.decided()
+
+    def decided(self) -> None:
+        self.server.undecided.discard(self.transport)
+        if self.late is not None:
+            self.late.cancel()
 
     def become(self, *, http2: bool) -> None:
-        self.late.cancel()
+        self.decided()
         chosen: asyncio.Protocol
         if http2:
             from kybern.web.http2.server import ServerHttp2  # with h2, which takes a while to import
