@@ -16,8 +16,9 @@ from kybern.api.admissionregistration_v1 import (
 )
 from kybern.api.invalid import FieldError, duplicate, forbidden_field, invalid_value, not_supported, required
 from kybern.registry.admissionwebhooks import EVERYTHING, validate_rule
-from kybern.registry.checks import label_selector, repeated
+from kybern.registry.checks import label_selector, present, repeated
 from kybern.registry.columns import AGE, NAME, UNSET
+from kybern.registry.conditions import validate_conditions
 from kybern.registry.defaulting import filled, part, parts
 from kybern.registry.parts import clear_status, keep_status, kind_of, spec_of, status
 from kybern.registry.resource import Column, Resource
@@ -95,6 +96,15 @@ def validate_validating(policy: ValidatingAdmissionPolicy) -> Iterator[FieldErro
     yield from policyrules.validate_validating(policy.spec)
 
 
+def validate_status(policy: ValidatingAdmissionPolicy, old: ValidatingAdmissionPolicy) -> Iterator[FieldError]:
+    found = policy.status.type_checking
+    for index, warning in enumerate((found.expression_warnings or ()) if found is not None else ()):
+        at = f"status.typeChecking.expressionWarnings[{index}]"
+        yield from present(f"{at}.warning", warning.warning)
+        yield from present(f"{at}.fieldRef", warning.field_ref.strip())
+    yield from validate_conditions(policy.status.conditions or (), "status.conditions")
+
+
 def validate_mutating(policy: MutatingAdmissionPolicy) -> Iterator[FieldError]:
     from kybern.registry import policyrules
 
@@ -157,7 +167,7 @@ VALIDATING_POLICIES = Resource(
     on_update=keep_status,
     validate=validate_validating,
     generation=spec_of,
-    subresources=(status("all"),),
+    subresources=(status("all", validate_status),),
     columns=(
         NAME,
         Column("Validations", lambda policy, now: len(policy.spec.validations or ()), type="integer"),
