@@ -1,6 +1,7 @@
 """The processes of one cluster, in the order they start. Each row is a composition root of its own."""
 
 import os
+import socket
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -18,8 +19,8 @@ from kybern.runtime.warden import launch
 from kybern.runtime.warden.fdstore import Keeper
 
 
-def supervise(cluster: Cluster, *, foreground: bool) -> None:
-    """Be the supervisor until told to stop."""
+def supervise(cluster: Cluster, *, foreground: bool, leash: socket.socket | None = None) -> None:
+    """Be the supervisor until told to stop, or until the other end of `leash` is closed."""
     os.environ["OPENBLAS_NUM_THREADS"] = "1"  # numpy would start threads, and a process with threads must not fork
     if foreground and cluster.verbose:
         logs.to_terminal(verbose=True)
@@ -29,7 +30,7 @@ def supervise(cluster: Cluster, *, foreground: bool) -> None:
     def wanted() -> list[Program]:
         return list(programs(config.saved(cluster.data) or cluster))
 
-    supervisor = Supervisor(list(programs(cluster)), cluster.control_socket, cluster.logs, wanted)
+    supervisor = Supervisor(list(programs(cluster)), cluster.control_socket, cluster.logs, wanted, leash)
     supervisor.about = {"name": cluster.name, "server": cluster.server_url, "started": time.time()}
     supervisor.run()
 

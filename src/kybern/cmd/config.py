@@ -74,6 +74,10 @@ class Cluster:
     """The CRI runtime that runs the containers, as gRPC names it; empty for our own."""
     ip_family: str = "ipv4"
     """Of pods, Services and nodes: ipv4, ipv6, or dual: both, and IPv4 where one has to be chosen."""
+    rootless: bool = False
+    """In namespaces of an ordinary user's own."""
+    uplink: str = ""
+    """The program that leads out of those; empty where the cluster reaches itself only."""
     simulated: bool = False
     """Containers cannot run here: nodes are simulated."""
     simulated_nodes: int = 0
@@ -110,6 +114,19 @@ class Cluster:
     @property
     def control_socket(self) -> Path:
         return self.run / "supervisor.sock"
+
+    @property
+    def gate_socket(self) -> Path:
+        """Where a rootless cluster gets ports of the machine."""
+        return self.run / "gate.sock"
+
+    @property
+    def uplink_note(self) -> Path:
+        return self.run / "uplink.pid"
+
+    @property
+    def cgroup_note(self) -> Path:
+        return self.run / "cgroup"
 
     @property
     def controllers_socket(self) -> Path:
@@ -218,7 +235,8 @@ def run_root() -> Path:
     """Where running clusters keep their sockets and pins: gone after a reboot, as they are."""
     if os.geteuid() == 0:
         return Path("/run/kybern")
-    return Path(os.environ.get("XDG_RUNTIME_DIR") or f"/tmp/kybern-{os.geteuid()}") / "kybern"
+    given = os.environ.get("XDG_RUNTIME_DIR")
+    return Path(given) / "kybern" if given else Path(f"/tmp/kybern-{os.geteuid()}")
 
 
 def cluster_id(data_dir: Path) -> str:

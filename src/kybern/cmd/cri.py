@@ -18,7 +18,7 @@ from types import ModuleType
 
 from kybern.cmd import config, logs, running
 from kybern.cmd.arguments import absolute
-from kybern.cmd.preflight import container_problems, explain, look
+from kybern.cmd.preflight import container_problems, explain, look, needs_root
 from kybern.cmd.progress import Progress
 
 
@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     progress = Progress(sys.stderr)
     data = Path(args.data_dir)
     machine = look(data, "127.0.0.1", 0)
-    problems = list(container_problems(machine))
+    problems = list(needs_root(machine, "cri")) or list(container_problems(machine))
     if problems:
         return explain(problems, progress)
     service = Service(

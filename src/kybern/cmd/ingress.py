@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import socket
 import ssl
 from collections.abc import Callable
 
@@ -18,6 +19,7 @@ from kybern.client.events import Recorder
 from kybern.client.view import View
 from kybern.cmd import credentials
 from kybern.cmd.config import Cluster
+from kybern.cmd.gate import port_of_machine
 from kybern.cmd.ready import transport
 from kybern.cmd.stopping import until_stopped
 from kybern.network.gateway.following import GatewayFollower
@@ -28,6 +30,7 @@ from kybern.network.gateway.status import CONTROLLER as GATEWAY_CONTROLLER
 from kybern.network.ingress.carrying import Carrier
 from kybern.network.ingress.following import CONTROLLER, KINDS, IngressFollower
 from kybern.network.ingress.proxy import IngressProxy
+from kybern.network.machine_ports import MachinePorts, Port
 from kybern.web.http import Handler
 from kybern.web.pki import read_pair
 from kybern.web.server import serve
@@ -82,12 +85,25 @@ async def run(cluster: Cluster) -> None:
         for address in addresses:
             work.append(listen(handler(HTTP_PORT, False), address, HTTP_PORT, None, clock))
             work.append(listen(handler(HTTPS_PORT, True), address, HTTPS_PORT, context(HTTPS_PORT), clock))
+        if cluster.rootless:
+            work.append(lead_in(cluster, view, clock))
         running = [tasks.create_task(part) for part in work]
         await until_stopped()
         for task in running:
             task.cancel()
     await ports.close()
     carrier.close()
+
+
+async def lead_in(cluster: Cluster, view: View, clock: SystemClock) -> None:
+    """From the machine's own network, which is not the cluster's."""
+
+    def of_machine(port: Port) -> socket.socket:
+        return port_of_machine(cluster.gate_socket, port.kind, "127.0.0.1", port.number)
+
+    await view.synced()
+    own = (Port("tcp", HTTP_PORT), Port("tcp", HTTPS_PORT))
+    await MachinePorts(view, of_machine, str(cluster.node_address), own, clock).run()
 
 
 async def tidy(carrier: Carrier, proxy: IngressProxy, gateways: GatewayProxy, clock: SystemClock) -> None:

@@ -21,7 +21,7 @@ from kybern.cmd.config import Cluster
 from kybern.cmd.credentials import node, node_network
 from kybern.cmd.joining import HASH, Discovered, NotJoined, client_certificate, discover, layout, network_certificate
 from kybern.cmd.launch import start
-from kybern.cmd.preflight import explain, look, problems
+from kybern.cmd.preflight import explain, look, needs_root, problems
 from kybern.cmd.progress import Progress
 from kybern.cmd.routes import routed_networks
 from kybern.cmd.token import token_text
@@ -80,7 +80,8 @@ def join(args: argparse.Namespace, progress: Progress, turn: Turn) -> int:
         up = running.status(known.control_socket) is not None
         what = f"{args.data_dir} is of a cluster already" + (", and it is up" if up else "")
         return progress.failed(what, "kybern up, or another --data-dir, or kybern reset")
-    found = list(problems(look(args.data_dir, "127.0.0.1", 0)))
+    machine = look(args.data_dir, "127.0.0.1", 0)
+    found = list(needs_root(machine, "join")) or list(problems(machine))
     if found:
         return explain(found, progress)
     try:

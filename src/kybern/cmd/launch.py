@@ -4,6 +4,7 @@ it can be used.
 
 import asyncio
 import os
+import socket
 import time
 from contextlib import suppress
 
@@ -19,11 +20,10 @@ SUPERVISOR_SECONDS = 5.0
 
 def start(cluster: Cluster, progress: Progress, turn: Turn, *, foreground: bool) -> int:
     """Forks the supervisor. In the foreground it is this process, and a child of it reports."""
-    from kybern.cmd.cluster import supervise
     from kybern.cmd.credentials import prepare
     from kybern.cmd.encryption import prepare_encryption
-    from kybern.cmd.links import ensure_node_bridge, ensure_place
     from kybern.cmd.remains import clear
+    from kybern.cmd.rootless import delegated_group
 
     for directory in (cluster.data, cluster.run, cluster.pki, cluster.logs):
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -35,25 +35,51 @@ def start(cluster: Cluster, progress: Progress, turn: Turn, *, foreground: bool)
     else:
         prepare(cluster, time.time())
         prepare_encryption(cluster)
-    if not cluster.simulated and not cluster.joined:
-        ensure_node_bridge(cluster)
-    for place in places(cluster):
-        ensure_place(place)
+    group = ""
+    if cluster.rootless:
+        group = delegated_group(cluster)
+    else:
+        make_places(cluster)
     progress.reached("checked this machine and the certificates")
     if foreground:
         if os.fork() == 0:
             os._exit(tell_when_up(cluster, progress, turn))
         turn.close()
-        supervise(cluster, foreground=True)
+        be_the_cluster(cluster, group, foreground=True)
         clear(cluster)
         return 0
     pid = os.fork()
     if pid == 0:
         detach(cluster)
-        supervise(cluster, foreground=False)
+        be_the_cluster(cluster, group, foreground=False)
         os._exit(0)
     os.waitpid(pid, 0)
     return tell_when_up(cluster, progress, turn)
+
+
+def make_places(cluster: Cluster) -> None:
+    from kybern.cmd.links import ensure_node_bridge, ensure_place
+
+    if not cluster.simulated and not cluster.joined:
+        ensure_node_bridge(cluster)
+    for place in places(cluster):
+        ensure_place(place)
+
+
+def be_the_cluster(cluster: Cluster, group: str, *, foreground: bool) -> None:
+    """Until it is told to stop. `group`: the cgroup that was given to it, without root."""
+    from kybern.cmd import rootless
+    from kybern.cmd.cluster import supervise
+
+    if not cluster.rootless:
+        supervise(cluster, foreground=foreground)
+        return
+
+    def supervise_inside(leash: socket.socket) -> None:
+        make_places(cluster)
+        supervise(cluster, foreground=foreground, leash=leash)
+
+    rootless.start(cluster, group, supervise_inside)
 
 
 async def renew_joined(cluster: Cluster) -> None:
@@ -104,6 +130,12 @@ def tell_when_up(cluster: Cluster, progress: Progress, turn: Turn) -> int:
 
 
 def wait_and_tell(cluster: Cluster, progress: Progress) -> int:
+    from kybern.cmd import rootless
+
+    return rootless.inside(cluster, lambda: wait_inside_and_tell(cluster, progress))
+
+
+def wait_inside_and_tell(cluster: Cluster, progress: Progress) -> int:
     from kybern.client.kubeconfig import KubeconfigError
     from kybern.cmd.kubeconfig import write
 

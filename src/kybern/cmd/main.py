@@ -6,8 +6,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import NoReturn
 
-from kybern.cmd.config import DamagedNote
-from kybern.cmd.running import NoAnswer
+from kybern.cmd.exits import exit_code
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "up": ("kybern.cmd.up", "start the cluster of this machine, or see that it is up"),
@@ -36,31 +35,23 @@ class OneLineParser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = list(sys.argv[1:] if argv is None else argv)
+    return exit_code(lambda: run_command(args))
+
+
+def run_command(args: list[str]) -> int:
     chosen = next((arg for arg in args if not arg.startswith("-")), "")
-    try:
-        parser = build_parser(chosen)
-        if chosen and chosen not in COMMANDS:
-            parser.error(unknown(chosen))
-        parsed, rest = parser.parse_known_args(args)
-        if rest:
-            parser.prog = " ".join(filter(None, (parser.prog, chosen)))
-            parser.error(f"there is no option {rest[0]}" if rest[0].startswith("-") else f"{rest[0]!r} is too much")
-        run: Callable[[argparse.Namespace], int] | None = getattr(parsed, "run", None)
-        if run is None:
-            parser.print_help()
-            return 2
-        return run(parsed)
-    except KeyboardInterrupt:
-        return 130
-    except BrokenPipeError:
-        sys.stderr.close()  # whoever read our output has gone; there is nobody to tell
-        return 141
-    except (PermissionError, FileNotFoundError, NotADirectoryError) as error:
-        print(f"kybern: {error.filename}: {(error.strerror or str(error)).lower()}", file=sys.stderr)
-        return 1
-    except (DamagedNote, NoAnswer) as error:
-        print(f"kybern: {error}", file=sys.stderr)
-        return 1
+    parser = build_parser(chosen)
+    if chosen and chosen not in COMMANDS:
+        parser.error(unknown(chosen))
+    parsed, rest = parser.parse_known_args(args)
+    if rest:
+        parser.prog = " ".join(filter(None, (parser.prog, chosen)))
+        parser.error(f"there is no option {rest[0]}" if rest[0].startswith("-") else f"{rest[0]!r} is too much")
+    run: Callable[[argparse.Namespace], int] | None = getattr(parsed, "run", None)
+    if run is None:
+        parser.print_help()
+        return 2
+    return run(parsed)
 
 
 def build_parser(chosen: str) -> argparse.ArgumentParser:

@@ -22,6 +22,7 @@ from kybern.cmd.place import Place, first
 from kybern.cmd.ready import transport
 from kybern.linux import nft
 from kybern.linux.conntrack import forget_udp
+from kybern.linux.uplink import RESOLVERS
 from kybern.network.bridge import BridgeNetwork
 from kybern.network.cni import CniNetwork
 from kybern.network.dns.forward import Forwarder, Upstream, configured, resolvers_of_host
@@ -138,7 +139,7 @@ def node_networks(place: Place, cidrs: tuple[str, ...]) -> Iterator[NodeNetwork]
 
 def node_port_addresses(place: Place) -> tuple[str, ...]:
     """Beyond the machine only where the API server is told to listen too."""
-    outside = place.cluster.bind_address if place.is_machine else ""
+    outside = place.cluster.bind_address if place.is_machine and not place.cluster.rootless else ""
     beyond = (outside,) if outside not in ("", "0.0.0.0", "::", "127.0.0.1") else ()
     return (*map(str, place.addresses), *beyond)
 
@@ -171,4 +172,6 @@ def resolvers(place: Place) -> tuple[str, ...]:
     """The machine's own may listen on its loopback only, so a further node asks the first one."""
     if not place.is_machine:
         return (str(first(place.cluster).address),)
+    if place.cluster.rootless:
+        return (RESOLVERS[place.cluster.uplink],) if place.cluster.uplink else ()
     return resolvers_of_host(without=frozenset({str(place.cluster.dns_address), str(place.address)}))

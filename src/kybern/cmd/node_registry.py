@@ -7,6 +7,7 @@ pull from the first one's address, where nothing can be pushed and pods, who rea
 from kybern.aio.clock import Clock
 from kybern.aio.ids import Ids
 from kybern.cmd.config import in_url
+from kybern.cmd.gate import port_of_machine
 from kybern.cmd.place import Place, first
 from kybern.runtime.images.endpoint import RegistryEndpoint
 from kybern.runtime.images.mirror import MirrorEndpoint
@@ -22,8 +23,9 @@ async def registry(place: Place, images: ImageStore, clock: Clock, ids: Ids) -> 
     port, mirror = place.cluster.registry_port, MirrorEndpoint(images, clock, ids)
     mirror.password = f"{ids.rng.getrandbits(256):064x}"
     write_private(place.cluster.run / KEY, mirror.password.encode())
+    outside = port_of_machine(place.cluster.gate_socket, "tcp", "127.0.0.1", port) if place.cluster.rootless else None
     return [
-        await serve(RegistryEndpoint(images, clock, ids), port=port),
+        await serve(RegistryEndpoint(images, clock, ids), port=port, sock=outside),
         await serve(mirror, host=str(place.address), port=port),
     ]
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
-from kybern.cmd import config, running
+from kybern.cmd import config, rootless, running
 from kybern.cmd.arguments import add_data_dir, cpu_amount, memory_amount, node_name
 from kybern.cmd.config import NODES_MAX, Cluster, NodeSettings
 from kybern.cmd.launch import READY_SECONDS, wait_for_nodes
@@ -74,10 +74,14 @@ def run(args: argparse.Namespace) -> int:
             return progress.failed(f"there is no cluster in {args.data_dir}", "kybern up")
         if cluster.joined:
             return progress.failed(f"this machine is a node of {cluster.joined}, and has no others", "run it there")
-        try:
-            return ACTIONS[args.action](cluster, args, progress)
-        except Refused as refused:
-            return progress.failed(str(refused), refused.fix)
+        return rootless.inside(cluster, lambda: act(cluster, args, progress))
+
+
+def act(cluster: Cluster, args: argparse.Namespace, progress: Progress) -> int:
+    try:
+        return ACTIONS[args.action](cluster, args, progress)
+    except Refused as refused:
+        return progress.failed(str(refused), refused.fix)
 
 
 def add(cluster: Cluster, args: argparse.Namespace, progress: Progress) -> int:
@@ -132,11 +136,15 @@ def remove(cluster: Cluster, args: argparse.Namespace, progress: Progress) -> in
 
 def kill(cluster: Cluster, args: argparse.Namespace, progress: Progress) -> int:
     from kybern.linux import cgroup_detect
+    from kybern.linux.cgroups_absent import Absent
 
     place = further(cluster, args.name)
+    groups = cgroup_detect.detect()
+    if not cluster.simulated and isinstance(groups, Absent):
+        raise Refused("without cgroups not everything on a node ends at once", f"kybern node partition {place.name}")
     change(with_changed(cluster, place.name, off=True))
     if not cluster.simulated:
-        cgroup_detect.detect().kill(place.cgroup)
+        groups.kill(place.cgroup)
     progress.done(f"node {place.name} is off; bring it back with: kybern node heal {place.name}")
     return 0
 

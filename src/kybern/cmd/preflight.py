@@ -1,7 +1,7 @@
 """Can this machine run a cluster? What it has is gathered once, as a value; what is missing follows from it.
 
 Every problem comes with the one command that mends it. Problems that only containers have do not stop a cluster: it
-starts with simulated nodes, and says so.
+starts with simulated nodes, and says so. Who is not root of the machine needs more: see `preflight_rootless`.
 """
 
 import errno
@@ -12,9 +12,13 @@ import socket
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 
+from kybern.cmd.preflight_rootless import Unprivileged, obstacles, shortcomings
+from kybern.cmd.preflight_rootless import look as look_unprivileged
 from kybern.cmd.progress import Progress
+from kybern.linux.privilege import may_administer
 
 FREE_BYTES_MIN = 512 * 1024 * 1024
 NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "uts")
@@ -22,13 +26,20 @@ CONTROLLERS = ("cpu", "memory", "pids")
 DEBIAN_PACKAGES = {"nft": "nftables"}
 
 
+class Prevents(Enum):
+    CLUSTER = "cluster"
+    CONTAINERS = "containers"
+    """The control plane can still run, with simulated nodes."""
+    NOTHING = "nothing"
+    """The cluster does without something."""
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     what: str
     fix: str
     """A command, or what to ask for where no command helps."""
-    containers_only: bool = False
-    """The control plane can still run, with simulated nodes."""
+    prevents: Prevents = Prevents.CLUSTER
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +48,8 @@ class Machine:
 
     system: str
     python: tuple[int, int]
-    root: bool
+    unprivileged: Unprivileged | None = None
+    """None for root of the machine."""
     programs: frozenset[str]
     namespaces: frozenset[str]
     filesystems: frozenset[str]
@@ -74,22 +86,34 @@ def problems(machine: Machine) -> Iterator[Problem]:
     yield from container_problems(machine)
 
 
+def needs_root(machine: Machine, command: str) -> Iterator[Problem]:
+    """For what has no place in an ordinary user's namespaces."""
+    if machine.unprivileged is not None:
+        yield Problem(f"`kybern {command}` needs root of the machine", f"sudo kybern {command} ...")
+
+
 def container_problems(machine: Machine) -> Iterator[Problem]:
     if machine.system != "Linux":
-        yield Problem(f"containers need Linux, this is {machine.system}", "run it on Linux", True)
+        yield Problem(f"containers need Linux, this is {machine.system}", "run it on Linux", Prevents.CONTAINERS)
         return
-    if not machine.root:
-        yield Problem("containers need root here", "sudo kybern up", True)
+    containers = Prevents.CONTAINERS
+    if machine.unprivileged is not None:
+        for what, fix in obstacles(machine.unprivileged, machine.debian):
+            yield Problem(what, fix, containers)
+        for what, fix in shortcomings(machine.unprivileged, machine.debian):
+            yield Problem(what, fix, Prevents.NOTHING)
     for name in sorted({"nft"} - machine.programs):
-        yield Problem(f"the program `{name}` is missing", install_command(machine, name), True)
+        yield Problem(f"the program `{name}` is missing", install_command(machine, name), containers)
     for name in sorted(set(NAMESPACES) - machine.namespaces):
-        yield Problem(f"the kernel has no {name} namespaces", "use a kernel with CONFIG_NAMESPACES", True)
+        yield Problem(f"the kernel has no {name} namespaces", "use a kernel with CONFIG_NAMESPACES", containers)
     if "overlay" not in machine.filesystems:
-        yield Problem("the kernel has no overlay file system", "modprobe overlay", True)
-    for name in sorted(set(CONTROLLERS) - machine.controllers):
-        yield Problem(f"the cgroup controller `{name}` is not available", "mount -t cgroup2 none /sys/fs/cgroup", True)
+        yield Problem("the kernel has no overlay file system", "modprobe overlay", containers)
+    for name in sorted(set(CONTROLLERS) - machine.controllers) if machine.unprivileged is None else ():
+        yield Problem(
+            f"the cgroup controller `{name}` is not available", "mount -t cgroup2 none /sys/fs/cgroup", containers
+        )
     if not machine.seccomp:
-        yield Problem("the kernel has no seccomp filters", "use a kernel with CONFIG_SECCOMP_FILTER", True)
+        yield Problem("the kernel has no seccomp filters", "use a kernel with CONFIG_SECCOMP_FILTER", containers)
 
 
 def install_command(machine: Machine, program: str) -> str:
@@ -103,7 +127,7 @@ def look(data_dir: Path, bind_address: str, port: int) -> Machine:
     return Machine(
         system=platform.system(),
         python=sys.version_info[:2],
-        root=os.geteuid() == 0,
+        unprivileged=None if platform.system() != "Linux" or may_administer() else look_unprivileged(data_dir),
         programs=frozenset(name for name in DEBIAN_PACKAGES if shutil.which(name, path=search_path())),
         namespaces=frozenset(name for name in NAMESPACES if Path(f"/proc/self/ns/{name}").exists()),
         filesystems=filesystems(),

@@ -10,11 +10,13 @@ import shutil
 from pathlib import Path
 
 from kybern.aio.clock import SystemClock
+from kybern.cmd import rootless
 from kybern.cmd.config import Cluster
 from kybern.cmd.links import forget_way_to_nodes, remove_place
 from kybern.cmd.place import Place, places
 from kybern.linux import cgroup_detect, mounts, netns, nft
 from kybern.linux.netlink import Netlink
+from kybern.linux.uplink import stop_left
 from kybern.network.cni import CniNetwork
 from kybern.runtime.cleanup import cleanup, remove_group
 from kybern.runtime.cri import RuntimeFault
@@ -23,7 +25,11 @@ log = logging.getLogger(__name__)
 
 
 def clear(cluster: Cluster) -> None:
-    if os.geteuid() == 0:
+    if cluster.rootless:
+        stop_left(cluster.uplink_note)
+        rootless.apart(lambda: clear_kernel(cluster))
+        rootless.forget_cgroups(cluster)
+    elif os.geteuid() == 0:
         clear_kernel(cluster)
     shutil.rmtree(cluster.run, ignore_errors=True)
 

@@ -5,7 +5,7 @@ import shutil
 import sys
 
 from kybern.client.kubeconfig import KubeconfigError
-from kybern.cmd import config, kubeconfig
+from kybern.cmd import config, kubeconfig, rootless
 from kybern.cmd.arguments import add_data_dir
 from kybern.cmd.down import stop
 from kybern.cmd.progress import Progress
@@ -26,7 +26,10 @@ def run(args: argparse.Namespace) -> int:
         code = stop(cluster, progress)
         if code:
             return code
-        shutil.rmtree(cluster.data)
+        if cluster.rootless:
+            rootless.apart(lambda: shutil.rmtree(cluster.data))
+        else:
+            shutil.rmtree(cluster.data)
         progress.done(f"deleted {cluster.data}")
         try:
             kubeconfig.forget(cluster)

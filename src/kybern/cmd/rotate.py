@@ -13,7 +13,7 @@ import time
 
 from cryptography.hazmat.primitives import serialization
 
-from kybern.cmd import config, running
+from kybern.cmd import config, rootless, running
 from kybern.cmd.arguments import add_data_dir
 from kybern.cmd.config import Cluster
 from kybern.cmd.credentials import former_keys
@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
         rotate_signing_key(cluster, forget=args.forget)
         progress.note("service-account tokens are signed with a new key")
         concerned = SIGNERS
-    return start_again(cluster, concerned, progress)
+    return rootless.inside(cluster, lambda: start_again(cluster, concerned, progress))  # where its pids are its pids
 
 
 def rotate_signing_key(cluster: Cluster, *, forget: bool) -> None:

@@ -38,6 +38,7 @@ from kybern.cmd.config import Cluster
 from kybern.cmd.credentials import former_keys
 from kybern.cmd.encryption import seal_of
 from kybern.cmd.extensions import extensions_of, settle_rights
+from kybern.cmd.gate import port_of_machine
 from kybern.cmd.outside import followed, front_proxy_ca, outside
 from kybern.cmd.place import first
 from kybern.cmd.server_options import words
@@ -189,12 +190,14 @@ def kubelet_tls(cluster: Cluster) -> ssl.SSLContext:
 
 def sockets(cluster: Cluster) -> Iterator[socket.socket]:
     """Loopback always, for this machine; the node's address for its pods; and where else we are told to listen."""
-    addresses = {"127.0.0.1": None, cluster.bind_address: None}
-    if not cluster.simulated and cluster.bind_address != "0.0.0.0":
-        addresses |= dict.fromkeys(map(str, (*cluster.gateways, *first(cluster).addresses)))
+    outside = dict.fromkeys(("127.0.0.1", cluster.bind_address))
     if cluster.bind_address == "0.0.0.0":
-        addresses = {"0.0.0.0": None}
-    for address in addresses:
+        outside = {"0.0.0.0": None}
+    if cluster.rootless:
+        yield from (port_of_machine(cluster.gate_socket, "tcp", address, cluster.port) for address in outside)
+        outside = {"127.0.0.1": None}
+    nodes = () if cluster.simulated or "0.0.0.0" in outside else (*cluster.gateways, *first(cluster).addresses)
+    for address in outside | dict.fromkeys(map(str, nodes)):
         sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if sys.platform == "linux" and not cluster.simulated:

@@ -6,7 +6,7 @@ import json
 import sys
 from typing import Any
 
-from kybern.cmd import config, running
+from kybern.cmd import config, rootless, running
 from kybern.cmd.arguments import add_data_dir
 from kybern.cmd.config import Cluster
 from kybern.cmd.progress import Progress
@@ -27,8 +27,13 @@ def run(args: argparse.Namespace) -> int:
     if cluster is None or found is None:
         progress.note(f"no cluster runs in {args.data_dir}; start it with: kybern up")
         return 3
+    told = rootless.with_pids_seen_here(found) if cluster.rootless else found
+    return rootless.inside(cluster, lambda: tell(cluster, told, args.output, progress))
+
+
+def tell(cluster: Cluster, found: dict[str, Any], output: str, progress: Progress) -> int:
     missing, wrong = asyncio.run(looked_at(cluster))
-    if args.output == "json":
+    if output == "json":
         told = {"name": cluster.name, "server": cluster.server_url, "missing": missing, "complaints": wrong}
         print(json.dumps({**found, **told}, indent=2))
     else:

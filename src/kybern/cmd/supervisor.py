@@ -80,6 +80,8 @@ class Supervisor:
     log_directory: Path
     wanted: Callable[[], list[Program]] | None = None
     """Asked after HUP; programs are told apart by their names."""
+    leash: socket.socket | None = None
+    """Its other end is held by who must not be outlived."""
     about: dict[str, object] = field(default_factory=dict)
     """Goes into the status as it is."""
     stopping: bool = False
@@ -93,6 +95,8 @@ class Supervisor:
         """Until a signal says stop."""
         self._listen()
         wakeup = self._signals()
+        if self.leash is not None:
+            self.selector.register(self.leash, selectors.EVENT_READ, self._told_to_stop)
         try:
             for program in self.programs:
                 self.start(program)

@@ -4,8 +4,10 @@ Two `kybern up` at once would otherwise choose the same addresses, or start the 
 back when its process ends, however it ends (flock(2)).
 """
 
+import errno
 import fcntl
 import os
+import stat
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -16,6 +18,7 @@ class Turn:
 
     def __init__(self, root: Path) -> None:
         root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        refuse_others(root)
         self.descriptor = os.open(root / "turn", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(self.descriptor, fcntl.LOCK_EX)
 
@@ -32,3 +35,10 @@ class Turn:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def refuse_others(directory: Path) -> None:
+    """In /tmp anybody may have made it first, and would then be master of what is in it."""
+    about = directory.lstat()
+    if not stat.S_ISDIR(about.st_mode) or about.st_uid != os.geteuid():
+        raise PermissionError(errno.EACCES, "belongs to somebody else", str(directory))

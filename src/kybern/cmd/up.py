@@ -28,7 +28,7 @@ from kybern.cmd.arguments import (
 )
 from kybern.cmd.config import Cluster
 from kybern.cmd.launch import start, wait_and_tell
-from kybern.cmd.preflight import Problem, explain, look, port_error, problems
+from kybern.cmd.preflight import Machine, Prevents, Problem, explain, look, needs_root, port_error, problems
 from kybern.cmd.progress import Progress
 from kybern.cmd.routes import routed_networks
 from kybern.cmd.turns import Turn
@@ -119,16 +119,34 @@ def up(args: argparse.Namespace, progress: Progress, turn: Turn) -> int:
 
     if wrong := wrong_with(cluster):
         return progress.failed(wrong)
-    found = [*problems(look(cluster.data, cluster.bind_address, cluster.port)), *address_problems(cluster)]
+    machine = look(cluster.data, cluster.bind_address, cluster.port)
+    cluster = in_own_namespaces(cluster, machine)
+    found = [*rootless_problems(cluster, machine), *problems(machine), *address_problems(cluster)]
     found += [*registry_problems(cluster), *runtime_problems(cluster)]
-    fatal = [problem for problem in found if not problem.containers_only]
-    if fatal:
+    if fatal := [problem for problem in found if problem.prevents is Prevents.CLUSTER]:
         return explain(fatal, progress)
-    if not cluster.simulated and found:
+    if not cluster.simulated:
         explain(found, progress)
-        progress.note("containers cannot run here: the cluster starts with a simulated node")
-        cluster = replace(cluster, simulated=True)
+        if any(problem.prevents is Prevents.CONTAINERS for problem in found):
+            progress.note("containers cannot run here: the cluster starts with a simulated node")
+            cluster = replace(cluster, simulated=True, rootless=False)
     return start(cluster, progress, turn, foreground=args.foreground)
+
+
+def in_own_namespaces(cluster: Cluster, machine: Machine) -> Cluster:
+    """An ordinary user's, unless it is simulated and needs none."""
+    user = machine.unprivileged
+    if user is None or cluster.simulated:
+        return replace(cluster, rootless=False, uplink="")
+    return replace(cluster, rootless=True, uplink=user.uplink if user.tun else "")
+
+
+def rootless_problems(cluster: Cluster, machine: Machine) -> Iterator[Problem]:
+    """Other machines reach no node that is in a network of a user's own, and an engine of the machine no files there."""
+    if cluster.advertise_address:
+        yield from needs_root(machine, "up --advertise-address")
+    if cluster.runtime:
+        yield from needs_root(machine, "up --runtime")
 
 
 def chosen(args: argparse.Namespace) -> Cluster:
@@ -202,7 +220,9 @@ def with_nodes(cluster: Cluster, count: int) -> Cluster:
 def address_problems(cluster: Cluster) -> Iterator[Problem]:
     """A cluster keeps its addresses, so somebody else may have taken them since."""
     ours = (cluster.bridge, cluster.node_bridge, cluster.vxlan)
-    if not cluster.simulated and not cluster.joined and cluster.index in config.overlapping(routed_networks(ours)):
+    if not (cluster.simulated or cluster.joined or cluster.rootless) and cluster.index in config.overlapping(
+        routed_networks(ours)
+    ):
         used = " or ".join(map(str, cluster.ranges))
         yield Problem(
             f"this machine has routes into {used}, which the cluster in {cluster.data} uses",

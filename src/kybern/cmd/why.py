@@ -19,7 +19,7 @@ from kybern.cli.kubectl.session import CommandFailed, open_session
 from kybern.client import Client
 from kybern.client.kubeconfig import KubeconfigError
 from kybern.client.view import View
-from kybern.cmd import why_network
+from kybern.cmd import config, rootless, why_network
 from kybern.cmd.arguments import add_data_dir
 from kybern.cmd.why_network import place_of
 from kybern.scheduler.configuration import read_configuration
@@ -52,6 +52,11 @@ def subject(text: str) -> tuple[str, str]:
 
 
 def run(args: argparse.Namespace) -> int:
+    cluster = config.saved(args.data_dir)
+    return rootless.inside(cluster, lambda: tell(args)) if cluster is not None else tell(args)
+
+
+def tell(args: argparse.Namespace) -> int:
     try:
         if args.to or args.subject[0] == "service":
             return why_network.run(args)

@@ -61,6 +61,14 @@ def use_all() -> None:
     call("capset", _Header(_VERSION_3, 0), _Sets(low, low, 0, high, high, 0), about="capset")
 
 
+def effective() -> set[str]:
+    """What this process may do now."""
+    sets = _Sets()
+    call("capget", _Header(_VERSION_3, 0), sets)
+    held = int(sets.e0) | int(sets.e1) << 32
+    return {name for name, number in NUMBER.items() if held >> number & 1}
+
+
 def _permitted() -> int:
     sets = _Sets()
     call("capget", _Header(_VERSION_3, 0), sets)

@@ -1,14 +1,25 @@
 """Which cgroups this machine has."""
 
 import os
+from collections.abc import Callable
 
 from kybern.linux import cgroups, mounts
+from kybern.linux.cgroups_absent import Absent
 from kybern.linux.cgroups_v1 import CONTROLLERS, V1
 from kybern.linux.cgroups_v2 import V2
+from kybern.linux.delegation import Delegated
+from kybern.linux.privilege import in_first_user_namespace
 
 
-def detect(root: str = cgroups.ROOT, table: str = "/proc/self/mountinfo") -> cgroups.Cgroups:
-    """v2 when it holds the controllers, else v1; FileNotFoundError when there is neither.
+def may_write(path: str) -> bool:
+    return os.access(path, os.W_OK)
+
+
+def detect(
+    root: str = cgroups.ROOT, table: str = "/proc/self/mountinfo", may_write: Callable[[str], bool] = may_write
+) -> cgroups.Cgroups:
+    """v2 when it holds the controllers, else v1; neither where they may not be written, as by an ordinary user whom
+    nobody gave a part of them.
 
     The same hierarchy may be mounted again elsewhere, in a chroot say, and that place may go: the one at `root` is taken.
     """
@@ -16,12 +27,12 @@ def detect(root: str = cgroups.ROOT, table: str = "/proc/self/mountinfo") -> cgr
     hierarchies = {
         controller: point.path
         for point in points
-        if point.fstype == "cgroup"
+        if point.fstype == "cgroup" and may_write(point.path)
         for controller in point.super_options.split(",")
         if controller in CONTROLLERS
     }
     if hierarchies:
         return V1(hierarchies)
-    if os.path.exists(f"{root}/cgroup.controllers"):
-        return V2(root)
-    raise FileNotFoundError(2, "no cgroups are mounted", root)
+    if may_write(f"{root}/cgroup.subtree_control"):
+        return V2(root) if in_first_user_namespace() else Delegated(root)
+    return Absent()

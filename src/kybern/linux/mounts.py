@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from kybern.linux import beneath
+from kybern.linux.privilege import in_first_user_namespace
 from kybern.linux.syscalls import AT_EMPTY_PATH, AT_FDCWD, AT_RECURSIVE, call
 
 RDONLY, NOSUID, NODEV, NOEXEC = 0x1, 0x2, 0x4, 0x8
@@ -191,14 +192,21 @@ def overlay_options(lower: Iterable[str], upper: str = "", work: str = "") -> li
 
 def overlay(lower: list[str], upper: str = "", work: str = "") -> int:
     """An overlay attached nowhere. Kernels before 6.5 take the lower directories only as one escaped string."""
+    marks: list[tuple[str, str | None]] = [] if in_first_user_namespace() else [("userxattr", None)]
     try:
-        return filesystem("overlay", overlay_options(lower, upper, work))
+        return filesystem("overlay", overlay_options(lower, upper, work) + marks)
     except OSError as error:
         if error.errno != 22:
             raise
     joined = ":".join(path.replace("\\", "\\\\").replace(":", "\\:") for path in lower)
     options: list[tuple[str, str | None]] = [("lowerdir", joined)]
-    return filesystem("overlay", options + overlay_options((), upper, work))
+    return filesystem("overlay", options + overlay_options((), upper, work) + marks)
+
+
+def opaque_mark() -> str:
+    """The extended attribute of a directory through which nothing of the layers below shows; `trusted` ones are the
+    machine's root's alone."""
+    return "trusted.overlay.opaque" if in_first_user_namespace() else "user.overlay.opaque"
 
 
 def _unescaped(text: str) -> str:

@@ -114,6 +114,17 @@ def start_ticks(pid: int) -> int:
         return 0
 
 
+def pids_seen_here(first: int) -> dict[int, int]:
+    """The children of a PID namespace's first process, whose own pid here is given: by their pids there."""
+    found = {}
+    with open(f"/proc/{first}/task/{first}/children", encoding="ascii") as children:
+        for child in children.read().split():
+            with open(f"/proc/{child}/status", encoding="utf-8", errors="replace") as about:
+                inner = next(line.split()[-1] for line in about if line.startswith("NSpid:"))
+            found[int(inner)] = int(child)
+    return found
+
+
 def boot_id() -> str:
     with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as opened:
         return opened.read().strip()

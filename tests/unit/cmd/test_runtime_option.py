@@ -9,6 +9,7 @@ import pytest
 from kybern.cmd import config
 from kybern.cmd.arguments import runtime_target
 from kybern.cmd.nodes import Refused, with_another
+from kybern.cmd.preflight import Prevents
 from kybern.cmd.runtime_check import problems_of
 
 
@@ -24,7 +25,7 @@ async def test_a_socket_that_nobody_listens_on_is_told_before_anything_starts(tm
     cluster = replace(config.choose(tmp_path, ()), runtime=f"unix://{tmp_path}/none.sock")
     (problem,) = await problems_of(cluster)
     assert problem.what == f"no container runtime listens on {tmp_path}/none.sock"
-    assert "containerd" in problem.fix and not problem.containers_only
+    assert "containerd" in problem.fix and problem.prevents is Prevents.CLUSTER
 
 
 def test_one_runtime_serves_one_node(tmp_path: Path) -> None:

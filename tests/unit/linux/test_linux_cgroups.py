@@ -4,10 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from kybern.linux import cgroup_detect
+from kybern.linux import cgroup_detect, delegation
 from kybern.linux.cgroups import Limits
+from kybern.linux.cgroups_absent import Absent
 from kybern.linux.cgroups_v1 import V1
 from kybern.linux.cgroups_v2 import V2, values, weight
+from kybern.linux.delegation import Delegated
 
 HYBRID = """\
 31 23 0:28 / /sys/fs/cgroup rw - tmpfs tmpfs rw
@@ -16,12 +18,13 @@ HYBRID = """\
 40 31 0:37 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,name=systemd
 41 31 0:38 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw
 """
+anything = bool
 PURE = "31 23 0:28 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n"
 
 
 def test_a_hybrid_machine_has_its_controllers_in_v1(tmp_path: Path) -> None:
     (tmp_path / "table").write_text(HYBRID)
-    found = cgroup_detect.detect(str(tmp_path), str(tmp_path / "table"))
+    found = cgroup_detect.detect(str(tmp_path), str(tmp_path / "table"), anything)
     assert isinstance(found, V1)
     assert found.hierarchies == {
         "cpu": "/sys/fs/cgroup/cpu,cpuacct",
@@ -34,21 +37,45 @@ def test_a_hierarchy_that_is_mounted_again_elsewhere_is_used_where_it_belongs(tm
     elsewhere = HYBRID.replace(" /sys/", " /var/cache/other-root/sys/")
     for table in (HYBRID + elsewhere, elsewhere + HYBRID):
         (tmp_path / "table").write_text(table)
-        found = cgroup_detect.detect(table=str(tmp_path / "table"))
+        found = cgroup_detect.detect(table=str(tmp_path / "table"), may_write=anything)
         assert isinstance(found, V1)
         assert found.hierarchies["memory"] == "/sys/fs/cgroup/memory"
 
 
 def test_a_machine_with_v2_alone_uses_it(tmp_path: Path) -> None:
     (tmp_path / "table").write_text(PURE)
-    (tmp_path / "cgroup.controllers").write_text("cpu memory pids")
-    assert isinstance(cgroup_detect.detect(str(tmp_path), str(tmp_path / "table")), V2)
+    assert isinstance(cgroup_detect.detect(str(tmp_path), str(tmp_path / "table"), anything), V2)
 
 
-def test_a_machine_without_cgroups_says_so(tmp_path: Path) -> None:
-    (tmp_path / "table").write_text("")
-    with pytest.raises(FileNotFoundError):
-        cgroup_detect.detect(str(tmp_path), str(tmp_path / "table"))
+def test_cgroups_that_may_not_be_written_are_left_alone(tmp_path: Path) -> None:
+    for table in ("", HYBRID, PURE):
+        (tmp_path / "table").write_text(table)
+        found = cgroup_detect.detect(str(tmp_path), str(tmp_path / "table"), lambda path: False)
+        assert isinstance(found, Absent)
+        found.freeze("/kybern/pods/podX", False)
+        with pytest.raises(OSError, match="without cgroups"):
+            found.freeze("/kybern/pods/podX", True)
+
+
+def test_of_what_was_given_to_a_user_only_the_controllers_there_are_written(tmp_path: Path) -> None:
+    (tmp_path / "cgroup.controllers").write_text("memory pids")
+    (tmp_path / "pod").mkdir()
+    Delegated(str(tmp_path)).limit("/pod", Limits(cpu_shares=1024, memory_limit_bytes=1 << 20, pids_limit=100))
+    assert {file.name: file.read_text() for file in (tmp_path / "pod").iterdir()} == {
+        "memory.max": "1048576",
+        "pids.max": "100",
+    }
+
+
+def test_the_group_of_a_process_is_its_own_where_it_may_be_written(tmp_path: Path) -> None:
+    table, about, own = tmp_path / "table", tmp_path / "cgroup", tmp_path / "user.slice" / "run-1.scope"
+    table.write_text(f"31 23 0:28 / {tmp_path} rw - cgroup2 cgroup2 rw\n")
+    about.write_text("1:name=systemd:/\n0::/user.slice/run-1.scope\n")
+    assert delegation.own_group(str(table), str(about)) == ""
+    own.mkdir(parents=True)
+    for name in ("cgroup.procs", "cgroup.subtree_control"):
+        (own / name).write_text("")
+    assert delegation.own_group(str(table), str(about)) == str(own)
 
 
 def test_limits_in_v2_are_only_what_was_asked_for() -> None:

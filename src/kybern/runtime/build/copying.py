@@ -20,7 +20,7 @@ from typing import Any
 from kybern.linux import beneath, mounts, namespaces
 from kybern.runtime.build.ignore import Ignore
 from kybern.runtime.build.sources import Found, NotThere, digest, find, read_link, walk
-from kybern.runtime.images.unpack import Layer, Refused, decompressed
+from kybern.runtime.images.unpack import Layer, Refused, decompressed, is_carried
 from kybern.runtime.warden.filesystem import hiding_layer
 from kybern.runtime.warden.identity import resolve_user
 from kybern.runtime.warden.owners import SetupError
@@ -199,9 +199,8 @@ def make_room(parent: int, name: str) -> None:
 def copy_file(opened: int, parent: int, name: str) -> None:
     make_room(parent, name)
     write_file(parent, name, iter(lambda: os.read(opened, PIECE), b""))
-    for attribute in os.listxattr(opened):
-        if attribute == "security.capability" or attribute.startswith("user."):
-            os.setxattr(f"/proc/self/fd/{parent}/{name}", attribute, os.getxattr(opened, attribute))
+    for attribute in filter(is_carried, os.listxattr(opened)):
+        os.setxattr(f"/proc/self/fd/{parent}/{name}", attribute, os.getxattr(opened, attribute))
 
 
 def write_file(parent: int, name: str, pieces: Iterator[bytes]) -> None:

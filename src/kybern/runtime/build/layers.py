@@ -17,11 +17,10 @@ import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
-from kybern.linux import beneath
-from kybern.runtime.images.unpack import MODE_MASK, OPAQUE, WHITEOUT, XATTR
+from kybern.linux import beneath, mounts
+from kybern.runtime.images.unpack import MODE_MASK, OPAQUE, WHITEOUT, XATTR, is_carried
 
 LEVEL = 3  # of gzip: half as large as nothing, four times as fast as the default
-OPAQUE_MARK = "trusted.overlay.opaque"
 
 
 class Writable(Protocol):
@@ -157,13 +156,13 @@ def described(upper: str, path: str, about: os.stat_result, linked: dict[tuple[i
 def attributes(path: str) -> Iterator[tuple[str, str]]:
     """What a layer carries: file capabilities and what is the user's, never the overlay's own marks."""
     for name in os.listxattr(path, follow_symlinks=False):
-        if name == "security.capability" or (name.startswith("user.") and not name.startswith("user.overlay.")):
+        if is_carried(name):
             yield name, os.getxattr(path, name, follow_symlinks=False).decode("utf-8", "surrogateescape")
 
 
 def opaque(path: str) -> bool:
     try:
-        return os.getxattr(path, OPAQUE_MARK) == b"y"
+        return os.getxattr(path, mounts.opaque_mark()) == b"y"
     except OSError:
         return False
 

@@ -18,7 +18,7 @@ import sys
 import tarfile
 from typing import IO, Any
 
-from kybern.linux import beneath
+from kybern.linux import beneath, mounts
 
 ENTRIES_MAX = 1_000_000
 BYTES_MAX = 64 << 30
@@ -109,7 +109,7 @@ class Layer:
 
     def _whiteout(self, parent: int, name: str) -> None:
         if name == OPAQUE:
-            os.setxattr(f"/proc/self/fd/{parent}", "trusted.overlay.opaque", b"y")
+            os.setxattr(f"/proc/self/fd/{parent}", mounts.opaque_mark(), b"y")
             return
         if name.startswith(AUFS):
             return
@@ -223,14 +223,15 @@ def times(entry: tarfile.TarInfo) -> int:
 
 
 def extended(entry: tarfile.TarInfo) -> list[tuple[str, bytes]]:
+    named = ((key.removeprefix(XATTR), value) for key, value in entry.pax_headers.items() if key.startswith(XATTR))
+    return [(name, value.encode("utf-8", "surrogateescape")) for name, value in named if is_carried(name)]
+
+
+def is_carried(attribute: str) -> bool:
     """File capabilities and what is the user's; never what steers overlayfs or a security module."""
-    found = []
-    for key, value in entry.pax_headers.items():
-        name = key.removeprefix(XATTR)
-        wanted = name == "security.capability" or (name.startswith("user.") and not name.startswith("user.overlay."))
-        if key.startswith(XATTR) and wanted:
-            found.append((name, value.encode("utf-8", "surrogateescape")))
-    return found
+    return attribute == "security.capability" or (
+        attribute.startswith("user.") and not attribute.startswith("user.overlay.")
+    )
 
 
 def decompressed(blob: IO[bytes], compression: str) -> IO[bytes]:

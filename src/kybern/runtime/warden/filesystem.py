@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from kybern.linux import beneath, mounts
+from kybern.linux.privilege import in_first_user_namespace
+from kybern.runtime.warden.host_root import WRITABLE_BY_ALL, mount_host_root
 from kybern.runtime.warden.owners import Owners, SetupError
 
 Spec = Mapping[str, Any]
@@ -27,10 +29,6 @@ PROPAGATION = {
 NO_DATA = {*ATTRIBUTES, *PROPAGATION, "rw", "bind", "rbind", "rro", "strictatime", "relatime", "suid", "dev", "exec"}
 KERNEL_DIRECTORIES = ("/proc", "/sys", "/dev")
 """Must be plain directories of the image: a link there would be the start of many known escapes."""
-WRITABLE_BY_ALL = ("/tmp", "/var/tmp")
-
-DEVICE_LINKS = {"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1",
-                "stderr": "/proc/self/fd/2", "ptmx": "pts/ptmx"}  # fmt: skip
 
 
 def open_sources(spec: Spec, owners: Owners) -> dict[int, int]:
@@ -105,8 +103,11 @@ def _attributes(options: Sequence[str]) -> int:
     return value
 
 
-def mount_root(rootfs: Spec, staging: str, owners: Owners) -> int:
-    """The overlay, attached to a directory that only this mount namespace sees it on; its root."""
+def mount_root(rootfs: Spec, staging: str, owners: Owners) -> list[int]:
+    """The overlay, attached to a directory that only this mount namespace sees it on: its root, and further mounts that it
+    consists of."""
+    if rootfs.get("hidden") and not in_first_user_namespace():
+        return mount_host_root(staging, rootfs["hidden"])
     lower, upper, work = list(rootfs["lower"]), rootfs.get("upper", ""), rootfs.get("work", "")
     if owners.mapped or rootfs.get("hidden"):
         mounts.tmpfs(staging, mode=0o755)
@@ -118,7 +119,7 @@ def mount_root(rootfs: Spec, staging: str, owners: Owners) -> int:
         lower.insert(0, hiding_layer(f"{staging}/hidden", rootfs["hidden"]))
     owners.take(upper)
     mounts.attach_at(mounts.overlay(owners.layers(lower, staging), upper, work), staging)
-    return os.open(staging, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    return [os.open(staging, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)]
 
 
 def hiding_layer(directory: str, paths: Sequence[str]) -> str:
@@ -129,7 +130,7 @@ def hiding_layer(directory: str, paths: Sequence[str]) -> str:
         if os.path.isdir(path) or not os.path.lexists(path):
             _make_like_below(directory, path.strip("/"))
             os.chmod(target, 0o1777 if path in WRITABLE_BY_ALL else 0o755)
-            os.setxattr(target, "trusted.overlay.opaque", b"y")
+            os.setxattr(target, mounts.opaque_mark(), b"y")
         else:
             os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
     return directory
@@ -201,36 +202,6 @@ def _plain_directory(root: int, path: str) -> int:
         raise SetupError(f"{path} must be mounted on an ordinary directory") from None
 
 
-def make_devices(spec: Spec, root: int, owners: Owners) -> None:
-    """Nodes and links in /dev, which is a fresh tmpfs by now."""
-    dev = beneath.open_at(root, "dev", os.O_PATH | os.O_DIRECTORY, resolve=beneath.IN_ROOT | beneath.NO_SYMLINKS)
-    try:
-        for name, leads_to in DEVICE_LINKS.items():
-            os.symlink(leads_to, name, dir_fd=dev)
-        for device in spec["linux"].get("devices") or ():
-            _make_device(dev, device, owners)
-    finally:
-        os.close(dev)
-
-
-def _make_device(dev: int, device: Spec, owners: Owners) -> None:
-    path = device["path"]
-    if not path.startswith("/dev/"):
-        raise SetupError(f"device {path!r} is not below /dev")
-    parent, _, name = path.removeprefix("/dev/").rpartition("/")
-    if name in ("", ".", ".."):
-        raise SetupError(f"device {path!r} has no name")
-    directory = beneath.make_directories(dev, parent)
-    try:
-        kind = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}[device["type"]]
-        mode = device.get("fileMode", 0o666)
-        os.mknod(name, kind | mode, os.makedev(device.get("major", 0), device.get("minor", 0)), dir_fd=directory)
-        uid, gid = owners.host_id + device.get("uid", 0), owners.host_id + device.get("gid", 0)
-        os.chown(name, uid, gid, dir_fd=directory, follow_symlinks=False)
-    finally:
-        os.close(directory)
-
-
 def hide_paths(spec: Spec, root: int, null: int) -> None:
     """Masked paths show nothing; read-only ones cannot be written. `null` is the host's /dev/null."""
     for path in spec["linux"].get("readonlyPaths") or ():
@@ -279,6 +250,7 @@ def mount_cgroups(root: int, views: Sequence[tuple[str, str]]) -> None:
     os.close(where)
 
 
-def make_readonly(root: int) -> None:
-    """Only the mount of the root itself: volumes stay as they are."""
-    mounts.change(root, add=mounts.RDONLY)
+def make_readonly(parts: Sequence[int]) -> None:
+    """Only the mounts of the root itself: volumes stay as they are."""
+    for part in parts:
+        mounts.change(part, add=mounts.RDONLY)

@@ -53,7 +53,7 @@ def mount_bundle(child: Child) -> None:
     for path in child.spec["handler"]["hides"]:
         mounts.unmount(path)
     images = filesystem.open_images(child.spec, child.staging, child.owners)
-    child.root = filesystem.mount_root(child.rootfs, child.staging, child.owners)
+    child.root = filesystem.mount_root(child.rootfs, child.staging, child.owners)[0]
     for position, made in images.items():
         path = image_path(bundle_of(child), position)
         os.makedirs(path, 0o700, exist_ok=True)

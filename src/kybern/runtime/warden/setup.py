@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from kybern.linux import beneath, cgroups, mounts, namespaces, processes, tty
-from kybern.runtime.warden import filesystem, identity
+from kybern.runtime.warden import devices, filesystem, identity
 from kybern.runtime.warden.owners import Owners, SetupError, host_id_of, owners_of
 
 DEFAULT_SIGNALS = set(signal.valid_signals()) - {signal.SIGKILL, signal.SIGSTOP}
@@ -42,6 +42,8 @@ class Child:
     doors: list[int] = field(default_factory=list)
     owners: Owners = field(default_factory=Owners)
     root: int = -1
+    root_parts: Sequence[int] = ()
+    """The mounts that the root consists of."""
     null: int = -1
     sources: dict[int, int] = field(default_factory=dict)
     user: identity.User = ROOT_USER
@@ -138,10 +140,11 @@ def build_root(child: Child) -> None:
     child.sources = filesystem.open_sources(child.spec, child.owners)  # before the next line: some are to stay shared
     mounts.set_propagation("/", mounts.PRIVATE)
     child.sources |= filesystem.open_images(child.spec, child.staging, child.owners)
-    child.root = filesystem.mount_root(child.rootfs, child.staging, child.owners)
+    child.root_parts = filesystem.mount_root(child.rootfs, child.staging, child.owners)
+    child.root = child.root_parts[0]
     child.owners.make_theirs()
     filesystem.mount_all(child.spec, child.root, child.sources)
-    filesystem.make_devices(child.spec, child.root, child.owners)
+    devices.make_devices(child.spec, child.root, child.owners)
     filesystem.mount_cgroups(child.root, views)
     filesystem.hide_paths(child.spec, child.root, child.null)
 
@@ -193,7 +196,7 @@ def change_root(child: Child) -> None:
     if any(entry["type"] == "cgroup" for entry in child.spec["linux"]["namespaces"]):
         namespaces.unshare(namespaces.NEWCGROUP)
     if child.spec["root"].get("readonly"):
-        filesystem.make_readonly(child.root)
+        filesystem.make_readonly(child.root_parts)
     mounts.pivot_root(child.root)
 
 
