@@ -22,7 +22,7 @@ class H(http.server.BaseHTTPRequestHandler):
     def log_message(self, *a): pass
 import signal, time
 server = http.server.ThreadingHTTPServer(('', 8080), H)
-signal.signal(signal.SIGTERM, lambda *a: threading.Thread(target=lambda: (time.sleep(3), server.shutdown())).start())
+signal.signal(signal.SIGTERM, lambda *a: threading.Thread(target=lambda: (time.sleep(float(os.environ.get('DRAIN', '3'))), server.shutdown())).start())
 server.serve_forever()
 """
 
