@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from kybern.api import names
-from kybern.api.invalid import FieldError, invalid_value, not_supported, required, too_long, too_many
+from kybern.api.invalid import FieldError, forbidden_field, invalid_value, not_supported, required, too_long, too_many
 from kybern.api.resource_v1 import (
     DeviceClaim,
     DeviceClass,
@@ -151,6 +151,8 @@ def validate_selector(selector: DeviceSelector, at: str) -> Iterator[FieldError]
         yield too_long(f"{at}.expression", "", EXPRESSION_BYTES_MAX)
     elif wrong := deviceselectors.wrong_with(selector.cel.expression):
         yield invalid_value(f"{at}.expression", selector.cel.expression, wrong)
+    elif deviceselectors.is_costly(selector.cel.expression):
+        yield forbidden_field(f"{at}.expression", "too complex, exceeds cost limit")
 
 
 def validate_claim_update(claim: ResourceClaim, old: ResourceClaim) -> Iterator[FieldError]:

@@ -11,16 +11,14 @@ from kybern.api.resource_v1 import Device
 from kybern.cel import Budget, CompileFailed, CostLimitExceeded, EvaluationError
 from kybern.cel.libraries.quantity import quantity
 from kybern.cel.libraries.semver import semver
-from kybern.registry.deviceselectors import program
+from kybern.registry.deviceselectors import COST_MAX, program
 from kybern.scheduler.devices import split
-
-SELECTOR_COST_MAX = 1_000_000
 
 
 def select(driver: str, device: Device, expressions: Iterable[str]) -> bool:
     seen = seen_by_selectors(driver, device)
     try:
-        return all(program(text).evaluate({"device": seen}, Budget(SELECTOR_COST_MAX)) is True for text in expressions)
+        return all(program(text).evaluate({"device": seen}, Budget(COST_MAX)) is True for text in expressions)
     except (CompileFailed, EvaluationError, CostLimitExceeded):
         return False
 
