@@ -3,14 +3,15 @@
 Pure functions from the served resources to JSON values. `documents.Documents` caches and serves them.
 """
 
+import base64
 import hashlib
 import os
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from kybern.registry.resource import Resource, Subresource
+from kybern.registry.resource import Resource, Subresource, same
 
 Document = dict[str, Any]
 
@@ -62,6 +63,18 @@ def singular_of(resource: Resource) -> str:
     return resource.singular or resource.kind.kind.lower()
 
 
+def storage_hashes(resources: Iterable[Resource]) -> dict[str, str]:
+    """Place in the store → upstream's hash of the version that is stored there: who migrates data watches it change."""
+    stored = {resource.prefix: resource.kind for resource in resources if resource.to_storage is same}
+    texts = {
+        prefix: f"{kind.group}/{kind.version}/{kind.kind}"
+        for prefix, kind in stored.items()
+        if {"post", "watch"} <= {*kind.verbs}
+    }
+    digests = {prefix: hashlib.sha256(text.encode()).digest() for prefix, text in texts.items()}
+    return {prefix: base64.b64encode(digest[:8]).decode() for prefix, digest in digests.items()}
+
+
 # --- one document for each group and version --------------------------------------------------------------------------
 
 
@@ -97,10 +110,12 @@ def _group(group: str, versions: list[str]) -> Document:
 
 def resource_list(group: str, version: str, resources: Iterable[Resource]) -> Document | None:
     """/api/v1 and /apis/<group>/<version>; None where nothing of it is served."""
-    found = by_version(resources).get((group, version))
+    served = tuple(resources)
+    found = by_version(served).get((group, version))
     if found is None:
         return None
-    listed = [item for resource in found for item in _resource_and_parts(resource)]
+    hashes = storage_hashes(served)
+    listed = [item for resource in found for item in _resource_and_parts(resource, hashes)]
     return {
         "kind": "APIResourceList",
         "apiVersion": "v1",
@@ -109,7 +124,7 @@ def resource_list(group: str, version: str, resources: Iterable[Resource]) -> Do
     }
 
 
-def _resource_and_parts(resource: Resource) -> Iterable[Document]:
+def _resource_and_parts(resource: Resource, hashes: Mapping[str, str]) -> Iterable[Document]:
     kind = resource.kind
     found: Document = {
         "name": kind.plural,
@@ -122,6 +137,8 @@ def _resource_and_parts(resource: Resource) -> Iterable[Document]:
         found["shortNames"] = list(resource.short_names)
     if resource.categories:
         found["categories"] = list(resource.categories)
+    if resource.prefix in hashes:
+        found["storageVersionHash"] = hashes[resource.prefix]
     yield found
     for part in sorted(resource.subresources, key=lambda part: part.name):
         yield _part(resource, part)

@@ -10,6 +10,7 @@ from kybern.api.kinds import KINDS
 from kybern.apiserver import discovery
 from kybern.apiserver.documents import AGGREGATED, Documents
 from kybern.registry.resource import Resource, Subresource
+from kybern.registry.resources import RESOURCES as SERVED
 from kybern.web.http import Request, Response
 
 SCALE = Kind(
@@ -67,6 +68,7 @@ def test_a_resource_is_listed_with_its_names_verbs_and_parts() -> None:
     assert listed["pods"] == {
         "name": "pods", "singularName": "pod", "namespaced": True, "kind": "Pod", "shortNames": ["po"], "categories": ["all"],
         "verbs": ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"],
+        "storageVersionHash": "xPOwRZ+Yhw8=",
     }  # fmt: skip
     assert listed["pods/status"] == {
         "name": "pods/status", "singularName": "", "namespaced": True, "kind": "Pod", "verbs": ["get", "patch", "update"],
@@ -150,3 +152,15 @@ def test_versions_are_ordered_stable_before_beta_before_alpha() -> None:
 
 def test_the_root_lists_paths() -> None:
     assert {"/api/v1", "/apis/apps/v1", "/openapi/v3", "/version"} <= set(value("/")["paths"])
+
+
+def test_what_is_stored_has_the_hash_of_the_version_that_it_is_stored_in() -> None:
+    def hashes(group: str, version: str) -> dict[str, str | None]:
+        document = discovery.resource_list(group, version, SERVED)
+        assert document is not None
+        return {found["name"]: found.get("storageVersionHash") for found in document["resources"]}
+
+    core = hashes("", "v1")
+    assert (core["pods"], core["configmaps"]) == ("xPOwRZ+Yhw8=", "qFsyl6wFWjQ="), "as upstream's"
+    assert core["pods/status"] is core["bindings"] is core["componentstatuses"] is None
+    assert hashes("events.k8s.io", "v1")["events"] == core["events"] == "r2yiGXH7wu8="
