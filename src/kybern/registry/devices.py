@@ -1,6 +1,7 @@
 """resourceclaims, their templates, and deviceclasses: which devices a pod wants, and what makes one of a class."""
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from kybern.api import names
@@ -20,6 +21,7 @@ from kybern.api.resource_v1 import (
 from kybern.registry.checks import immutable, named, validate_each
 from kybern.registry.columns import AGE, NAME
 from kybern.registry.defaulting import filled, part, parts
+from kybern.registry.devicealpha import left_out, of_claim, of_template
 from kybern.registry.devicenames import request_names, validate_fully_qualified, validate_opaque, validate_refs
 from kybern.registry.devicestatus import validate_status
 from kybern.registry.devicetaints import validate_tolerations
@@ -175,8 +177,8 @@ def state_cell(claim: ResourceClaim, now: float) -> str:
 RESOURCE_CLAIMS = Resource(
     kind=kind_of(ResourceClaim),
     default=default_claim,
-    on_create=clear_status,
-    on_update=keep_status,
+    on_create=lambda claim: of_claim(clear_status(claim)),
+    on_update=lambda claim, old: left_out(of_claim, keep_status(claim, old), old),
     validate=validate_claim,
     validate_update=validate_claim_update,
     subresources=(status("all", validate=validate_status),),
@@ -191,6 +193,8 @@ def validate_template_update(template: ResourceClaimTemplate, old: ResourceClaim
 RESOURCE_CLAIM_TEMPLATES = Resource(
     kind=kind_of(ResourceClaimTemplate),
     default=default_template,
+    on_create=of_template,
+    on_update=partial(left_out, of_template),
     validate=validate_template,
     validate_update=validate_template_update,
     columns=(NAME, AGE),

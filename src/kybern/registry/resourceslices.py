@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from kybern.api import names
@@ -18,6 +19,7 @@ from kybern.api.resource_v1 import (
 from kybern.registry.capacitypolicies import validate_capacity
 from kybern.registry.checks import immutable, named, validate_each
 from kybern.registry.columns import AGE, NAME
+from kybern.registry.devicealpha import left_out, of_slice
 from kybern.registry.devicenames import validate_pool_name, validate_qualified
 from kybern.registry.devicetaints import validate_binding, validate_taint
 from kybern.registry.drivers import validate_driver_name
@@ -208,6 +210,8 @@ def validate_counters(counters: Mapping[str, Counter], at: str) -> Iterator[Fiel
 
 RESOURCE_SLICES = Resource(
     kind=kind_of(ResourceSlice),
+    on_create=of_slice,
+    on_update=partial(left_out, of_slice),
     validate=validate,
     validate_update=validate_update,
     generation=spec_of,
