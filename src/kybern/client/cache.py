@@ -3,7 +3,7 @@
 - Objects are frozen and shared, so nothing is ever copied; of objects that are alike, so are their parts.
 - Without `managedFields`: more than half of a small object, and no loop's business. An update without them keeps the
   server's.
-- `revision` never goes back, and everything up to it has been seen.
+- `revision` never goes back, and everything up to it has been seen, by whoever listens too.
 - Whoever wants to know of changes is told after the copy has changed, with the object before and after. Of the changes that
   a list brings in slices: ten thousand pods are seconds of work for all who listen.
 """
@@ -111,13 +111,13 @@ class Cache(Generic[T]):
         changes: list[tuple[T | None, T | None]] = [
             (self._put(key, None), None) for key in [key for key in self.objects if key not in listed]
         ]
-        changes += [(self._put(key, obj), obj) for key, obj in listed.items() if self.objects.get(key) != obj]
-        self.revision = max(self.revision, revision)
-        self.listed = True
+        changes += [(self._put(key, obj), obj) for key, obj in listed.items() if self.objects.get(key) is not obj]
         listeners = tuple(self.listeners)  # who comes meanwhile is shown what there is by now
         async for old, new in in_slices(changes):
             for listener in listeners:
                 listener(old, new)
+        self.revision = max(self.revision, revision)  # only now: who waits for it may read what a listener made of it
+        self.listed = True
         self._after_change()
 
     def apply(self, events: Sequence[WatchEvent[T]]) -> None:

@@ -1,15 +1,20 @@
 """device taint eviction: pods leave devices with a NoExecute taint, at once or after the time for which they tolerate it.
 
 A device's taints are those that its driver tells in the ResourceSlice and those of every DeviceTaintRule that selects it.
-Whether a pod tolerates them was settled when its claim was allocated: the allocation carries the tolerations.
+Whether a pod tolerates them was settled when its claim was allocated: the allocation carries the tolerations. How far a rule
+has come is told in its status (`devicetaintrules`).
 """
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
 
 from kybern.aio.clock import from_rfc3339, rfc3339
 from kybern.api.core_v1 import Pod
 from kybern.api.errors import Conflict, NotFound
 from kybern.api.resource_v1 import (
+    Device,
     DeviceRequestAllocationResult,
     DeviceTaint,
     DeviceTaintRule,
@@ -29,29 +34,61 @@ MESSAGE = "Device Taint manager: deleting due to NoExecute taint"
 CHANGED_SECONDS = 0.1
 
 
-async def reconcile(pod: Pod, view: View, client: Client, context: Context) -> After | None:
+@dataclass(frozen=True, slots=True)
+class Departure:
+    """That a pod has to go."""
+
+    seconds: float
+    """From now."""
+    rules: frozenset[str]
+    """The uids of the rules that drive it away."""
+
+
+def device_taint_eviction(evicted: Counter[str]) -> Controller[Pod]:
+    """`evicted` counts, by the rule's uid, the pods that had to go."""
+
+    async def reconcile(pod: Pod, view: View, client: Client, context: Context) -> After | None:
+        found = departure(pod, view.list(DeviceTaintRule), view, context.now)
+        if found is None or found.seconds > 0:
+            return None if found is None else After(found.seconds)
+        meta = pod.metadata
+        context.events.event(pod, "Normal", "DeviceTaintManagerEviction", "Marking for deletion")
+        try:
+            await disrupt(pod, client, REASON, MESSAGE, rfc3339(context.now))
+            await client.delete(Pod, meta.name or "", meta.namespace or "", uid=meta.uid or "")
+        except NotFound:
+            return None
+        except Conflict:
+            return After(CHANGED_SECONDS)
+        evicted.update(found.rules)
+        return None
+
+    return Controller(
+        name="device-taint-eviction",
+        component="device-taint-eviction-controller",
+        reconciles=Pod,
+        concerns=has_claims,
+        watches=(
+            Watch(ResourceClaim, consumers_of),
+            *(Watch(of, all_consumers) for of in (ResourceSlice, DeviceTaintRule)),
+        ),
+        by=reconcile,
+    )
+
+
+def departure(pod: Pod, rules: Sequence[DeviceTaintRule], view: View, now: float) -> Departure | None:
     if pod.metadata.deletion_timestamp is not None or is_finished(pod):
         return None
-    waits = [
-        seconds_left(result, taint, context.now)
-        for claim in claims_of(pod, view)
-        if is_reserved_for(claim, pod)
-        for result in devices_of(claim)
-        for taint in taints_of(result, view)
-    ]
-    wait = min((wait for wait in waits if wait is not None), default=None)
-    if wait is None or wait > 0:
-        return None if wait is None else After(wait)
-    meta = pod.metadata
-    context.events.event(pod, "Normal", "DeviceTaintManagerEviction", "Marking for deletion")
-    try:
-        await disrupt(pod, client, REASON, MESSAGE, rfc3339(context.now))
-        await client.delete(Pod, meta.name or "", meta.namespace or "", uid=meta.uid or "")
-    except NotFound:
-        pass
-    except Conflict:
-        return After(CHANGED_SECONDS)
-    return None
+    waits: list[float] = []
+    causes: set[str] = set()
+    for claim in claims_of(pod, view):
+        for result in devices_of(claim) if is_reserved_for(claim, pod) else ():
+            for taint, cause in taints_of(result, rules, view):
+                wait = seconds_left(result, taint, now)
+                if wait is not None:
+                    waits.append(wait)
+                    causes.add(cause)
+    return Departure(min(waits), frozenset(causes - {""})) if waits else None
 
 
 def is_reserved_for(claim: ResourceClaim, pod: Pod) -> bool:
@@ -63,18 +100,32 @@ def devices_of(claim: ResourceClaim) -> Iterable[DeviceRequestAllocationResult]:
     return (allocation.devices.results if allocation is not None and allocation.devices else None) or ()
 
 
-def taints_of(result: DeviceRequestAllocationResult, view: View) -> Iterable[DeviceTaint]:
-    """The device's taints that drive pods away."""
-    for part in view.list(ResourceSlice):
-        if (part.spec.driver, part.spec.pool.name) == (result.driver, result.pool):
-            for device in part.spec.devices or ():
-                if device.name == result.device:
-                    yield from filter(drives_away, device.taints or ())
-    for rule in view.list(DeviceTaintRule):
-        if selects(rule.spec.device_selector, result.driver, result.pool, result.device) and drives_away(
-            rule.spec.taint
-        ):
-            yield rule.spec.taint
+def taints_of(
+    result: DeviceRequestAllocationResult, rules: Iterable[DeviceTaintRule], view: View
+) -> Iterator[tuple[DeviceTaint, str]]:
+    """The device's taints that drive pods away, each with the uid of the rule that it is from; empty: its driver's."""
+    parts = [part for part in view.list(ResourceSlice) if pool_of(part) == (result.driver, result.pool)]
+    for device in devices_in(parts):
+        if device.name == result.device:
+            yield from ((taint, "") for taint in device.taints or () if drives_away(taint))
+    for rule in rules:
+        if drives_away(rule.spec.taint) and is_selected(result, rule):
+            yield rule.spec.taint, rule.metadata.uid or ""
+
+
+def is_selected(result: DeviceRequestAllocationResult, rule: DeviceTaintRule) -> bool:
+    return selects(rule.spec.device_selector, result.driver, result.pool, result.device)
+
+
+def pool_of(part: ResourceSlice) -> tuple[str, str]:
+    return part.spec.driver, part.spec.pool.name
+
+
+def devices_in(parts: Iterable[ResourceSlice]) -> Iterable[Device]:
+    """The devices of one pool, as it is told last: a driver that tells it anew raises its generation."""
+    parts = list(parts)
+    newest = max((part.spec.pool.generation for part in parts), default=0)
+    return chain.from_iterable(part.spec.devices or () for part in parts if part.spec.pool.generation == newest)
 
 
 def drives_away(taint: DeviceTaint) -> bool:
@@ -99,17 +150,3 @@ def consumers_of(claim: ResourceClaim, view: View) -> Iterable[Key]:
 
 def all_consumers(changed: ResourceSlice | DeviceTaintRule, view: View) -> Iterable[Key]:
     return (key for claim in view.list(ResourceClaim) for key in consumers_of(claim, view))
-
-
-DEVICETAINTEVICTION = Controller(
-    name="device-taint-eviction",
-    component="device-taint-eviction-controller",
-    reconciles=Pod,
-    concerns=has_claims,
-    watches=(
-        Watch(ResourceClaim, consumers_of),
-        Watch(ResourceSlice, all_consumers),
-        Watch(DeviceTaintRule, all_consumers),
-    ),
-    by=reconcile,
-)

@@ -16,6 +16,7 @@ from kybern.api.autoscaling_v1 import Scale
 from kybern.api.codec import decode
 from kybern.api.core_v1 import Pod, ReplicationController
 from kybern.api.errors import NotFound
+from kybern.api.go_selectors import selector_text
 from kybern.api.meta_v1 import Condition, LabelSelector, OwnerReference
 from kybern.api.policy_v1 import PodDisruptionBudget, PodDisruptionBudgetSpec, PodDisruptionBudgetStatus
 from kybern.api.selectors import of_label_selector
@@ -65,11 +66,7 @@ def disruption() -> Controller[PodDisruptionBudget]:
         component="controllermanager",
         rest_seconds=REST_SECONDS,
         reconciles=PodDisruptionBudget,
-        watches=(
-            Watch(Pod, budgets_of_pod),
-            Watch(Deployment, budgets_of_namespace),
-            Watch(StatefulSet, budgets_of_namespace),
-        ),
+        watches=(Watch(Pod, budgets_of_pod), *(Watch(of, budgets_of_namespace) for of in (Deployment, StatefulSet))),
         reads=(ReplicaSet, ReplicationController),
         by=reconcile,
     )
@@ -108,7 +105,8 @@ async def tell(
     try:
         status = status_of(budget, pods, pending, partial(scale_of, scales, view), context.now)
         if counts_owners(budget.spec) and not all(map(controller_of, pods)):
-            context.events.event(budget, "Warning", "UnmanagedPods", UNMANAGED.format(selector_text(budget)))
+            whom = selector_text(budget.spec.selector or LabelSelector())
+            context.events.event(budget, "Warning", "UnmanagedPods", UNMANAGED.format(whom))
     except Uncountable as error:
         message = f"Failed to calculate the number of expected pods: {error}"
         context.events.event(budget, "Warning", "CalculateExpectedPodCountFailed", message)
@@ -117,15 +115,6 @@ async def tell(
         await client.update_status(replace(budget, status=status))
     ends = [from_rfc3339(since) + EVICTION_SECONDS_MAX - context.now for since in pending.values()]
     return After(max(min(ends), 0.0)) if ends else None
-
-
-def selector_text(budget: PodDisruptionBudget) -> str:
-    """As upstream's message shows it."""
-    selector = budget.spec.selector or LabelSelector()
-    labels = "".join(f"{key}: {value}," for key, value in sorted((selector.match_labels or {}).items()))
-    return (
-        f"&LabelSelector{{MatchLabels:map[string]string{{{labels}}},MatchExpressions:[]LabelSelectorRequirement{{}},}}"
-    )
 
 
 def unsettled(budget: PodDisruptionBudget, pods: Sequence[Pod], context: Context) -> Mapping[str, str]:

@@ -2,6 +2,7 @@
 
 - A sign of life is a change of the node's lease or of its Ready heartbeat, as this process sees it: clocks of nodes are
   not trusted.
+- Silence is believed only when the server, asked for the node's lease, knows of nothing newer: what is late may be the View.
 - Pods leave failed nodes one node at a time, and not at all where too much has failed at once (`zones`).
 """
 
@@ -17,13 +18,16 @@ from kybern.api.errors import Conflict, NotFound
 from kybern.client import Client, View
 from kybern.client.leases import NODE_LEASES
 from kybern.controllers.taints import EVICTING, taints_for
-from kybern.controllers.zones import COUNTED_SECONDS_MAX, Limiter, all_disrupted, zone_of
+from kybern.controllers.zones import UNCOUNTED, Limiter, all_disrupted, zone_of
 from kybern.reconcile import After, Context, Controller, Key
 from kybern.reconcile.controller import Watch
 from kybern.reconcile.pods import is_ready, pods_on
 
 GRACE_SECONDS = 50.0
+LATE_SECONDS = 1.0
+STARTUP_SECONDS = 60.0  # for a node that has never said how it is
 WATCHED = ("Ready", "MemoryPressure", "DiskPressure", "PIDPressure")
+FORMER_LABELS = {"kubernetes.io/os": "beta.kubernetes.io/os", "kubernetes.io/arch": "beta.kubernetes.io/arch"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,15 +50,16 @@ def node_lifecycle(grace_seconds: float = GRACE_SECONDS) -> Controller[Node]:
             context.events.event(node, "Normal", "RegisteredNode", said)
         seen[name] = sign
         silent = context.now - sign.seen_at
+        grace = grace_seconds if condition(node, "Ready") is not None else max(grace_seconds, STARTUP_SECONDS)
 
-        if silent >= grace_seconds and not is_unknown(node):
-            said = f"Node {name} status is now: NodeNotReady"
-            context.events.event(node, "Normal", "NodeNotReady", said)
-            node = await client.update_status(unknown(node, rfc3339(context.now)))
-        turn = await set_taints(node, limiter, view, client, context)
-        if not node_is_ready(node):
+        if silent >= grace and not is_unknown(node):
+            if await renewed_meanwhile(name, sign, client):
+                return After(LATE_SECONDS)
+            node = await lose(node, client, context)
+        turn = await describe(node, limiter, view, client, context)
+        if is_unknown(node):
             await mark_pods(node, view, client, context)
-        waits = (turn, grace_seconds - silent if silent < grace_seconds else grace_seconds)
+        waits = (turn, grace - silent if silent < grace else grace)
         return After(min(wait for wait in waits if wait is not None))
 
     async def gone(key: Key, view: View, client: Client, context: Context) -> None:
@@ -97,6 +102,22 @@ def condition(node: Node, type: str) -> NodeCondition | None:
     return next((found for found in node.status.conditions or () if found.type == type), None)
 
 
+async def renewed_meanwhile(name: str, sign: SignOfLife, client: Client) -> bool:
+    try:
+        lease = await client.get(Lease, name, NODE_LEASES)
+    except NotFound:
+        return False
+    return (lease.spec.renew_time or "") != sign.renewed
+
+
+async def lose(node: Node, client: Client, context: Context) -> Node:
+    lost = await client.update_status(unknown(node, rfc3339(context.now)))
+    if node_is_ready(node):
+        said = f"Node {node.metadata.name} status is now: NodeNotReady"
+        context.events.event(node, "Normal", "NodeNotReady", said)
+    return lost
+
+
 def node_is_ready(node: Node) -> bool:
     ready = condition(node, "Ready")
     return ready is not None and ready.status == "True"
@@ -127,12 +148,16 @@ def unknown(node: Node, now: str) -> Node:
     return replace(node, status=replace(node.status, conditions=tuple(known.values())))
 
 
-async def set_taints(node: Node, limiter: Limiter, view: View, client: Client, context: Context) -> float | None:
-    """Seconds until the node may lose its pods, where it is not its turn yet."""
+async def describe(node: Node, limiter: Limiter, view: View, client: Client, context: Context) -> float | None:
+    """Set its taints, and the labels by their former names. Seconds until the node may lose its pods, where it is not its
+    turn yet."""
     evict, turn = may_evict(node, limiter, lambda: view.list(Node), context.now)
     taints = taints_for(node, rfc3339(context.now), evict=evict)
-    if taints != (node.spec.taints or ()):
-        await client.update(replace(node, spec=replace(node.spec, taints=taints or None)))
+    labels = node.metadata.labels or {}
+    wanted = {**labels, **{old: labels[name] for name, old in FORMER_LABELS.items() if name in labels}}
+    if taints != (node.spec.taints or ()) or wanted != labels:
+        meta = replace(node.metadata, labels=wanted or None)
+        await client.update(replace(node, metadata=meta, spec=replace(node.spec, taints=taints or None)))
     return turn
 
 
@@ -148,12 +173,12 @@ def may_evict(
     if any(taint.key in EVICTING and taint.effect == "NoExecute" for taint in node.spec.taints or ()):
         return True, None
     name = zone_of(node)
-    wait = limiter.wait(name, found[name], now) if name in found else COUNTED_SECONDS_MAX
+    wait = limiter.wait(name, found.get(name, UNCOUNTED), now)
     return wait == 0, wait or None
 
 
 async def mark_pods(node: Node, view: View, client: Client, context: Context) -> None:
-    """Nobody else will: their kubelet is the one that is silent."""
+    """Nobody else will: their kubelet is the one that is silent. One that speaks says itself how its pods are."""
     for pod in pods_on(node.metadata.name or "", view):
         if not is_ready(pod):
             continue

@@ -7,6 +7,7 @@ from kybern.controllers.certificates import (
     CERTIFICATE_APPROVING,
     CERTIFICATE_CLEANING,
     CERTIFICATE_SERVING,
+    POD_CERTIFICATE_CLEANING,
     certificate_signing,
 )
 from kybern.controllers.clusterdns import CLUSTER_DNS
@@ -14,7 +15,7 @@ from kybern.controllers.clusterroleaggregation import CLUSTERROLE_AGGREGATION
 from kybern.controllers.cronjob import CRONJOB
 from kybern.controllers.daemonset import daemonset
 from kybern.controllers.deployment import DEPLOYMENT
-from kybern.controllers.devicetaints import DEVICETAINTEVICTION
+from kybern.controllers.devicetaintrules import device_taints
 from kybern.controllers.disruption import disruption
 from kybern.controllers.endpoints import ENDPOINTS
 from kybern.controllers.endpointslice import ENDPOINTSLICE
@@ -42,6 +43,7 @@ from kybern.controllers.statefulset import STATEFULSET
 from kybern.controllers.storageprotection import PV_PROTECTION, PVC_PROTECTION, VAC_PROTECTION
 from kybern.controllers.storageversionmigration import STORAGEVERSIONMIGRATION
 from kybern.controllers.tainteviction import taint_eviction
+from kybern.controllers.trustbundles import trust_bundle_publisher
 from kybern.controllers.ttlafterfinished import TTLAFTERFINISHED
 from kybern.controllers.validatingadmissionpolicystatus import VALIDATINGADMISSIONPOLICY_STATUS
 from kybern.reconcile.controller import Loop
@@ -57,7 +59,6 @@ CONTROLLERS: tuple[Loop, ...] = (
     CLUSTERROLE_AGGREGATION,
     CRONJOB,
     DEPLOYMENT,
-    DEVICETAINTEVICTION,
     ENDPOINTS,
     ENDPOINTSLICE,
     ENDPOINTSLICEMIRRORING,
@@ -67,6 +68,7 @@ CONTROLLERS: tuple[Loop, ...] = (
     NAMESPACE,
     PVC_PROTECTION,
     PV_PROTECTION,
+    POD_CERTIFICATE_CLEANING,
     POD_CLAIMS,
     REPLICASET,
     REPLICATIONCONTROLLER,
@@ -92,12 +94,15 @@ ACCOUNTS = {
     "certificate-signing": "certificate-controller",
     "cluster-dns": "endpointslice-controller",
     "daemonset": "daemon-set-controller",
+    "device-taint-rules": "device-taint-eviction-controller",
     "garbagecollector": "generic-garbage-collector",
     "horizontal-pod-autoscaler": "horizontal-pod-autoscaler",
     "load-balancer": "service-controller",
     "job-abandoned-pods": "job-controller",
     "legacy-service-account-token-cleaner": "legacy-service-account-token-cleaner",
+    "kube-apiserver-serving-clustertrustbundle-publisher": "kube-apiserver-serving-clustertrustbundle-publisher",
     "node-ipam": "node-controller",
+    "pod-certificate-cleaning": "podcertificaterequestcleaner",
     "pod-garbage-collector": "pod-garbage-collector",
     "resource-claims-of-pods": "resource-claim-controller",
     "root-ca-certificate-publisher": "root-ca-cert-publisher",
@@ -130,6 +135,7 @@ def controllers(
     return (
         *CONTROLLERS,
         daemonset(),
+        *device_taints(),
         disruption(),
         horizontal_pod_autoscaler(),
         node_lifecycle(node_grace_seconds),
@@ -138,7 +144,7 @@ def controllers(
         taint_eviction(),
         *((certificate_signing(authority),) if authority else ()),
         *((service_account_tokens(signing_key, root_certificate),) if signing_key else ()),
-        *((root_ca(root_certificate),) if root_certificate else ()),
+        *((root_ca(root_certificate), trust_bundle_publisher(root_certificate)) if root_certificate else ()),
         *((load_balancer([ip_network(cidr) for cidr in balancer_cidr.split(",")]),) if balancer_cidr else ()),
         *((node_ipam(cluster_cidr, node_prefix),) if cluster_cidr else ()),
     )

@@ -26,11 +26,15 @@ def taint_eviction() -> Controller[Pod]:
         key = Key.of(pod)
         node = view.get(Node, pod.spec.node_name or "")
         wait = seconds_left(pod, node, seen.get(key, context.now), context.now)
-        if not wait:
-            seen.pop(key, None)
-            return None if wait is None else await evict(pod, client, context)
-        seen.setdefault(key, context.now)
-        return After(wait)
+        if wait:
+            seen.setdefault(key, context.now)
+            return After(wait)
+        was_to_leave = seen.pop(key, None) is not None
+        if wait is not None:
+            return await evict(pod, client, context)
+        if was_to_leave and pod.metadata.deletion_timestamp is None:
+            tell(pod, "Cancelling deletion of", context)
+        return None
 
     async def gone(key: Key, view: View, client: Client, context: Context) -> None:
         seen.pop(key, None)
@@ -48,9 +52,7 @@ def taint_eviction() -> Controller[Pod]:
 
 async def evict(pod: Pod, client: Client, context: Context) -> After | None:
     meta = pod.metadata
-    context.events.event(
-        pod, "Normal", "TaintManagerEviction", f"Marking for deletion Pod {meta.namespace}/{meta.name}"
-    )
+    tell(pod, "Marking for deletion", context)
     try:
         await disrupt(pod, client, REASON, MESSAGE, rfc3339(context.now))
         await client.delete(Pod, meta.name or "", meta.namespace or "", uid=meta.uid or "")
@@ -59,6 +61,11 @@ async def evict(pod: Pod, client: Client, context: Context) -> After | None:
     except Conflict:
         return After(0.1)
     return None
+
+
+def tell(pod: Pod, what: str, context: Context) -> None:
+    meta = pod.metadata
+    context.events.event(pod, "Normal", "TaintManagerEviction", f"{what} Pod {meta.namespace}/{meta.name}")
 
 
 def seconds_left(pod: Pod, node: Node | None, seen_at: float, now: float) -> float | None:
@@ -74,6 +81,7 @@ def seconds_left(pod: Pod, node: Node | None, seen_at: float, now: float) -> flo
 
 
 def pods_of_node(node: Node, view: View) -> Iterable[Key]:
+    """Asked of the node as it was, too: whoever was to leave may stay then."""
     if evicting(node.spec.taints):
         for pod in pods_on(node.metadata.name or "", view):
             yield Key.of(pod)

@@ -14,6 +14,7 @@ PER_SECOND = 0.1
 PER_SECOND_DISRUPTED = 0.01
 UNHEALTHY_SHARE = 0.55
 LARGE_ZONE_NODES = 50
+EXCLUDED = "node.kubernetes.io/exclude-disruption"
 FEW_NODES = 2
 COUNTED_SECONDS_MAX = 0.5
 
@@ -44,7 +45,7 @@ def is_ready(node: Node) -> bool:
 
 def zones(nodes: Iterable[Node]) -> dict[str, Zone]:
     counts: dict[str, tuple[int, int]] = {}
-    for node in nodes:
+    for node in (node for node in nodes if EXCLUDED not in (node.metadata.labels or {})):
         ready, other = counts.get(zone_of(node), (0, 0))
         counts[zone_of(node)] = (ready + 1, other) if is_ready(node) else (ready, other + 1)
     return {name: Zone(ready + other, state_of(ready, other)) for name, (ready, other) in counts.items()}
@@ -57,7 +58,10 @@ def state_of(ready: int, other: int) -> str:
 
 
 def all_disrupted(found: dict[str, Zone]) -> bool:
-    return all(zone.state == FULL for zone in found.values())
+    return bool(found) and all(zone.state == FULL for zone in found.values())
+
+
+UNCOUNTED = Zone(0, NORMAL)  # all of its nodes are left out
 
 
 @dataclass(slots=True)

@@ -83,17 +83,28 @@ def cost_of_losing(pod: Pod, crowd: Counter[str | None], now: float) -> tuple[fl
     """Cheapest first: without a node, not running, not ready, marked as cheap, one of many on its node, ready for a
     short time, restarted often, young."""
     since = ready_since(pod)
-    created = from_rfc3339(pod.metadata.creation_timestamp) if pod.metadata.creation_timestamp else math.inf
     return (
-        bool(pod.spec.node_name),
-        PHASES.get(pod.status.phase or "Pending", 0),
-        is_ready(pod),
+        *_state(pod),
         deletion_cost(pod),
         -crowd[pod.spec.node_name],
         magnitude(now - since) if since is not None else 0,
-        -restarts(pod),
-        -created,
+        *_age(pod),
     )
+
+
+def standing(pod: Pod) -> tuple[float, ...]:
+    """The same order for pods that are not all alike: nobody marks them, and who was ready first stays longest."""
+    since = ready_since(pod)
+    return (*_state(pod), -since if since is not None else 0, *_age(pod))
+
+
+def _state(pod: Pod) -> tuple[float, ...]:
+    return (bool(pod.spec.node_name), PHASES.get(pod.status.phase or "Pending", 0), is_ready(pod))
+
+
+def _age(pod: Pod) -> tuple[float, ...]:
+    created = from_rfc3339(pod.metadata.creation_timestamp) if pod.metadata.creation_timestamp else math.inf
+    return (-restarts(pod), -created)
 
 
 def deletion_cost(pod: Pod) -> int:

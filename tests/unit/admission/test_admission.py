@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from msgspec.structs import replace
 
-from kybern.aio.clock import LoopClock
+from kybern.aio.clock import LoopClock, rfc3339
 from kybern.aio.ids import Ids
 from kybern.api.authentication_v1 import BoundObjectReference, TokenRequest, TokenRequestSpec
 from kybern.api.certificates_v1 import CertificateSigningRequest
@@ -24,6 +24,7 @@ from kybern.api.kinds import KINDS
 from kybern.api.meta_v1 import ObjectMeta
 from kybern.api.node_v1 import RuntimeClass
 from kybern.api.rbac_v1 import ClusterRole, ClusterRoleBinding, PolicyRule, RoleRef, Subject
+from kybern.api.resource_v1 import DeviceTaintRule, ResourceSlice
 from kybern.api.scheduling_v1 import PriorityClass
 from kybern.api.storage_v1 import CSIDriver, StorageClass
 from kybern.apiserver.admission.order import ADMISSION, admission_plugins
@@ -100,18 +101,36 @@ def build(kind: type[Any], name: str, body: dict[str, Any] | None = None, namesp
     return from_builtins(kind, {"metadata": {"name": name, "namespace": namespace or None}, **(body or {})})
 
 
-def test_every_plugin_has_upstream_s_name() -> None:
+def test_every_plugin_has_upstream_s_name_where_it_has_one() -> None:
     assert [plugin.name for plugin in World().plugins] == [
         "NamespaceLifecycle", "LimitRanger", "ServiceAccount", "NodeRestriction", "TaintNodesByCondition",
         "PodSecurity", "Priority", "DefaultTolerationSeconds", "DefaultStorageClass", "StorageObjectInUseProtection",
         "PersistentVolumeClaimResize",
         "RuntimeClass", "CertificateRequester", "CertificateApproval", "CertificateSigning", "ClusterTrustBundleAttest",
         "CertificateSubjectRestriction", "DefaultIngressClass", "PodTopologyLabels", "NodeDeclaredFeatureValidator",
-        "PodResizeValidator",
+        "PodResizeValidator", "DeviceTaintTimes",
         "MutatingAdmissionPolicy", "MutatingAdmissionWebhook", "RBACEscalation",
         "ValidatingAdmissionPolicy", "ValidatingAdmissionWebhook", "ResourceQuota",
     ]  # fmt: skip
-    assert len(ADMISSION) == 40
+    assert len(ADMISSION) == 41
+
+
+# DeviceTaintTimes
+
+
+async def test_a_taint_of_a_device_says_since_when_it_is_there_and_a_new_one_counts_anew() -> None:
+    world = World()
+    now = rfc3339(LoopClock().wall())
+    taint = {"key": "worn", "effect": "NoSchedule"}
+    rule = await world.admit(build(DeviceTaintRule, "worn", {"spec": {"taint": taint}}))
+    assert rule.spec.taint.time_added == now
+    early = replace(rule, spec=replace(rule.spec, taint=replace(rule.spec.taint, time_added="2020-01-01T00:00:00Z")))
+    assert (await world.admit(early, old=early)).spec.taint.time_added == "2020-01-01T00:00:00Z"
+    worse = replace(early, spec=replace(early.spec, taint=replace(early.spec.taint, effect="NoExecute")))
+    assert (await world.admit(worse, old=early)).spec.taint.time_added == now
+    spec = {"driver": "d", "pool": {"name": "p"}, "nodeName": "n", "devices": [{"name": "x", "taints": [taint]}]}
+    part = await world.admit(build(ResourceSlice, "one", {"spec": spec}))
+    assert part.spec.devices[0].taints[0].time_added == now
 
 
 # NamespaceLifecycle

@@ -69,14 +69,18 @@ def test_a_new_list_tells_only_what_differs() -> None:
 def test_a_long_list_lets_other_tasks_have_their_turn_and_is_never_seen_by_half() -> None:
     found, told = cache()
     seen: list[tuple[int, int]] = []
+    late: list[int] = []
 
     async def main() -> None:
         listing = asyncio.ensure_future(found.replace([pod(f"p{n}") for n in range(5 * SLICE_ITEMS)], 9))
         while not listing.done():
             seen.append((len(found.objects), len(told)))
+            if found.revision >= 9:
+                late.append(len(told))
             await asyncio.sleep(0)
 
     asyncio.run(main())
+    assert set(late) <= {5 * SLICE_ITEMS}  # it is as late as that once all were told
     assert {there for there, _ in seen} == {0, 5 * SLICE_ITEMS}
     assert max(later - before for (_, before), (_, later) in pairwise(seen)) == SLICE_ITEMS
     assert told == [("-", f"p{n}") for n in range(5 * SLICE_ITEMS)]

@@ -5,11 +5,20 @@ from collections.abc import Mapping
 import pytest
 from msgspec.structs import replace
 
-from kybern.api.autoscaling_v2 import HorizontalPodAutoscalerBehavior, HPAScalingPolicy, HPAScalingRules
+from kybern.api.autoscaling_v2 import (
+    HorizontalPodAutoscalerBehavior,
+    HPAScalingPolicy,
+    HPAScalingRules,
+    MetricIdentifier,
+)
 from kybern.api.core_v1 import Pod, ResourceRequirements
+from kybern.api.meta_v1 import LabelSelector, LabelSelectorRequirement
+from kybern.api.selectors import parse_labels
 from kybern.api.shape import Quantity
+from kybern.controllers.horizontalpodautoscaler import sharing_pods
 from kybern.controllers.horizontalpodautoscaler.behavior import Bounds, Memory, Past, decide, note_scaling
 from kybern.controllers.horizontalpodautoscaler.metrics import PodUsage, seconds_of, used
+from kybern.controllers.horizontalpodautoscaler.proposals import outside, thousandths
 from kybern.controllers.horizontalpodautoscaler.replicas import (
     NoProposal,
     Sample,
@@ -21,6 +30,7 @@ from kybern.controllers.horizontalpodautoscaler.replicas import (
     grouped,
     requests_of,
 )
+from kybern.reconcile import Key
 from kybern.testing.builders import pod
 
 NOW = 1_767_225_600.0 + 3600  # an hour after the builders' pods became ready
@@ -82,7 +92,7 @@ def test_pods_that_failed_or_go_do_not_count() -> None:
 
 
 def test_no_sample_of_a_ready_pod_is_no_proposal() -> None:
-    with pytest.raises(NoProposal, match="did not receive metrics for any ready pods"):
+    with pytest.raises(NoProposal, match="did not receive metrics for targeted pods"):
         utilization([pod("a")], {}, 50)
 
 
@@ -96,6 +106,7 @@ def test_a_value_of_all_pods_together_is_compared_with_those_that_are_ready() ->
 def test_a_shared_value_wants_a_pod_for_every_share() -> None:
     assert by_share(3, 10_000, 62_000, TOLERANCE) == (7, 20_667)
     assert by_share(6, 10_000, 62_000, TOLERANCE)[0] == 6
+    assert by_share(0, 10_000, 62_000, TOLERANCE) == (7, 0)
 
 
 def test_requests_are_of_all_containers_or_of_one() -> None:
@@ -107,6 +118,19 @@ def test_requests_are_of_all_containers_or_of_one() -> None:
     assert requests_of([both], "cpu", "helper") == {"a": 50}
     with pytest.raises(NoProposal, match="missing request for memory in container web of Pod a"):
         requests_of([both], "memory", "")
+    with pytest.raises(NoProposal, match="container other not found in Pod a"):
+        requests_of([both], "cpu", "other")
+
+
+def test_what_a_pod_requests_as_a_whole_counts_before_its_containers() -> None:
+    made = running("a")
+    container = replace(made.spec.containers[0], resources=ResourceRequirements(requests={"cpu": Quantity("250m")}))
+    whole = ResourceRequirements(requests={"memory": Quantity("1Gi")})
+    both = replace(made, spec=replace(made.spec, containers=(container,), resources=whole))
+    assert requests_of([both], "cpu", "") == {"a": 250}
+    assert requests_of([both], "memory", "") == {"a": 1024**3 * 1000}
+    with pytest.raises(NoProposal, match="missing pod-level request for gpu in Pod a"):
+        requests_of([both], "gpu", "")
 
 
 def test_half_a_pods_usage_is_no_sample() -> None:
@@ -117,6 +141,34 @@ def test_half_a_pods_usage_is_no_sample() -> None:
     found = used(from_builtins(PodUsage, told), "cpu", "x")
     assert found is not None
     assert found.value == 1000
+    assert used(from_builtins(PodUsage, told), "cpu", "not told of") is None
+    assert used(from_builtins(PodUsage, {"metadata": {"name": "a"}}), "cpu", "") is None
+
+
+def test_memory_is_told_in_powers_of_1024() -> None:
+    assert thousandths(512 * 1024**2 * 1000, "memory") == "512Mi"
+    assert thousandths(1500, "memory") == "2"
+    assert thousandths(1500, "cpu") == "1500m"
+
+
+def test_a_metric_that_belongs_to_no_pod_is_named_with_its_selector_as_go_prints_it() -> None:
+    selector = LabelSelector(
+        match_labels={"queue": "worker"},
+        match_expressions=(LabelSelectorRequirement(key="tier", operator="In", values=("a", "b")),),
+    )
+    assert outside(MetricIdentifier(name="depth")) == "external metric depth(nil)"
+    assert outside(MetricIdentifier(name="depth", selector=selector)) == (
+        "external metric depth(&LabelSelector{MatchLabels:map[string]string{queue: worker,},MatchExpressions:"
+        "[]LabelSelectorRequirement{LabelSelectorRequirement{Key:tier,Operator:In,Values:[a b],},},})"
+    )
+
+
+def test_autoscalers_share_pods_where_their_selectors_do() -> None:
+    web, all_of_it = (Memory(selector=parse_labels(text)) for text in ("app=web", "team=x"))
+    memories = {Key("a", "web"): web, Key("a", "all"): all_of_it, Key("b", "web"): web, Key("a", "new"): Memory()}
+    pods = [{"app": "web", "team": "x"}]
+    assert sharing_pods(memories, Key("a", "web"), pods) == [Key("a", "all"), Key("a", "web")]
+    assert sharing_pods(memories, Key("a", "web"), [{"app": "web"}]) == [Key("a", "web")]
 
 
 def test_windows_are_written_as_go_writes_durations() -> None:

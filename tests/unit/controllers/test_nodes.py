@@ -9,7 +9,7 @@ from kybern.controllers.nodelifecycle import SignOfLife, sign_of, unknown
 from kybern.controllers.nodettl import STEPS, step_for
 from kybern.controllers.tainteviction import seconds_left
 from kybern.controllers.taints import seconds_tolerated, taints_for, tolerates
-from kybern.controllers.zones import FULL, NORMAL, PARTIAL, Limiter, Zone, all_disrupted, state_of
+from kybern.controllers.zones import EXCLUDED, FULL, NORMAL, PARTIAL, Limiter, Zone, all_disrupted, state_of, zones
 from kybern.testing.builders import node, pod
 
 NOW = "2026-01-01T00:00:00Z"
@@ -126,3 +126,11 @@ def test_nodes_ask_seldomer_the_more_they_are_and_a_cluster_at_the_edge_does_not
     seconds = [STEPS[step_for(count, 0)][2] for count in (1, 100, 101, 501, 1001, 2001, 5000)]
     assert seconds == [0, 0, 15, 30, 60, 300, 300]
     assert [step_for(count, 1) for count in (95, 90, 89)] == [1, 1, 0]
+
+
+def test_a_node_may_be_left_out_when_a_zones_failures_are_counted() -> None:
+    lost = with_ready("Unknown")
+    left_out = replace(lost, metadata=replace(lost.metadata, labels={EXCLUDED: ""}))
+    assert zones([with_ready("True"), lost, lost, lost]) == {":": Zone(4, PARTIAL)}
+    assert zones([with_ready("True"), left_out, left_out, left_out]) == {":": Zone(1, NORMAL)}
+    assert not all_disrupted(zones([left_out]))

@@ -41,7 +41,7 @@ from kybern.web.pki import create_ca
 
 AUTHORITY = create_ca("simulated", 0)
 LOOPS = controllers(
-    root_certificate="simulated",
+    root_certificate=AUTHORITY.certificate.decode(),
     authority=AUTHORITY,
     signing_key=new_signing_key(),
     cluster_cidr="10.244.0.0/16",

@@ -168,3 +168,12 @@ def test_a_pod_has_a_name_a_host_and_its_own_claim() -> None:
     source = (made.spec.volumes or ())[0].persistent_volume_claim
     assert source is not None and source.claim_name == "data-db-3"
     assert ordinal_of(made) == 3
+
+
+def test_in_parallel_all_old_pods_that_serve_nobody_are_replaced_at_once_and_others_as_may_be_missing() -> None:
+    rolling = RollingUpdateStatefulSetStrategy(max_unavailable="50%")
+    found = statefulset(5, pod_management_policy="Parallel", rolling=rolling)
+    down = [member(ordinal, "old", up=False) for ordinal in (0, 1, 2)]
+    assert plan(of(found, *down, member(3, "old"), member(4, "old"), current="old")).delete == down[::-1]
+    up = [member(ordinal, "old") for ordinal in range(5)]
+    assert plan(of(found, *up, current="old")).delete == [up[4], up[3]]  # half of five, rounded down

@@ -18,6 +18,7 @@ from kybern.apiserver.admission.certificates import (
 from kybern.apiserver.admission.claim_resize import PersistentVolumeClaimResize
 from kybern.apiserver.admission.default_classes import DefaultIngressClass, DefaultStorageClass
 from kybern.apiserver.admission.default_toleration_seconds import DefaultTolerationSeconds
+from kybern.apiserver.admission.device_taint_times import DeviceTaintTimes
 from kybern.apiserver.admission.event_rate_limit import EventRateLimit, limits_in
 from kybern.apiserver.admission.extended_resource_toleration import ExtendedResourceToleration
 from kybern.apiserver.admission.external_ips import DenyServiceExternalIPs
@@ -82,6 +83,7 @@ ADMISSION: tuple[type[Plugin], ...] = (
     PodTopologyLabels,
     NodeDeclaredFeatureValidator,
     PodResizeValidator,
+    DeviceTaintTimes,
     MutatingPolicies,
     MutatingWebhooks,
     RbacEscalation,
@@ -103,7 +105,7 @@ ON_REQUEST = frozenset(
 )  # fmt: skip
 """Those that are off unless asked for, as upstream's are."""
 
-INDISPENSABLE = frozenset(("RBACEscalation", "CertificateRequester"))
+INDISPENSABLE = frozenset(("RBACEscalation", "CertificateRequester", "DeviceTaintTimes"))
 """Upstream checks these where it stores an object, so that nobody can leave them out."""
 
 

@@ -57,6 +57,7 @@ device-taint-eviction-controller
   core pods: delete READ
   core pods/status: patch update
   resource.k8s.io resourceclaims resourceslices deviceclasses devicetaintrules: READ
+  resource.k8s.io devicetaintrules/status: patch update
   EVENTS
 
 disruption-controller
@@ -121,6 +122,11 @@ legacy-service-account-token-cleaner
   core configmaps[kube-apiserver-legacy-service-account-token-tracking]: get
   core secrets: delete patch
 
+kube-apiserver-serving-clustertrustbundle-publisher
+  certificates.k8s.io signers[kubernetes.io/kube-apiserver-serving]: attest
+  certificates.k8s.io clustertrustbundles: create delete list update watch
+  EVENTS
+
 namespace-controller
   core namespaces: delete READ
   core namespaces/finalize namespaces/status: update
@@ -130,6 +136,7 @@ node-controller
   core nodes: delete READ patch update
   core nodes/status pods/status: patch update
   core pods: delete READ
+  coordination.k8s.io leases: get
   EVENTS
 
 persistent-volume-binder
@@ -146,6 +153,9 @@ pod-garbage-collector
   core pods: delete list watch
   core nodes: READ
   core pods/status: patch
+
+podcertificaterequestcleaner
+  certificates.k8s.io podcertificaterequests: delete READ
 
 pv-protection-controller
   core persistentvolumes: READ update

@@ -1,10 +1,10 @@
 """certificate cleaning: a request goes an hour after it was decided, a day after nobody decided it, and when the
-certificate that it got has ended."""
+certificate that it got has ended. What a pod asked for was answered long ago, or never will be."""
 
 import base64
 
 from kybern.aio.clock import from_rfc3339
-from kybern.api.certificates_v1 import CertificateSigningRequest
+from kybern.api.certificates_v1 import CertificateSigningRequest, PodCertificateRequest
 from kybern.api.errors import Conflict, NotFound
 from kybern.client import Client, View
 from kybern.reconcile import Context, Periodic
@@ -13,6 +13,8 @@ from kybern.web.pki import expires_at
 EVERY_SECONDS = 3600.0
 DECIDED_SECONDS = 3600.0
 PENDING_SECONDS = 86400.0
+PODS_EVERY_SECONDS = 300.0
+PODS_REQUEST_SECONDS = 900.0
 
 
 async def clean(view: View, client: Client, context: Context) -> None:
@@ -40,6 +42,24 @@ def has_ended(csr: CertificateSigningRequest, now: float) -> bool:
     except ValueError:
         return False  # another signer's, in a form that cannot be read
 
+
+async def clean_pods(view: View, client: Client, context: Context) -> None:
+    for asked in view.list(PodCertificateRequest):
+        meta = asked.metadata
+        if context.now - from_rfc3339(meta.creation_timestamp or "") >= PODS_REQUEST_SECONDS:
+            try:
+                await client.delete(PodCertificateRequest, meta.name or "", meta.namespace or "", uid=meta.uid or "")
+            except (NotFound, Conflict):
+                continue
+
+
+POD_CERTIFICATE_CLEANING = Periodic(
+    name="pod-certificate-cleaning",
+    every_seconds=PODS_EVERY_SECONDS,
+    by=clean_pods,
+    reads=(PodCertificateRequest,),
+    idle=lambda view: not view.list(PodCertificateRequest),
+)
 
 CERTIFICATE_CLEANING = Periodic(
     name="certificate-cleaning", every_seconds=EVERY_SECONDS, by=clean, reads=(CertificateSigningRequest,)

@@ -5,7 +5,7 @@ slow it down (`behavior`), and sets the target's scale. How it went is in the co
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from msgspec.structs import replace
 
@@ -21,19 +21,28 @@ from kybern.api.autoscaling_v2 import (
 )
 from kybern.api.codec import decode, encode
 from kybern.api.core_v1 import Pod
-from kybern.api.errors import ApiError
+from kybern.api.errors import ApiError, Conflict
 from kybern.api.kind import Kind
 from kybern.api.selectors import Selector, parse_labels
 from kybern.client import Client, View
 from kybern.client.discovery import Kinds
 from kybern.client.paths import path_of
-from kybern.controllers.horizontalpodautoscaler.behavior import Bounds, Memory, Told, decide, note_scaling, rules_of
+from kybern.controllers.horizontalpodautoscaler.behavior import (
+    Bounds,
+    Memory,
+    Past,
+    Told,
+    decide,
+    note_scaling,
+    rules_of,
+)
 from kybern.controllers.horizontalpodautoscaler.metrics import Metrics
 from kybern.controllers.horizontalpodautoscaler.proposals import Failed, Proposal, Proposing, Target
 from kybern.controllers.horizontalpodautoscaler.replicas import TOLERANCE, Tolerance
 from kybern.reconcile import After, Context, Controller, Key
 
 EVERY_SECONDS = 15.0
+SCALE_TRIES_MAX = 5
 UNABLE = "the HPA was unable to compute the replica count: "
 
 
@@ -41,14 +50,26 @@ class CannotScale(Exception):
     """The target's scale cannot be had; the message is for the user."""
 
 
+class NoSelector(Exception):
+    """The target's pods cannot be told; how the event and the condition say so."""
+
+    def __init__(self, event: str, message: str, told: str = "", reason: str = "") -> None:
+        super().__init__(message)
+        self.event, self.message, self.told, self.reason = event, message, told, reason or event
+
+
 def horizontal_pod_autoscaler() -> Controller[HorizontalPodAutoscaler]:
     kinds, memories = Kinds(), defaultdict[Key, Memory](Memory)
 
     async def reconcile(hpa: HorizontalPodAutoscaler, view: View, client: Client, context: Context) -> After:
-        look = Look(hpa, kinds, memories[Key.of(hpa)], view, client, context)
+        look = Look(hpa, kinds, memories, view, client, context)
         status = await look.scale()
-        if status != hpa.status:
-            await client.update_status(replace(hpa, status=status))
+        try:
+            if status != hpa.status:
+                await client.update_status(replace(hpa, status=status))
+        except ApiError as error:
+            context.events.event(hpa, "Warning", "FailedUpdateStatus", error.message)
+            raise
         return After(EVERY_SECONDS)
 
     async def gone(key: Key, view: View, client: Client, context: Context) -> None:
@@ -69,9 +90,15 @@ class Look:
     """One look at one autoscaler's target and metrics."""
 
     def __init__(
-        self, hpa: HorizontalPodAutoscaler, kinds: Kinds, memory: Memory, view: View, client: Client, context: Context
+        self,
+        hpa: HorizontalPodAutoscaler,
+        kinds: Kinds,
+        memories: Mapping[Key, Memory],
+        view: View,
+        client: Client,
+        context: Context,
     ) -> None:
-        self.hpa, self.kinds, self.memory = hpa, kinds, memory
+        self.hpa, self.kinds, self.memories, self.memory = hpa, kinds, memories, memories[Key.of(hpa)]
         self.view, self.client, self.context = view, client, context
         self.conditions = {found.type: found for found in hpa.status.conditions or ()}
 
@@ -87,6 +114,10 @@ class Look:
         message = "the HPA controller was able to get the target's current scale"
         self._set("AbleToScale", Told("True", "SucceededGetScale", message))
         current, bounds = scale.spec.replicas or 0, bounds_of(self.hpa)
+        if (
+            not self.memory.recommendations
+        ):  # what is there when it is seen first counts as recommended: no hasty shrinking
+            self.memory.recommendations = [Past(current, self.context.now)]
         if current == 0 and bounds.least != 0:
             message = "scaling is disabled since the replica count of the target is zero"
             self._set("ScalingActive", Told("False", "ScalingDisabled", message))
@@ -116,16 +147,18 @@ class Look:
         current = scale.spec.replicas or 0
         selector = self._selector(scale)
         if selector is None:
-            return self._status(current, self.hpa.status.desired_replicas, self.hpa.status.current_metrics or ())
+            return self._status(current, self.hpa.status.desired_replicas, ())
         found = await self._proposals(scale, selector)
         proposals = [one for one in found if isinstance(one, Proposal)]
         failed = [one for one in found if isinstance(one, Failed)]
-        shown = tuple(one.status for one in proposals)
+        shown = tuple(one.status if isinstance(one, Proposal) else MetricStatus() for one in found)
         best = max(proposals, key=lambda one: one.replicas, default=None)
-        if failed:
-            self._tell_failed(failed, len(found))
+        for one in failed:
+            self._warn(one.reason, one.message)
         if best is None or (failed and best.replicas < current):
             self._set("ScalingActive", Told("False", failed[0].reason, UNABLE + failed[0].message))
+            said = f"invalid metrics ({len(failed)} invalid out of {len(found)}), first error is: {failed[0].whole}"
+            self._warn("FailedComputeMetricsReplicas", said)
             return self._status(current, self.hpa.status.desired_replicas, shown)
         message = f"the HPA was able to successfully calculate a replica count from {best.name}"
         self._set("ScalingActive", Told("True", "ValidMetricFound", message))
@@ -138,18 +171,24 @@ class Look:
         return await self._rescale(kind, scale, decision.replicas, why, shown)
 
     def _selector(self, scale: Scale) -> Selector | None:
-        """None, and a condition that says why, where the target's pods cannot be told."""
-        if not scale.status.selector:
-            self._warn("SelectorRequired", "selector is required")
-            self._set("ScalingActive", Told("False", "InvalidSelector", "the HPA target's scale is missing a selector"))
-            return None
+        """None, and a condition that says why, where the target's pods cannot be told, or are another one's too."""
         try:
-            return parse_labels(scale.status.selector)
-        except ValueError as error:
-            message = f"couldn't convert selector into a corresponding internal selector object: {error}"
-            self._warn("InvalidSelector", message)
-            self._set("ScalingActive", Told("False", "InvalidSelector", message))
+            selector = self.memory.selector = selector_of(scale)
+            sharing = self._sharing(selector)
+            if len(sharing) > 1:
+                some = " ".join(f"{{{key.name} {key.namespace}}}" for key in sharing[:2])
+                whose = f"pods by selector {scale.status.selector} are controlled by more than one HPA"
+                raise NoSelector("AmbiguousSelector", f"{whose} (e.g. [{some}])")
+        except NoSelector as error:
+            self._warn(error.event, error.message)
+            self._set("ScalingActive", Told("False", error.reason, error.told or error.message))
+            self._warn("FailedComputeMetricsReplicas", error.message)
             return None
+        return selector
+
+    def _sharing(self, selector: Selector) -> list[Key]:
+        pods = [pod.metadata.labels for pod in self.view.list(Pod, self.hpa.metadata.namespace or "")]
+        return sharing_pods(self.memories, Key.of(self.hpa), [labels for labels in pods if selector.matches(labels)])
 
     async def _proposals(self, scale: Scale, selector: Selector) -> list[Proposal | Failed]:
         namespace = self.hpa.metadata.namespace or ""
@@ -159,20 +198,12 @@ class Look:
         proposing = Proposing(target, metrics, tolerance_of(self.hpa), self.kinds.of, self.context.now)
         return [await proposing.propose(spec) for spec in self.hpa.spec.metrics or ()]
 
-    def _tell_failed(self, failed: Sequence[Failed], total: int) -> None:
-        for one in failed:
-            self._warn(one.reason, one.message)
-        said = f"invalid metrics ({len(failed)} invalid out of {total}), first error is: {failed[0].whole}"
-        self._warn("FailedComputeMetricsReplicas", said)
-
     async def _rescale(
         self, kind: Kind, scale: Scale, size: int, why: str, shown: Sequence[MetricStatus]
     ) -> HorizontalPodAutoscalerStatus:
         current = scale.spec.replicas or 0
         try:
-            await self.client.request(
-                "PUT", self._path(kind), "", encode(replace(scale, spec=ScaleSpec(replicas=size)))
-            )
+            await self._set_scale(kind, scale, size)
         except ApiError as error:
             self._warn("FailedRescale", f"New size: {size}; reason: {why}; error: {error.message}")
             message = f"the HPA controller was unable to update the target scale: {error.message}"
@@ -183,6 +214,19 @@ class Look:
         self.context.events.event(self.hpa, "Normal", "SuccessfulRescale", f"New size: {size}; reason: {why}")
         note_scaling(self.hpa.spec.behavior, self.memory, current, size, self.context.now)
         return replace(self._status(current, size, shown), last_scale_time=rfc3339(self.context.now))
+
+    async def _set_scale(self, kind: Kind, scale: Scale, size: int) -> None:
+        """Whatever else of the target was changed meanwhile."""
+        for _ in range(SCALE_TRIES_MAX - 1):
+            try:
+                await self._put(kind, scale, size)
+                return
+            except Conflict:
+                scale = decode(Scale, await self.client.request("GET", self._path(kind)))
+        await self._put(kind, scale, size)
+
+    async def _put(self, kind: Kind, scale: Scale, size: int) -> None:
+        await self.client.request("PUT", self._path(kind), "", encode(replace(scale, spec=ScaleSpec(replicas=size))))
 
     def _status(self, current: int, desired: int, shown: Sequence[MetricStatus]) -> HorizontalPodAutoscalerStatus:
         return HorizontalPodAutoscalerStatus(
@@ -207,6 +251,26 @@ class Look:
 
     def _warn(self, reason: str, message: str) -> None:
         self.context.events.event(self.hpa, "Warning", reason, message)
+
+
+def selector_of(scale: Scale) -> Selector:
+    if not scale.status.selector:
+        missing = "the HPA target's scale is missing a selector"
+        raise NoSelector("SelectorRequired", "selector is required", missing, "InvalidSelector")
+    try:
+        return parse_labels(scale.status.selector)
+    except ValueError as error:
+        message = f"couldn't convert selector into a corresponding internal selector object: {error}"
+        raise NoSelector("InvalidSelector", message) from error
+
+
+def sharing_pods(memories: Mapping[Key, Memory], own: Key, pods: Sequence[Mapping[str, str] | None]) -> list[Key]:
+    """The autoscalers of a namespace that some of these pods, by their labels, belong to."""
+    return sorted(
+        key
+        for key, memory in memories.items()
+        if key.namespace == own.namespace and memory.selector is not None and any(map(memory.selector.matches, pods))
+    )
 
 
 def bounds_of(hpa: HorizontalPodAutoscaler) -> Bounds:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from kybern.api.autoscaling_v2 import HorizontalPodAutoscalerBehavior, HPAScalingPolicy, HPAScalingRules
+from kybern.api.selectors import Selector
 
 STABILIZATION_SECONDS = 300.0  # of shrinking, where no behavior says otherwise
 GROWTH_FACTOR = 2.0
@@ -26,6 +27,8 @@ class Past:
 
 @dataclass(slots=True)
 class Memory:
+    selector: Selector | None = None
+    """Of the target's pods, as of the last look."""
     recommendations: list[Past] = field(default_factory=list)
     grown: list[Past] = field(default_factory=list)
     shrunk: list[Past] = field(default_factory=list)

@@ -99,7 +99,7 @@ class Metrics:
     async def of_object(self, metric: MetricIdentifier, described: CrossVersionObjectReference, kind: Kind) -> int:
         within = f"namespaces/{self.namespace}/" if kind.namespaced and kind.kind != "Namespace" else ""
         resource = "metrics" if kind.kind == "Namespace" else quote(described.name, safe="")
-        owner = f"namespaces/{described.name}" if kind.kind == "Namespace" else f"{within}{kind.group_resource}"
+        owner = f"namespaces/{self.namespace}" if kind.kind == "Namespace" else f"{within}{kind.group_resource}"
         query = query_of(metricLabelSelector=text_of(metric.selector))
         path = f"{await self._custom()}/{owner}/{resource}/{quote(metric.name, safe='')}?{query}"
         found = await self._ask(Values, path, "custom", f"{metric.name}.custom.metrics.k8s.io")
@@ -145,10 +145,7 @@ def text_of(selector: LabelSelector | None) -> str:
 def used(pod: PodUsage, resource: str, container: str) -> Sample | None:
     """None while a container has not told yet: half a pod's usage would mislead."""
     asked = [found for found in pod.containers if container in ("", found.name)]
-    if container and not asked:
-        where = f"{pod.metadata.namespace}/{pod.metadata.name}"
-        raise NoProposal(f"container {container} not present in metrics for pod {where}")
-    if any(resource not in found.usage for found in asked):
+    if not asked or any(resource not in found.usage for found in asked):
         return None
     total = sum(quantity.milli(found.usage[resource]) for found in asked)
     return Sample(total, moment(pod.timestamp), seconds_of(pod.window))

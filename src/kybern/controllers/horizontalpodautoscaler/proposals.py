@@ -13,6 +13,7 @@ from kybern.api.autoscaling_v2 import (
     CrossVersionObjectReference,
     ExternalMetricSource,
     ExternalMetricStatus,
+    MetricIdentifier,
     MetricSpec,
     MetricStatus,
     MetricTarget,
@@ -24,6 +25,7 @@ from kybern.api.autoscaling_v2 import (
     ResourceMetricStatus,
 )
 from kybern.api.core_v1 import Pod
+from kybern.api.go_selectors import selector_text
 from kybern.api.kind import Kind
 from kybern.api.shape import Quantity
 from kybern.controllers.horizontalpodautoscaler.metrics import Metrics, Samples
@@ -39,6 +41,7 @@ from kybern.controllers.horizontalpodautoscaler.replicas import (
 )
 
 MILLI = 1_000_000  # in billionths
+NO_TARGET = "invalid {} metric source: neither {} target nor an {} target was set"
 FAILED = {
     "ContainerResource": "FailedGetContainerResourceMetric",
     "External": "FailedGetExternalMetric",
@@ -108,12 +111,15 @@ class Proposing:
         return Failed("InvalidMetricSourceType", message, message)
 
     async def resource(self, name: str, container: str, target: MetricTarget) -> Proposal:
+        if target.average_value is None and target.average_utilization is None:
+            raise NoProposal(NO_TARGET.format("resource", "an average utilization", "average value (usage)"))
         doing = "usage" if target.average_value is not None else "utilization"
         try:
             replicas, value = await self._resource(name, container, target)
         except NoProposal as error:
             raise NoProposal(f"failed to get {name} {doing}: {error}") from error
-        told = f"{name} resource" if doing == "usage" else f"{name} resource utilization (percentage of request)"
+        whose = "container resource" if container else "resource"
+        told = f"{name} resource" if doing == "usage" else f"{name} {whose} utilization (percentage of request)"
         if container:
             status = ContainerResourceMetricStatus(name=name, container=container, current=value)
             return Proposal(replicas, told, MetricStatus(type="ContainerResource", container_resource=status))
@@ -127,19 +133,17 @@ class Proposing:
             raise NoProposal(f"unable to get metrics for resource {name}: {error}") from error
         if target.average_value is not None:
             return self._average(samples, quantity.milli(target.average_value), name)
-        if target.average_utilization is None:
-            raise NoProposal("neither an average utilization target nor an average value (usage) target was set")
         groups = grouped(self._known(), samples, name, self.now)
         asked = requests_of(self.target.pods, name, container)
-        percent, wanted = target.average_utilization, self.target.wanted
+        percent, wanted = target.average_utilization or 0, self.target.wanted
         replicas, rate = by_utilization(wanted, percent, samples, asked, groups, self.tolerance)
-        value = MetricValueStatus(average_utilization=rate.utilization, average_value=thousandths(rate.average))
+        value = MetricValueStatus(average_utilization=rate.utilization, average_value=thousandths(rate.average, name))
         return replicas, value
 
     def _average(self, samples: Samples, target: int, resource: str = "") -> tuple[int, MetricValueStatus]:
         groups = grouped(self._known(), samples, resource, self.now)
         replicas, rate = by_average(self.target.wanted, target, samples, groups, self.tolerance)
-        return replicas, MetricValueStatus(average_value=thousandths(rate.average))
+        return replicas, MetricValueStatus(average_value=thousandths(rate.average, resource))
 
     def _known(self) -> Sequence[Pod]:
         if not self.target.pods:
@@ -157,10 +161,12 @@ class Proposing:
         return Proposal(replicas, f"pods metric {name}", status)
 
     async def object(self, source: ObjectMetricSource) -> Proposal:
-        described, name = source.described_object, source.metric.name
-        replicas, value = self._together(source.target, await self._of_object(source))
-        shown = ObjectMetricStatus(metric=source.metric, described_object=described, current=value)
-        return Proposal(replicas, f"{described.kind} metric {name}", MetricStatus(type="Object", object=shown))
+        described, metric = source.described_object, source.metric
+        replicas, value = self._together("object", source.target, await self._of_object(source))
+        shown = ObjectMetricStatus(metric=metric, described_object=described, current=value)
+        shared = source.target.average_value is not None
+        told = outside(metric) if shared else f"{described.kind} metric {metric.name}"
+        return Proposal(replicas, told, MetricStatus(type="Object", object=shown))
 
     async def _of_object(self, source: ObjectMetricSource) -> int:
         described = source.described_object
@@ -171,26 +177,27 @@ class Proposing:
                 raise NoProposal(f'no matches for kind "{described.kind}" in version "{described.api_version}"')
             return await self.metrics.of_object(source.metric, described, kind)
         except NoProposal as error:
-            raise NoProposal(f"unable to get metric {source.metric.name}: {where}: {error}") from error
+            raise NoProposal(f"unable to get metric {source.metric.name} on {where}: {error}") from error
 
     async def external(self, source: ExternalMetricSource) -> Proposal:
-        name = source.metric.name
+        metric = source.metric
         try:
-            value = await self.metrics.of_outside(source.metric)
+            value = await self.metrics.of_outside(metric)
         except NoProposal as error:
-            raise NoProposal(f"unable to get external metric {self.metrics.namespace}/{name}: {error}") from error
-        replicas, told = self._together(source.target, value)
-        status = MetricStatus(type="External", external=ExternalMetricStatus(metric=source.metric, current=told))
-        return Proposal(replicas, f"external metric {name}", status)
+            which = f"{self.metrics.namespace}/{metric.name}/{selector_text(metric.selector)}"
+            raise NoProposal(f"unable to get external metric {which}: {error}") from error
+        replicas, told = self._together("external", source.target, value)
+        status = MetricStatus(type="External", external=ExternalMetricStatus(metric=metric, current=told))
+        return Proposal(replicas, outside(metric), status)
 
-    def _together(self, target: MetricTarget, value: int) -> tuple[int, MetricValueStatus]:
+    def _together(self, source: str, target: MetricTarget, value: int) -> tuple[int, MetricValueStatus]:
         """One value for all pods: against a target of its own, or shared out among them."""
         if target.average_value is not None:
             each = quantity.milli(target.average_value)
             replicas, share = by_share(self.target.running, each, value, self.tolerance)
             return replicas, MetricValueStatus(average_value=thousandths(share))
         if target.value is None:
-            raise NoProposal("neither a value target nor an average value target was set")
+            raise NoProposal(NO_TARGET.format(source, "a value", "average value"))
         most = quantity.milli(target.value)
         replicas = by_value(self.target.wanted, most, value, self.target.pods, self.tolerance)
         return replicas, MetricValueStatus(value=thousandths(value))
@@ -207,5 +214,13 @@ def called(spec: MetricSpec) -> str:
     return spec.type.lower()
 
 
-def thousandths(value: int) -> Quantity:
+def outside(metric: MetricIdentifier) -> str:
+    """A metric that belongs to no pod, in a message."""
+    return f"external metric {metric.name}({selector_text(metric.selector)})"
+
+
+def thousandths(value: int, resource: str = "") -> Quantity:
+    """Memory is told in powers of 1,024, as metrics-server does."""
+    if resource == "memory":
+        return quantity.of_value(-(-value // 1000), "binary")
     return quantity.from_amount(value * MILLI)

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from kybern.aio.clock import from_rfc3339
 from kybern.api import quantity
 from kybern.api.core_v1 import Container, Pod
-from kybern.reconcile.pods import condition, is_ready
+from kybern.reconcile.pods import condition, is_finished, is_ready
+from kybern.registry.quota_usage import pod_total, with_overhead
 
 CPU_INITIALIZATION_SECONDS = 300.0
 INITIAL_READINESS_SECONDS = 30.0
@@ -61,7 +62,7 @@ def grouped(pods: Iterable[Pod], samples: Mapping[str, Sample], resource: str, n
     ready, unready, missing, ignored = 0, set(), set(), set()
     for pod in pods:
         name = pod.metadata.name or ""
-        if pod.metadata.deletion_timestamp is not None or pod.status.phase == "Failed":
+        if pod.metadata.deletion_timestamp is not None or is_finished(pod):
             ignored.add(name)
         elif pod.status.phase == "Pending":
             unready.add(name)
@@ -98,7 +99,7 @@ def proposed(
         pod: sample.value for pod, sample in samples.items() if pod not in groups.unready and pod not in groups.ignored
     }
     if not values:
-        raise NoProposal("did not receive metrics for any ready pods")
+        raise NoProposal("did not receive metrics for targeted pods (pods might be unready)")
     rated = rate(values)
     rebalance = bool(groups.unready) and rated.ratio > 1.0
     if not rebalance and not groups.missing:
@@ -165,9 +166,10 @@ def by_value(current: int, target: int, value: int, pods: Sequence[Pod], toleran
 
 def by_share(running: int, target: int, value: int, tolerance: Tolerance) -> tuple[int, int]:
     """A target for each pod's share of one value; with the share that each has now."""
+    share = math.ceil(value / running) if running else 0
     if running and tolerance.covers(value / (target * running)):
-        return running, math.ceil(value / running)
-    return math.ceil(value / target), math.ceil(value / running) if running else value
+        return running, share
+    return math.ceil(value / target), share
 
 
 def requests_of(pods: Iterable[Pod], resource: str, container: str) -> dict[str, int]:
@@ -176,11 +178,15 @@ def requests_of(pods: Iterable[Pod], resource: str, container: str) -> dict[str,
 
 
 def request_of(pod: Pod, resource: str, container: str) -> int:
-    whole = pod.spec.resources.requests if pod.spec.resources and not container else None
-    if whole and resource in whole:
+    if not container and pod.spec.resources is not None and pod.spec.resources.requests:
+        whole = with_overhead(pod, pod_total(pod, "requests"))
+        if resource not in whole:
+            raise NoProposal(f"missing pod-level request for {resource} in Pod {pod.metadata.name}")
         return quantity.milli(whole[resource])
     lasting = (found for found in pod.spec.init_containers or () if found.restart_policy == "Always")
     asking = [found for found in (*pod.spec.containers, *lasting) if container in ("", found.name)]
+    if container and not asking:
+        raise NoProposal(f"container {container} not found in Pod {pod.metadata.name}")
     return sum(container_request(found, resource, pod) for found in asking)
 
 

@@ -26,6 +26,7 @@ from kybern.reconcile.pods import is_finished, pod_from
 from kybern.reconcile.replicas import told
 
 MANAGED_HERE = (None, "", "kubernetes.io/job-controller")
+PREFIX_MAX = 58  # letters of a name that the server makes longer: the index is in what is left of it
 
 
 async def reconcile(job: Job, view: View, client: Client, context: Context) -> After | None:
@@ -88,7 +89,7 @@ def new_pod(job: Job, index: int, failed: Pod | None = None) -> Pod:
         pod = pod_from(template, job)
         return replace(pod, metadata=replace(pod.metadata, finalizers=(*(pod.metadata.finalizers or ()), FINALIZER)))
     name = job.metadata.name or ""
-    pod = pod_from(indexed(template), job, generate_name=f"{name}-{index}-")
+    pod = pod_from(indexed(template), job, generate_name=f"{name[: PREFIX_MAX - len(f'-{index}-')]}-{index}-")
     annotations = {**(pod.metadata.annotations or {}), indexes.INDEX: str(index)}
     if job.spec.backoff_limit_per_index is not None:
         annotations |= failures_after(job, failed)
@@ -98,7 +99,7 @@ def new_pod(job: Job, index: int, failed: Pod | None = None) -> Pod:
         labels={**(pod.metadata.labels or {}), indexes.INDEX: str(index)},
         finalizers=(*(pod.metadata.finalizers or ()), FINALIZER),
     )
-    return replace(pod, metadata=meta, spec=replace(pod.spec, hostname=pod.spec.hostname or f"{name}-{index}"))
+    return replace(pod, metadata=meta, spec=replace(pod.spec, hostname=f"{name}-{index}"))
 
 
 def indexed(template: PodTemplateSpec) -> PodTemplateSpec:

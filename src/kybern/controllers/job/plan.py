@@ -17,7 +17,8 @@ from kybern.controllers.job.tally import (
     number_of,
     waits_for_end,
 )
-from kybern.reconcile.pods import condition, is_ready, is_terminating
+from kybern.reconcile.pods import condition, is_terminating
+from kybern.reconcile.replicas import standing
 
 BURST_PODS_MAX = 500
 RETRY = Backoff(first_seconds=10.0, max_seconds=600.0)
@@ -38,12 +39,12 @@ def plan(job: Job, count: Tally, pods: Sequence[Pod], now: float) -> Plan:
     surplus = superfluous(job, count)
     keeping = [pod for pod in count.active if pod not in surplus]
     if len(keeping) > wanted:
-        surplus += sorted(keeping, key=cost_of_losing)[: len(keeping) - wanted]
+        surplus += sorted(keeping, key=standing)[: len(keeping) - wanted]
     missing = wanted - len(keeping)
     if waits_for_end(job):
         missing -= count.terminating
     if missing <= 0 or surplus:
-        return Plan(delete=surplus)
+        return Plan(delete=surplus[:BURST_PODS_MAX])
     if job.spec.backoff_limit_per_index is not None:
         return retry_each(count, next_indexes(job, count, pods, min(missing, BURST_PODS_MAX)), now)
     wait = seconds_to_wait(job, pods, now)
@@ -73,7 +74,7 @@ def superfluous(job: Job, count: Tally) -> list[Pod]:
         return []
     seen = count.completed | count.failed_indexes
     found = []
-    for pod in sorted(count.active, key=cost_of_losing, reverse=True):
+    for pod in sorted(count.active, key=standing, reverse=True):
         index = indexes.index_of(pod)
         if index in seen or not 0 <= index < (job.spec.completions or 0):
             found.append(pod)
@@ -88,10 +89,6 @@ def next_indexes(job: Job, count: Tally, pods: Sequence[Pod], missing: int) -> l
     taken = count.completed | count.failed_indexes | {indexes.index_of(pod) for pod in (*count.active, *held)}
     free = (index for index in range(job.spec.completions or 0) if index not in taken)
     return [index for index, _ in zip(free, range(missing), strict=False)]
-
-
-def cost_of_losing(pod: Pod) -> tuple[bool, bool, bool]:
-    return (bool(pod.spec.node_name), pod.status.phase == "Running", is_ready(pod))
 
 
 def seconds_to_wait(job: Job, pods: Sequence[Pod], now: float) -> float:

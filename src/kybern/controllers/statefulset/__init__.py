@@ -71,10 +71,7 @@ async def carry_out(
             return  # they are about to go, which wakes this loop again
         await create_claims(statefulset, ordinal, view, client, context)
         pod = new_pod(statefulset, ordinal, revisions[found.revision_for(ordinal)])
-        try:
-            await client.create(pod)
-        except AlreadyExists:
-            return
+        await client.create(pod)  # a pod of that name that is not ours is waited for, by back-off
         message = f"create Pod {pod.metadata.name} in StatefulSet {name} successful"
         context.events.event(statefulset, "Normal", "SuccessfulCreate", message)
 
@@ -96,7 +93,7 @@ async def carry_out(
 
 
 def tell(statefulset: StatefulSet, doing: str, ordinals: Sequence[int], error: Exception, context: Context) -> None:
-    if not isinstance(error, ApiError) or is_namespace_terminating(error):
+    if not isinstance(error, ApiError) or isinstance(error, AlreadyExists) or is_namespace_terminating(error):
         return
     name = statefulset.metadata.name
     message = f"{doing} Pod {name}-{ordinals[0]} in StatefulSet {name} failed error: {error.message}"
@@ -135,6 +132,9 @@ async def repair(found: Ensemble, view: View, client: Client, context: Context) 
         named = identified(pod)
         if named is not pod:
             await client.update(named)
+            name = found.statefulset.metadata.name
+            message = f"update Pod {pod.metadata.name} in StatefulSet {name} successful"
+            context.events.event(found.statefulset, "Normal", "SuccessfulUpdate", message)
 
 
 async def keep_claims(found: Ensemble, view: View, client: Client) -> None:

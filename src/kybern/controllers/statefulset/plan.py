@@ -130,11 +130,12 @@ def shrink(found: Ensemble, step: Plan) -> bool:
 
 
 def outdated(found: Ensemble) -> list[Pod]:
-    """The pods to replace now: from the last to the partition, as many as may be missing."""
+    """The pods to replace now, from the last to the partition: those that serve nobody anyway, and as many others as may
+    be missing."""
     if found.rolling is None:
         return []
     limit = found.rolling.max_unavailable
-    most = max(scaled(1 if limit is None else limit, found.replicas, up=True), 1)
+    most = max(scaled(1 if limit is None else limit, found.replicas, up=False), 1)
     missing = sum(not found.is_up(pod) for ordinal, pod in found.pods.items() if ordinal in found.slots)
     first = found.start + (found.rolling.partition or 0)
     old = [
@@ -144,7 +145,7 @@ def outdated(found: Ensemble) -> list[Pod]:
     ]
     broken = [pod for pod in old if not found.is_up(pod) and pod.metadata.deletion_timestamp is None]
     healthy = [pod for pod in old if found.is_up(pod)]
-    return [*broken[:most], *healthy[: max(most - missing, 0)]]
+    return [*broken, *healthy[: max(most - missing, 0)]]
 
 
 def status_of(found: Ensemble) -> StatefulSetStatus:
