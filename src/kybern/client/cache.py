@@ -103,6 +103,7 @@ class Cache(Generic[T]):
         async for key in in_slices(tuple(untold)):
             if key in untold:
                 call(None, untold.pop(key))
+        self.listeners[self.listeners.index(changed)] = call
 
     # The reflector's side (`reflector.Sink`).
 

@@ -22,6 +22,8 @@ from kybern.reconcile.pods import is_finished
 from kybern.reconcile.resource_claims import FINALIZER, extended_claim_name
 
 POD_CLAIM = "resource.kubernetes.io/pod-claim-name"
+PREFIX_MAX = 57  # letters, so that a name has room for what the server adds
+CONSUMERS_MAX = 256
 
 
 # A pod's claims.
@@ -37,7 +39,7 @@ async def give_claims(pod: Pod, view: View, client: Client, context: Context) ->
     known = {status.name: status for status in pod.status.resource_claim_statuses or ()}
     told = dict(known)
     for wanted in pod.spec.resource_claims or ():
-        if wanted.resource_claim_template_name and wanted.name not in known:
+        if wanted.resource_claim_template_name and await is_missing(known.get(wanted.name), pod, view, client):
             try:
                 name = await claim_for(pod, wanted, view, client)
             except ApiError as error:
@@ -53,6 +55,20 @@ async def give_claims(pod: Pod, view: View, client: Client, context: Context) ->
     return None
 
 
+async def is_missing(told: PodResourceClaimStatus | None, pod: Pod, view: View, client: Client) -> bool:
+    """It was not made yet, or somebody has deleted it since: the server is asked, since the View of claims may be late."""
+    if told is None:
+        return True
+    name, namespace = told.resource_claim_name, pod.metadata.namespace or ""
+    if name is None or view.get(ResourceClaim, name, namespace) is not None:
+        return False
+    try:
+        await client.get(ResourceClaim, name, namespace)
+    except NotFound:
+        return True
+    return False
+
+
 async def claim_for(pod: Pod, wanted: PodResourceClaim, view: View, client: Client) -> str:
     """The name of the pod's own claim, made from its template when there is none."""
     for claim in view.owned_by(pod, ResourceClaim):
@@ -61,7 +77,7 @@ async def claim_for(pod: Pod, wanted: PodResourceClaim, view: View, client: Clie
     name, namespace = wanted.resource_claim_template_name or "", pod.metadata.namespace or ""
     template = view.get(ResourceClaimTemplate, name, namespace)
     if template is None:
-        template = await client.get(ResourceClaimTemplate, name, namespace)
+        raise NotFound(f'resource claim template "{name}": resourceclaimtemplate.resource.k8s.io "{name}" not found')
     made = await client.create(new_claim(pod, wanted.name, template))
     return made.metadata.name or ""
 
@@ -70,7 +86,7 @@ def new_claim(pod: Pod, name: str, template: ResourceClaimTemplate) -> ResourceC
     given = template.spec.metadata
     return ResourceClaim(
         metadata=ObjectMeta(
-            generate_name=f"{pod.metadata.name}-{name}-",
+            generate_name=prefix_for(pod.metadata.name or "", name),
             namespace=pod.metadata.namespace,
             labels=given.labels,
             annotations={**(given.annotations or {}), POD_CLAIM: name},
@@ -78,6 +94,14 @@ def new_claim(pod: Pod, name: str, template: ResourceClaimTemplate) -> ResourceC
         ),
         spec=template.spec.spec,
     )
+
+
+def prefix_for(pod: str, claim: str) -> str:
+    """Of a claim's name. Where both do not fit, something of each is left."""
+    whole = f"{pod}-{claim}-"
+    if len(whole) <= PREFIX_MAX:
+        return whole
+    return f"{pod[: len(pod) * PREFIX_MAX // len(whole)]}-{claim[: len(claim) * PREFIX_MAX // len(whole)]}"
 
 
 def claims_of(pod: Pod, view: View) -> Iterable[ResourceClaim]:
@@ -93,6 +117,8 @@ async def reserve_all(pod: Pod, view: View, client: Client) -> None:
     for claim in claims_of(pod, view):
         reserved = claim.status.reserved_for or ()
         if claim.status.allocation is None or any(one.uid == pod.metadata.uid for one in reserved):
+            continue
+        if len(reserved) >= CONSUMERS_MAX:
             continue
         mine = ResourceClaimConsumerReference(resource="pods", name=pod.metadata.name or "", uid=pod.metadata.uid or "")
         await client.update_status(replace(claim, status=replace(claim.status, reserved_for=(*reserved, mine))))
@@ -134,7 +160,12 @@ async def still_needs(
             pod = await client.get(Pod, consumer.name, claim.metadata.namespace or "")
         except NotFound:
             return False
-    return pod.metadata.uid == consumer.uid and not is_finished(pod)
+    return pod.metadata.uid == consumer.uid and not is_done(pod)
+
+
+def is_done(pod: Pod) -> bool:
+    """None of its containers runs, or ever will."""
+    return is_finished(pod) or (pod.metadata.deletion_timestamp is not None and not pod.spec.node_name)
 
 
 async def unprotect(claim: ResourceClaim, client: Client) -> None:
@@ -152,7 +183,7 @@ def is_left_over(claim: ResourceClaim, view: View) -> bool:
     if owner is None or owner.kind != "Pod":
         return False
     pod = view.get(Pod, owner.name, claim.metadata.namespace or "")
-    return pod is not None and (pod.metadata.uid != owner.uid or is_finished(pod))
+    return pod is not None and (pod.metadata.uid != owner.uid or is_done(pod))
 
 
 def claims_needed_by(pod: Pod, view: View) -> Iterable[Key]:
@@ -164,13 +195,19 @@ def pods_needing(claim: ResourceClaim, view: View) -> Iterable[Key]:
     return map(Key.of, owned)
 
 
+def pods_wanting(template: ResourceClaimTemplate, view: View) -> Iterable[Key]:
+    name = template.metadata.name
+    for pod in filter(has_claims, view.list(Pod, template.metadata.namespace or "")):
+        if any(wanted.resource_claim_template_name == name for wanted in pod.spec.resource_claims or ()):
+            yield Key.of(pod)
+
+
 POD_CLAIMS = Controller(
     name="resource-claims-of-pods",
     component="resource_claim",
     reconciles=Pod,
     concerns=has_claims,
-    reads=(ResourceClaimTemplate,),
-    watches=(Watch(ResourceClaim, pods_needing),),
+    watches=(Watch(ResourceClaim, pods_needing), Watch(ResourceClaimTemplate, pods_wanting)),
     by=give_claims,
 )
 

@@ -1,38 +1,52 @@
 """storage version migration: every object of a resource is written once more, so that it is stored as it is stored today.
 
 After a definition has changed its storage version, old objects stay as they were until somebody writes them. A migration
-does, with changes that change nothing; an object that somebody else writes or deletes meanwhile needs nothing more.
+does, with changes that change nothing; an object that somebody else writes or deletes meanwhile needs nothing more. One that
+is refused as it is ends the migration. A kind that is not served may come within a minute.
 """
 
 from collections.abc import Iterable
 
 from msgspec.structs import replace
 
-from kybern.aio.clock import rfc3339
+from kybern.aio.clock import from_rfc3339, rfc3339
 from kybern.api.codec import decode
-from kybern.api.errors import Conflict, NotFound
+from kybern.api.errors import (
+    ApiError,
+    Conflict,
+    InternalError,
+    NotFound,
+    ServiceUnavailable,
+    Timeout,
+    TooManyRequests,
+)
 from kybern.api.kind import Kind
 from kybern.api.meta_v1 import Condition, ObjectMeta
 from kybern.api.storagemigration_v1 import StorageVersionMigration
 from kybern.client import Client, View
 from kybern.client.client import METADATA_LIST, Meta
 from kybern.client.discovery import discover
-from kybern.reconcile import Context, Controller, at_once
+from kybern.reconcile import After, Context, Controller, at_once
 
 FINAL = ("Succeeded", "Failed")
 REASON = "StorageVersionMigrationInProgress"
+MISSING_SECONDS = 60.0
+RETRY_SECONDS = 5.0
+PASSING = (InternalError, ServiceUnavailable, Timeout, TooManyRequests)
 
 
-async def reconcile(migration: StorageVersionMigration, view: View, client: Client, context: Context) -> None:
+async def reconcile(migration: StorageVersionMigration, view: View, client: Client, context: Context) -> After | None:
     if migration.metadata.deletion_timestamp is not None or any(has(migration, type) for type in FINAL):
-        return
+        return None
     wanted = migration.spec.resource
     kinds, _ = await discover(client)
     kind = next((kind for kind in kinds if (kind.group, kind.plural) == (wanted.group, wanted.resource)), None)
     if kind is None:
+        if context.now - from_rfc3339(migration.metadata.creation_timestamp or "") < MISSING_SECONDS:
+            return After(RETRY_SECONDS)
         message = "resource does not exist in discovery, cannot migrate"
         await end(migration, "Failed", "NonExistentResource", message, client, context)
-        return
+        return None
     page = await client.page(kind, "", "", METADATA_LIST)
     if not has(migration, "Running"):
         migration = replace(
@@ -41,9 +55,14 @@ async def reconcile(migration: StorageVersionMigration, view: View, client: Clie
         migration = await tell(migration, "Running", "True", REASON, "", client, context)
     objects = [decode(Meta, item).metadata for item in page.items or ()]
     error = await write_again(kind, objects, client)
+    if isinstance(error, ApiError) and not isinstance(error, PASSING):
+        message = f"migration encountered unhandled error: {error.message}"
+        await end(migration, "Failed", "StorageVersionMigrationFailed", message, client, context)
+        return None
     if error is not None:
         raise error
     await end(migration, "Succeeded", "StorageVersionMigrationSucceeded", "", client, context)
+    return None
 
 
 async def write_again(kind: Kind, objects: Iterable[ObjectMeta], client: Client) -> Exception | None:
