@@ -3,9 +3,13 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from kybern.api.coordination_v1 import Lease, LeaseSpec
 from kybern.api.core_v1 import Node, NodeCondition, NodeSpec, NodeStatus, Taint, Toleration
+from kybern.api.errors import NotFound
+from kybern.api.meta_v1 import ObjectMeta
+from kybern.client import Client
 from kybern.controllers.nodeipam import first_free, prefix_of
-from kybern.controllers.nodelifecycle import SignOfLife, sign_of, unknown
+from kybern.controllers.nodelifecycle import SignOfLife, renewed_meanwhile, sign_of, unknown
 from kybern.controllers.nodettl import STEPS, step_for
 from kybern.controllers.tainteviction import seconds_left
 from kybern.controllers.taints import seconds_tolerated, taints_for, tolerates
@@ -134,3 +138,20 @@ def test_a_node_may_be_left_out_when_a_zones_failures_are_counted() -> None:
     assert zones([with_ready("True"), lost, lost, lost]) == {":": Zone(4, PARTIAL)}
     assert zones([with_ready("True"), left_out, left_out, left_out]) == {":": Zone(1, NORMAL)}
     assert not all_disrupted(zones([left_out]))
+
+
+async def test_silence_is_not_believed_while_the_server_has_heard_of_the_node() -> None:
+    class Server(Client):
+        def __init__(self, lease: Lease | None) -> None:
+            self.lease = lease
+
+        async def get(self, of: type[Any], name: str, namespace: str = "") -> Any:
+            if self.lease is None:
+                raise NotFound("gone")
+            return self.lease
+
+    known = SignOfLife("u", "", NOW, 0.0)
+    same = Lease(metadata=ObjectMeta(name="n1"), spec=LeaseSpec(renew_time=NOW))
+    newer = Lease(metadata=ObjectMeta(name="n1"), spec=LeaseSpec(renew_time="2026-01-01T00:00:10Z"))
+    answers = [await renewed_meanwhile("n1", known, Server(lease)) for lease in (same, newer, None)]
+    assert answers == [False, True, False]
