@@ -5,13 +5,15 @@ their account lists were made by the cluster; what somebody made himself, or a p
 when the API server began to note the use of tokens, which a ConfigMap tells.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime, timedelta
+from itertools import chain
 
 from kybern.aio.clock import from_rfc3339
 from kybern.api.core_v1 import ConfigMap, Pod, Secret, ServiceAccount
 from kybern.api.errors import Conflict, NotFound
 from kybern.client import Client, View
+from kybern.client.paths import kind_of
 from kybern.controllers.serviceaccounttokens import ACCOUNT_NAME, ACCOUNT_UID, TYPE, annotation
 from kybern.reconcile import Context, Periodic
 
@@ -36,7 +38,9 @@ async def clean(view: View, client: Client, context: Context) -> None:
                 labels = {"metadata": {"uid": meta.uid, "labels": {INVALID_SINCE: today.isoformat()}}}
                 await client.patch(Secret, meta.name or "", meta.namespace or "", labels)
             elif invalid < limit:
-                await client.delete(Secret, meta.name or "", meta.namespace or "", uid=meta.uid or "")
+                await client.delete_kind(
+                    kind_of(Secret), meta.name or "", meta.namespace or "", resource_version=meta.resource_version or ""
+                )
         except (NotFound, Conflict):
             pass
 
@@ -61,18 +65,42 @@ def is_unused(secret: Secret, limit: date, view: View) -> bool:
     if secret.type != TYPE or meta.deletion_timestamp is not None or not meta.creation_timestamp:
         return False
     created = datetime.fromtimestamp(from_rfc3339(meta.creation_timestamp), UTC).date()
-    used = day_of((meta.labels or {}).get(LAST_USED))
-    if created >= limit or (used is not None and used >= limit):
+    told = (meta.labels or {}).get(LAST_USED)
+    used = day_of(told)
+    if created >= limit or (told is not None and used is None) or (used is not None and used >= limit):
         return False
     account = view.get(ServiceAccount, annotation(secret, ACCOUNT_NAME), meta.namespace or "")
-    if account is None or account.metadata.uid != annotation(secret, ACCOUNT_UID):
+    if account is None or annotation(secret, ACCOUNT_UID) not in ("", account.metadata.uid):
         return False
     listed = {ref.name for ref in account.secrets or ()}
     return meta.name in listed and meta.name not in mounted(view.list(Pod, meta.namespace))
 
 
 def mounted(pods: Iterable[Pod]) -> set[str | None]:
-    return {volume.secret.secret_name for pod in pods for volume in pod.spec.volumes or () if volume.secret}
+    return {name for pod in pods for name in chain(volume_secrets(pod), variable_secrets(pod), pull_secrets(pod))}
+
+
+def volume_secrets(pod: Pod) -> Iterator[str | None]:
+    for volume in pod.spec.volumes or ():
+        if volume.secret is not None:
+            yield volume.secret.secret_name
+        for source in (volume.projected.sources if volume.projected is not None else None) or ():
+            if source.secret is not None:
+                yield source.secret.name
+
+
+def variable_secrets(pod: Pod) -> Iterator[str | None]:
+    for container in (*(pod.spec.init_containers or ()), *pod.spec.containers):
+        for variable in container.env or ():
+            if variable.value_from is not None and variable.value_from.secret_key_ref is not None:
+                yield variable.value_from.secret_key_ref.name
+        for source in container.env_from or ():
+            if source.secret_ref is not None:
+                yield source.secret_ref.name
+
+
+def pull_secrets(pod: Pod) -> Iterator[str | None]:
+    return (ref.name for ref in pod.spec.image_pull_secrets or ())
 
 
 LEGACYTOKENS = Periodic(

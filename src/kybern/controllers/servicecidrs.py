@@ -17,6 +17,7 @@ from kybern.reconcile import After, Context, Controller, Key
 from kybern.reconcile.controller import Watch
 
 FINALIZER = "networking.k8s.io/service-cidr-finalizer"
+MANAGED_BY, ALLOCATOR = "ipaddress.kubernetes.io/managed-by", "ipallocator.k8s.io"
 GRACE_SECONDS = 10.0
 READY = ("True", "", "Kubernetes Service CIDR is ready")
 IN_USE = (
@@ -50,8 +51,14 @@ async def reconcile(cidr: ServiceCIDR, view: View, client: Client, context: Cont
 def is_needed(cidr: ServiceCIDR, cidrs: Iterable[ServiceCIDR], addresses: Iterable[IPAddress]) -> bool:
     others = [other for other in cidrs if other.metadata.deletion_timestamp is None]
     return any(
-        contains(cidr, address) and not any(contains(other, address) for other in others) for address in addresses
+        is_of_a_service(address) and contains(cidr, address) and not any(contains(other, address) for other in others)
+        for address in addresses
     )
+
+
+def is_of_a_service(address: IPAddress) -> bool:
+    """What somebody wrote by hand holds no range."""
+    return (address.metadata.labels or {}).get(MANAGED_BY) == ALLOCATOR
 
 
 def contains(cidr: ServiceCIDR, address: IPAddress) -> bool:

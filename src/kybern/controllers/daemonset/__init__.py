@@ -21,6 +21,7 @@ from kybern.reconcile.replicas import told
 
 TEMPLATE_GENERATION = "deprecated.daemonset.template.generation"
 GENERATION_LABEL = "pod-template-generation"
+BURST_PODS_MAX = 250  # of each, in a pass: what it changes wakes the next one
 
 
 def daemonset() -> Controller[DaemonSet]:
@@ -94,8 +95,8 @@ async def carry_out(wanted: Plan, found: Fleet, client: Client, context: Context
             return
         context.events.event(daemonset, "Normal", "SuccessfulDelete", f"Deleted pod: {pod.metadata.name}")
 
-    _, refused = await slow_start(wanted.create, create)
-    _, stuck = await at_once(wanted.delete, delete)
+    _, refused = await slow_start(wanted.create[:BURST_PODS_MAX], create)
+    _, stuck = await at_once(wanted.delete[:BURST_PODS_MAX], delete)
     if refused is not None:
         failure = told(daemonset, "FailedCreate", "Error creating", refused, context)
     else:
