@@ -1,13 +1,14 @@
 """Virtual time: an event loop that never waits. When nothing is ready, its clock jumps to the next timer.
 
 - Hours pass in milliseconds, and what runs from one seed runs the same way again.
-- It holds only while no real thread or socket takes part: simulations use the in-memory transport, store and runtime.
+- It holds only while no real thread or socket takes part: simulations use the in-memory transport, store and runtime, and
+  what is meant for a thread is done at once (while one worked, days would pass).
 - When nothing is ready and no timer is set, nothing can ever happen again: `Deadlock`.
 """
 
 import asyncio
 import selectors
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -39,6 +40,14 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def time(self) -> float:
         return self._jumping.now
+
+    def run_in_executor(self, executor: Any, func: Callable[..., T], *args: Any) -> asyncio.Future[T]:  # type: ignore[override]
+        done: asyncio.Future[T] = self.create_future()
+        try:
+            done.set_result(func(*args))
+        except Exception as error:  # noqa: BLE001 - whatever it is, is for whoever waits
+            done.set_exception(error)
+        return done
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:
