@@ -144,6 +144,17 @@ def test_an_image_is_built_and_run_with_files_of_several_owners(rootless: Rootle
     assert user.kubectl("logs", "owners").split() == ["new", "55:66"]
 
 
+def test_a_pod_that_wants_a_user_namespace_says_why_it_has_none(rootless: Rootless) -> None:
+    user = rootless.user
+    alone = {
+        "metadata": {"name": "alone"},
+        "spec": {"hostUsers": False, "containers": [{"name": "x", "image": "owners:1"}]},
+    }
+    user.kubectl("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "Pod", **alone}))
+    until(lambda: "this node is in one itself" in user.kubectl("get", "events", "-o", "jsonpath={.items[*].message}"))
+    user.kubectl("delete", "pod", "alone", "--now")
+
+
 def test_another_node_joins_in_the_same_namespaces(rootless: Rootless) -> None:
     user = rootless.user
     user.kybern("node", "add", "second")

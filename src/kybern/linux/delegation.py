@@ -65,7 +65,7 @@ def enter(group: str) -> None:
     namespaces.unshare(namespaces.NEWCGROUP)
     made = mounts.filesystem("cgroup2", attributes=mounts.NOSUID | mounts.NODEV | mounts.NOEXEC)
     mounts.attach_at(made, cgroups.ROOT)
-    os.mkdir(f"{cgroups.ROOT}{SUPERVISOR}")
+    os.makedirs(f"{cgroups.ROOT}{SUPERVISOR}", exist_ok=True)
     write(f"{cgroups.ROOT}{SUPERVISOR}/cgroup.procs", "0")
 
 

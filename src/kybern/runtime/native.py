@@ -18,6 +18,7 @@ from typing import Any, Self
 from kybern.aio.clock import Clock, SystemClock
 from kybern.aio.ids import Ids
 from kybern.linux import capabilities, cgroup_detect, processes
+from kybern.linux.privilege import in_first_user_namespace
 from kybern.runtime import cdi, disk
 from kybern.runtime import spec as oci
 from kybern.runtime.containers import ContainerRecord, ContainerRecords, stats_of, with_resources
@@ -118,7 +119,7 @@ class NativeRuntime:
 
     async def handlers(self) -> Sequence[RuntimeHandler]:
         """What of mounts and ids the OCI runtimes can do is not asked of them."""
-        own = RuntimeHandler(name="", recursive_read_only_mounts=True, user_namespaces=True)
+        own = RuntimeHandler(name="", recursive_read_only_mounts=True, user_namespaces=in_first_user_namespace())
         return (own, *(RuntimeHandler(name=name) for name in available()))
 
     async def network_fault(self) -> str:
@@ -177,6 +178,10 @@ class NativeRuntime:
 
     async def _pin_owned(self, paths: Mapping[str, str], mapping: IdMapping) -> None:
         """By the warden, since only a process of one thread may enter a new user namespace."""
+        if not in_first_user_namespace():
+            raise RuntimeFault(
+                "CreatePodSandboxError", "there are no ids for a user namespace: this node is in one itself"
+            )
         await self._call(
             "CreatePodSandboxError", "pin", paths=dict(paths), host_id=mapping.host_id, length=mapping.length
         )

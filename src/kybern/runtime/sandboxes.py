@@ -214,15 +214,19 @@ def write_sysctl(name: str, value: str) -> None:
     """Only what belongs to a namespace, by a name that cannot leave /proc/sys."""
     dots_first = next((mark for mark in name if mark in "./"), "/") == "."
     path = name.translate(DOTS_FOR_SLASHES) if dots_first else name
-    parts = path.split("/")
-    namespaced = parts[0] == "net" or path.startswith(("kernel/shm", "kernel/msg", "kernel/sem", "fs/mqueue"))
-    if not namespaced or any(part in ("", ".", "..") for part in parts):
+    if not is_namespaced(path):
         raise OSError(1, "sysctl is not namespaced", name)
-    target = os.open(SYSCTL_ROOT.joinpath(*parts), os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    target = os.open(SYSCTL_ROOT / path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         os.write(target, value.encode())
     finally:
         os.close(target)
+
+
+def is_namespaced(path: str) -> bool:
+    parts = path.split("/")
+    known = parts[0] == "net" or path.startswith(("kernel/shm", "kernel/msg", "kernel/sem", "fs/mqueue"))
+    return known and not any(part in ("", ".", "..") for part in parts)
 
 
 def resolv_conf(dns: DNSConfig | None) -> str:
