@@ -47,7 +47,7 @@ async def test_an_empty_dir_in_memory_is_limited_and_goes_away(tmp_path: Path) -
     try:
         assert mounted_beneath(str(tmp_path)) == [directory]
         assert os.statvfs(directory).f_blocks * os.statvfs(directory).f_frsize == 2**20
-        assert os.stat(directory).st_mode & 0o777 == 0o777
+        assert os.stat(directory).st_mode & 0o7777 == 0o1777, "as upstream leaves a tmpfs"
     finally:
         await found.tear_down("u")
     assert mounted_beneath(str(tmp_path)) == [] and found.known_pods() == []

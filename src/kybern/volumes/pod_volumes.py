@@ -80,7 +80,8 @@ class PodVolumes:
             self.mounts.hugetlbfs(directory, page_size(pod, source.medium))
         elif source.medium:
             raise VolumeFault(f"unsupported emptyDir medium {source.medium}")
-        os.chmod(directory, OPEN_TO_ALL if source.mode is None else source.mode)
+        open_to_all = OPEN_TO_ALL | stat.S_ISVTX if source.medium == "Memory" else OPEN_TO_ALL  # as a tmpfs is made
+        os.chmod(directory, open_to_all if source.mode is None else source.mode)
         group = _fs_group(pod)
         if group is not None:
             os.chown(directory, -1, group)
