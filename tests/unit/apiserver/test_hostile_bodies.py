@@ -221,15 +221,20 @@ async def test_b22_unknown_and_repeated_fields(canaries: Any, media: str, how: s
 # --- without its defence, an attack succeeds --------------------------------------------------------------------------
 
 MUTANTS: dict[str, tuple[str, Any]] = {
+    "B01 lists nested 500 deep": ("kybern.api.strict.DEPTH_MAX", 10_000),
     "B02 YAML blocks nested deep": ("kybern.api.yaml.DEPTH_MAX", 10_000),
     "B03 an alias of itself": ("kybern.apiserver.body.from_yaml", lambda body: ({"metadata": {"name": "attack"}}, [])),
     "B04 a key that is a list": (
         "kybern.apiserver.body.from_yaml",
         lambda body: ({"metadata": {"name": "attack"}}, []),
     ),
+    "B06 NUL in a name": ("kybern.apiserver.writes.validate_metadata", lambda *_, **__: ()),
     "B09 10,001 operations": ("kybern.api.patches.json_patch.OPERATIONS_MAX", 10**6),
     "B09 copies that double": ("kybern.api.patches.json_patch.COPIED_BYTES_MAX", 10**9),
     "B07 one byte over the limit": ("kybern.apiserver.body.LIMIT", 10**8),
+    "B10 keys to retain that are no list": ("kybern.api.patches.strategic._retained", lambda original, patch: original),
+    "B11 forged managedFields": ("kybern.registry.metadata.validate_managed_fields", lambda *_: ()),
+    "B13 a field nobody has": ("kybern.apiserver.selection.OWN_FIELDS", ("data.k",)),
     "B14 version 1e9": ("kybern.apiserver.verbs.versions.version_number", lambda text: 0),
     "B15 the name ..": ("kybern.apiserver.writes.validate_metadata", lambda *_, **__: ()),
     "B16 an Event as owner": ("kybern.registry.metadata.NEVER_OWNERS", ()),
