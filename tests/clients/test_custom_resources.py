@@ -16,6 +16,32 @@ from served_api import Served, served_api
 pytestmark = pytest.mark.clients
 
 Kubectl = Callable[..., Awaitable[str]]
+TEXT = {"type": "string", "maxLength": 40}
+JUDGED = {
+    "type": "object",
+    "properties": {
+        "spec": {
+            "type": "object",
+            "required": ["version", "size", "range", "address", "replicas", "host"],
+            "properties": {
+                **dict.fromkeys(("version", "size", "range", "address", "host"), TEXT),
+                "replicas": {"type": "integer"}, "max": {"type": "integer", "default": 3},
+            },
+            "x-kubernetes-validations": [
+                {"rule": "self.replicas <= self.max", "reason": "FieldValueForbidden", "fieldPath": ".replicas",
+                 "message": "at most what is allowed"},
+                {"rule": "!oldSelf.hasValue() || !semver(self.version).isLessThan(semver(oldSelf.value().version))",
+                 "optionalOldSelf": True, "message": "versions only go up"},
+                {"rule": "oldSelf.size == self.size", "message": "a size is for ever"},
+                {"rule": "quantity(self.size).isGreaterThan(quantity('1Gi'))", "message": "more than a gibibyte"},
+                {"rule": "cidr(self.range).containsIP(ip(self.address))", "messageExpression": "self.address + ' is not in ' + self.range"},
+                {"rule": "!format.dns1123Label().validate(self.host).hasValue() && isURL('https://' + self.host)",
+                 "message": "a label"},
+            ],
+        }
+    },
+}  # fmt: skip
+SOUND = {"version": "1.2.3", "size": "2Gi", "range": "10.0.0.0/8", "address": "10.1.2.3", "replicas": 1, "host": "a"}
 SCALE = {"specReplicasPath": ".spec.replicas", "statusReplicasPath": ".status.replicas"}
 COLUMNS = [{"name": "Size", "type": "integer", "jsonPath": ".spec.size"}]
 RULE = {"rule": "self.size != 9", "message": "nine is too many"}
@@ -126,3 +152,63 @@ async def test_an_embedded_object_that_keeps_everything_takes_everything(kubectl
     assert "Whatever it needs" in await kubectl("explain", "boxes.spec")
     refused = await kubectl("create", "-f", "-", stdin=json.dumps({**box, "more": 1}), check=False)
     assert "unknown field" in refused
+
+
+async def test_expressions_judge_in_their_own_words(kubectl: Kubectl) -> None:
+    await kubectl("apply", "-f", "-", stdin=json.dumps(definition("plans", "Plan", version(schema=JUDGED))))
+    await kubectl("wait", "--for=condition=Established", "crd/plans.example.com", "--timeout=10s")
+    plan = {"apiVersion": "example.com/v1", "kind": "Plan", "metadata": {"name": "p"}, "spec": SOUND}
+
+    async def applied(**spec: Any) -> str:
+        return await kubectl("apply", "-f", "-", stdin=json.dumps({**plan, "spec": {**SOUND, **spec}}), check=False)
+
+    assert "spec.replicas: Forbidden: at most what is allowed" in await applied(replicas=4)
+    assert "spec: Invalid value: more than a gibibyte" in await applied(size="100Mi")
+    assert "11.0.0.1 is not in 10.0.0.0/8" in await applied(address="11.0.0.1")
+    assert "a label" in await applied(host="A_B")
+    assert "created" in await applied()
+    assert "versions only go up" in await applied(version="1.2.2")
+    assert "a size is for ever" in await applied(size="3Gi")
+    assert "configured" in await applied(version="1.10.0")
+    broken = json.loads(json.dumps(JUDGED))
+    broken["properties"]["spec"]["x-kubernetes-validations"] = [{"rule": "self.nothing > 1"}]
+    refused = await kubectl(
+        "apply", "-f", "-", stdin=json.dumps(definition("ploys", "Ploy", version(schema=broken))), check=False
+    )
+    assert "compilation failed: ERROR: <input>:1:5: undefined field 'nothing'" in refused
+    dear = {"rule": "self.max > 1", "messageExpression": "'at most ' + string(self.max)"}  # nobody knows how long it is
+    broken["properties"]["spec"]["x-kubernetes-validations"] = [dear]
+    refused = await kubectl(
+        "apply", "-f", "-", stdin=json.dumps(definition("ploys", "Ploy", version(schema=broken))), check=False
+    )
+    assert "estimated messageExpression cost exceeds budget by factor of more than 100x" in refused
+
+
+MUTATION = """
+apiVersion: admissionregistration.k8s.io/v1
+kind: MutatingAdmissionPolicy
+metadata: {name: stamped}
+spec:
+  reinvocationPolicy: Never
+  matchConstraints:
+    resourceRules: [{apiGroups: [example.com], apiVersions: [v1], operations: [CREATE], resources: [widgets]}]
+  matchConditions: [{name: new, expression: "!has(object.metadata.annotations)"}]
+  variables: [{name: who, expression: "request.userInfo.username"}]
+  mutations:
+  - patchType: ApplyConfiguration
+    applyConfiguration: {expression: "Object{metadata: Object.metadata{annotations: {'stamped': variables.who}}}"}
+  - patchType: JSONPatch
+    jsonPatch: {expression: "[JSONPatch{op: 'replace', path: '/spec/size', value: object.spec.size + 1}]"}
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: MutatingAdmissionPolicyBinding
+metadata: {name: stamped}
+spec: {policyName: stamped}
+"""
+
+
+async def test_a_policy_changes_custom_objects(kubectl: Kubectl) -> None:
+    await kubectl("apply", "-f", "-", stdin=MUTATION)
+    await kubectl("create", "-f", "-", stdin=widget())
+    found = json.loads(await kubectl("get", "widget", "a", "-o", "json"))
+    assert found["metadata"]["annotations"].keys() == {"stamped"} and found["spec"]["size"] == 4
