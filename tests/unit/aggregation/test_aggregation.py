@@ -18,6 +18,7 @@ from kybern.api.codec import from_builtins
 from kybern.api.core_v1 import Endpoints, Service
 from kybern.api.errors import Forbidden
 from kybern.apiserver.aggregation.apis import AggregatedApis, Credentials
+from kybern.apiserver.aggregation.merging import RemoteVersion, with_groups
 from kybern.apiserver.aggregation.passing import remote_headers
 from kybern.apiserver.aggregation.registration import register
 from kybern.apiserver.auth.authorizers import Authorizers
@@ -336,6 +337,14 @@ async def test_a_version_that_we_serve_too_is_theirs_where_an_apiservice_says_so
     groups = {group["name"]: group for group in (await api.json("/apis"))["groups"]}
     assert [one["version"] for one in groups["batch"]["versions"]] == ["v1"]
     assert await api.json("/apis/batch/v1/namespaces/default/jobs/x") == {"kind": "Job"}
+
+
+def test_the_most_important_group_is_told_first() -> None:
+    """Clients take a short name from the first group that has it."""
+    own = {"groups": [{"name": name, "versions": []} for name in ("apiregistration.k8s.io", "apps", "custom.io")]}
+    remote = [RemoteVersion(group, "v1", priority, 1) for group, priority in (("low.io", 100), ("high.io", 2000))]
+    told = [group["name"] for group in with_groups(own, remote)["groups"]]
+    assert told == ["apiregistration.k8s.io", "apps", "high.io", "custom.io", "low.io"]
 
 
 async def test_a_server_beside_ours_is_reached_by_an_external_name_and_has_to_prove_itself(api: Api) -> None:

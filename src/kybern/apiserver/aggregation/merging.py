@@ -3,10 +3,11 @@
 What an extension says is believed only of its own group and version, and as far as it has the right shape.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from kybern.apiserver.aggregation.registration import CUSTOM, GROUP_PRIORITIES
 from kybern.apiserver.discovery import Document
 
 RESOURCES_MAX = 10_000  # of one version: nobody has so many, and each client reads them all
@@ -44,19 +45,19 @@ def group_of(group: str, versions: Iterable[RemoteVersion]) -> Document:
     return {"name": group, "versions": listed, "preferredVersion": listed[0]}
 
 
-def with_groups(document: Document, remote: Iterable[RemoteVersion]) -> Document:
-    """/apis: groups that are served elsewhere come after our own; one that is both has its versions joined."""
-    groups = {group["name"]: group for group in document["groups"]}
+def with_groups(document: Document, remote: Sequence[RemoteVersion]) -> Document:
+    """/apis: the most important group first; one that is served here and elsewhere has its versions joined."""
+    groups = {name_of(group): group for group in document["groups"]}
     for name, versions in by_group(remote).items():
         own = groups.get(name)
         made = group_of(name, versions)
         groups[name] = made if own is None else {**own, "versions": joined(own["versions"], made["versions"])}
-    return {**document, "groups": list(groups.values())}
+    return {**document, "groups": ordered(groups, document["groups"], remote)}
 
 
-def with_discovery(document: Document, remote: Iterable[RemoteVersion]) -> Document:
+def with_discovery(document: Document, remote: Sequence[RemoteVersion]) -> Document:
     """/apis as APIGroupDiscoveryList."""
-    items = {item["metadata"].get("name", ""): item for item in document["items"]}
+    items = {name_of(item): item for item in document["items"]}
     for name, versions in by_group(remote).items():
         listed = [described(one) for one in versions]
         own = items.get(name)
@@ -64,13 +65,26 @@ def with_discovery(document: Document, remote: Iterable[RemoteVersion]) -> Docum
             items[name] = {**own, "versions": joined(own["versions"], listed)}
         else:
             items[name] = {"metadata": {"name": name, "creationTimestamp": None}, "versions": listed}
-    return {**document, "items": list(items.values())}
+    return {**document, "items": ordered(items, document["items"], remote)}
 
 
 def joined(own: Iterable[Document], theirs: Iterable[Document]) -> list[Document]:
     """A version that both have is theirs: an APIService has said so."""
     names = {one["version"] for one in theirs}
     return [*(one for one in own if one["version"] not in names), *theirs]
+
+
+def ordered(groups: Mapping[str, Document], own: Iterable[Document], remote: Iterable[RemoteVersion]) -> list[Document]:
+    """By the priorities of their APIServices; of equal ones ours first, in our order."""
+    priorities = {name: GROUP_PRIORITIES.get(name, CUSTOM[0]) for name in map(name_of, own)}
+    for one in remote:
+        priorities[one.group] = max(priorities.get(one.group, 0), one.group_priority)
+    return [groups[name] for name in sorted(groups, key=lambda name: -priorities[name])]
+
+
+def name_of(group: Document) -> str:
+    """Of a group in either form of discovery."""
+    return str(group["name"] if "name" in group else group["metadata"].get("name", ""))
 
 
 def described(one: RemoteVersion) -> Document:
