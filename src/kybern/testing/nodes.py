@@ -134,6 +134,7 @@ class SimulatedNodes:
                 conditions=conditions_of(node.status, rfc3339(now)),
                 addresses=node.status.addresses or (NodeAddress(type="InternalIP", address="10.0.0.1"),),
                 node_info=SOFTWARE,
+                declared_features=FEATURES,
             ),
         )
 
@@ -180,6 +181,10 @@ async def tell(pod: Pod, status: PodStatus, client: Client) -> None:
         await client.patch(Pod, meta.name or "", meta.namespace or "", patch, how="strategic", subresource="status")
 
 
+FEATURES = (
+    "GuaranteedQoSPodCPUResize",
+    "InPlacePodLevelResourcesVerticalScaling",
+)  # nothing runs, so anything may change
 SOFTWARE = NodeSystemInfo(
     architecture="amd64", boot_id="simulated", container_runtime_version="kybern-simulated://0.1.0",
     kernel_version="simulated", kube_proxy_version="", kubelet_version="v1.37.0", machine_id="simulated",
