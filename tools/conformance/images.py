@@ -28,7 +28,7 @@ DIRECTORIES = (
     "sys",
 )
 USERS = "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/home:/bin/false\n"
-TOOLS = ("curl", "dig", "nslookup", "host", "getent", "bash", "nc", "ip", "ss")
+TOOLS = ("curl", "wget", "dig", "nslookup", "host", "getent", "bash", "nc", "ip", "ss")
 RESOLVING = ("libnss_dns.so.2", "libnss_files.so.2", "libresolv.so.2")
 """What glibc opens by name, so that `ldd` does not tell of it."""
 
@@ -45,10 +45,10 @@ class Image:
         (self.root / "tmp").chmod(0o1777)
         self.copy(Path("/bin/busybox"), "bin/busybox")
         for applet in output("busybox", "--list-full").split():
-            path = self.root / applet
-            path.parent.mkdir(parents=True, exist_ok=True)
-            if not os.path.lexists(path):
-                path.symlink_to("/bin/busybox")
+            for path in (self.root / applet, self.root / "bin" / Path(applet).name):  # as Alpine has them, and busybox
+                path.parent.mkdir(parents=True, exist_ok=True)
+                if not os.path.lexists(path):
+                    path.symlink_to("/bin/busybox")
         self.write("etc/passwd", USERS)
         self.write("etc/group", "root:x:0:\nnogroup:x:65534:\n")
         self.write("etc/nsswitch.conf", "hosts: files dns\n")

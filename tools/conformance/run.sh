@@ -36,7 +36,7 @@ mkdir -p "$place/bin" "$place/report"
 packages() {
   apt-get update -qq
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends golang-go dpkg-dev busybox-static \
-    bind9-dnsutils curl netcat-openbsd iproute2 >/dev/null
+    bind9-dnsutils curl wget netcat-openbsd iproute2 >/dev/null
   (cd "$place" && mkdir -p packages && cd packages && apt-get -o APT::Sandbox::User=root download -qq kubernetes-client etcd-server &&
     for package in *.deb; do dpkg -x "$package" ../programs; done)
 }
