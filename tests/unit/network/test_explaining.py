@@ -176,22 +176,26 @@ def ending(made: World_) -> None:
 def over(phase: str) -> Callable[[World_], None]:
     def plant(made: World_) -> None:
         no_endpoints(made)
-        made["pods"][0]["status"] |= {"phase": phase, "containerStatuses": []}
+        ended = {"terminated": {"exitCode": 0 if phase == "Succeeded" else 1}}
+        made["pods"][0]["status"]["phase"] = phase
+        made["pods"][0]["status"]["containerStatuses"][0] |= {"ready": False, "started": False, "state": ended}
 
     return plant
 
 
 def init_runs(made: World_) -> None:
+    init(made, started=True)
+
+
+def sidecar_starts(made: World_) -> None:
+    init(made, started=False, restartPolicy="Always")
+
+
+def init(made: World_, *, started: bool, **of: str) -> None:
     no_endpoints(made)
-    running = {
-        "name": "first",
-        "ready": False,
-        "image": "i",
-        "imageID": "",
-        "restartCount": 0,
-        "state": {"running": {}},
-    }
-    made["pods"][0]["status"]["initContainerStatuses"] = [running]
+    about = {"name": "first", "image": "i", "imageID": "", "restartCount": 0, "ready": False, "started": started}
+    made["pods"][0]["spec"]["initContainers"] = [{"name": "first", "image": "i", **of}]
+    made["pods"][0]["status"]["initContainerStatuses"] = [{**about, "state": {"running": {}}}]
 
 
 def other_protocol(made: World_) -> None:
@@ -312,6 +316,7 @@ FAULTS: list[tuple[Callable[[World_], None], Machine, int, str, str]] = [
     (over("Succeeded"), Machine(), 80, "endpoints", "web is Succeeded"),
     (over("Failed"), Machine(), 80, "endpoints", "web is Failed"),
     (init_runs, Machine(), 80, "endpoints", "init container first of web has not ended"),
+    (sidecar_starts, Machine(), 80, "endpoints", "init container first of web has not started"),
     (other_protocol, Machine(), 80, "endpoints", "is UDP, and the service asks for TCP"),
     (
         by_hand(name="web", port=8080, protocol="TCP"),

@@ -9,6 +9,7 @@ from kybern.api.discovery_v1 import Endpoint, EndpointSlice
 from kybern.api.selectors import of_labels
 from kybern.network.explaining.steps import Known, Step
 from kybern.network.follow import service_of
+from kybern.network.policy.model import FINISHED
 from kybern.network.services import Backend, endpoints_of, is_ready, serving
 
 SHOWN_MAX = 5
@@ -78,12 +79,13 @@ def state_of(pod: Pod) -> str:
     placed = conditions.get("PodScheduled")
     if placed is not None and placed.status == "False":
         return f"{name} has no node: {placed.message or placed.reason}"
+    if pod.status.phase in FINISHED:
+        return f"{name} is {pod.status.phase}"
+    sidecars = {each.name for each in pod.spec.init_containers or () if each.restart_policy == "Always"}
     for status in pod.status.init_container_statuses or ():
-        if (
-            not (status.state and status.state.terminated and status.state.terminated.exit_code == 0)
-            and not status.started
-        ):
-            return f"init container {status.name} of {name} has not ended"
+        ended = status.state and status.state.terminated and status.state.terminated.exit_code == 0
+        if not ended and not (status.name in sidecars and status.started):
+            return f"init container {status.name} of {name} has not {'started' if status.name in sidecars else 'ended'}"
     for status in pod.status.container_statuses or ():
         waiting = status.state.waiting if status.state else None
         if waiting:
