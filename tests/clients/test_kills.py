@@ -194,7 +194,7 @@ def test_the_nodes_agent_may_be_killed_while_pods_come_and_go(own: Cluster, stea
         if done + KILLS_OF_A_ROUND < KILLS:
             kill_all(own)
             own.kybern("up")
-        own.kubectl("delete", "pod", "-l", "churn", "--timeout=20s")
+        own.kubectl("delete", "pod", "-l", "churn", "--timeout=60s")
         assert ready(own) == steady
         assert surprised(own) == []
         until_equal(lambda: holdings(own), held)

@@ -412,7 +412,12 @@ async def test_an_image_of_a_registry_that_wants_a_login_is_pulled_with_what_a_p
             container = Container(name="main", image=f"{registry.address}/test/private", command=("sleep", "1000"))
             made = Pod(
                 metadata=ObjectMeta(name="private", namespace="default"),
-                spec=PodSpec(node_name="n1", containers=(container,), termination_grace_period_seconds=0),
+                spec=PodSpec(
+                    node_name="n1",
+                    containers=(container,),
+                    termination_grace_period_seconds=0,
+                    automount_service_account_token=False,
+                ),
             )
             await here.client.create(made)
             await here.until("private", lambda pod: pod.status.phase == "Running")
