@@ -108,5 +108,8 @@ def runs_us(user: User, python: str) -> bool:
 
 def obstacle(user: User) -> str:
     """Why the user's containers cannot run on this machine, by our own word."""
-    script = "from kybern.cmd.preflight_rootless import look, obstacles; print(*(w for w, _ in obstacles(look(), True)), sep='; ')"
+    script = (
+        "from pathlib import Path; from kybern.cmd.preflight_rootless import look, obstacles; "
+        "print(*(what for what, _ in obstacles(look(Path.home()), True)), sep='; ')"
+    )
     return user.run(user.python, "-c", script).stdout.strip()
