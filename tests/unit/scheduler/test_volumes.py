@@ -13,6 +13,7 @@ from kybern.client.events import Recorder
 from kybern.controllers.table import controllers
 from kybern.scheduler.claims import SELECTED_NODE, requirement_holds
 from kybern.scheduler.judgement import judge
+from kybern.scheduler.nodes import Nodes
 from kybern.scheduler.nominations import Nominations
 from kybern.scheduler.plugins.volume_binding import VolumeBinding
 from kybern.scheduler.preemption import Refused, preempt
@@ -20,6 +21,7 @@ from kybern.scheduler.profile import DEFAULT_PROFILE
 from kybern.scheduler.refusal import refusal
 from kybern.scheduler.scheduler import Scheduler
 from kybern.scheduler.snapshot import Snapshot
+from kybern.scheduler.volume_scores import MUCH_LEFT
 from kybern.testing.cluster import running
 from kybern.testing.virtual import run
 
@@ -249,3 +251,34 @@ def test_a_pod_is_bound_once_its_volume_is_made_for_its_node_and_others_do_not_w
                 task.cancel()
 
     run(story())
+
+
+# Scores.
+
+
+def capacity(on: str, amount: str, cls: str = "late") -> Any:
+    topology = {"matchLabels": {"kubernetes.io/hostname": on}}
+    told = {"metadata": {"name": f"{on}-{cls}", "namespace": "a"}, "storageClassName": cls, "capacity": amount}
+    return from_builtins(CSIStorageCapacity, {**told, "nodeTopology": topology})
+
+
+def scores(snapshot: Snapshot, *claims: str, shape: Any = MUCH_LEFT) -> list[int]:
+    plugin = VolumeBinding(shape=shape)
+    state = plugin.pre_score(pod("p", *claims), Nodes(snapshot))
+    return [] if state is None else plugin.score(state, Nodes(snapshot)).tolist()
+
+
+def test_a_node_whose_storage_has_more_left_is_better_or_what_the_shape_says() -> None:
+    made = storage(provisioner="csi.example.com")
+    snapshot = cluster(made, claim("c", size="5Gi"), capacity("n1", "10Gi"), capacity("n2", "20Gi"))
+    assert scores(snapshot, "c") == [50, 75, 0]
+    assert scores(snapshot, "c", shape=((0, 0), (100, 10))) == [50, 25, 0]
+    two = cluster(made, claim("c", size="5Gi"), claim("d", size="3Gi"), capacity("n1", "10Gi"), capacity("n2", "20Gi"))
+    assert scores(two, "c", "d") == [20, 60, 0]
+
+
+def test_where_volumes_are_there_their_sizes_count_and_bound_claims_do_not() -> None:
+    there = (volume("v1", size="10Gi", on="n1"), volume("v2", size="5Gi", on="n2"))
+    snapshot = cluster(storage(), claim("c", size="5Gi"), *there, capacity("n1", "100Gi"))
+    assert scores(snapshot, "c") == [50, 0, 0]
+    assert scores(cluster(claim("c", "v"), volume("v", on="n2")), "c") == []

@@ -45,7 +45,8 @@ from kybern.scheduler.plugins.volume_restrictions import VolumeRestrictions
 from kybern.scheduler.plugins.volume_zone import VolumeZone
 from kybern.scheduler.preemption import DefaultPreemption
 from kybern.scheduler.shares import QueueShares
-from kybern.scheduler.strategies import SHAPE_SCORE_MAX, Strategy
+from kybern.scheduler.strategies import SHAPE_SCORE_MAX, Shape, Strategy
+from kybern.scheduler.volume_scores import MUCH_LEFT
 
 T = TypeVar("T")
 Factory = Callable[[Mapping[str, Any]], Plugin]
@@ -103,7 +104,7 @@ class InterPodAffinityArgs(Args, frozen=True):
 
 class VolumeBindingArgs(Args, frozen=True):
     bind_timeout_seconds: float = BIND_SECONDS
-    shape: Any = None
+    shape: list[Point] = []
 
 
 class PreemptionArgs(Args, frozen=True):
@@ -122,17 +123,18 @@ def strategy_of(told: ScoringStrategy) -> Strategy:
     require(all(1 <= weight <= 100 for _, weight in resources), "scoringStrategy.resources: weights are from 1 to 100")
     types = ("LeastAllocated", "MostAllocated", "RequestedToCapacityRatio")
     require(told.type in types, f"scoringStrategy.type: one of {', '.join(types)}")
-    shape = tuple((p.utilization, p.score) for p in (told.requested_to_capacity_ratio or ToCapacity()).shape)
+    points = (told.requested_to_capacity_ratio or ToCapacity()).shape
     if told.type == "RequestedToCapacityRatio":
-        require(bool(shape), "requestedToCapacityRatio.shape: at least one point")
-        require(all(0 <= at <= 100 for at, _ in shape), "requestedToCapacityRatio.shape: utilization is from 0 to 100")
-        require(
-            all(0 <= score <= SHAPE_SCORE_MAX for _, score in shape),
-            f"requestedToCapacityRatio.shape: score is from 0 to {SHAPE_SCORE_MAX}",
-        )
-        rising = [at for at, _ in shape]
-        require(rising == sorted(set(rising)), "requestedToCapacityRatio.shape: utilization must rise")
-    return Strategy(told.type, resources, shape)  # type: ignore[arg-type]
+        require(bool(points), "requestedToCapacityRatio.shape: at least one point")
+    return Strategy(told.type, resources, shape_of(points, "requestedToCapacityRatio.shape"))  # type: ignore[arg-type]
+
+
+def shape_of(points: Sequence[Point], at: str) -> Shape:
+    require(all(0 <= one.utilization <= 100 for one in points), f"{at}: utilization is from 0 to 100")
+    require(all(0 <= one.score <= SHAPE_SCORE_MAX for one in points), f"{at}: score is from 0 to {SHAPE_SCORE_MAX}")
+    rising = [one.utilization for one in points]
+    require(rising == sorted(set(rising)), f"{at}: utilization must rise")
+    return tuple((one.utilization, one.score) for one in points)
 
 
 def balanced(told: Mapping[str, Any]) -> NodeResourcesBalancedAllocation:
@@ -171,7 +173,7 @@ def preemption(told: Mapping[str, Any]) -> DefaultPreemption:
 def volume_binding(told: Mapping[str, Any]) -> VolumeBinding:
     args = msgspec.convert(told, VolumeBindingArgs)
     require(args.bind_timeout_seconds >= 0, "bindTimeoutSeconds: not below 0")
-    return VolumeBinding(args.bind_timeout_seconds)
+    return VolumeBinding(args.bind_timeout_seconds, shape_of(args.shape, "shape") or MUCH_LEFT)
 
 
 def plain(plugin: Any) -> Factory:

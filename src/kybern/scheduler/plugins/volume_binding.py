@@ -3,7 +3,7 @@
 - A claim that is bound ties the pod to the nodes that its volume can be used on. One that binds at once and is not bound
   yet makes the pod wait.
 - One that waits for its first consumer is bound here: to the smallest volume that is there and suits, or, for a class
-  with a provisioner, to one that is made for the chosen node. Others write what this decides (PreBind) and carry it out.
+  with a provisioner, to one that is made for the chosen node, better one where much storage is left. Others write what this decides (PreBind) and carry it out.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from kybern.api.core_v1 import Node, ObjectReference, PersistentVolume, PersistentVolumeClaim, Pod
 from kybern.api.errors import Conflict
 from kybern.api.quantity import value
-from kybern.api.storage_v1 import CSIDriver, CSIStorageCapacity, StorageClass
+from kybern.api.storage_v1 import CSIDriver, StorageClass
 from kybern.scheduler.claims import (
     NO_PROVISIONER,
     SELECTED_NODE,
@@ -29,10 +29,11 @@ from kybern.scheduler.claims import (
     meets,
 )
 from kybern.scheduler.extension_points import Patched, PreBindPlugin, ReservePlugin
-from kybern.scheduler.framework import NODE_CHANGED, Change, Column, FilterPlugin
+from kybern.scheduler.framework import NODE_CHANGED, Change, Column, FilterPlugin, ScorePlugin
 from kybern.scheduler.nodes import Nodes
 from kybern.scheduler.snapshot import Snapshot
-from kybern.scheduler.terms import selector_of
+from kybern.scheduler.strategies import Shape
+from kybern.scheduler.volume_scores import MUCH_LEFT, asked, capacities, score_of
 
 ELSEWHERE = "node(s) didn't match PersistentVolume's node affinity"
 NOTHING_TO_BIND = "node(s) didn't find available persistent volumes to bind"
@@ -50,11 +51,12 @@ class Claims:
 
 
 @dataclass(frozen=True, slots=True)
-class VolumeBinding(FilterPlugin[Claims], ReservePlugin, PreBindPlugin):
+class VolumeBinding(FilterPlugin[Claims], ScorePlugin[Claims], ReservePlugin, PreBindPlugin):
     name: ClassVar[str] = "VolumeBinding"
     wakes_on: ClassVar[Change] = NODE_CHANGED | Change.VOLUME
     kept: ClassVar[bool] = False
     bind_seconds: float = BIND_SECONDS
+    shape: Shape = MUCH_LEFT
 
     def pre_filter(self, pod: Pod, nodes: Nodes) -> Claims | None:
         names = list(claims_of(pod)) if pod.spec.volumes else []
@@ -77,6 +79,17 @@ class VolumeBinding(FilterPlugin[Claims], ReservePlugin, PreBindPlugin):
             why = refusal(state, node, refused.snapshot)
             found[why] = found.get(why, 0) + 1
         return found
+
+    def pre_score(self, pod: Pod, nodes: Nodes) -> Claims | None:
+        state = self.pre_filter(pod, nodes)
+        return state if state is not None and state.late else None
+
+    def score(self, state: Claims, nodes: Nodes) -> Column[np.int64]:
+        snapshot = nodes.snapshot
+        found = (
+            score_of(matched(state.late, node, snapshot), node, snapshot.view, self.shape) for node in nodes.objects()
+        )
+        return np.fromiter(found, np.int64, len(nodes))
 
     def reserve(self, pod: Pod, node: str, snapshot: Snapshot) -> str:
         names = list(claims_of(pod)) if pod.spec.volumes else []
@@ -203,10 +216,6 @@ def matched(
         yield claim, volume
 
 
-def asked(claim: PersistentVolumeClaim) -> int:
-    return value((claim.spec.resources.requests or {}).get("storage", "0")) if claim.spec.resources else 0
-
-
 def cannot_provision(claim: PersistentVolumeClaim, node: Node, snapshot: Snapshot) -> str:
     view = snapshot.view
     storage = view.get(StorageClass, class_of(claim))
@@ -222,11 +231,8 @@ def cannot_provision(claim: PersistentVolumeClaim, node: Node, snapshot: Snapsho
     if driver is None or not driver.spec.storage_capacity:
         return ""
     enough = any(
-        capacity.storage_class_name == class_of(claim)
-        and value(capacity.maximum_volume_size or capacity.capacity or "0") >= asked(claim)
-        and capacity.node_topology is not None
-        and selector_of(capacity.node_topology).matches(labels)
-        for capacity in view.list(CSIStorageCapacity)
+        value(capacity.maximum_volume_size or capacity.capacity or "0") >= asked(claim)
+        for capacity in capacities(claim, node, view)
     )
     return "" if enough else NO_SPACE
 
