@@ -13,7 +13,9 @@ pytestmark = pytest.mark.clients
 EXAMPLE = "examples/09-dynamic-resources"
 
 
-def test_pods_get_the_device_that_a_claim_describes_and_one_of_those_that_a_name_stands_for(cluster: Cluster, tmp_path: Path) -> None:
+def test_pods_get_the_device_that_a_claim_describes_and_one_of_those_that_a_name_stands_for(
+    cluster: Cluster, tmp_path: Path
+) -> None:
     specifications = Path("/var/run/cdi")
     command = [sys.executable, f"{EXAMPLE}/fake_driver.py", "--node", "node-1", "--count", "2"]
     plugins = ["--plugins", str(cluster.data_dir / "plugins")]

@@ -256,6 +256,9 @@ def already_up(cluster: Cluster, args: argparse.Namespace, progress: Progress) -
         (args.gateway_api, cluster.gateway_api, "--gateway-api"),
         (args.registry_port, cluster.registry_port, "--registry-port"),
         (args.runtime, cluster.runtime, "--runtime"),
+        (args.simulated_nodes, cluster.simulated_nodes, "--simulated-nodes"),
+        (args.simulated_config, cluster.simulated_config, "--simulated-config"),
+        (args.scheduler_config, cluster.scheduler_config, "--scheduler-config"),
     ]
     if args.nodes and args.nodes != len(cluster.further_nodes) + 1:
         return progress.failed(

@@ -172,6 +172,17 @@ async def test_a_kubelet_that_is_not_there_is_an_error(api: Any, front: Client) 
     assert (answer.status, answer.body["reason"]) == (500, "InternalError")
 
 
+async def test_a_simulated_node_has_no_kubelet_to_ask(api: Any, front: Client, kubelet: Kubelet) -> None:
+    metadata = {"name": "sim", "annotations": {"kybern.io/simulated": "true"}}
+    await api.post("/api/v1/nodes", {"metadata": metadata})
+    status = {"addresses": [{"type": "InternalIP", "address": "10.0.0.1"}]}
+    await api.patch("/api/v1/nodes/sim/status", {"status": status})
+    await make_pod(api, "c", node="sim")
+    answer = await api.get(f"{PODS}/p/log")
+    assert answer.status == 500 and 'node "sim" is simulated' in answer.body["message"]
+    assert not kubelet.asked
+
+
 async def test_a_node_is_proxied_to_its_kubelet(api: Any, front: Client) -> None:
     response = await front.send(Request("GET", "/api/v1/nodes/n1/proxy/stats/summary", "a=b"))
     assert (response.status, await response.read()) == (200, b"/stats/summary?a=b")

@@ -439,7 +439,7 @@ def test_a_kept_judgement_scores_as_a_new_one() -> None:
 def test_the_profile_weighs_as_upstream_does() -> None:
     assert {(type(s.plugin).__name__, s.weight) for s in DEFAULT_PROFILE.scorers if isinstance(s, Weighted)} == {
         ("TaintToleration", 3), ("NodeAffinity", 2), ("PodTopologySpread", 2), ("InterPodAffinity", 2), ("NodeResourcesFit", 1),
-        ("NodeResourcesBalancedAllocation", 1), ("ImageLocality", 1),
+        ("NodeResourcesBalancedAllocation", 1), ("ImageLocality", 1), ("VolumeBinding", 1),
     }  # fmt: skip
 
 

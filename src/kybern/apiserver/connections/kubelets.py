@@ -11,6 +11,7 @@ from kybern.web.client import Client
 
 CLIENTS_MAX = 200  # nodes spoken to lately; their idle connections are what is kept
 KUBELET_PORT = 10250
+SIMULATED = "kybern.io/simulated"  # its address is nobody's, or somebody else's
 ADDRESSES_IN_ORDER = ("InternalIP", "ExternalIP", "Hostname", "InternalDNS", "ExternalDNS")
 
 
@@ -34,6 +35,8 @@ class Kubelets:
         node = self.objects.get(Node, node_name)
         if node is None:
             raise InternalError(f'nodes "{node_name}" not found')
+        if (node.metadata.annotations or {}).get(SIMULATED) == "true":
+            raise InternalError(f'node "{node_name}" is simulated: no container runs there that could answer')
         host = host_of(node)
         if host is None:
             raise InternalError("no preferred addresses found; known addresses: []")
