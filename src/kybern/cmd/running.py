@@ -32,8 +32,8 @@ def status(control_socket: Path) -> dict[str, Any] | None:
             return found
     except TimeoutError:
         raise NoAnswer(f"the cluster's supervisor did not answer in {ANSWER_SECONDS:.0f} s") from None
-    except (FileNotFoundError, ConnectionRefusedError, json.JSONDecodeError):
-        return None
+    except (FileNotFoundError, ConnectionRefusedError, ConnectionResetError, json.JSONDecodeError):
+        return None  # the last two: it died while it answered
 
 
 def peer_pid(connection: socket.socket) -> int:
