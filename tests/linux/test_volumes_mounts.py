@@ -14,7 +14,7 @@ from kybern.api.core_v1 import Container, EmptyDirVolumeSource, Pod, PodSpec, Vo
 from kybern.api.meta_v1 import ObjectMeta
 from kybern.api.shape import Quantity
 from kybern.client import Client
-from kybern.linux import mounts
+from kybern.linux import beneath, mounts
 from kybern.linux.real import RealMounts
 from kybern.volumes.downward import Facts
 from kybern.volumes.mounts import mounted_beneath
@@ -80,6 +80,28 @@ async def test_a_link_does_not_lead_a_sub_path_out_of_its_volume(tmp_path: Path,
         assert mounted_beneath(str(tmp_path)) == []
     finally:
         await found.tear_down("u")
+
+
+@pytest.mark.parametrize("path", ["evil", "evil/canary", "../../../../../outside"])
+async def test_a_sub_path_leaves_its_volume_only_without_the_defence(
+    tmp_path: Path, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """E12, CVE-2017-1002101: a link of the volume, or a name that goes upwards."""
+    made, found = pod(), volumes(tmp_path)
+    await found.set_up(made, Facts())
+    directory, canary = Path(found.host_path(made, "v")), tmp_path / "outside"
+    (canary / "canary").mkdir(parents=True)
+    (directory / "evil").symlink_to(canary)
+    up = os.path.relpath(canary, directory) if path.startswith("..") else path
+    try:
+        with pytest.raises(OSError):
+            found.sub_path(made, "v", "web", 0, up)
+        monkeypatch.setattr(beneath, "BENEATH", 0)
+        shown = found.sub_path(made, "v", "web", 1, up)
+        assert os.listdir(shown) == ([] if path.endswith("canary") else ["canary"])
+    finally:
+        await found.tear_down("u")
+    assert mounted_beneath(str(tmp_path)) == []
 
 
 EXCHANGE = """
