@@ -57,7 +57,7 @@ case $wanted in
     ;;
   test)
     phase "Debian packages" packages nft=nftables busybox=busybox-static kubectl=kubernetes-client wrk=wrk curl=curl ip=iproute2 \
-      skopeo=skopeo runc=runc crun=crun runsc=runsc
+      skopeo=skopeo runc=runc crun=crun runsc=runsc newuidmap=uidmap
     phase "virtual environment" environment
     phase "dependencies" dependencies requirements-dev.lock
     ;;

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 PROJECT = Path(__file__).parents[2]
-FIRST_ID, IDS = 700_000, 65_536
+IDS = 65_536
+FIRST_ID = 700_000 + os.getpid() % 10_000 * IDS  # of its own for each run of the tests
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ def obstacles(found: Unprivileged, debian: bool) -> Iterator[tuple[str, str]]:
         if missing:
             fix = "sudo apt-get install -y uidmap" if debian else "install the package shadow-utils or uidmap"
             yield (
-                f"without root, the programs `newuidmap` and `newgidmap` are needed: {' and '.join(missing)} missing",
+                f"without root of the machine, the programs `newuidmap` and `newgidmap` are needed: {' and '.join(missing)} missing",
                 fix,
             )
         if found.ids < user_namespace.IDS_WANTED:
@@ -69,7 +69,7 @@ def obstacles(found: Unprivileged, debian: bool) -> Iterator[tuple[str, str]]:
         if missing or found.ids < user_namespace.IDS_WANTED:
             return
     if found.refused and not found.forbidding:
-        yield f"without root, containers need namespaces of their own: {found.refused}", advice(found)
+        yield f"without root of the machine, containers need namespaces of their own: {found.refused}", advice(found)
 
 
 def advice(found: Unprivileged) -> str:
