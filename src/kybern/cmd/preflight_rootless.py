@@ -127,15 +127,24 @@ def mount_sysfs(data: Path) -> None:
 
 
 def mount_overlay(data: Path) -> None:
-    mounts.overlay(["/usr", "/etc"])
+    """Of directories in memory: nothing depends on what there is on the disk."""
+    mounts.tmpfs(str(data))
+    try:
+        os.close(mounts.overlay([make_directory(data, name) for name in ("above", "below")]))
+    finally:
+        mounts.unmount(str(data))
 
 
 def mount_layer(data: Path) -> None:
     """As a container's: what it writes is on the disk where the cluster's data are."""
     with TemporaryDirectory(prefix=".trial-", dir=data) as place:
-        for name in ("upper", "work"):
-            os.mkdir(f"{place}/{name}")
-        os.close(mounts.overlay(["/usr"], f"{place}/upper", f"{place}/work"))
+        lower, upper, work = (make_directory(Path(place), name) for name in ("lower", "upper", "work"))
+        os.close(mounts.overlay([lower], upper, work))
+
+
+def make_directory(above: Path, name: str) -> str:
+    (above / name).mkdir()
+    return str(above / name)
 
 
 TRIALS: Mapping[str, Callable[[Path], None]] = {
