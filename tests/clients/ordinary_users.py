@@ -82,6 +82,7 @@ def ordinary_user() -> Iterator[User]:
             pytest.skip(f"there is no {program}; install it with: apt-get install -y passwd util-linux uidmap")
     name = f"kybern-test-{os.getpid()}"
     subprocess.run(["useradd", "--create-home", "--shell", "/bin/sh", name], check=True, capture_output=True)
+    number = 0
     try:
         given = f"{FIRST_ID}-{FIRST_ID + IDS - 1}"
         for kind in ("uid", "gid"):  # useradd gives some of its own: these are known
@@ -96,6 +97,8 @@ def ordinary_user() -> Iterator[User]:
         pytest.skip("an ordinary user may read neither this interpreter nor our packages, and has none of its own")
     finally:
         subprocess.run(["userdel", "--remove", "--force", name], check=False, capture_output=True)
+        if number:
+            shutil.rmtree(f"/tmp/kybern-{number}", ignore_errors=True)  # the next user may get the same number
         for path in ("/etc/subuid", "/etc/subgid"):
             subprocess.run(["sed", "-i", f"/^{name}:/d", path], check=True)
 
