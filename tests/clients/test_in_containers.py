@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from chroots import needs_user_namespaces
 from conftest import PROJECT, Cluster, until
 from ordinary_users import search_path
 
@@ -53,6 +54,7 @@ def test_in_a_default_container_the_control_plane_runs_and_what_lacks_is_named(c
     cluster.kubectl("delete", "pod", "plain", "--now")
 
 
+@needs_user_namespaces
 @pytest.mark.skipif(not Path(PYTHON).exists(), reason=f"there is no {PYTHON}")
 def test_in_a_container_that_may_make_namespaces_containers_run_without_cap_sys_admin(cluster: Cluster) -> None:
     open_ = {"seccompProfile": {"type": "Unconfined"}, "procMount": "Unmasked"}
