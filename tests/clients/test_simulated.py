@@ -41,6 +41,16 @@ def test_nothing_is_sent_to_a_simulated_pod(simulated: Cluster) -> None:
     assert "the pods of a simulated node have no network" in refused.stderr
 
 
+def test_a_simulated_cluster_stays_one_until_it_is_told_otherwise(simulated: Cluster) -> None:
+    simulated.kybern("down")
+    simulated.kybern("up")
+    address = simulated.kubectl("get", "nodes", "-o", "jsonpath={.items[0].status.addresses[0].address}")
+    assert address == "127.0.0.1"
+    refused = simulated.kybern("up", "--no-simulated", check=False)
+    assert refused.returncode != 0
+    assert "the cluster is up with --simulated" in refused.stderr
+
+
 def test_who_starts_the_same_cluster_at_once_finds_one(make_cluster: Callable[[], Cluster]) -> None:
     made = make_cluster()
     command = [*KYBERN, "up", "--simulated", "--data-dir", str(made.data_dir), "--port", str(made.port)]

@@ -78,8 +78,10 @@ class Cluster:
     """In namespaces of an ordinary user's own."""
     uplink: str = ""
     """The program that leads out of those; empty where the cluster reaches itself only."""
+    always_simulated: bool = False
+    """As it was asked for."""
     simulated: bool = False
-    """Containers cannot run here: nodes are simulated."""
+    """As it is now: that was asked for, or containers cannot run here."""
     simulated_nodes: int = 0
     """So many, beside the machine's own node."""
     simulated_config: str = ""

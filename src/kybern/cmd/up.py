@@ -71,7 +71,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--service-proxy", choices=("nftables", "none"), help="none: Services are somebody else's to answer"
     )
-    parser.add_argument("--simulated", action="store_true", help="simulated nodes, no containers, no privileges")
+    parser.add_argument(
+        "--simulated", action=argparse.BooleanOptionalAction, default=None,
+        help="simulated nodes, no containers, no privileges",
+    )  # fmt: skip
     parser.add_argument(
         "--simulated-nodes",
         type=node_count,
@@ -156,7 +159,7 @@ def chosen(args: argparse.Namespace) -> Cluster:
     cluster = config.choose(
         args.data_dir, used, port=args.port, bind_address=args.bind_address,
         advertise_address=args.advertise_address, verbose=args.verbose,
-        simulated=args.simulated, simulated_nodes=args.simulated_nodes, simulated_config=args.simulated_config,
+        always_simulated=args.simulated, simulated_nodes=args.simulated_nodes, simulated_config=args.simulated_config,
         node_name=args.node_name or (None if known else name),
         node_cpus=args.node_cpus, node_memory=args.node_memory, pod_network=args.pod_network,
         ip_family=args.ip_family, gateway_api=args.gateway_api,
@@ -166,6 +169,7 @@ def chosen(args: argparse.Namespace) -> Cluster:
         scheduler_config=args.scheduler_config,
         extensions=None if args.extension is None else tuple(filter(None, args.extension)),
     )  # fmt: skip
+    cluster = replace(cluster, simulated=cluster.always_simulated)
     refuse_family(cluster, known)
     cluster = with_nodes(cluster, args.nodes) if args.nodes else cluster
     if cluster.runtime and cluster.further_nodes:
@@ -246,6 +250,12 @@ def runtime_problems(cluster: Cluster) -> list[Problem]:
     return asyncio.run(problems_of(cluster))
 
 
+def as_given(flag: str, value: object) -> str:
+    if isinstance(value, bool):
+        return flag if value else flag.replace("--", "--no-", 1)
+    return f"{flag} {value}"
+
+
 def already_up(cluster: Cluster, args: argparse.Namespace, progress: Progress) -> int:
     asked = [
         (args.port, cluster.port, "--port"),
@@ -256,6 +266,7 @@ def already_up(cluster: Cluster, args: argparse.Namespace, progress: Progress) -
         (args.gateway_api, cluster.gateway_api, "--gateway-api"),
         (args.registry_port, cluster.registry_port, "--registry-port"),
         (args.runtime, cluster.runtime, "--runtime"),
+        (args.simulated, cluster.simulated, "--simulated"),
         (args.simulated_nodes, cluster.simulated_nodes, "--simulated-nodes"),
         (args.simulated_config, cluster.simulated_config, "--simulated-config"),
         (args.scheduler_config, cluster.scheduler_config, "--scheduler-config"),
@@ -267,7 +278,7 @@ def already_up(cluster: Cluster, args: argparse.Namespace, progress: Progress) -
     for wanted, has, flag in asked:
         if wanted is not None and wanted != has:
             return progress.failed(
-                f"the cluster is up with {flag} {has}", "kybern down, then kybern up with the new one"
+                f"the cluster is up with {as_given(flag, has)}", "kybern down, then kybern up with the new one"
             )
     if args.extension is not None and tuple(filter(None, args.extension)) != cluster.extensions:
         return progress.failed(
