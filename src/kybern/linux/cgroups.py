@@ -75,8 +75,8 @@ class Cgroups(Protocol):
 
     def freeze(self, path: str, on: bool) -> None: ...
 
-    def remove(self, path: str) -> None:
-        """With everything below; nothing when it does not exist. OSError when processes are left."""
+    def remove(self, path: str, wait_seconds: float = REMOVE_SECONDS) -> None:
+        """With everything below; nothing when it does not exist. OSError when processes are left after that time."""
 
     def remove_empty(self, path: str) -> None:
         """OSError when something is in it."""
@@ -153,9 +153,9 @@ def tree(directory: str) -> list[str]:
     return [found for found, _, _ in os.walk(directory, topdown=False)]
 
 
-def remove_tree(directory: str) -> None:
+def remove_tree(directory: str, wait_seconds: float = REMOVE_SECONDS) -> None:
     for found in tree(directory):
-        deadline = time.monotonic() + REMOVE_SECONDS
+        deadline = time.monotonic() + wait_seconds
         while True:
             try:
                 os.rmdir(found)

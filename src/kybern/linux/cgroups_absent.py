@@ -40,7 +40,7 @@ class Absent:
         if on:
             raise OSError(errno.EOPNOTSUPP, "nothing can be frozen without cgroups", path)
 
-    def remove(self, path: str) -> None:
+    def remove(self, path: str, wait_seconds: float = 0.0) -> None:
         return
 
     def remove_empty(self, path: str) -> None:

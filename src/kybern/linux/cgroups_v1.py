@@ -133,9 +133,9 @@ class V1:
         if directory := self._at("freezer", path):
             write(f"{directory}/freezer.state", "FROZEN" if on else "THAWED")
 
-    def remove(self, path: str) -> None:
+    def remove(self, path: str, wait_seconds: float = cgroups.REMOVE_SECONDS) -> None:
         for directory in self._directories(path):
-            cgroups.remove_tree(directory)
+            cgroups.remove_tree(directory, wait_seconds)
 
     def remove_empty(self, path: str) -> None:
         for directory in self._directories(path):

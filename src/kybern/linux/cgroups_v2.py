@@ -68,8 +68,8 @@ class V2:
     def freeze(self, path: str, on: bool) -> None:
         write(f"{self.root}{path}/cgroup.freeze", "1" if on else "0")
 
-    def remove(self, path: str) -> None:
-        cgroups.remove_tree(self.root + path)
+    def remove(self, path: str, wait_seconds: float = cgroups.REMOVE_SECONDS) -> None:
+        cgroups.remove_tree(self.root + path, wait_seconds)
 
     def remove_empty(self, path: str) -> None:
         os.rmdir(self.root + path)

@@ -1,5 +1,6 @@
 """The warden's parts that need no kernel: log lines, messages, users, outcomes."""
 
+import errno
 import os
 import random
 import socket
@@ -9,7 +10,7 @@ import pytest
 
 from kybern.linux.cgroup_detect import detect
 from kybern.runtime.warden import service, streams
-from kybern.runtime.warden.containers import Container, names_of, outcome
+from kybern.runtime.warden.containers import Container, Containers, names_of, outcome
 from kybern.runtime.warden.execs import Execs
 from kybern.runtime.warden.filesystem import SetupError
 from kybern.runtime.warden.identity import resolve_user
@@ -265,3 +266,50 @@ def test_an_agent_that_reads_nothing_is_hung_up_on_and_nobody_else_hears_of_it(
         assert serving.connections == []
         here.close()
         serving.loop.epoll.close()
+
+
+class Busy:
+    """Groups whose processes take a while to die."""
+
+    def __init__(self, looks: int) -> None:
+        self.looks = looks
+
+    def kill(self, path: str) -> None:
+        pass
+
+    def remove(self, path: str, wait_seconds: float) -> None:
+        assert wait_seconds == 0, "the loop is everybody's"
+        self.looks -= 1
+        if self.looks >= 0:
+            raise OSError(errno.EBUSY, "Device or resource busy", path)
+
+
+def test_others_have_their_turn_while_a_removed_containers_processes_die(tmp_path: Path) -> None:
+    loop = Loop()
+    containers = Containers(loop, str(tmp_path), Busy(looks=3), None, print)  # type: ignore[arg-type]
+    containers.by_id["a"] = Container("a", {"status": "exited"})
+    told: list[str] = []
+
+    def answer(error: OSError | None) -> None:
+        told.append(f"removed {sorted(containers.by_id)} {error}")
+        loop.stopped = True
+
+    containers.forget("a", "/pods/a", answer)
+    loop.later(0, lambda: told.append(f"a turn {sorted(containers.by_id)}"))
+    loop.run()
+    assert told == ["a turn ['a']", "removed [] None"]
+
+
+def test_a_group_that_stays_busy_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kybern.runtime.warden.containers.REMOVE_SECONDS", 0.01)
+    loop = Loop()
+    containers = Containers(loop, str(tmp_path), Busy(looks=10**6), None, print)  # type: ignore[arg-type]
+    told: list[OSError | None] = []
+
+    def answer(error: OSError | None) -> None:
+        told.append(error)
+        loop.stopped = True
+
+    containers.forget("a", "/pods/a", answer)
+    loop.run()
+    assert [error.errno for error in told if error] == [errno.EBUSY]

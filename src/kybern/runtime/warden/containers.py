@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kybern.linux import processes
-from kybern.linux.cgroups import Cgroups, DeviceRule, Limits
+from kybern.linux.cgroups import REMOVE_SECONDS, Cgroups, DeviceRule, Limits
 from kybern.runtime.warden import oci, records
 from kybern.runtime.warden.fdstore import Kept
 from kybern.runtime.warden.logs import open_log
@@ -18,6 +18,7 @@ from kybern.runtime.warden.records import Record
 from kybern.runtime.warden.streams import NAMES, Streams
 
 EXIT_WAIT_SECONDS = 1.0  # for the supervisor's word on how an adopted process ended
+AGAIN_SECONDS = 0.002  # between two looks whether a group is empty
 UNKNOWN_CODE = 255
 SETUP_REASON, SETUP_EXIT_CODE = "StartError", 128
 
@@ -47,6 +48,7 @@ class Container:
 
 Told = Callable[[Container], None]
 Answer = Callable[[Container, Failure | None], None]
+Forgotten = Callable[[OSError | None], None]
 
 
 class Containers:
@@ -211,9 +213,9 @@ class Containers:
         self.kept.drop(container.id)
         if container.cgroup:
             try:
-                self.groups.remove(container.cgroup)
+                self.groups.remove(container.cgroup, 0.0)
             except OSError:
-                pass  # a process that does not die yet; removing the container tries again
+                pass  # a process has not died yet; removing the container tries again
         try:
             records.save(self.state_dir, container.id, container.record)
         except OSError:
@@ -252,16 +254,28 @@ class Containers:
         if container.running and container.cgroup:
             self.groups.limit(container.cgroup, Limits(**limits))
 
-    def forget(self, identifier: str, group: str) -> None:
+    def forget(self, identifier: str, group: str, answer: Forgotten) -> None:
         """The agent removes it; its directory is the agent's. The group may be there without a record: a warden that
-        was killed while it started the container left it."""
+        was killed while it started the container left it. Others have their turn while the last of its processes dies."""
         container = self.by_id.get(identifier)
         if container is not None and (container.running or container in self.starting.values()):
             raise Refused(f"container {identifier!r} is running")
         if group:
             self.groups.kill(group)
-            self.groups.remove(group)
+        self._remove(identifier, group, time.monotonic() + REMOVE_SECONDS, answer)
+
+    def _remove(self, identifier: str, group: str, deadline: float, answer: Forgotten) -> None:
+        try:
+            if group:
+                self.groups.remove(group, 0.0)
+        except OSError as error:
+            if time.monotonic() > deadline:
+                answer(error)
+            else:
+                self.loop.later(AGAIN_SECONDS, lambda: self._remove(identifier, group, deadline, answer))
+            return
         self.by_id.pop(identifier, None)
+        answer(None)
 
     # A new warden
 

@@ -110,7 +110,7 @@ class Service:
         except (Refused, SetupError) as error:
             reply.failed(str(error))
         except OSError as error:
-            reply.failed(f"{error.strerror}: {error.filename}" if error.filename else str(error.strerror))
+            reply.refused(error)
         except (KeyError, TypeError, ValueError) as error:
             reply.failed(f"{type(error).__name__}: {error}")
 
@@ -126,6 +126,10 @@ class Reply:
 
     def failed(self, message: str, code: int = 128) -> None:
         self.connection.put({"id": self.number, "error": message, "code": code})
+
+    def refused(self, error: OSError) -> None:
+        """By the kernel."""
+        self.failed(f"{error.strerror}: {error.filename}" if error.filename else str(error.strerror))
 
 
 def _start(service: Service, message: Message, reply: Reply) -> None:
@@ -200,8 +204,13 @@ def _limit(service: Service, message: Message, reply: Reply) -> None:
 
 
 def _forget(service: Service, message: Message, reply: Reply) -> None:
-    service.containers.forget(message["container"], message["cgroup"])
-    reply.ok()
+    def answer(error: OSError | None) -> None:
+        if error is None:
+            reply.ok()
+        else:
+            reply.refused(error)
+
+    service.containers.forget(message["container"], message["cgroup"], answer)
 
 
 def _list(service: Service, message: Message, reply: Reply) -> None:
