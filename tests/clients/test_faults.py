@@ -55,6 +55,8 @@ UNREADY = {"readinessProbe": {"exec": {"command": ["false"]}}}
 UNSTARTED = {"startupProbe": {"exec": {"command": ["false"]}, "failureThreshold": 1000}}
 MISSING = {"env": [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "nothing", "key": "a"}}}]}
 
+STATE = "{.status.containerStatuses[0].state}"
+
 PODS = [
     pod("web", "python3", "-c", SERVER % "", container={"ports": [WEB]}),
     pod("client", node="n-2"),
@@ -155,6 +157,7 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Part]:
             made.kybern("up", "--port", "6443", "--node-name", "n", "--nodes", "2")
             apply(made, *SERVICES, *OWN_SLICES, *PODS)
             made.kubectl("wait", "--for=condition=Ready", "pod/web", "pod/client", "--timeout=60s")
+            until(lambda: "running" in made.kubectl("get", "pod", "ending", "-o", f"jsonpath={STATE}"))
             made.kubectl("delete", "pod", "ending", "--wait=false")
             yield made
         finally:

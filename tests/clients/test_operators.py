@@ -251,7 +251,7 @@ def started(cluster: Cluster, name: str, script: Path, command: list[str], *rule
     manifests = {"apiVersion": "v1", "kind": "List", "items": operator_in_a_pod(name, command, *rules)}
     cluster.kubectl("apply", "-f", "-", stdin=json.dumps(manifests))
     cluster.kubectl("-n", PODS, "rollout", "status", f"deploy/{name}", "--timeout=60s")
-    return lambda: cluster.kubectl("-n", PODS, "logs", f"deploy/{name}", "--tail=-1")
+    return lambda: cluster.kubectl("-n", PODS, "logs", f"deploy/{name}", "--tail=-1", check=False)
 
 
 def until_said(log: Callable[[], str], *texts: str) -> None:
