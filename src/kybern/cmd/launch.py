@@ -6,6 +6,7 @@ import asyncio
 import os
 import socket
 import time
+from collections.abc import Callable
 from contextlib import suppress
 
 from kybern.cmd import config, running
@@ -42,8 +43,9 @@ def start(cluster: Cluster, progress: Progress, turn: Turn, *, foreground: bool)
         make_places(cluster)
     progress.reached("checked this machine and the certificates")
     if foreground:
+        cluster_pid = os.getpid()
         if os.fork() == 0:
-            os._exit(tell_when_up(cluster, progress, turn))
+            os._exit(tell_when_up(cluster, progress, turn, lambda: os.getppid() == cluster_pid))
         turn.close()
         be_the_cluster(cluster, group, foreground=True)
         clear(cluster)
@@ -121,11 +123,14 @@ def answers(cluster: Cluster) -> bool:
         return False
 
 
-def tell_when_up(cluster: Cluster, progress: Progress, turn: Turn) -> int:
+def tell_when_up(cluster: Cluster, progress: Progress, turn: Turn, exists: Callable[[], bool] = lambda: True) -> int:
+    """`exists`: whether there still is who is to become the cluster. Others need not wait for one that was ended at once."""
     deadline = time.monotonic() + SUPERVISOR_SECONDS
-    while not answers(cluster) and time.monotonic() < deadline:
+    while not answers(cluster) and exists() and time.monotonic() < deadline:
         time.sleep(0.01)
     turn.close()
+    if not exists():
+        return 1
     return wait_and_tell(cluster, progress)
 
 

@@ -33,6 +33,7 @@ from kybern.linux.processes import die_with_parent
 RESTART = Backoff(first_seconds=0.1, max_seconds=10.0)
 STEADY_SECONDS = 30.0  # a process that ran this long starts afresh: its next death is its first
 STOP_SECONDS = 10.0
+ENDING = (signal.SIGTERM, signal.SIGINT)
 
 log = logging.getLogger(__name__)
 
@@ -126,7 +127,7 @@ class Supervisor:
         reader.setblocking(False)
         signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in ENDING:
             signal.signal(number, self._told_to_stop)
         signal.signal(signal.SIGHUP, self._told_to_look)
         self.selector.register(reader, selectors.EVENT_READ, lambda: reader.recv(4096))
@@ -170,9 +171,11 @@ class Supervisor:
         program.started = time.monotonic()
         module = import_module(program.module)
         gc.freeze()  # a collection in the child would write to, and so copy, all that it shares with us
+        signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)  # to a child that is still like us it would mean nothing
         pid = os.fork()
         if pid == 0:
             self._become(program, module)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
         program.pid = pid
         log.info("started %s as process %d", program.name, pid)
 
@@ -181,9 +184,10 @@ class Supervisor:
         code = 1
         try:
             signal.set_wakeup_fd(-1)
-            for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
+            for number in (signal.SIGCHLD, *ENDING):
                 signal.signal(number, signal.SIG_DFL)
             signal.signal(signal.SIGHUP, signal.SIG_IGN)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
             self.selector.close()
             if self.listener is not None:
                 self.listener.close()
