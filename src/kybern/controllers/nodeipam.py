@@ -1,4 +1,8 @@
-"""node IPAM: every node gets its own part of the cluster's pod network, of each address family that the cluster has."""
+"""node IPAM: every node gets its own part of the cluster's pod network, of each address family that the cluster has.
+
+Where all parts are taken, nodes wait, thousands perhaps: what is asked for each of them is about the few that have a part,
+and what changes about them is no news to tell.
+"""
 
 from collections.abc import Iterable
 from ipaddress import IPv4Network, IPv6Network, ip_network
@@ -7,11 +11,13 @@ from msgspec.structs import replace
 
 from kybern.api.core_v1 import Node
 from kybern.client import Client, View
-from kybern.reconcile import After, Context, Controller
+from kybern.reconcile import After, Context, Controller, Key
 
 RETRY_SECONDS = 60.0
+TOLD_AGAIN_SECONDS = 1000.0  # upstream's longest back-off
 NODE_PREFIX = 24
 NODE_PREFIX_V6 = 64
+WITH_PARTS = "with a part of the pod network"
 
 Network = IPv4Network | IPv6Network
 
@@ -21,21 +27,41 @@ def node_ipam(cluster_cidr: str, node_prefix: int = NODE_PREFIX) -> Controller[N
 
     One worker: two nodes must not be given the same part."""
     networks = [ip_network(cidr.strip()) for cidr in cluster_cidr.split(",")]
+    told_at: dict[str, float] = {}  # of nodes that wait
 
     async def reconcile(node: Node, view: View, client: Client, context: Context) -> After | None:
-        if node.spec.pod_cidr or node.metadata.deletion_timestamp is not None:
+        name = node.metadata.name or ""
+        if not lacks_parts(node):
+            told_at.pop(name, None)
             return None
-        used = taken(view.list(Node))
-        found = [first_free(network, prefix_of(network, node_prefix), used) for network in networks]
+        view.add_index(Node, WITH_PARTS, with_parts)
+        having = view.by_index(Node, WITH_PARTS, "")
+        found = [first_free(network, prefix_of(network, node_prefix), taken(having, network)) for network in networks]
         cidrs = tuple(cidr for cidr in found if cidr is not None)
         if len(cidrs) < len(networks):
-            message = f"Node {node.metadata.name} status is now: CIDRNotAvailable"
-            context.events.event(node, "Normal", "CIDRNotAvailable", message)
+            if context.now - told_at.get(name, 0.0) >= TOLD_AGAIN_SECONDS:
+                told_at[name] = context.now
+                context.events.event(node, "Normal", "CIDRNotAvailable", f"Node {name} status is now: CIDRNotAvailable")
             return After(RETRY_SECONDS)
         await client.update(replace(node, spec=replace(node.spec, pod_cidr=cidrs[0], pod_cidrs=cidrs)))
         return None
 
-    return Controller(name="node-ipam", component="cidrAllocator", reconciles=Node, by=reconcile, workers=1)
+    async def forget(key: Key, view: View, client: Client, context: Context) -> None:
+        told_at.pop(key.name, None)
+
+    return Controller(
+        name="node-ipam", component="cidrAllocator", reconciles=Node, by=reconcile, concerns=lacks_parts, gone=forget,
+        workers=1,
+    )  # fmt: skip
+
+
+def lacks_parts(node: Node) -> bool:
+    return not node.spec.pod_cidr and node.metadata.deletion_timestamp is None
+
+
+def with_parts(node: Node) -> Iterable[str]:
+    """Of all nodes, those that have a part: an index of one entry."""
+    return ("",) if node.spec.pod_cidr or node.spec.pod_cidrs else ()
 
 
 def prefix_of(network: Network, prefix: int) -> int:
@@ -43,8 +69,10 @@ def prefix_of(network: Network, prefix: int) -> int:
     return max(prefix if network.version == 4 else NODE_PREFIX_V6, network.prefixlen)
 
 
-def taken(nodes: Iterable[Node]) -> set[str]:
-    return {cidr for node in nodes for cidr in (node.spec.pod_cidr, *(node.spec.pod_cidrs or ())) if cidr}
+def taken(nodes: Iterable[Node], network: Network) -> set[str]:
+    """Of the network's family."""
+    cidrs = {cidr for node in nodes for cidr in (node.spec.pod_cidr, *(node.spec.pod_cidrs or ())) if cidr}
+    return {cidr for cidr in cidrs if (":" in cidr) == (network.version == 6)}
 
 
 def first_free(network: Network, prefix: int, used: set[str]) -> str | None:

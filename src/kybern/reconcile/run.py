@@ -8,10 +8,12 @@ needed.
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
+from itertools import count
 from typing import Any
 
 from kybern.aio.clock import Clock, SystemClock
 from kybern.aio.ids import Ids
+from kybern.aio.slices import SLICE_ITEMS
 from kybern.api.errors import ApiError, Conflict
 from kybern.client import Client, View, Write
 from kybern.client.events import Recorder
@@ -101,7 +103,7 @@ class Workers:
                 tasks.create_task(self._resync())
 
     async def _work(self) -> None:
-        while True:
+        for number in count(1):
             key = await self.queue.get()
             writes: list[Write] = []
             try:
@@ -110,6 +112,8 @@ class Workers:
                     await self.around.view.caught_up(writes)
             finally:
                 self.queue.done(key)
+            if number % SLICE_ITEMS == 0:  # else passes that wait for nothing would keep leases from being renewed
+                await asyncio.sleep(0)
 
     async def handle(self, key: Key, writes: list[Write]) -> None:
         """One pass over one key, and when to look at it again."""

@@ -1,4 +1,3 @@
-from ipaddress import ip_network
 from typing import Any
 
 from msgspec.structs import replace
@@ -8,7 +7,6 @@ from kybern.api.core_v1 import Node, NodeCondition, NodeSpec, NodeStatus, Taint,
 from kybern.api.errors import NotFound
 from kybern.api.meta_v1 import ObjectMeta
 from kybern.client import Client
-from kybern.controllers.nodeipam import first_free, prefix_of
 from kybern.controllers.nodelifecycle import SignOfLife, renewed_meanwhile, sign_of, unknown
 from kybern.controllers.nodettl import STEPS, step_for
 from kybern.controllers.tainteviction import seconds_left
@@ -92,12 +90,6 @@ def test_writing_unknown_is_no_sign_of_life() -> None:
     assert sign_of(unknown(with_ready("True"), NOW), None, before, 99.0) == before
 
 
-def test_a_node_gets_the_first_free_part_of_the_network() -> None:
-    network = ip_network("10.244.0.0/16")
-    assert first_free(network, 24, {"10.244.0.0/24"}) == "10.244.1.0/24"
-    assert first_free(ip_network("10.0.0.0/24"), 24, {"10.0.0.0/24"}) is None
-
-
 def test_nodes_of_a_zone_lose_their_pods_one_after_the_other() -> None:
     limiter, normal = Limiter(), Zone(10, NORMAL)
     assert limiter.wait("a", normal, 100.0) == 0
@@ -118,12 +110,6 @@ def test_where_much_of_a_zone_has_failed_nodes_are_let_be() -> None:
 def test_where_every_zone_has_failed_nobody_loses_anything() -> None:
     assert all_disrupted({"a": Zone(2, FULL), "b": Zone(1, FULL)})
     assert not all_disrupted({"a": Zone(2, FULL), "b": Zone(3, PARTIAL)})
-
-
-def test_a_node_gets_a_part_of_each_family_that_the_cluster_has() -> None:
-    assert prefix_of(ip_network("10.244.0.0/16"), 24) == 24
-    assert prefix_of(ip_network("fd00::/48"), 24) == 64
-    assert first_free(ip_network("fd00::/48"), 64, {"fd00::/64"}) == "fd00:0:0:1::/64"
 
 
 def test_nodes_ask_seldomer_the_more_they_are_and_a_cluster_at_the_edge_does_not_go_to_and_fro() -> None:

@@ -1,12 +1,15 @@
 """Goal: a pass never sees a state from before its own writes. Method: a whole cluster, with loops made for the test."""
 
+import asyncio
+
 import pytest
 
 from kybern.api.core_v1 import ConfigMap
 from kybern.api.errors import BadRequest
 from kybern.api.meta_v1 import ObjectMeta
 from kybern.client import Client, View
-from kybern.reconcile import After, Context, Controller
+from kybern.reconcile import After, Context, Controller, Running
+from kybern.reconcile.controller import Surroundings
 from kybern.testing import virtual
 from kybern.testing.cluster import running
 
@@ -88,3 +91,33 @@ def test_a_loop_can_look_again_later() -> None:
 
     virtual.run(main())
     assert [round(late - seen_at[0]) for late in seen_at] == [0, 60, 120]
+
+
+def test_a_thousand_passes_that_wait_for_nothing_leave_others_their_turn() -> None:
+    """Their queue is never empty, so they would never be interrupted, and no lease be renewed meanwhile."""
+    passes: list[str] = []
+    turns: list[int] = []
+    begun = asyncio.Event()
+
+    async def reconcile(seen: ConfigMap, view: View, client: Client, context: Context) -> None:
+        passes.append(seen.metadata.name or "")
+        begun.set()
+
+    async def other(around: Surroundings) -> None:
+        await around.clock.sleep(30)
+        passes.clear()
+        begun.clear()
+        await begun.wait()
+        while len(passes) < 64:
+            turns.append(len(passes))
+            await asyncio.sleep(0)
+
+    async def main() -> None:
+        slow = Controller(name="t", reconciles=ConfigMap, by=reconcile, workers=1, resync_seconds=60)
+        async with running((), loops=(slow, Running(name="other", by=other))) as cluster:
+            for number in range(64):
+                await cluster.client.create(config(f"c{number}"))
+            await cluster.advance(70)
+
+    virtual.run(main())
+    assert len(turns) >= 3
