@@ -195,6 +195,21 @@ async def test_a_changed_object_changes_the_files(tmp_path: Path) -> None:
     assert (node.directory(made) / "a").read_text() == "new"
 
 
+async def test_what_did_not_change_is_not_looked_for_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = Node(tmp_path, secret(a="old"))
+    made = pod(Volume(name="v", secret=SecretVolumeSource(secret_name="s")))
+    await node.set_up(made)
+    looks: list[str] = []
+    monkeypatch.setattr("kybern.volumes.atomic.write", lambda directory, *_: looks.append(directory))
+    for value in ("old", "old", "new", "new"):
+        node.client.objects[Secret, "default", "s"] = secret(a=value)
+        node.clock.now += 60
+        await node.volumes.refresh(made, Facts())
+    assert len(looks) == 1
+
+
 async def test_the_downward_api_follows_the_pod(tmp_path: Path) -> None:
     node = Node(tmp_path)
     items = (DownwardAPIVolumeFile(path="labels", field_ref=ObjectFieldSelector(field_path="metadata.labels")),)
