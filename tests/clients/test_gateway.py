@@ -105,6 +105,16 @@ def test_a_listener_of_https_shows_the_certificate_of_its_hosts(own: Cluster) ->
         assert b"*.example.com" in (tls.getpeercert(binary_form=True) or b"")
 
 
+def test_whoever_asks_for_http2_gets_it_in_the_clear_and_by_tls(own: Cluster) -> None:
+    where, show = address(own), ["-sk", "-o", "/dev/null", "-w", "%{http_version} %{http_code}", "--max-time", "5"]
+    name = ["--connect-to", f"web.example.com::{where}:"]
+    for url, how, told in (
+        ("http://web.example.com/two", ["--http2-prior-knowledge"], "2 200"), ("http://web.example.com/two", [], "1.1 200"),
+        ("https://web.example.com/two", ["--http2"], "2 200"), ("https://web.example.com/two", ["--http1.1"], "1.1 200"),
+    ):  # fmt: skip
+        assert run(["curl", *show, *name, *how, url], own.environment).stdout == told
+
+
 def test_statuses_say_what_is_well_and_what_is_not(own: Cluster) -> None:
     gateway = json.loads(own.kubectl("get", "gateway", "front", "-o", "json"))["status"]
     assert {each["name"]: each["attachedRoutes"] for each in gateway["listeners"]} == {"http": 1, "own": 1, "https": 1}

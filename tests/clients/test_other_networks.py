@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Cluster
+from conftest import Cluster, until
 
 pytestmark = [
     pytest.mark.clients,
@@ -25,7 +25,7 @@ def test_pods_of_a_plugins_network_answer_by_their_service_and_none_is_started_w
     ipam = {
         "type": "host-local",
         "dataDir": str(tmp_path / "leases"),
-        "subnet": "10.199.0.0/24",
+        "subnet": "10.199.0.0/29",
         "routes": [{"dst": "0.0.0.0/0"}],
     }
     found = {"cniVersion": "1.0.0", "name": "test", "plugins": [{"type": "ptp", "ipam": ipam}]}
@@ -45,6 +45,16 @@ def test_pods_of_a_plugins_network_answer_by_their_service_and_none_is_started_w
     made.kubectl("create", "deployment", "client", "--image=kybern.local/host", "--", "sleep", "1000")
     made.kubectl("rollout", "status", "deployment/client", "--timeout=60s")
     assert made.kubectl("exec", "deploy/client", "--", "python3", "-c", code).strip() == "200"
+
+    made.kubectl("scale", "deployment/client", "--replicas=6")  # one more than the plugin's range has addresses
+    message = "jsonpath={.items[*].message}"
+    until(lambda: "no IP addresses available in range set" in made.kubectl("get", "events", "-o", message))
+    configuration = tmp_path / "net.d" / "10-test.conflist"
+    good = configuration.read_text()
+    configuration.write_text("{")
+    until(lambda: any("node n is not Ready" in one and "10-test.conflist" in one for one in complaints(made)))
+    configuration.write_text(good)
+    until(lambda: complaints(made) == [])
     made.kybern("reset")
     assert [path.name for path in (tmp_path / "leases" / "test").iterdir() if path.name[0].isdigit()] == []
 
@@ -58,3 +68,8 @@ def test_without_a_service_proxy_no_table_of_services_is_made_and_names_still_re
     tables = subprocess.run(["nft", "list", "tables"], capture_output=True, text=True, check=True).stdout.split()
     assert f"kybern-{ident}-policy" in tables and f"kybern-{ident}" not in tables
     made.kybern("reset")
+
+
+def complaints(cluster: Cluster) -> list[str]:
+    found: list[str] = json.loads(cluster.kybern("status", "-o", "json", check=False).stdout)["complaints"]
+    return found
