@@ -1,11 +1,17 @@
 """The figures, without measuring anything."""
 
+import asyncio
 import json
+from typing import Any
 
-from kybern.cli.bench import custom
+import pytest
+
+from kybern.cli.bench import controllers, custom
 from kybern.cli.bench.figures import CREATE_CUSTOM, GET, LIST_PODS, Figure, table
 from kybern.cli.bench.main import LOADS
 from kybern.cli.bench.wrk import Load, read_report, script
+from kybern.testing import virtual
+from kybern.web.client import Client
 
 REPORT = """Running 5s test @ https://127.0.0.1:6443/x
   1 threads and 32 connections
@@ -56,3 +62,32 @@ def test_every_body_is_json_with_a_number_that_counts_up() -> None:
 
 def test_a_script_without_a_body_only_names_the_method() -> None:
     assert script(Load("/x", "DELETE")) == 'wrk.method = "DELETE"\n'
+
+
+def test_a_control_process_that_still_writes_what_it_has_to_tell_is_not_called_idle(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    counts = iter((0, 700, 2600, 2600, 9999))
+
+    async def send(client: Client, method: str, path: str) -> Any:
+        count = next(counts)
+        return {"items": [{}] * min(count, 1), "metadata": {"remainingItemCount": count - 1} if count > 1 else {}}
+
+    async def main() -> float:
+        monkeypatch.setattr(controllers, "send", send)
+        await controllers.at_rest(Client("https://127.0.0.1:1"))
+        return asyncio.get_running_loop().time()
+
+    assert virtual.run(main()) == 3 * controllers.REST_SECONDS
+    assert next(counts) == 9999
+
+
+def test_a_control_process_that_never_stops_telling_has_no_figure(monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = iter(range(10_000))
+
+    async def send(client: Client, method: str, path: str) -> Any:
+        return {"items": [{}], "metadata": {"remainingItemCount": next(counts)}}
+
+    monkeypatch.setattr(controllers, "send", send)
+    with pytest.raises(TimeoutError):
+        virtual.run(controllers.at_rest(Client("https://127.0.0.1:1")))

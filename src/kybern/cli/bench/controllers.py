@@ -39,7 +39,7 @@ async def controlled() -> AsyncIterator[Figure]:
         yield Figure(ROLLED_OUT, await rolled_out(client))
         await filled(client)
         yield Figure(EMPTIED, await emptied(client))
-        await asyncio.sleep(REST_SECONDS)
+        await at_rest(client)
         yield Figure(IDLE_CONTROL, await percent_of_a_core(cluster.pids["control"]))
 
 
@@ -102,6 +102,20 @@ async def gone(client: Client, path: str) -> None:
             if not (await send(client, "GET", path))["items"]:
                 return
             await asyncio.sleep(LOOK_SECONDS)
+
+
+async def at_rest(client: Client) -> None:
+    """Until no event has come for a while: thousands wait in line when the load is over, and are written one by one."""
+    before = None
+    async with asyncio.timeout(DONE_SECONDS_MAX):
+        while (count := await events(client)) != before:
+            before = count
+            await asyncio.sleep(REST_SECONDS)
+
+
+async def events(client: Client) -> int:
+    found = await send(client, "GET", "/api/v1/events?limit=1")
+    return len(found["items"]) + int(found["metadata"].get("remainingItemCount", 0))
 
 
 async def percent_of_a_core(pid: int) -> float:
