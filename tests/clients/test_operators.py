@@ -247,7 +247,7 @@ def manned(cluster: Cluster) -> Iterator[Cluster]:
 
 def started(cluster: Cluster, name: str, script: Path, command: list[str], *rules: dict[str, Any]) -> Callable[[], str]:
     """What it has said so far."""
-    cluster.kubectl("-n", PODS, "create", "configmap", name, f"--from-file=operator.py={script}")
+    cluster.kubectl("-n", PODS, "create", "configmap", name, f"--from-file=main.py={script}")
     manifests = {"apiVersion": "v1", "kind": "List", "items": operator_in_a_pod(name, command, *rules)}
     cluster.kubectl("apply", "-f", "-", stdin=json.dumps(manifests))
     cluster.kubectl("-n", PODS, "rollout", "status", f"deploy/{name}", "--timeout=60s")
@@ -261,7 +261,7 @@ def until_said(log: Callable[[], str], *texts: str) -> None:
 def test_an_example_of_kopf_runs_in_a_pod(manned: Cluster, examples: Path) -> None:
     example = next(one for one in EXAMPLES if one.name == "05-handlers")
     manned.kubectl("apply", "-f", str(examples / "crd.yaml"))
-    command = ["-m", "kopf", "run", "-v", "--standalone", "-n", PODS, "/operator/operator.py"]
+    command = ["-m", "kopf", "run", "-v", "--standalone", "-n", PODS, "/operator/main.py"]
     log = started(
         manned, "kopf", examples / example.name / "example.py", command, rule("kopf.dev", "*"), rule("", "events")
     )
@@ -279,7 +279,7 @@ def test_an_example_of_kopf_runs_in_a_pod(manned: Cluster, examples: Path) -> No
 def test_an_operator_with_the_official_client_runs_in_a_pod(manned: Cluster) -> None:
     greetings = rule("example.com", "greetings", "greetings/status")
     script = Path(__file__).parent / "greeter_operator.py"
-    log = started(manned, "greeter", script, ["/operator/operator.py"], greetings, rule("", "configmaps"))
+    log = started(manned, "greeter", script, ["/operator/main.py"], greetings, rule("", "configmaps"))
     until_said(log, "watching")
     place, meta = ("-n", PODS), {"name": "hello"}
     greeting = {"apiVersion": "example.com/v1", "kind": "Greeting", "metadata": meta, "spec": {"names": ["Ada"]}}
