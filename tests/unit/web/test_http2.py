@@ -6,6 +6,7 @@ import socket
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from typing import Any
 
 import grpc
@@ -121,13 +122,19 @@ class Backend(grpc.GenericRpcHandler):
 
 
 @pytest.fixture
-async def channel(start: Start) -> AsyncIterator[grpc.aio.Channel]:
-    backend = grpc.aio.server()
-    backend.add_generic_rpc_handlers((Backend(),))
-    port = backend.add_insecure_port("127.0.0.1:0")
-    await backend.start()
+async def backend() -> AsyncIterator[tuple[grpc.aio.Server, int]]:
+    server = grpc.aio.server()
+    server.add_generic_rpc_handlers((Backend(),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    yield server, port
+    await server.stop(None)
+
+
+@pytest.fixture
+async def channel(start: Start, backend: tuple[grpc.aio.Server, int]) -> AsyncIterator[grpc.aio.Channel]:
     carrier = Carrier(random.Random(1), lambda: client_context(verify=False))
-    target = Target("default", "t", (("127.0.0.1", port),), speaks="h2c")
+    target = Target("default", "t", (("127.0.0.1", backend[1]),), speaks="h2c")
 
     async def pass_on(asked: Request) -> Response:
         asked.headers = carrier.headers(asked, "http")
@@ -137,7 +144,6 @@ async def channel(start: Start) -> AsyncIterator[grpc.aio.Channel]:
     async with grpc.aio.insecure_channel(f"127.0.0.1:{front.port}") as made:
         yield made
     carrier.close()
-    await backend.stop(None)
 
 
 async def test_grpc_calls_of_every_kind_pass_the_proxy(channel: grpc.aio.Channel) -> None:
@@ -159,6 +165,74 @@ async def test_grpc_failures_keep_their_code_and_words(channel: grpc.aio.Channel
             await channel.unary_unary(method)(b"")
         assert failed.value.code() is code
     assert failed.value.details()
+
+
+async def test_a_call_under_way_is_finished_by_a_server_that_goes_away(
+    channel: grpc.aio.Channel, backend: tuple[grpc.aio.Server, int]
+) -> None:
+    talk = channel.stream_stream("/t.T/Talk")()
+    await talk.write(b"one")
+    assert await talk.read() == b"ONE"
+    stopping = asyncio.ensure_future(backend[0].stop(5))
+    for _ in range(20):
+        await asyncio.sleep(0.01)  # its GOAWAY arrives among these
+        await talk.write(b"two")
+        assert await talk.read() == b"TWO"
+    await talk.done_writing()
+    assert await talk.read() == grpc.aio.EOF and await talk.code() is grpc.StatusCode.OK
+    await stopping
+
+
+async def endless() -> AsyncIterator[bytes]:
+    while True:
+        yield bytes(1000)
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("answer", [b"", b"no more"])
+async def test_nothing_is_left_of_a_request_whose_answer_is_at_its_end(start: Start, answer: bytes) -> None:
+    async def at_once(request: Request) -> Response:
+        return Response(200, {}, answer)
+
+    server = await start(at_once)
+    client = Http2Client("127.0.0.1", server.port)
+    for body in (b"", b"bytes", endless()):
+        assert await (await client.send(request(body=body))).read() == answer
+    connection = client.connections[0]
+    assert not connection.streams and not connection.pumps and not connection.h2.open_outbound_streams
+    client.close()
+
+
+async def test_an_answer_that_nobody_reads_holds_back_no_other(start: Start) -> None:
+    async def long(request: Request) -> Response:
+        return Response(200, {}, bytes(1_000_000))
+
+    server = await start(long)
+    client = Http2Client("127.0.0.1", server.port)
+    unread = [await client.send(request()) for _ in range(5)]
+    async with asyncio.timeout(10):
+        assert len(await (await client.send(request())).read()) == 1_000_000
+        assert [len(await each.read()) for each in unread] == [1_000_000] * 5
+    assert len(client.connections) == 1
+    client.close()
+
+
+async def test_a_connection_whose_other_end_says_nothing_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kybern.web.http2.client.CONNECT_SECONDS", 0.1)
+    ended = asyncio.Event()
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):
+            while await reader.read(1000):
+                pass
+        ended.set()
+        writer.close()
+
+    async with await asyncio.start_server(silent, "127.0.0.1", 0) as server:
+        with pytest.raises(ConnectFailed):
+            await Http2Client("127.0.0.1", server.sockets[0].getsockname()[1]).send(request())
+        async with asyncio.timeout(5):
+            await ended.wait()
 
 
 async def test_a_call_that_is_given_up_is_given_up_behind_the_proxy_too(start: Start) -> None:

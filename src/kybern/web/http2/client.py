@@ -18,15 +18,17 @@ from h2.events import (
 )
 from h2.exceptions import ProtocolError
 
-from kybern.web.client_errors import ClientError, ConnectFailed, ConnectionLost, ResponseTimeout
+from kybern.web.client_errors import BadResponse, ClientError, ConnectFailed, ConnectionLost, ResponseTimeout
 from kybern.web.head import add_header
-from kybern.web.http import BadRequest, Request, Response
+from kybern.web.http import Request, Response
 from kybern.web.http2.connection import Http2Connection, passed, pieces_of
 
 CONNECT_SECONDS = 5.0
 RESPONSE_SECONDS = 65.0
 STALL_SECONDS = 60.0
 CONNECTIONS_MAX = 32
+STREAMS_MAX = 256
+WINDOW_BYTES = 65_535  # of a stream, where nobody says otherwise; of a connection that of all streams that it may have
 
 
 class Http2Client:
@@ -35,7 +37,6 @@ class Http2Client:
         self.connections: list[ClientHttp2] = []
         self.one_at_a_time = asyncio.Lock()
         self.group: asyncio.TaskGroup | None = None
-        self.tasks: set[asyncio.Task[None]] = set()
 
     async def send(self, request: Request) -> Response:
         """The answer, as soon as its head is there. ClientError where there is none."""
@@ -57,7 +58,7 @@ class Http2Client:
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 _, made = await asyncio.get_running_loop().create_connection(ClientHttp2, self.host, self.port)
-                await made.greeted.wait()  # how many requests it takes at once is among the first it says
+                await made.greets()
         except (OSError, TimeoutError) as error:
             raise ConnectFailed(f"cannot connect to {self.host}:{self.port}: {error}") from error
         if made.outflow.lost:
@@ -88,13 +89,10 @@ class Http2Client:
         if self.group is None:
             self.group = asyncio.TaskGroup()
             await self.group.__aenter__()
-        task = self.group.create_task(connection.pump(number, request), name="http/2 request body")
-        self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
+        pump = connection.pump(number, request)
+        connection.pumps[number] = self.group.create_task(pump, name="http/2 request body")
 
     def close(self) -> None:
-        for task in self.tasks:
-            task.cancel()
         for connection in self.connections:
             connection.transport.abort()
 
@@ -113,13 +111,28 @@ class ClientHttp2(Http2Connection):
         super().__init__(is_client=True, stall_seconds=STALL_SECONDS)
         self.heads: dict[int, asyncio.Future[Response]] = {}
         self.responses: dict[int, Response] = {}
+        self.pumps: dict[int, asyncio.Task[None]] = {}
         self.greeted = asyncio.Event()
         self.last = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        # The requests are of many people: one who does not read what comes must not hold back what comes for the others.
+        self.h2.increment_flow_control_window((STREAMS_MAX - 1) * WINDOW_BYTES)
+        self.flush()
+
+    async def greets(self) -> None:
+        """How many requests it takes at once is among the first it says. One that says nothing is not kept."""
+        try:
+            await self.greeted.wait()
+        except BaseException:
+            self.transport.abort()
+            raise
 
     def has_room(self) -> bool:
         if self.terminated or self.last:
             return False
-        return self.h2.open_outbound_streams < self.h2.remote_settings.max_concurrent_streams
+        return self.h2.open_outbound_streams < min(STREAMS_MAX, self.h2.remote_settings.max_concurrent_streams)
 
     def ends_when_idle(self) -> None:
         self.last = True
@@ -149,10 +162,12 @@ class ClientHttp2(Http2Connection):
         try:
             await self.send_body(number, pieces_of(request.body))
             self.end(number, {})
-        except (ConnectionError, ProtocolError, BadRequest, ClientError) as error:
-            # Ours, or that of whoever the body comes from: whoever waits for the answer is told.
-            self.reset(number, ErrorCodes.CANCEL)
+        except Exception as error:  # noqa: BLE001 - ours, or that of whoever the body comes from: who waits is told
             self.fail(number, ConnectionLost(f"the request was cut off: {error}"))
+            self.pumps.pop(number, None)
+            self.reset(number, ErrorCodes.CANCEL)
+        finally:
+            self.pumps.pop(number, None)
 
     def broken(self, error: Exception | None) -> None:
         self.greeted.set()
@@ -187,24 +202,36 @@ class ClientHttp2(Http2Connection):
 
     def answer(self, event: ResponseReceived) -> None:
         number, headers = event.stream_id, dict[str, str]()
-        status = 0
+        status = b""
         for name, value in event.headers:
             if bytes(name) == b":status":
-                status = int(bytes(value))
+                status = bytes(value)
             else:
                 add_header(headers, bytes(name), bytes(value))
-        response = Response(status, headers)
+        head = self.heads.get(number)
+        if head is None or head.done() or number not in self.streams:
+            return
+        if not (status.isdigit() and len(status) == 3):
+            head.set_exception(BadResponse("the answer has no status"))
+            return
+        response = Response(int(status), headers)
+        head.set_result(response)
         if event.stream_ended is None:
             response.body = AnswerBody(self, number)
             self.responses[number] = response
-        head = self.heads.get(number)
-        if head is not None and not head.done():
-            head.set_result(response)
+        else:
+            self.finish(number)
+
+    def finish(self, number: int) -> None:
+        """The answer is at its end, or nobody wants the rest: what is left of the request goes nowhere either."""
+        self.reset(number, ErrorCodes.CANCEL)
 
     def forget(self, number: int) -> None:
         super().forget(number)
         self.responses.pop(number, None)
-        if self.last:
+        if (pump := self.pumps.pop(number, None)) is not None:
+            pump.cancel()
+        if self.last or self.terminated:
             self.ends_when_idle()
 
 
@@ -219,10 +246,10 @@ class AnswerBody(AsyncIterator[bytes]):
         except ConnectionError as error:
             raise ConnectionLost("the stream ended within a response") from error
         if not piece:
-            self.connection.forget(self.number)
+            self.connection.finish(self.number)
             raise StopAsyncIteration
         return piece
 
     async def aclose(self) -> None:
         """Gives the rest up, if there is any."""
-        self.connection.reset(self.number, ErrorCodes.CANCEL)
+        self.connection.finish(self.number)

@@ -13,7 +13,7 @@ from functools import partial
 from typing import cast
 
 from h2.config import H2Configuration
-from h2.connection import H2Connection
+from h2.connection import ConnectionInputs, H2Connection, H2ConnectionStateMachine
 from h2.errors import ErrorCodes
 from h2.events import (
     ConnectionTerminated,
@@ -44,9 +44,17 @@ class Stream:
     windows: list[asyncio.Future[None]] = field(default_factory=list)
 
 
+class States(H2ConnectionStateMachine):
+    """A peer that goes away finishes what it has begun (RFC 9113 section 6.8); `h2` takes that word for the end of all streams."""
+
+    def process_input(self, input_: ConnectionInputs) -> list[Event]:
+        return [] if input_ is ConnectionInputs.RECV_GOAWAY else super().process_input(input_)
+
+
 class Http2Connection(asyncio.Protocol):
     def __init__(self, *, is_client: bool, stall_seconds: float) -> None:
         self.h2 = H2Connection(H2Configuration(client_side=is_client, header_encoding=None))
+        self.h2.state_machine = States()
         self.stall_seconds = stall_seconds
         self.outflow = Outflow()
         self.streams: dict[int, Stream] = {}
@@ -142,11 +150,12 @@ class Http2Connection(asyncio.Protocol):
 
     def reset(self, number: int, code: ErrorCodes) -> None:
         """Ours is the word that ends it; nothing where it has ended."""
-        if number in self.streams and not self.outflow.lost:
+        known = self.h2.streams.get(number)
+        if number in self.streams and known is not None and not known.closed and not self.outflow.lost:
             try:
                 self.h2.reset_stream(number, code)
             except ProtocolError:
-                pass  # it is closed on both sides already
+                pass  # the connection is at its end
         self.forget(number)
         self.flush()
 
