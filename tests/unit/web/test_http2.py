@@ -365,6 +365,23 @@ async def test_who_opens_streams_only_to_give_them_up_is_sent_away(start: Start)
     client.close()
 
 
+async def test_giving_up_answers_that_have_begun_is_nobody_s_attack(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kybern.web.http2.server.RESETS_MAX", 5)
+
+    async def watched(request: Request) -> Response:
+        return Response(200, {}, endless())
+
+    server = await start(watched)
+    client = Http2Client("127.0.0.1", server.port)
+    for _ in range(20):
+        answer = await client.send(request())
+        await answer.body.aclose()  # type: ignore[union-attr]
+    assert len(client.connections) == 1 and not client.connections[0].terminated
+    client.close()
+
+
 async def test_who_does_not_say_what_it_speaks_is_counted_and_ended_like_others() -> None:
     server = await serve(echo, http2=True, limits=Limits(connections_max=2))
     silent = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(3)]

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 STREAMS_MAX = 100  # upstream's limit for one connection
-RESETS_MAX = 1000
+RESETS_MAX = 1000  # more than were answered: who gives up what lasts, as watches do, gives up all of it
 BODYLESS = (204, 304)
 PSEUDO = b":"
 
@@ -162,6 +162,7 @@ class ServerHttp2(Http2Connection):
         if isinstance(response.body, bytes) and not empty and not any(name == "content-length" for name, _ in headers):
             headers.append(("content-length", str(len(response.body))))
         self.h2.send_headers(number, headers, end_stream=empty)
+        self.resets = max(0, self.resets - 1)
         self.flush()
         try:
             if not empty:
