@@ -334,6 +334,22 @@ async def test_a_mirror_sees_each_request_and_its_answer_goes_nowhere(lab: Lab) 
     assert sorted((name, request.path) for name, request in lab.seen) == [("a", "/m"), ("b", "/m")]
 
 
+@pytest.mark.parametrize("value", ["a\nInjected: b", "\N{SNOWMAN}"])
+async def test_a_header_that_cannot_be_sent_fails_its_requests_and_mirrors_go_on(lab: Lab, value: str) -> None:
+    header = {"type": "RequestHeaderModifier", "requestHeaderModifier": {"set": [{"name": "X-A", "value": value}]}}
+    mirror = {"type": "RequestMirror", "requestMirror": {"backendRef": {"name": "b", "port": 80}}}
+    good = to("a", matches=[at("/good")], filters=[mirror])
+    bad = to("a", matches=[at("/bad")], filters=[header, mirror])
+    front = await lab.front(route(good, bad), a=await lab.backend("a"), b=await lab.backend("b"))
+    for _ in range(3):
+        assert (await got(front, "/bad")).status == 500
+    assert (await got(front, "/good")).status == 200
+    async with asyncio.timeout(5):
+        while len(lab.seen) < 2:
+            await asyncio.sleep(0.01)
+    assert sorted((name, request.path) for name, request in lab.seen) == [("a", "/good"), ("b", "/good")]
+
+
 async def test_a_backends_own_filters_hold_for_its_share_and_a_share_of_requests_can_be_mirrored(lab: Lab) -> None:
     def mirror(percent: int) -> dict[str, Any]:
         return {"type": "RequestMirror", "requestMirror": {"backendRef": {"name": "b", "port": 80}, "percent": percent}}

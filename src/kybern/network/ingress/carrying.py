@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from kybern.network.ingress.routing import Speaks, Target
 from kybern.web.client import Client, ClientError, ConnectFailed, ResponseTimeout, end_to_end_headers
+from kybern.web.head import BadHeader
 from kybern.web.http import Request, Response
 from kybern.web.passing import pass_on, pass_upgrade, wants_upgrade
 
@@ -68,6 +69,9 @@ class Carrier:
                     response = await self._sent(request, self._pool((*address, target.speaks)))
             except (ResponseTimeout, TimeoutError):
                 return Response(504, TEXT, b"the backend did not answer in time\n")
+            except (BadHeader, UnicodeEncodeError) as error:  # of the request, or of what its route does to it
+                access.warning("%s/%s: a request that cannot be sent: %s", target.namespace, target.service, error)
+                return Response(500, TEXT, b"what was made of the request cannot be sent\n")
             except ClientError as error:
                 if last or not (repeatable or isinstance(error, ConnectFailed)):
                     access.warning("%s:%d of %s/%s: %s", *address, target.namespace, target.service, error)

@@ -26,6 +26,7 @@ from h2.events import (
 )
 from h2.exceptions import ProtocolError
 
+from kybern.web.head import BadHeader
 from kybern.web.http import Joined
 from kybern.web.inflow import Inflow, Outflow
 
@@ -222,11 +223,11 @@ class Http2Connection(asyncio.Protocol):
 
 
 def passed(headers: Mapping[str, str]) -> Headers:
-    """As HTTP/2 has them: lower-case, and nothing about a connection. ValueError for one that would end its line early."""
+    """As HTTP/2 has them: lower-case, and nothing about a connection. BadHeader for one that would end its line early."""
     found = [(name.lower(), value) for name, value in headers.items() if name.lower() not in OF_ONE_CONNECTION]
     for name, value in found:
         if any(letter in name + value for letter in "\r\n\0"):
-            raise ValueError(f"header {name!r} has a line end in it")
+            raise BadHeader(f"header {name!r} has a line end in it")
     return found
 
 
