@@ -33,6 +33,13 @@ from kybern.cmd.progress import Progress
 from kybern.cmd.routes import routed_networks
 from kybern.cmd.turns import Turn
 
+KEPT = (
+    "port", "bind_address", "advertise_address", "node_name", "node_cpus", "node_memory", "ip_family", "pod_network",
+    "cni_conf_dir", "gateway_api", "registry_port", "runtime", "service_proxy", "simulated_nodes", "simulated_config",
+    "scheduler_config",
+)  # fmt: skip
+"""Options that are the cluster's settings, by the same names: one that is not given stays as it was."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_data_dir(parser)
@@ -154,27 +161,29 @@ def rootless_problems(cluster: Cluster, machine: Machine) -> Iterator[Problem]:
 
 def chosen(args: argparse.Namespace) -> Cluster:
     used = config.indices_in_use(config.run_root()) | config.overlapping(routed_networks())
-    name = args.node_name or os.uname().nodename.lower()
     known = config.saved(args.data_dir)
+    asked = {name: getattr(args, name) for name in KEPT}
+    if known is None and args.node_name is None:
+        asked["node_name"] = os.uname().nodename.lower()
     cluster = config.choose(
-        args.data_dir, used, port=args.port, bind_address=args.bind_address,
-        advertise_address=args.advertise_address, verbose=args.verbose,
-        always_simulated=args.simulated, simulated_nodes=args.simulated_nodes, simulated_config=args.simulated_config,
-        node_name=args.node_name or (None if known else name),
-        node_cpus=args.node_cpus, node_memory=args.node_memory, pod_network=args.pod_network,
-        ip_family=args.ip_family, gateway_api=args.gateway_api,
-        registry_port=args.registry_port, runtime=args.runtime,
-        service_proxy=args.service_proxy, cni_conf_dir=args.cni_conf_dir,
+        args.data_dir,
+        used,
+        **asked,
+        verbose=args.verbose,
+        always_simulated=args.simulated,
         options=server_options.chosen(args, known.options if known else server_options.NEW_CLUSTER),
-        scheduler_config=args.scheduler_config,
-        extensions=None if args.extension is None else tuple(filter(None, args.extension)),
-    )  # fmt: skip
+        extensions=extensions(args),
+    )
     cluster = replace(cluster, simulated=cluster.always_simulated)
     refuse_family(cluster, known)
     cluster = with_nodes(cluster, args.nodes) if args.nodes else cluster
     if cluster.runtime and cluster.further_nodes:
         raise ValueError("a CRI runtime runs the containers of one node: further ones need --runtime native")
     return cluster
+
+
+def extensions(args: argparse.Namespace) -> tuple[str, ...] | None:
+    return None if args.extension is None else tuple(filter(None, args.extension))
 
 
 def refuse_family(cluster: Cluster, known: Cluster | None) -> None:
@@ -252,35 +261,21 @@ def runtime_problems(cluster: Cluster) -> list[Problem]:
 
 def as_given(flag: str, value: object) -> str:
     if isinstance(value, bool):
-        return flag if value else flag.replace("--", "--no-", 1)
-    return f"{flag} {value}"
+        return f"with {flag if value else flag.replace('--', '--no-', 1)}"
+    return f"without {flag}" if value == "" else f"with {flag} {value}"
 
 
 def already_up(cluster: Cluster, args: argparse.Namespace, progress: Progress) -> int:
-    asked = [
-        (args.port, cluster.port, "--port"),
-        (args.bind_address, cluster.bind_address, "--bind-address"),
-        (args.advertise_address, cluster.advertise_address, "--advertise-address"),
-        (args.ip_family, cluster.ip_family, "--ip-family"),
-        (args.pod_network, cluster.pod_network, "--pod-network"),
-        (args.gateway_api, cluster.gateway_api, "--gateway-api"),
-        (args.registry_port, cluster.registry_port, "--registry-port"),
-        (args.runtime, cluster.runtime, "--runtime"),
-        (args.simulated, cluster.simulated, "--simulated"),
-        (args.simulated_nodes, cluster.simulated_nodes, "--simulated-nodes"),
-        (args.simulated_config, cluster.simulated_config, "--simulated-config"),
-        (args.scheduler_config, cluster.scheduler_config, "--scheduler-config"),
-    ]
     if args.nodes and args.nodes != len(cluster.further_nodes) + 1:
         return progress.failed(
             f"the cluster is up with {len(cluster.further_nodes) + 1} nodes", "kybern node add, kybern node remove"
         )
-    for wanted, has, flag in asked:
+    for name in (*KEPT, "simulated"):
+        wanted, has = getattr(args, name), getattr(cluster, name)
         if wanted is not None and wanted != has:
-            return progress.failed(
-                f"the cluster is up with {as_given(flag, has)}", "kybern down, then kybern up with the new one"
-            )
-    if args.extension is not None and tuple(filter(None, args.extension)) != cluster.extensions:
+            given = as_given(f"--{name.replace('_', '-')}", has)
+            return progress.failed(f"the cluster is up {given}", "kybern down, then kybern up with the new one")
+    if extensions(args) not in (None, cluster.extensions):
         return progress.failed(
             "the cluster is up with other extensions", "kybern down, then kybern up with the new ones"
         )
