@@ -98,8 +98,8 @@ class MachinePorts:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(pump(reader, back))
                 tasks.create_task(pump(there, writer))
-        except* ConnectionError:
-            pass  # one side is gone, and with it the reason for the other
+        except* OSError:
+            pass  # one side is gone, or cannot be reached any more, and with it the reason for the other
         finally:
             back.close()
             writer.close()
@@ -110,7 +110,8 @@ async def pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None
     while data := await source.read(PIECE):
         sink.write(data)
         await sink.drain()
-    sink.write_eof()
+    if not sink.is_closing():  # else there is nobody to be told
+        sink.write_eof()
 
 
 class Talks(asyncio.DatagramProtocol):
@@ -119,6 +120,7 @@ class Talks(asyncio.DatagramProtocol):
     def __init__(self, node: str, port: int, clock: Clock) -> None:
         self.node, self.port, self.clock = node, port, clock
         self.by_sender: dict[Any, Talk] = {}
+        """Who has been silent the longest first."""
         self.transport: asyncio.DatagramTransport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -126,11 +128,12 @@ class Talks(asyncio.DatagramProtocol):
 
     def datagram_received(self, data: bytes, sender: Any) -> None:
         self.forget_idle()
-        talk = self.by_sender.get(sender)
+        talk = self.by_sender.pop(sender, None)
         if talk is None:
             if len(self.by_sender) >= CONVERSATIONS_MAX:
                 return
-            talk = self.by_sender[sender] = Talk(self.node, self.port, lambda answer: self.answer(answer, sender))
+            talk = Talk(self.node, self.port, lambda answer: self.answer(answer, sender))
+        self.by_sender[sender] = talk
         talk.last = self.clock.monotonic()
         talk.send(data)
 
@@ -139,8 +142,8 @@ class Talks(asyncio.DatagramProtocol):
 
     def forget_idle(self) -> None:
         long_ago = self.clock.monotonic() - IDLE_SECONDS
-        for sender in [sender for sender, talk in self.by_sender.items() if talk.last < long_ago]:
-            self.by_sender.pop(sender).close()
+        while self.by_sender and (first := next(iter(self.by_sender.items())))[1].last < long_ago:
+            self.by_sender.pop(first[0]).close()
 
     def connection_lost(self, error: Exception | None) -> None:
         for talk in self.by_sender.values():
