@@ -183,6 +183,31 @@ async def test_a_call_under_way_is_finished_by_a_server_that_goes_away(
     await stopping
 
 
+async def test_an_answer_whose_head_cannot_be_sent_is_a_500_and_its_body_is_let_go(start: Start) -> None:
+    class Body(AsyncIterator[bytes]):
+        closed = False
+
+        async def __anext__(self) -> bytes:
+            return b"piece"
+
+        async def aclose(self) -> None:
+            self.closed = True
+
+    body = Body()
+
+    async def split(request: Request) -> Response:
+        return Response(200, {"X-A": "a\r\nX-B: b"}, body)
+
+    server = await start(split)
+    client = Http2Client("127.0.0.1", server.port)
+    answer = await client.send(request())
+    assert (answer.status, await answer.read(), answer.headers.get("x-b")) == (500, b"", None)
+    async with asyncio.timeout(5):
+        while not body.closed:
+            await asyncio.sleep(0)
+    client.close()
+
+
 async def endless() -> AsyncIterator[bytes]:
     while True:
         yield bytes(1000)

@@ -13,7 +13,7 @@ from h2.errors import ErrorCodes
 from h2.events import Event, RequestReceived, StreamReset
 from h2.settings import SettingCodes
 
-from kybern.web.head import add_header
+from kybern.web.head import BadHeader, add_header
 from kybern.web.http import BadRequest, Request, Response
 from kybern.web.http2.connection import Http2Connection, passed, pieces_of
 from kybern.web.incoming import SINGLE, peer_of, split_target
@@ -155,6 +155,16 @@ class ServerHttp2(Http2Connection):
         return Request(method, path, query, headers, body, peer_of(self.transport))
 
     async def answer(self, number: int, response: Response, *, head_only: bool) -> None:
+        try:
+            await self.send(number, response, head_only=head_only)
+        except BadHeader as error:
+            log.error("a request was not answered: %s", error)
+            await self.send(number, Response(500), head_only=head_only)
+        finally:
+            if close := getattr(response.body, "aclose", None):
+                await close()
+
+    async def send(self, number: int, response: Response, *, head_only: bool) -> None:
         headers = [(":status", str(response.status)), *passed(response.headers)]
         if number not in self.streams:
             return
@@ -164,13 +174,9 @@ class ServerHttp2(Http2Connection):
         self.h2.send_headers(number, headers, end_stream=empty)
         self.resets = max(0, self.resets - 1)
         self.flush()
-        try:
-            if not empty:
-                await self.send_body(number, pieces_of(response.body))
-                self.end(number, response.trailers)
-        finally:
-            if close := getattr(response.body, "aclose", None):
-                await close()
+        if not empty:
+            await self.send_body(number, pieces_of(response.body))
+            self.end(number, response.trailers)
 
 
 def event_method(event: RequestReceived) -> bytes:
