@@ -181,7 +181,7 @@ class Cache:
     async def page(self, selection: Selection, *, at: int = 0, after: str = "", limit: int = 0) -> Page:
         """A part of the list; `at` a revision or 0 for now, `after` the key the former page ended with. It is as it was when
         this was called, though others get their turn while a selector looks at many."""
-        now = self.store.revision
+        now = self.revision
         shown = self._snapshot(at) if at and at < self.changed else Snapshot(self.keys, self.items)
         first, last = self._range(shown.keys, selection, after)
         if selection.everything:

@@ -16,7 +16,7 @@ async def get(machine: Machine, storage: Storage, request: ApiRequest) -> Respon
     at = request.attributes
     item = await storage.item(at.namespace, at.name)
     if request.params:
-        await check_not_future(machine, version_number(one(request.params, "resourceVersion")))
+        await check_not_future(machine, machine.store, version_number(one(request.params, "resourceVersion")))
     if item is None:
         raise not_found(storage.about(at.name))
     format_ = format_for(storage.resource.kind, request.http.headers.get("accept", ""))

@@ -59,7 +59,7 @@ async def page_for(machine: Machine, storage: Storage, selection: Selection, par
     if token:
         return await next_page(storage, selection, token, limit)
     if wanted != NEWEST:
-        await check_not_future(machine, wanted.at or wanted.not_older_than)
+        await check_not_future(machine, storage.cache, wanted.at or wanted.not_older_than)
     return await storage.cache.page(selection, at=wanted.at, limit=limit)
 
 

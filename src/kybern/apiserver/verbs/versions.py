@@ -9,6 +9,7 @@ A version that is yet to come is waited for, a little by lists, and by watches a
 """
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from kybern.api.errors import About, BadRequest, Timeout, invalid
 from kybern.api.invalid import forbidden_field, not_supported
@@ -66,20 +67,27 @@ def wanted_version(params: Params, limit: int, continued: bool) -> Wanted:
     return Wanted(at=number) if number and exact else Wanted(not_older_than=number)
 
 
-async def reached(machine: Machine, number: int, seconds: float) -> bool:
-    """Whether the store comes to a revision in that time."""
+class Shown(Protocol):
+    """What a reader is shown: the store, or the cache that stands before it."""
+
+    @property
+    def revision(self) -> int: ...
+
+
+async def reached(machine: Machine, shown: Shown, number: int, seconds: float) -> bool:
+    """Whether it comes to a revision in that time."""
     until = machine.clock.monotonic() + seconds
-    while number > machine.store.revision:
+    while number > shown.revision:
         if machine.clock.monotonic() >= until:
             return False
         await machine.clock.sleep(FUTURE_LOOK_SECONDS)
     return True
 
 
-async def check_not_future(machine: Machine, number: int) -> None:
-    """Returns once the store has reached a revision; a Timeout that tells clients to try again where it does not."""
-    if await reached(machine, number, FUTURE_WAIT_SECONDS):
+async def check_not_future(machine: Machine, shown: Shown, number: int) -> None:
+    """Returns once that revision is shown; a Timeout that tells clients to try again where it is not."""
+    if await reached(machine, shown, number, FUTURE_WAIT_SECONDS):
         return
-    message = f"Too large resource version: {number}, current: {machine.store.revision}"
+    message = f"Too large resource version: {number}, current: {shown.revision}"
     cause = StatusCause(reason="ResourceVersionTooLarge", message="Too large resource version")
     raise Timeout(message, causes=[cause], retry_after_seconds=1)

@@ -129,7 +129,7 @@ class WatchStream(PushedStream):
 
     async def _frames(self) -> AsyncGenerator[bytes]:
         wishes, cache = self.wishes, self.storage.cache
-        if not await reached(self.machine, wishes.after, wishes.seconds):
+        if not await reached(self.machine, cache, wishes.after, wishes.seconds):
             return
         revision = cache.revision
         try:

@@ -40,8 +40,12 @@ class Converter:
     def __init__(self) -> None:
         self.fails = ""
         self.change: Any = lambda obj: obj
+        self.meanwhile: Any = None
 
     async def __call__(self, request: Request) -> Response:
+        meanwhile, self.meanwhile = self.meanwhile, None
+        if meanwhile is not None:
+            await meanwhile()
         review = review_of(request)
         asked = review["request"]
         objects = [self.change(converted(obj, asked["desiredAPIVersion"])) for obj in asked["objects"]]
@@ -113,6 +117,25 @@ async def test_watches_tell_of_changes_in_their_own_version(api: Any) -> None:
         assert (event["type"], event["object"]["spec"]) == ("ADDED", {"host": "here", "port": "80"})
         await api.patch(f"{V1}/a", {"spec": {"hostPort": "here:81"}})
         assert (await stream.next())["object"]["spec"] == {"host": "here", "port": "81"}
+        await stream.close()
+
+
+async def test_a_list_tells_how_far_it_has_come_so_that_a_watch_from_there_misses_nothing(api: Any) -> None:
+    """While the webhook is asked about one object, another is written: the list is older than the store then."""
+    async with links(api) as (converter, _):
+        made = {}
+
+        async def another() -> None:
+            made["b"] = await api.post(V1, link("b", "v1", hostPort="here:81"))
+
+        converter.meanwhile = another
+        await api.post(V1, link("a", "v1", hostPort="here:80"))
+        listed = (await api.get(V2)).body
+        assert [item["metadata"]["name"] for item in listed["items"]] == ["a"]
+        since = listed["metadata"]["resourceVersion"]
+        assert int(since) < int(made["b"].body["metadata"]["resourceVersion"])
+        stream = await api.watch(f"{V2}?watch=true&resourceVersion={since}")
+        assert await stream.take(1) == [("ADDED", "b")]
         await stream.close()
 
 
