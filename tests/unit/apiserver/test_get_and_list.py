@@ -143,6 +143,18 @@ async def test_a_version_to_come_is_a_timeout(api: Any, monkeypatch: pytest.Monk
         assert answer.body["details"]["causes"][0]["reason"] == "ResourceVersionTooLarge"
 
 
+async def test_who_waits_for_a_version_is_shown_it(api: Any) -> None:
+    await fill(api, "a")
+    coming = int((await api.get(ALL)).body["metadata"]["resourceVersion"]) + 1
+    urls = (f"{CONFIG_MAPS}/a", ALL)
+    waiting = [asyncio.create_task(api.get(f"{url}?resourceVersion={coming}")) for url in urls]
+    for _ in range(5):
+        await asyncio.sleep(0)
+    await api.patch(f"{CONFIG_MAPS}/a", {"data": {"k": "new"}})
+    one, listed = [(await task).body for task in waiting]
+    assert one["data"]["k"] == listed["items"][0]["data"]["k"] == "new"
+
+
 @pytest.mark.parametrize(
     ("query", "status"),
     [

@@ -14,9 +14,9 @@ from kybern.web.http import Response
 
 async def get(machine: Machine, storage: Storage, request: ApiRequest) -> Response:
     at = request.attributes
-    item = await storage.item(at.namespace, at.name)
     if request.params:
         await check_not_future(machine, machine.store, version_number(one(request.params, "resourceVersion")))
+    item = await storage.item(at.namespace, at.name)
     if item is None:
         raise not_found(storage.about(at.name))
     format_ = format_for(storage.resource.kind, request.http.headers.get("accept", ""))
