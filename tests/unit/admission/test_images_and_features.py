@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ class Server:
         review = json.loads(await reader.readexactly(length))
         self.asked.append(review["spec"])
         allowed = all(one["image"].startswith("good.example/") for one in review["spec"]["containers"])
-        status = {"allowed": allowed} | ({} if allowed else {"reason": "unsigned"})
+        status = {"allowed": allowed, "auditAnnotations": {"ticket": "7"}} | ({} if allowed else {"reason": "unsigned"})
         body = b"oops" if self.broken else json.dumps({**review, "status": status}).encode()
         writer.write(
             b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(body) + body
@@ -84,6 +85,18 @@ async def test_a_pod_runs_only_images_that_the_other_server_allows(server: Serve
     ):
         with pytest.raises(Forbidden, match="image policy webhook backend denied one or more images: unsigned"):
             await policy.validate(asked(bad))
+
+
+@pytest.mark.parametrize("image", ["good.example/a", "evil.example/a"])
+async def test_the_audit_log_tells_what_the_other_server_says_for_it(
+    server: Server, tmp_path: Path, image: str
+) -> None:
+    policy = plugin(IMAGES, configuration=told(tmp_path))
+    for _ in ("asked", "remembered"):
+        admission = asked(pod(image))
+        with nullcontext() if image.startswith("good") else pytest.raises(Forbidden):
+            await policy.validate(admission)
+        assert admission.audit == {"imagepolicywebhook.image-policy.k8s.io/ticket": "7"}
 
 
 async def test_of_an_ephemeral_container_only_its_own_image_is_asked_about(server: Server, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ What it means that it does not answer is configured: nobody starts anything, or 
 """
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
@@ -22,7 +23,8 @@ log = logging.getLogger(__name__)
 TRIES_MAX = 5
 BACKOFF_FACTOR = 1.5
 OWN_ANNOTATIONS = ".image-policy.k8s.io/"
-FAILED_OPEN = "imagepolicywebhook.image-policy.k8s.io/failed-open"
+AUDIT = f"imagepolicywebhook{OWN_ANNOTATIONS}"
+FAILED_OPEN = f"{AUDIT}failed-open"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +39,14 @@ class ImagePolicy:
     default_allow: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    allowed: bool
+    reason: str
+    audit: Mapping[str, str]
+    """What the audit log is to tell of it."""
+
+
 class ImagePolicyWebhook(Plugin):
     name = "ImagePolicyWebhook"
 
@@ -47,10 +57,10 @@ class ImagePolicyWebhook(Plugin):
         if not isinstance(policy, ImagePolicy):
             raise ValueError("the plugin ImagePolicyWebhook needs a configuration that names its server")
         self.policy = policy
-        self._verdicts: Verdicts[tuple[bool, str]] = Verdicts(inputs.clock, self._seconds)
+        self._verdicts: Verdicts[Verdict] = Verdicts(inputs.clock, self._seconds)
 
-    def _seconds(self, verdict: tuple[bool, str]) -> float:
-        return self.policy.allowed_seconds if verdict[0] else self.policy.refused_seconds
+    def _seconds(self, verdict: Verdict) -> float:
+        return self.policy.allowed_seconds if verdict.allowed else self.policy.refused_seconds
 
     async def validate(self, admission: Admission) -> None:
         if admission.resource.kind.type is not Pod or admission.operation not in ("CREATE", "UPDATE"):
@@ -59,18 +69,20 @@ class ImagePolicyWebhook(Plugin):
             return
         spec = spec_of(admission)
         try:
-            allowed, reason = await self._verdicts.get(key_of(spec), lambda: self._ask(spec))
+            verdict = await self._verdicts.get(key_of(spec), lambda: self._ask(spec))
         except (NoAnswer, TooManyQuestions) as error:
             log.warning("the webhook for images does not answer: %s", error)
             if not self.policy.default_allow:
                 raise refused(admission, str(error) or "too many images are being asked about") from None
             admission.audit[FAILED_OPEN] = "true"
             return
-        if not allowed:
-            told = f"image policy webhook backend denied one or more images: {reason}"
-            raise refused(admission, told if reason else "one or more images rejected by webhook backend")
+        for key, value in verdict.audit.items():
+            admission.audit[f"{AUDIT}{key}"] = value
+        if not verdict.allowed:
+            told = f"image policy webhook backend denied one or more images: {verdict.reason}"
+            raise refused(admission, told if verdict.reason else "one or more images rejected by webhook backend")
 
-    async def _ask(self, spec: dict[str, Any]) -> tuple[bool, str]:
+    async def _ask(self, spec: dict[str, Any]) -> Verdict:
         review = {"kind": "ImageReview", "apiVersion": "imagepolicy.k8s.io/v1alpha1", "metadata": {}, "spec": spec}
         wait = self.policy.backoff_seconds
         for _ in range(TRIES_MAX - 1):
@@ -82,8 +94,10 @@ class ImagePolicyWebhook(Plugin):
         return verdict_of(await reviewed(self.policy.client, self.policy.path, review))
 
 
-def verdict_of(status: dict[str, Any]) -> tuple[bool, str]:
-    return status.get("allowed") is True, str(status.get("reason") or "")
+def verdict_of(status: dict[str, Any]) -> Verdict:
+    told = status.get("auditAnnotations")
+    audit = {key: str(value) for key, value in told.items()} if isinstance(told, dict) else {}
+    return Verdict(status.get("allowed") is True, str(status.get("reason") or ""), audit)
 
 
 def spec_of(admission: Admission) -> dict[str, Any]:
