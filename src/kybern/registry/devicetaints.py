@@ -65,8 +65,9 @@ def validate_binding(
             yield from named(f"{at}.{field}[{index}]", condition, names.qualified_name)
             if index in again:
                 yield duplicate(f"{at}.{field}[{index}]", condition)
+    awaited = frozenset(ready or ())
     for index, condition in enumerate(failed or ()):
-        if condition in (ready or ()):
+        if condition in awaited:
             why = "bindingFailureConditions must not overlap with bindingConditions"
             yield invalid_value(f"{at}.bindingFailureConditions[{index}]", condition, why)
     for (field, conditions), (other, others) in (sides, sides[::-1]):
