@@ -17,7 +17,7 @@ from kybern.api.apiregistration_v1 import APIService, ServiceReference
 from kybern.api.codec import from_builtins
 from kybern.api.core_v1 import Endpoints, Service
 from kybern.api.errors import Forbidden
-from kybern.apiserver.aggregation.apis import AggregatedApis, Credentials
+from kybern.apiserver.aggregation.apis import CLIENTS_MAX, AggregatedApis, Credentials
 from kybern.apiserver.aggregation.merging import RemoteVersion, with_groups
 from kybern.apiserver.aggregation.passing import remote_headers
 from kybern.apiserver.aggregation.registration import register
@@ -360,3 +360,18 @@ async def test_a_server_beside_ours_is_reached_by_an_external_name_and_has_to_pr
     await api.register(service=reference, caBundle=None, insecureSkipTLSVerify=True)
     assert api.condition[:2] == ("False", "FailedDiscoveryCheck")
     assert "address not allowed" in api.condition[2]
+
+
+async def test_of_servers_that_come_and_go_only_the_latest_are_kept(api: Api) -> None:
+    await api.serve()
+    await api.register()
+    service = api.objects.get(APIService, "v1alpha1.wardle.example.com")
+    assert service is not None
+    places = iter([("127.0.0.1", 1_000 + number) for number in range(2 * CLIENTS_MAX)])
+
+    async def moved(service: APIService) -> tuple[str, int]:
+        return next(places)
+
+    api.apis.resolve = moved
+    last = [await api.apis.client(service) for _ in range(2 * CLIENTS_MAX)][-1]
+    assert len(api.apis.clients) == CLIENTS_MAX and last in api.apis.clients.values()

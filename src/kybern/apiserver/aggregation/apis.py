@@ -42,12 +42,14 @@ from kybern.apiserver.request import ApiRequest, Layer, User
 from kybern.registry.parts import changed
 from kybern.store.interface import StoreError
 from kybern.web.client import Client, ClientError
+from kybern.web.clients import Clients
 from kybern.web.http import Request, Response
 from kybern.web.tls import client_context
 
 LOOK_SECONDS = 30.0  # upstream's: who was reachable may have gone without any object telling so
 ATTEMPTS = 5
 ANSWER_SECONDS = 5.0
+CLIENTS_MAX = 64  # of servers spoken to lately: behind a Service they come and go
 DOCUMENT_BYTES_MAX = 16 * 1024 * 1024
 SELF = User("system:kube-aggregator", ("system:masters",))
 
@@ -81,7 +83,7 @@ class AggregatedApis:
         self.claimed: dict[tuple[str, str], str] = {}
         """(group, version) -> the name of the APIService that leads elsewhere."""
         self.known: dict[str, RemoteVersion] = {}
-        self.clients: dict[tuple[str, int, str], Client] = {}
+        self.clients: Clients[tuple[str, int, str]] = Clients(CLIENTS_MAX)
         self.changed = asyncio.Event()
         for type_ in (Service, Endpoints):
             objects.on_change(type_, self._behind_changed)
@@ -149,8 +151,8 @@ class AggregatedApis:
         name = f"{ref.name}.{ref.namespace}.svc"
         trusted = f"{name} {service.spec.insecure_skip_tls_verify} {service.spec.ca_bundle}"
         key = (host, port, hashlib.sha256(trusted.encode()).hexdigest())
-        client = self.clients.get(key)
-        if client is None:
+
+        def made() -> Client:
             own = self.credentials
             context = client_context(
                 ca=base64.b64decode(service.spec.ca_bundle) if service.spec.ca_bundle else None,
@@ -159,14 +161,13 @@ class AggregatedApis:
                 verify=not service.spec.insecure_skip_tls_verify,
             )
             authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-            client = self.clients[key] = Client(
-                f"https://{authority}", ssl=context, server_hostname=name, headers={"Host": f"{name}:{ref.port or 443}"}
-            )
-        return client
+            headers = {"Host": f"{name}:{ref.port or 443}"}
+            return Client(f"https://{authority}", ssl=context, server_hostname=name, headers=headers)
+
+        return self.clients.kept(key, made)
 
     def close(self) -> None:
-        for client in self.clients.values():
-            client.close()
+        self.clients.close()
 
     # --- watching over them -------------------------------------------------------------------------------------------
 

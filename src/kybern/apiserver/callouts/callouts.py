@@ -12,7 +12,6 @@ import asyncio
 import base64
 import hashlib
 import ssl
-from collections import OrderedDict
 from random import Random
 
 from kybern.apiserver.callouts.places import ClientConfig, Place, Unreachable, looked_up, place_of
@@ -20,6 +19,7 @@ from kybern.apiserver.request import Objects
 from kybern.web.client import Client
 from kybern.web.client_connection import ResponseStream
 from kybern.web.client_errors import ClientError, ConnectFailed, ConnectionLost, ResponseTimeout
+from kybern.web.clients import Clients
 from kybern.web.http import Request, Response
 from kybern.web.tls import client_context
 
@@ -43,12 +43,10 @@ class Callouts:
         self.objects = objects
         self.rng = rng
         self.pods_reachable = pods_reachable
-        self.clients: OrderedDict[tuple[str, int, str, str], Client] = OrderedDict()
+        self.clients: Clients[tuple[str, int, str, str]] = Clients(PLACES_MAX)
 
     def close(self) -> None:
-        for client in self.clients.values():
-            client.close()
-        self.clients.clear()
+        self.clients.close()
 
     async def post(
         self, config: ClientConfig, body: bytes, *, timeout_seconds: int, answer_bytes_max: int = ANSWER_BYTES_MAX
@@ -96,21 +94,18 @@ class Callouts:
     def _client(self, host: str, place: Place, ca: str | None) -> Client:
         """By where it goes and whom it trusts."""
         key = (host, place.port, place.authority, hashlib.sha256((ca or "").encode()).hexdigest())
-        client = self.clients.get(key)
-        if client is None:
-            authority = f"[{host}]:{place.port}" if ":" in host else f"{host}:{place.port}"
-            client = self.clients[key] = Client(
-                f"https://{authority}",
-                ssl=client_context(ca=base64.b64decode(ca) if ca else None),
-                server_hostname=place.name,
-                headers={"Host": place.authority},
-                idle_connections_max=CONNECTIONS_A_PLACE_MAX,
-            )
-            if len(self.clients) > PLACES_MAX:
-                _, oldest = self.clients.popitem(last=False)
-                oldest.close_idle()
-        self.clients.move_to_end(key)
-        return client
+        return self.clients.kept(key, lambda: new_client(host, place, ca))
+
+
+def new_client(host: str, place: Place, ca: str | None) -> Client:
+    authority = f"[{host}]:{place.port}" if ":" in host else f"{host}:{place.port}"
+    return Client(
+        f"https://{authority}",
+        ssl=client_context(ca=base64.b64decode(ca) if ca else None),
+        server_hostname=place.name,
+        headers={"Host": place.authority},
+        idle_connections_max=CONNECTIONS_A_PLACE_MAX,
+    )
 
 
 def told(config: ClientConfig, place: Place | None, seconds: int, why: str) -> str:

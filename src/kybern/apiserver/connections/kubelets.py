@@ -1,13 +1,13 @@
 """Where kubelets are, and one client for each: the API server shows its own certificate, and checks theirs."""
 
 import ssl
-from collections import OrderedDict
 from dataclasses import dataclass
 
 from kybern.api.core_v1 import Node
 from kybern.api.errors import InternalError
 from kybern.apiserver.request import Objects
 from kybern.web.client import Client
+from kybern.web.clients import Clients
 
 CLIENTS_MAX = 200  # nodes spoken to lately; their idle connections are what is kept
 KUBELET_PORT = 10250
@@ -28,7 +28,7 @@ class Kubelets:
     def __init__(self, objects: Objects, tls: ssl.SSLContext) -> None:
         self.objects = objects
         self.tls = tls
-        self._clients: OrderedDict[Address, Client] = OrderedDict()
+        self._clients: Clients[Address] = Clients(CLIENTS_MAX)
 
     def address(self, node_name: str) -> Address:
         """InternalError where the node does not say where its kubelet is: nothing that the client could change."""
@@ -43,17 +43,10 @@ class Kubelets:
         return Address(host, port_of(node))
 
     def client(self, address: Address) -> Client:
-        client = self._clients.get(address)
-        if client is None:
-            client = self._clients[address] = Client(f"https://{address}", ssl=self.tls)
-            if len(self._clients) > CLIENTS_MAX:
-                self._clients.popitem(last=False)[1].close_idle()
-        self._clients.move_to_end(address)
-        return client
+        return self._clients.kept(address, lambda: Client(f"https://{address}", ssl=self.tls))
 
     def close(self) -> None:
-        for client in self._clients.values():
-            client.close()
+        self._clients.close()
 
 
 def host_of(node: Node) -> str | None:
