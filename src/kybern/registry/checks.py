@@ -2,11 +2,11 @@
 
 import ipaddress
 import re
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence, Sized
 from typing import Any
 
 from kybern.api import names
-from kybern.api.invalid import FieldError, duplicate, forbidden_field, invalid_value, not_supported, required
+from kybern.api.invalid import FieldError, duplicate, forbidden_field, invalid_value, not_supported, required, too_many
 from kybern.api.meta_v1 import LabelSelector
 
 NOT_NEGATIVE = "must be greater than or equal to 0"
@@ -53,6 +53,11 @@ def one_of(at: str, value: str | None, choices: Iterable[str]) -> Iterator[Field
         yield required(at)
     elif value not in choices:
         yield not_supported(at, value, choices)
+
+
+def at_most(at: str, items: Sized, most: int) -> Iterator[FieldError]:
+    if len(items) > most:
+        yield too_many(at, len(items), most)
 
 
 def repeated(values: Iterable[Hashable]) -> frozenset[int]:

@@ -18,7 +18,7 @@ from kybern.api.resource_v1 import (
     ResourceClaimSpec,
     ResourceClaimTemplate,
 )
-from kybern.registry.checks import immutable, named, validate_each
+from kybern.registry.checks import at_most, immutable, named, validate_each
 from kybern.registry.columns import AGE, NAME
 from kybern.registry.defaulting import filled, part, parts
 from kybern.registry.devicealpha import left_out, of_claim, of_template
@@ -76,10 +76,8 @@ def validate_devices(devices: DeviceClaim | None, at: str) -> Iterator[FieldErro
         yield from validate_each(here, requests, lambda one: one.name, validate_request)
     known = request_names(requests)
     constraints, configs = devices.constraints or (), devices.config or ()
-    if len(constraints) > REQUESTS_MAX:
-        yield too_many(f"{at}.constraints", len(constraints), REQUESTS_MAX)
-    if len(configs) > REQUESTS_MAX:
-        yield too_many(f"{at}.config", len(configs), REQUESTS_MAX)
+    yield from at_most(f"{at}.constraints", constraints, REQUESTS_MAX)
+    yield from at_most(f"{at}.config", configs, REQUESTS_MAX)
     for index, constraint in enumerate(constraints[:REQUESTS_MAX]):
         yield from validate_refs(constraint.requests or (), known, f"{at}.constraints[{index}].requests")
         yield from validate_constraint(constraint, f"{at}.constraints[{index}]")
@@ -215,8 +213,7 @@ def validate_class_parts(found: DeviceClass, *, selectors: bool) -> Iterator[Fie
     if selectors:
         yield from validate_selectors(spec.selectors or (), "spec.selectors")
     configs = spec.config or ()
-    if len(configs) > REQUESTS_MAX:
-        yield too_many("spec.config", len(configs), REQUESTS_MAX)
+    yield from at_most("spec.config", configs, REQUESTS_MAX)
     for index, config in enumerate(configs[:REQUESTS_MAX]):
         yield from validate_opaque(config.opaque, f"spec.config[{index}].opaque")
     name = spec.extended_resource_name

@@ -28,7 +28,7 @@ from kybern.api.resource_v1 import (
     ResourceClaim,
     ResourceClaimConsumerReference,
 )
-from kybern.registry.checks import immutable, repeated, validate_each
+from kybern.registry.checks import at_most, immutable, repeated, validate_each
 from kybern.registry.conditions import validate_conditions
 from kybern.registry.devicenames import (
     request_names,
@@ -100,10 +100,8 @@ def validate_user(user: ResourceClaimConsumerReference, at: str) -> Iterator[Fie
 def validate_allocation(found: AllocationResult, requests: set[str], at: str) -> Iterator[FieldError]:
     devices = found.devices or DeviceAllocationResult()
     results, configs = devices.results or (), devices.config or ()
-    if len(results) > RESULTS_MAX:
-        yield too_many(f"{at}.devices.results", len(results), RESULTS_MAX)
-    if len(configs) > CONFIGS_MAX:
-        yield too_many(f"{at}.devices.config", len(configs), CONFIGS_MAX)
+    yield from at_most(f"{at}.devices.results", results, RESULTS_MAX)
+    yield from at_most(f"{at}.devices.config", configs, CONFIGS_MAX)
     for index, result in enumerate(results[:RESULTS_MAX]):
         yield from validate_result(result, requests, f"{at}.devices.results[{index}]")
     for index, config in enumerate(configs[:CONFIGS_MAX]):
@@ -144,8 +142,7 @@ def validate_device(device: AllocatedDeviceStatus, allocated: set[DeviceId], at:
         named = "/".join(part for part in identity(device) if part)
         yield invalid_value(at, named, "must be an allocated device in the claim")
     conditions = device.conditions or ()
-    if len(conditions) > DEVICE_CONDITIONS_MAX:
-        yield too_many(f"{at}.conditions", len(conditions), DEVICE_CONDITIONS_MAX)
+    yield from at_most(f"{at}.conditions", conditions, DEVICE_CONDITIONS_MAX)
     yield from validate_conditions(conditions, f"{at}.conditions")
     if device.data is not None:
         yield from validate_raw(device.data, f"{at}.data")

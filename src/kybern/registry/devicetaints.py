@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from kybern.api import names
 from kybern.api.invalid import FieldError, duplicate, invalid_value, not_supported, required, too_many
 from kybern.api.resource_v1 import DeviceTaint, DeviceTaintRule, DeviceTaintSelector, DeviceToleration
-from kybern.registry.checks import judged, named, repeated
+from kybern.registry.checks import at_most, judged, named, repeated
 from kybern.registry.columns import AGE, NAME
 from kybern.registry.conditions import validate_conditions
 from kybern.registry.devicenames import validate_pool_name
@@ -98,8 +98,7 @@ def validate_rule(rule: DeviceTaintRule, old: DeviceTaintRule | None) -> Iterato
 def validate_rule_status(rule: DeviceTaintRule, old: DeviceTaintRule) -> Iterator[FieldError]:
     conditions = rule.status.conditions or ()
     yield from validate_conditions(conditions, "status.conditions")
-    if len(conditions) > RULE_CONDITIONS_MAX:
-        yield too_many("status.conditions", len(conditions), RULE_CONDITIONS_MAX)
+    yield from at_most("status.conditions", conditions, RULE_CONDITIONS_MAX)
 
 
 DEVICE_TAINT_RULES = Resource(

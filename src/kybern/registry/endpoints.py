@@ -14,7 +14,7 @@ from kybern.api.invalid import (
     required,
     too_many,
 )
-from kybern.registry.checks import immutable, judged, labels, one_of, ordinary_address, repeated
+from kybern.registry.checks import at_most, immutable, judged, labels, one_of, ordinary_address, repeated
 from kybern.registry.columns import AGE, NAME, NONE, UNSET
 from kybern.registry.defaulting import filled, parts
 from kybern.registry.parts import changed, kind_of
@@ -110,8 +110,7 @@ def validate_slice(found: discovery.EndpointSlice) -> Iterator[FieldError]:
     elif found.address_type not in ADDRESS_TYPES:
         yield not_supported("addressType", found.address_type, ADDRESS_TYPES)
     endpoints = found.endpoints or ()
-    if len(endpoints) > SLICE_ENDPOINTS_MAX:
-        yield too_many("endpoints", len(endpoints), SLICE_ENDPOINTS_MAX)
+    yield from at_most("endpoints", endpoints, SLICE_ENDPOINTS_MAX)
     for index, endpoint in enumerate(endpoints):
         yield from validate_endpoint(endpoint, found.address_type, f"endpoints[{index}]")
     yield from validate_slice_ports(found.ports or ())
@@ -120,8 +119,7 @@ def validate_slice(found: discovery.EndpointSlice) -> Iterator[FieldError]:
 def validate_endpoint(endpoint: discovery.Endpoint, type_: str, at: str) -> Iterator[FieldError]:
     if not endpoint.addresses:
         yield required(f"{at}.addresses", "must contain at least 1 address")
-    if len(endpoint.addresses) > SLICE_ADDRESSES_MAX:
-        yield too_many(f"{at}.addresses", len(endpoint.addresses), SLICE_ADDRESSES_MAX)
+    yield from at_most(f"{at}.addresses", endpoint.addresses, SLICE_ADDRESSES_MAX)
     for index, address in enumerate(endpoint.addresses):
         here = f"{at}.addresses[{index}]"
         if type_ == "FQDN":
@@ -136,8 +134,7 @@ def validate_endpoint(endpoint: discovery.Endpoint, type_: str, at: str) -> Iter
             yield from ordinary_address(here, address)
     yield from judged(f"{at}.nodeName", endpoint.node_name, names.dns1123_subdomain)
     topology = endpoint.deprecated_topology or {}
-    if len(topology) > TOPOLOGY_KEYS_MAX:
-        yield too_many(f"{at}.deprecatedTopology", len(topology), TOPOLOGY_KEYS_MAX)
+    yield from at_most(f"{at}.deprecatedTopology", topology, TOPOLOGY_KEYS_MAX)
     yield from labels(topology.items(), f"{at}.deprecatedTopology")
     if "kubernetes.io/hostname" in topology:
         yield invalid_value(f"{at}.deprecatedTopology[kubernetes.io/hostname]", topology["kubernetes.io/hostname"], "")
@@ -166,8 +163,7 @@ def validate_hints(hints: discovery.EndpointHints, at: str) -> Iterator[FieldErr
 
 
 def validate_slice_ports(ports: tuple[discovery.EndpointPort, ...]) -> Iterator[FieldError]:
-    if len(ports) > SLICE_PORTS_MAX:
-        yield too_many("ports", len(ports), SLICE_PORTS_MAX)
+    yield from at_most("ports", ports, SLICE_PORTS_MAX)
     seen: set[str] = set()
     for index, port in enumerate(ports):
         name = port.name or ""

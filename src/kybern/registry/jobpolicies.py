@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from kybern.api import names
 from kybern.api.batch_v1 import JobSpec, PodFailurePolicyOnExitCodesRequirement, PodFailurePolicyRule, SuccessPolicyRule
 from kybern.api.invalid import FieldError, duplicate, invalid_value, not_supported, required, too_long, too_many
-from kybern.registry.checks import judged, not_negative, repeated
+from kybern.registry.checks import at_most, judged, not_negative, repeated
 
 RULES_MAX = 20
 PATTERNS_MAX = 20
@@ -35,8 +35,7 @@ def validate_rule(rule: PodFailurePolicyRule, spec: JobSpec, at: str) -> Iterato
         yield without_value(at, "specifying both OnExitCodes and OnPodConditions is not supported")
     if rule.on_exit_codes is None and not rule.on_pod_conditions:
         yield without_value(at, "specifying one of OnExitCodes and OnPodConditions is required")
-    if len(rule.on_pod_conditions or ()) > PATTERNS_MAX:
-        yield too_many(f"{at}.onPodConditions", len(rule.on_pod_conditions or ()), PATTERNS_MAX)
+    yield from at_most(f"{at}.onPodConditions", rule.on_pod_conditions or (), PATTERNS_MAX)
     if rule.on_exit_codes is not None:
         yield from validate_exit_codes(rule.on_exit_codes, spec, f"{at}.onExitCodes")
     for index, pattern in enumerate(rule.on_pod_conditions or ()):
@@ -82,8 +81,7 @@ def validate_success_policy(spec: JobSpec, at: str) -> Iterator[FieldError]:
         yield required(f"{at}.rules", "at least one rules must be specified when the successPolicy is specified")
     for index, rule in enumerate(policy.rules[:RULES_MAX]):
         yield from validate_success_rule(rule, spec.completions or 0, f"{at}.rules[{index}]")
-    if len(policy.rules) > RULES_MAX:
-        yield too_many(f"{at}.rules", len(policy.rules), RULES_MAX)
+    yield from at_most(f"{at}.rules", policy.rules, RULES_MAX)
 
 
 def validate_success_rule(rule: SuccessPolicyRule, completions: int, at: str) -> Iterator[FieldError]:

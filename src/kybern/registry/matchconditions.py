@@ -11,7 +11,7 @@ from typing import Any
 
 from kybern.api import names
 from kybern.api.admissionregistration_v1 import MatchCondition
-from kybern.api.invalid import FieldError, duplicate, invalid_value, required, too_many
+from kybern.api.invalid import FieldError, duplicate, invalid_value, required
 from kybern.cel import (
     BOOL,
     Budget,
@@ -23,6 +23,7 @@ from kybern.cel import (
     Program,
     WrongResult,
 )
+from kybern.registry.checks import at_most
 from kybern.registry.expressions import HOOK_ENVIRONMENT
 
 CONDITIONS_MAX = 64
@@ -87,8 +88,7 @@ def validate(conditions: Sequence[MatchCondition] | None, at: str) -> Iterator[F
 def validate_compiled(
     conditions: Sequence[MatchCondition] | None, made: Sequence[Condition], at: str
 ) -> Iterator[FieldError]:
-    if len(made) > CONDITIONS_MAX:
-        yield too_many(at, len(made), CONDITIONS_MAX)
+    yield from at_most(at, made, CONDITIONS_MAX)
     seen: set[str] = set()
     for index, (condition, found) in enumerate(zip(conditions or (), made, strict=True)):
         yield from validate_one(condition, found, f"{at}[{index}]")

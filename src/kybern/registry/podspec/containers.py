@@ -14,9 +14,8 @@ from kybern.api.invalid import (
     not_found_value,
     not_supported,
     required,
-    too_many,
 )
-from kybern.registry.checks import judged, named, one_of
+from kybern.registry.checks import at_most, judged, named, one_of
 from kybern.registry.podspec.amounts import COMPUTE, validate_resources
 from kybern.registry.podspec.env import validate_env, validate_env_from
 from kybern.registry.podspec.mounts import validate_mounts
@@ -114,8 +113,7 @@ def validate_restarts(container: Container, at: str) -> Iterator[FieldError]:
         yield not_supported(f"{at}.restartPolicy", policy, RESTART_POLICIES)
     if rules and policy is None:
         yield required(f"{at}.restartPolicy", "must specify restartPolicy when restart rules are used")
-    if len(rules) > RESTART_RULES_MAX:
-        yield too_many(f"{at}.restartPolicyRules", len(rules), RESTART_RULES_MAX)
+    yield from at_most(f"{at}.restartPolicyRules", rules, RESTART_RULES_MAX)
     for index, rule in enumerate(rules):
         here = f"{at}.restartPolicyRules[{index}]"
         yield from one_of(f"{here}.action", rule.action, ("Restart", "RestartAllContainers"))
@@ -126,8 +124,7 @@ def validate_restarts(container: Container, at: str) -> Iterator[FieldError]:
         values = rule.exit_codes.values or ()
         if not values:
             yield required(f"{here}.exitCodes.values", "must specify at least one exit code")
-        if len(values) > EXIT_CODES_MAX:
-            yield too_many(f"{here}.exitCodes.values", len(values), EXIT_CODES_MAX)
+        yield from at_most(f"{here}.exitCodes.values", values, EXIT_CODES_MAX)
 
 
 def validate_ports(ports: tuple[ContainerPort, ...], at: str) -> Iterator[FieldError]:
