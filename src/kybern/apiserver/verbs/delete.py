@@ -5,7 +5,7 @@ from asyncio import TaskGroup
 from kybern.api.codec import encode
 from kybern.api.errors import About, BadRequest, NotFound, invalid
 from kybern.api.invalid import FieldError, invalid_value, not_supported
-from kybern.api.meta_v1 import DeleteOptions, Preconditions, Status, StatusDetails
+from kybern.api.meta_v1 import DeleteOptions, Status, StatusDetails
 from kybern.apiserver.binary import PROTOBUF, listed
 from kybern.apiserver.body import body_of, delete_options, media_type
 from kybern.apiserver.deletion import Deleted
@@ -13,7 +13,6 @@ from kybern.apiserver.deletion import delete as remove
 from kybern.apiserver.formats import PROTOBUF_HEADERS, answer, format_for
 from kybern.apiserver.item import Item
 from kybern.apiserver.machine import Machine
-from kybern.apiserver.meta import replace
 from kybern.apiserver.options import Params, Writing, flag, manager_of, one, whole_number
 from kybern.apiserver.request import ApiRequest
 from kybern.apiserver.returned import RETURNED
@@ -74,9 +73,8 @@ async def remove_one(
 ) -> bytes | None:
     """None where somebody else was faster."""
     writing = writing_for(request, options)
-    only_this = replace(options, preconditions=Preconditions(uid=None))
     try:
-        return (await remove(machine, storage, item.namespace, item.name, only_this, writing)).served
+        return (await remove(machine, storage, item.namespace, item.name, options, writing)).served
     except NotFound:
         return None
 
