@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from kybern.apiserver.turns import turns
 from kybern.store.interface import Change
 
 CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
@@ -244,3 +245,61 @@ async def test_the_changes_of_one_commit_are_one_piece(api: Any) -> None:
     cache.take(changes)
     assert [piece.count(b"ADDED") for piece in sent] == [2]
     reading.cancel()
+
+
+class OthersTurn:
+    """Stands for asyncio in the cache: while a list gives others their turn, they write."""
+
+    def __init__(self, write: Any) -> None:
+        self.write = write
+
+    async def sleep(self, seconds: float) -> None:
+        write, self.write = self.write, None
+        if write is not None:
+            await write()
+
+
+@pytest.fixture
+async def written_meanwhile(api: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four objects, of which two are looked at in a turn; in the turn of others one goes, one is no longer meant, and one
+    comes."""
+    monkeypatch.setattr(turns, "__defaults__", (600,))
+    for name in "abcd":
+        await make(api, name, app="x", more="y" * 60)
+
+    async def write() -> None:
+        await api.delete(f"{CONFIG_MAPS}/a")
+        await api.patch(f"{CONFIG_MAPS}/d", {"metadata": {"labels": {"app": "other"}}})
+        await make(api, "e", app="x")
+
+    monkeypatch.setattr("kybern.apiserver.cache.asyncio", OthersTurn(write))
+
+
+MEANWHILE = [("DELETED", "a"), ("DELETED", "d"), ("ADDED", "e")]
+
+
+@pytest.mark.usefixtures("written_meanwhile")
+async def test_a_list_made_in_turns_is_of_one_moment_and_a_watch_from_there_tells_the_rest(api: Any) -> None:
+    listed = (await api.get(f"{CONFIG_MAPS}?labelSelector=app%3Dx")).body
+    assert [item["metadata"]["name"] for item in listed["items"]] == [*"abcd"]
+    assert {item["metadata"]["labels"]["app"] for item in listed["items"]} == {"x"}
+    since = listed["metadata"]["resourceVersion"]
+    stream = await api.watch(f"{WATCH}&labelSelector=app%3Dx&resourceVersion={since}")
+    assert await stream.take(3) == MEANWHILE
+    await stream.close()
+
+
+@pytest.mark.usefixtures("written_meanwhile")
+async def test_a_watch_that_begins_in_turns_tells_of_what_others_write_after_them(api: Any) -> None:
+    query = "sendInitialEvents=true&allowWatchBookmarks=true&resourceVersionMatch=NotOlderThan"
+    stream = await api.watch(f"{WATCH}&labelSelector=app%3Dx&{query}")
+    assert await stream.take(8) == [*(("ADDED", name) for name in "abcd"), ("BOOKMARK", ""), *MEANWHILE]
+    await stream.close()
+
+
+@pytest.mark.usefixtures("written_meanwhile")
+async def test_a_collection_is_deleted_as_it_was_when_that_was_asked_for(api: Any) -> None:
+    """One that has gone meanwhile is nobody's error, and one that has come stays."""
+    assert (await api.delete(f"{CONFIG_MAPS}?labelSelector=app%3Dx")).status == 200
+    left = (await api.get(CONFIG_MAPS)).body["items"]
+    assert [item["metadata"]["name"] for item in left] == ["e"]
