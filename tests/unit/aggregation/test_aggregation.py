@@ -17,6 +17,7 @@ from kybern.api.apiregistration_v1 import APIService, ServiceReference
 from kybern.api.codec import from_builtins
 from kybern.api.core_v1 import Endpoints, Service
 from kybern.api.errors import Forbidden
+from kybern.api.meta_v1 import ObjectMeta
 from kybern.apiserver.aggregation.apis import CLIENTS_MAX, AggregatedApis, Credentials
 from kybern.apiserver.aggregation.merging import RemoteVersion, with_groups
 from kybern.apiserver.aggregation.passing import remote_headers
@@ -375,3 +376,15 @@ async def test_of_servers_that_come_and_go_only_the_latest_are_kept(api: Api) ->
     api.apis.resolve = moved
     last = [await api.apis.client(service) for _ in range(2 * CLIENTS_MAX)][-1]
     assert len(api.apis.clients) == CLIENTS_MAX and last in api.apis.clients.values()
+
+
+async def test_only_what_is_behind_an_apiservice_makes_its_server_be_asked_again(api: Api) -> None:
+    await api.serve()
+    await api.register()
+    api.apis.changed.clear()
+    endpoints = api.objects.get(Endpoints, "wardle", "default")
+    assert endpoints is not None
+    await api.objects.create(changed(endpoints, metadata=ObjectMeta(name="other", namespace="default")))
+    assert not api.apis.changed.is_set()
+    await api.objects.update(changed(endpoints, subsets=None))
+    assert api.apis.changed.is_set()

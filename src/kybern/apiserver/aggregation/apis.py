@@ -106,8 +106,14 @@ class AggregatedApis:
             self.changed.set()
 
     def _behind_changed(self, old: Any, new: Any) -> None:
-        if self.claimed:
-            self.changed.set()
+        """Most of them have nothing to do with us, and some change all the time."""
+        meta = (new or old).metadata
+        for name in self.claimed.values():
+            service = self.objects.get(APIService, name)
+            ref = service.spec.service if service is not None else None
+            if ref is not None and (ref.namespace, ref.name) == (meta.namespace, meta.name):
+                self.changed.set()
+                return
 
     def remote(self) -> list[RemoteVersion]:
         """For the documents about the API; those of the core group are its server's own, below `/api`."""
