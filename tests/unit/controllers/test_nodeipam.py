@@ -36,9 +36,26 @@ def test_a_node_gets_a_part_of_each_family_that_the_cluster_has() -> None:
 
 
 def test_parts_of_one_family_do_not_use_up_the_other() -> None:
-    network, having = ip_network("10.0.0.0/23"), [with_cidrs("10.0.0.0/24", "fd00::/64")]
-    assert first_free(network, 24, taken(having, network)) == "10.0.1.0/24"
-    assert taken(having, ip_network("fd00::/48")) == {"fd00::/64"}
+    used = taken([with_cidrs("10.0.0.0/24", "fd00::/64")])
+    assert first_free(ip_network("10.0.0.0/23"), 24, used) == "10.0.1.0/24"
+    assert first_free(ip_network("fd00::/63"), 64, used) == "fd00:0:0:1::/64"
+    assert first_free(ip_network("fd00::/64"), 64, used) is None
+
+
+def test_parts_of_another_network_do_not_use_up_this_one() -> None:
+    former = {"10.9.0.0/24", "10.9.1.0/24", "9.0.0.0/8", "10.0.2.0/24"}
+    assert first_free(ip_network("10.0.0.0/23"), 24, former) == "10.0.0.0/24"
+
+
+def test_parts_of_another_size_are_not_given_in_part() -> None:
+    network = ip_network("10.0.0.0/16")
+    assert first_free(network, 24, {"10.0.0.0/22", "10.0.1.0/24"}) == "10.0.4.0/24"
+    assert first_free(network, 24, {"10.0.0.128/26", "10.0.1.7/32"}) == "10.0.2.0/24"
+    assert first_free(network, 24, {"10.0.0.0/8"}) is None
+
+
+def test_the_part_between_two_that_are_taken_is_found() -> None:
+    assert first_free(ip_network("10.0.0.0/16"), 24, {"10.0.2.0/24", "10.0.0.0/24"}) == "10.0.1.0/24"
 
 
 def test_only_nodes_that_have_a_part_are_asked_which() -> None:
