@@ -25,7 +25,7 @@ from kybern.client import Client, View
 from kybern.controllers.resourceclaims import claims_of, has_claims
 from kybern.reconcile import After, Context, Controller, Key
 from kybern.reconcile.controller import Watch
-from kybern.reconcile.device_taints import selects, tolerates
+from kybern.reconcile.device_taints import selects, tolerating
 from kybern.reconcile.disruption import disrupt
 from kybern.reconcile.pods import is_finished
 
@@ -134,7 +134,7 @@ def drives_away(taint: DeviceTaint) -> bool:
 
 def seconds_left(result: DeviceRequestAllocationResult, taint: DeviceTaint, now: float) -> float | None:
     """Until whoever uses the device has to leave; None when it may stay."""
-    fitting = [toleration for toleration in result.tolerations or () if tolerates(toleration, taint)]
+    fitting = tolerating(result.tolerations, taint)
     if not fitting:
         return 0.0
     limits = [one.toleration_seconds for one in fitting if one.toleration_seconds is not None]

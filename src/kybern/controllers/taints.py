@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from kybern.api.core_v1 import Node, Taint, Toleration
+from kybern.reconcile.tolerations import tolerates
 
 NOT_READY = "node.kubernetes.io/not-ready"
 UNREACHABLE = "node.kubernetes.io/unreachable"
@@ -19,16 +20,8 @@ OURS = {*BY_CONDITION.values(), UNSCHEDULABLE}
 EVICTING = (NOT_READY, UNREACHABLE)
 
 
-def tolerates(toleration: Toleration, taint: Taint) -> bool:
-    if toleration.effect and toleration.effect != taint.effect:
-        return False
-    if toleration.key and toleration.key != taint.key:
-        return False
-    return toleration.operator == "Exists" or (toleration.value or "") == (taint.value or "")
-
-
 def tolerating(tolerations: Iterable[Toleration], taint: Taint) -> list[Toleration]:
-    return [toleration for toleration in tolerations if tolerates(toleration, taint)]
+    return [one for one in tolerations if tolerates(one, taint.key, taint.value or "", taint.effect)]
 
 
 def taints_for(node: Node, now: str, *, evict: bool) -> tuple[Taint, ...]:

@@ -1,6 +1,9 @@
 """Taints of devices: which devices a DeviceTaintRule is for, and which taints a request or an allocation tolerates."""
 
+from collections.abc import Iterable
+
 from kybern.api.resource_v1 import DeviceTaint, DeviceTaintSelector, DeviceToleration
+from kybern.reconcile.tolerations import tolerates
 
 
 def selects(selector: DeviceTaintSelector | None, driver: str, pool: str, device: str) -> bool:
@@ -11,9 +14,5 @@ def selects(selector: DeviceTaintSelector | None, driver: str, pool: str, device
     return all(wished in (None, known) for wished, known in wishes)
 
 
-def tolerates(toleration: DeviceToleration, taint: DeviceTaint) -> bool:
-    if toleration.effect and toleration.effect != taint.effect:
-        return False
-    if toleration.key and toleration.key != taint.key:
-        return False
-    return toleration.operator == "Exists" or (toleration.value or "") == (taint.value or "")
+def tolerating(tolerations: Iterable[DeviceToleration] | None, taint: DeviceTaint) -> list[DeviceToleration]:
+    return [one for one in tolerations or () if tolerates(one, taint.key, taint.value or "", taint.effect)]

@@ -20,7 +20,7 @@ from kybern.api.resource_v1 import (
     ExactDeviceRequest,
     ResourceClaim,
 )
-from kybern.reconcile.device_taints import tolerates
+from kybern.reconcile.device_taints import tolerating
 from kybern.scheduler.claims import Lookup
 from kybern.scheduler.device_capacity import NOTHING_TAKEN, Taken, has_room, needed, sum_of
 from kybern.scheduler.devices import Id, Offered, attribute_of, can_be_shared
@@ -41,7 +41,7 @@ def selected(one: Offered, expressions: Iterable[str]) -> bool:
 
 
 def tolerated(taints: Iterable[DeviceTaint], tolerations: Sequence[DeviceToleration]) -> bool:
-    return all(any(tolerates(t, taint) for t in tolerations) for taint in taints if taint.effect in KEEPS_OUT)
+    return all(tolerating(tolerations, taint) for taint in taints if taint.effect in KEEPS_OUT)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from kybern.client import Client
 from kybern.controllers.nodelifecycle import SignOfLife, renewed_meanwhile, sign_of, unknown
 from kybern.controllers.nodettl import STEPS, step_for
 from kybern.controllers.tainteviction import seconds_left
-from kybern.controllers.taints import seconds_tolerated, taints_for, tolerates
+from kybern.controllers.taints import seconds_tolerated, taints_for, tolerating
 from kybern.controllers.zones import EXCLUDED, FULL, NORMAL, PARTIAL, Limiter, Zone, all_disrupted, state_of, zones
 from kybern.testing.builders import node, pod
 
@@ -56,9 +56,10 @@ def test_the_time_of_a_taint_stays() -> None:
 
 
 def test_an_empty_key_with_exists_tolerates_everything() -> None:
-    assert tolerates(Toleration(operator="Exists"), UNREACHABLE)
-    assert not tolerates(Toleration(operator="Exists", effect="NoSchedule"), UNREACHABLE)
-    assert not tolerates(Toleration(key=UNREACHABLE.key, value="x"), UNREACHABLE)
+    assert tolerating([Toleration(operator="Exists")], UNREACHABLE)
+    assert not tolerating([Toleration(operator="Exists", effect="NoSchedule")], UNREACHABLE)
+    assert not tolerating([Toleration(key=UNREACHABLE.key, value="x")], UNREACHABLE)
+    assert not tolerating([Toleration()], UNREACHABLE)
 
 
 def test_the_shortest_toleration_counts() -> None:
