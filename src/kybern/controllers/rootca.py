@@ -1,13 +1,11 @@
 """root CA publisher: every namespace has a ConfigMap with the certificate that the API server can be recognised by."""
 
-from msgspec.structs import replace
-
 from kybern.api.core_v1 import ConfigMap, Namespace
-from kybern.api.errors import AlreadyExists
 from kybern.api.meta_v1 import ObjectMeta
 from kybern.client import Client, View
 from kybern.reconcile import Context, Controller, Key
 from kybern.reconcile.controller import Watch
+from kybern.reconcile.publishing import publish
 
 NAME = "kube-root-ca.crt"
 DESCRIPTION = (
@@ -25,13 +23,7 @@ def root_ca(certificate: str) -> Controller[Namespace]:
             return
         wanted = config_map(namespace.metadata.name or "", certificate)
         known = view.get(ConfigMap, NAME, namespace.metadata.name or "")
-        if known is None:
-            try:
-                await client.create(wanted)
-            except AlreadyExists:
-                pass
-        elif known.data != wanted.data:
-            await client.update(replace(known, data=wanted.data))
+        await publish(wanted, known, "data", client)
 
     return Controller(
         name="root-ca-certificate-publisher",

@@ -5,18 +5,17 @@ The bundle is named after what is in it; those of former certificates of the sam
 
 import hashlib
 
-from msgspec.structs import replace
-
 from kybern.api.certificates_v1 import ClusterTrustBundle, ClusterTrustBundleSpec
-from kybern.api.errors import AlreadyExists, NotFound
+from kybern.api.errors import NotFound
 from kybern.api.meta_v1 import ObjectMeta
 from kybern.client import Client, View
 from kybern.reconcile import Context, Periodic
+from kybern.reconcile.publishing import publish
 
 SIGNER = "kubernetes.io/kube-apiserver-serving"
 NAME = "kube-apiserver-serving-clustertrustbundle-publisher"
 HASH_BYTES = 12
-EVERY_SECONDS = 5.0
+EVERY_SECONDS = 5.0  # while something is not as it should be; else it waits for a change
 
 
 def trust_bundle_publisher(certificate: str) -> Periodic:
@@ -27,15 +26,8 @@ def trust_bundle_publisher(certificate: str) -> Periodic:
         found = of_signer(view)
         return len(found) == 1 and found[0].metadata.name == wanted.metadata.name and found[0].spec == wanted.spec
 
-    async def publish(view: View, client: Client, context: Context) -> None:
-        known = view.get(ClusterTrustBundle, wanted.metadata.name or "")
-        if known is None:
-            try:
-                await client.create(wanted)
-            except AlreadyExists:
-                pass
-        elif known.spec != wanted.spec:
-            await client.update(replace(known, spec=wanted.spec))
+    async def keep(view: View, client: Client, context: Context) -> None:
+        await publish(wanted, view.get(ClusterTrustBundle, wanted.metadata.name or ""), "spec", client)
         for other in of_signer(view):
             if other.metadata.name != wanted.metadata.name:
                 try:
@@ -43,7 +35,7 @@ def trust_bundle_publisher(certificate: str) -> Periodic:
                 except NotFound:
                     pass
 
-    return Periodic(name=NAME, every_seconds=EVERY_SECONDS, reads=(ClusterTrustBundle,), by=publish, idle=is_published)
+    return Periodic(name=NAME, every_seconds=EVERY_SECONDS, reads=(ClusterTrustBundle,), by=keep, idle=is_published)
 
 
 def bundle_of(certificate: str) -> ClusterTrustBundle:
