@@ -57,7 +57,11 @@ def device_taints() -> tuple[Controller[Pod], Controller[DeviceTaintRule]]:
         same = before is not None and (before.status, before.reason, before.message) == (status, reason, message)
         if before is None or not same or before.observed_generation != rule.metadata.generation:
             await tell(rule, status, reason, message, client, context)
+            return After(EVERY_SECONDS)  # that a pod has gone may be seen before the answer that makes it count
         return None
+
+    async def forget(key: Key, view: View, client: Client, context: Context) -> None:
+        keep_only(evicted, view.list(DeviceTaintRule))
 
     rules = Controller(
         name="device-taint-rules",
@@ -69,8 +73,14 @@ def device_taints() -> tuple[Controller[Pod], Controller[DeviceTaintRule]]:
             Watch(ResourceSlice, every_rule),
         ),
         by=reconcile,
+        gone=forget,
     )
     return device_taint_eviction(evicted), rules
+
+
+def keep_only(evicted: Counter[str], rules: Iterable[DeviceTaintRule]) -> None:
+    for uid in evicted.keys() - {rule.metadata.uid for rule in rules}:
+        del evicted[uid]
 
 
 def every_rule(changed: Any, view: View) -> Iterable[Key]:
