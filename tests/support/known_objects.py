@@ -4,6 +4,7 @@ from typing import Any
 
 from kybern.api.codec import from_builtins
 from kybern.api.core_v1 import Node
+from kybern.client.cache import controller_uid
 from kybern.scheduler.claims import Nothing
 
 ZONE = "topology.kubernetes.io/zone"
@@ -18,6 +19,9 @@ class Known(Nothing):
 
     def list(self, of: Any, namespace: str | None = None) -> Any:
         return [found for (kind, _, _), found in self.objects.items() if kind is of]
+
+    def owned_by(self, owner: Any, of: Any) -> Any:
+        return [found for found in self.list(of) if controller_uid(found) == owner.metadata.uid]
 
 
 def node(name: str, zone: str = "") -> Node:

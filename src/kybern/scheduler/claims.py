@@ -5,7 +5,7 @@ All are questions to the View at the moment of a decision; `Assumed` adds what w
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from kybern.api.core_v1 import Node, NodeSelectorTerm, PersistentVolume, PersistentVolumeClaim, Pod
 from kybern.api.quantity import value
@@ -30,6 +30,8 @@ class Lookup(Protocol):
 
     def list(self, of: type[T], namespace: str | None = None) -> Sequence[T]: ...
 
+    def owned_by(self, owner: Any, of: type[T]) -> Sequence[T]: ...
+
     async def wait_for(self, holds: Callable[[], bool], seconds: float) -> bool:
         """Whether it came to hold in time."""
 
@@ -41,6 +43,9 @@ class Nothing:
         return None
 
     def list(self, of: type[T], namespace: str | None = None) -> Sequence[T]:
+        return ()
+
+    def owned_by(self, owner: Any, of: type[T]) -> Sequence[T]:
         return ()
 
     async def wait_for(self, holds: Callable[[], bool], seconds: float) -> bool:

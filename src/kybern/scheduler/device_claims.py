@@ -2,7 +2,6 @@
 
 from kybern.api.core_v1 import Pod
 from kybern.api.resource_v1 import AllocationResult, ResourceClaim
-from kybern.client.cache import controller_uid
 from kybern.reconcile.resource_claims import is_for_extended_resources
 from kybern.scheduler.extended_resources import classes_of, key_of
 from kybern.scheduler.snapshot import Snapshot
@@ -28,10 +27,7 @@ def claims_there(pod: Pod, snapshot: Snapshot) -> list[ResourceClaim]:
 
 def left_behind(pod: Pod, snapshot: Snapshot) -> ResourceClaim | None:
     """A claim for its extended resources of an attempt that was not bound."""
-    there = snapshot.view.list(ResourceClaim, pod.metadata.namespace or "")
-    return next(
-        (one for one in there if is_for_extended_resources(one) and controller_uid(one) == pod.metadata.uid), None
-    )
+    return next(filter(is_for_extended_resources, snapshot.view.owned_by(pod, ResourceClaim)), None)
 
 
 def promised_to(pod: Pod, snapshot: Snapshot) -> list[AllocationResult]:

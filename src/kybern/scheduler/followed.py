@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from kybern.aio.clock import Clock
 from kybern.api.core_v1 import PersistentVolume, PersistentVolumeClaim
@@ -25,6 +25,9 @@ class Followed:
 
     def list(self, of: type[T], namespace: str | None = None) -> Sequence[T]:
         return self.view.list(of, namespace)
+
+    def owned_by(self, owner: Any, of: type[T]) -> Sequence[T]:
+        return self.view.owned_by(owner, of)
 
     async def wait_for(self, holds: Callable[[], bool], seconds: float) -> bool:
         """Whether it came to hold in time."""
