@@ -32,6 +32,7 @@ from kybern.reconcile.pods import is_finished
 REASON = "DeletionByDeviceTaintManager"
 MESSAGE = "Device Taint manager: deleting due to NoExecute taint"
 CHANGED_SECONDS = 0.1
+OF_POOL = "pool"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,8 @@ def device_taint_eviction(evicted: Counter[str]) -> Controller[Pod]:
         concerns=has_claims,
         watches=(
             Watch(ResourceClaim, consumers_of),
-            *(Watch(of, all_consumers) for of in (ResourceSlice, DeviceTaintRule)),
+            Watch(ResourceSlice, consumers_of_pool),
+            Watch(DeviceTaintRule, all_consumers),
         ),
         by=reconcile,
     )
@@ -104,8 +106,8 @@ def taints_of(
     result: DeviceRequestAllocationResult, rules: Iterable[DeviceTaintRule], view: View
 ) -> Iterator[tuple[DeviceTaint, str]]:
     """The device's taints that drive pods away, each with the uid of the rule that it is from; empty: its driver's."""
-    parts = [part for part in view.list(ResourceSlice) if pool_of(part) == (result.driver, result.pool)]
-    for device in devices_in(parts):
+    view.add_index(ResourceSlice, OF_POOL, lambda part: (key_of(*pool_of(part)),))
+    for device in devices_in(view.by_index(ResourceSlice, OF_POOL, key_of(result.driver, result.pool))):
         if device.name == result.device:
             yield from ((taint, "") for taint in device.taints or () if drives_away(taint))
     for rule in rules:
@@ -119,6 +121,11 @@ def is_selected(result: DeviceRequestAllocationResult, rule: DeviceTaintRule) ->
 
 def pool_of(part: ResourceSlice) -> tuple[str, str]:
     return part.spec.driver, part.spec.pool.name
+
+
+def key_of(driver: str, pool: str) -> str:
+    """Drivers' names have no slashes."""
+    return f"{driver}/{pool}"
 
 
 def devices_in(parts: Iterable[ResourceSlice]) -> Iterable[Device]:
@@ -148,5 +155,11 @@ def consumers_of(claim: ResourceClaim, view: View) -> Iterable[Key]:
     return (Key(claim.metadata.namespace or "", one.name) for one in claim.status.reserved_for or ())
 
 
-def all_consumers(changed: ResourceSlice | DeviceTaintRule, view: View) -> Iterable[Key]:
+def consumers_of_pool(part: ResourceSlice, view: View) -> Iterable[Key]:
+    for claim in view.list(ResourceClaim):
+        if any((result.driver, result.pool) == pool_of(part) for result in devices_of(claim)):
+            yield from consumers_of(claim, view)
+
+
+def all_consumers(changed: DeviceTaintRule, view: View) -> Iterable[Key]:
     return (key for claim in view.list(ResourceClaim) for key in consumers_of(claim, view))

@@ -1,4 +1,5 @@
-"""What a DeviceTaintRule tells of itself is the last word: an answer that comes late is not lost. Method: one pass, by hand."""
+"""What a DeviceTaintRule tells of itself is the last word: an answer that comes late is not lost. Who is looked at when what a
+driver offers changes. Method: one pass, by hand."""
 
 from collections import Counter
 from collections.abc import Coroutine
@@ -6,10 +7,11 @@ from typing import Any, cast
 
 from kybern.aio.ids import Ids
 from kybern.api.codec import from_builtins
-from kybern.api.resource_v1 import DeviceTaintRule
+from kybern.api.resource_v1 import DeviceTaintRule, ResourceClaim, ResourceSlice
 from kybern.client import Client, View
 from kybern.controllers.devicetaintrules import EVERY_SECONDS, TYPE, device_taints, keep_only
-from kybern.reconcile import After, Context
+from kybern.controllers.devicetaints import consumers_of_pool
+from kybern.reconcile import After, Context, Key
 from kybern.testing import virtual
 
 NOW = 1767225600.0
@@ -53,3 +55,17 @@ def test_what_a_rule_that_is_gone_drove_away_is_forgotten() -> None:
     evicted = Counter({"gone": 3, "there": 2})
     keep_only(evicted, [rule("there"), rule("new")])
     assert evicted == {"there": 2}
+
+
+def test_a_change_of_a_pool_concerns_who_has_devices_of_it() -> None:
+    def claim(name: str, pool: str) -> ResourceClaim:
+        devices = {"results": [{"request": "r", "driver": "d", "pool": pool, "device": "x"}]}
+        status = {"allocation": {"devices": devices}, "reservedFor": [{"resource": "pods", "name": name, "uid": name}]}
+        return from_builtins(ResourceClaim, {"metadata": {"name": name, "namespace": "a"}, "status": status})
+
+    class Claims:
+        def list(self, of: type[Any]) -> list[ResourceClaim]:
+            return [claim("mine", "p"), claim("other", "q")]
+
+    part = from_builtins(ResourceSlice, {"metadata": {"name": "s"}, "spec": {"driver": "d", "pool": {"name": "p"}}})
+    assert list(consumers_of_pool(part, cast(View, Claims()))) == [Key("a", "mine")]
