@@ -130,15 +130,12 @@ async def reserve_all(pod: Pod, view: View, client: Client) -> None:
 async def free(claim: ResourceClaim, view: View, client: Client, context: Context) -> After | None:
     reserved = claim.status.reserved_for or ()
     kept = tuple([one for one in reserved if await still_needs(one, claim, view, client)])
-    if len(kept) < len(reserved):
-        status = replace(claim.status, reserved_for=kept or None)
-        status = status if kept else replace(status, allocation=None, devices=None)
-        claim = await client.update_status(replace(claim, status=status))
-    elif not reserved and claim.metadata.deletion_timestamp is not None and claim.status.allocation is not None:
-        claim = await client.update_status(replace(claim, status=replace(claim.status, allocation=None, devices=None)))
     if kept:
+        if len(kept) < len(reserved):
+            await client.update_status(replace(claim, status=replace(claim.status, reserved_for=kept)))
         return None
-    await unprotect(claim, client)
+    if reserved or claim.metadata.deletion_timestamp is not None:
+        claim = await released(claim, client)
     if claim.metadata.deletion_timestamp is None and is_left_over(claim, view):
         meta = claim.metadata
         try:
@@ -168,13 +165,17 @@ def is_done(pod: Pod) -> bool:
     return is_finished(pod) or (pod.metadata.deletion_timestamp is not None and not pod.spec.node_name)
 
 
-async def unprotect(claim: ResourceClaim, client: Client) -> None:
-    """Nothing is allocated: the claim may go."""
+async def released(claim: ResourceClaim, client: Client) -> ResourceClaim:
+    """Nobody needs it any more: its devices are free, and it may go. One that nobody has needed yet is left alone: the
+    scheduler protects it before it gives it devices."""
+    status = replace(claim.status, reserved_for=None, allocation=None, devices=None)
+    if status != claim.status:
+        claim = await client.update_status(replace(claim, status=status))
     finalizers = claim.metadata.finalizers or ()
-    if FINALIZER not in finalizers or claim.status.allocation is not None:
-        return
+    if FINALIZER not in finalizers:
+        return claim
     kept = tuple(name for name in finalizers if name != FINALIZER)
-    await client.update(replace(claim, metadata=replace(claim.metadata, finalizers=kept or None)))
+    return await client.update(replace(claim, metadata=replace(claim.metadata, finalizers=kept or None)))
 
 
 def is_left_over(claim: ResourceClaim, view: View) -> bool:
