@@ -28,7 +28,7 @@ from kybern.scheduler.extension_points import (
 )
 from kybern.scheduler.framework import Change, PerNodePlugin
 from kybern.scheduler.nodes import Nodes
-from kybern.scheduler.plugins.extensions import ExtensionFilter
+from kybern.scheduler.plugins.extensions import ExtensionFilter, ExtensionScore
 from kybern.scheduler.preemption import Attempt, Refused
 from kybern.scheduler.profile import DEFAULT_PROFILE
 from kybern.scheduler.scheduler import Scheduler
@@ -230,3 +230,21 @@ def test_an_extension_that_never_returns_refuses_the_pod_it_was_asked_about_and_
             assert any("moody: it took longer than" in text for text in told), told
 
     run(story())
+
+
+def test_a_score_that_never_comes_is_told_of_once_however_many_pods_and_nodes_there_are(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(bounded, "SECONDS_MAX", 0.05)
+
+    def slow(pod: Pod, node: Node) -> int:
+        while True:
+            pass
+
+    snapshot = Snapshot()
+    for name in ("n1", "n2"):
+        snapshot.set_node(from_builtins(Node, {"metadata": {"name": name}}))
+    score = ExtensionScore(lambda: (SchedulerRule(slow, weight=1),))
+    found = [score.score(pod(name), Nodes(snapshot)).tolist() for name in ("a", "b")]
+    assert found == [[0, 0], [0, 0]]
+    assert [(one.levelname, one.exc_info) for one in caplog.records] == [("ERROR", None)]

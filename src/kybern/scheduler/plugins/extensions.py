@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 import numpy as np
 
@@ -43,11 +43,15 @@ class ExtensionFilter(PerNodePlugin[Pod]):
         try:
             return refusal(rule, pod, node)
         except Overdue as overdue:
-            name = rule.function.__name__
             if rule.function not in self.late:
-                log.error("extension %s: it gave no answer about pod %s/%s and is not asked again until its file changes",
-                          name, pod.metadata.namespace, pod.metadata.name)  # fmt: skip
-            return f"{name}: {overdue}" if self.late.setdefault(rule.function, uid) == uid else ""
+                tell_late(rule, pod)
+            mine = self.late.setdefault(rule.function, uid) == uid
+            return f"{rule.function.__name__}: {overdue}" if mine else ""
+
+
+def tell_late(rule: SchedulerRule, pod: Pod) -> None:
+    log.error("extension %s: it gave no answer about pod %s/%s and is not asked again until its file changes",
+              rule.function.__name__, pod.metadata.namespace, pod.metadata.name)  # fmt: skip
 
 
 def refusal(rule: SchedulerRule, pod: Pod, node: Node) -> str:
@@ -63,6 +67,8 @@ def refusal(rule: SchedulerRule, pod: Pod, node: Node) -> str:
 @dataclass(frozen=True)
 class ExtensionScore(ScorePlugin[Pod]):
     rules: Rules
+    late: WeakSet[Callable[..., Any]] = field(default_factory=WeakSet, compare=False)
+    """Rules that did not return in time: they count nothing."""
     name = "Extensions"
     kept = False
 
@@ -73,13 +79,26 @@ class ExtensionScore(ScorePlugin[Pod]):
         """The rules' scores by their weights, together never more than one rule's most."""
         rules = [rule for rule in self.rules() if rule.weight]
         total = sum(rule.weight for rule in rules) or 1
-        found = [sum(rule.weight * scored(rule, pod, node) for rule in rules) // total for node in nodes.objects()]
+        found = [
+            sum(rule.weight * self._scored(rule, pod, node) for rule in rules) // total for node in nodes.objects()
+        ]
         return np.array(found, np.int64)
+
+    def _scored(self, rule: SchedulerRule, pod: Pod, node: Node) -> int:
+        try:
+            return scored(rule, pod, node)
+        except Overdue:
+            if rule.function not in self.late:
+                self.late.add(rule.function)
+                tell_late(rule, pod)
+            return 0
 
 
 def scored(rule: SchedulerRule, pod: Pod, node: Node) -> int:
     try:
         return min(max(int(bounded(rule.function, pod, node)), 0), SCORE_MAX)
+    except Overdue:
+        raise
     except Exception:
         log.exception("an extension's score failed")
         return 0
