@@ -1,7 +1,7 @@
 """The volumes of the pods of this node: set up before a pod starts, refreshed while it runs, taken down after it ended.
 
-- `set_up` may be called again at any time; it changes only what differs. `refresh` looks at the disk only where what the
-  API says differs from what was written last: a node full of pods refreshes ten of them every second.
+- `set_up` may be called again at any time; it changes only what differs. `refresh` reads what is on the disk only where what
+  the API says differs from what was written last, or nothing is there: a node full of pods refreshes ten of them every second.
 - A volume that cannot be set up raises `VolumeFault` with upstream's words; the others are set up nevertheless.
 - `tear_down` leaves no mount and no file; it never deletes through a mount that it could not take away.
 """
@@ -101,9 +101,13 @@ class PodVolumes:
     async def _set_up_content(self, pod: Pod, volume: Volume, source: str, contents: Contents) -> None:
         payload = await contents.of(volume)
         written, wanted = self._written.setdefault(pod.metadata.uid or "", {}), digest(payload)
-        if written.get(volume.name) != wanted:
-            self._write(pod, volume, source, payload)
-            written[volume.name] = wanted
+        if written.pop(volume.name, None) != wanted or not self._holds_something(pod, volume):
+            self._write(pod, volume, source, payload)  # a failure leaves it as one of which nothing is known
+        written[volume.name] = wanted
+
+    def _holds_something(self, pod: Pod, volume: Volume) -> bool:
+        """One look: somebody may have unmounted or emptied it."""
+        return os.path.lexists(f"{volume_directory(self.pods, pod.metadata.uid or '', volume)}/{atomic.DATA}")
 
     def _write(self, pod: Pod, volume: Volume, source: str, payload: Payload) -> None:
         directory = volume_directory(self.pods, pod.metadata.uid or "", volume)

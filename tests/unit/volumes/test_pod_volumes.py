@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import stat
 from base64 import b64encode
 from pathlib import Path
@@ -208,6 +209,36 @@ async def test_what_did_not_change_is_not_looked_for_on_the_disk(
         node.clock.now += 60
         await node.volumes.refresh(made, Facts())
     assert len(looks) == 1
+
+
+async def test_a_write_that_failed_halfway_is_made_good_though_the_object_is_as_it_was_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node, made = Node(tmp_path, config_map(a="old")), pod(CONFIG)
+    await node.set_up(made)
+
+    async def refresh(value: str) -> None:
+        node.client.objects[ConfigMap, "default", "c"] = config_map(a=value)
+        node.clock.now += 60
+        await node.volumes.refresh(made, Facts())
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("kybern.volumes.atomic._remove_generations", fail)
+        with pytest.raises(VolumeFault, match="No space left"):
+            await refresh("new")
+    await refresh("old")
+    assert (node.directory(made) / "a").read_text() == "old"
+
+
+async def test_a_volume_that_somebody_emptied_is_filled_again(tmp_path: Path) -> None:
+    node, made = Node(tmp_path, config_map(a="1")), pod(CONFIG)
+    await node.set_up(made)
+    shutil.rmtree(node.directory(made))
+    await node.volumes.refresh(made, Facts())
+    assert (node.directory(made) / "a").read_text() == "1"
 
 
 async def test_the_downward_api_follows_the_pod(tmp_path: Path) -> None:
