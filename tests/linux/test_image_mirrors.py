@@ -108,7 +108,8 @@ async def test_a_mirror_has_an_authority_of_its_own_or_is_taken_as_it_is(
 @pytest.mark.parametrize(
     "text",
     ["server = 1", 'server = "ftp://x"', '[host."https://a/prefix"]', '[host."https://a"]\nheaders = {}', "[host",
-     '[host."https://a"]\ncapabilities = ["fly"]', '[host."https://a"]\nca = "not-there"'],
+     '[host."https://a"]\ncapabilities = ["fly"]', '[host."https://a"]\nca = "not-there"',
+     'host = "https://a"', '[host]\n"https://a" = 1', '[host."https://a"]\nskip_verify = "false"'],
 )  # fmt: skip
 async def test_a_file_that_is_none_is_named_when_something_is_pulled(
     store: ImageStore, tmp_path: Path, text: str

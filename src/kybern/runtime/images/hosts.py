@@ -73,11 +73,11 @@ def hosts_of(directory: Path | None, domain: str) -> Hosts:
 
 def _read(path: Path, own: Host) -> Hosts:
     found = tomllib.loads(path.read_text())
-    mirrors = found.pop("host", {})
+    mirrors = table(found.pop("host", {}))
     server = found.pop("server", own.url)
     return Hosts(
         _host(server, found, path.parent),
-        tuple(_host(url, settings, path.parent) for url, settings in mirrors.items()),
+        tuple(_host(url, table(settings), path.parent) for url, settings in mirrors.items()),
     )
 
 
@@ -91,13 +91,21 @@ def _host(url: str, settings: Mapping[str, Any], directory: Path) -> Host:
     given = settings.get("capabilities", sorted(CAPABILITIES))
     if not isinstance(given, list) or not CAPABILITIES.issuperset(given):
         raise ValueError(f"capabilities are of {', '.join(sorted(CAPABILITIES))}")
-    ca = settings.get("ca")
+    ca, skip_verify = settings.get("ca"), settings.get("skip_verify", False)
+    if not isinstance(skip_verify, bool):
+        raise ValueError("skip_verify is true or false")
     return Host(
         url.rstrip("/"),
         frozenset(given),
         None if ca is None else (directory / text(ca)).read_bytes(),
-        not settings.get("skip_verify", False),
+        not skip_verify,
     )
+
+
+def table(given: Any) -> dict[str, Any]:
+    if not isinstance(given, dict):
+        raise ValueError(f"{given!r} is no table")
+    return given
 
 
 def text(given: Any) -> str:
