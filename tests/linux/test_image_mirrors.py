@@ -1,8 +1,12 @@
 """Images that come from mirrors of their registry, as `hosts.toml` says, and from registries with certificates of their own."""
 
+import contextlib
+import ssl
+import threading
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from image_registry import ImageRegistry, image_registry
@@ -11,9 +15,10 @@ from oci_images import archive, build, entry
 from kybern.runtime.cri import AuthConfig, RuntimeFault
 from kybern.runtime.images.hosts import Host, Hosts, hosts_of
 from kybern.runtime.images.reference import parse
+from kybern.runtime.images.registry import Registry, RegistryError
 from kybern.runtime.images.store import ImageStore
 from kybern.web.pki import create_ca, issue
-from kybern.web.tls import server_context
+from kybern.web.tls import client_context, server_context
 
 pytestmark = pytest.mark.linux
 
@@ -117,6 +122,20 @@ async def test_a_file_that_is_none_is_named_when_something_is_pulled(
     say(tmp_path, text)
     with pytest.raises(RuntimeFault, match=r"certs.d/registry.invalid/hosts.toml"):
         await store.pull(NAME)
+
+
+async def test_authorities_are_read_beside_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    readers: list[threading.Thread] = []
+
+    def read(**given: Any) -> ssl.SSLContext:
+        readers.append(threading.current_thread())
+        return client_context(**given)
+
+    monkeypatch.setattr("kybern.runtime.images.registry.client_context", read)
+    asked = Registry(parse("registry.invalid/x"), None, Host("https://127.0.0.1:1"))
+    with contextlib.closing(asked), pytest.raises(RegistryError):
+        await asked.manifest("latest")
+    assert len(readers) == 1 and readers[0] is not threading.main_thread()
 
 
 def test_without_a_file_a_registry_is_asked_by_its_name_and_plainly_only_on_loopback(tmp_path: Path) -> None:

@@ -172,19 +172,23 @@ class Registry:
         parts = urlsplit(url)
         base = f"{parts.scheme}://{parts.netloc}"
         try:
-            client = self.clients.get(base)
-            if client is None:
-                client = self.clients[base] = Client(base, ssl=self._tls(base), response_seconds=SILENCE_SECONDS)
+            client = await self._client(base)
             response = await client.send(replace(request, path=parts.path or "/", query=parts.query))
         except (ClientError, ValueError) as error:
             verb = request.method.capitalize()
             raise RegistryError(f'failed to do request: {verb} "{url}": {error}') from error
         return Answer(response, request.method, url)
 
-    def _tls(self, base: str) -> ssl.SSLContext | None:
-        """Where a registry sends us to, its own settings do not hold."""
-        if self.plain or base != self.host.url:
-            return None
+    async def _client(self, base: str) -> Client:
+        if base not in self.clients:
+            tls = await asyncio.to_thread(self._tls, base) if base.startswith("https:") else None
+            self.clients.setdefault(base, Client(base, ssl=tls, response_seconds=SILENCE_SECONDS))
+        return self.clients[base]
+
+    def _tls(self, base: str) -> ssl.SSLContext:
+        """Where a registry sends us to, its own settings do not hold. Reading the machine's authorities takes a moment."""
+        if base != self.host.url:
+            return client_context()
         return client_context(ca=self.host.ca, verify=self.host.verify)
 
     async def _authorize(self, challenge: str) -> str:
