@@ -313,3 +313,35 @@ def test_a_group_that_stays_busy_is_told(tmp_path: Path, monkeypatch: pytest.Mon
     containers.forget("a", "/pods/a", answer)
     loop.run()
     assert [error.errno for error in told if error] == [errno.EBUSY]
+
+
+def test_a_container_that_is_started_while_what_is_left_of_it_is_removed_stays(tmp_path: Path) -> None:
+    loop = Loop()
+    containers = Containers(loop, str(tmp_path), Busy(looks=3), None, print)  # type: ignore[arg-type]
+    told: list[OSError | None] = []
+
+    def answer(error: OSError | None) -> None:
+        told.append(error)
+        loop.stopped = True
+
+    containers.forget("a", "/pods/a", answer)  # a warden that was killed left the group only
+    started = containers.by_id["a"] = Container("a", {"status": "running"})
+    loop.run()
+    assert [error.errno for error in told if error] == [errno.EBUSY]
+    assert containers.by_id == {"a": started}
+
+
+def test_who_asks_twice_is_answered_twice(tmp_path: Path) -> None:
+    loop = Loop()
+    containers = Containers(loop, str(tmp_path), Busy(looks=3), None, print)  # type: ignore[arg-type]
+    containers.by_id["a"] = Container("a", {"status": "exited"})
+    told: list[OSError | None] = []
+
+    def answer(error: OSError | None) -> None:
+        told.append(error)
+        loop.stopped = len(told) == 2
+
+    for _ in range(2):
+        containers.forget("a", "/pods/a", answer)
+    loop.run()
+    assert told == [None, None] and containers.by_id == {}

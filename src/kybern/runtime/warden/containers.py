@@ -1,5 +1,6 @@
 """The containers of a node as the warden sees them: started, running, ended; each change is on disk before it is told."""
 
+import errno
 import os
 import signal
 import time
@@ -262,20 +263,26 @@ class Containers:
             raise Refused(f"container {identifier!r} is running")
         if group:
             self.groups.kill(group)
-        self._remove(identifier, group, time.monotonic() + REMOVE_SECONDS, answer)
+        deadline = time.monotonic() + REMOVE_SECONDS
 
-    def _remove(self, identifier: str, group: str, deadline: float, answer: Forgotten) -> None:
-        try:
-            if group:
-                self.groups.remove(group, 0.0)
-        except OSError as error:
-            if time.monotonic() > deadline:
-                answer(error)
-            else:
-                self.loop.later(AGAIN_SECONDS, lambda: self._remove(identifier, group, deadline, answer))
-            return
-        self.by_id.pop(identifier, None)
-        answer(None)
+        def remove() -> None:
+            found = self.by_id.get(identifier)
+            if found is not None and found is not container:
+                answer(OSError(errno.EBUSY, "it was started meanwhile", identifier))
+                return
+            try:
+                if group:
+                    self.groups.remove(group, 0.0)
+            except OSError as error:
+                if time.monotonic() > deadline:
+                    answer(error)
+                else:
+                    self.loop.later(AGAIN_SECONDS, remove)
+                return
+            self.by_id.pop(identifier, None)
+            answer(None)
+
+        remove()
 
     # A new warden
 
