@@ -9,8 +9,9 @@ import termios
 from kybern.linux import beneath
 
 _TIOCSPTLCK, _TIOCGPTN, _TIOCGPTPEER = 0x40045431, 0x80045430, 0x5441
-_F_SETPIPE_SZ = 1031
+_F_SETPIPE_SZ, _F_GETPIPE_SZ = 1031, 1032
 PTMX = os.makedev(5, 2)
+TERMINAL_BYTES = 4096  # n_tty.c
 PIPE_BYTES = 1 << 20  # the largest an unprivileged limit allows: a chatty container is read in large pieces
 
 
@@ -48,3 +49,11 @@ def widen_pipe(descriptor: int) -> None:
         fcntl.fcntl(descriptor, _F_SETPIPE_SZ, PIPE_BYTES)
     except PermissionError:
         pass  # over /proc/sys/fs/pipe-max-size: the default size works, only slower
+
+
+def capacity(descriptor: int) -> int:
+    """Of a pipe or a terminal: how much may be written before somebody reads."""
+    try:
+        return fcntl.fcntl(descriptor, _F_GETPIPE_SZ)
+    except OSError:
+        return TERMINAL_BYTES

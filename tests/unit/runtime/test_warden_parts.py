@@ -115,6 +115,7 @@ def test_a_stream_that_writes_all_the_time_is_read_once_a_millisecond_and_any_ot
         return len(loop.rests) - before
 
     assert [rests(at, b"line\n") for at in (10.0, 20.0, 20.0005, 20.0015, 20.1)] == [0, 0, 1, 1, 0]
+    assert rests(20.1005, bytes(40_000)) == 0, "a pipe of 64 KiB that is nearly full: its writer is not kept waiting"
     os.close(write)
     shown.finish()
 

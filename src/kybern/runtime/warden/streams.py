@@ -68,6 +68,8 @@ class Streams:
         self.descriptors = dict(descriptors)
         self.readers: dict[str, list[Reader]] = {"stdout": [], "stderr": []}
         self.read_at = dict.fromkeys(self.descriptors, 0.0)
+        self.much = {name: tty.capacity(descriptor) // 2 for name, descriptor in self.descriptors.items()}
+        """Whose writer may be waiting already."""
         for name in ("stdout", "stderr", "terminal"):
             if name in self.descriptors:
                 os.set_blocking(self.descriptors[name], False)
@@ -79,7 +81,7 @@ class Streams:
         size = self._read(name)
         if size == 0:
             self._drop(name)
-        elif size < READ_BYTES and now - before < 2 * REST_SECONDS:
+        elif size < self.much[name] and now - before < 2 * REST_SECONDS:
             self.loop.rest(self.descriptors[name], REST_SECONDS)
 
     def _read(self, name: str) -> int:
