@@ -29,7 +29,7 @@ from kybern.kubelet.devices.claims import Claims
 from kybern.kubelet.devices.gate import Gate
 from kybern.kubelet.devices.inventory import Inventory
 from kybern.kubelet.devices.monitored import allocatable_told, pods_told
-from kybern.kubelet.eviction.thresholds import PODS_MEMORY, Observation
+from kybern.kubelet.eviction.thresholds import Observation
 from kybern.kubelet.eviction.watch import Eviction
 from kybern.kubelet.files import read_text
 from kybern.kubelet.image_collection import ImageCollection
@@ -138,7 +138,7 @@ class Kubelet:
         """The pods of this node are known, and each has its worker."""
 
     def _observe(self) -> Mapping[str, Observation]:
-        return {**observe_machine(self.config.data_directory), PODS_MEMORY: self.qos.memory()}
+        return {**observe_machine(self.config.data_directory), **self.qos.observe()}
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as tasks:

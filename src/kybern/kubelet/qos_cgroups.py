@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from kybern.api.core_v1 import Pod
 from kybern.api.quantity import milli, value
-from kybern.kubelet.eviction.thresholds import Observation
+from kybern.kubelet.eviction.thresholds import PODS_MEMORY, Observation
 from kybern.kubelet.memory_protection import Files, NodeMemory, of_levels, of_pod
 from kybern.kubelet.parts import Parts
 from kybern.kubelet.qos import qos_class
@@ -75,10 +75,12 @@ class QosCgroups:
         self.applied: dict[str, LinuxResources] = {}
         self.news = asyncio.Event()
 
-    def memory(self) -> Observation:
-        """What is left of the limit that all pods have together."""
+    def observe(self) -> Mapping[str, Observation]:
+        """What is left of the limit that all pods have together, where they have one."""
+        if not self.memory_bytes_max:
+            return {}
         used = self.parts.cgroups.working_set_bytes(self.parts.config.cgroup_root)
-        return Observation(max(self.memory_bytes_max - used, 0), self.memory_bytes_max)
+        return {PODS_MEMORY: Observation(max(self.memory_bytes_max - used, 0), self.memory_bytes_max)}
 
     async def run(self) -> None:
         """Until cancelled."""

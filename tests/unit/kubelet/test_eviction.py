@@ -64,6 +64,18 @@ def test_what_the_machine_must_keep_free_its_pods_must_too() -> None:
     assert conditions_seen({}, found, 0.0, 300.0) == {"MemoryPressure": 0.0}
 
 
+@pytest.mark.parametrize(("kept", "left"), [("1Gi", 7 * GI), ("9Gi", None)])
+def test_pods_that_have_no_limit_together_cannot_come_near_it(lab: Any, kept: str, left: int | None) -> None:
+    """As a node has none that keeps more for the machine than there is."""
+
+    async def scenario() -> None:
+        async with lab.cluster(reserved={"memory": kept}) as cluster:
+            found = cluster.kubelet.eviction.observe().get(PODS_MEMORY)
+            assert (found.available if found else None) == left
+
+    lab.simulate(scenario)
+
+
 @pytest.mark.parametrize(
     ("files", "left"),
     [
