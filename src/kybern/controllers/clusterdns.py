@@ -12,6 +12,7 @@ from kybern.api.discovery_v1 import Endpoint, EndpointConditions, EndpointHints,
 from kybern.client import Client, View
 from kybern.reconcile import Context, Controller, Key
 from kybern.reconcile.controller import Watch
+from kybern.reconcile.nodes import node_is_ready
 
 NAMESPACE, NAME = "kube-system", "kube-dns"
 NETWORKED = "network.kybern.io/node"
@@ -30,17 +31,13 @@ def endpoints(nodes: Iterable[Node]) -> tuple[Endpoint, ...]:
     return tuple(
         Endpoint(
             addresses=(address,),
-            conditions=EndpointConditions(ready=is_ready(node)),
+            conditions=EndpointConditions(ready=node_is_ready(node)),
             node_name=node.metadata.name,
             hints=EndpointHints(for_nodes=(ForNode(name=node.metadata.name or ""),)),
         )
         for node in sorted(serving, key=lambda node: node.metadata.name or "")
         for address in [found.address for found in node.status.addresses or () if found.type == "InternalIP"][:1]
     )
-
-
-def is_ready(node: Node) -> bool:
-    return any(c.type == "Ready" and c.status == "True" for c in node.status.conditions or ())
 
 
 def slice_of_dns(node: Node, view: View) -> tuple[Key, ...]:

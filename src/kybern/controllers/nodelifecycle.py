@@ -21,6 +21,7 @@ from kybern.controllers.taints import EVICTING, taints_for
 from kybern.controllers.zones import UNCOUNTED, Limiter, all_disrupted, zone_of
 from kybern.reconcile import After, Context, Controller, Key
 from kybern.reconcile.controller import Watch
+from kybern.reconcile.nodes import node_is_ready
 from kybern.reconcile.pods import is_ready, pods_on
 
 GRACE_SECONDS = 50.0
@@ -116,11 +117,6 @@ async def lose(node: Node, client: Client, context: Context) -> Node:
         said = f"Node {node.metadata.name} status is now: NodeNotReady"
         context.events.event(node, "Normal", "NodeNotReady", said)
     return lost
-
-
-def node_is_ready(node: Node) -> bool:
-    ready = condition(node, "Ready")
-    return ready is not None and ready.status == "True"
 
 
 def is_unknown(node: Node) -> bool:

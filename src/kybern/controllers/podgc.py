@@ -11,9 +11,9 @@ from kybern.aio.clock import rfc3339
 from kybern.api.core_v1 import Node, Pod
 from kybern.api.errors import Conflict, NotFound
 from kybern.client import Client, View
-from kybern.controllers.nodelifecycle import node_is_ready
 from kybern.reconcile import Context, Periodic
 from kybern.reconcile.disruption import disrupt
+from kybern.reconcile.nodes import node_is_ready
 from kybern.reconcile.pods import is_finished
 
 EVERY_SECONDS = 20.0

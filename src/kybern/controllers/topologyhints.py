@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from kybern.api.core_v1 import Node, Service
 from kybern.api.discovery_v1 import Endpoint, EndpointHints, EndpointSlice, ForZone
 from kybern.api.quantity import milli
-from kybern.controllers.nodelifecycle import node_is_ready
+from kybern.reconcile.nodes import node_is_ready
 
 MODES = ("service.kubernetes.io/topology-aware-hints", "service.kubernetes.io/topology-mode")  # the older name first
 ZONE = "topology.kubernetes.io/zone"

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from kybern.api.core_v1 import Node
+from kybern.reconcile.nodes import node_is_ready
 
 PER_SECOND = 0.1
 PER_SECOND_DISRUPTED = 0.01
@@ -39,15 +40,11 @@ def zone_of(node: Node) -> str:
     return f"{labels.get('topology.kubernetes.io/region', '')}:{labels.get('topology.kubernetes.io/zone', '')}"
 
 
-def is_ready(node: Node) -> bool:
-    return any(found.type == "Ready" and found.status == "True" for found in node.status.conditions or ())
-
-
 def zones(nodes: Iterable[Node]) -> dict[str, Zone]:
     counts: dict[str, tuple[int, int]] = {}
     for node in (node for node in nodes if EXCLUDED not in (node.metadata.labels or {})):
         ready, other = counts.get(zone_of(node), (0, 0))
-        counts[zone_of(node)] = (ready + 1, other) if is_ready(node) else (ready, other + 1)
+        counts[zone_of(node)] = (ready + 1, other) if node_is_ready(node) else (ready, other + 1)
     return {name: Zone(ready + other, state_of(ready, other)) for name, (ready, other) in counts.items()}
 
 

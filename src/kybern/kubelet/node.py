@@ -19,6 +19,7 @@ from kybern.kubelet.machine import architecture, measure, swap_bytes, system_inf
 from kybern.kubelet.node_status import has_news, news, node_status, node_status_patch
 from kybern.kubelet.parts import Parts
 from kybern.kubelet.shutdown import FAULT
+from kybern.reconcile.nodes import node_is_ready
 from kybern.runtime.cri import Image, RuntimeFault
 
 STARTING_SECONDS = 5.0
@@ -34,10 +35,6 @@ def reserved_of(config: KubeletConfig, capacity: Mapping[str, str]) -> dict[str,
     for name, amount in reserved(config.eviction, amounts).items():
         kept[name] = kept.get(name, 0) + amount * 1000
     return kept
-
-
-def is_ready(node: Node) -> bool:
-    return any(each.type == "Ready" and each.status == "True" for each in node.status.conditions or ())
 
 
 class NodeReporter:
@@ -90,7 +87,7 @@ class NodeReporter:
         except NotFound:
             found = await self._register()
         found = await self._with_labels(found)
-        if not self.registered.is_set() and is_ready(found):
+        if not self.registered.is_set() and node_is_ready(found):
             await self._until_network()
         status = await self._status(found.status)
         if self.parts.node.on_disk:

@@ -5,9 +5,9 @@ from kybern.api.errors import Conflict, NotFound
 from kybern.api.meta_v1 import ObjectMeta, Status
 from kybern.client import Client, View
 from kybern.controllers.nodeaffinity import fits
-from kybern.controllers.nodelifecycle import node_is_ready
 from kybern.controllers.taints import tolerating
 from kybern.reconcile import After, Context, Controller
+from kybern.reconcile.nodes import node_is_ready
 from kybern.reconcile.pods import pods_on
 
 RETRY_SECONDS = 5.0
