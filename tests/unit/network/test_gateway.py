@@ -335,11 +335,30 @@ async def test_a_mirror_sees_each_request_and_its_answer_goes_nowhere(lab: Lab) 
 
 
 @pytest.mark.parametrize("value", ["a\nInjected: b", "\N{SNOWMAN}"])
-async def test_a_header_that_cannot_be_sent_fails_its_requests_and_mirrors_go_on(lab: Lab, value: str) -> None:
-    header = {"type": "RequestHeaderModifier", "requestHeaderModifier": {"set": [{"name": "X-A", "value": value}]}}
+@pytest.mark.parametrize("of", ["request", "response"])
+async def test_a_header_that_cannot_be_sent_fails_its_requests_and_no_backend_is_asked(
+    lab: Lab, value: str, of: str
+) -> None:
+    modifier = {"set": [{"name": "X-A", "value": value}]}
+    header = {"type": f"{of.title()}HeaderModifier", f"{of}HeaderModifier": modifier}
     mirror = {"type": "RequestMirror", "requestMirror": {"backendRef": {"name": "b", "port": 80}}}
     good = to("a", matches=[at("/good")], filters=[mirror])
     bad = to("a", matches=[at("/bad")], filters=[header, mirror])
+    front = await lab.front(route(good, bad), a=await lab.backend("a"), b=await lab.backend("b"))
+    for _ in range(3):
+        assert (await got(front, "/bad")).status == 500
+    assert (await got(front, "/good")).status == 200
+    async with asyncio.timeout(5):
+        while len(lab.seen) < 2:
+            await asyncio.sleep(0.01)
+    assert sorted((name, request.path) for name, request in lab.seen) == [("a", "/good"), ("b", "/good")]
+
+
+async def test_a_path_that_cannot_be_sent_fails_its_requests_and_mirrors_go_on(lab: Lab) -> None:
+    rewrite = {"type": "URLRewrite", "urlRewrite": {"path": {"type": "ReplaceFullPath", "replaceFullPath": "/a\nb"}}}
+    mirror = {"type": "RequestMirror", "requestMirror": {"backendRef": {"name": "b", "port": 80}}}
+    good = to("a", matches=[at("/good")], filters=[mirror])
+    bad = to("a", matches=[at("/bad")], filters=[rewrite, mirror])
     front = await lab.front(route(good, bad), a=await lab.backend("a"), b=await lab.backend("b"))
     for _ in range(3):
         assert (await got(front, "/bad")).status == 500

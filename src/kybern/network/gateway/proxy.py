@@ -8,6 +8,7 @@ still streams in is not mirrored, nor is a connection that is to be taken over: 
 """
 
 import asyncio
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -26,6 +27,7 @@ from kybern.network.ingress.routing import Target, bare_host
 from kybern.web.http import Handler, Request, Response
 from kybern.web.passing import wants_upgrade
 
+VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")  # of a header: more would end its line, or has no byte
 MIRRORS_MAX = 100
 MIRRORS_AT_ONCE = 10  # a place that is slow to answer does not keep the others' waiting
 USUAL_PORTS = {"http": 80, "https": 443}
@@ -89,6 +91,8 @@ class GatewayProxy:
         for one in filters:
             if one.filter.type == "ExtensionRef":  # a filter that nobody here knows must not be left out
                 return Response(500, TEXT, b"the route has a filter that is not supported\n")
+            if not can_be_sent(one.filter):  # looked at before a backend is asked, whose answer would be nobody's
+                return Response(500, TEXT, b"the route sets a header that cannot be sent\n")
             if one.filter.request_redirect is not None:
                 return redirect(one.filter.request_redirect, request, prefix, port, scheme)
             sent = filtered(one.filter, sent, prefix)
@@ -122,6 +126,11 @@ class GatewayProxy:
         several = isinstance(request.body, bytes) and not wants_upgrade(request)
         if chosen and several and not self.mirrors.full():
             self.mirrors.put_nowait((request, target))
+
+
+def can_be_sent(one: RouteFilter) -> bool:
+    modifiers = filter(None, (one.request_header_modifier, one.response_header_modifier))
+    return all(VALUE.fullmatch(entry.value) for by in modifiers for entry in (*by.set, *by.add))
 
 
 def filtered(one: RouteFilter, request: Request, prefix: str) -> Request:
