@@ -94,6 +94,16 @@ async def test_when_the_other_end_goes_every_call_fails() -> None:
         assert lost.value.code == UNAVAILABLE
 
 
+async def test_who_calls_a_lost_end_again_and_again_lets_others_run() -> None:
+    async with pair(echo) as (peer, _):
+        peer.writer.close()
+        others = asyncio.ensure_future(asyncio.sleep(0))
+        for _ in range(5):
+            with pytest.raises(RpcError, match="the connection was lost"):
+                await peer.call("/", b"", 5)
+        assert others.done()
+
+
 def test_how_a_command_ended_is_read_from_its_status() -> None:
     assert exit_code(b'{"status":"Success"}') == 0
     ended = (
