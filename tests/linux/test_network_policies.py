@@ -26,6 +26,7 @@ from kybern.api.networking_v1 import NetworkPolicy
 from kybern.linux import netns, nft
 from kybern.linux.netlink import Netlink
 from kybern.network.bridge import BridgeNetwork
+from kybern.network.own_tables import OwnTables
 from kybern.network.policy.enforcing import PolicyEnforcer
 from kybern.network.policy.model import World, endpoint_of
 from kybern.network.policy.verdict import dropped
@@ -258,7 +259,7 @@ def lab(tmp_path: Path) -> Iterator[Lab]:
         api.objects[Namespace] = [
             from_builtins(Namespace, {"metadata": {"name": n, "labels": on}}) for n, on in NAMESPACES.items()
         ]
-        enforcer = PolicyEnforcer(api, apply, TABLE, (4,), SystemClock())
+        enforcer = PolicyEnforcer(api, apply, TABLE, (4,))
         network = BridgeNetwork("kyb-test", tmp_path / "addresses", (IPv4Network("10.198.0.0/16"),), guard=enforcer)
         network.configure(("10.199.0.0/24",))
         enforcer.adopt(())
@@ -430,7 +431,7 @@ async def test_rules_stay_when_the_process_ends_and_the_next_one_takes_them_over
 
     try:
         assert not probe(lab, from_b)[a, b, "TCP", 8080]
-        following = PolicyEnforcer(lab.api, apply, TABLE, (4,), SystemClock())
+        following = PolicyEnforcer(lab.api, apply, TABLE, (4,))
         following.local = lab.enforcer.local
         await following.sync()
         assert not probe(lab, from_b)[a, b, "TCP", 8080]
@@ -439,6 +440,27 @@ async def test_rules_stay_when_the_process_ends_and_the_next_one_takes_them_over
         assert probe(lab)[a, b, "TCP", 8080]
     finally:
         listeners.close()
+
+
+async def test_policies_are_in_force_again_when_somebody_has_flushed_all_tables(lab: Lab) -> None:
+    lab.api.put(NetworkPolicy, [from_builtins(NetworkPolicy, DENY)])
+    tables = OwnTables(SystemClock(), str(lab.root / "machine"))
+    enforcer = lab.enforcer
+    enforcer.apply = tables.apply
+    tables.on_touched(TABLE, enforcer.distrust)
+    began = asyncio.Event()
+    running = [asyncio.create_task(part) for part in (tables.watch(began.set), enforcer.run())]
+    await began.wait()
+    lab.pods = [await lab.start("x", "a", {}), await lab.start("y", "b", {})]
+    before = nft.listing("ip", TABLE)
+    nft.apply("flush ruleset\n")
+    assert not nft.listing("ip", TABLE)
+    async with asyncio.timeout(10):
+        while "egress-" not in nft.listing("ip", TABLE):
+            await asyncio.sleep(0)
+    assert nft.listing("ip", TABLE) == before
+    for task in running:
+        task.cancel()
 
 
 def test_what_is_told_of_a_packet_is_what_the_model_says_of_it() -> None:

@@ -20,7 +20,6 @@ from kybern.cmd.config import CLUSTER_DOMAIN, Cluster
 from kybern.cmd.links import underlay_mtu
 from kybern.cmd.place import Place, first
 from kybern.cmd.ready import transport
-from kybern.linux import nft
 from kybern.linux.conntrack import forget_udp
 from kybern.linux.uplink import RESOLVERS
 from kybern.network.bridge import BridgeNetwork
@@ -32,6 +31,7 @@ from kybern.network.dns.server import serve as serve_dns
 from kybern.network.flows import FlowCleaner
 from kybern.network.following import NodesFollower, holders
 from kybern.network.health_checks import HealthChecks
+from kybern.network.own_tables import OwnTables
 from kybern.network.policy.enforcing import PolicyEnforcer
 from kybern.network.proxy import ServiceProxy
 from kybern.network.routes import VXLAN_BYTES, NodeRoutes, Tunnel
@@ -52,6 +52,7 @@ class Network:
     policies: PolicyEnforcer
     proxy: ServiceProxy | None
     rules: SandboxRules
+    tables: OwnTables
 
 
 def network(place: Place, clock: Clock, ids: Ids) -> Network:
@@ -61,32 +62,29 @@ def network(place: Place, clock: Clock, ids: Ids) -> Network:
     for kind in KINDS:
         view.watch_kind(kind)
     view.watch_kind(ConfigMap, namespace="kube-system", fields="metadata.name=kube-dns")
-    policies = PolicyEnforcer(view, apply, f"{cluster.table}-policy", versions(cluster), clock)
+    tables = OwnTables(clock)
+    policies = PolicyEnforcer(view, tables.apply, f"{cluster.table}-policy", versions(cluster))
+    tables.on_touched(policies.table, policies.distrust)
     proxy = None
     if cluster.service_proxy != "none":
-        proxy = ServiceProxy(view, apply, place.name, clock, FlowCleaner(forget_udp))
+        proxy = ServiceProxy(view, tables.apply, place.name, FlowCleaner(forget_udp))
+        tables.on_touched(cluster.table, proxy.distrust)
     rules = SandboxRules(policies, proxy)
     known = holders(view, cluster.pod_cidrs)
     mtu = underlay_mtu(place) - (VXLAN_BYTES[place.address.version] if cluster.pod_network == "vxlan" else 0)
     services = (*cluster.service_cidrs, *cluster.balancer_cidrs) if proxy else ()
     if cluster.pod_network == "cni":
-        plugins = CniNetwork(Path(cluster.cni_conf_dir), place.data / "cni", clock, rules)
-        return Network(view, plugins, policies, proxy, rules)
-    return Network(
-        view,
-        BridgeNetwork(cluster.bridge, place.run / "addresses", services, mtu, rules, place.name, known),
-        policies,
-        proxy,
-        rules,
-    )
-
-
-async def apply(text: str) -> None:
-    await asyncio.to_thread(nft.apply, text)
+        plugins = CniNetwork(
+            Path(cluster.cni_conf_dir), place.data / "cni", clock, rules, plugin_seconds=plugin_seconds
+        )
+        return Network(view, plugins, policies, proxy, rules, tables)
+    bridge = BridgeNetwork(cluster.bridge, place.run / "addresses", services, mtu, rules, place.name, known)
+    return Network(view, bridge, policies, proxy, rules, tables)
 
 
 def work(place: Place, found: Network, clock: Clock, ids: Ids) -> list[Coroutine[Any, Any, None]]:
-    parts = [found.view.run(), follow(place, found, clock), enforce(found), dns(place, found.view, clock, ids.rng)]
+    parts = [found.view.run(), found.tables.watch(), follow(place, found, clock), enforce(found)]
+    parts.append(dns(place, found.view, clock, ids.rng))
     if isinstance(found.pods, CniNetwork):
         parts.append(found.pods.watch())
     return [*parts, serve(place, found.view, found.proxy)] if found.proxy else parts
@@ -114,7 +112,10 @@ async def follow(place: Place, found: Network, clock: Clock) -> None:
             found.proxy.use(tuple(node_networks(place, cidrs)))
 
     ways, guard = routes(place, found.pods.mtu), f"{place.cluster.table}-tunnel"
-    await NodesFollower(found.view, place.name, found.pods, ways, clock, configured, apply, guard).run()
+    apply = found.tables.apply
+    follower = NodesFollower(found.view, place.name, found.pods, ways, clock, configured, apply, guard)
+    found.tables.on_touched(guard, follower.distrust)
+    await follower.run()
 
 
 def versions(cluster: Cluster) -> tuple[int, ...]:

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+from collections.abc import Callable
 
 from kybern.linux import netns
 
@@ -17,9 +18,9 @@ def binary() -> str | None:
     return next((path for path in BINARIES if os.access(path, os.X_OK)), None)
 
 
-def apply(text: str, netns_path: str | None = None) -> None:
-    """Load a ruleset, in this network namespace or another."""
-    _run(["-f", "-"], text, netns_path)
+def apply(text: str, netns_path: str | None = None, began: Callable[[int], object] = int) -> None:
+    """Load a ruleset, in this network namespace or another. `began` is told nft's process id before it does anything."""
+    _run(["-f", "-"], text, netns_path, began)
 
 
 def listing(family: str, table: str, netns_path: str | None = None) -> str:
@@ -28,6 +29,11 @@ def listing(family: str, table: str, netns_path: str | None = None) -> str:
         return _run(["list", "table", family, table], "", netns_path)
     except RulesRefused:
         return ""
+
+
+def tables(netns_path: str | None = None) -> set[str]:
+    """The names of those that there are, of any family."""
+    return {line.split()[2] for line in _run(["list", "tables"], "", netns_path).splitlines()}
 
 
 def everything() -> str:
@@ -43,22 +49,21 @@ def delete_table(family: str, table: str, netns_path: str | None = None) -> None
     apply(f"add table {family} {table}\ndelete table {family} {table}\n", netns_path)
 
 
-def _run(arguments: list[str], text: str, netns_path: str | None) -> str:
+def _run(arguments: list[str], text: str, netns_path: str | None, began: Callable[[int], object] = int) -> str:
     found = binary()
     if found is None:
         raise RulesRefused("nft is not installed")
-    try:
-        with netns.inside(netns_path):
-            done = subprocess.run(
-                [found, *arguments],
-                input=text.encode(),
-                capture_output=True,
-                env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"},
-                timeout=APPLY_SECONDS,
-                check=False,
-            )
-    except subprocess.TimeoutExpired as error:
-        raise RulesRefused(f"nft did not finish in {APPLY_SECONDS:.0f} s") from error
-    if done.returncode != 0:
-        raise RulesRefused(done.stderr.decode(errors="replace").strip() or f"nft ended with {done.returncode}")
-    return done.stdout.decode(errors="replace")
+    pipe = subprocess.PIPE
+    environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
+    with netns.inside(netns_path):
+        process = subprocess.Popen([found, *arguments], stdin=pipe, stdout=pipe, stderr=pipe, env=environment)
+    with process:
+        began(process.pid)
+        try:
+            output, errors = process.communicate(text.encode(), APPLY_SECONDS)
+        except subprocess.TimeoutExpired as error:
+            process.kill()
+            raise RulesRefused(f"nft did not finish in {APPLY_SECONDS:.0f} s") from error
+    if process.returncode != 0:
+        raise RulesRefused(errors.decode(errors="replace").strip() or f"nft ended with {process.returncode}")
+    return output.decode(errors="replace")

@@ -1,7 +1,7 @@
 """Follows Nodes: gives the pod network its part of the cluster's, and keeps the ways to the others' parts.
 
 The node's own object says which addresses its pods get; until it does, pods wait and the node is not ready, with the
-reason. What fails is tried again, and said.
+reason. What fails is tried again, and said. The ways are looked at now and then too: somebody may have removed one.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from kybern.api.core_v1 import Node, Pod
 from kybern.linux.nft import RulesRefused
 from kybern.network.bridge import BridgeNetwork
 from kybern.network.cni import CniNetwork
-from kybern.network.follow import Apply, Followed
+from kybern.network.follow import Apply, Followed, changed_within
 from kybern.network.ipam import Address, Network
 from kybern.network.peers import node_addresses, peers, pod_cidrs
 from kybern.network.policy.model import endpoint_of
@@ -23,6 +23,7 @@ from kybern.network.tunnel_guard import guard
 from kybern.network.wishes import ADDRESS, Holders
 
 RETRY_SECONDS = 5.0
+LOOK_SECONDS = 30.0  # as often as kube-proxy looks at its rules
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +55,11 @@ class NodesFollower:
         if any(ADDRESS in (pod.metadata.annotations or {}) for pod in (old, new) if pod is not None):
             self.changed.set()
 
+    def distrust(self) -> None:
+        """Somebody else has changed the guard's table."""
+        self.guarded = ""
+        self.changed.set()
+
     async def run(self) -> None:
         while True:
             self.changed.clear()
@@ -65,7 +71,7 @@ class NodesFollower:
                 )
                 await self.clock.sleep(RETRY_SECONDS)
                 continue
-            await self.changed.wait()
+            await changed_within(self.changed, LOOK_SECONDS)
 
     async def sync(self) -> None:
         me = self.view.get(Node, self.node)
@@ -84,8 +90,12 @@ class NodesFollower:
             return
         text = guard(self.table, routes.tunnel, node_addresses(self.view.list(Node)))
         if text != self.guarded:
-            await self.apply(text)
-            self.guarded = text
+            self.guarded = text  # unless it is refused, or somebody changes it meanwhile
+            try:
+                await self.apply(text)
+            except RulesRefused:
+                self.guarded = ""
+                raise
 
 
 def moved(pods: Iterable[Pod]) -> dict[str, str]:

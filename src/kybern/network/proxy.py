@@ -9,12 +9,11 @@ import asyncio
 import logging
 from collections.abc import Sequence
 
-from kybern.aio.clock import Clock
 from kybern.api.core_v1 import Node, Service
 from kybern.api.discovery_v1 import EndpointSlice
 from kybern.linux.nft import RulesRefused
 from kybern.network.flows import FlowCleaner
-from kybern.network.follow import Apply, EndpointSlices, Followed
+from kybern.network.follow import Apply, EndpointSlices, Followed, changed_within
 from kybern.network.nftables import Ruleset, transaction
 from kybern.network.peers import node_addresses
 from kybern.network.rules import FAMILIES, HostPort, NodeNetwork, frame, host_port_rules, merged, service_rules
@@ -29,8 +28,8 @@ Key = tuple[str, str]
 
 
 class ServiceProxy:
-    def __init__(self, view: Followed, apply: Apply, node: str, clock: Clock, flows: FlowCleaner | None = None) -> None:
-        self.view, self.apply, self.node, self.clock, self.flows = view, apply, node, clock, flows
+    def __init__(self, view: Followed, apply: Apply, node: str, flows: FlowCleaner | None = None) -> None:
+        self.view, self.apply, self.node, self.flows = view, apply, node, flows
         self.networks: Sequence[NodeNetwork] = ()
         """Of each family. Nothing is programmed before it is known; see `use`."""
         self.slices = EndpointSlices()
@@ -44,6 +43,7 @@ class ServiceProxy:
         """What the kernel holds; None when that is not known."""
         self.dirty: set[Key] = set()
         self.changed = asyncio.Event()
+        self.distrusted = asyncio.Event()
         for piece in view.list(EndpointSlice):
             self.slices.replace(None, piece)
         view.on_change(Node, self._node_changed)
@@ -62,6 +62,11 @@ class ServiceProxy:
             if not ports:
                 del self.host_ports[owner]
             self.changed.set()
+
+    def distrust(self) -> None:
+        """Somebody else has changed the table: all of it is written again."""
+        self.distrusted.set()
+        self.changed.set()
 
     def _everything(self) -> None:
         self.dirty |= {key_of(service) for service in self.view.list(Service)} | self.ports.keys()
@@ -96,13 +101,16 @@ class ServiceProxy:
                     "service rules were refused, all of them are written again in %.0f s: %s", RETRY_SECONDS, error
                 )
                 self.programmed = None
-                await self.clock.sleep(RETRY_SECONDS)
+                await changed_within(self.distrusted, RETRY_SECONDS)
                 continue
             await self.changed.wait()
 
     async def sync(self) -> None:
         if not self.networks:
             return
+        if self.distrusted.is_set():
+            self.distrusted.clear()
+            self.programmed = None
         before = {key: self.ports.get(key, []) for key in self.dirty}
         self._work_out()
         wanted, text = {}, ""

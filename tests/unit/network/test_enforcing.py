@@ -4,7 +4,6 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from kybern.aio.clock import SystemClock
 from kybern.api.codec import from_builtins
 from kybern.api.core_v1 import Namespace, Pod
 from kybern.api.networking_v1 import NetworkPolicy
@@ -41,7 +40,7 @@ async def applied(text: str) -> None:
 
 
 def enforcer(api: Api) -> PolicyEnforcer:
-    made = PolicyEnforcer(api, applied, "t", (4,), SystemClock())
+    made = PolicyEnforcer(api, applied, "t", (4,))
     config = PodSandboxConfig(metadata=SandboxMetadata(name="a", namespace="x", uid="u"), labels={"app": "web"})
     made.adopt([SandboxStatus(id="s", config=config, state=SandboxState.READY, created_at=0.0, ips=("10.0.0.2",))])
     return made

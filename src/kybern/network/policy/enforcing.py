@@ -11,11 +11,10 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from kybern.aio.clock import Clock
 from kybern.api.core_v1 import Namespace, Pod
 from kybern.api.networking_v1 import NetworkPolicy
 from kybern.linux.nft import RulesRefused
-from kybern.network.follow import Apply, Followed
+from kybern.network.follow import Apply, Followed, changed_within
 from kybern.network.nftables import Ruleset, transaction
 from kybern.network.policy.model import Endpoint, World, endpoint_of, named_ports
 from kybern.network.policy.rules import FAMILIES, frame, ruleset
@@ -38,13 +37,14 @@ class LocalPod:
 
 
 class PolicyEnforcer:
-    def __init__(self, view: Followed, apply: Apply, table: str, versions: Sequence[int], clock: Clock) -> None:
-        self.view, self.apply, self.table, self.versions, self.clock = view, apply, table, versions, clock
+    def __init__(self, view: Followed, apply: Apply, table: str, versions: Sequence[int]) -> None:
+        self.view, self.apply, self.table, self.versions = view, apply, table, versions
         self.local: dict[str, LocalPod] = {}
         """By sandbox."""
         self.programmed: dict[int, Ruleset] | None = None
         """What the kernel holds; None when that is not known."""
         self.changed = asyncio.Event()
+        self.distrusted = asyncio.Event()
         self.adopted = asyncio.Event()
         self.started = asyncio.Event()
         """The kernel holds the rules of what was there."""
@@ -76,6 +76,11 @@ class PolicyEnforcer:
         if self.local.pop(sandbox_id, None) is not None:
             self.changed.set()
 
+    def distrust(self) -> None:
+        """Somebody else has changed the table: all of it is written again."""
+        self.distrusted.set()
+        self.changed.set()
+
     async def run(self) -> None:
         """From when the View is synced, until cancelled."""
         await self.adopted.wait()
@@ -85,13 +90,16 @@ class PolicyEnforcer:
                 await self.sync()
             except RulesRefused as error:
                 log.error("policy rules were refused, all are written again in %.0f s: %s", RETRY_SECONDS, error)
-                await self.clock.sleep(RETRY_SECONDS)
+                await changed_within(self.distrusted, RETRY_SECONDS)
                 continue
             self.started.set()
             await self.changed.wait()
 
     async def sync(self) -> None:
         async with self.one_at_a_time:
+            if self.distrusted.is_set():
+                self.distrusted.clear()
+                self.programmed = None
             wanted = self.wanted()
             known = self.programmed
             text = "".join(
