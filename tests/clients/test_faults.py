@@ -3,6 +3,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -269,11 +270,35 @@ def test_rules_and_routes_of_others_are_told_and_never_touched(own: Part, why: C
 
 
 def test_a_range_that_is_used_up_is_told_and_on_the_service_too(own: Part) -> None:
-    apply(own, *(service(f"balanced-{number}", type="LoadBalancer") for number in range(260)))
+    many = [service(f"balanced-{number}", type="LoadBalancer") for number in range(260)]
+    own.kubectl("create", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": many}))
     until(lambda: any("the addresses of load balancers are used up" in one for one in complaints(own)), 60)
     of_service = ("get", "events", "--field-selector", "reason=AllocationFailed", "-o", "jsonpath={.items[*].message}")
     until(lambda: "no addresses available in the load balancer pool" in own.kubectl(*of_service))
     own.kubectl("delete", "services", *(f"balanced-{number}" for number in range(260)), "--wait=false")
+
+
+def tables(part: Part) -> list[str]:
+    return sorted(part.command("nft", "list", "tables").stdout.splitlines())
+
+
+def test_rules_that_somebody_takes_away_are_missed_and_written_again(own: Part, why: Callable[..., str]) -> None:
+    name = f"kybern-{json.loads((own.data / 'cluster.json').read_text())['id']}"
+    address = own.kubectl("get", "service", "web", "-o", "jsonpath={.spec.clusterIP}")
+    before = tables(own)
+    assert before == [f"table ip {name}", f"table ip {name}-policy", f"table ip {name}-tunnel"]
+    agent = json.loads(own.kybern("status", "-o", "json").stdout)["programs"]
+    pid = next(program["pid"] for program in agent if program["name"] == "node")
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        nft(own, f"delete element ip {name} service-ips {{ {address} . tcp . 80 }}\n")
+        assert f"the service proxy has no rule for {address} port 80/tcp" in why("service/web")
+        nft(own, "flush ruleset\n")
+        assert f"the service proxy's table {name} is not there" in why("service/web")
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    until(lambda: tables(own) == before)
+    until(lambda: why("service/web") == "every step that could be looked at is as it should be")
 
 
 def test_the_first_line_names_what_is_wrong_with_the_machine(own: Part, why: Callable[..., str]) -> None:
@@ -281,12 +306,7 @@ def test_the_first_line_names_what_is_wrong_with_the_machine(own: Part, why: Cal
     own.kybern("node", "partition", "n-2")
     assert "the link of node n-2 is down: it is cut off" in why(*toward)
     own.kybern("node", "heal", "n-2")
-    own.kybern("node", "kill", "n-2")  # or it would register again
-    own.kubectl("delete", "node", "n-2")
+    own.kybern("node", "kill", "n-2")
+    assert "node n-2 is off: it was killed" in why(*toward)
+    own.kubectl("delete", "node", "n-2")  # which cannot register again
     assert "node n-2 is not there any more" in why(*toward)
-    ident = json.loads((own.data / "cluster.json").read_text())["id"]
-    address = own.kubectl("get", "service", "web", "-o", "jsonpath={.spec.clusterIP}")
-    nft(own, f"delete element ip kybern-{ident} service-ips {{ {address} . tcp . 80 }}\n")
-    assert f"the service proxy has no rule for {address} port 80/tcp" in why("service/web")
-    nft(own, f"delete table ip kybern-{ident}\n")
-    assert f"the service proxy's table kybern-{ident} is not there" in why("service/web")

@@ -49,12 +49,16 @@ class LocalMachine:
 
     def route(self, pod: Pod) -> str | None:
         place = next((p for p in places(self.cluster) if p.name == pod.spec.node_name), None) if self.cluster else None
-        if place is None or place.netns is None:
-            return "" if place is not None else None
+        if place is None:
+            return None
+        if place.off:
+            return f"node {place.name} is off: it was killed"
+        if place.netns is None:
+            return ""
         with Netlink() as here:
             link = here.link(place.uplink)
         if link is None:
-            return f"node {place.name} has no link: it is off"
+            return f"node {place.name} has no link"
         return "" if link.up else f"the link of node {place.name} is down: it is cut off"
 
     def firewall(self) -> str | None:

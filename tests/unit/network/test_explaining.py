@@ -298,7 +298,7 @@ FAULTS: list[tuple[Callable[[World_], None], Machine, int, str, str]] = [
         "rules",
         "table kybern-x is not there",
     ),
-    (nothing, Machine(route="node n1 has no link: it is off"), 80, "route", "it is off"),
+    (nothing, Machine(route="node n1 is off: it was killed"), 80, "route", "is off"),
     (
         nothing,
         Machine(firewall="the firewall's rule `ip saddr 10.244.0.0/16 drop`"),
