@@ -33,7 +33,13 @@ class Engine:
 
 
 async def engine(
-    place: Place, images: ImageStore, network: Network | None, clock: Clock, ids: Ids, opened: AsyncExitStack
+    place: Place,
+    images: ImageStore,
+    network: Network | None,
+    request_seconds: float,
+    clock: Clock,
+    ids: Ids,
+    opened: AsyncExitStack,
 ) -> Engine:
     """Open; `opened` closes it. Without a network it is a simulation."""
     if network is None:
@@ -47,7 +53,7 @@ async def engine(
     if place.cluster.runtime:
         from kybern.cmd.remote_engine import remote  # with its messages: who does not use it does not pay for it
 
-        runtime, attached = await remote(place, images, network, clock, ids, opened)
+        runtime, attached = await remote(place, images, network, request_seconds, clock, ids, opened)
         return Engine(runtime, builder, attached)
     found = await native.list_pod_sandboxes()
     network.rules.adopt(found)

@@ -61,7 +61,8 @@ async def run(place: Place) -> None:
     view.watch_kind(Node, fields=f"metadata.name={place.name}")
     view.watch_kind(Service)
     recorder = Recorder(client, "kubelet", place.name, clock, ids)
-    network = None if place.cluster.simulated else node_network.network(place, clock, ids)
+    seconds = kubelet_config(place, 0).request_seconds
+    network = None if place.cluster.simulated else node_network.network(place, clock, ids, seconds)
     agents: list[Kubelet] = []
     work = [view.run(), recorder.run(), kubelet(place, client, view, recorder, network, clock, ids, agents)]
     if network is not None:
@@ -90,9 +91,9 @@ async def kubelet(
     hosts = place.cluster.data / "certs.d"
     images = ImageStore(place.runtime / "images", hidden=hidden, hosts=hosts, source=registry_source(place))
     async with AsyncExitStack() as opened:
-        found = await engine(place, images, network, clock, ids, opened)
         sock = kubelet_socket(place)
         config = kubelet_config(place, sock.getsockname()[1])
+        found = await engine(place, images, network, config.request_seconds, clock, ids, opened)
         objects = Objects(client, clock)
         agent = Kubelet(
             client=client,

@@ -55,7 +55,7 @@ class Network:
     tables: OwnTables
 
 
-def network(place: Place, clock: Clock, ids: Ids) -> Network:
+def network(place: Place, clock: Clock, ids: Ids, plugin_seconds: float) -> Network:
     cluster = place.cluster
     client = Client(transport(cluster, credentials.node_network(place.name), place.server_url))
     view = View(client, clock=clock, rng=ids.rng)

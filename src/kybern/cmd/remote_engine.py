@@ -16,6 +16,7 @@ from kybern.cmd.place import Place
 from kybern.network.cni import CniNetwork
 from kybern.runtime.images.store import ImageStore
 from kybern.runtime.remote import cni
+from kybern.runtime.remote.calls import CALL_SECONDS
 from kybern.runtime.remote.local_images import LocalImages
 from kybern.runtime.remote.runtime import RemoteRuntime
 from kybern.runtime.sandboxes import NoNetwork
@@ -29,6 +30,7 @@ async def remote(
     place: Place,
     images: ImageStore,
     network: Network,
+    request_seconds: float,
     clock: Clock,
     ids: Ids,
     opened: AsyncExitStack,
@@ -39,7 +41,7 @@ async def remote(
     listener = await serve(local.endpoint)
     opened.push_async_callback(listener.close)
     local.open(f"127.0.0.1:{listener.port}")
-    runtime = driven(place, clock, local, None if ours else network)
+    runtime = driven(place, clock, local, None if ours else network, request_seconds)
     await runtime.open()
     opened.push_async_callback(runtime.close)
     found = await runtime.list_pod_sandboxes()
@@ -59,7 +61,11 @@ async def remote(
 
 
 def driven(
-    place: Place, clock: Clock, local: LocalImages | None = None, network: Network | None = None
+    place: Place,
+    clock: Clock,
+    local: LocalImages | None = None,
+    network: Network | None = None,
+    request_seconds: float = CALL_SECONDS,
 ) -> RemoteRuntime:
     """Not yet open."""
     return RemoteRuntime(
@@ -69,6 +75,7 @@ def driven(
         clock=clock,
         images=local,
         guard=network.rules if network else None,
+        call_seconds=request_seconds,
     )
 
 

@@ -46,6 +46,8 @@ class KubeletConfig:
     refuses_swap: bool = False
     """Upstream's default is True: a machine that only serves as a node has none. Others do."""
     shutdown: ShutdownPolicy = field(default_factory=ShutdownPolicy)
+    request_seconds: float = 120.0
+    """What the runtime, or a plugin of the network, may take for one request."""
     crash_seconds_max: float = CRASH_MAX_SECONDS
     """Between two starts of a container that keeps failing."""
     log_bytes_max: int = 10 << 20

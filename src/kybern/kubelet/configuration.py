@@ -146,6 +146,7 @@ FIELDS: Mapping[str, Setting] = {
     "topologyManagerPolicy": _within("topology", topology.topology_policy),
     "topologyManagerScope": _within("topology", topology.topology_scope),
     "topologyManagerPolicyOptions": _within("topology", topology.topology_options),
+    "runtimeRequestTimeout": _as("request_seconds", seconds),
     "maxPods": _number("pods_max", 1),
     "podPidsLimit": _number("pids_max", -1),
     "resolvConf": _as("resolv_conf", text),

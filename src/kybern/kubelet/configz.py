@@ -31,6 +31,7 @@ def told(config: KubeletConfig) -> dict[str, Any]:
         "topologyManagerPolicy": topology.name,
         "topologyManagerScope": topology.scope,
         "topologyManagerPolicyOptions": topology_options(topology),
+        "runtimeRequestTimeout": duration(config.request_seconds),
         "maxPods": config.pods_max,
         "podPidsLimit": config.pids_max or -1,
         "resolvConf": config.resolv_conf,

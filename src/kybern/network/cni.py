@@ -20,7 +20,7 @@ from kybern.network.bridge import POD_LINK, Guard
 from kybern.network.wishes import EGRESS, INGRESS, bits
 from kybern.runtime.cri import PodSandboxConfig, SandboxStatus
 
-PLUGIN_SECONDS = 60.0
+PLUGIN_SECONDS = 120.0  # upstream's, for a request of the runtime
 STATUS_SECONDS, WAIT_SECONDS = 15.0, 1.0
 PLUGIN_PATH = "/opt/cni/bin:/usr/lib/cni:/usr/libexec/cni"
 CONFIGURATION = (".conflist", ".conf", ".json")

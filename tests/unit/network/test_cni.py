@@ -1,5 +1,6 @@
 """CNI plugins as programs: what they are given, in which order, and what becomes of those that fail or hang."""
 
+import asyncio
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -91,10 +92,15 @@ async def test_a_plugin_that_fails_is_told_by_its_own_words_and_leaves_nothing(l
     assert list(lab.network.results.iterdir()) == []
 
 
-async def test_a_plugin_that_hangs_is_ended_and_said(lab: Lab) -> None:
-    lab.plugin("first", "exec sleep 60")
+async def test_a_plugin_that_hangs_is_ended_with_what_it_has_started_and_said(lab: Lab) -> None:
+    lab.plugin("first", f"[ $CNI_COMMAND = ADD ] || exit 0; sleep 60 & echo $! > {lab.root}/child; wait")
     with pytest.raises(PluginFailed, match=r"ADD did not end in 0\.5 s"):
         await lab.network.attach("s1", "/netns", CONFIG)
+    assert lab.calls()[-1] == "DEL first s1 eth0"
+    child = Path("/proc", (lab.root / "child").read_text().strip(), "stat")
+    async with asyncio.timeout(10):
+        while child.exists() and child.read_text().split()[2] != "Z":  # nobody may have waited for it yet
+            await asyncio.sleep(0.01)
 
 
 async def test_a_missing_or_damaged_configuration_is_the_nodes_fault(lab: Lab) -> None:

@@ -11,16 +11,17 @@ CALL_SECONDS = 120.0  # upstream's
 
 
 class Calls:
-    def __init__(self, gate: Gate) -> None:
-        self.gate = gate
+    def __init__(self, gate: Gate, seconds: float = CALL_SECONDS) -> None:
+        """`seconds`: how long a call may take that says nothing else."""
+        self.gate, self.seconds = gate, seconds
 
     async def call(
-        self, method: str, service: str = RUNTIME, *, reason: str = "", seconds: float = CALL_SECONDS, **fields: Any
+        self, method: str, service: str = RUNTIME, *, reason: str = "", seconds: float = 0.0, **fields: Any
     ) -> Any:
         """`reason`: of the RuntimeFault where it fails, for want of a better one."""
         request = message(f"{method}Request", **fields).SerializeToString()
         try:
-            answer = await self.gate.call(service + method, request, seconds)
+            answer = await self.gate.call(service + method, request, seconds or self.seconds)
         except RpcError as error:
             raise fault_of(error, reason or f"{method}Error") from error
         return classes()[f"{method}Response"].FromString(answer)

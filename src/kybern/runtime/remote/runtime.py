@@ -53,7 +53,6 @@ from kybern.runtime.remote.streams import remote_io, remote_port
 
 OWNER = "kybern.io/owner"
 DRIVERS = ("systemd", "cgroupfs")  # by their number in CRI
-SANDBOX_SECONDS = 240.0  # upstream's
 EXEC_MORE_SECONDS = 5.0  # the runtime ends a process that takes too long; this is for one that does not
 RETRY_SECONDS = 0.2
 
@@ -76,11 +75,12 @@ class RemoteRuntime:
         clock: Clock,
         images: LocalImages | None = None,
         guard: Guard | None = None,
+        call_seconds: float = CALL_SECONDS,
     ) -> None:
         """`guard` where the runtime's network is somebody else's: else our own calls it."""
         self.owner, self.clock, self.images, self.guard = owner, clock, images, guard
         self.gate = Gate("dial", target, clock)
-        self.calls = Calls(self.gate)
+        self.calls = Calls(self.gate, call_seconds)
         self.known = KnownSandboxes(state / "sandboxes")
         self.events_seen = Events(self.gate, clock, self._states)
         self.ips: dict[str, tuple[str, ...]] = {}
@@ -188,7 +188,7 @@ class RemoteRuntime:
         answer = await self.calls.call(
             "RunPodSandbox",
             reason="CreatePodSandboxError",
-            seconds=SANDBOX_SECONDS,
+            seconds=2 * self.calls.seconds,  # as upstream
             config=to_fields(values.SANDBOX_CONFIG, config),
             runtime_handler=config.runtime_handler,
         )
@@ -286,7 +286,7 @@ class RemoteRuntime:
 
     async def stop_container(self, container_id: str, timeout_seconds: float) -> None:
         seconds = math.ceil(timeout_seconds)
-        more: dict[str, Any] = {"seconds": CALL_SECONDS + seconds, "reason": "KillContainerError"}
+        more: dict[str, Any] = {"seconds": self.calls.seconds + seconds, "reason": "KillContainerError"}
         await self.calls.unless_gone("StopContainer", container_id=container_id, timeout=seconds, **more)
         self.events_seen.tell(container_id)
 
