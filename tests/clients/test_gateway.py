@@ -1,5 +1,7 @@
-"""Gateway API in a live cluster: definitions, statuses, requests by host and path, TLS, weights, a listener of its own port."""
+"""Gateway API in a live cluster: definitions, statuses, requests by host and path, TLS, weights, a listener of its own port; gRPC by
+a route and by an Ingress, with a client and a server of others' making."""
 
+import asyncio
 import json
 import os
 import socket
@@ -7,9 +9,13 @@ import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from typing import Any
 
+import grpc
+import grpc.aio
 import pytest
 from conftest import Cluster, run, until
+from packages import MOUNT, VARIABLES, VOLUME, skip_if_unfit
 
 from kybern.web.pki import SERVER, create_ca, issue
 
@@ -66,9 +72,9 @@ def own(make_cluster: Callable[[], Cluster]) -> Iterator[Cluster]:
     made = make_cluster()
     made.kybern("up", "--port", str(made.port), "--node-name", "n", "--gateway-api")
     made.kubectl("apply", "-f", "-", stdin=WEB.replace("NAME", "one") + WEB.replace("NAME", "two"))
-    pair = issue(
-        create_ca("x", 1_790_000_000.0), "web", now=1_795_000_000.0, dns_names=["*.example.com"], usages=(SERVER,)
-    )
+    ca = create_ca("x", 1_790_000_000.0)
+    pair = issue(ca, "web", now=1_795_000_000.0, dns_names=["*.example.com"], usages=(SERVER,))
+    (made.data_dir / "ca.crt").write_bytes(ca.certificate)
     for name, content in (("crt", pair.certificate), ("key", pair.key)):
         (made.data_dir / f"tls.{name}").write_bytes(content)
     made.kubectl("create", "secret", "tls", "cert", f"--cert={made.data_dir}/tls.crt", f"--key={made.data_dir}/tls.key")
@@ -134,6 +140,110 @@ def test_what_no_definition_allows_is_refused(own: Cluster) -> None:
     wrong = GATEWAY.replace("port: 8181", "port: 70000")
     refused = run(["kubectl", "apply", "-f", "-"], own.environment, stdin=wrong, check=False)
     assert refused.returncode != 0 and "should be less than or equal to 65535" in refused.stderr
+
+
+CALLS = """
+import grpc
+from concurrent.futures import ThreadPoolExecutor
+def reverse(content, context):
+    context.set_trailing_metadata((("said", "goodbye"),))
+    return content[::-1]
+def count(content, context):
+    yield from (b"%d" % number for number in range(100))
+def total(contents, context):
+    return b"%d" % sum(len(content) for content in contents)
+def talk(contents, context):
+    for content in contents: yield content.upper()
+def fail(content, context):
+    context.abort(grpc.StatusCode.NOT_FOUND, "no such thing")
+class Calls(grpc.GenericRpcHandler):
+    def service(self, details):
+        return {
+            "/t.T/Reverse": grpc.unary_unary_rpc_method_handler(reverse),
+            "/t.T/Count": grpc.unary_stream_rpc_method_handler(count),
+            "/t.T/Total": grpc.stream_unary_rpc_method_handler(total),
+            "/t.T/Talk": grpc.stream_stream_rpc_method_handler(talk),
+            "/t.T/Fail": grpc.unary_unary_rpc_method_handler(fail),
+        }.get(details.method)
+server = grpc.server(ThreadPoolExecutor(8), [Calls()])
+server.add_insecure_port("0.0.0.0:9090")
+server.start()
+server.wait_for_termination()
+"""
+GRPC_HOST, INGRESS_HOST = "calls.example.com", "calls.example"
+
+
+def calls() -> list[dict[str, Any]]:
+    """A gRPC server in a pod, behind a GRPCRoute and an Ingress."""
+    container = {
+        "name": "c", "image": "kybern.local/host", "command": ["python3", "-c", CALLS], "env": VARIABLES,
+        "volumeMounts": [MOUNT], "readinessProbe": {"tcpSocket": {"port": 9090}, "periodSeconds": 1},
+    }  # fmt: skip
+    port = {"name": "grpc", "port": 90, "targetPort": 9090, "appProtocol": "kubernetes.io/h2c"}
+    backend = {"service": {"name": "calls", "port": {"name": "grpc"}}}
+    paths = [{"path": "/", "pathType": "Prefix", "backend": backend}]
+    rules = [{"backendRefs": [{"name": "calls", "port": 90}], "matches": [{"method": {"service": "t.T"}}]}]
+    return [
+        {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "calls", "labels": {"app": "calls"}},
+         "spec": {"terminationGracePeriodSeconds": 0, "containers": [container], "volumes": [VOLUME]}},
+        {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "calls"},
+         "spec": {"selector": {"app": "calls"}, "ports": [port]}},
+        {"apiVersion": "gateway.networking.k8s.io/v1", "kind": "GRPCRoute", "metadata": {"name": "calls"},
+         "spec": {"parentRefs": [{"name": "front"}], "hostnames": [GRPC_HOST], "rules": rules}},
+        {"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": {"name": "calls"},
+         "spec": {"rules": [{"host": INGRESS_HOST, "http": {"paths": paths}}]}},
+    ]  # fmt: skip
+
+
+async def test_grpc_calls_of_every_kind_reach_a_pod_by_a_route_and_by_an_ingress(own: Cluster) -> None:
+    skip_if_unfit()
+    items = {"apiVersion": "v1", "kind": "List", "items": calls()}
+    own.kubectl("apply", "-f", "-", stdin=json.dumps(items))
+    own.kubectl("wait", "pod/calls", "--for=condition=Ready", "--timeout=60s")
+    where = address(own)
+    trusted = grpc.ssl_channel_credentials((own.data_dir / "ca.crt").read_bytes())
+    for host, port, credentials in ((GRPC_HOST, 80, None), (INGRESS_HOST, 80, None), (GRPC_HOST, 443, trusted)):
+        options = [("grpc.default_authority", host), ("grpc.ssl_target_name_override", host)]
+        opened = (
+            grpc.aio.secure_channel(f"{where}:{port}", credentials, options)
+            if credentials
+            else grpc.aio.insecure_channel(f"{where}:{port}", options)
+        )
+        async with opened as channel:
+            await until_served(channel)
+            await all_kinds(channel)
+
+
+async def until_served(channel: grpc.aio.Channel) -> None:
+    """While an endpoint, a route or a certificate is not known yet, the proxy says so."""
+    async with asyncio.timeout(30):
+        while True:
+            try:
+                assert await channel.unary_unary("/t.T/Reverse")(b"abc", wait_for_ready=True) == b"cba"
+            except grpc.aio.AioRpcError as error:
+                assert error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNIMPLEMENTED), error
+                await asyncio.sleep(0.1)
+            else:
+                return
+
+
+async def all_kinds(channel: grpc.aio.Channel) -> None:
+    call = channel.unary_unary("/t.T/Reverse")(bytes(2_000_000))
+    assert await call == bytes(2_000_000) and dict(await call.trailing_metadata())["said"] == "goodbye"
+    assert [piece async for piece in channel.unary_stream("/t.T/Count")(b"")] == [b"%d" % n for n in range(100)]
+    assert await channel.stream_unary("/t.T/Total")(iter([bytes(70_000)] * 10)) == b"700000"
+    talk = channel.stream_stream("/t.T/Talk")()
+    for word in (b"one", b"two"):  # the next is said once the last was answered
+        await talk.write(word)
+        assert await talk.read() == word.upper()
+    await talk.done_writing()
+    assert await talk.read() == grpc.aio.EOF
+    with pytest.raises(grpc.aio.AioRpcError, match="no such thing") as failed:
+        await channel.unary_unary("/t.T/Fail")(b"")
+    assert failed.value.code() is grpc.StatusCode.NOT_FOUND
+    with pytest.raises(grpc.aio.AioRpcError) as failed:
+        await channel.unary_unary("/other.T/Reverse")(b"")
+    assert failed.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
 def test_a_port_is_closed_when_its_listener_goes(own: Cluster) -> None:

@@ -6,7 +6,6 @@ import json
 import shutil
 import subprocess
 import sys
-import sysconfig
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
@@ -18,6 +17,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from conftest import Cluster, until
+from packages import MOUNT, VARIABLES, VOLUME, skip_if_unfit
 from served_api import Served, served_api
 
 pytestmark = pytest.mark.clients
@@ -189,7 +189,6 @@ async def test_an_operator_with_the_official_client_keeps_children_and_status(se
 
 PODS = "operators"
 """The namespace of those that run in pods."""
-SITE_PACKAGES = sysconfig.get_path("platlib")
 EVERYTHING = ["create", "delete", "get", "list", "patch", "update", "watch"]
 DEFINITIONS = {
     "apiGroups": ["apiextensions.k8s.io"], "resources": ["customresourcedefinitions"],
@@ -207,15 +206,10 @@ def operator_in_a_pod(name: str, command: list[str], *rules: dict[str, Any]) -> 
     subjects = [{"kind": "ServiceAccount", **meta}]
     container = {
         "name": "operator", "image": "kybern.local/host", "command": ["python3", *command],
-        "env": [{"name": "PYTHONPATH", "value": "/packages"}, {"name": "PYTHONUNBUFFERED", "value": "1"},
-                {"name": "NAMESPACE", "value": PODS}],
-        "volumeMounts": [{"name": "packages", "mountPath": "/packages", "readOnly": True},
-                         {"name": "script", "mountPath": "/operator"}],
+        "env": [*VARIABLES, {"name": "NAMESPACE", "value": PODS}],
+        "volumeMounts": [MOUNT, {"name": "script", "mountPath": "/operator"}],
     }  # fmt: skip
-    volumes = [
-        {"name": "packages", "hostPath": {"path": SITE_PACKAGES}},
-        {"name": "script", "configMap": {"name": name}},
-    ]
+    volumes = [VOLUME, {"name": "script", "configMap": {"name": name}}]
     return [
         {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": meta},
         {"apiVersion": f"{rbac}/v1", "kind": "ClusterRole", "metadata": {"name": name}, "rules": [DEFINITIONS]},
@@ -235,10 +229,7 @@ def operator_in_a_pod(name: str, command: list[str], *rules: dict[str, Any]) -> 
 def manned(cluster: Cluster) -> Iterator[Cluster]:
     """A cluster in which operators may be started."""
     pytest.importorskip("kopf")
-    wanted = f"{sys.version_info.major}.{sys.version_info.minor}"
-    found = subprocess.run(["/usr/bin/python3", "-V"], capture_output=True, text=True, check=False).stdout
-    if not found.startswith(f"Python {wanted}."):
-        pytest.skip(f"packages of Python {wanted} are not for the pods' own: {found.strip() or 'there is none'}")
+    skip_if_unfit()
     cluster.kubectl("create", "namespace", PODS)
     yield cluster
     cluster.kubectl("delete", "crd", "greetings.example.com", "kopfexamples.kopf.dev", "--ignore-not-found")
