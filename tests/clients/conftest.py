@@ -47,6 +47,12 @@ class Cluster:
         ident = json.loads((self.data_dir / "cluster.json").read_text())["id"]
         return str(self.data_dir), ident
 
+    def pod_links(self) -> list[str]:
+        """The machine's ends of its pods' links, whose names say nothing of the cluster; its first node's."""
+        _, ident = self.names()
+        found = run(["ip", "-j", "link", "show", "master", f"kyb-{ident}"], self.environment)
+        return [link["ifname"] for link in json.loads(found.stdout or "[]")]
+
     def processes(self) -> dict[str, int]:
         found = json.loads(self.kybern("status", "-o", "json", check=False).stdout)
         return {program["name"]: program["pid"] for program in found["programs"]}

@@ -1,4 +1,4 @@
-"""What a cluster could leave behind on a machine, as sets of names: two of them are equal when nothing is left."""
+"""What there is on a machine that a cluster could have left behind, as sets of names."""
 
 import json
 import subprocess
@@ -16,18 +16,13 @@ class Inventory:
     cgroups: frozenset[str]
     run_entries: frozenset[str]
 
-    def beyond(self, before: "Inventory", *names: str) -> dict[str, list[str]]:
-        """What is here now, was not before, and carries one of the names.
-
-        A pod's own link carries none, so all new ones count as long as there is no other cluster's bridge here.
-        """
-        new = {field.name: getattr(self, field.name) - getattr(before, field.name) for field in fields(self)}
-        alone = not any(link.startswith("kyb-") for link in self.links)
-        left = {
-            kind: sorted(x for x in found if any(name in x for name in names) or (alone and x.startswith("veth")))
-            for kind, found in new.items()
+    def of(self, *names: str) -> dict[str, list[str]]:
+        """What carries one of the names: other clusters of the machine, of whatever kind, come and go meanwhile."""
+        found = {
+            field.name: sorted(each for each in getattr(self, field.name) if any(name in each for name in names))
+            for field in fields(self)
         }
-        return {kind: found for kind, found in left.items() if found}
+        return {kind: each for kind, each in found.items() if each}
 
 
 def look() -> Inventory:

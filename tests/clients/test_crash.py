@@ -35,12 +35,7 @@ spec:
 
 
 @pytest.fixture(scope="module")
-def before() -> inventory.Inventory:
-    return inventory.look()
-
-
-@pytest.fixture(scope="module")
-def own(before: inventory.Inventory, make_cluster: Callable[[], Cluster]) -> Iterator[Cluster]:
+def own(make_cluster: Callable[[], Cluster]) -> Iterator[Cluster]:
     made = make_cluster()
     made.kybern("up", "--port", str(made.port), "--node-name", "crash-1")
     made.kubectl("apply", "-f", "-", stdin=PODS)
@@ -128,15 +123,16 @@ def test_a_killed_supervisor_takes_its_processes_along_and_up_finds_the_containe
     }
 
 
-def test_down_leaves_nothing_behind_and_up_brings_everything_back(own: Cluster, before: inventory.Inventory) -> None:
+def test_down_leaves_nothing_behind_and_up_brings_everything_back(own: Cluster) -> None:
+    names = (*own.names(), *own.pod_links())
     own.kybern("down")
-    assert inventory.look().beyond(before, *own.names()) == {}
+    assert inventory.look().of(*names) == {}
     own.kybern("up")
     until(lambda: len(containers(own)) == 3 and all(ready for _, _, ready in containers(own).values()), 60)
 
 
-def test_down_after_everything_was_killed_leaves_nothing_behind(own: Cluster, before: inventory.Inventory) -> None:
-    pids = own.processes()
+def test_down_after_everything_was_killed_leaves_nothing_behind(own: Cluster) -> None:
+    names, pids = (*own.names(), *own.pod_links()), own.processes()
     found = json.loads(own.kybern("status", "-o", "json", check=False).stdout)
     os.kill(found["pid"], signal.SIGKILL)
     for pid in pids.values():
@@ -145,12 +141,10 @@ def test_down_after_everything_was_killed_leaves_nothing_behind(own: Cluster, be
         except ProcessLookupError:
             pass  # it went down with the supervisor
     own.kybern("down")
-    assert inventory.look().beyond(before, *own.names()) == {}
+    assert inventory.look().of(*names) == {}
 
 
-def test_a_foreground_cluster_ends_with_ctrl_c(
-    make_cluster: Callable[[], Cluster], before: inventory.Inventory
-) -> None:
+def test_a_foreground_cluster_ends_with_ctrl_c(make_cluster: Callable[[], Cluster]) -> None:
     made = make_cluster()
     command = [*KYBERN, "up", "--foreground", "--data-dir", str(made.data_dir), "--port", str(made.port)]
     with subprocess.Popen(command, env=made.environment, stderr=subprocess.PIPE, text=True) as process:
@@ -158,4 +152,4 @@ def test_a_foreground_cluster_ends_with_ctrl_c(
             ["kubectl", "get", "--raw", "/readyz"], made.environment, check=False).returncode == 0)  # fmt: skip
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 0
-    assert inventory.look().beyond(before, *made.names()) == {}
+    assert inventory.look().of(*made.names()) == {}

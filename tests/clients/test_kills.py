@@ -69,12 +69,7 @@ spec:
 
 
 @pytest.fixture(scope="module")
-def before() -> inventory.Inventory:
-    return inventory.look()
-
-
-@pytest.fixture(scope="module")
-def own(before: inventory.Inventory, make_cluster: Callable[[], Cluster]) -> Iterator[Cluster]:
+def own(make_cluster: Callable[[], Cluster]) -> Iterator[Cluster]:
     made = make_cluster()
     made.kybern("up", "--port", str(made.port), "--node-name", "killed-1")
     made.kubectl("apply", "-f", "-", stdin=STEADY)
@@ -116,10 +111,9 @@ def holdings(cluster: Cluster) -> dict[str, int]:
     """How much there is of everything that a node makes for pods."""
     data, ident = cluster.names()
     found = {place: len(os.listdir(cluster.data_dir / place)) for place in KEPT_OF_PODS}
-    links = subprocess.run(["ip", "-br", "link", "show", "master", f"kyb-{ident}"], capture_output=True, check=True)
     points = [point.path for point in mounts.mount_points()]
     return found | {
-        "links": len(links.stdout.splitlines()),
+        "links": len(cluster.pod_links()),
         "cgroups": len(list(Path("/sys/fs/cgroup").glob(f"**/kybern-{ident}/**/"))),
         "mounts": len([path for path in points if path.startswith((data, f"/run/kybern/{ident}"))]),
         "addresses": len(list(Path(f"/run/kybern/{ident}/addresses").glob("*/*"))),
@@ -201,7 +195,7 @@ def test_the_nodes_agent_may_be_killed_while_pods_come_and_go(own: Cluster, stea
 
 
 def test_after_a_machine_was_reset_its_pods_run_again_with_what_was_on_disk(
-    own: Cluster, steady: dict[str, tuple[str, int]], before: inventory.Inventory
+    own: Cluster, steady: dict[str, tuple[str, int]]
 ) -> None:
     held = holdings(own)
     never = "kubectl run never --image=kybern.local/host --restart=Never --labels=churn=yes --command -- sleep 1000"
@@ -210,8 +204,9 @@ def test_after_a_machine_was_reset_its_pods_run_again_with_what_was_on_disk(
     named = next(name for name in steady if name.startswith("steady"))
     starts = len(own.kubectl("logs", named).split()) // 2
     for number in range(1, RESETS + 1):
+        names = (*own.names(), *own.pod_links())
         reset(own)
-        assert inventory.look().beyond(before, *own.names()) == {}
+        assert inventory.look().of(*names) == {}
         own.kybern("up")
         again = {name: restarts + number for name, (_, restarts) in steady.items()}
         until_equal(lambda: {name: restarts for name, (_, restarts) in ready(own).items()}, again, RUNNING_SECONDS)

@@ -19,15 +19,8 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(scope="module")
-def before() -> inventory.Inventory:
-    return inventory.look()
-
-
 @pytest.fixture(scope="module", params=["vxlan", "routes"])
-def own(
-    request: pytest.FixtureRequest, before: inventory.Inventory, make_cluster: Callable[[], Cluster]
-) -> Iterator[Cluster]:
+def own(request: pytest.FixtureRequest, make_cluster: Callable[[], Cluster]) -> Iterator[Cluster]:
     made = make_cluster()
     made.kybern(
         "up", "--port", str(made.port), "--node-name", "n", "--nodes", "3", "--node-cpus", "1",
@@ -206,9 +199,10 @@ def test_what_cannot_be_done_is_said_with_the_way_out(own: Cluster) -> None:
         assert refused.returncode == 1 and said in refused.stderr and "Traceback" not in refused.stderr
 
 
-def test_down_leaves_nothing_of_any_node_and_up_brings_all_back(own: Cluster, before: inventory.Inventory) -> None:
+def test_down_leaves_nothing_of_any_node_and_up_brings_all_back(own: Cluster) -> None:
+    names = (*own.names(), *own.pod_links())
     own.kybern("down")
-    assert inventory.look().beyond(before, *own.names()) == {}
+    assert inventory.look().of(*names) == {}
     own.kybern("up")
     assert set(addresses(own)) == {"n", "n-2", "n-3"}
     until(lambda: own.kubectl("get", "pods", "-l", "app=web", "--no-headers").count("1/1") == 3)
