@@ -45,7 +45,7 @@ class KillContainer:
     message: str
     """What the event says."""
     cause: str
-    """`liveness`, `startup`, `changed`, `resize` or `all`: a failed probe may have a grace period of its own."""
+    """`liveness`, `startup`, `changed`, `resize`, `hook` or `all`: a failed probe may have a grace period of its own."""
 
 
 @dataclass(frozen=True, slots=True)

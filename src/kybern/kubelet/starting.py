@@ -40,10 +40,12 @@ from kybern.kubelet.mounting import facts_of
 from kybern.kubelet.names import hosts_file, omitted, wanted_dns
 from kybern.kubelet.observed import Observed, ip_of, restart_count
 from kybern.kubelet.parts import Parts
+from kybern.kubelet.plan import KillContainer
 from kybern.kubelet.qos_cgroups import limits_of_pod, node_memory
 from kybern.kubelet.resources import pod_cgroup
 from kybern.kubelet.sandbox_config import sandbox_config
 from kybern.kubelet.service_env import service_variables
+from kybern.kubelet.stopping import Stopping
 from kybern.kubelet.user_namespaces import NoIds, UserNamespaces
 from kybern.runtime import cri
 from kybern.runtime.cri import AuthConfig, ContainerState, Image, RuntimeFault
@@ -67,8 +69,8 @@ class SandboxFailed(Exception):
 
 
 class Starting:
-    def __init__(self, parts: Parts) -> None:
-        self.parts = parts
+    def __init__(self, parts: Parts, stopping: Stopping) -> None:
+        self.parts, self.stopping = parts, stopping
         self.user_namespaces = UserNamespaces(parts.config.pods_directory, parts.config.pods_max)
 
     async def create_sandbox(self, pod: Pod, attempt: int) -> str:
@@ -268,10 +270,9 @@ class Starting:
                 hook, parts.runtime, parts.clock, container, container_id, pod_ip, reachable=parts.node.pods_reachable
             )
         except HookFailed as failed:
-            self._tell(pod, container.name, "Warning", "FailedPostStartHook", f"PostStartHook failed: {failed}")
-            self._tell(pod, container.name, "Normal", "Killing", "FailedPostStartHook")
-            await parts.runtime.stop_container(container_id, 2.0)
-            await parts.pleg.note(container_id)
+            self._tell(pod, container.name, "Warning", "FailedPostStartHook", "PostStartHook failed")
+            killed = KillContainer(container_id, container.name, "FailedPostStartHook", "hook")
+            await self.stopping.kill(pod, parts.pleg.of(pod.metadata.uid or ""), killed)
             raise NotStarted(Waiting("PostStartHookError", str(failed))) from failed
 
     def _failed(self, pod: Pod, name: str, reason: str, message: str, retry: float = RETRY_SECONDS) -> NotStarted:

@@ -66,6 +66,7 @@ REASONS: Mapping[type[Exception], str] = {
     DeviceFault: "FailedPrepareDynamicResources",
 }
 RECHECK_SECONDS = 1.0
+HOOK_SECONDS_MIN = 1.0  # what a preStop hook has, even where no time at all was given
 
 log = logging.getLogger(__name__)
 
@@ -96,7 +97,8 @@ class PodWorker:
         self.prober = Prober(parts.runtime, parts.recorder, parts.clock, parts.ids, self.notify, checked)
         self.resizing = Resizing(parts, pod)
         self.pausing = Pausing(parts)
-        self.starting, self.stopping = Starting(parts), Stopping(parts)
+        self.stopping = Stopping(parts)
+        self.starting = Starting(parts, self.stopping)
         self.inherited = _inherited(pod, self.observed)
 
     # What others tell the worker.
@@ -354,7 +356,7 @@ class PodWorker:
     def _grace(self) -> float:
         """What deletion says, else what the pod says; less where it was evicted."""
         asked = self.pod.metadata.deletion_grace_period_seconds
-        return min(float(grace_of(self.pod) if asked is None else asked), self.grace_max)
+        return max(min(float(grace_of(self.pod) if asked is None else asked), self.grace_max), HOOK_SECONDS_MIN)
 
     # TERMINATED
 
