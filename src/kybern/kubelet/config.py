@@ -44,6 +44,8 @@ class KubeletConfig:
     pressure_seconds: float = 300.0
     """A condition of the node is over only when it has not been met for this long."""
     refuses_swap: bool = False
+    soft_grace_seconds_max: float = 0.0
+    """What a pod gets to end at the most where a soft threshold was met."""
     """Upstream's default is True: a machine that only serves as a node has none. Others do."""
     shutdown: ShutdownPolicy = field(default_factory=ShutdownPolicy)
     request_seconds: float = 120.0

@@ -98,20 +98,32 @@ def _soft_grace(config: KubeletConfig, given: Mapping[str, str]) -> KubeletConfi
 
 
 def _thresholds(given: Mapping[str, str], grace: Mapping[str, float]) -> list[Threshold]:
+def _reclaim(config: KubeletConfig, given: Mapping[str, str]) -> KubeletConfig:
+    """Of thresholds that there are, hard and soft."""
+    for signal, amount in given.items():
+        _check_amount(signal, amount)
+    changed = (replace(t, reclaim=given.get(t.signal, t.reclaim)) for t in config.eviction)
+    return replace(config, eviction=tuple(changed))
+
+
     found = []
     for signal, amount in given.items():
-        if signal not in SIGNALS:
-            raise ValueError(f"unknown eviction signal {signal}")
-        if not amount.endswith("%"):
-            value(amount)
-        elif not (amount[:-1].isdecimal() and int(amount[:-1]) <= 100):
-            raise ValueError(f"{amount!r} is no share")
+        _check_amount(signal, amount)
         if amount not in ("0", "0%"):
             found.append(Threshold(signal, amount, grace_seconds=grace.get(signal, 0.0)))
     return found
 
 
 def _crash(config: KubeletConfig, given: Mapping[str, Any]) -> KubeletConfig:
+def _check_amount(signal: str, amount: str) -> None:
+    if signal not in SIGNALS:
+        raise ValueError(f"unknown eviction signal {signal}")
+    if not amount.endswith("%"):
+        value(amount)
+    elif not (amount[:-1].isdecimal() and int(amount[:-1]) <= 100):
+        raise ValueError(f"{amount!r} is no share")
+
+
     unknown = sorted(given.keys() - {"maxContainerRestartPeriod"})
     if unknown:
         raise ValueError(f"unknown field {unknown[0]!r}")
@@ -167,6 +179,8 @@ FIELDS: Mapping[str, Setting] = {
     "memoryReservationPolicy": _within("protection", memory.reservation),
     "shutdownGracePeriod": _within("shutdown", shutdown.whole),
     "shutdownGracePeriodCriticalPods": _within("shutdown", shutdown.critical),
+    "evictionMaxPodGracePeriod": _number("soft_grace_seconds_max"),
+    "evictionMinimumReclaim": _reclaim,
     "shutdownGracePeriodByPodPriority": _within("shutdown", shutdown.by_priority),
     "crashLoopBackOff": _crash,
     "allowedUnsafeSysctls": _as("unsafe_sysctls", texts),

@@ -41,6 +41,8 @@ def told(config: KubeletConfig) -> dict[str, Any]:
         "evictionPressureTransitionPeriod": duration(config.pressure_seconds),
         "featureGates": {"MemoryQoS": True} if protection.throttles else {},
         "failSwapOn": config.refuses_swap,
+        "evictionMaxPodGracePeriod": int(config.soft_grace_seconds_max),
+        "evictionMinimumReclaim": {t.signal: t.reclaim for t in config.eviction if t.reclaim},
         "memorySwap": {"swapBehavior": "LimitedSwap" if protection.swaps else "NoSwap"},
         "containerLogMaxSize": of_value(config.log_bytes_max, "binary"),
         "containerLogMaxFiles": config.log_files_max,

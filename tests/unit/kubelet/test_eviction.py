@@ -55,6 +55,16 @@ def test_memory_comes_first_and_a_soft_threshold_after_its_grace_period() -> Non
     assert [each.resource for each in due(found, since, 130.0)] == ["memory", "pids"]
 
 
+def test_what_was_met_is_met_until_as_much_more_is_free() -> None:
+    wanted = Threshold(MEMORY, "1Gi", reclaim="512Mi")
+    share = Threshold(NODE_DISK, "10%", reclaim="5%")
+    little = {MEMORY: Observation(1200 * MI, 8 * GI), NODE_DISK: Observation(12 * GI, 100 * GI)}
+    assert met((wanted, share), little) == []
+    assert [each.threshold for each in met((wanted, share), little, {wanted, share})] == [wanted, share]
+    enough = {MEMORY: Observation(1536 * MI, 8 * GI), NODE_DISK: Observation(15 * GI, 100 * GI)}
+    assert met((wanted, share), enough, {wanted, share}) == []
+
+
 def test_what_the_machine_must_keep_free_its_pods_must_too() -> None:
     soft = Threshold(MEMORY, "1Gi", grace_seconds=30)
     wanted = with_pods((Threshold(MEMORY, "100Mi"), soft, Threshold(PIDS, "10%")))

@@ -3,7 +3,7 @@
 A hard threshold counts at once; a soft one after it was met for its grace period.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from kybern.api.quantity import value
@@ -36,16 +36,20 @@ class Observation:
 class Threshold:
     signal: str
     amount: str
-    """`100Mi`, or a share of the capacity: `10%`."""
     amount_max: str = ""
     """What a share is at most: a tenth of a large disk is no need."""
     grace_seconds: float = 0.0
+    reclaim: str = ""
+    """How much more than the threshold is given back once it was met."""
 
     def bytes_of(self, capacity: int) -> int:
-        if not self.amount.endswith("%"):
-            return value(self.amount)
-        share = capacity * int(self.amount[:-1]) // 100
-        return min(share, value(self.amount_max)) if self.amount_max else share
+        found = amount_of(self.amount, capacity)
+        return min(found, value(self.amount_max)) if self.amount_max else found
+
+
+def amount_of(text: str, capacity: int) -> int:
+    """`100Mi`, or a share of the capacity: `10%`."""
+    return capacity * int(text[:-1]) // 100 if text.endswith("%") else value(text)
 
 
 # Upstream's, but that shares of a disk end at 10 GiB.
@@ -78,14 +82,22 @@ def with_pods(thresholds: Sequence[Threshold]) -> Sequence[Threshold]:
     return (*thresholds, *(replace(each, signal=PODS_MEMORY) for each in hard))
 
 
-def met(thresholds: Iterable[Threshold], observed: Mapping[str, Observation]) -> list[Met]:
-    """Those that are met, memory first."""
+def met(
+    thresholds: Iterable[Threshold], observed: Mapping[str, Observation], reclaiming: Collection[Threshold] = ()
+) -> list[Met]:
+    """Those that are met, memory first. One that the node is reclaiming for is met until there is as much more."""
     found = [
         Met(threshold, seen)
         for threshold in thresholds
-        if (seen := observed.get(threshold.signal)) is not None and seen.available < threshold.bytes_of(seen.capacity)
+        if (seen := observed.get(threshold.signal)) is not None
+        and seen.available < _enough(threshold, seen.capacity, reclaiming=threshold in reclaiming)
     ]
     return sorted(found, key=lambda each: SIGNALS[each.threshold.signal][0] != "memory")
+
+
+def _enough(threshold: Threshold, capacity: int, *, reclaiming: bool) -> int:
+    more = amount_of(threshold.reclaim, capacity) if reclaiming and threshold.reclaim else 0
+    return threshold.bytes_of(capacity) + more
 
 
 def first_met(before: Mapping[Threshold, float], now_met: Sequence[Met], now: float) -> dict[Threshold, float]:

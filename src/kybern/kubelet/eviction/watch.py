@@ -50,6 +50,7 @@ class Eviction:
         self.parts, self.workers, self.images, self.observe = parts, workers, images, observe
         self.since: dict[Threshold, float] = {}
         self.seen: dict[str, float] = {}
+        self.reclaiming: frozenset[Threshold] = frozenset()
 
     @property
     def clock(self) -> Clock:
@@ -65,11 +66,13 @@ class Eviction:
 
     async def look(self) -> None:
         evicted = await self._evict_over_limits()
-        now, found = self.clock.monotonic(), met(with_pods(self.parts.config.eviction), self.observe())
+        thresholds = with_pods(self.parts.config.eviction)
+        now, found = self.clock.monotonic(), met(thresholds, self.observe(), self.reclaiming)
         self.since = first_met(self.since, found, now)
         self.seen = conditions_seen(self.seen, found, now, self.parts.config.pressure_seconds)
         self.parts.node.say_pressures(frozenset(self.seen))
         pressing = due(found, self.since, now)
+        self.reclaiming = frozenset(each.threshold for each in pressing)
         if pressing and not evicted:
             evicted = await self._relieve(pressing)
         for worker in evicted:
@@ -83,13 +86,13 @@ class Eviction:
         if SIGNALS[first.threshold.signal][1] == "DiskPressure":
             await self._remove_the_dead()
             await self.images.remove_unused()
-            if not met([first.threshold], self.observe()):
+            if not met([first.threshold], self.observe(), self.reclaiming):
                 return []
         usages = {uid: await self._usage(worker) for uid, worker in self._living().items()}
         for usage in ranked(usages.values(), first.resource):
             worker = self.workers.get(usage.pod.metadata.uid or "")
             if worker is not None:
-                self._evict(worker, eviction_message(first, usage), grace_of(first.threshold))
+                self._evict(worker, eviction_message(first, usage), self._grace_of(first.threshold))
                 return [worker]
         return []
 
@@ -130,10 +133,9 @@ class Eviction:
         self.parts.recorder.event(worker.pod, "Warning", REASON, message)
         worker.evict(Verdict(REASON, message, disrupts=True), grace_seconds)
 
-
-def grace_of(threshold: Threshold) -> float:
-    """A hard eviction does not wait; a soft one as long as the pod itself asks for."""
-    return float("inf") if threshold.grace_seconds else HARD_GRACE_SECONDS
+    def _grace_of(self, threshold: Threshold) -> float:
+        """A hard eviction does not wait; a soft one as long as the pod itself asks for, and no longer than was set."""
+        return self.parts.config.soft_grace_seconds_max if threshold.grace_seconds else HARD_GRACE_SECONDS
 
 
 def usage_of(measured: Measured) -> PodUsage:
