@@ -53,6 +53,8 @@ class KubeletConfig:
     crash_seconds_max: float = CRASH_MAX_SECONDS
     """Between two starts of a container that keeps failing."""
     log_bytes_max: int = 10 << 20
+    serves_system_logs: bool = True
+    """Shows the machine's /var/log to whoever may."""
     log_files_max: int = 5
     image_age_seconds_min: float = 120.0
     image_age_seconds_max: float = 0.0

@@ -185,3 +185,4 @@ FIELDS: Mapping[str, Setting] = {
     "crashLoopBackOff": _crash,
     "allowedUnsafeSysctls": _as("unsafe_sysctls", texts),
 }
+    "enableSystemLogHandler": _as("serves_system_logs", truth),

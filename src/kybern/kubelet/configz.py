@@ -48,6 +48,7 @@ def told(config: KubeletConfig) -> dict[str, Any]:
         "containerLogMaxFiles": config.log_files_max,
         "systemReserved": dict(config.reserved),
         "reservedSystemCPUs": cpus_text(cpus.reserved_cpus),
+        "enableSystemLogHandler": config.serves_system_logs,
         "memoryThrottlingFactor": protection.throttling_factor,
         "memoryReservationPolicy": "TieredReservation" if protection.tiered else "None",
         "shutdownGracePeriod": duration(shutdown.whole_seconds),

@@ -23,6 +23,7 @@ from kybern.kubelet.logs import LogOptions, open_plain, read_log
 from kybern.kubelet.machine import VERSION, memory_bytes, observe_machine
 from kybern.kubelet.observed import Observed
 from kybern.kubelet.summary import Summary
+from kybern.kubelet.system_logs import system_log
 from kybern.kubelet.usage import Measured, measure_pod
 from kybern.kubelet.worker import PodWorker
 from kybern.observe import zpages
@@ -55,6 +56,7 @@ class KubeletServer:
             "exec": self._exec,
             "attach": self._attach,
             "portForward": self._port_forward,
+            "logs": self._system_logs,
             "pods": self._pods,
             "runningpods": self._running_pods,
             "checkpoint": self._checkpoint,
@@ -162,6 +164,13 @@ class KubeletServer:
             return Response(404, TEXT, b"404 page not found")
         self.checked.update(rest)
         return Response(200, TEXT, b"ok")
+
+    async def _system_logs(self, request: Request, rest: list[str]) -> Response:
+        if not self.parts.config.serves_system_logs:
+            return Response(405, TEXT, b"logs endpoint is disabled.")
+        if request.method != "GET":
+            return Response(405, TEXT, b"405 method not allowed")
+        return system_log("/".join(rest) + "/" * request.path.endswith("/"))
 
     async def _checkpoint(self, request: Request, rest: list[str]) -> Response:
         """No runtime of this node can do it, and it says so."""
