@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from kybern.kubelet.credential_providers import Provider
 from kybern.kubelet.eviction.thresholds import HARD, Threshold
 from kybern.kubelet.memory_protection import MemoryProtection
+from kybern.kubelet.pull_records import PullPolicy
 from kybern.kubelet.restarts import CRASH_MAX_SECONDS
 from kybern.kubelet.shutdown import ShutdownPolicy
 from kybern.kubelet.topology.alignment import TopologyPolicy
@@ -43,24 +44,25 @@ class KubeletConfig:
     """Kept for what runs on the machine besides pods."""
     pressure_seconds: float = 300.0
     """A condition of the node is over only when it has not been met for this long."""
-    refuses_swap: bool = False
     soft_grace_seconds_max: float = 0.0
     """What a pod gets to end at the most where a soft threshold was met."""
+    refuses_swap: bool = False
     """Upstream's default is True: a machine that only serves as a node has none. Others do."""
     shutdown: ShutdownPolicy = field(default_factory=ShutdownPolicy)
     request_seconds: float = 120.0
     """What the runtime, or a plugin of the network, may take for one request."""
     crash_seconds_max: float = CRASH_MAX_SECONDS
     """Between two starts of a container that keeps failing."""
-    log_bytes_max: int = 10 << 20
     serves_system_logs: bool = True
     """Shows the machine's /var/log to whoever may."""
+    log_bytes_max: int = 10 << 20
     log_files_max: int = 5
     image_age_seconds_min: float = 120.0
     image_age_seconds_max: float = 0.0
     """Unused for longer than this, an image goes whatever room there is; 0 for never."""
     image_disk_high_percent: int = 85
     image_disk_low_percent: int = 80
+    pull_policy: PullPolicy = field(default_factory=PullPolicy)
     credential_providers: tuple[Provider, ...] = ()
     resolv_conf: str = "/etc/resolv.conf"
     hosts_file: str = "/etc/hosts"

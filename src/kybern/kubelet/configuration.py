@@ -18,6 +18,7 @@ from kybern.kubelet import shutdown
 from kybern.kubelet.config import KubeletConfig
 from kybern.kubelet.configz import duration
 from kybern.kubelet.eviction.thresholds import SIGNALS, Threshold
+from kybern.kubelet.pull_records import ALLOWLISTED, ALWAYS, NEVER, PRELOADED
 from kybern.kubelet.restarts import CRASH_MAX_SECONDS
 from kybern.kubelet.settings import seconds, size, text, texts, truth, whole_number
 from kybern.kubelet.topology import settings as topology
@@ -97,7 +98,6 @@ def _soft_grace(config: KubeletConfig, given: Mapping[str, str]) -> KubeletConfi
     return replace(config, eviction=tuple(changed))
 
 
-def _thresholds(given: Mapping[str, str], grace: Mapping[str, float]) -> list[Threshold]:
 def _reclaim(config: KubeletConfig, given: Mapping[str, str]) -> KubeletConfig:
     """Of thresholds that there are, hard and soft."""
     for signal, amount in given.items():
@@ -106,6 +106,7 @@ def _reclaim(config: KubeletConfig, given: Mapping[str, str]) -> KubeletConfig:
     return replace(config, eviction=tuple(changed))
 
 
+def _thresholds(given: Mapping[str, str], grace: Mapping[str, float]) -> list[Threshold]:
     found = []
     for signal, amount in given.items():
         _check_amount(signal, amount)
@@ -114,7 +115,6 @@ def _reclaim(config: KubeletConfig, given: Mapping[str, str]) -> KubeletConfig:
     return found
 
 
-def _crash(config: KubeletConfig, given: Mapping[str, Any]) -> KubeletConfig:
 def _check_amount(signal: str, amount: str) -> None:
     if signal not in SIGNALS:
         raise ValueError(f"unknown eviction signal {signal}")
@@ -124,6 +124,7 @@ def _check_amount(signal: str, amount: str) -> None:
         raise ValueError(f"{amount!r} is no share")
 
 
+def _crash(config: KubeletConfig, given: Mapping[str, Any]) -> KubeletConfig:
     unknown = sorted(given.keys() - {"maxContainerRestartPeriod"})
     if unknown:
         raise ValueError(f"unknown field {unknown[0]!r}")
@@ -131,6 +132,16 @@ def _check_amount(signal: str, amount: str) -> None:
     if not 1 <= longest <= CRASH_MAX_SECONDS:
         raise ValueError(f"maxContainerRestartPeriod must be between 1s and {duration(CRASH_MAX_SECONDS)}")
     return replace(config, crash_seconds_max=longest)
+
+
+def _verification(config: KubeletConfig, given: Any) -> KubeletConfig:
+    if given not in (NEVER, PRELOADED, ALLOWLISTED, ALWAYS):
+        raise ValueError(f"unknown option {given!r}")
+    return replace(config, pull_policy=replace(config.pull_policy, name=given))
+
+
+def _allowlist(config: KubeletConfig, given: Any) -> KubeletConfig:
+    return replace(config, pull_policy=replace(config.pull_policy, allowed=texts(given)))
 
 
 def _features(config: KubeletConfig, given: Mapping[str, bool]) -> KubeletConfig:
@@ -148,6 +159,8 @@ FIELDS: Mapping[str, Setting] = {
     "clusterDNS": _as("cluster_dns", texts),
     "nodeStatusUpdateFrequency": _as("heartbeat_seconds", seconds),
     "nodeStatusReportFrequency": _as("status_report_seconds", seconds),
+    "imagePullCredentialsVerificationPolicy": _verification,
+    "preloadedImagesVerificationAllowlist": _allowlist,
     "imageMinimumGCAge": _as("image_age_seconds_min", seconds),
     "imageMaximumGCAge": _as("image_age_seconds_max", seconds),
     "imageGCHighThresholdPercent": _number("image_disk_high_percent"),
@@ -166,11 +179,14 @@ FIELDS: Mapping[str, Setting] = {
     "evictionSoft": _soft,
     "evictionSoftGracePeriod": _soft_grace,
     "evictionPressureTransitionPeriod": _as("pressure_seconds", seconds),
+    "evictionMaxPodGracePeriod": _number("soft_grace_seconds_max"),
+    "evictionMinimumReclaim": _reclaim,
     "featureGates": _features,
     "failSwapOn": _as("refuses_swap", truth),
     "memorySwap": _within("protection", memory.swap),
     "containerLogMaxSize": _as("log_bytes_max", size),
     "containerLogMaxFiles": _number("log_files_max", 2),
+    "enableSystemLogHandler": _as("serves_system_logs", truth),
     "systemReserved": _reserved,
     "kubeReserved": _reserved,
     "reservedSystemCPUs": _within("cpus", topology.reserved_cpus),
@@ -179,10 +195,7 @@ FIELDS: Mapping[str, Setting] = {
     "memoryReservationPolicy": _within("protection", memory.reservation),
     "shutdownGracePeriod": _within("shutdown", shutdown.whole),
     "shutdownGracePeriodCriticalPods": _within("shutdown", shutdown.critical),
-    "evictionMaxPodGracePeriod": _number("soft_grace_seconds_max"),
-    "evictionMinimumReclaim": _reclaim,
     "shutdownGracePeriodByPodPriority": _within("shutdown", shutdown.by_priority),
     "crashLoopBackOff": _crash,
     "allowedUnsafeSysctls": _as("unsafe_sysctls", texts),
 }
-    "enableSystemLogHandler": _as("serves_system_logs", truth),

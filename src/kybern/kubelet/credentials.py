@@ -1,12 +1,16 @@
-"""Which registry credentials in a pod's imagePullSecrets are for a given image."""
+"""Which registry credentials in a pod's imagePullSecrets are for a given image, and whose they are."""
 
+import hashlib
 import json
 from base64 import b64decode
 from binascii import Error as NotBase64
 from collections.abc import Iterable
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
+
+import msgspec
 
 from kybern.api.core_v1 import Secret
 from kybern.runtime.cri import AuthConfig
@@ -15,19 +19,42 @@ DOCKER_HUB = ("docker.io", "index.docker.io", "registry-1.docker.io")
 FORMATS = {".dockerconfigjson": True, ".dockercfg": False}
 
 
-def credentials_for(image: str, secrets: Iterable[Secret]) -> list[AuthConfig]:
+T = TypeVar("T")
+
+
+class SecretUsed(msgspec.Struct, frozen=True, rename="camel"):
+    """A secret that a pull was allowed with."""
+
+    uid: str
+    namespace: str
+    name: str
+    credential_hash: str
+
+    @property
+    def place(self) -> tuple[str, str, str]:
+        return self.uid, self.namespace, self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    auth: AuthConfig
+    secret: SecretUsed | None = None
+    """Where it comes from; None where it is the node's own."""
+
+
+def credentials_for(image: str, secrets: Iterable[Secret]) -> list[Login]:
     """The most specific first; empty when none is meant for the image's registry."""
     return most_specific(image, [entry for secret in secrets for entry in _entries(secret)])
 
 
-def most_specific(image: str, entries: Iterable[tuple[str, AuthConfig]]) -> list[AuthConfig]:
+def most_specific(image: str, entries: Iterable[tuple[str, T]]) -> list[T]:
     """Of credentials by their place, those that are for an image, the longest place first."""
-    found = [(len(where), auth) for where, auth in entries if matches(where, image)]
-    return [auth for _, auth in sorted(found, key=lambda pair: -pair[0])]
+    found = [(len(where), entry) for where, entry in entries if matches(where, image)]
+    return [entry for _, entry in sorted(found, key=lambda pair: -pair[0])]
 
 
-def _entries(secret: Secret) -> list[tuple[str, AuthConfig]]:
-    entries: list[tuple[str, AuthConfig]] = []
+def _entries(secret: Secret) -> list[tuple[str, Login]]:
+    entries: list[tuple[str, Login]] = []
     for key, wrapped in FORMATS.items():
         text = (secret.data or {}).get(key)
         if text is None:
@@ -35,10 +62,15 @@ def _entries(secret: Secret) -> list[tuple[str, AuthConfig]]:
         try:
             parsed: Any = json.loads(b64decode(text))
             registries = parsed.get("auths", {}) if wrapped else parsed
-            entries += [(_place(where), _auth(entry)) for where, entry in registries.items()]
+            entries += [(_place(where), _login(secret, _auth(entry))) for where, entry in registries.items()]
         except (ValueError, AttributeError, NotBase64):
             continue  # what cannot be read grants nothing
     return entries
+
+
+def _login(secret: Secret, auth: AuthConfig) -> Login:
+    meta, digest = secret.metadata, hashlib.sha256(msgspec.json.encode(auth)).hexdigest()
+    return Login(auth, SecretUsed(meta.uid or "", meta.namespace or "", meta.name or "", digest))
 
 
 def _auth(entry: dict[str, str]) -> AuthConfig:

@@ -15,8 +15,10 @@ from kybern.api.core_v1 import Container, EphemeralContainer, Pod
 from kybern.client.events import Recorder
 from kybern.kubelet.containers import field_path
 from kybern.kubelet.credential_providers import CredentialProviders
+from kybern.kubelet.credentials import Login
 from kybern.kubelet.memory import Waiting
-from kybern.runtime.cri import AuthConfig, Image, Runtime, RuntimeFault
+from kybern.kubelet.pull_records import PullRecords
+from kybern.runtime.cri import Image, Runtime, RuntimeFault
 
 PULLS_AT_ONCE_MAX = 5
 BACKOFF = Backoff(first_seconds=10.0, max_seconds=300.0)
@@ -50,15 +52,17 @@ class Images:
         clock: Clock,
         wake: Callable[[str], None],
         providers: CredentialProviders,
+        records: PullRecords,
     ) -> None:
-        self.runtime, self.recorder, self.clock, self.wake, self.providers = runtime, recorder, clock, wake, providers
+        self.runtime, self.recorder, self.clock, self.wake = runtime, recorder, clock, wake
+        self.providers, self.records = providers, records
         self._places = asyncio.Semaphore(PULLS_AT_ONCE_MAX)
         self._one_at_a_time: dict[str, asyncio.Lock] = {}
         self._pulling: set[Key] = set()
         self._pulled: dict[Key, str | RuntimeFault] = {}
         self._failures: dict[Key, _Failures] = {}
         # At most one order for each container of the node: `_pulling` sees to that.
-        self._orders: asyncio.Queue[tuple[Pod, Container | EphemeralContainer, Sequence[AuthConfig]]] = asyncio.Queue()
+        self._orders: asyncio.Queue[tuple[Pod, Container | EphemeralContainer, Sequence[Login]]] = asyncio.Queue()
 
     async def run(self) -> None:
         """Carry out the pulls that `ensure` asks for."""
@@ -66,9 +70,7 @@ class Images:
             while True:
                 pulls.create_task(self._pull(*await self._orders.get()))
 
-    async def ensure(
-        self, pod: Pod, container: Container | EphemeralContainer, auths: Sequence[AuthConfig] = ()
-    ) -> Image:
+    async def ensure(self, pod: Pod, container: Container | EphemeralContainer, logins: Sequence[Login] = ()) -> Image:
         """NotYet where it is not there."""
         key = (pod.metadata.uid or "", container.name)
         if key in self._pulling:
@@ -80,13 +82,16 @@ class Images:
         found = await self._status(pod, container, ended or name)
         if ended is not None and found is not None:
             return found
-        if not self._is_pulled(pod, container, found):
-            assert found is not None
-            self._tell(pod, container, "Normal", "Pulled", f'Container image "{name}" already present on machine')
-            return found
+        self.records.settle(name, found.id if found else "")
+        usable = found if found is not None and self.records.may_use(name, found.id, logins) else None
+        if usable is not None and container.image_pull_policy != "Always":
+            text = f'Container image "{name}" already present on machine and can be accessed by the pod'
+            self._tell(pod, container, "Normal", "Pulled", text)
+            return usable
+        self._refuse_never(pod, container)
         self._refuse_in_backoff(pod, container)
         self._pulling.add(key)
-        self._orders.put_nowait((pod, container, auths))
+        self._orders.put_nowait((pod, container, logins))
         raise NotYet(None)
 
     async def _status(self, pod: Pod, container: Container | EphemeralContainer, name: str) -> Image | None:
@@ -101,13 +106,10 @@ class Images:
             self._tell(pod, container, "Warning", "Failed", f"Error: {reason}")
             raise NotYet(Waiting(reason, message, self.clock.monotonic() + RETRY_SECONDS)) from fault
 
-    def _is_pulled(self, pod: Pod, container: Container | EphemeralContainer, found: Image | None) -> bool:
-        """By the pull policy; NotYet where it forbids what would be needed."""
-        policy = container.image_pull_policy or "IfNotPresent"
-        if policy != "Never":
-            return policy == "Always" or found is None
-        if found is not None:
-            return False
+    def _refuse_never(self, pod: Pod, container: Container | EphemeralContainer) -> None:
+        """NotYet where the pull policy forbids what would be needed."""
+        if container.image_pull_policy != "Never":
+            return
         message = f'Container image "{container.image}" is not present with pull policy of Never'
         self._tell(pod, container, "Warning", "ErrImageNeverPull", message)
         self._tell(pod, container, "Warning", "Failed", "Error: ErrImageNeverPull")
@@ -123,7 +125,7 @@ class Images:
         message = f"{text}: ErrImagePull: {failures.message}"
         raise NotYet(Waiting("ImagePullBackOff", message, failures.until))
 
-    async def _pull(self, pod: Pod, container: Container | EphemeralContainer, auths: Sequence[AuthConfig]) -> None:
+    async def _pull(self, pod: Pod, container: Container | EphemeralContainer, logins: Sequence[Login]) -> None:
         key = (pod.metadata.uid or "", container.name)
         image = container.image or ""
         self._tell(pod, container, "Normal", "Pulling", f'Pulling image "{image}"')
@@ -131,7 +133,8 @@ class Images:
         try:
             async with self._one_at_a_time.setdefault(image, asyncio.Lock()), self._places:
                 began_at = self.clock.monotonic()
-                image_id = await self._pull_with_any(image, [*auths, *await self.providers.credentials(image)])
+                own = [Login(auth) for auth in await self.providers.credentials(image)]
+                image_id = await self._pull_with_any(image, [*logins, *own])
             took = _milliseconds(self.clock.monotonic() - began_at)
             waited = _milliseconds(self.clock.monotonic() - asked_at)
             await self._succeeded(pod, container, image_id, took, waited)
@@ -144,14 +147,18 @@ class Images:
             self._pulling.discard(key)
             self.wake(key[0])
 
-    async def _pull_with_any(self, image: str, auths: Sequence[AuthConfig]) -> str:
-        """With each credential in turn; the last failure counts."""
+    async def _pull_with_any(self, image: str, logins: Sequence[Login]) -> str:
+        """With each credential in turn; the last failure counts. Which one it took is remembered."""
         fault: RuntimeFault | None = None
-        for auth in auths or (None,):
+        self.records.began(image)
+        for login in logins or (None,):
             try:
-                return await self.runtime.pull_image(image, auth)
+                image_id = await self.runtime.pull_image(image, login.auth if login else None)
+                self.records.pulled(image, image_id, login)
+                return image_id
             except RuntimeFault as failed:
                 fault = failed
+        self.records.failed(image)
         assert fault is not None
         raise fault
 

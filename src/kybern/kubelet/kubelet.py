@@ -44,6 +44,7 @@ from kybern.kubelet.observed import GRACE_PERIOD, Observed
 from kybern.kubelet.parts import NoCgroups, NodeFacts, Parts, PodCgroups, Volumes
 from kybern.kubelet.phase import TERMINAL
 from kybern.kubelet.pleg import Pleg
+from kybern.kubelet.pull_records import PullRecords
 from kybern.kubelet.qos_cgroups import QosCgroups
 from kybern.kubelet.shutting_down import shut_down
 from kybern.kubelet.static_pods import StaticPods
@@ -105,6 +106,7 @@ class Kubelet:
                 clock,
                 self.notify,
                 CredentialProviders(config.credential_providers, config.credential_programs_directory, clock),
+                PullRecords("" if simulated else config.data_directory, config.pull_policy),
             ),
             pleg=Pleg(runtime, clock, self.notify),
             recorder=recorder,

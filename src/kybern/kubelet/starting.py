@@ -27,7 +27,7 @@ from kybern.kubelet.containers import (
     sub_path_of,
     volume_mount,
 )
-from kybern.kubelet.credentials import credentials_for
+from kybern.kubelet.credentials import Login, credentials_for
 from kybern.kubelet.devices.gate import DeviceFault
 from kybern.kubelet.env import References, environment, referenced
 from kybern.kubelet.env_files import ConfigFault, read_file, wanted_files
@@ -48,7 +48,7 @@ from kybern.kubelet.service_env import service_variables
 from kybern.kubelet.stopping import Stopping
 from kybern.kubelet.user_namespaces import NoIds, UserNamespaces
 from kybern.runtime import cri
-from kybern.runtime.cri import AuthConfig, ContainerState, Image, RuntimeFault
+from kybern.runtime.cri import ContainerState, Image, RuntimeFault
 from kybern.volumes.paths import CONTENT, source_of
 from kybern.volumes.payload import VolumeFault
 
@@ -118,12 +118,12 @@ class Starting:
 
     async def _image(self, pod: Pod, container: AnyContainer) -> Image:
         try:
-            auths = await self._auths(pod, container.image or "")
-            return await self.parts.images.ensure(pod, container, auths)
+            logins = await self._logins(pod, container.image or "")
+            return await self.parts.images.ensure(pod, container, logins)
         except NotYet as not_yet:
             raise NotStarted(not_yet.waiting) from not_yet
 
-    async def _auths(self, pod: Pod, image: str) -> list[AuthConfig]:
+    async def _logins(self, pod: Pod, image: str) -> list[Login]:
         secrets: list[Secret] = []
         for reference in pod.spec.image_pull_secrets or ():
             try:

@@ -455,7 +455,7 @@ def test_the_most_specific_credential_comes_first() -> None:
     auth = b64encode(b"team:pw").decode()
     narrow = secret('{"auths":{"https://reg.example:5000/team":{"auth":"' + auth + '"},"other":{"username":"no"}}}')
     found = credentials_for("reg.example:5000/team/app:1", [wide, narrow, secret("not json")])
-    assert [(a.username, a.password) for a in found] == [("team", "pw"), ("wide", "p")]
+    assert [(login.auth.username, login.auth.password) for login in found] == [("team", "pw"), ("wide", "p")]
     assert credentials_for("reg.example:5000/teams/app", [narrow]) == []
 
 

@@ -165,6 +165,7 @@ allowedUnsafeSysctls: ["kernel.msg*"]
 evictionHard: {memory.available: 200Mi, nodefs.available: 0%}
 evictionSoft: {memory.available: 1Gi}
 evictionSoftGracePeriod: {memory.available: 1m30s}
+evictionMinimumReclaim: {memory.available: 100Mi, imagefs.available: 5%}
 crashLoopBackOff: {maxContainerRestartPeriod: 20s}
 """
     found = configured(KubeletConfig(node_name="n"), HEAD + text)
@@ -173,9 +174,9 @@ crashLoopBackOff: {maxContainerRestartPeriod: 20s}
     assert found.memory == MemoryPolicy(static=True, reserved={0: {"memory": 1124 << 20}})
     assert found.topology == TopologyPolicy(name="restricted", scope="pod", closest=True)
     assert found.reserved == {"cpu": "1", "memory": "1Gi"}
-    assert [(t.signal, t.amount, t.grace_seconds) for t in found.eviction] == [
-        (MEMORY, "200Mi", 0.0),
-        (MEMORY, "1Gi", 90.0),
+    assert [(t.signal, t.amount, t.grace_seconds, t.reclaim) for t in found.eviction] == [
+        (MEMORY, "200Mi", 0.0, "100Mi"),
+        (MEMORY, "1Gi", 90.0, "100Mi"),
     ]
     assert NODE_DISK not in {threshold.signal for threshold in found.eviction}
     assert found.crash_seconds_max == 20.0
@@ -197,6 +198,11 @@ reservedSystemCPUs: 0-1
 evictionHard: {memory.available: 200Mi}
 evictionSoft: {memory.available: 1Gi}
 evictionSoftGracePeriod: {memory.available: 1m30s}
+evictionMaxPodGracePeriod: 7
+evictionMinimumReclaim: {memory.available: 5%}
+enableSystemLogHandler: false
+imagePullCredentialsVerificationPolicy: NeverVerifyAllowlistedImages
+preloadedImagesVerificationAllowlist: [reg.example/team/*]
 containerLogMaxSize: 20Mi
 featureGates: {MemoryQoS: true}
 memoryReservationPolicy: TieredReservation
@@ -223,6 +229,9 @@ shutdownGracePeriodCriticalPods: 10s
         (HEAD + "reservedMemory: [{numaNode: 0, limits: {cpu: 1}}]", "is no memory"),
         (HEAD + "evictionHard: {memory: 1Gi}", "evictionHard: unknown eviction signal memory"),
         (HEAD + "evictionHard: {memory.available: lots}", "evictionHard: quantities must match"),
+        (HEAD + "imagePullCredentialsVerificationPolicy: Often", "unknown option 'Often'"),
+        (HEAD + "evictionMinimumReclaim: {memory: 1Gi}", "evictionMinimumReclaim: unknown eviction signal memory"),
+        (HEAD + "evictionMinimumReclaim: {memory.available: 101%}", "'101%' is no share"),
         (HEAD + "maxPods: 3\nmaxPods: 4", "maxPods"),
         (HEAD + "crashLoopBackOff: {maxContainerRestartPeriod: 6m}", "must be between 1s and 5m0s"),
         (HEAD + "crashLoopBackOff: {period: 1s}", "crashLoopBackOff: unknown field 'period'"),
