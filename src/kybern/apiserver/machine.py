@@ -1,7 +1,8 @@
 """What every verb works with: the store, the clock, identity, the admission plugins, and a storage for each resource."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from kybern.aio.clock import Clock, rfc3339
 from kybern.aio.ids import Ids
@@ -10,6 +11,19 @@ from kybern.apiserver.request import Admission, AdmissionPlugin, ReservingPlugin
 from kybern.apiserver.storage import GroupVersionResource, Storage, key_of
 from kybern.registry.resource import Resource
 from kybern.store.interface import Store
+
+
+class Calls:
+    """What is called about a write of a kind: most plugins have to do with few kinds, and do nothing in one of the calls.
+    That is found out once, not at every write."""
+
+    __slots__ = ("admitting", "reserving", "validating")
+
+    def __init__(self, plugins: Iterable[AdmissionPlugin]) -> None:
+        known = tuple(plugins)
+        self.reserving = [plugin for plugin in known if isinstance(plugin, ReservingPlugin)]
+        self.admitting = [plugin for plugin in known if does(plugin, "admit") and plugin not in self.reserving]
+        self.validating = [plugin for plugin in known if does(plugin, "validate")]
 
 
 @dataclass(slots=True)
@@ -21,19 +35,19 @@ class Machine:
     served: dict[GroupVersionResource, Resource] = field(default_factory=dict)
     """What has an address: these two tables alone say so, and custom kinds come and go in them."""
     plugins: Sequence[AdmissionPlugin] = ()
-    admitting: Sequence[AdmissionPlugin] = ()
-    validating: Sequence[AdmissionPlugin] = ()
-    reserving: Sequence[ReservingPlugin] = ()
-    """Those of the plugins that do anything there: asked of their types once, not at every write."""
+    others: Calls = field(default_factory=lambda: Calls(()))
+    """The calls about kinds that no plugin names."""
+    calls: dict[type[Any], Calls] = field(default_factory=dict)
+    """The calls about those that some do."""
     _now: tuple[int, str] = (-1, "")
 
     def use(self, plugins: Sequence[AdmissionPlugin]) -> None:
         self.plugins = plugins
-        self.admitting = [
-            plugin for plugin in plugins if does(plugin, "admit") and not isinstance(plugin, ReservingPlugin)
-        ]
-        self.validating = [plugin for plugin in plugins if does(plugin, "validate")]
-        self.reserving = [plugin for plugin in plugins if isinstance(plugin, ReservingPlugin)]
+        self.others = Calls(plugin for plugin in plugins if not plugin.kinds)
+        self.calls = {of: Calls(concerned(plugins, of)) for plugin in plugins for of in plugin.kinds}
+
+    def calls_about(self, admission: Admission) -> Calls:
+        return self.calls.get(admission.resource.kind.type, self.others)
 
     def resources(self) -> Iterable[Resource]:
         return self.served.values()
@@ -55,6 +69,11 @@ class Machine:
         return self._now[1]
 
 
+def concerned(plugins: Iterable[AdmissionPlugin], of: type[Any]) -> Iterator[AdmissionPlugin]:
+    """The plugins that have to do with a kind."""
+    return (plugin for plugin in plugins if not plugin.kinds or of in plugin.kinds)
+
+
 def does(plugin: AdmissionPlugin, call: str) -> bool:
     """Whether a plugin has this call of its own, and not the empty one that it inherits."""
     return getattr(type(plugin), call, None) is not getattr(Plugin, call)
@@ -74,22 +93,23 @@ class reserved:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for plugin in self.machine.reserving:
+        for plugin in self.machine.calls_about(self.admission).reserving:
             (plugin.committed if self.written else plugin.abandoned)(self.admission)
 
 
 async def admit(machine: Machine, admission: Admission) -> None:
     """Who sets something aside comes last and once; the others once more, where a webhook or policy asked for it."""
-    for plugin in machine.admitting:
+    calls = machine.calls_about(admission)
+    for plugin in calls.admitting:
         await plugin.admit(admission)
     if admission.reinvocation.wanted:
         admission.reinvocation.round = 1
-        for plugin in machine.admitting:
+        for plugin in calls.admitting:
             await plugin.admit(admission)
-    for plugin in machine.reserving:
+    for plugin in calls.reserving:
         await plugin.admit(admission)
 
 
 async def validate(machine: Machine, admission: Admission) -> None:
-    for plugin in machine.validating:
+    for plugin in machine.calls_about(admission).validating:
         await plugin.validate(admission)

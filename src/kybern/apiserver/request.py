@@ -185,6 +185,10 @@ class AdmissionPlugin(Protocol):
 
     name: str
 
+    @property
+    def kinds(self) -> tuple[type[Any], ...]:
+        """Of writes of these it is told; none: of all."""
+
     async def admit(self, admission: Admission) -> None:
         """May replace `admission.object`."""
 

@@ -32,6 +32,7 @@ from kybern.apiserver.admission.plugin import Inputs
 from kybern.apiserver.auth.authorizers import Authorizers
 from kybern.apiserver.auth.rbac import following
 from kybern.apiserver.callouts.callouts import Callouts
+from kybern.apiserver.machine import concerned
 from kybern.apiserver.request import Admission, User
 from kybern.registry.resource import Resource
 from kybern.testing.memory_objects import MemoryObjects
@@ -76,9 +77,10 @@ class World:
         return Admission(user=user, subresource=sub, object=obj, old=old, dry_run=False, **{**given, **more})
 
     async def run(self, asked: Admission) -> Admission:
-        for plugin in self.plugins:
+        plugins = list(concerned(self.plugins, asked.resource.kind.type))
+        for plugin in plugins:
             await plugin.admit(asked)
-        for plugin in self.plugins:
+        for plugin in plugins:
             await plugin.validate(asked)
         return asked
 

@@ -183,6 +183,7 @@ def owners(answer: Any) -> list[tuple[str, Any]]:
 
 class NamesAnAccount:
     name = "NamesAnAccount"
+    kinds = ()
 
     async def admit(self, admission: Admission) -> None:
         pod = admission.object

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from kybern.aio.ids import Ids
-from kybern.api.core_v1 import ConfigMap, Namespace
+from kybern.api.core_v1 import ConfigMap, Namespace, Pod
 from kybern.api.errors import Conflict, Forbidden, Unauthorized
 from kybern.api.meta_v1 import ObjectMeta
 from kybern.apiserver.auth.authorizers import Authorizers
@@ -71,6 +71,7 @@ async def test_an_error_inside_tells_nothing_of_the_inside(api: Any, caplog: pyt
 
 class Reserving:
     name = "Reserving"
+    kinds = ()
 
     def __init__(self) -> None:
         self.told: list[str] = []
@@ -102,6 +103,16 @@ async def test_a_reservation_hears_how_its_write_ended(api: Any, config_map: Any
     plugin.refuses = True
     assert (await api.post(CONFIG_MAPS, config_map | {"metadata": {"name": "b"}})).status == 403
     assert plugin.told == ["admit", "abandoned"]
+
+
+async def test_a_plugin_is_told_of_the_kinds_that_it_names_and_no_others(api: Any, config_map: Any) -> None:
+    plugin = Reserving()
+    plugin.kinds = (Pod,)  # type: ignore[assignment]
+    api.server.machine.use([plugin])
+    await api.post(CONFIG_MAPS, config_map)
+    assert plugin.told == []
+    await api.post(PODS, {"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "i"}]}})
+    assert plugin.told == ["admit", "committed"]
 
 
 async def test_a_pod_on_a_node_is_deleted_gracefully(api: Any) -> None:

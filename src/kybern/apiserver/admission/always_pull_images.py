@@ -23,6 +23,7 @@ FIELDS = {
 
 class AlwaysPullImages(Plugin):
     name = "AlwaysPullImages"
+    kinds = (Pod,)
 
     async def admit(self, admission: Admission) -> None:
         if brings_images(admission):

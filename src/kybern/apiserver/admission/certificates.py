@@ -39,6 +39,7 @@ async def may(authorizer: Authorizer, user: User, verb: str, signer: str) -> boo
 
 class CertificateRequester(Plugin):
     name = "CertificateRequester"
+    kinds = (CertificateSigningRequest,)
 
     async def admit(self, admission: Admission) -> None:
         if is_write_of(admission, CertificateSigningRequest, "CREATE"):
@@ -53,6 +54,7 @@ def asked_by(csr: CertificateSigningRequest, user: User) -> CertificateSigningRe
 
 class CertificateApproval(Plugin):
     name = "CertificateApproval"
+    kinds = (CertificateSigningRequest,)
 
     async def validate(self, admission: Admission) -> None:
         if not is_part(admission, "approval"):
@@ -64,6 +66,7 @@ class CertificateApproval(Plugin):
 
 class CertificateSigning(Plugin):
     name = "CertificateSigning"
+    kinds = (CertificateSigningRequest,)
 
     async def validate(self, admission: Admission) -> None:
         if not is_part(admission, "status"):
@@ -82,6 +85,7 @@ def failures(conditions: tuple[object, ...] | None) -> list[object]:
 
 class ClusterTrustBundleAttest(Plugin):
     name = "ClusterTrustBundleAttest"
+    kinds = (ClusterTrustBundle,)
 
     async def validate(self, admission: Admission) -> None:
         """A bundle that says it is of a signer needs the right to vouch for that signer."""
@@ -94,6 +98,7 @@ class ClusterTrustBundleAttest(Plugin):
 
 class CertificateSubjectRestriction(Plugin):
     name = "CertificateSubjectRestriction"
+    kinds = (CertificateSigningRequest,)
 
     async def validate(self, admission: Admission) -> None:
         if not is_write_of(admission, CertificateSigningRequest, "CREATE"):

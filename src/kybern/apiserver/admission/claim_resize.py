@@ -10,6 +10,7 @@ from kybern.apiserver.request import Admission
 
 class PersistentVolumeClaimResize(Plugin):
     name = "PersistentVolumeClaimResize"
+    kinds = (PersistentVolumeClaim,)
 
     async def validate(self, admission: Admission) -> None:
         if not is_write_of(admission, PersistentVolumeClaim, "UPDATE"):

@@ -23,6 +23,7 @@ INGRESS_BETA = "kubernetes.io/ingress.class"
 
 class DefaultStorageClass(Plugin):
     name = "DefaultStorageClass"
+    kinds = (PersistentVolumeClaim,)
 
     async def admit(self, admission: Admission) -> None:
         if not is_write_of(admission, PersistentVolumeClaim, "CREATE"):
@@ -37,6 +38,7 @@ class DefaultStorageClass(Plugin):
 
 class DefaultIngressClass(Plugin):
     name = "DefaultIngressClass"
+    kinds = (Ingress,)
 
     async def admit(self, admission: Admission) -> None:
         if not is_write_of(admission, Ingress, "CREATE"):

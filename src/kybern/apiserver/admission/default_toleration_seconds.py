@@ -12,6 +12,7 @@ KEYS = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
 
 class DefaultTolerationSeconds(Plugin):
     name = "DefaultTolerationSeconds"
+    kinds = (Pod,)
 
     async def admit(self, admission: Admission) -> None:
         if not is_write_of(admission, Pod):

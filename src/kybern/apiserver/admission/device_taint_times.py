@@ -13,6 +13,7 @@ from kybern.apiserver.request import Admission
 
 class DeviceTaintTimes(Plugin):
     name = "DeviceTaintTimes"
+    kinds = (ResourceSlice, DeviceTaintRule)
 
     async def admit(self, admission: Admission) -> None:
         now = rfc3339(self.inputs.clock.wall())

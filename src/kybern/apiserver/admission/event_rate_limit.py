@@ -67,6 +67,7 @@ class Buckets:
 
 class EventRateLimit(Plugin):
     name = "EventRateLimit"
+    kinds = (Event, NewEvent)
 
     def __init__(self, inputs: Inputs) -> None:
         super().__init__(inputs)

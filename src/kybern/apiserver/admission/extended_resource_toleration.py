@@ -10,6 +10,7 @@ from kybern.registry.podspec.amounts import is_extended
 
 class ExtendedResourceToleration(Plugin):
     name = "ExtendedResourceToleration"
+    kinds = (Pod,)
 
     async def admit(self, admission: Admission) -> None:
         if not is_write_of(admission, Pod):

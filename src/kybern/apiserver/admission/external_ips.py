@@ -7,6 +7,7 @@ from kybern.apiserver.request import Admission
 
 class DenyServiceExternalIPs(Plugin):
     name = "DenyServiceExternalIPs"
+    kinds = (Service,)
 
     async def validate(self, admission: Admission) -> None:
         if not is_write_of(admission, Service):

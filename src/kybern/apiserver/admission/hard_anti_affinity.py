@@ -9,6 +9,7 @@ HOSTNAME = "kubernetes.io/hostname"
 
 class LimitPodHardAntiAffinityTopology(Plugin):
     name = "LimitPodHardAntiAffinityTopology"
+    kinds = (Pod,)
 
     async def validate(self, admission: Admission) -> None:
         if not is_write_of(admission, Pod):

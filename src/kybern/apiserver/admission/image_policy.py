@@ -49,6 +49,7 @@ class Verdict:
 
 class ImagePolicyWebhook(Plugin):
     name = "ImagePolicyWebhook"
+    kinds = (Pod,)
 
     def __init__(self, inputs: Inputs) -> None:
         """ValueError where nobody is configured who could be asked."""

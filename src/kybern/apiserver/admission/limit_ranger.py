@@ -19,6 +19,7 @@ Amounts = Mapping[str, Quantity]
 
 class LimitRanger(Plugin):
     name = "LimitRanger"
+    kinds = (Pod, PersistentVolumeClaim)
 
     def __init__(self, inputs: Inputs) -> None:
         super().__init__(inputs)

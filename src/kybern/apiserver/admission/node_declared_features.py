@@ -14,6 +14,7 @@ from kybern.apiserver.request import Admission
 
 class NodeDeclaredFeatureValidator(Plugin):
     name = "NodeDeclaredFeatureValidator"
+    kinds = (Pod,)
 
     async def validate(self, admission: Admission) -> None:
         if admission.resource.kind.type is not Pod or admission.subresource not in ("", "resize"):

@@ -32,6 +32,8 @@ class Plugin:
     """A plugin that changes nothing and refuses nothing."""
 
     name = ""
+    kinds: tuple[type[Any], ...] = ()
+    """Those that it has to do with, whatever the part of them that is written; none: all."""
 
     def __init__(self, inputs: Inputs) -> None:
         self.inputs = inputs

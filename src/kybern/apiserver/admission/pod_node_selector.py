@@ -20,6 +20,7 @@ CLUSTER_DEFAULT = "clusterDefaultNodeSelector"
 
 class PodNodeSelector(Plugin):
     name = "PodNodeSelector"
+    kinds = (Pod,)
 
     def __init__(self, inputs: Inputs) -> None:
         super().__init__(inputs)

@@ -15,6 +15,7 @@ OS = "kubernetes.io/os"
 
 class PodResizeValidator(Plugin):
     name = "PodResizeValidator"
+    kinds = (Pod,)
 
     async def validate(self, admission: Admission) -> None:
         if admission.resource.kind.type is not Pod or admission.subresource != "resize":

@@ -23,6 +23,7 @@ MEMORY_PRESSURE = Toleration(key="node.kubernetes.io/memory-pressure", operator=
 
 class PodTolerationRestriction(Plugin):
     name = "PodTolerationRestriction"
+    kinds = (Pod,)
 
     def __init__(self, inputs: Inputs) -> None:
         super().__init__(inputs)

@@ -11,6 +11,7 @@ LABELS = ("topology.kubernetes.io/zone", "topology.kubernetes.io/region")
 
 class PodTopologyLabels(Plugin):
     name = "PodTopologyLabels"
+    kinds = (Pod,)
 
     async def admit(self, admission: Admission) -> None:
         """When it is bound, or created on a node. What it said of that itself is overwritten."""

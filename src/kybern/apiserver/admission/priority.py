@@ -16,6 +16,7 @@ DEFAULT_POLICY = "PreemptLowerPriority"
 
 class Priority(Plugin):
     name = "Priority"
+    kinds = (Pod, PriorityClass)
 
     def __init__(self, inputs: Inputs) -> None:
         super().__init__(inputs)

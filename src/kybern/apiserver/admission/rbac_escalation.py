@@ -22,6 +22,7 @@ EVERYTHING = (
 
 class RbacEscalation(Plugin):
     name = "RBACEscalation"
+    kinds = (*ROLES, *BINDINGS)
 
     async def validate(self, admission: Admission) -> None:
         if MASTERS in admission.user.groups:

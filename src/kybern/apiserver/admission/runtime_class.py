@@ -10,6 +10,7 @@ from kybern.apiserver.request import Admission
 
 class RuntimeClassAdmission(Plugin):
     name = "RuntimeClass"
+    kinds = (Pod,)
 
     async def admit(self, admission: Admission) -> None:
         if not is_write_of(admission, Pod, "CREATE"):

@@ -33,6 +33,7 @@ WAIT_SECONDS = 0.02
 
 class ServiceAccountAdmission(Plugin):
     name = "ServiceAccount"
+    kinds = (Pod,)
 
     async def admit(self, admission: Admission) -> None:
         if not is_write_of(admission, Pod, "CREATE"):

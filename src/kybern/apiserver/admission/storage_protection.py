@@ -15,6 +15,7 @@ FINALIZERS = {
 
 class StorageObjectInUseProtection(Plugin):
     name = "StorageObjectInUseProtection"
+    kinds = tuple(FINALIZERS)
 
     async def admit(self, admission: Admission) -> None:
         for kind, finalizer in FINALIZERS.items():

@@ -11,6 +11,7 @@ NOT_READY = Taint(key="node.kubernetes.io/not-ready", effect="NoSchedule")
 
 class TaintNodesByCondition(Plugin):
     name = "TaintNodesByCondition"
+    kinds = (Node,)
 
     async def admit(self, admission: Admission) -> None:
         if not is_write_of(admission, Node, "CREATE"):

@@ -30,6 +30,7 @@ class ServiceAllocation:
     """An admission plugin that sets values aside; see `request.ReservingPlugin`. `run()` beside it."""
 
     name = "ServiceAllocation"
+    kinds = (Service,)
 
     def __init__(self, objects: Objects, networks: Sequence[Network], rng: Random, ports: range = NODE_PORTS) -> None:
         """`networks`: one, or one of each family, the first being that of Services that do not care."""
