@@ -85,8 +85,8 @@ def default_v1(scaler: autoscaling_v1.HorizontalPodAutoscaler) -> autoscaling_v1
 def validate(scaler: HorizontalPodAutoscaler) -> Iterator[FieldError]:
     spec = scaler.spec
     low = spec.min_replicas
-    if low is not None and low < 1:
-        yield invalid_value("spec.minReplicas", low, "must be greater than or equal to 1")
+    if low is not None and low < 0:
+        yield invalid_value("spec.minReplicas", low, "must be greater than or equal to 0")
     if spec.max_replicas < 1:
         yield invalid_value("spec.maxReplicas", spec.max_replicas, "must be greater than 0")
     if low is not None and spec.max_replicas < low:
@@ -97,12 +97,20 @@ def validate(scaler: HorizontalPodAutoscaler) -> Iterator[FieldError]:
         yield from named(f"spec.scaleTargetRef.{field}", value, path_safe)
     for index, metric in enumerate(spec.metrics or ()):
         yield from validate_metric(metric, f"spec.metrics[{index}]")
+    if low == 0 and not told_without_pods(spec):
+        why = "must specify at least one Object or External metric to support scaling to zero replicas"
+        yield forbidden_field("spec.metrics", why)
     for field, rules in (
         ("scaleUp", spec.behavior.scale_up if spec.behavior else None),
         ("scaleDown", spec.behavior.scale_down if spec.behavior else None),
     ):
         if rules is not None:
             yield from validate_rules(rules, f"spec.behavior.{field}")
+
+
+def told_without_pods(spec: HorizontalPodAutoscalerSpec) -> bool:
+    """Whether one of its metrics says something also of what has no pods."""
+    return any(metric.type in ("External", "Object") for metric in spec.metrics or ())
 
 
 def path_safe(text: str) -> tuple[str, ...]:

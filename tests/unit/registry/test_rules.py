@@ -229,7 +229,8 @@ CASES: list[tuple[str, Places, Places | None, str, list[str]]] = [
     # autoscaling
     ("autoscaling/v2/HorizontalPodAutoscaler", {"spec.maxReplicas": 0}, None, "", ["spec.maxReplicas: Invalid value: 0: must be greater than 0", "spec.maxReplicas: Invalid value: 0: must be greater than or equal to `minReplicas`"]),
     ("autoscaling/v2/HorizontalPodAutoscaler", {"spec.minReplicas": 5}, None, "", ["spec.maxReplicas: Invalid value: 3: must be greater than or equal to `minReplicas`"]),
-    ("autoscaling/v2/HorizontalPodAutoscaler", {"spec.minReplicas": 0}, None, "", ["spec.minReplicas: Invalid value: 0: must be greater than or equal to 1"]),
+    ("autoscaling/v2/HorizontalPodAutoscaler", {"spec.minReplicas": -1}, None, "", ["spec.minReplicas: Invalid value: -1: must be greater than or equal to 0"]),
+    ("autoscaling/v2/HorizontalPodAutoscaler", {"spec.minReplicas": 0}, None, "", ["spec.metrics: Forbidden: must specify at least one Object or External metric to support scaling to zero replicas"]),
     ("autoscaling/v2/HorizontalPodAutoscaler", {"spec.metrics.0.type": "x"}, None, "", ['spec.metrics[0].type: Unsupported value: "x": supported values: "ContainerResource", "External", "Object", "Pods", "Resource"']),
     ("autoscaling/v2/HorizontalPodAutoscaler", {"spec.metrics.0.resource.target": {"type": "Utilization"}}, None, "", ["spec.metrics[0].resource.target.averageUtilization: Required value: must set either a target raw value or a target utilization"]),
     ("autoscaling/v2/HorizontalPodAutoscaler", {"spec.metrics.0": {"type": "Pods"}}, None, "", ["spec.metrics[0].pods: Required value: must populate information for the given metric source"]),

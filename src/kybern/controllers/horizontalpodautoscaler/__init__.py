@@ -1,7 +1,10 @@
 """HorizontalPodAutoscaler: size whatever can be scaled by what is measured of it, every 15 seconds.
 
 A look asks each metric for a number of replicas (`proposals`, `metrics`, `replicas`), takes the largest, lets the behavior
-slow it down (`behavior`), and sets the target's scale. How it went is in the conditions, in upstream's words.
+slow it down (`behavior`), and sets the target's scale. How it went is in the conditions, in upstream's words. A new wish is
+looked at at once.
+
+What has no replicas is left alone, for somebody may want it so, unless it was this loop that took the last of them.
 """
 
 from collections import defaultdict
@@ -28,6 +31,7 @@ from kybern.client import Client, View
 from kybern.client.discovery import Kinds
 from kybern.client.paths import path_of
 from kybern.controllers.horizontalpodautoscaler.behavior import (
+    EVERY_SECONDS,
     Bounds,
     Memory,
     Past,
@@ -40,10 +44,14 @@ from kybern.controllers.horizontalpodautoscaler.metrics import Metrics
 from kybern.controllers.horizontalpodautoscaler.proposals import Failed, Proposal, Proposing, Target
 from kybern.controllers.horizontalpodautoscaler.replicas import TOLERANCE, Tolerance
 from kybern.reconcile import After, Context, Controller, Key
+from kybern.registry.autoscalers import told_without_pods
 
-EVERY_SECONDS = 15.0
 SCALE_TRIES_MAX = 5
 UNABLE = "the HPA was unable to compute the replica count: "
+
+
+TOOK_THE_LAST = Told("True", "ScaledToZero", "the HPA controller scaled the workload to zero")
+LEFT_SOME = Told("False", "NotScaledToZero", "the HPA controller did not scale the workload to zero")
 
 
 class CannotScale(Exception):
@@ -62,6 +70,10 @@ def horizontal_pod_autoscaler() -> Controller[HorizontalPodAutoscaler]:
     kinds, memories = Kinds(), defaultdict[Key, Memory](Memory)
 
     async def reconcile(hpa: HorizontalPodAutoscaler, view: View, client: Client, context: Context) -> After:
+        memory = memories[Key.of(hpa)]
+        if early := memory.early(hpa, context.now):
+            return After(early)
+        memory.note_look(hpa, context.now)
         look = Look(hpa, kinds, memories, view, client, context)
         status = await look.scale()
         try:
@@ -80,7 +92,6 @@ def horizontal_pod_autoscaler() -> Controller[HorizontalPodAutoscaler]:
         component="horizontal-pod-autoscaler",
         reconciles=HorizontalPodAutoscaler,
         reads=(Pod,),
-        rest_seconds=EVERY_SECONDS,
         by=reconcile,
         gone=gone,
     )
@@ -118,7 +129,9 @@ class Look:
             not self.memory.recommendations
         ):  # what is there when it is seen first counts as recommended: no hasty shrinking
             self.memory.recommendations = [Past(current, self.context.now)]
-        if current == 0 and bounds.least != 0:
+        if current == 0:
+            if self._has_taken_the_last() and (bounds.least or told_without_pods(self.hpa.spec)):
+                return await self._by_metrics(kind, scale, bounds)
             message = "scaling is disabled since the replica count of the target is zero"
             self._set("ScalingActive", Told("False", "ScalingDisabled", message))
             return self._status(current, 0, ())
@@ -167,8 +180,11 @@ class Look:
         self._set("ScalingLimited", decision.limited)
         if decision.replicas == current:
             return self._status(current, current, shown)
-        why = f"{best.name} above target" if best.replicas > current else "All metrics below target"
-        return await self._rescale(kind, scale, decision.replicas, why, shown)
+        return await self._rescale(kind, scale, decision.replicas, reason_for(best, current), shown)
+
+    def _has_taken_the_last(self) -> bool:
+        found = self.conditions.get("ScaledToZero")
+        return found is not None and found.status == "True"
 
     def _selector(self, scale: Scale) -> Selector | None:
         """None, and a condition that says why, where the target's pods cannot be told, or are another one's too."""
@@ -211,6 +227,8 @@ class Look:
             return self._status(current, self.hpa.status.desired_replicas, shown)
         message = f"the HPA controller was able to update the target scale to {size}"
         self._set("AbleToScale", Told("True", "SucceededRescale", message))
+        takes_the_last = size == 0 and bounds_of(self.hpa).least == 0 and told_without_pods(self.hpa.spec)
+        self._set("ScaledToZero", TOOK_THE_LAST if takes_the_last else LEFT_SOME)
         self.context.events.event(self.hpa, "Normal", "SuccessfulRescale", f"New size: {size}; reason: {why}")
         note_scaling(self.hpa.spec.behavior, self.memory, current, size, self.context.now)
         return replace(self._status(current, size, shown), last_scale_time=rfc3339(self.context.now))
@@ -251,6 +269,15 @@ class Look:
 
     def _warn(self, reason: str, message: str) -> None:
         self.context.events.event(self.hpa, "Warning", reason, message)
+
+
+def reason_for(best: Proposal, current: int) -> str:
+    """Why it is scaled, as the event says."""
+    if best.replicas > current:
+        return f"{best.name} above target"
+    if best.replicas < current:
+        return "All metrics below target"
+    return "" if current else "Current number of replicas below Spec.MinReplicas"
 
 
 def selector_of(scale: Scale) -> Selector:

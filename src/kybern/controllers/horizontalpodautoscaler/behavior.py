@@ -9,9 +9,15 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from kybern.api.autoscaling_v2 import HorizontalPodAutoscalerBehavior, HPAScalingPolicy, HPAScalingRules
+from kybern.api.autoscaling_v2 import (
+    HorizontalPodAutoscaler,
+    HorizontalPodAutoscalerBehavior,
+    HPAScalingPolicy,
+    HPAScalingRules,
+)
 from kybern.api.selectors import Selector
 
+EVERY_SECONDS = 15.0  # a look at an autoscaler
 STABILIZATION_SECONDS = 300.0  # of shrinking, where no behavior says otherwise
 GROWTH_FACTOR = 2.0
 GROWTH_MIN = 4.0
@@ -25,13 +31,33 @@ class Past:
     at: float
 
 
+Wish = tuple[str | None, int | None]
+"""An autoscaler's uid and generation."""
+
+
+def wish_of(hpa: HorizontalPodAutoscaler) -> Wish:
+    return hpa.metadata.uid, hpa.metadata.generation
+
+
 @dataclass(slots=True)
 class Memory:
+    wish: Wish = (None, None)
+    """What was looked at last."""
+    due: float = 0.0
+    """When it is looked at again, if its wish stays."""
     selector: Selector | None = None
     """Of the target's pods, as of the last look."""
     recommendations: list[Past] = field(default_factory=list)
     grown: list[Past] = field(default_factory=list)
     shrunk: list[Past] = field(default_factory=list)
+
+    def early(self, hpa: HorizontalPodAutoscaler, now: float) -> float:
+        """The seconds until it is looked at again; 0 when it is time."""
+        left = self.due - now
+        return left if wish_of(hpa) == self.wish and 0 < left <= EVERY_SECONDS else 0.0
+
+    def note_look(self, hpa: HorizontalPodAutoscaler, now: float) -> None:
+        self.wish, self.due = wish_of(hpa), now + EVERY_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
