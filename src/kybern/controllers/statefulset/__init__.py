@@ -31,6 +31,7 @@ async def reconcile(statefulset: StatefulSet, view: View, client: Client, contex
     selector = of_label_selector(statefulset.spec.selector)
     pods = await claim(statefulset, Pod, selector, view, client, adoptable=lambda pod: belongs(statefulset, pod))
     if statefulset.metadata.deletion_timestamp is not None:
+        await tell_status(as_it_was(statefulset, pods, context.now), client)
         return None
     revisions = await claim(statefulset, ControllerRevision, selector, view, client)
     update = await current_revision(statefulset, statefulset.spec.template, revisions, client)
@@ -47,13 +48,23 @@ async def reconcile(statefulset: StatefulSet, view: View, client: Client, contex
     unused = [revision for revision in revisions if name_of(revision) not in in_use]
     await forget(surplus(unused, statefulset.spec.revision_history_limit), client)
 
-    status = status_of(found)
-    if status != statefulset.status:
-        await client.update_status(replace(statefulset, status=status))
+    await tell_status(found, client)
     if failed is not None:
         raise failed
     wait = next_available(pods, found.min_ready_seconds, context.now)
     return None if wait is None else After(wait)
+
+
+def as_it_was(statefulset: StatefulSet, pods: Sequence[Pod], now: float) -> Ensemble:
+    """One that is being deleted: no revision is made any more."""
+    status = statefulset.status
+    return ensemble(statefulset, pods, status.current_revision or "", status.update_revision or "", now)
+
+
+async def tell_status(found: Ensemble, client: Client) -> None:
+    status = status_of(found)
+    if status != found.statefulset.status:
+        await client.update_status(replace(found.statefulset, status=status))
 
 
 async def carry_out(

@@ -154,7 +154,7 @@ def status_of(found: Ensemble) -> StatefulSetStatus:
     ready = sum(pod.status.phase == "Running" and is_ready(pod) for pod in pods)
     current = sum(hash_of(pod) == found.current for pod in living)
     updated = sum(hash_of(pod) == found.update for pod in living)
-    complete = found.rolling is not None and updated == ready == found.replicas == len(pods)
+    complete = updated == ready == found.replicas == len(pods)
     return StatefulSetStatus(
         observed_generation=found.statefulset.metadata.generation,
         replicas=len(pods),
