@@ -6,9 +6,13 @@
 """
 
 import asyncio
+import math
 import time
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Protocol
+
+HALF_MICROSECOND = 5e-7  # sums of fractions end a little before a whole second
 
 
 class Clock(Protocol):
@@ -56,7 +60,13 @@ class LoopClock:
 
 def rfc3339(seconds: float) -> str:
     """The moment as the API writes a Time: UTC, whole seconds."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return _in_words(math.floor(seconds + HALF_MICROSECOND))
+
+
+@lru_cache(maxsize=256)
+def _in_words(second: int) -> str:
+    """What happens in one second is told many times over."""
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def rfc3339_micro(seconds: float) -> str:

@@ -10,6 +10,8 @@ from msgspec.structs import replace
 
 T = TypeVar("T")
 
+PARTED = (Struct, tuple)
+
 
 def sharing(new: T, known: T) -> T:
     """`new`, made of what is equal in `known`."""
@@ -33,7 +35,11 @@ def _struct_sharing(new: Any, known: Any) -> Any:
     shared = {}
     for name in new.__struct_fields__:
         mine, theirs = getattr(new, name), getattr(known, name)
-        if mine is not theirs and mine is not None and theirs is not None:
+        if mine is theirs or type(mine) is not type(theirs):
+            continue
+        if mine == theirs:
+            shared[name] = theirs
+        elif isinstance(mine, PARTED):
             part = _sharing(mine, theirs)
             if part is not mine:
                 shared[name] = part

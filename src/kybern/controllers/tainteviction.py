@@ -39,11 +39,18 @@ def taint_eviction() -> Controller[Pod]:
     async def gone(key: Key, view: View, client: Client, context: Context) -> None:
         seen.pop(key, None)
 
+    def threatened(pod: Pod, view: View) -> Iterable[Key]:
+        """One that has to leave its node, or had to."""
+        node = view.get(Node, pod.spec.node_name or "")
+        key = Key.of(pod)
+        return (key,) if key in seen or (node is not None and evicting(node.spec.taints)) else ()
+
     return Controller(
         name="taint-eviction",
         component="taint-eviction-controller",
         reconciles=Pod,
-        watches=(Watch(Node, pods_of_node),),
+        concerns=lambda pod: False,  # but for what the two below say: few nodes have such taints, and pods are many
+        watches=(Watch(Pod, threatened), Watch(Node, pods_of_node)),
         by=reconcile,
         gone=gone,
         workers=8,

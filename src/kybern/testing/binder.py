@@ -30,6 +30,10 @@ async def reconcile(pod: Pod, view: View, client: Client, context: Context) -> A
     return None
 
 
+def is_unbound(pod: Pod) -> bool:
+    return not pod.spec.node_name
+
+
 def is_seen(pod: Pod, view: View) -> bool:
     found = view.get(Pod, pod.metadata.name or "", pod.metadata.namespace or "")
     return found is None or bool(found.spec.node_name) or found.metadata.uid != pod.metadata.uid
@@ -49,4 +53,4 @@ def load(node: Node, view: View) -> tuple[int, str]:
     return (len(pods_on(node.metadata.name or "", view)), node.metadata.name or "")
 
 
-BINDER = Controller(name="binder", reconciles=Pod, reads=(Node,), by=reconcile, workers=1)
+BINDER = Controller(name="binder", reconciles=Pod, concerns=is_unbound, reads=(Node,), by=reconcile, workers=1)

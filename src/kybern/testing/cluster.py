@@ -56,6 +56,7 @@ ROOT_CERTIFICATE = "-----BEGIN CERTIFICATE-----\nsimulated\n-----END CERTIFICATE
 SERVICE_NETWORKS = (IPv4Network("10.96.0.0/16"),)
 QUIET_SECONDS = 3.0
 WATCH_SECONDS = 90 * 86400
+BOOKMARKS = "allowWatchBookmarks=true"
 SETTLE_SECONDS_MAX = 3600.0
 
 Connect = Callable[[str], Transport]
@@ -136,8 +137,10 @@ class Undisturbed:
         self.transport = transport
 
     async def send(self, request: Request) -> Response:
-        query = request.query.replace("allowWatchBookmarks=true", f"timeoutSeconds={WATCH_SECONDS}")
-        return await self.transport.send(replace(request, query=query))
+        if BOOKMARKS in request.query:
+            query = request.query.replace(BOOKMARKS, f"timeoutSeconds={WATCH_SECONDS}")
+            request = replace(request, query=query)
+        return await self.transport.send(request)
 
 
 class Killable(LeaderElection):

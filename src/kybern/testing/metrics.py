@@ -19,6 +19,7 @@ from kybern.api.selectors import parse_labels
 from kybern.client import Client, Transport
 from kybern.web.http import Request, Response
 
+METRICS = "metrics.k8s.io"
 RESOURCE, CUSTOM = "/apis/metrics.k8s.io/v1beta1/", "/apis/custom.metrics.k8s.io"
 EXTERNAL = "/apis/external.metrics.k8s.io/v1beta1/"
 
@@ -38,7 +39,7 @@ class WithMetrics:
         self.transport, self.measured, self.clock = transport, measured, clock
 
     async def send(self, request: Request) -> Response:
-        found = await self._answer(request)
+        found = await self._answer(request) if METRICS in request.path else None
         return await self.transport.send(request) if found is None else Response(body=encode(found))
 
     async def _answer(self, request: Request) -> Any:

@@ -70,6 +70,7 @@ class SimulatedNodes:
             Controller(
                 name="simulated-kubelet",
                 reconciles=Pod,
+                concerns=self.is_alive_here,
                 by=self.run_pod,
                 workers=POD_WORKERS,
                 resync_seconds=max(self.beat_seconds, RESYNC_SECONDS_MIN),
@@ -137,6 +138,11 @@ class SimulatedNodes:
                 declared_features=FEATURES,
             ),
         )
+
+    def is_alive_here(self, pod: Pod) -> bool:
+        """Of one that has ended there is nothing left to do but to let it go."""
+        ended = is_finished(pod) and pod.metadata.deletion_timestamp is None
+        return pod.spec.node_name in self.groups and not ended
 
     async def run_pod(self, pod: Pod, view: View, client: Client, context: Context) -> After | None:
         node = pod.spec.node_name

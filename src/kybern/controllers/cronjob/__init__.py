@@ -113,14 +113,13 @@ class Step:
 
 def plan(cronjob: CronJob, status: CronJobStatus, times: Schedule, tz: ZoneInfo, now: float) -> Step:
     step = Step()
-    next_time = schedule.next_after(times, now, tz)
-    if next_time is not None:
-        step.after = After(next_time - now + CLOCK_SKEW_SECONDS)
     deadline = cronjob.spec.starting_deadline_seconds
     since = from_rfc3339(status.last_schedule_time or cronjob.metadata.creation_timestamp or rfc3339(now))
     if deadline is not None:
         since = max(since, now - deadline)
     found = schedule.missed(times, since, now, tz)
+    if found.next is not None:
+        step.after = After(found.next - now + CLOCK_SKEW_SECONDS)
     if found.count > MISSED_COUNTED_MAX:
         message = "too many missed start times. Set or decrease .spec.startingDeadlineSeconds or check clock skew"
         step.told.append(("Warning", "TooManyMissedTimes", message))

@@ -120,17 +120,19 @@ class Missed:
     last: float | None
     """The last time that has come, and not been served."""
     count: int
+    next: float | None
+    """The first one that has not come."""
 
 
 def missed(schedule: Schedule, since: float, now: float, tz: ZoneInfo) -> Missed:
     """The times after `since` and not after `now`. The count stops a little above MISSED_COUNTED_MAX."""
-    last, count, at = None, 0, next_after(schedule, since, tz)
+    last, count, at = None, 0, next_after(schedule, min(since, now), tz)
     while at is not None and at <= now:
         last, count = at, count + 1
         if count > MISSED_COUNTED_MAX:
-            return Missed(latest(schedule, last, now, tz), count)
-        at = next_after(schedule, at, tz)
-    return Missed(last, count)
+            last = latest(schedule, last, now, tz)
+        at = next_after(schedule, last, tz)
+    return Missed(last, count, at)
 
 
 def latest(schedule: Schedule, known: float, now: float, tz: ZoneInfo) -> float:
