@@ -61,6 +61,8 @@ class ApiRequest:
     """None for paths that are not for a resource."""
     resource: Resource | None = None
     subresource: Subresource | None = None
+    authorizer: "Authorizer | None" = None
+    """Who found that they may, and is asked again where the request turns out to need more than it seemed to."""
     warnings: list[str] = field(default_factory=list)
     """Each becomes a `Warning: 299` header."""
     flow_headers: Mapping[str, str] | None = None

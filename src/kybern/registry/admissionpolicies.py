@@ -161,6 +161,7 @@ def ref_cell(binding: Any, now: float) -> str:
 
 VALIDATING_POLICIES = Resource(
     kind=kind_of(ValidatingAdmissionPolicy),
+    version_needed=True,
     categories=("api-extensions",),
     default=default_policy,
     on_create=clear_status,
@@ -178,6 +179,7 @@ VALIDATING_POLICIES = Resource(
 
 MUTATING_POLICIES = Resource(
     kind=kind_of(MutatingAdmissionPolicy),
+    version_needed=True,
     categories=("api-extensions",),
     default=default_policy,
     validate=validate_mutating,
@@ -194,6 +196,7 @@ MUTATING_POLICIES = Resource(
 def binding_resource(type_: type[Any]) -> Resource:
     return Resource(
         kind=kind_of(type_),
+        version_needed=True,
         categories=("api-extensions",),
         default=default_binding,
         validate=validate_binding,

@@ -181,6 +181,7 @@ WORDS = {"apiGroups": "API groups", "apiVersions": "API versions"}
 def resource(type_: type[Any]) -> Resource:
     return Resource(
         kind=kind_of(type_),
+        version_needed=True,
         categories=("api-extensions",),
         default=default,
         validate=validate,

@@ -76,6 +76,7 @@ def available_cell(service: APIService, now: float) -> str:
 
 API_SERVICES = Resource(
     kind=kind_of(APIService),
+    version_needed=True,
     categories=("api-extensions",),
     storage_prefix="/registry/apiregistration.k8s.io/apiservices",
     default=default_service,

@@ -186,6 +186,7 @@ def any_name(name: str) -> tuple[str, ...]:
 
 CLUSTER_TRUST_BUNDLES = Resource(
     kind=kind_of(ClusterTrustBundle),
+    version_needed=True,
     validate=validate_bundle,
     validate_update=validate_bundle_update,
     validate_name=any_name,
@@ -237,6 +238,7 @@ def validate_pod_request_update(found: PodCertificateRequest, old: PodCertificat
 
 POD_CERTIFICATE_REQUESTS = Resource(
     kind=kind_of(PodCertificateRequest),
+    version_needed=True,
     on_create=clear_status,
     on_update=keep_status,
     validate=validate_pod_request,

@@ -30,6 +30,7 @@ def validate(lease: Lease) -> Iterator[FieldError]:
 
 LEASES = Resource(
     kind=kind_of(Lease),
+    version_needed=True,
     create_on_update=True,
     validate=validate,
     columns=(NAME, Column("Holder", lambda lease, now: lease.spec.holder_identity or ""), AGE),

@@ -55,6 +55,7 @@ def validate_budget_status(budget: PodDisruptionBudget, old: PodDisruptionBudget
 
 POD_DISRUPTION_BUDGETS = Resource(
     kind=kind_of(PodDisruptionBudget),
+    version_needed=True,
     short_names=("pdb",),
     on_create=clear_status,
     on_update=keep_status,
@@ -137,6 +138,8 @@ def validate_runtime_update(found: RuntimeClass, old: RuntimeClass) -> Iterator[
 
 RUNTIME_CLASSES = Resource(
     kind=kind_of(RuntimeClass),
+    version_needed=True,
+    create_on_update=True,
     validate=validate_runtime,
     validate_update=validate_runtime_update,
     columns=(NAME, Column("Handler", lambda found, now: found.handler), AGE),

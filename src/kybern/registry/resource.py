@@ -132,6 +132,8 @@ class Resource:
     """Whether something besides metadata.finalizers keeps a deleted object: a namespace's own finalizers."""
     create_on_update: bool = False
     """PUT of a name that does not exist creates it."""
+    version_needed: bool = False
+    """A PUT must say which version of the object it replaces."""
     to_storage: Callable[[Obj], Obj] = same
     """For a kind that shares its storage with another version: what is stored."""
     from_storage: Callable[[Obj], Obj] = same

@@ -160,6 +160,7 @@ def validate_attachment_update(found: VolumeAttachment, old: VolumeAttachment) -
 
 VOLUME_ATTACHMENTS = Resource(
     kind=kind_of(VolumeAttachment),
+    version_needed=True,
     on_create=clear_status,
     on_update=keep_status,
     validate=validate_attachment,
@@ -234,6 +235,7 @@ def validate_driver_update(driver: CSIDriver, old: CSIDriver) -> Iterator[FieldE
 
 CSI_DRIVERS = Resource(
     kind=kind_of(CSIDriver),
+    version_needed=True,
     default=default_driver,
     validate=validate_driver,
     validate_update=validate_driver_update,
@@ -288,6 +290,7 @@ def validate_csi_node_update(node: CSINode, old: CSINode) -> Iterator[FieldError
 
 CSI_NODES = Resource(
     kind=kind_of(CSINode),
+    version_needed=True,
     on_create=clear_status,
     on_update=keep_status,
     validate=validate_csi_node,
@@ -313,6 +316,7 @@ def validate_storage_capacity_update(found: CSIStorageCapacity, old: CSIStorageC
 
 CSI_STORAGE_CAPACITIES = Resource(
     kind=kind_of(CSIStorageCapacity),
+    version_needed=True,
     validate=validate_storage_capacity,
     validate_update=validate_storage_capacity_update,
     columns=(

@@ -29,6 +29,7 @@ def validate_update(migration: StorageVersionMigration, old: StorageVersionMigra
 
 STORAGE_VERSION_MIGRATIONS = Resource(
     kind=kind_of(StorageVersionMigration),
+    version_needed=True,
     on_create=clear_status,
     on_update=keep_status,
     validate=validate,

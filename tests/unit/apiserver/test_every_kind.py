@@ -15,6 +15,13 @@ from kybern.web.http import Request
 
 KINDS = tuple(valid_objects())
 JSON = "application/json"
+VERSION_NEEDED = (
+    "APIService", "CSIDriver", "CSINode", "CSIStorageCapacity", "ClusterTrustBundle", "CustomResourceDefinition", "Lease",
+    "MutatingAdmissionPolicy", "MutatingAdmissionPolicyBinding", "MutatingWebhookConfiguration",
+    "PodCertificateRequest", "PodDisruptionBudget", "RuntimeClass", "StorageVersionMigration",
+    "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding", "ValidatingWebhookConfiguration",
+    "VolumeAttachment",
+)  # fmt: skip
 KEPT = ("Namespace", "CustomResourceDefinition")  # marked only: controllers clear up before they go
 
 of_each_group = pytest.mark.parametrize("group", sorted({kind.api_version for kind in KINDS}))
@@ -99,6 +106,18 @@ async def unchanged(server: ApiServer, url: str, made: dict[str, Any]) -> None:
         _, read = await send(server, "GET", url + (part if part == "/scale" else ""))
         status, put = await send(server, "PUT", url + part, read)
         assert (status, put["metadata"]["resourceVersion"]) == (200, made["metadata"]["resourceVersion"]), part
+        await unversioned(server, url + part, read, part == "/scale")
+
+
+async def unversioned(server: ApiServer, url: str, read: dict[str, Any], is_scale: bool) -> None:
+    """Who does not say which version of it is replaced may do so only with kinds of which upstream allows it."""
+    blind = {**read, "metadata": {key: value for key, value in read["metadata"].items() if key != "resourceVersion"}}
+    status, answer = await send(server, "PUT", url, blind)
+    if read["kind"] in VERSION_NEEDED and not is_scale:
+        assert status == 422, url
+        assert answer["message"].endswith("resourceVersion: Invalid value: 0: must be specified for an update")
+    else:
+        assert status == 200, answer
 
 
 def names_of(obj: dict[str, Any]) -> tuple[str, str]:

@@ -45,6 +45,21 @@ async def test_an_update_without_a_version_is_unconditional(api: Any, stored: An
     assert (answer.status, answer.body["metadata"]["uid"]) == (200, stored["metadata"]["uid"])
 
 
+async def test_who_replaces_a_lease_says_which_version_of_it_also_by_a_patch(api: Any) -> None:
+    leases = "/apis/coordination.k8s.io/v1/namespaces/default/leases"
+    lease = {"metadata": {"name": "n1"}, "spec": {"holderIdentity": "n1"}}
+    await api.post(leases, lease)
+    answer = await api.put(f"{leases}/n1", lease)
+    assert (answer.status, answer.message) == (
+        422,
+        'leases.coordination.k8s.io "n1" is invalid: '
+        "metadata.resourceVersion: Invalid value: 0: must be specified for an update",
+    )
+    merge = "application/merge-patch+json"
+    assert (await api.patch(f"{leases}/n1", {"metadata": {"resourceVersion": None}}, merge)).status == 422
+    assert (await api.patch(f"{leases}/n1", {"spec": {"holderIdentity": "n2"}}, merge)).status == 200
+
+
 async def test_an_update_that_changes_nothing_writes_nothing(api: Any, stored: Any) -> None:
     answer = await api.put(f"{CONFIG_MAPS}/a", stored)
     assert (answer.status, answer.body) == (200, stored)

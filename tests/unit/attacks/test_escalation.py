@@ -22,6 +22,7 @@ from kybern.apiserver.verbs.watching import wishes_of
 
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
 SHOP, CORE = f"{RBAC}/namespaces/shop", "/api/v1/namespaces/shop"
+LEASES = "/apis/coordination.k8s.io/v1/namespaces/shop/leases"
 EVE = {"kind": "User", "name": "eve", "apiGroup": "rbac.authorization.k8s.io"}
 WRITE = ["get", "list", "watch", "create", "update", "patch"]
 OWN_RULES = [
@@ -30,6 +31,7 @@ OWN_RULES = [
     {"apiGroups": [""], "resources": ["pods"], "verbs": [*WRITE, "delete"]},
     {"apiGroups": [""], "resources": ["pods/ephemeralcontainers"], "verbs": ["patch"]},
     {"apiGroups": [""], "resources": ["services"], "resourceNames": ["mine"], "verbs": ["get", "list"]},
+    {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["update", "patch"]},
 ]
 CLUSTER_RULES = [
     {"apiGroups": ["certificates.k8s.io"], "resources": ["certificatesigningrequests"], "verbs": ["create", "get"]},
@@ -148,6 +150,8 @@ ATTACKS = [
     Attack("R06", ALLOW, "PATCH", f"{CORE}/pods/running/status", {"status": {"podIP": "10.1.1.1"}}),
     Attack("R06", ALLOW, "POST", f"{CORE}/pods/running/eviction", {"apiVersion": "policy/v1", "kind": "Eviction", **named("running")}),
     Attack("R06", ALLOW, "POST", f"{CORE}/pods/running/binding", named("running", target={"kind": "Node", "name": "n1"})),
+    Attack("R06", ALLOW, "PUT", f"{LEASES}/new", named("new", spec={})),
+    Attack("R06", ALLOW, "APPLY", f"{LEASES}/new", {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", **named("new")}),
     Attack("R07", ALLOW, "GET", f"{CORE}/services"),
     Attack("R07", ALLOW, "GET", f"{CORE}/services?watch=true&timeoutSeconds=1"),
     Attack("R07", ALLOW, "GET", f"{CORE}/services?fieldSelector=metadata.name=theirs"),

@@ -21,4 +21,5 @@ class AuthorizeLayer:
             request.audit["authorization.k8s.io/reason"] = decision.reason
         if not decision.allowed:
             raise forbidden_request(request.attributes, decision.reason)
+        request.authorizer = self.authorizer
         return await self.next(request)

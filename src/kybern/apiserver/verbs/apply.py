@@ -22,7 +22,7 @@ from kybern.apiserver.request import ApiRequest
 from kybern.apiserver.storage import Storage
 from kybern.apiserver.tracking import document_of, ignored, with_entries
 from kybern.apiserver.verbs.shown import shown
-from kybern.apiserver.verbs.update import check_name, check_preconditions
+from kybern.apiserver.verbs.update import check_may_create, check_name, check_preconditions
 from kybern.apiserver.writes import Written, create_once, rewrite
 from kybern.registry.resource import Obj, Subresource
 from kybern.web.http import Response
@@ -88,6 +88,7 @@ async def applied(
             raise Conflict(
                 f"uid mismatch: the provided object specified uid {meta_of(sent).uid}, and no existing object was found"
             )
+        await check_may_create(request)
         new = changed_meta(merged(None), namespace=at.namespace or None)
         return await create_once(machine, storage, new, at.namespace, writing)
 

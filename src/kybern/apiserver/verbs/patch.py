@@ -27,6 +27,7 @@ from kybern.apiserver.request import ApiRequest
 from kybern.apiserver.storage import Storage
 from kybern.apiserver.verbs.apply import APPLY_TYPES, apply
 from kybern.apiserver.verbs.shown import shown
+from kybern.apiserver.verbs.update import check_version_told
 from kybern.apiserver.writes import rewrite
 from kybern.registry.resource import Obj
 from kybern.web.http import Response
@@ -51,6 +52,7 @@ async def patch(machine: Machine, storage: Storage, request: ApiRequest) -> Resp
 
     def change(old: Obj) -> Obj:
         new = patched(old, applied, kind, writing)
+        check_version_told(storage, at.name, new)
         check_version(storage, at.name, new, old)
         return new
 

@@ -16,7 +16,7 @@ from kybern.apiserver.verbs.apply import APPLY_TYPES, applied, apply
 from kybern.apiserver.verbs.create import in_namespace
 from kybern.apiserver.verbs.patch import check_version, patched, patcher
 from kybern.apiserver.verbs.shown import shown
-from kybern.apiserver.verbs.update import check_name, check_preconditions
+from kybern.apiserver.verbs.update import check_name, check_preconditions, check_version_told
 from kybern.apiserver.writes import Written, admission_for, rewrite
 from kybern.registry.resource import Obj, Resource, Subresource
 from kybern.store.interface import Entry
@@ -46,6 +46,8 @@ async def replace(machine: Machine, storage: Storage, sub: Subresource, request:
     check_name(sent, at.name, at.namespace)
 
     def change(old: Obj) -> Obj:
+        if sub.kind is None:
+            check_version_told(storage, at.name, sent)
         check_preconditions(storage, at.name, meta_of(sent), old)
         return put_back(sub, old, sent)
 
@@ -70,6 +72,8 @@ async def patch(machine: Machine, storage: Storage, sub: Subresource, request: A
     def change(old: Obj) -> Obj:
         part = sub.read(old) if sub.read else old
         sent = patched(part, change_by, kind, writing)
+        if sub.kind is None:
+            check_version_told(storage, at.name, sent)
         check_version(storage, at.name, sent, old)
         return put_back(sub, old, sent)
 

@@ -2,7 +2,12 @@
 
 from typing import Any
 
-from kybern.api.errors import MODIFIED, BadRequest, Conflict, conflict
+from msgspec.structs import replace
+
+from kybern.api.errors import MODIFIED, About, BadRequest, Conflict, InternalError, conflict, invalid
+from kybern.api.invalid import invalid_value
+from kybern.apiserver.auth.authorizers import decided
+from kybern.apiserver.auth.denial import forbidden_request
 from kybern.apiserver.body import body_of, media_type, object_in
 from kybern.apiserver.formats import answer, format_for
 from kybern.apiserver.machine import Machine
@@ -30,10 +35,12 @@ async def update(machine: Machine, storage: Storage, request: ApiRequest) -> Res
             wrong = "UID in precondition" if sent_meta.uid else "ResourceVersion in precondition"
             given = sent_meta.uid or sent_meta.resource_version
             raise conflict(storage.about(at.name), f"Precondition failed: {wrong}: {given}, UID in object meta: ")
+        await check_may_create(request)
         new = changed_meta(sent, namespace=at.namespace or None)
         return await create_once(machine, storage, new, at.namespace, writing)
 
     def change(old: Obj) -> Obj:
+        check_version_told(storage, at.name, sent)
         check_preconditions(storage, at.name, sent_meta, old)
         return sent
 
@@ -53,6 +60,24 @@ def check_name(sent: Obj, name: str, namespace: str) -> None:
         raise BadRequest(
             f"the namespace of the object ({meta.namespace}) does not match the namespace on the request ({namespace})"
         )
+
+
+async def check_may_create(request: ApiRequest) -> None:
+    """Who may change an object need not be allowed to make one: asked where there is none to change."""
+    if request.authorizer is None:
+        raise InternalError("no authorizer provided, unable to authorize a create on update")
+    wanted = replace(request.attributes, verb="create")
+    decision = await decided(request.authorizer, wanted)
+    if not decision.allowed:
+        raise forbidden_request(wanted, decision.reason)
+
+
+def check_version_told(storage: Storage, name: str, sent: Obj) -> None:
+    """Some kinds are replaced only by who says which version of them that is."""
+    if storage.resource.version_needed and meta_of(sent).resource_version in (None, "", "0"):
+        kind = storage.resource.kind
+        wrong = invalid_value("metadata.resourceVersion", 0, "must be specified for an update")
+        raise invalid(About(kind=kind.plural, group=kind.group, name=name), [wrong])
 
 
 def check_preconditions(storage: Storage, name: str, sent: Any, old: Obj) -> None:

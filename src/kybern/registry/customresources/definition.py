@@ -217,6 +217,7 @@ def validate_conversion(conversion: CustomResourceConversion, at: str) -> Iterat
 
 CUSTOM_RESOURCE_DEFINITIONS = Resource(
     kind=kind_of(CustomResourceDefinition),
+    version_needed=True,
     short_names=("crd", "crds"),
     categories=("api-extensions",),
     storage_prefix="/registry/apiextensions.k8s.io/customresourcedefinitions",

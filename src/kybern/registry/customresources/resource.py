@@ -48,6 +48,7 @@ def resource_of(definition: CustomResourceDefinition, version: CustomResourceDef
         subresources.append(scale(parts.scale))
     return Resource(
         kind=kind,
+        version_needed=True,
         singular=accepted.singular or "",
         short_names=accepted.short_names or (),
         categories=accepted.categories or (),
