@@ -92,7 +92,9 @@ async def _create(owner: Any, template: PodTemplateSpec, revision: int, client: 
 
 
 def surplus(unused: Iterable[ControllerRevision], limit: int | None) -> list[ControllerRevision]:
-    """The oldest beyond the limit, of the revisions that no pod is of and that are not current."""
+    """The oldest beyond the limit, of the revisions that no pod is of and that are not current; none of a negative one."""
+    if limit is not None and limit < 0:
+        return []
     ordered = in_order(unused)
     return ordered[: max(len(ordered) - (LIMIT if limit is None else limit), 0)]
 

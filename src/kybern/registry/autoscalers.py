@@ -4,10 +4,12 @@ What v1 cannot say (other metrics than CPU, behavior) travels in annotations, so
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
-from kybern.api import autoscaling_v1, quantity
+from kybern.api import autoscaling_v1, names, quantity
 from kybern.api.autoscaling_v2 import (
+    CrossVersionObjectReference,
     HorizontalPodAutoscaler,
     HorizontalPodAutoscalerSpec,
     HPAScalingPolicy,
@@ -17,21 +19,16 @@ from kybern.api.autoscaling_v2 import (
     ResourceMetricSource,
 )
 from kybern.api.invalid import FieldError, forbidden_field, invalid_value, not_supported, required
+from kybern.registry.autoscaler_columns import COLUMNS, SOURCES, of_v2
 from kybern.registry.autoscaler_v1 import METRICS, from_v2, to_v2
-from kybern.registry.checks import label_selector, named
-from kybern.registry.columns import AGE, NAME, UNKNOWN, UNSET
+from kybern.registry.checks import NOT_NEGATIVE, judged, named, not_negative
 from kybern.registry.defaulting import filled, part
 from kybern.registry.parts import changed, clear_status, keep_status, kind_of, spec_of, status
-from kybern.registry.resource import Column, Resource
+from kybern.registry.podspec.amounts import STANDARD, validate_container_resource_name
+from kybern.registry.resource import Resource
 
 CPU_PERCENT_DEFAULT = 80
-SHOWN_MAX = 2
 METRIC_TYPES = ("ContainerResource", "External", "Object", "Pods", "Resource")
-BY_TYPE = {
-    "Object": "object", "External": "external", "Pods": "pods", "Resource": "resource",
-    "ContainerResource": "container_resource",
-}  # fmt: skip
-"""In the order in which upstream looks."""
 CPU = MetricSpec(
     type="Resource",
     resource=ResourceMetricSource(
@@ -49,6 +46,14 @@ SCALE_UP = HPAScalingRules(
 SCALE_DOWN = HPAScalingRules(
     select_policy="Max", policies=(HPAScalingPolicy(type="Percent", value=100, period_seconds=15),)
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Leniency:
+    """What is let pass since it stands in the stored object already: versions that are none."""
+
+    target: bool = False
+    described: bool = False
 
 
 def default(scaler: HorizontalPodAutoscaler) -> HorizontalPodAutoscaler:
@@ -83,7 +88,14 @@ def default_v1(scaler: autoscaling_v1.HorizontalPodAutoscaler) -> autoscaling_v1
 
 
 def validate(scaler: HorizontalPodAutoscaler) -> Iterator[FieldError]:
-    spec = scaler.spec
+    yield from validate_spec(scaler.spec, Leniency())
+
+
+def validate_update(scaler: HorizontalPodAutoscaler, old: HorizontalPodAutoscaler) -> Iterator[FieldError]:
+    yield from validate_spec(scaler.spec, leniency_of(old.spec))
+
+
+def validate_spec(spec: HorizontalPodAutoscalerSpec, lenient: Leniency) -> Iterator[FieldError]:
     low = spec.min_replicas
     if low is not None and low < 0:
         yield invalid_value("spec.minReplicas", low, "must be greater than or equal to 0")
@@ -92,11 +104,11 @@ def validate(scaler: HorizontalPodAutoscaler) -> Iterator[FieldError]:
     if low is not None and spec.max_replicas < low:
         why = "must be greater than or equal to `minReplicas`"
         yield invalid_value("spec.maxReplicas", spec.max_replicas, why)
-    ref = spec.scale_target_ref
-    for field, value in (("kind", ref.kind), ("name", ref.name)):
-        yield from named(f"spec.scaleTargetRef.{field}", value, path_safe)
+    yield from validate_reference(spec.scale_target_ref, "spec.scaleTargetRef")
+    if not lenient.target:
+        yield from wrong_target_version(spec)
     for index, metric in enumerate(spec.metrics or ()):
-        yield from validate_metric(metric, f"spec.metrics[{index}]")
+        yield from validate_metric(metric, f"spec.metrics[{index}]", lenient)
     if low == 0 and not told_without_pods(spec):
         why = "must specify at least one Object or External metric to support scaling to zero replicas"
         yield forbidden_field("spec.metrics", why)
@@ -113,19 +125,39 @@ def told_without_pods(spec: HorizontalPodAutoscalerSpec) -> bool:
     return any(metric.type in ("External", "Object") for metric in spec.metrics or ())
 
 
-def path_safe(text: str) -> tuple[str, ...]:
-    return tuple(f"may not contain '{mark}'" for mark in "/%" if mark in text)
+def leniency_of(spec: HorizontalPodAutoscalerSpec) -> Leniency:
+    described = (metric.object.described_object for metric in spec.metrics or () if metric.object is not None)
+    return Leniency(any(wrong_target_version(spec)), any(any(wrong_version(ref, "")) for ref in described))
 
 
-def validate_metric(metric: MetricSpec, at: str) -> Iterator[FieldError]:
+def wrong_target_version(spec: HorizontalPodAutoscalerSpec) -> Iterator[FieldError]:
+    """What can be scaled is in some group, but for the one kind of the core group."""
+    ref = spec.scale_target_ref
+    yield from wrong_version(ref, "spec.scaleTargetRef", core=ref.kind == "ReplicationController")
+
+
+def wrong_version(ref: CrossVersionObjectReference, at: str, *, core: bool = True) -> Iterator[FieldError]:
+    version = ref.api_version or ""
+    if version.count("/") > 1:
+        yield invalid_value(f"{at}.apiVersion", version, f"unexpected GroupVersion string: {version}")
+    elif not core and not version.rpartition("/")[0]:
+        yield invalid_value(f"{at}.apiVersion", version, "apiVersion must specify API group")
+
+
+def validate_reference(ref: CrossVersionObjectReference, at: str) -> Iterator[FieldError]:
+    for field, value in (("kind", ref.kind), ("name", ref.name)):
+        yield from named(f"{at}.{field}", value, names.path_segment)
+
+
+def validate_metric(metric: MetricSpec, at: str, lenient: Leniency) -> Iterator[FieldError]:
     if not metric.type:
         yield required(f"{at}.type", "must specify a metric source type")
     if metric.type not in METRIC_TYPES:
         yield not_supported(f"{at}.type", metric.type, METRIC_TYPES)
-    sources = {field_of(type_): getattr(metric, name) for type_, name in BY_TYPE.items()}
+    sources = {field_of(type_): getattr(metric, name) for type_, name in SOURCES.items()}
     found = [field for field, source in sources.items() if source is not None]
     for field in found[:1]:
-        yield from validate_source(field, sources[field], f"{at}.{field}")
+        yield from validate_source(field, sources[field], f"{at}.{field}", lenient)
     wanted = field_of(metric.type)
     if metric.type in METRIC_TYPES and wanted not in found:
         yield required(f"{at}.{wanted}", "must populate information for the given metric source")
@@ -138,18 +170,22 @@ def field_of(type_: str) -> str:
     return type_[:1].lower() + type_[1:]
 
 
-def validate_source(field: str, source: Any, at: str) -> Iterator[FieldError]:
+def validate_source(field: str, source: Any, at: str, lenient: Leniency) -> Iterator[FieldError]:
     if field in ("resource", "containerResource"):
         if not source.name:
             yield required(f"{at}.name", "must specify a resource name")
+        elif field == "containerResource" and source.name not in STANDARD:
+            yield from validate_container_resource_name(source.name, f"{at}.name")
         if field == "containerResource" and not source.container:
             yield required(f"{at}.container", "must specify a container")
+        elif field == "containerResource":
+            yield from judged(f"{at}.container", source.container, names.dns1123_label)
     else:
         if field == "object":
-            for name, value in (("kind", source.described_object.kind), ("name", source.described_object.name)):
-                yield from named(f"{at}.describedObject.{name}", value, path_safe)
+            yield from validate_reference(source.described_object, f"{at}.describedObject")
+            if not lenient.described:
+                yield from wrong_version(source.described_object, f"{at}.describedObject")
         yield from named_metric(source.metric.name, f"{at}.metric")
-        yield from label_selector(source.metric.selector, f"{at}.metric.selector")
     yield from validate_target(source.target, f"{at}.target")
     yield from validate_asked(field, source.target, f"{at}.target")
 
@@ -158,7 +194,7 @@ def named_metric(name: str, at: str) -> Iterator[FieldError]:
     if not name:
         yield required(f"{at}.name", "must specify a metric name")
     else:
-        for wrong in path_safe(name):
+        for wrong in names.path_segment(name):
             yield invalid_value(f"{at}.name", name, wrong)
 
 
@@ -173,7 +209,7 @@ def validate_asked(field: str, target: MetricTarget, at: str) -> Iterator[FieldE
                 why = "may not set both a target raw value and a target utilization"
                 yield forbidden_field(f"{at}.averageValue", why)
         case "pods":
-            if target.average_value is None or quantity.parse(target.average_value).nano <= 0:
+            if target.average_value is None:
                 yield required(f"{at}.averageValue", "must specify a positive target averageValue")
         case "object":
             if target.value is None and target.average_value is None:
@@ -217,70 +253,24 @@ def validate_rules(rules: HPAScalingRules, at: str) -> Iterator[FieldError]:
         if not 0 < policy.period_seconds <= 1800:
             why = "must be greater than zero" if policy.period_seconds <= 0 else "must be less than or equal to 1800"
             yield invalid_value(f"{here}.periodSeconds", policy.period_seconds, why)
+    if rules.tolerance is not None and quantity.parse(rules.tolerance).nano < 0:
+        yield invalid_value(f"{at}.tolerance", rules.tolerance, NOT_NEGATIVE)
 
 
 def validate_v1(scaler: autoscaling_v1.HorizontalPodAutoscaler) -> Iterator[FieldError]:
-    percent = scaler.spec.target_cpu_utilization_percentage
-    if percent is not None and percent < 1:
-        yield invalid_value("spec.targetCPUUtilizationPercentage", percent, "must be greater than 0")
     yield from validate(to_v2(scaler))
 
 
-# --- columns ----------------------------------------------------------------------------------------------------------
+def validate_v1_update(
+    scaler: autoscaling_v1.HorizontalPodAutoscaler, old: autoscaling_v1.HorizontalPodAutoscaler
+) -> Iterator[FieldError]:
+    yield from validate_update(to_v2(scaler), to_v2(old))
 
 
-def targets_cell(scaler: HorizontalPodAutoscaler, now: float) -> str:
-    metrics = scaler.spec.metrics or ()
-    if not metrics:
-        return "<none>"
-    current = scaler.status.current_metrics or ()
-    texts = [
-        metric_text(metric, current[index] if index < len(current) else None) for index, metric in enumerate(metrics)
-    ]
-    shown = ", ".join(texts[:SHOWN_MAX])
-    return f"{shown} + {len(texts) - SHOWN_MAX} more..." if len(texts) > SHOWN_MAX else shown
-
-
-def metric_text(metric: MetricSpec, current: Any) -> str:
-    """One metric as `cpu: 12%/80%`, or `250m/1 (avg)`."""
-    name = BY_TYPE.get(metric.type, "")
-    source = getattr(metric, name, None)
-    if source is None:
-        return "<unknown type>"
-    found = getattr(getattr(current, name, None), "current", None)
-    target = source.target
-    if name in ("resource", "container_resource"):
-        return f"{source.name}: {resource_text(target, found)}"
-    if target.average_value is not None:
-        each = "" if name == "pods" else " (avg)"
-        return f"{(found and found.average_value) or UNKNOWN}/{target.average_value}{each}"
-    return f"{(found and found.value) or UNKNOWN}/{target.value}"
-
-
-def resource_text(target: MetricTarget, found: Any) -> str:
-    if target.average_value is not None:
-        return f"{(found and found.average_value) or UNKNOWN}/{target.average_value}"
-    current = UNKNOWN
-    if found is not None and found.average_utilization is not None:
-        current = f"{found.average_utilization}%"
-    wanted = f"{target.average_utilization}%" if target.average_utilization is not None else "<auto>"
-    return f"{current}/{wanted}"
-
-
-COLUMNS = (
-    NAME,
-    Column("Reference", lambda s, now: f"{s.spec.scale_target_ref.kind}/{s.spec.scale_target_ref.name}"),
-    Column("Targets", targets_cell),
-    Column("MinPods", lambda s, now: UNSET if s.spec.min_replicas is None else str(s.spec.min_replicas)),
-    Column("MaxPods", lambda s, now: s.spec.max_replicas),
-    Column("Replicas", lambda s, now: s.status.current_replicas or 0),
-    AGE,
-)
-
-
-def of_v2(column: Column) -> Column:
-    cell = column.cell
-    return Column(column.name, lambda scaler, now: cell(to_v2(scaler), now), format=column.format)
+def validate_status(scaler: Any, old: Any) -> Iterator[FieldError]:
+    """In either version."""
+    yield from not_negative("status.currentReplicas", scaler.status.current_replicas)
+    yield from not_negative("status.desiredReplicas", scaler.status.desired_replicas)
 
 
 AUTOSCALERS = Resource(
@@ -291,8 +281,9 @@ AUTOSCALERS = Resource(
     on_create=clear_status,
     on_update=keep_status,
     validate=validate,
+    validate_update=validate_update,
     generation=spec_of,
-    subresources=(status(),),
+    subresources=(status(validate=validate_status),),
     columns=COLUMNS,
 )
 
@@ -304,8 +295,9 @@ AUTOSCALERS_V1 = Resource(
     on_create=clear_status,
     on_update=keep_status,
     validate=validate_v1,
+    validate_update=validate_v1_update,
     generation=spec_of,
-    subresources=(status(),),
+    subresources=(status(validate=validate_status),),
     to_storage=lambda scaler: default(to_v2(scaler)),
     from_storage=from_v2,
     columns=tuple(map(of_v2, COLUMNS)),

@@ -111,6 +111,14 @@ def int_or_percent(at: str, value: int | str | None) -> Iterator[FieldError]:
         yield from not_negative(at, value)
 
 
+def is_nothing(value: int | str | None) -> bool:
+    """Also of a text that is no share: upstream reads that as the number it is, or as none."""
+    if not isinstance(value, str):
+        return not value
+    digits = value.removesuffix("%") if value.endswith("%") and value[:-1].isdecimal() else value
+    return not (digits.removeprefix("-").isdecimal() and int(digits))
+
+
 def not_above_all(at: str, value: int | str | None) -> Iterator[FieldError]:
     if isinstance(value, str) and value.endswith("%") and value[:-1].isdecimal() and int(value[:-1]) > 100:
         yield invalid_value(at, value, "must not be greater than 100%")

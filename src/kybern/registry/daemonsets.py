@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from kybern.api.apps_v1 import DaemonSet, DaemonSetSpec, DaemonSetUpdateStrategy, RollingUpdateDaemonSet
 from kybern.api.invalid import FieldError, invalid_value, not_supported, required
-from kybern.registry.checks import immutable, int_or_percent, not_above_all
+from kybern.registry.checks import immutable, int_or_percent, is_nothing, not_above_all
 from kybern.registry.columns import AGE, NAME, SELECTOR, TEMPLATE_COLUMNS, labels_text
 from kybern.registry.defaulting import filled, part
 from kybern.registry.parts import changed, clear_status, keep_status, kind_of, spec_of, status
@@ -87,10 +87,11 @@ def validate_strategy(strategy: DaemonSetUpdateStrategy, at: str) -> Iterator[Fi
     if rolling is None:
         yield required(f"{at}.rollingUpdate")
         return
-    for field, value in (("maxUnavailable", rolling.max_unavailable), ("maxSurge", rolling.max_surge)):
-        yield from int_or_percent(f"{at}.rollingUpdate.{field}", value)
-        yield from not_above_all(f"{at}.rollingUpdate.{field}", value)
-    unavailable, surge = rolling.max_unavailable not in (0, "0%"), rolling.max_surge not in (0, "0%", None)
+    limits = (("maxUnavailable", rolling.max_unavailable), ("maxSurge", rolling.max_surge))
+    for check in (int_or_percent, not_above_all):
+        for field, value in limits:
+            yield from check(f"{at}.rollingUpdate.{field}", value)
+    unavailable, surge = not is_nothing(rolling.max_unavailable), not is_nothing(rolling.max_surge)
     if unavailable and surge:
         why = "may not be set when maxUnavailable is non-zero"
         yield invalid_value(f"{at}.rollingUpdate.maxSurge", rolling.max_surge, why)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from kybern.api.apps_v1 import Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment
 from kybern.api.invalid import FieldError, forbidden_field, invalid_value, not_supported
-from kybern.registry.checks import immutable, int_or_percent, not_above_all
+from kybern.registry.checks import immutable, int_or_percent, is_nothing, not_above_all
 from kybern.registry.columns import AGE, NAME, SELECTOR, TEMPLATE_COLUMNS
 from kybern.registry.defaulting import filled, part
 from kybern.registry.parts import changed, clear_status, keep_status, kind_of, scale, status
@@ -19,6 +19,7 @@ from kybern.registry.workloads import (
     REPLICAS,
     REPLICAS_DEFAULT,
     REVISION_HISTORY_DEFAULT,
+    TERMINATING,
     UPDATED,
     Counts,
     selector_of,
@@ -90,7 +91,7 @@ def validate_strategy(strategy: DeploymentStrategy, at: str) -> Iterator[FieldEr
 def validate_rolling(rolling: RollingUpdateDeployment, at: str) -> Iterator[FieldError]:
     yield from int_or_percent(f"{at}.maxUnavailable", rolling.max_unavailable)
     yield from int_or_percent(f"{at}.maxSurge", rolling.max_surge)
-    if rolling.max_unavailable in (0, "0%") and rolling.max_surge in (0, "0%"):
+    if is_nothing(rolling.max_unavailable) and is_nothing(rolling.max_surge):
         yield invalid_value(f"{at}.maxUnavailable", rolling.max_unavailable, "may not be 0 when `maxSurge` is 0")
     yield from not_above_all(f"{at}.maxUnavailable", rolling.max_unavailable)
 
@@ -105,10 +106,13 @@ def ready_cell(deployment: Deployment, now: float) -> str:
 
 
 STATUS_COUNTS = Counts(
-    (REPLICAS, UPDATED, READY, AVAILABLE, ("unavailableReplicas", "unavailable_replicas"), OBSERVED, COLLISIONS),
+    (
+        OBSERVED, REPLICAS, UPDATED, READY, AVAILABLE, ("unavailableReplicas", "unavailable_replicas"), TERMINATING,
+        COLLISIONS,
+    ),
     (UPDATED, READY, AVAILABLE),
     "readyReplicas",
-)
+)  # fmt: skip
 
 DEPLOYMENTS = Resource(
     kind=kind_of(Deployment),

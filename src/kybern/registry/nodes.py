@@ -1,10 +1,11 @@
 """nodes: machines that run pods. Who they are is set once; how they are, their kubelet tells."""
 
+import re
 from collections.abc import Callable, Iterator
 
 from kybern.api import names
 from kybern.api.core_v1 import Node, NodeSpec, NodeStatus, Taint
-from kybern.api.invalid import FieldError, duplicate, forbidden_field, invalid_value, not_supported, required
+from kybern.api.invalid import FieldError, duplicate, forbidden_field, invalid_value, not_supported, printed, required
 from kybern.registry.checks import repeated
 from kybern.registry.columns import AGE, NAME, NONE, UNKNOWN
 from kybern.registry.defaulting import part
@@ -15,6 +16,11 @@ from kybern.registry.resource import Column, Resource
 
 ROLE_PREFIX = "node-role.kubernetes.io/"
 ROLE_LABEL = "kubernetes.io/role"
+FEATURE = re.compile("[A-Z][a-zA-Z0-9]*(/[a-zA-Z][a-zA-Z0-9]*)*")
+FEATURE_NAMES = (
+    "must start with an UpperCamelCase segment, with subsequent segments separated by '/' (e.g., MyFeature or "
+    "MyFeature/mySubFeature), and contain only alphanumeric characters and slashes"
+)
 
 
 def default(node: Node) -> Node:
@@ -76,7 +82,14 @@ def validate_taints(taints: tuple[Taint, ...], at: str) -> Iterator[FieldError]:
 
 
 def validate_update(node: Node, old: Node) -> Iterator[FieldError]:
+    yield from validate(node)
+    yield from validate_change(node, old)
+
+
+def validate_change(node: Node, old: Node) -> Iterator[FieldError]:
+    """Also of a write of the status alone."""
     yield from validate_resources(node)
+    yield from validate_features(node.status.declared_features or (), "status.declaredFeatures")
     seen: set[tuple[str, str]] = set()
     for index, address in enumerate(node.status.addresses or ()):
         pair = (address.type, address.address)
@@ -92,6 +105,21 @@ def validate_update(node: Node, old: Node) -> Iterator[FieldError]:
         yield from validate_taints(node.spec.taints, "metadata.taints")
     if new.external_id != before.external_id:
         yield forbidden_field("spec.externalID", "may not be updated")
+
+
+def validate_features(features: tuple[str, ...], at: str) -> Iterator[FieldError]:
+    """Names in their order, each once."""
+    for index, feature in enumerate(features):
+        here, before = f"{at}[{index}]", features[index - 1] if index else ""
+        if index and feature == before:
+            yield duplicate(here, feature)
+        elif feature < before:
+            yield invalid_value(here, feature, "list must be sorted alphabetically")
+        if len(feature) > names.SUBDOMAIN_BYTES_MAX:
+            limit = f"must be no more than {names.SUBDOMAIN_BYTES_MAX} characters"
+            yield invalid_value(here, feature, f"invalid feature name {printed(feature)}: {limit}")
+        elif FEATURE.fullmatch(feature) is None:
+            yield invalid_value(here, feature, f"invalid feature name {printed(feature)}: {FEATURE_NAMES}")
 
 
 # --- columns ----------------------------------------------------------------------------------------------------------
@@ -135,7 +163,7 @@ NODES = Resource(
     on_update=keep_status,
     validate=validate,
     validate_update=validate_update,
-    subresources=(connect("proxy", "NodeProxyOptions", PROXY_VERBS), status(validate=validate_update)),
+    subresources=(connect("proxy", "NodeProxyOptions", PROXY_VERBS), status(validate=validate_change)),
     selectable={"spec.unschedulable": lambda node: "true" if node.spec.unschedulable else "false"},
     columns=(
         NAME,

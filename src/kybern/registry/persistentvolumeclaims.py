@@ -25,6 +25,7 @@ SHORT_MODES = (
     ("ReadWriteOnce", "RWO"), ("ReadOnlyMany", "ROX"), ("ReadWriteMany", "RWX"), ("ReadWriteOncePod", "RWOP"),
 )  # fmt: skip
 VOLUME_MODES = ("Block", "Filesystem")
+CLAIM_OR_SNAPSHOT = (("PersistentVolumeClaim", ""), ("VolumeSnapshot", "snapshot.storage.k8s.io"))
 CLASS_ANNOTATION = "volume.beta.kubernetes.io/storage-class"
 IMMUTABLE_SPEC = (
     "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims"
@@ -37,7 +38,25 @@ def default_claim(claim: PersistentVolumeClaim) -> PersistentVolumeClaim:
 
 
 def on_create(claim: PersistentVolumeClaim) -> PersistentVolumeClaim:
-    return changed(claim, spec=with_both_sources(claim.spec), status=PersistentVolumeClaimStatus(phase="Pending"))
+    spec = with_both_sources(with_known_sources(claim.spec, PersistentVolumeClaimSpec()))
+    return changed(claim, spec=spec, status=PersistentVolumeClaimStatus(phase="Pending"))
+
+
+def on_update(claim: PersistentVolumeClaim, old: PersistentVolumeClaim) -> PersistentVolumeClaim:
+    spec = with_both_sources(with_known_sources(claim.spec, old.spec))
+    claim = keep_status(claim, old)
+    return claim if spec is claim.spec else changed(claim, spec=spec)
+
+
+def with_known_sources(spec: PersistentVolumeClaimSpec, old: PersistentVolumeClaimSpec) -> PersistentVolumeClaimSpec:
+    """What is filled from another namespace is left out, upstream's alpha; the old field never told of more than claims
+    and snapshots. A claim that has such a source keeps it."""
+    ref, source = spec.data_source_ref, spec.data_source
+    if ref is not None and ref.namespace and old.data_source_ref is None:
+        spec, ref = changed(spec, data_source_ref=None), None
+    if source is None or ref is not None or old.data_source is not None or old.data_source_ref is not None:
+        return spec
+    return spec if (source.kind, source.api_group or "") in CLAIM_OR_SNAPSHOT else changed(spec, data_source=None)
 
 
 def with_both_sources(spec: PersistentVolumeClaimSpec) -> PersistentVolumeClaimSpec:
@@ -121,17 +140,18 @@ def validate_update(claim: PersistentVolumeClaim, old: PersistentVolumeClaim) ->
         if class_may_be_set(claim, old):
             leftover = changed(leftover, storage_class_name=before.storage_class_name)
     if old.status.phase == "Bound":
-        if leftover.volume_attributes_class_name is not None:
-            leftover = changed(leftover, volume_attributes_class_name=before.volume_attributes_class_name)
+        leftover = changed(leftover, volume_attributes_class_name=before.volume_attributes_class_name)
         leftover = changed(leftover, resources=with_storage(leftover.resources, storage_of(before)))
     if leftover != before:
         shown = difference("core.PersistentVolumeClaimSpec", before, leftover)
         yield forbidden_field("spec", f"{IMMUTABLE_SPEC}\n{shown}")
     yield from validate_growth(claim, old)
     yield from immutable("volumeMode", claim.spec.volume_mode, old.spec.volume_mode)
-    if old.spec.volume_attributes_class_name is not None and not claim.spec.volume_attributes_class_name:
-        what = "nil" if claim.spec.volume_attributes_class_name is None else "an empty string"
-        yield forbidden_field("spec.volumeAttributesClassName", f"update from non-nil value to {what} is forbidden")
+    now, was = claim.spec.volume_attributes_class_name, old.spec.volume_attributes_class_name
+    if now != was and not now and old.status.current_volume_attributes_class_name is not None:
+        what = "nil" if now is None else "empty string"
+        why = f"update to {what} is forbidden when status.currentVolumeAttributesClassName is not nil"
+        yield forbidden_field("spec.volumeAttributesClassName", why)
 
 
 def annotated_class(claim: PersistentVolumeClaim) -> str | None:
@@ -227,7 +247,7 @@ PERSISTENT_VOLUME_CLAIMS = Resource(
     short_names=("pvc",),
     default=default_claim,
     on_create=on_create,
-    on_update=keep_status,
+    on_update=on_update,
     validate=validate,
     validate_update=validate_update,
     subresources=(status(validate=validate_status),),

@@ -45,6 +45,11 @@ NO_SOURCES = {
     "storage_class_name", "volume_attributes_class_name", "volume_mode",
 }  # fmt: skip
 SOURCES = tuple(name for name in PersistentVolumeSpec.__struct_fields__ if name not in NO_SOURCES)
+MOUNT_ANNOTATION = "volume.beta.kubernetes.io/mount-options"
+WITH_MOUNT_OPTIONS = (
+    "gce_persistent_disk", "aws_elastic_block_store", "glusterfs", "nfs", "rbd", "quobyte", "iscsi", "cinder", "cephfs",
+    "azure_file", "vsphere_volume", "azure_disk", "photon_persistent_disk",
+)  # fmt: skip
 LABELS_OF_TODAY = {
     "failure-domain.beta.kubernetes.io/zone": "topology.kubernetes.io/zone",
     "failure-domain.beta.kubernetes.io/region": "topology.kubernetes.io/region",
@@ -67,7 +72,8 @@ def default_spec(spec: PersistentVolumeSpec) -> PersistentVolumeSpec:
 
 
 def on_create(volume: PersistentVolume) -> PersistentVolume:
-    return changed(volume, status=PersistentVolumeStatus(phase="Pending"))
+    since = volume.status.last_phase_transition_time
+    return changed(volume, status=PersistentVolumeStatus(phase="Pending", last_phase_transition_time=since))
 
 
 def validate(volume: PersistentVolume) -> Iterator[FieldError]:
@@ -82,19 +88,58 @@ def validate(volume: PersistentVolume) -> Iterator[FieldError]:
             yield required("spec.nodeAffinity.required", "must specify required node constraints")
         else:
             yield from validate_node_selector(spec.node_affinity.required, "spec.nodeAffinity.required")
-    yield from validate_one_source(spec, VALIDATED_SOURCES, "spec")
+    yield from validate_sources(spec, volume.metadata.name or "", "spec")
+    yield from judged("spec.storageClassName", spec.storage_class_name, names.dns1123_subdomain)
+    yield from validate_mode_and_class(spec, "spec")
+    if MOUNT_ANNOTATION in (volume.metadata.annotations or {}) and not has_mount_options(spec):
+        here = f"metadata.annotations.{MOUNT_ANNOTATION}"
+        yield forbidden_field(here, "may not specify mount options for this volume type")
+
+
+def has_mount_options(spec: PersistentVolumeSpec) -> bool:
+    return any(getattr(spec, name) is not None for name in WITH_MOUNT_OPTIONS)
+
+
+def validate_sources(spec: PersistentVolumeSpec, volume: str, at: str) -> Iterator[FieldError]:
+    yield from validate_one_source(spec, VALIDATED_SOURCES, at)
     if spec.local is not None and spec.node_affinity is None:
-        yield required("spec.nodeAffinity", "Local volume requires node affinity")
-    if spec.iscsi is not None and portal_too_long(spec.iscsi, volume.metadata.name or ""):
-        yield invalid_value("spec.iscsi.targetportal", spec.iscsi.target_portal, PORTAL_TOO_LONG)
+        yield required(f"{at}.nodeAffinity", "Local volume requires node affinity")
+    if spec.iscsi is not None and portal_too_long(spec.iscsi, volume):
+        yield invalid_value(f"{at}.iscsi.targetportal", spec.iscsi.target_portal, PORTAL_TOO_LONG)
     if spec.persistent_volume_reclaim_policy == "Recycle" and is_root(spec.host_path):
         why = "may not be 'recycle' for a hostPath mount of '/'"
-        yield forbidden_field("spec.persistentVolumeReclaimPolicy", why)
-    yield from judged("spec.storageClassName", spec.storage_class_name, names.dns1123_subdomain)
+        yield forbidden_field(f"{at}.persistentVolumeReclaimPolicy", why)
+
+
+def validate_mode_and_class(spec: PersistentVolumeSpec, at: str) -> Iterator[FieldError]:
     if spec.volume_mode is not None and spec.volume_mode not in VOLUME_MODES:
-        yield not_supported("spec.volumeMode", spec.volume_mode, VOLUME_MODES)
+        yield not_supported(f"{at}.volumeMode", spec.volume_mode, VOLUME_MODES)
     if spec.volume_attributes_class_name is not None:
-        yield from validate_attributes_class(spec, "spec.volumeAttributesClassName")
+        yield from validate_attributes_class(spec, at)
+
+
+def validate_inline_spec(spec: PersistentVolumeSpec, at: str) -> Iterator[FieldError]:
+    """Of a volume that is nobody's object: a pod's own, on its way to a node."""
+    never = "may not be specified in the context of inline volumes"
+    for field, value in (("claimRef", spec.claim_ref), ("capacity", spec.capacity)):
+        if value:
+            yield forbidden_field(f"{at}.{field}", never)
+    if spec.csi is None:
+        yield required(f"{at}.csi", "has to be specified in the context of inline volumes")
+    yield from validate_access_modes(spec.access_modes, f"{at}.accessModes", "")
+    if spec.persistent_volume_reclaim_policy not in (None, "", "Retain"):
+        why = "may only be Retain in the context of inline volumes"
+        yield forbidden_field(f"{at}.persistentVolumeReclaimPolicy", why)
+    if spec.node_affinity is not None:
+        yield forbidden_field(f"{at}.nodeAffinity", never)
+    yield from validate_sources(spec, "", at)
+    if spec.storage_class_name:
+        yield forbidden_field(f"{at}.storageClassName", never)
+    if spec.volume_mode not in (None, "Filesystem"):
+        why = "may not specify volumeMode other than Filesystem in the context of inline volumes"
+        yield forbidden_field(f"{at}.volumeMode", why)
+    if spec.volume_attributes_class_name is not None:
+        yield from validate_attributes_class(spec, at)
 
 
 def is_root(source: HostPathVolumeSource | None) -> bool:
@@ -102,11 +147,12 @@ def is_root(source: HostPathVolumeSource | None) -> bool:
 
 
 def validate_attributes_class(spec: PersistentVolumeSpec, at: str) -> Iterator[FieldError]:
+    here = f"{at}.volumeAttributesClassName"
     if not spec.volume_attributes_class_name:
-        yield required(at, "an empty string is disallowed")
-    yield from judged(at, spec.volume_attributes_class_name, names.dns1123_subdomain)
+        yield required(here, "an empty string is disallowed")
+    yield from judged(here, spec.volume_attributes_class_name, names.dns1123_subdomain)
     if spec.csi is None:
-        yield required("spec.csi", "has to be specified when using volumeAttributesClassName")
+        yield required(f"{at}.csi", "has to be specified when using volumeAttributesClassName")
 
 
 def validate_capacity(spec: PersistentVolumeSpec) -> Iterator[FieldError]:

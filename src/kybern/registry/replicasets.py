@@ -1,6 +1,7 @@
 """replicasets: a number of pods from one template."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from kybern.api.apps_v1 import ReplicaSet, ReplicaSetSpec
 from kybern.api.invalid import FieldError
@@ -14,6 +15,7 @@ from kybern.registry.resource import Column, Resource
 from kybern.registry.workloads import (
     OF_REPLICAS,
     REPLICAS_DEFAULT,
+    TERMINATING,
     selector_of,
     validate_counts,
     validate_lasting_template,
@@ -42,6 +44,8 @@ def validate_update(replicaset: ReplicaSet, old: ReplicaSet) -> Iterator[FieldEr
     yield from immutable("spec.selector", replicaset.spec.selector, old.spec.selector)
 
 
+STATUS_COUNTS = replace(OF_REPLICAS, all=(*OF_REPLICAS.all, TERMINATING))
+
 REPLICASETS = Resource(
     kind=kind_of(ReplicaSet),
     warnings=template_warnings(lambda found: found.spec.template, "spec.template"),
@@ -53,7 +57,7 @@ REPLICASETS = Resource(
     validate=validate,
     validate_update=validate_update,
     generation=spec_of,
-    subresources=(scale(selector_of), status(validate=OF_REPLICAS)),
+    subresources=(scale(selector_of), status(validate=STATUS_COUNTS)),
     selectable={"status.replicas": lambda replicaset: str(replicaset.status.replicas)},
     columns=(
         NAME,

@@ -17,6 +17,7 @@ from kybern.registry.certificates import (
 )
 from kybern.registry.configmaps import CONFIG_MAPS, SECRETS
 from kybern.registry.cronjobs import CRON_JOBS
+from kybern.registry.csi import CSI_DRIVERS, CSI_NODES, CSI_STORAGE_CAPACITIES
 from kybern.registry.customresources.definition import CUSTOM_RESOURCE_DEFINITIONS
 from kybern.registry.daemonsets import DAEMONSETS
 from kybern.registry.deployments import DEPLOYMENTS
@@ -44,14 +45,7 @@ from kybern.registry.reviews import BINDINGS, COMPONENT_STATUSES, REVIEWS
 from kybern.registry.serviceaccounts import SERVICE_ACCOUNTS
 from kybern.registry.services import SERVICES
 from kybern.registry.statefulsets import STATEFULSETS
-from kybern.registry.storage import (
-    CSI_DRIVERS,
-    CSI_NODES,
-    CSI_STORAGE_CAPACITIES,
-    STORAGE_CLASSES,
-    VOLUME_ATTACHMENTS,
-    VOLUME_ATTRIBUTES_CLASSES,
-)
+from kybern.registry.storage import STORAGE_CLASSES, VOLUME_ATTACHMENTS, VOLUME_ATTRIBUTES_CLASSES
 from kybern.registry.storagemigrations import STORAGE_VERSION_MIGRATIONS
 from kybern.registry.templates import CONTROLLER_REVISIONS, POD_TEMPLATES, REPLICATION_CONTROLLERS
 

@@ -12,7 +12,7 @@ from kybern.api.apps_v1 import (
 )
 from kybern.api.core_v1 import PersistentVolumeClaimVolumeSource, PodTemplateSpec, Volume
 from kybern.api.invalid import FieldError, forbidden_field, invalid_value, not_supported
-from kybern.registry.checks import int_or_percent, not_above_all, not_negative
+from kybern.registry.checks import int_or_percent, is_nothing, judged, not_above_all, not_negative
 from kybern.registry.columns import AGE, NAME, TEMPLATE_COLUMNS
 from kybern.registry.defaulting import filled, part, parts
 from kybern.registry.parts import changed, clear_status, keep_status, kind_of, scale, spec_of, status
@@ -76,7 +76,12 @@ def default_strategy(strategy: StatefulSetUpdateStrategy) -> StatefulSetUpdateSt
 
 
 def validate(statefulset: StatefulSet) -> Iterator[FieldError]:
-    spec = statefulset.spec
+    """Of a new one; the Service that an old one names may have a name that is none by now."""
+    yield from judged("spec.serviceName", statefulset.spec.service_name, names.dns1123_label)
+    yield from validate_spec(statefulset.spec)
+
+
+def validate_spec(spec: StatefulSetSpec) -> Iterator[FieldError]:
     if spec.pod_management_policy not in ("OrderedReady", "Parallel"):
         why = "must be 'OrderedReady' or 'Parallel'"
         yield invalid_value("spec.podManagementPolicy", spec.pod_management_policy, why)
@@ -88,13 +93,7 @@ def validate(statefulset: StatefulSet) -> Iterator[FieldError]:
             if value not in ("Delete", "Retain"):
                 here = f"spec.persistentVolumeClaimRetentionPolicy.{field}"
                 yield not_supported(here, value, ("Delete", "Retain"))
-    yield from validate_counts(
-        spec,
-        "spec",
-        ("replicas", "replicas"),
-        ("minReadySeconds", "min_ready_seconds"),
-        ("revisionHistoryLimit", "revision_history_limit"),
-    )
+    yield from validate_counts(spec, "spec", ("replicas", "replicas"), ("minReadySeconds", "min_ready_seconds"))
     if spec.ordinals is not None:
         yield from not_negative("spec.ordinals.start", spec.ordinals.start)
     yield from validate_selected(spec.selector, spec.template, "spec")
@@ -126,13 +125,13 @@ def validate_strategy(strategy: StatefulSetUpdateStrategy, at: str) -> Iterator[
     elif rolling is not None:
         yield from not_negative(f"{at}.rollingUpdate.partition", rolling.partition)
         yield from int_or_percent(f"{at}.rollingUpdate.maxUnavailable", rolling.max_unavailable)
-        if rolling.max_unavailable in (0, "0%"):
+        if rolling.max_unavailable is not None and is_nothing(rolling.max_unavailable):
             yield invalid_value(f"{at}.rollingUpdate.maxUnavailable", rolling.max_unavailable, "cannot be 0")
         yield from not_above_all(f"{at}.rollingUpdate.maxUnavailable", rolling.max_unavailable)
 
 
 def validate_update(statefulset: StatefulSet, old: StatefulSet) -> Iterator[FieldError]:
-    yield from validate(statefulset)
+    yield from validate_spec(statefulset.spec)
     spec = old.spec
     leftover = changed(
         statefulset.spec,

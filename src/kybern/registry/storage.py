@@ -1,31 +1,28 @@
-"""storageclasses, volumeattachments, CSI drivers and what they tell about themselves."""
+"""storageclasses, volumeattributesclasses, volumeattachments: how storage is made, changed, and brought to a node."""
 
 from collections.abc import Iterator, Mapping
 
-from kybern.api import names, quantity
+from kybern.api import names
 from kybern.api.core_v1 import TopologySelectorLabelRequirement, TopologySelectorTerm
 from kybern.api.invalid import FieldError, duplicate, forbidden_field, invalid_value, not_supported, required, too_long
 from kybern.api.storage_v1 import (
-    CSIDriver,
-    CSIDriverSpec,
-    CSINode,
-    CSIStorageCapacity,
     StorageClass,
     VolumeAttachment,
+    VolumeAttachmentSource,
     VolumeAttributesClass,
+    VolumeError,
 )
-from kybern.registry.checks import NOT_NEGATIVE, immutable, label_selector, named, not_negative, repeated
+from kybern.registry.checks import INT32_MAX, between, immutable, named, repeated
 from kybern.registry.columns import AGE, NAME, UNSET
-from kybern.registry.defaulting import filled, part
+from kybern.registry.defaulting import filled
 from kybern.registry.drivers import validate_driver_name
-from kybern.registry.parts import changed, clear_status, keep_status, kind_of, status
+from kybern.registry.parts import clear_status, keep_status, kind_of, status
+from kybern.registry.persistentvolumes import validate_inline_spec
 from kybern.registry.resource import Column, Resource
 
 PARAMETERS_MAX = 512
 PARAMETERS_BYTES_MAX = 256 * 1024
-NODE_ID_BYTES_MAX = 256
-UPDATE_SECONDS_MIN = 10
-TOKEN_SECONDS_MIN = 600
+MESSAGE_BYTES_MAX = 1024
 DEFAULT_ANNOTATIONS = (
     "storageclass.kubernetes.io/is-default-class",
     "storageclass.beta.kubernetes.io/is-default-class",
@@ -42,7 +39,7 @@ def validate_class(found: StorageClass) -> Iterator[FieldError]:
     elif found.volume_binding_mode not in ("Immediate", "WaitForFirstConsumer"):
         yield not_supported("volumeBindingMode", found.volume_binding_mode, ("Immediate", "WaitForFirstConsumer"))
     terms = found.allowed_topologies or ()
-    again = repeated(map(topology_of, terms))
+    again = repeated(map(topology_of, terms)) | {i for i, term in enumerate(terms) if not term.match_label_expressions}
     for index, term in enumerate(terms):
         at = f"allowedTopologies[{index}].matchLabelExpressions"
         yield from validate_topology(term.match_label_expressions or (), at)
@@ -127,6 +124,7 @@ def validate_attributes_update(found: VolumeAttributesClass, old: VolumeAttribut
         yield forbidden_field("driverName", "updates to driverName are forbidden.")
     if (found.parameters or {}) != (old.parameters or {}):
         yield forbidden_field("parameters", "updates to parameters are forbidden.")
+    yield from validate_attributes_class(found)
 
 
 VOLUME_ATTRIBUTES_CLASSES = Resource(
@@ -142,20 +140,52 @@ VOLUME_ATTRIBUTES_CLASSES = Resource(
 
 
 def validate_attachment(found: VolumeAttachment) -> Iterator[FieldError]:
-    yield from named("spec.attacher", found.spec.attacher, lambda text: names.dns1123_subdomain(text.lower()))
-    if not found.spec.node_name:
-        yield required("spec.nodeName")
-    source = found.spec.source
-    if (source.persistent_volume_name is None) == (source.inline_volume_spec is None):
-        why = "must specify exactly one of inlineVolumeSpec and persistentVolumeName"
-        yield required("spec.source", why)
-    elif source.persistent_volume_name == "":
-        yield required("spec.source.persistentVolumeName", "must specify non empty persistentVolumeName")
+    yield from validate_attached(found)
+    yield from validate_driver_name(found.spec.attacher, "spec.attacher")
+    name = found.spec.source.persistent_volume_name
+    if name is not None:
+        for wrong in names.dns1123_subdomain(name):
+            yield invalid_value("spec.source.persistentVolumeName", name, wrong)
+
+
+def validate_attached(found: VolumeAttachment) -> Iterator[FieldError]:
+    """Also of one that is there already, whose driver and volume may have names of old."""
+    if not found.spec.attacher:
+        yield required("spec.attacher")
+    yield from validate_source(found.spec.source, "spec.source")
+    for wrong in names.dns1123_subdomain(found.spec.node_name):
+        yield invalid_value("spec.nodeName", found.spec.node_name, wrong)
+    told = found.status.attachment_metadata or {}
+    if sum(len(key.encode()) + len(value.encode()) for key, value in told.items()) > PARAMETERS_BYTES_MAX:
+        yield too_long("status.attachmentMetadata", "", PARAMETERS_BYTES_MAX)
+    yield from validate_error(found.status.attach_error, "status.attachError")
+    yield from validate_error(found.status.detach_error, "status.detachError")
+
+
+def validate_source(source: VolumeAttachmentSource, at: str) -> Iterator[FieldError]:
+    one = "must specify exactly one of inlineVolumeSpec and persistentVolumeName"
+    if source.inline_volume_spec is not None and source.persistent_volume_name is not None:
+        yield forbidden_field(at, one)
+    elif source.inline_volume_spec is not None:
+        yield from validate_inline_spec(source.inline_volume_spec, f"{at}.inlineVolumeSpec")
+    elif source.persistent_volume_name is None:
+        yield required(at, one)
+    elif not source.persistent_volume_name:
+        yield required(f"{at}.persistentVolumeName", "must specify non empty persistentVolumeName")
+
+
+def validate_error(error: VolumeError | None, at: str) -> Iterator[FieldError]:
+    if error is None:
+        return
+    if len((error.message or "").encode()) > MESSAGE_BYTES_MAX:
+        yield too_long(f"{at}.message", "", PARAMETERS_BYTES_MAX)  # upstream names the other limit
+    if error.error_code is not None and error.error_code < 0:
+        yield invalid_value(f"{at}.errorCode", error.error_code, between(0, INT32_MAX))
 
 
 def validate_attachment_update(found: VolumeAttachment, old: VolumeAttachment) -> Iterator[FieldError]:
-    if found.spec != old.spec:
-        yield invalid_value("spec", found.spec, "field is immutable")
+    yield from validate_attached(found)
+    yield from immutable("spec", found.spec, old.spec)
 
 
 VOLUME_ATTACHMENTS = Resource(
@@ -165,7 +195,7 @@ VOLUME_ATTACHMENTS = Resource(
     on_update=keep_status,
     validate=validate_attachment,
     validate_update=validate_attachment_update,
-    subresources=(status("all"),),
+    subresources=(status("all", validate=validate_attachment_update),),
     columns=(
         NAME,
         Column("Attacher", lambda found, now: found.spec.attacher, format="name"),
@@ -173,155 +203,5 @@ VOLUME_ATTACHMENTS = Resource(
         Column("Node", lambda found, now: found.spec.node_name),
         Column("Attached", lambda found, now: found.status.attached, type="boolean"),
         AGE,
-    ),
-)
-
-
-# --- CSI --------------------------------------------------------------------------------------------------------------
-
-
-def default_driver(driver: CSIDriver) -> CSIDriver:
-    return part(driver, "spec", default_driver_spec)
-
-
-def default_driver_spec(spec: CSIDriverSpec) -> CSIDriverSpec:
-    return filled(
-        spec,
-        attach_required=True,
-        pod_info_on_mount=False,
-        storage_capacity=False,
-        fs_group_policy="ReadWriteOnceWithFSType",
-        requires_republish=False,
-        volume_lifecycle_modes=("Persistent",),
-        se_linux_mount=False,
-    )
-
-
-def validate_driver(driver: CSIDriver) -> Iterator[FieldError]:
-    yield from validate_driver_name(driver.metadata.name or "", "metadata.name")
-    seconds = driver.spec.node_allocatable_update_period_seconds
-    if seconds is not None and seconds < UPDATE_SECONDS_MIN:
-        here = "spec.nodeAllocatableUpdatePeriodSeconds"
-        yield invalid_value(here, seconds, f"must be greater than or equal to {UPDATE_SECONDS_MIN} seconds")
-    again = repeated(request.audience for request in driver.spec.token_requests or ())
-    for index, request in enumerate(driver.spec.token_requests or ()):
-        at = f"spec.tokenRequests[{index}]"
-        if index in again:
-            yield duplicate(f"{at}.audience", request.audience)
-        expires = request.expiration_seconds
-        if expires is not None and expires < TOKEN_SECONDS_MIN:
-            yield invalid_value(f"{at}.expirationSeconds", expires, "may not specify a duration less than 10 minutes")
-        if expires is not None and expires > 2**32:
-            why = "may not specify a duration larger than 2^32 seconds"
-            yield invalid_value(f"{at}.expirationSeconds", expires, why)
-    for mode in driver.spec.volume_lifecycle_modes or ():
-        if mode not in ("Ephemeral", "Persistent"):
-            yield not_supported("spec.volumeLifecycleModes", mode, ("Ephemeral", "Persistent"))
-    policies = ("File", "None", "ReadWriteOnceWithFSType")
-    if driver.spec.fs_group_policy is not None and driver.spec.fs_group_policy not in policies:
-        yield not_supported("spec.fsGroupPolicy", driver.spec.fs_group_policy, policies)
-
-
-def tokens_cell(driver: CSIDriver, now: float) -> str:
-    return ",".join(token.audience for token in driver.spec.token_requests or ()) or UNSET
-
-
-def validate_driver_update(driver: CSIDriver, old: CSIDriver) -> Iterator[FieldError]:
-    yield from validate_driver(driver)
-    yield from immutable("spec.attachedRequired", driver.spec.attach_required, old.spec.attach_required)
-    modes = driver.spec.volume_lifecycle_modes, old.spec.volume_lifecycle_modes
-    yield from immutable("spec.volumeLifecycleModes", *modes)
-
-
-CSI_DRIVERS = Resource(
-    kind=kind_of(CSIDriver),
-    version_needed=True,
-    default=default_driver,
-    validate=validate_driver,
-    validate_update=validate_driver_update,
-    generation=lambda driver: driver.spec,
-    columns=(
-        NAME,
-        Column("AttachRequired", lambda driver, now: bool(driver.spec.attach_required), type="boolean"),
-        Column("PodInfoOnMount", lambda driver, now: bool(driver.spec.pod_info_on_mount), type="boolean"),
-        Column("StorageCapacity", lambda driver, now: bool(driver.spec.storage_capacity), type="boolean"),
-        Column("TokenRequests", tokens_cell),
-        Column("RequiresRepublish", lambda driver, now: bool(driver.spec.requires_republish), type="boolean"),
-        Column("Modes", lambda driver, now: ",".join(driver.spec.volume_lifecycle_modes or ()) or UNSET),
-        AGE,
-    ),
-)
-
-
-def validate_csi_node(node: CSINode) -> Iterator[FieldError]:
-    seen: set[str] = set()
-    for index, driver in enumerate(node.spec.drivers):
-        at = f"spec.drivers[{index}]"
-        yield from validate_driver_name(driver.name, f"{at}.name")
-        if not driver.node_id:
-            yield required(f"{at}.nodeID")
-        elif len(driver.node_id) > NODE_ID_BYTES_MAX:
-            yield invalid_value(f"{at}.nodeID", driver.node_id, f"must be {NODE_ID_BYTES_MAX} characters or less")
-        count = driver.allocatable.count if driver.allocatable is not None else None
-        yield from not_negative(f"{at}.allocatable.count", count)
-        keys = driver.topology_keys or ()
-        again = repeated(keys)
-        for place, key in enumerate(keys):
-            if not key:
-                yield required(f"{at}.topologyKeys")
-            if place in again:
-                yield duplicate(f"{at}.topologyKeys", key)
-            for wrong in names.qualified_name(key):
-                yield invalid_value(f"{at}.topologyKeys", key, wrong)
-        if driver.name in seen:
-            yield duplicate(f"{at}.name", driver.name)
-        seen.add(driver.name)
-
-
-def validate_csi_node_update(node: CSINode, old: CSINode) -> Iterator[FieldError]:
-    """Drivers come and go; of one that stays, only how many volumes it takes may change."""
-    yield from validate_csi_node(node)
-    before = {driver.name: driver for driver in old.spec.drivers}
-    for driver in node.spec.drivers:
-        known = before.get(driver.name)
-        if known is not None and changed(driver, allocatable=known.allocatable) != known:
-            yield from immutable("CSINodeDriver", driver, known)
-
-
-CSI_NODES = Resource(
-    kind=kind_of(CSINode),
-    version_needed=True,
-    on_create=clear_status,
-    on_update=keep_status,
-    validate=validate_csi_node,
-    validate_update=validate_csi_node_update,
-    subresources=(status(),),
-    columns=(NAME, Column("Drivers", lambda node, now: len(node.spec.drivers), type="integer"), AGE),
-)
-
-
-def validate_storage_capacity(found: CSIStorageCapacity) -> Iterator[FieldError]:
-    yield from named("storageClassName", found.storage_class_name, names.dns1123_subdomain)
-    yield from label_selector(found.node_topology, "nodeTopology")
-    for field, size in (("capacity", found.capacity), ("maximumVolumeSize", found.maximum_volume_size)):
-        if size is not None and quantity.parse(size).nano < 0:
-            yield invalid_value(field, quantity.canonical(size), NOT_NEGATIVE)
-
-
-def validate_storage_capacity_update(found: CSIStorageCapacity, old: CSIStorageCapacity) -> Iterator[FieldError]:
-    yield from validate_storage_capacity(found)
-    yield from immutable("nodeTopology", found.node_topology, old.node_topology)
-    yield from immutable("storageClassName", found.storage_class_name, old.storage_class_name)
-
-
-CSI_STORAGE_CAPACITIES = Resource(
-    kind=kind_of(CSIStorageCapacity),
-    version_needed=True,
-    validate=validate_storage_capacity,
-    validate_update=validate_storage_capacity_update,
-    columns=(
-        NAME,
-        Column("StorageClassName", lambda found, now: found.storage_class_name),
-        Column("Capacity", lambda found, now: found.capacity or UNSET),
     ),
 )

@@ -18,7 +18,16 @@ from kybern.api.authentication_v1 import BoundObjectReference, TokenRequest, Tok
 from kybern.api.certificates_v1 import CertificateSigningRequest
 from kybern.api.codec import from_builtins
 from kybern.api.coordination_v1 import Lease
-from kybern.api.core_v1 import LimitRange, Namespace, Node, PersistentVolumeClaim, Pod, ResourceQuota, ServiceAccount
+from kybern.api.core_v1 import (
+    LimitRange,
+    Namespace,
+    Node,
+    PersistentVolume,
+    PersistentVolumeClaim,
+    Pod,
+    ResourceQuota,
+    ServiceAccount,
+)
 from kybern.api.errors import ApiError, Forbidden, NotFound
 from kybern.api.kinds import KINDS
 from kybern.api.meta_v1 import ObjectMeta
@@ -110,11 +119,33 @@ def test_every_plugin_has_upstream_s_name_where_it_has_one() -> None:
         "PersistentVolumeClaimResize",
         "RuntimeClass", "CertificateRequester", "CertificateApproval", "CertificateSigning", "ClusterTrustBundleAttest",
         "CertificateSubjectRestriction", "DefaultIngressClass", "PodTopologyLabels", "NodeDeclaredFeatureValidator",
-        "PodResizeValidator", "DeviceTaintTimes",
+        "PodResizeValidator", "DeviceTaintTimes", "VolumePhaseTimes",
         "MutatingAdmissionPolicy", "MutatingAdmissionWebhook", "RBACEscalation",
         "ValidatingAdmissionPolicy", "ValidatingAdmissionWebhook", "ResourceQuota",
     ]  # fmt: skip
-    assert len(ADMISSION) == 41
+    assert len(ADMISSION) == 42
+
+
+# VolumePhaseTimes
+
+
+@pytest.mark.parametrize(
+    ("phase", "told", "since"),
+    [
+        ("Available", None, "2020-01-01T00:00:00Z"), ("Available", "2021-01-01T00:00:00Z", "2021-01-01T00:00:00Z"),
+        ("Bound", None, "now"), ("Bound", "2020-01-01T00:00:00Z", "now"),
+        ("Bound", "2021-01-01T00:00:00Z", "2021-01-01T00:00:00Z"),
+    ],
+)  # fmt: skip
+async def test_a_volume_says_since_when_it_is_in_its_phase(phase: str, told: str | None, since: str) -> None:
+    world, now = World(), rfc3339(LoopClock().wall())
+    early = "2020-01-01T00:00:00Z"
+    made = await world.admit(build(PersistentVolume, "v", {"status": {"lastPhaseTransitionTime": early}}))
+    assert made.status.last_phase_transition_time == now
+    old = build(PersistentVolume, "v", {"status": {"phase": "Available", "lastPhaseTransitionTime": early}})
+    new = build(PersistentVolume, "v", {"status": {"phase": phase, "lastPhaseTransitionTime": told}})
+    written = await world.admit(new, old=old, sub="status")
+    assert written.status.last_phase_transition_time == (now if since == "now" else since)
 
 
 # DeviceTaintTimes

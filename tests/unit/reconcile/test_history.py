@@ -5,7 +5,7 @@ import pytest
 from kybern.api.apps_v1 import ControllerRevision, DaemonSet, StatefulSet
 from kybern.api.core_v1 import Pod
 from kybern.api.meta_v1 import ObjectMeta
-from kybern.reconcile.history import HASH, new_revision
+from kybern.reconcile.history import HASH, new_revision, surplus
 from kybern.testing import virtual
 from kybern.testing.cluster import running
 from kybern.testing.objects import made
@@ -33,3 +33,11 @@ def test_a_name_that_is_taken_is_a_collision_and_gives_another_name(of: type[Dae
             assert (await cluster.client.get(ControllerRevision, taken or "", "default")).data == {"x": 1}
 
     virtual.run(main())
+
+
+@pytest.mark.parametrize(("limit", "forgotten"), [(None, 0), (1, 2), (0, 3), (-1, 0)])
+def test_the_oldest_beyond_the_limit_are_forgotten_and_none_where_it_is_negative(
+    limit: int | None, forgotten: int
+) -> None:
+    revisions = [ControllerRevision(metadata=ObjectMeta(name=f"r{n}"), revision=n) for n in (3, 1, 2)]
+    assert [found.revision for found in surplus(revisions, limit)] == [1, 2, 3][:forgotten]

@@ -478,6 +478,41 @@ def test_a_claims_source_is_told_in_both_fields() -> None:
     assert found["spec"]["dataSourceRef"] == source
 
 
+CLAIM_SOURCE = {"kind": "PersistentVolumeClaim", "name": "a"}
+OTHER_SOURCE = {"apiGroup": "example.com", "kind": "Widget", "name": "w"}
+SNAPSHOT = {"apiGroup": "snapshot.storage.k8s.io", "kind": "VolumeSnapshot", "name": "s"}
+FROM_ELSEWHERE = {**CLAIM_SOURCE, "namespace": "other"}
+
+
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [
+        ({"dataSource": OTHER_SOURCE}, (None, None)), ({"dataSource": SNAPSHOT}, (SNAPSHOT, SNAPSHOT)),
+        ({"dataSourceRef": OTHER_SOURCE}, (OTHER_SOURCE, OTHER_SOURCE)), ({"dataSourceRef": FROM_ELSEWHERE}, (None, None)),
+        ({"dataSource": CLAIM_SOURCE, "dataSourceRef": FROM_ELSEWHERE}, (CLAIM_SOURCE, CLAIM_SOURCE)),
+    ],
+)  # fmt: skip
+def test_a_claim_is_filled_from_what_upstream_fills_it_from(sent: Any, kept: Any) -> None:
+    claims = resource("persistentvolumeclaims")
+    spec = plain(claims.on_create(made("persistentvolumeclaims", claim(**sent))))["spec"]
+    assert (spec.get("dataSource"), spec.get("dataSourceRef")) == kept
+
+
+def test_a_claim_that_is_sent_again_with_one_of_its_sources_is_the_same_claim() -> None:
+    claims = resource("persistentvolumeclaims")
+    old = claims.on_create(made("persistentvolumeclaims", claim(dataSource=CLAIM_SOURCE)))
+    for field in ("dataSource", "dataSourceRef"):
+        new = claims.on_update(made("persistentvolumeclaims", claim(**{field: CLAIM_SOURCE})), old)
+        assert list(claims.validate_update(new, old)) == [], field
+
+
+def test_of_the_secrets_of_an_account_their_names_are_kept() -> None:
+    accounts = resource("serviceaccounts")
+    sent = made("serviceaccounts", {"secrets": [{"name": "s", "namespace": "other", "uid": "u", "kind": "Secret"}]})
+    assert plain(accounts.on_create(sent))["secrets"] == [{"name": "s"}]
+    assert plain(accounts.on_update(sent, sent))["secrets"] == [{"name": "s"}]
+
+
 def test_an_old_ingress_class_is_warned_of() -> None:
     old = made("ingresses", {**ingress(), "metadata": {"annotations": {"kubernetes.io/ingress.class": "nginx"}}})
     assert list(resource("ingresses").warnings(old, None)) == [

@@ -15,7 +15,7 @@ CASES: list[tuple[str, Any, str]] = [
     ("CSIDriver", {"spec": {"attachRequired": False}}, f"spec.attachedRequired: Invalid value: false: {FIXED}"),
     ("CSIDriver", {"spec": {"volumeLifecycleModes": ["Ephemeral"]}}, f'spec.volumeLifecycleModes: Invalid value: ["Ephemeral"]: {FIXED}'),
     ("CSIDriver", {"spec": {"fsGroupPolicy": "None"}}, ""),
-    ("CSINode", {"spec": {"drivers": [{"name": "d.example.com", "nodeID": "z"}]}}, f'CSINodeDriver: Invalid value: {{"name":"d.example.com","nodeID":"z"}}: {FIXED}'),
+    ("CSINode", {"spec": {"drivers": [{"name": "d.example.com", "nodeID": "z"}]}}, f'spec.drivers: Invalid value: {{"name":"d.example.com","nodeID":"z"}}: {FIXED}'),
     ("CSINode", {"spec": {"drivers": [{"name": "d.example.com", "nodeID": "n", "topologyKeys": ["zone"], "allocatable": {"count": 9}}]}}, ""),
     ("CSINode", {"spec": {"drivers": []}}, ""),
     ("CSIStorageCapacity", {"storageClassName": "z"}, f'storageClassName: Invalid value: "z": {FIXED}'),

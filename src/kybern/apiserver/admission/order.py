@@ -45,6 +45,7 @@ from kybern.apiserver.admission.runtime_class import RuntimeClassAdmission
 from kybern.apiserver.admission.service_account import ServiceAccountAdmission
 from kybern.apiserver.admission.storage_protection import StorageObjectInUseProtection
 from kybern.apiserver.admission.taint_nodes_by_condition import TaintNodesByCondition
+from kybern.apiserver.admission.volume_phase_times import VolumePhaseTimes
 from kybern.apiserver.admission.webhooks.mutating import MutatingWebhooks
 from kybern.apiserver.admission.webhooks.validating import ValidatingWebhooks
 from kybern.apiserver.request import AdmissionPlugin
@@ -84,6 +85,7 @@ ADMISSION: tuple[type[Plugin], ...] = (
     NodeDeclaredFeatureValidator,
     PodResizeValidator,
     DeviceTaintTimes,
+    VolumePhaseTimes,
     MutatingPolicies,
     MutatingWebhooks,
     RbacEscalation,
@@ -105,7 +107,7 @@ ON_REQUEST = frozenset(
 )  # fmt: skip
 """Those that are off unless asked for, as upstream's are."""
 
-INDISPENSABLE = frozenset(("RBACEscalation", "CertificateRequester", "DeviceTaintTimes"))
+INDISPENSABLE = frozenset(("RBACEscalation", "CertificateRequester", "DeviceTaintTimes", "VolumePhaseTimes"))
 """Upstream checks these where it stores an object, so that nobody can leave them out."""
 
 
