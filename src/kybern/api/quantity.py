@@ -50,6 +50,21 @@ def parse(text: str) -> Amount:
     return Amount(-nano if negative else nano, family)
 
 
+def in_64_bits(text: str) -> tuple[int, int] | None:
+    """A number and its power of ten, as upstream keeps those for which 64 bits do; None for others, which it keeps apart."""
+    whole, fraction, suffix = _split(text)
+    scale, binary, family = _suffix(suffix)
+    digits = whole.lstrip("0") or "0"
+    free = 18 - len(digits + fraction)
+    if family == "binary":
+        free = -1 if fraction else 14 - len(digits) - binary * 3 // 10
+    scale -= len(fraction)
+    number = int(digits + fraction) << binary
+    if free < 0 or scale < -9 or number >= 2**63:
+        return None
+    return -number if text.startswith("-") else number, scale
+
+
 def _split(text: str) -> tuple[str, str, str]:
     """The digits before and after the point, and the suffix."""
     match = TEXT.fullmatch(text) if len(text) <= TEXT_LENGTH_MAX else None

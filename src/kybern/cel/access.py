@@ -84,7 +84,13 @@ def as_index(value: Any) -> int:
 
 
 def selected_optionally(operand: Run, key: str) -> Run:
-    return lambda frame: chosen(operand(frame), key)
+    def run(frame: Frame) -> Any:
+        found = chosen(operand(frame), key)
+        if found.present:
+            frame.spend(1)
+        return found
+
+    return run
 
 
 def tested(operand: Run, key: str) -> Run:
@@ -121,6 +127,7 @@ def mapped(value: Run, slot: int, body: Run, body_cost: int, kind: str) -> Run:
     def run(frame: Frame) -> Any:
         found = as_optional(value(frame))
         if not found.present:
+            frame.spend(1)
             return NONE
         frame.spend(body_cost)
         frame.slots[slot] = found.value

@@ -7,7 +7,7 @@ comparing what is deep costs what it takes.
 from collections.abc import Callable
 from typing import Any
 
-from kybern.cel.errors import CostLimitExceeded, no_such_overload
+from kybern.cel.errors import no_such_overload
 from kybern.cel.frame import Frame, Run
 from kybern.cel.functions import Overload
 from kybern.cel.values import Work, equal, fits
@@ -23,6 +23,19 @@ def compared(left: Run, right: Run, wanted: bool) -> Run:
     if wanted:
         return lambda frame: equal(left(frame), right(frame), SCALARS)
     return lambda frame: not equal(left(frame), right(frame), SCALARS)
+
+
+def enumerated(value: Run, wanted: list[Any]) -> Run:
+    """Whether it is one of these, which are all of one type."""
+    kind, members = type(wanted[0]), frozenset(wanted)
+
+    def run(frame: Frame) -> Any:
+        found = value(frame)
+        if type(found) is kind:
+            return found in members
+        return any(equal(found, each, SCALARS) for each in wanted)
+
+    return run
 
 
 def plain(call: Callable[..., Any], runs: list[Run]) -> Run:
@@ -41,16 +54,14 @@ def charged(overload: Overload, runs: list[Run]) -> Run:
 def invoked(frame: Frame, overload: Overload, args: list[Any]) -> Any:
     cost, looked_at = overload.cost, 0
     if overload.works:
-        limit = frame.left // WORK_COST + WORK_FREE
+        limit = (frame.left + frame.rest) // WORK_COST + WORK_FREE
         work = Work(limit)
         result = overload.call(*args, work)
         looked_at = limit - work.left
     else:
         result = overload.call(*args)
     spent = cost.fixed if cost.actual is None else cost.actual(args, result)
-    frame.left -= max(spent, looked_at * WORK_COST) if looked_at > WORK_FREE else spent
-    if frame.left < 0:
-        raise CostLimitExceeded
+    frame.spend(max(spent, looked_at * WORK_COST) if looked_at > WORK_FREE else spent)
     return result
 
 

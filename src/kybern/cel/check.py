@@ -5,15 +5,18 @@ Where something is wrong the node's type becomes an error, which fits everything
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from kybern.cel import syntax, times
 from kybern.cel.errors import EvaluationError, Problem
 from kybern.cel.functions import Overload
+from kybern.cel.libraries.format_text import Clause, pieces
 from kybern.cel.patterns import compiled
 from kybern.cel.syntax import qualified_name
 from kybern.cel.types import (
     BOOL,
     DYN,
+    DYNAMIC,
     ERROR,
     INT,
     ObjectType,
@@ -23,9 +26,11 @@ from kybern.cel.types import (
     joined,
     list_of,
     map_of,
+    opaque,
     optional_of,
     type_of,
 )
+from kybern.cel.values import TYPE_NAMES as NAMES_OF_KINDS
 from kybern.cel.values import TYPES, TypeValue, type_of_value
 
 TYPE_NAMES: Mapping[str, Type] = {
@@ -35,12 +40,16 @@ TYPE_NAMES: Mapping[str, Type] = {
     "google.protobuf.Timestamp": TYPES["timestamp"],
     "google.protobuf.Duration": TYPES["duration"],
     "optional_type": optional_of(DYN),
+    "net.IP": opaque("net.IP"),
+    "net.CIDR": opaque("net.CIDR"),
 }
-LITERALS: Mapping[str, Callable[[str], object]] = {
-    "duration": times.duration,
-    "timestamp": times.timestamp,
-    "matches": compiled,
+LITERALS: Mapping[tuple[str, type[object]], Callable[[Any], object]] = {
+    ("duration", str): times.duration,
+    ("timestamp", str): times.timestamp,
+    ("timestamp", int): lambda seconds: times.bounded_timestamp(seconds * times.SECOND),
+    ("matches", str): compiled,
 }
+PATTERNS = ("find", "findAll")
 JOINS = {"all": "_&&_", "exists": "_||_"}
 
 
@@ -58,6 +67,10 @@ class Checker:
         self.known = Substitution()
         self.scopes: list[dict[str, Type]] = []
         self.seen: list[syntax.Node] = []
+        self.unusable = ""
+        """What is wrong with a pattern that the program would be made with."""
+        self.mixed = 0
+        """How many calls around this place let a list be of several types."""
 
     def check(self, root: syntax.Node) -> None:
         self.visit(root)
@@ -143,14 +156,19 @@ class Checker:
             name = f"{qualified_name(node.args[0])}.{node.function}"
             if (name, False) in self.functions and self.declared(name.split(".")[0]) is None:
                 node.function, node.args, node.member = name, node.args[1:], False
+        self.mixed += node.function == "format"
         args = [self.visit(arg) for arg in node.args]
+        self.mixed -= node.function == "format"
         overloads = self.functions.get((node.function, node.member))
         if overloads is None:
             if any((node.function, flag) in self.functions for flag in (True, False)):
                 return self.unmatched(node, args)
             return self.undeclared(node.at, node.function)
         self.check_literal(node)
-        return self.resolved(node, args, overloads)
+        result = self.resolved(node, args, overloads)
+        if node.function == "format" and node.member and node.overloads:
+            self.check_format(node)
+        return result
 
     def resolved(self, node: syntax.Call, args: list[Type], overloads: tuple[Overload, ...]) -> Type:
         """The result of the overloads that fit. Where several do, nothing is learnt about types that are still open."""
@@ -178,12 +196,54 @@ class Checker:
 
     def check_literal(self, node: syntax.Call) -> None:
         """Texts that are parsed when the expression runs are parsed now, where they stand there."""
-        parse, last = LITERALS.get(node.function), node.args[-1] if node.args else None
-        if parse is not None and isinstance(last, syntax.Literal) and isinstance(last.value, str):
+        if node.function in PATTERNS and node.member and isinstance(node.args[1], syntax.Literal):
+            self.check_pattern(str(node.args[1].value))
+        last = node.args[-1] if node.args else None
+        if not isinstance(last, syntax.Literal):
+            return
+        parse = LITERALS.get((node.function, type(last.value)))
+        if parse is not None:
             try:
                 parse(last.value)
             except EvaluationError:
                 self.wrong(last.at, f"invalid {node.function} argument")
+
+    def check_pattern(self, pattern: str) -> None:
+        try:
+            compiled(pattern)
+        except EvaluationError as error:
+            self.unusable = self.unusable or str(error)
+
+    def check_format(self, node: syntax.Call) -> None:
+        """What `format` will make of values whose types are known, where the template stands there."""
+        template, values = node.args
+        if not isinstance(template, syntax.Literal) or not isinstance(values, syntax.ListNode):
+            return
+        taken = 0
+        try:
+            for piece in pieces(str(template.value), len(values.items)):
+                if isinstance(piece, Clause):
+                    taken += 1
+                    self.check_clause(piece, values.items[piece.place])
+        except EvaluationError as error:
+            self.wrong(node.at, str(error))
+            return
+        if taken < len(values.items):
+            told = f"too many arguments supplied to string.format (expected {taken}, got {len(values.items)})"
+            self.wrong(node.at, told)
+
+    def check_clause(self, clause: Clause, value: syntax.Node) -> bool:
+        type_ = self.seen_as(value.type)
+        wrong = "" if type_.kind in DYNAMIC else clause.misfit(type_.kind, name_of(type_))
+        if wrong:
+            self.wrong(value.at, wrong)
+            return False
+        inner: list[syntax.Node] = []
+        if clause.letter == "s" and isinstance(value, syntax.ListNode):
+            inner = value.items
+        elif clause.letter == "s" and isinstance(value, syntax.MapNode):
+            inner = [part for key, item, _ in value.entries for part in (key, item)]
+        return all(self.check_clause(clause, each) for each in inner)
 
     # --- what is built ---
 
@@ -196,6 +256,8 @@ class Checker:
                 type_ = self.held(item, type_)
             if found is None:
                 found = type_
+            elif self.mixed and not self.known.assignable(found, type_):
+                found = DYN
             elif not self.known.assignable(found, type_):
                 told = f"expected type '{self.known.resolve(found, DYN)}' but found '{self.known.resolve(type_, DYN)}'"
                 self.wrong(item.at, told)
@@ -291,6 +353,10 @@ class Checker:
         with self.scope({node.name: given}):
             result = self.visit(node.body)
         return optional_of(result) if node.optional == "optMap" else result
+
+
+def name_of(type_: Type) -> str:
+    return NAMES_OF_KINDS.get(type_.kind, type_.name or type_.kind)
 
 
 VISITS: Mapping[type[syntax.Node], Callable[..., Type]] = {

@@ -23,6 +23,7 @@ from kybern.cel.access import (
     variable,
 )
 from kybern.cel.errors import EvaluationError, no_such_overload
+from kybern.cel.folding import NOT_CONSTANT, Folding
 from kybern.cel.frame import Frame, Run
 from kybern.cel.types import DYNAMIC, SIZED, Field, Type
 
@@ -46,36 +47,32 @@ class Compiler:
     def __init__(self) -> None:
         self.scopes: list[dict[str, Run]] = []
         self.slots = 0
+        self.folding = Folding()
 
     def slot(self) -> int:
         self.slots += 1
         return self.slots - 1
 
     def compiled(self, node: syntax.Node) -> Part:
+        value = self.folding.value(node)
+        if value is not NOT_CONSTANT:
+            return constant(value), 0
         return COMPILES[type(node)](self, node)
 
     # --- names ---
 
-    def literal(self, node: syntax.Literal) -> Part:
-        value = node.value
-        return (lambda frame: value), 0
-
     def ident(self, node: syntax.Ident) -> Part:
-        if node.constant is not None:
-            return constant(node.constant), 1
         for scope in reversed(self.scopes):
             if node.name in scope:
                 return scope[node.name], 1
         return variable(node.name), 1
 
     def select(self, node: syntax.Select) -> Part:
-        if node.constant is not None:
-            return constant(node.constant), 1
         if node.mode == "variable":
             return variable(node.key), 1
         operand, cost = self.compiled(node.operand)
         make = {"": selected, "optional": selected_optionally, "test": tested}[node.mode]
-        return make(operand, node.key), cost + (node.mode != "test")
+        return make(operand, node.key), cost + (node.mode == "")
 
     # --- calls ---
 
@@ -85,6 +82,10 @@ class Compiler:
             return special(self, node)
         parts = [self.compiled(arg) for arg in node.args]
         runs, cost = [run for run, _ in parts], sum(cost for _, cost in parts)
+        if node.function in ("_[_]", "_[?_]") and is_attribute(node.args[1]):
+            cost -= parts[1][1]  # a key that is only looked up counts as a part of the way
+        if node.function == "@in" and is_enumeration(self.folding.value(node.args[1])):
+            return calls.enumerated(runs[0], self.folding.value(node.args[1])), cost
         if node.function in ("_==_", "_!=_") and any(arg.type.kind not in OF_ANY_SIZE for arg in node.args):
             return calls.compared(runs[0], runs[1], node.function == "_==_"), cost + 1
         overload = node.overloads[0]
@@ -138,6 +139,20 @@ class Compiler:
             if found is not (not decisive):
                 raise no_such_overload()
             return found
+
+        return run, cost
+
+    def alternative(self, node: syntax.Call) -> Part:
+        """`or` and `orValue` of an optional: the other is only worked out where there is no value."""
+        (optional, cost), (other, other_cost) = map(self.compiled, node.args)
+        is_value = node.function == "orValue"
+
+        def run(frame: Frame) -> Any:
+            found = as_optional(optional(frame))
+            if found.present:
+                return found.value if is_value else found
+            frame.spend(other_cost)
+            return other(frame) if is_value else as_optional(other(frame))
 
         return run, cost
 
@@ -211,7 +226,8 @@ class Compiler:
             self.scopes.append({node.name: at_slot(slot)})
             body, body_cost = self.compiled(node.body)
             self.scopes.pop()
-            return mapped(value, slot, body, body_cost, node.optional), cost + 1
+            there = cost + body_cost + (2 if node.optional == "optMap" else 1)  # the value is asked for anew
+            return mapped(value, slot, body, there, node.optional), cost + 1
         self.scopes.append({node.name: lazy(slot, value, cost)})
         body, body_cost = self.compiled(node.body)
         self.scopes.pop()
@@ -220,11 +236,10 @@ class Compiler:
             frame.slots[slot] = UNSET
             return body(frame)
 
-        return run, body_cost + LIST_COST
+        return run, body_cost
 
 
 COMPILES: Mapping[type[syntax.Node], Callable[..., Part]] = {
-    syntax.Literal: Compiler.literal,
     syntax.Ident: Compiler.ident,
     syntax.Select: Compiler.select,
     syntax.Call: Compiler.call,
@@ -238,7 +253,25 @@ SPECIAL: Mapping[str, Callable[[Compiler, syntax.Call], Part]] = {
     "_?_:_": Compiler.conditional,
     "_&&_": Compiler.both,
     "_||_": Compiler.either,
+    "or": Compiler.alternative,
+    "orValue": Compiler.alternative,
 }
+
+
+def is_attribute(node: syntax.Node) -> bool:
+    if isinstance(node, syntax.Call):
+        return node.function == "_[_]"
+    return isinstance(node, syntax.Ident) or (isinstance(node, syntax.Select) and node.mode != "test")
+
+
+def is_enumeration(value: Any) -> bool:
+    """Whether it is a list of texts, say, or of numbers, in which something is found at once."""
+    return (
+        isinstance(value, list)
+        and bool(value)
+        and len(kinds := set(map(type, value))) == 1
+        and kinds <= {str, int, bool}
+    )
 
 
 def settled(arg: syntax.Node, param: Type) -> bool:

@@ -59,6 +59,8 @@ class Cost:
     fixed: int = 1
     by_items: Callable[[Sequence[Span], Sequence[Span]], tuple[Span, Span | None]] | None = None
     """The same where it matters how large the things are that an argument holds."""
+    by_literals: Callable[[Sequence[Span], Sequence[int | None]], tuple[Span, Span | None]] | None = None
+    """The same where it matters which numbers stand there."""
 
 
 def fixed(cost: int) -> Cost:
@@ -149,6 +151,6 @@ SPLIT = Cost(
     lambda sizes: (sizes[0].scaled(2 * TRAVERSAL), Span(0, sizes[0].most)),
 )
 FORMATTED = Cost(
-    lambda args, result: ceil(max(size_of(args[0]), size_of(result)) * TRAVERSAL),
+    lambda args, result: ceil(size_of(args[0]) * TRAVERSAL),
     lambda sizes: (sizes[0].scaled(TRAVERSAL), UNKNOWN),
 )

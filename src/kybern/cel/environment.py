@@ -4,19 +4,20 @@
     program = environment.compile("object.spec.replicas <= params.max", BOOL)     # CompileFailed tells every problem
     program.evaluate({"object": {...}, "params": {...}}, Budget(10_000_000))      # EvaluationError, CostLimitExceeded
 
-- A call stops when it has cost `CALL_COST_MAX` or what is left of the budget, whichever is less.
+- A call stops when it has cost `CALL_COST_MAX` or what is left of the budget, whichever is less, or takes too long.
 - `program.estimate` is what one evaluation can cost at most, from the bounds of the variables' types.
 - What an expression can reach is in the libraries and the variables: it has no clock, no files and no network.
 """
 
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from kybern.cel.check import Checker
 from kybern.cel.compile import Compiler
 from kybern.cel.costs import Span
-from kybern.cel.errors import CompileFailed, CostLimitExceeded, EvaluationError, Problem
-from kybern.cel.estimate import estimated
+from kybern.cel.errors import CompileFailed, CostLimitExceeded, EvaluationError, Problem, Unusable
+from kybern.cel.estimate import ROOT, ZERO, by_type, estimated
 from kybern.cel.frame import Frame
 from kybern.cel.functions import Functions
 from kybern.cel.libraries import KUBERNETES
@@ -24,18 +25,30 @@ from kybern.cel.parse import TOO_DEEP, parse
 from kybern.cel.types import ObjectType, Type
 
 CALL_COST_MAX = 1_000_000
+SECONDS_MAX = 0.8
+"""Of a processor, for all evaluations of one budget."""
 
 
 class Budget:
     """What several evaluations may cost together: all the rules of one object, say."""
 
-    __slots__ = ("at_once", "left")
+    __slots__ = ("at_once", "clock", "left", "until")
 
-    def __init__(self, limit: int, at_once: int | None = None) -> None:
+    def __init__(self, limit: int, at_once: int | None = None, clock: Callable[[], float] = time.thread_time) -> None:
         """`at_once`: what may be spent while others wait; whoever needs more gets `TakesLong`, and may begin anew where
         nobody does."""
         self.left = limit
         self.at_once = at_once
+        self.clock = clock
+        self.until: float | None = None
+
+    def in_time(self) -> None:
+        """OutOfBudget where it has taken longer than upstream's limits are meant to let it: some calls are dearer here."""
+        now = self.clock()
+        if self.until is None:
+            self.until = now + SECONDS_MAX
+        if now > self.until:
+            raise OutOfBudget
 
 
 class OutOfBudget(CostLimitExceeded):
@@ -72,9 +85,12 @@ class Environment:
             if checker.problems:
                 raise CompileFailed(expression, checker.problems)
             check_result(expression, root.type, results)
+            if checker.unusable:
+                raise Unusable(expression, checker.unusable)
             compiler = Compiler()
             run, cost = compiler.compiled(root)
-            span = estimated(root).cost
+            subject = self.variables.get("self")
+            span = estimated(root, {ROOT: by_type(subject, ZERO)} if subject is not None else {}).cost
         except RecursionError:
             raise CompileFailed("", [Problem(TOO_DEEP)]) from None
         return Program(expression, root.type, run, cost, compiler.slots, span)
@@ -94,6 +110,9 @@ class WrongResult(CompileFailed):
         super().__init__(source, [Problem(message)])
         self.args = (message,)
 
+    def told(self) -> str:
+        return str(self)
+
 
 class Program:
     __slots__ = ("_cost", "_run", "_slots", "estimate", "expression", "type")
@@ -109,10 +128,15 @@ class Program:
     def evaluate(self, values: Mapping[str, Any], budget: Budget) -> Any:
         whole = min(budget.left, CALL_COST_MAX)
         limit = whole if budget.at_once is None else min(whole, budget.at_once)
-        frame = Frame(values, self._slots, limit)
+        frame = Frame(values, self._slots, limit, budget.in_time)
         try:
+            if budget.at_once is None:
+                budget.in_time()
             frame.spend(self._cost)
             return self._run(frame)
+        except OutOfBudget:
+            budget.left = 0
+            raise
         except CostLimitExceeded:
             if limit < whole:
                 raise TakesLong from None
@@ -122,7 +146,7 @@ class Program:
         except RecursionError:
             raise EvaluationError(TOO_DEEP) from None
         finally:
-            spent = limit - max(frame.left, 0)
-            budget.left -= spent
+            spent = limit - max(frame.left, 0) - frame.rest
+            budget.left = max(budget.left - spent, 0)
             if budget.at_once is not None:
                 budget.at_once -= spent

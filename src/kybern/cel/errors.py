@@ -30,6 +30,21 @@ class CompileFailed(Exception):
         self.problems = tuple(problems)
         super().__init__("\n".join(problem.told(source) for problem in problems))
 
+    def told(self) -> str:
+        """As those who store expressions tell it."""
+        return f"compilation failed: {self}"
+
+
+class Unusable(CompileFailed):
+    """It is right as far as types go, but a pattern in it is none."""
+
+    def __init__(self, source: str, message: str) -> None:
+        super().__init__(source, [Problem(message)])
+        self.args = (message,)
+
+    def told(self) -> str:
+        return f"program instantiation failed: {self}"
+
 
 class EvaluationError(Exception):
     pass

@@ -5,15 +5,27 @@ large as can be. So a loop over a list without a bound is very dear: it is its a
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kybern.cel import syntax
-from kybern.cel.costs import UNKNOWN, Span, exactly
-from kybern.cel.loops import SKIPPED_COST, START_COST, TAKEN_COST, TURN_COST
-from kybern.cel.types import DYNAMIC, SIZED, Type, is_optional
+from kybern.cel.costs import UNKNOWN, Cost, Span, exactly
+from kybern.cel.loops import TAKEN_COST, TURN_COST
+from kybern.cel.types import UNBOUNDED, Type, is_optional
 from kybern.cel.values import size_of
 
 ZERO = exactly(0)
+SKIPPED_COST = 1
+START_COST = {
+    "map": 11,
+    "filter": 11,
+    "transformList": 11,
+    "transformMap": 31,
+    "transformMapEntry": 31,
+    "exists_one": 2,
+}
+SCALARS = frozenset(("bool", "double", "duration", "int", "timestamp", "uint"))
+ROOT = "@root"
+"""In a scope, what the expression is about: see `loop_scope`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +35,18 @@ class Estimate:
     key: Span = UNKNOWN
     value: Span = UNKNOWN
     """Sizes of what it holds, where it is a list or a map."""
+    is_part: bool = False
+    """Whether it is a part of a variable, of which a schema tells."""
 
 
 def size_by_type(type_: Type) -> Span:
-    if type_.kind in SIZED:
+    """What a schema says counts even where it says that a number has no size."""
+    if type_.size_max != UNBOUNDED:
         return Span(0, type_.size_max)
-    return UNKNOWN if type_.kind in DYNAMIC or is_optional(type_) else exactly(1)
+    inner = type_.params[0] if is_optional(type_) else type_
+    if inner.kind in SCALARS or (type_.kind == "opaque" and not is_optional(type_)):
+        return exactly(1)
+    return UNKNOWN
 
 
 def estimated(node: syntax.Node, scope: Mapping[str, Estimate] | None = None) -> Estimate:
@@ -52,18 +70,20 @@ def of_literal(node: syntax.Literal, scope: Mapping[str, Estimate]) -> Estimate:
 def of_ident(node: syntax.Ident, scope: Mapping[str, Estimate]) -> Estimate:
     found = scope.get(node.name)
     if found is not None:
-        return Estimate(exactly(1), found.size, found.key, found.value)
-    return by_type(node.type, exactly(1))
+        return replace(found, cost=exactly(1))
+    if node.constant is not None:
+        return Estimate(exactly(1), ZERO)
+    return replace(by_type(node.type, exactly(1)), is_part=True)
 
 
 def of_select(node: syntax.Select, scope: Mapping[str, Estimate]) -> Estimate:
     if node.constant is not None:
-        return Estimate(exactly(1), exactly(1))
+        return Estimate(exactly(1), ZERO)
     if node.mode == "variable":
-        return by_type(node.type, exactly(1))
+        return replace(by_type(node.type, exactly(1)), is_part=True)
     operand = estimated(node.operand, scope)
     cost = operand.cost if node.mode == "test" else operand.cost.plus(exactly(1))
-    return by_type(node.type, cost)
+    return replace(by_type(node.type, cost), is_part=operand.is_part and node.mode == "")
 
 
 def of_call(node: syntax.Call, scope: Mapping[str, Estimate]) -> Estimate:
@@ -84,8 +104,8 @@ def of_call(node: syntax.Call, scope: Mapping[str, Estimate]) -> Estimate:
         total = total.plus(cost)
     own, size = call_cost(node, args)
     found = by_type(node.type, total.plus(own))
-    if node.function in ("_[_]", "_[?_]"):
-        size = args[0].value
+    if node.function == "_[_]":
+        return replace(found, size=args[0].value, is_part=args[0].is_part)
     both = node.function == "_+_" and node.type.kind == "list"
     return Estimate(
         found.cost,
@@ -101,12 +121,21 @@ def call_cost(node: syntax.Call, args: list[Estimate]) -> tuple[Span, Span | Non
     cost: Span | None = None
     size: Span | None = None
     for overload in node.overloads:
-        model = overload.cost
-        one, result = model.estimate(sizes) if model.by_items is None else model.by_items(sizes, items)
+        one, result = by_model(overload.cost, node, sizes, items)
         cost = one if cost is None else cost.union(one)
         if result is not None:
             size = result if size is None else size.union(result)
     return cost or exactly(1), size
+
+
+def by_model(model: Cost, node: syntax.Call, sizes: list[Span], items: list[Span]) -> tuple[Span, Span | None]:
+    if model.by_literals is not None:
+        return model.by_literals(sizes, [number_of(arg) for arg in node.args])
+    return model.estimate(sizes) if model.by_items is None else model.by_items(sizes, items)
+
+
+def number_of(node: syntax.Node) -> int | None:
+    return node.value if isinstance(node, syntax.Literal) and type(node.value) is int else None
 
 
 def all_of(nodes: list[syntax.Node], scope: Mapping[str, Estimate]) -> tuple[Span, Span]:
@@ -138,7 +167,7 @@ def of_struct(node: syntax.StructNode, scope: Mapping[str, Estimate]) -> Estimat
 
 def of_comprehension(node: syntax.Comprehension, scope: Mapping[str, Estimate]) -> Estimate:
     range_ = estimated(node.range, scope)
-    inner = {**scope, **loop_scope(node, range_)}
+    inner = {**scope, **loop_scope(node, range_, scope)}
     test = estimated(node.predicate, inner).cost if node.predicate is not None else ZERO
     value = estimated(node.transform, inner) if node.transform is not None else Estimate(ZERO, UNKNOWN)
     if node.kind in TURN_COST:
@@ -153,23 +182,31 @@ def of_comprehension(node: syntax.Comprehension, scope: Mapping[str, Estimate]) 
     return Estimate(cost, range_.size, range_.key, item)
 
 
-def loop_scope(node: syntax.Comprehension, range_: Estimate) -> dict[str, Estimate]:
+def loop_scope(node: syntax.Comprehension, range_: Estimate, scope: Mapping[str, Estimate]) -> dict[str, Estimate]:
     kind, params = node.range.type.kind, node.range.type.params
     if not params:
         return {name: Estimate(exactly(1), UNKNOWN) for name in node.names}
-    first, last = (by_type(params[0], ZERO), by_type(params[-1], ZERO))
+    last = by_type(params[-1], ZERO)
     key = Estimate(ZERO, exactly(1) if kind == "list" else range_.key)
-    value = Estimate(ZERO, range_.value, last.key, last.value)
+    value = Estimate(ZERO, range_.value, last.key, last.value, range_.is_part)
+    if not range_.is_part and ROOT in scope:
+        # Upstream looks for the size of such an element where the expression's own subject is.
+        key, value = replace(key, size=scope[ROOT].size), replace(value, size=scope[ROOT].size)
     if len(node.names) == 2:
         return {node.names[0]: key, node.names[1]: value}
-    return {node.names[0]: Estimate(ZERO, range_.value, first.key, first.value) if kind == "list" else key}
+    return {node.names[0]: value if kind == "list" else key}
 
 
 def of_bind(node: syntax.Bind, scope: Mapping[str, Estimate]) -> Estimate:
     value = estimated(node.value, scope)
     bound = by_type(node.value.type.params[0], ZERO) if node.optional and node.value.type.params else value
     body = estimated(node.body, {**scope, node.name: bound})
-    return Estimate(value.cost.plus(body.cost).plus(exactly(10)), body.size, body.key, body.value)
+    cost = value.cost.plus(body.cost).plus(exactly(10))
+    if node.optional:
+        # It is asked whether there is a value, and the value is asked for anew; else it is nothing.
+        there = cost.plus(exactly(2 if node.optional == "optMap" else 1))
+        cost = value.cost.plus(exactly(1)).plus(there.union(exactly(1)))
+    return Estimate(cost, body.size, body.key, body.value)
 
 
 ESTIMATES: Mapping[type[syntax.Node], Callable[..., Estimate]] = {

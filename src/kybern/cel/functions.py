@@ -25,6 +25,11 @@ class Overload:
     """Its call takes a `Work` after the arguments, and counts in it what it looks at beyond them."""
 
 
+def compiled_by_itself(*args: Any) -> Any:
+    """In the place of a call that is never made: the compiler has its own way for it."""
+    raise AssertionError("compiled by itself")
+
+
 Library = tuple[Overload, ...]
 Functions = Mapping[tuple[str, bool], tuple[Overload, ...]]
 """By name, and whether it is called on a target."""

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from kybern.cel.errors import CostLimitExceeded, EvaluationError, no_such_overload
+from kybern.cel.errors import EvaluationError, no_such_overload
 from kybern.cel.frame import Frame, Run
 from kybern.cel.values import has_key, kind_of
 
@@ -12,37 +12,22 @@ Turn = Callable[[Frame, Any], None]
 """Puts the element (or key, or both) into the loop's variables."""
 
 TURN_COST = {"all": 3, "exists": 4}
-TAKEN_COST = {
-    "filter": 13,
-    "map": 12,
-    "transformList": 12,
-    "transformMap": 32,
-    "transformMapEntry": 32,
-    "exists_one": 2,
-}
-SKIPPED_COST = 1
-START_COST = {
-    "map": 11,
-    "filter": 11,
-    "transformList": 11,
-    "transformMap": 31,
-    "transformMapEntry": 31,
-    "exists_one": 2,
-}
+ENDED_COST = {"all": 2, "exists": 3}
+"""Of seeing that the other elements need not be looked at, where there are any."""
+TAKEN_COST = {"filter": 13, "map": 12, "transformList": 12, "transformMap": 3, "transformMapEntry": 2, "exists_one": 2}
+ONCE_COST = 2
 
 
 def loop(kind: str, range_: Run, slots: tuple[int, ...], predicate: Part | None, transform: Part | None) -> Part:
-    start = START_COST.get(kind, 1)
     if predicate is not None and kind in TURN_COST:
-        return decided(range_, slots, predicate, kind == "exists", TURN_COST[kind]), start
+        return decided(range_, slots, predicate, kind == "exists", TURN_COST[kind], ENDED_COST[kind]), 1
     if predicate is not None and kind == "exists_one":
-        return once(range_, slots, predicate), start
-    taken, skipped = TAKEN_COST[kind], SKIPPED_COST
+        return once(range_, slots, predicate), ONCE_COST
     if predicate is None:
-        predicate, skipped = (lambda frame: True, 0), 0
-    build, finish = BUILDERS[kind]
+        predicate = (lambda frame: True), 0
+    build, start = BUILDERS[kind]
     value = transform if transform is not None else (lambda frame: frame.slots[slots[0]], 0)
-    return built(range_, slots, predicate, value, taken, skipped, build, finish), start
+    return built(range_, slots, predicate, value, TAKEN_COST[kind], build, start), 1
 
 
 def turns(found: Any, slots: tuple[int, ...]) -> Iterable[tuple[Any, Any]]:
@@ -55,7 +40,9 @@ def turns(found: Any, slots: tuple[int, ...]) -> Iterable[tuple[Any, Any]]:
     return enumerate(found) if kind == "list" else found.items()
 
 
-def decided(range_: Run, slots: tuple[int, ...], predicate: Part, decisive: bool, turn_cost: int) -> Run:
+def decided(
+    range_: Run, slots: tuple[int, ...], predicate: Part, decisive: bool, turn_cost: int, ended_cost: int
+) -> Run:
     """all and exists: one decisive element is enough, whatever becomes of the others."""
     test, cost = predicate
     cost += turn_cost
@@ -64,10 +51,11 @@ def decided(range_: Run, slots: tuple[int, ...], predicate: Part, decisive: bool
     def run(frame: Frame) -> Any:
         error: EvaluationError | None = None
         own = frame.slots
-        for key, value in turns(range_(frame), slots):
+        each = iter(turns(range_(frame), slots))
+        for key, value in each:
             frame.left -= cost
             if frame.left < 0:
-                raise CostLimitExceeded
+                frame.refill()
             own[first], own[last] = key, value
             try:
                 found = test(frame)
@@ -75,6 +63,8 @@ def decided(range_: Run, slots: tuple[int, ...], predicate: Part, decisive: bool
                 error = error or raised
                 continue
             if found is decisive:
+                if next(each, None) is not None:
+                    frame.spend(ended_cost)
                 return decisive
             if found is not (not decisive):
                 error = error or no_such_overload()
@@ -92,12 +82,12 @@ def once(range_: Run, slots: tuple[int, ...], predicate: Part) -> Run:
     def run(frame: Frame) -> Any:
         count = 0
         for key, value in turns(range_(frame), slots):
-            frame.spend(cost + SKIPPED_COST)
+            frame.spend(cost)
             frame.slots[first], frame.slots[last] = key, value
             found = test(frame)
             if found is True:
                 count += 1
-                frame.spend(1)
+                frame.spend(TAKEN_COST["exists_one"])
             elif found is not False:
                 raise no_such_overload()
         return count == 1
@@ -111,7 +101,6 @@ def built(
     predicate: Part,
     transform: Part,
     taken_cost: int,
-    skipped_cost: int,
     build: Callable[[Any, Any, Any], None],
     start: Callable[[], Any],
 ) -> Run:
@@ -129,9 +118,7 @@ def built(
             if found is True:
                 frame.spend(value_cost)
                 build(result, key, value_of(frame))
-            elif found is False:
-                frame.spend(skipped_cost)
-            else:
+            elif found is not False:
                 raise no_such_overload()
         return result
 

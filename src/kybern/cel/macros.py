@@ -1,9 +1,11 @@
 """The macros: calls that are not evaluated as calls, because an argument of theirs names a variable or is evaluated often."""
 
 from kybern.cel.errors import Problem
-from kybern.cel.syntax import Bind, Comprehension, Ident, Literal, Node, Select
+from kybern.cel.syntax import Bind, Call, Comprehension, Ident, Literal, Node, Select
 from kybern.cel.tokens import Unreadable
 
+SORTED = "@sorted"
+"""What no expression can name."""
 ONE_NAME = {"all": "all", "exists": "exists", "exists_one": "exists_one", "existsOne": "exists_one", "filter": "filter"}
 
 
@@ -11,12 +13,18 @@ def expand(at: int, function: str, target: Node | None, args: list[Node]) -> Nod
     """The node that the macro stands for; None where it is an ordinary call."""
     if target is None:
         return has(at, args) if function == "has" and len(args) == 1 else None
-    if isinstance(target, Ident) and target.name == "cel" and function == "bind" and len(args) == 3:
-        return Bind(at, variable(args[0], "cel.bind() variable name must be a simple identifier"), args[1], args[2])
     if function in ("optMap", "optFlatMap") and len(args) == 2:
         name = variable(args[0], f"{function}() variable name must be a simple identifier")
         return Bind(at, name, target, args[1], function)
+    if function == "sortBy" and len(args) == 2:
+        return sort_by(at, target, args)
     return loop(at, function, target, args)
+
+
+def sort_by(at: int, target: Node, args: list[Node]) -> Node:
+    """The list is worked out once: sorted are its elements, by what the expression makes of them."""
+    keys = Comprehension(at, "map", names(args[:1]), Ident(at, SORTED), None, args[1])
+    return Bind(at, SORTED, target, Call(at, "@sortByAssociatedKeys", [Ident(at, SORTED), keys], member=True))
 
 
 def has(at: int, args: list[Node]) -> Node:

@@ -72,6 +72,14 @@ def escaped(name: str) -> str | None:
     return re.sub(r"__|[./-]", lambda match: ESCAPES[match.group()], name)
 
 
+def names_of(key: str) -> tuple[str, ...]:
+    """All ways to write it: a word that the language has reserved may stand after a dot."""
+    written = escaped(key)
+    if written is None:
+        return ()
+    return (written, key) if key in RESERVED else (written,)
+
+
 def typed_by(schema: Mapping[str, Any], *, root: bool = False, name: str = "object") -> Typed | None:
     """None where the schema says too little for expressions to look at such a value."""
     if schema.get("x-kubernetes-int-or-string"):
@@ -88,11 +96,11 @@ def typed_by(schema: Mapping[str, Any], *, root: bool = False, name: str = "obje
         case "string":
             return of_text(schema)
         case "boolean":
-            return Typed(BOOL, 4)
+            return Typed(BOOL.bounded(0), 4)
         case "number":
-            return Typed(DOUBLE, 1, as_double)
+            return Typed(DOUBLE.bounded(0), 1, as_double)
         case "integer":
-            return Typed(INT, 1)
+            return Typed(INT.bounded(0), 1)
     return None
 
 
@@ -157,20 +165,21 @@ def of_object(schema: Mapping[str, Any], name: str) -> Typed:
     required = set(schema.get("required", ()))
     fields: dict[str, Field] = {}
     converts: dict[str, Value] = {}
+    nullable: list[str] = []
     bytes_min = 2
     for key, property_ in properties.items():
         found = typed_by(property_, name=f"{name}.{key}")
         if found is None:
             continue
-        written = escaped(key)
-        if written is not None:
-            fields[written] = Field(found.type, key)
+        fields.update(dict.fromkeys(names_of(key), Field(found.type, key)))
+        if property_.get("nullable"):
+            nullable.append(key)
         if found.convert is not None:
             converts[key] = found.convert
         if key in required and "default" not in property_:
             bytes_min += len(key) + found.bytes_min + 4
-    type_ = object_of(name, lambda: fields)
-    return Typed(type_, bytes_min, converting(converts) if converts else None)
+    type_ = object_of(name, lambda: fields, 0)
+    return Typed(type_, bytes_min, converting(converts, nullable) if converts or nullable else None)
 
 
 def of_node(node: Node, name: str) -> Type:
@@ -188,8 +197,11 @@ def of_node(node: Node, name: str) -> Type:
 
 
 def fields_of(node: Node, name: str) -> Mapping[str, Field]:
-    found = ((escaped(key), key, child) for key, child in node.fields.items())
-    return {written: Field(of_node(child, f"{name}.{key}"), key) for written, key, child in found if written}
+    found: dict[str, Field] = {}
+    for key, child in node.fields.items():
+        field = Field(of_node(child, f"{name}.{key}"), key)
+        found.update(dict.fromkeys(names_of(key), field))
+    return found
 
 
 def of_scalar(annotation: Any) -> Type:
@@ -199,12 +211,17 @@ def of_scalar(annotation: Any) -> Type:
     return SCALARS.get(annotation, DYN)
 
 
-def converting(converts: Mapping[str, Value]) -> Value:
+def converting(converts: Mapping[str, Value], nullable: list[str]) -> Value:
+    """A property that is null is as good as none."""
+
     def convert(found: Any) -> Any:
         if not isinstance(found, dict):
             return found
-        changed = {key: converts[key](found[key]) for key in converts.keys() & found.keys()}
-        return {**found, **changed}
+        made = {**found, **{key: converts[key](found[key]) for key in converts.keys() & found.keys()}}
+        for key in nullable:
+            if key in made and made[key] is None:
+                del made[key]
+        return made
 
     return convert
 

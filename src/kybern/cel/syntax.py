@@ -106,7 +106,7 @@ class Comprehension(Node):
 
 
 class Bind(Node):
-    """`cel.bind(name, value, body)`; with `optional`, `value.optMap(name, body)` and `optFlatMap`."""
+    """A name for a value within an expression; with `optional`, `value.optMap(name, body)` and `optFlatMap`."""
 
     __slots__ = ("body", "name", "optional", "value")
 

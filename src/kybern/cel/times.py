@@ -37,10 +37,14 @@ def bounded_duration(nano: int) -> Duration:
     return Duration(nano)
 
 
-def bounded_timestamp(nano: int) -> Timestamp:
+def bounded_timestamp(nano: int, offset: int = 0) -> Timestamp:
     if not FIRST <= nano <= LAST:
         raise EvaluationError("timestamp overflow")
-    return Timestamp(nano)
+    return Timestamp(nano, offset)
+
+
+def later(value: Timestamp, nano: int) -> Timestamp:
+    return bounded_timestamp(value.nano + nano, value.offset)
 
 
 def timestamp(text: str) -> Timestamp:
@@ -53,14 +57,18 @@ def timestamp(text: str) -> Timestamp:
         since = moment - EPOCH
     except (ValueError, OverflowError):
         raise EvaluationError(f'cannot parse "{text}" as a timestamp') from None
-    return bounded_timestamp((since.days * 86400 + since.seconds) * SECOND + int(fraction.ljust(9, "0") or "0"))
+    offset = (moment.utcoffset() or timedelta()) // timedelta(minutes=1)
+    nano = (since.days * 86400 + since.seconds) * SECOND + int(fraction.ljust(9, "0") or "0")
+    return bounded_timestamp(nano, offset)
 
 
 def text_of_timestamp(value: Timestamp) -> str:
     seconds, nano = divmod(value.nano, SECOND)
-    moment = EPOCH + timedelta(seconds=seconds)
+    moment = EPOCH + timedelta(seconds=seconds, minutes=value.offset)
     fraction = f".{nano:09d}".rstrip("0") if nano else ""
-    return f"{moment:%Y-%m-%dT%H:%M:%S}{fraction}Z".rjust(20, "0")
+    hours, minutes = divmod(abs(value.offset), 60)
+    zone = f"{'-' if value.offset < 0 else '+'}{hours:02d}:{minutes:02d}" if value.offset else "Z"
+    return f"{moment.isoformat()[:19]}{fraction}{zone}"
 
 
 def text_of_duration(value: Duration) -> str:

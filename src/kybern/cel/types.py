@@ -88,8 +88,8 @@ def opaque(name: str) -> Type:
     return Type("opaque", name)
 
 
-def object_of(name: str, fields: Callable[[], Mapping[str, Field]]) -> ObjectType:
-    return ObjectType("object", name, (), UNBOUNDED, fields)
+def object_of(name: str, fields: Callable[[], Mapping[str, Field]], size_max: int = UNBOUNDED) -> ObjectType:
+    return ObjectType("object", name, (), size_max, fields)
 
 
 def is_optional(type_: Type) -> bool:

@@ -7,7 +7,7 @@ JSON is taken as it is: `str`, `bool`, `int`, `float`, `None`, `list` (or `tuple
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from msgspec import json
@@ -44,6 +44,8 @@ class UInt(int):
 class Timestamp:
     nano: int
     """Since 1970 in UTC."""
+    offset: int = field(default=0, compare=False)
+    """Minutes east of UTC: how it was written, and is written again."""
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -41,7 +41,7 @@ def wrong_with(expression: str) -> str:
     try:
         program(expression)
     except CompileFailed as error:
-        return f"compilation failed: {error}"
+        return error.told()
     return ""
 
 

@@ -21,7 +21,6 @@ from kybern.cel import (
     EvaluationError,
     OutOfBudget,
     Program,
-    WrongResult,
 )
 from kybern.registry.checks import at_most
 from kybern.registry.expressions import HOOK_ENVIRONMENT
@@ -54,11 +53,7 @@ def compiled_in(environment: Environment, condition: MatchCondition) -> Conditio
     try:
         return Condition(condition.name, environment.compile(condition.expression, BOOL))
     except CompileFailed as error:
-        return Condition(condition.name, None, told(error))
-
-
-def told(error: CompileFailed) -> str:
-    return str(error) if isinstance(error, WrongResult) else f"compilation failed: {error}"
+        return Condition(condition.name, None, error.told())
 
 
 def hold(conditions: Iterable[Condition], values: Mapping[str, Any], at_once: int | None = None) -> bool:

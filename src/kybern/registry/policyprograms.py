@@ -30,7 +30,7 @@ from kybern.cel.libraries import KUBERNETES
 from kybern.cel.libraries.jsonpatch import JSON_PATCH
 from kybern.cel.types import NULL
 from kybern.registry.expressions import ABOUT_THE_REQUEST, AUTHORIZERS, NAMESPACE, struct
-from kybern.registry.matchconditions import Condition, compiled_in, told
+from kybern.registry.matchconditions import Condition, compiled_in
 
 MUTATION_FUNCTIONS = {**KUBERNETES, **table((JSON_PATCH,))}
 PATCH_TYPE = struct("JSONPatch", op=STRING, path=STRING, **{"from": STRING}, value=DYN)
@@ -115,7 +115,7 @@ def expression(environment: Environment, source: str, *results: Type) -> Express
     try:
         return Expression(source, environment.compile(source, *results))
     except CompileFailed as error:
-        return Expression(source, None, told(error))
+        return Expression(source, None, error.told())
 
 
 def compile_policy(spec: Any, kinds: Kinds = ANY_KINDS) -> Policy:

@@ -341,7 +341,7 @@ async def test_a_broken_binding_is_refused_when_it_is_written(
 async def test_hostile_policies_stop_at_their_budget(api: AdmittedApi) -> None:
     loops = "object.spec.template.spec.containers.all(a, lists.all(b, lists.all(c, lists.all(d, true))))"
     numbers = "[" + ", ".join(map(str, range(200))) + "]"
-    expression = f"cel.bind(lists, {numbers}, {loops})"
+    expression = f"[{numbers}].all(lists, {loops})"
     await in_force(api, policy(*[expression] * 20))
     refused = await api.post(DEPLOYMENTS, deployment())
     assert refused.status == 422
@@ -351,8 +351,7 @@ async def test_hostile_policies_stop_at_their_budget(api: AdmittedApi) -> None:
 async def test_variables_count_into_the_budget_of_their_policy(api: AdmittedApi) -> None:
     numbers = "[" + ", ".join(map(str, range(90))) + "]"
     variables = [
-        {"name": f"v{n}", "expression": f"cel.bind(x, {numbers}, x.all(a, x.all(b, x.all(c, true))))"}
-        for n in range(20)
+        {"name": f"v{n}", "expression": f"[{numbers}].all(x, x.all(a, x.all(b, x.all(c, true))))"} for n in range(20)
     ]
     checks = [f"variables.v{n}" for n in range(20)]
     await in_force(api, policy(*checks, failurePolicy="Fail", variables=variables))

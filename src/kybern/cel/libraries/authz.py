@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from math import ceil
 from typing import Any, ClassVar
 
+from kybern.api import names
 from kybern.cel import costs
 from kybern.cel.errors import EvaluationError
 from kybern.cel.functions import Library, Overload, member
@@ -70,6 +71,10 @@ def path_check(authorizer: Authorizer, path: str) -> PathCheck:
 
 
 def service_account(authorizer: Authorizer, namespace: str, name: str) -> Authorizer:
+    if any(True for _ in names.dns1123_subdomain(name)):
+        raise EvaluationError("Invalid service account name")
+    if any(True for _ in names.dns1123_label(namespace)):
+        raise EvaluationError("Invalid service account namespace")
     return replace(authorizer, account=(namespace, name))
 
 

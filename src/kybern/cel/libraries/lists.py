@@ -46,10 +46,10 @@ def sum_of(kind: Type) -> Any:
     return call
 
 
-def sum_of_any(found: Any) -> Any:
-    """Where the elements' type is not known before: the first one's."""
-    kinds = {"duration": DURATION, "uint": UINT, "double": DOUBLE}
-    return sum_of(kinds.get(kind_of(found[0]), INT) if found else INT)(found)
+def summing(kind: Type) -> Any:
+    """`kind` is what the elements are declared to be, which tells only of an empty list for certain."""
+    kinds = {each.kind: each for each in SUMMED}
+    return lambda found: sum_of(kinds.get(kind_of(found[0]), INT) if found else kind)(found)
 
 
 def first_place(found: Any, wanted: Any, work: Work) -> int:
@@ -69,7 +69,7 @@ LISTS: Library = (
     *over("isSorted", ORDERED, BOOL, is_sorted),
     *over("max", ORDERED, None, extreme("max", 1)),
     *over("min", ORDERED, None, extreme("min", -1)),
-    *over("sum", SUMMED, None, sum_of_any),
+    *(each for kind in SUMMED for each in over("sum", (kind,), None, summing(kind))),
     member("indexOf", (list_of(A), A), INT, first_place, costs.ELEMENTS, works=True),
     member("lastIndexOf", (list_of(A), A), INT, last_place, costs.ELEMENTS, works=True),
 )

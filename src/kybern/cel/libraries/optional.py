@@ -2,13 +2,14 @@
 
 from typing import Any
 
-from kybern.cel.access import chosen
+from kybern.cel.access import as_optional, chosen
 from kybern.cel.errors import EvaluationError
-from kybern.cel.functions import Library, function, member
+from kybern.cel.functions import Library, compiled_by_itself, function, member
+from kybern.cel.times import FIRST
 from kybern.cel.types import BOOL, INT, A, B, list_of, map_of, optional_of
-from kybern.cel.values import NONE, Optional
+from kybern.cel.values import NONE, Duration, Optional, Timestamp
 
-ZERO: tuple[Any, ...] = (None, False, 0, 0.0, "", b"")
+ZERO: tuple[Any, ...] = (None, False, 0, 0.0, "", b"", Duration(0), Timestamp(FIRST))
 
 
 def of_non_zero(value: Any) -> Optional:
@@ -22,14 +23,26 @@ def value_of(optional: Optional) -> Any:
     return optional.value
 
 
+def at_end(index: int) -> Any:
+    return lambda found: Optional(found[index]) if found else NONE
+
+
+def unwrapped(found: Any) -> list[Any]:
+    return [each.value for each in map(as_optional, found) if each.present]
+
+
 OPTIONAL: Library = (
+    member("first", (list_of(A),), optional_of(A), at_end(0)),
+    member("last", (list_of(A),), optional_of(A), at_end(-1)),
+    function("optional.unwrap", (list_of(optional_of(A)),), list_of(A), unwrapped),
+    member("unwrapOpt", (list_of(optional_of(A)),), list_of(A), unwrapped),
     function("optional.of", (A,), optional_of(A), Optional),
     function("optional.ofNonZeroValue", (A,), optional_of(A), of_non_zero),
     function("optional.none", (), optional_of(A), lambda: NONE),
     member("hasValue", (optional_of(A),), BOOL, lambda found: found.present),
     member("value", (optional_of(A),), A, value_of),
-    member("or", (optional_of(A), optional_of(A)), optional_of(A), lambda one, other: one if one.present else other),
-    member("orValue", (optional_of(A), A), A, lambda found, other: found.value if found.present else other),
+    member("or", (optional_of(A), optional_of(A)), optional_of(A), compiled_by_itself),
+    member("orValue", (optional_of(A), A), A, compiled_by_itself),
     function("_[?_]", (list_of(A), INT), optional_of(A), chosen),
     function("_[?_]", (optional_of(list_of(A)), INT), optional_of(A), chosen),
     function("_[?_]", (map_of(A, B), A), optional_of(B), chosen),

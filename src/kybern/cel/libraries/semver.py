@@ -10,11 +10,8 @@ from kybern.cel.types import BOOL, INT, STRING, opaque
 from kybern.cel.values import INT_MAX, Opaque
 
 SEMVER_TYPE = opaque("kubernetes.Semver")
-NUMBER = r"(?:0|[1-9][0-9]*)"
-IDENTIFIER = r"(?:0|[1-9][0-9]*|[0-9]*[a-zA-Z-][0-9a-zA-Z-]*)"
-VERSION = re.compile(
-    rf"({NUMBER})\.({NUMBER})\.({NUMBER})(?:-({IDENTIFIER}(?:\.{IDENTIFIER})*))?(?:\+[0-9a-zA-Z-]+(?:\.[0-9a-zA-Z-]+)*)?"
-)
+DIGITS = re.compile(r"[0-9]*")
+IDENTIFIER = re.compile(r"[0-9A-Za-z-]+")
 LENGTH_MAX = 1024
 
 
@@ -22,9 +19,9 @@ class Semver(Opaque):
     __slots__ = ("numbers", "order")
     cel_type = SEMVER_TYPE
 
-    def __init__(self, numbers: tuple[int, ...], before: str | None) -> None:
+    def __init__(self, numbers: tuple[int, ...], before: list[str]) -> None:
         self.numbers = numbers
-        parts = [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in before.split(".")] if before else []
+        parts = [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in before]
         self.order = (numbers, not parts, parts)
 
     def __eq__(self, other: Any) -> bool:
@@ -35,18 +32,66 @@ class Semver(Opaque):
 
 
 def semver(text: str, normalize: bool = False) -> Semver:
-    match = VERSION.fullmatch(normalized(text) if normalize else text) if len(text) <= LENGTH_MAX else None
-    numbers = tuple(map(int, match.groups()[:3])) if match is not None else ()
-    if match is None or max(numbers) > INT_MAX:
-        raise EvaluationError(f"{text[:64]!r} is not a semantic version")
-    return Semver(numbers, match.group(4))
+    if len(text) > LENGTH_MAX:
+        raise EvaluationError(f"version of more than {LENGTH_MAX} characters")
+    return parsed(normalized(text) if normalize else text)
+
+
+def parsed(text: str) -> Semver:
+    if not text:
+        raise EvaluationError("Version string empty")
+    parts = text.split(".", 2)
+    if len(parts) < 3:
+        raise EvaluationError("No Major.Minor.Patch elements found")
+    rest, _, build = parts[2].partition("+")
+    patch, dash, before = rest.partition("-")
+    numbers = number("Major", parts[0]), number("Minor", parts[1]), number("Patch", patch)
+    former = before.split(".") if dash else []
+    for part in former:
+        check_former(part)
+    for part in build.split(".") if "+" in parts[2] else ():
+        check(part, "Build meta data is empty", "build meta data")
+    return Semver(numbers, former)
+
+
+def number(name: str, text: str) -> int:
+    if DIGITS.fullmatch(text) is None:
+        raise EvaluationError(f'Invalid character(s) found in {name.lower()} number "{text}"')
+    if len(text) > 1 and text[0] == "0":
+        raise EvaluationError(f'{name} number must not contain leading zeroes "{text}"')
+    if not text:
+        raise EvaluationError('strconv.ParseUint: parsing "": invalid syntax')
+    if int(text) > INT_MAX:
+        raise EvaluationError(f'strconv.ParseUint: parsing "{text}": value out of range')
+    return int(text)
+
+
+def check_former(part: str) -> None:
+    check(part, "Prerelease is empty", "prerelease")
+    if part.isdigit() and len(part) > 1 and part[0] == "0":
+        raise EvaluationError(f'Numeric PreRelease version must not contain leading zeroes "{part}"')
+
+
+def check(part: str, empty: str, name: str) -> None:
+    if not part:
+        raise EvaluationError(empty)
+    if IDENTIFIER.fullmatch(part) is None:
+        raise EvaluationError(f'Invalid character(s) found in {name} "{part}"')
 
 
 def normalized(text: str) -> str:
-    text = text.removeprefix("v")
-    cut = next((at for at, char in enumerate(text) if char in "-+"), len(text))
-    numbers = [part.lstrip("0") or "0" for part in text[:cut].split(".")]
-    return ".".join([*numbers, "0", "0"][: max(3, len(numbers))]) + text[cut:]
+    """Without a leading `v` and zeros, with all three numbers."""
+    parts = [without_zeros(part) for part in text.removeprefix("v").split(".", 2)]
+    if len(parts) < 3 and any(mark in parts[-1] for mark in "+-"):
+        raise EvaluationError("short version cannot contain PreRelease/Build meta data")
+    return ".".join([*parts, "0", "0"][: max(3, len(parts))])
+
+
+def without_zeros(part: str) -> str:
+    if len(part) < 2:
+        return part
+    rest = part.lstrip("0")
+    return rest if rest and rest[0] in "0123456789" else f"0{rest}"
 
 
 def is_semver(text: str, normalize: bool = False) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 from kybern.cel import costs
 from kybern.cel.errors import CostLimitExceeded, EvaluationError
 from kybern.cel.functions import Library, function, member
-from kybern.cel.libraries.format_text import formatted
+from kybern.cel.libraries.format_text import formatted, quoted
 from kybern.cel.types import DYN, INT, STRING, list_of
 from kybern.cel.values import kind_of
 
@@ -16,17 +16,6 @@ RESULT_LENGTH_MAX = 10_000_000
 LOWER = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}
 UPPER = {code: code - 32 for code in range(ord("a"), ord("z") + 1)}
 SPACE = " \t\n\v\f\r\x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
-QUOTED = {
-    '"': '\\"',
-    "\\": "\\\\",
-    "\a": "\\a",
-    "\b": "\\b",
-    "\f": "\\f",
-    "\n": "\\n",
-    "\r": "\\r",
-    "\t": "\\t",
-    "\v": "\\v",
-}
 
 
 def char_at(text: str, index: int) -> str:
@@ -101,12 +90,16 @@ JOINED = costs.Cost(
     lambda sizes: (costs.UNKNOWN, None),
     by_items=join_estimate,
 )
+PLACE = costs.Cost(
+    lambda args, result: int(len(args[0].encode(errors="replace")) * costs.TRAVERSAL),
+    lambda sizes: (sizes[0].scaled(costs.TRAVERSAL), None),
+)
 STRINGS: Library = (
     member("charAt", (STRING, INT), STRING, char_at),
-    member("indexOf", (STRING, STRING), INT, index_of, costs.traversal()),
-    member("indexOf", (STRING, STRING, INT), INT, index_of, costs.traversal()),
-    member("lastIndexOf", (STRING, STRING), INT, last_index_of, costs.traversal()),
-    member("lastIndexOf", (STRING, STRING, INT), INT, last_index_of, costs.traversal()),
+    member("indexOf", (STRING, STRING), INT, index_of, PLACE),
+    member("indexOf", (STRING, STRING, INT), INT, index_of, PLACE),
+    member("lastIndexOf", (STRING, STRING), INT, last_index_of, PLACE),
+    member("lastIndexOf", (STRING, STRING, INT), INT, last_index_of, PLACE),
     member("lowerAscii", (STRING,), STRING, lambda text: text.translate(LOWER), costs.SAME),
     member("upperAscii", (STRING,), STRING, lambda text: text.translate(UPPER), costs.SAME),
     member("trim", (STRING,), STRING, lambda text: text.strip(SPACE), costs.SAME),
@@ -119,7 +112,5 @@ STRINGS: Library = (
     member("join", (list_of(STRING),), STRING, join, JOINED),
     member("join", (list_of(STRING), STRING), STRING, join, JOINED),
     member("format", (STRING, list_of(DYN)), STRING, formatted, costs.FORMATTED, works=True),
-    function(
-        "strings.quote", (STRING,), STRING, lambda text: f'"{"".join(QUOTED.get(c, c) for c in text)}"', costs.SAME
-    ),
+    function("strings.quote", (STRING,), STRING, quoted, costs.SAME),
 )

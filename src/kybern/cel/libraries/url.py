@@ -12,9 +12,11 @@ from kybern.cel.values import Opaque
 
 URL_TYPE = opaque("kubernetes.URL")
 SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*:")
-UNWELCOME = re.compile(r"[\x00-\x20\x7f]|%(?![0-9a-fA-F]{2})")
+CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+ESCAPE = re.compile(r"%(?![0-9a-fA-F]{2}).{0,2}", re.DOTALL)
 PORT = re.compile(r"(?::[0-9]*)?")
 PATH_SAFE = "$&+,/:;=@!'()*~-_."
+PATH = re.compile(r"(?:[A-Za-z0-9!$&'()*+,;=:@\[\]/._~-]|%[0-9a-fA-F]{2})*")
 
 
 class Url(Opaque):
@@ -37,17 +39,43 @@ class Url(Opaque):
 
 def url(text: str) -> Url:
     try:
+        return Url(parsed(text))
+    except ValueError as error:
+        shown = text[:128]
+        why = f'parse "{shown}": {error}' if CONTROL.search(text) is None else f"parse {shown!r}: {error}"
+        raise EvaluationError(f"URL parse error during conversion from string: {why}") from None
+
+
+def parsed(text: str) -> SplitResult:
+    """ValueError, in Go's words, where it is neither absolute nor an absolute path."""
+    if CONTROL.search(text) is not None:
+        raise ValueError("net/url: invalid control character in URL")
+    if not text:
+        raise ValueError("empty url")
+    scheme = SCHEME.match(text)
+    if scheme is None and not text.startswith("/"):
+        raise ValueError("missing protocol scheme" if text.startswith(":") else "invalid URI for request")
+    if scheme is not None and not text[scheme.end() :].startswith("/"):
+        return SplitResult(
+            scheme.group()[:-1].lower(), "", "", text.partition("?")[2], ""
+        )  # what follows means nothing here
+    try:
         parts = urlsplit(text)
-        host = parts.netloc.rpartition("@")[2]
-        after = host.rpartition("]")[2] if host.startswith("[") else host[len(host.partition(":")[0]) :]
-        broken = UNWELCOME.search(text) is not None or PORT.fullmatch(after) is None
     except ValueError:
-        broken = True
-    if broken or not (text.startswith("/") or (SCHEME.match(text) and parts.netloc + parts.path)):
-        raise EvaluationError(
-            f'URL parse error during conversion from string: parse "{text[:128]}": invalid URI for request'
-        )
-    return Url(parts)
+        raise ValueError("missing ']' in host") from None
+    check_host(parts.netloc.rpartition("@")[2])
+    for part in (parts.netloc, parts.path):
+        if (wrong := ESCAPE.search(part)) is not None:
+            raise ValueError(f'invalid URL escape "{wrong.group()}"')
+    return parts
+
+
+def check_host(host: str) -> None:
+    if " " in host:
+        raise ValueError('invalid character " " in host name')
+    colon = host.rfind("]") + 1 if host.startswith("[") else host.rfind(":")
+    if colon >= 0 and PORT.fullmatch(host[colon:]) is None:
+        raise ValueError(f'invalid port "{host[colon:]}" after host')
 
 
 def is_url(text: str) -> bool:
@@ -71,7 +99,8 @@ def port(found: Url) -> str:
 
 
 def escaped_path(found: Url) -> str:
-    return quote(unquote(found.parts.path), safe=PATH_SAFE) if "%" not in found.parts.path else found.parts.path
+    path = found.parts.path
+    return path if "%" in path and PATH.fullmatch(path) else quote(unquote(path), safe=PATH_SAFE)
 
 
 def query(found: Url) -> dict[str, list[str]]:

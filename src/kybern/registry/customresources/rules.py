@@ -30,11 +30,11 @@ from kybern.cel.values import NONE, Optional
 from kybern.registry.customresources.correlation import counterpart
 from kybern.registry.customresources.places import Place, Schema, some, text
 
-OBJECT_BUDGET = 4_000_000
-"""For all the rules of one write: about a second. Upstream has 10,000,000, and evaluates in less time."""
+OBJECT_BUDGET = 10_000_000
+"""For all the rules of one write."""
 
-LIGHT_COST_MAX = 200_000
-"""Rules that cannot cost more, some 50 ms, are asked at once; others in a thread, beside what others want."""
+LIGHT_COST_MAX = 50_000
+"""Rules that cannot cost more, some 10 ms, are asked at once; others in a thread, beside what others want."""
 REQUEST_BYTES_MAX = 3 * 1024 * 1024
 MESSAGE_BYTES_MAX = 5 * 1024
 NO_BUDGET = "validation failed due to running out of cost budget, no further validation rules will be run"
@@ -88,7 +88,7 @@ def compiled_rule(rule: Rule, typed: Typed) -> Compiled:
     except WrongResult:
         return Compiled(rule, None, "cel expression must evaluate to a bool")
     except CompileFailed as error:
-        return Compiled(rule, None, f"compilation failed: {error}")
+        return Compiled(rule, None, error.told())
     message, problem = None, ""
     if str(rule.get("messageExpression", "")).strip():
         try:
@@ -96,7 +96,7 @@ def compiled_rule(rule: Rule, typed: Typed) -> Compiled:
         except WrongResult:
             problem = "messageExpression must evaluate to a string"
         except CompileFailed as error:
-            problem = f"messageExpression compilation failed: {error}"
+            problem = f"messageExpression {error.told()}"
     return Compiled(rule, program, message=message, message_problem=problem, uses_old=uses_old)
 
 
