@@ -6,6 +6,7 @@ import shutil
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import inventory
 import pytest
@@ -87,6 +88,54 @@ def test_a_node_port_answers_on_every_nodes_address_and_a_service_on_every_node(
         for place in ("web", *(f"{address}:{port}" for address in addresses(own).values())):
             code = f"import urllib.request as u; print(*{{u.urlopen('http://{place}/', timeout=5).read().decode() for _ in range(40)}})"
             assert set(inside(own, pod, code).split()) == {"n", "n-2", "n-3"}, place
+
+
+def test_the_pods_of_a_statefulset_keep_the_addresses_that_they_asked_for(own: Cluster) -> None:
+    """On whichever node; one that is taken is said on the pod."""
+    network = own.kubectl("get", "node", "n", "-o", "jsonpath={.spec.podCIDR}").rsplit(".", 2)[0]
+    wanted = {"network.kybern.io/address": f"{network}.250.10"}
+    keeper = {"metadata": {"labels": {"app": "keeper"}, "annotations": wanted}, "spec": sleeping()}
+    keeper["spec"]["topologySpreadConstraints"] = [{
+        "maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "DoNotSchedule",
+        "labelSelector": {"matchLabels": {"app": "keeper"}},
+    }]  # fmt: skip
+    spec = {"replicas": 2, "serviceName": "keeper", "selector": {"matchLabels": {"app": "keeper"}}, "template": keeper}
+    made = {"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "keeper"}, "spec": spec}
+    own.kubectl("apply", "-f", "-", stdin=json.dumps(made))
+
+    def told() -> list[str]:
+        path = "jsonpath={range .items[*]}{.metadata.name} {.status.podIP} {.spec.nodeName} {end}"
+        return own.kubectl("get", "pods", "-l", "app=keeper", "-o", path).split()
+
+    def at_home() -> bool:
+        own.kubectl("rollout", "status", "statefulset/keeper", "--timeout=60s")
+        found = told()
+        return found[0::3] == ["keeper-0", "keeper-1"] and found[1::3] == [f"{network}.250.10", f"{network}.250.11"]
+
+    until(at_home)
+    assert len(set(told()[2::3])) == 2, "on two nodes"
+    own.kubectl("delete", "pod", "keeper-0", "keeper-1")
+    until(at_home)
+    everywhere = [pod for pod, _ in pods(own).values()]
+    code = f"import socket\ns = socket.socket(); s.settimeout(5)\nprint(s.connect_ex(('{network}.250.10', 9)))"
+    for pod in everywhere:
+        assert inside(own, pod, code) == "111", "refused by the pod itself, which is reached"
+    second = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "second", "annotations": wanted},
+        "spec": sleeping(),
+    }
+    own.kubectl("apply", "-f", "-", stdin=json.dumps(second))
+    of_second = "involvedObject.name=second,reason=FailedCreatePodSandBox"
+    taken = f"{network}.250.10 is in use by pod default/keeper-0"
+    until(lambda: taken in own.kubectl("get", "events", "--field-selector", of_second, "-o", "jsonpath={.items[*].message}"))  # fmt: skip
+    own.kubectl("delete", "statefulset/keeper", "pod/second", "--wait=false")
+
+
+def sleeping() -> dict[str, Any]:
+    container = {"name": "c", "image": "kybern.local/host", "command": ["sleep", "10000"]}
+    return {"terminationGracePeriodSeconds": 0, "containers": [container]}
 
 
 def test_a_node_has_what_it_was_given_and_its_pods_cannot_use_more(own: Cluster) -> None:

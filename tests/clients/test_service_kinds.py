@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import ssl
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -25,7 +26,7 @@ pytestmark = [
 
 ROUNDS = int(os.environ.get("ROLLING_ROUNDS", "3"))
 ENDPOINTS = int(os.environ.get("ROLLING_ENDPOINTS", "4"))
-ROLLOUT_SECONDS, DRAIN_SECONDS = 600.0, 15
+ROLLOUT_SECONDS, DRAIN_SECONDS, ANSWER_SECONDS = 600.0, 30, 60.0
 KILLS = int(os.environ.get("ROLLING_KILLS", "0"))
 """With some, pods have to drain for longer than an agent needs to come back: meanwhile nobody tells its node of endpoints."""
 
@@ -97,6 +98,89 @@ def healthy(node: str, port: str) -> tuple[int, int]:
     return answer.status, found["localEndpoints"]
 
 
+def seen_by(cluster: Cluster, pod: str, place: str, times: int = 30) -> set[str]:
+    """The nodes that answer there by TCP, asked from a pod."""
+    code = f"import urllib.request as u; print(*{{u.urlopen('http://{place}/', timeout=5).read().decode().split()[0] for _ in range({times})}})"
+    return set(cluster.kubectl("exec", pod, "--", "python3", "-c", code, check=False).split())
+
+
+def pod_on(cluster: Cluster, node: str) -> str:
+    chosen = ("-l", "app=all", "--field-selector", f"spec.nodeName={node}", "-o", "jsonpath={.items[0].metadata.name}")
+    return cluster.kubectl("get", "pods", *chosen)
+
+
+def test_an_external_address_leads_pods_of_both_nodes_to_the_service(own: Cluster) -> None:
+    apply(own, service("external", "all", externalIPs=["198.51.100.7"]))
+    for node in ("n", "n-2"):
+        until(lambda node=node: seen_by(own, pod_on(own, node), "198.51.100.7") == {"n", "n-2"})  # type: ignore[misc]
+
+
+def test_clients_are_led_to_the_endpoints_of_their_node_or_zone_where_the_service_says_so(own: Cluster) -> None:
+    """A zone is told of an endpoint when its Service is looked at, as upstream: the nodes have theirs before."""
+    for node in ("n", "n-2"):
+        own.kubectl("label", "node", node, f"topology.kubernetes.io/zone=zone-{node}")
+    apply(
+        own,
+        service("near", "all", trafficDistribution="PreferSameNode"),
+        service("zonal", "all", trafficDistribution="PreferSameZone"),
+        service("far", "all"),
+    )
+    for node in ("n", "n-2"):
+        for name, wanted in (("near", {node}), ("zonal", {node}), ("far", {"n", "n-2"})):
+            until(lambda node=node, name=name, wanted=wanted: seen_by(own, pod_on(own, node), name) == wanted)  # type: ignore[misc]
+    for node in ("n", "n-2"):
+        own.kubectl("label", "node", node, "topology.kubernetes.io/zone-")
+
+
+def test_a_datagram_client_that_never_pauses_is_led_to_the_pod_that_took_over(own: Cluster) -> None:
+    apply(own, workload("moving", "Deployment", replicas=1, pod={"nodeName": "n"}), service("moving", "moving"))
+    own.kubectl("rollout", "status", "deployment/moving", "--timeout=60s")
+    code = """
+import socket, time
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(0.1); s.connect((socket.gethostbyname('moving'), 80))
+seen, end = [], time.monotonic() + 60
+while 'n-2' not in seen and time.monotonic() < end:
+    try:
+        s.send(b'?'); found = s.recv(99).decode().split()[0]
+    except OSError:
+        continue
+    if found not in seen: seen.append(found); print(found, flush=True)
+"""
+    client = ["kubectl", "exec", pod_on(own, "n-2"), "--", "python3", "-c", code]
+    with subprocess.Popen(client, env=own.environment, stdout=subprocess.PIPE, text=True) as asking:
+        assert asking.stdout is not None and asking.stdout.readline().strip() == "n"
+        moved = {"spec": {"template": {"spec": {"nodeName": "n-2"}}}}
+        own.kubectl("patch", "deployment", "moving", "-p", json.dumps(moved))
+        assert asking.stdout.readline().strip() == "n-2"
+    own.kubectl("delete", "deployment", "moving", "--wait=false")
+
+
+def test_a_pod_is_no_faster_than_its_annotation_lets_it_be(own: Cluster) -> None:
+    """At least: a busy machine only makes it slower."""
+    slow = workload("slow", "Deployment", replicas=1)
+    limits = {"kubernetes.io/ingress-bandwidth": "16M", "kubernetes.io/egress-bandwidth": "16M"}
+    slow["spec"]["template"]["metadata"]["annotations"] = limits
+    apply(own, slow)
+    own.kubectl("rollout", "status", "deployment/slow", "--timeout=60s")
+    code = """
+import socket, time
+server = socket.create_server(('0.0.0.0', 9000)); print('ready', flush=True)
+peer, _ = server.accept(); began = time.monotonic(); left = 4_000_000
+while left > 0: left -= len(peer.recv(65536))
+print(time.monotonic() - began, flush=True)
+"""
+    target = own.kubectl("get", "pods", "-l", "app=slow", "-o", "jsonpath={.items[0].status.podIP}")
+    receiving = ["kubectl", "exec", "deploy/slow", "--", "python3", "-c", code]
+    with subprocess.Popen(receiving, env=own.environment, stdout=subprocess.PIPE, text=True) as receiver:
+        assert receiver.stdout is not None and receiver.stdout.readline().strip() == "ready"
+        with socket.create_connection((target, 9000), 10) as sender:
+            sender.settimeout(30)
+            sender.sendall(bytes(4_000_000))
+            assert float(receiver.stdout.readline()) > 1.2, (
+                "32 million bits at 16 million a second, but for what is let through at once"
+            )
+
+
 def test_three_pods_share_a_host_port_on_other_addresses_or_protocols(own: Cluster) -> None:
     node = own.kubectl("get", "node", "n-2", "-o", "jsonpath={.status.addresses[0].address}")
     places = [("127.0.0.1", "TCP", 8080), (node, "TCP", 8080), (node, "UDP", 8081)]
@@ -121,8 +205,9 @@ s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(5); s.sendto(
 def test_a_rolling_update_under_load_loses_no_request(own: Cluster) -> None:
     """Also where the nodes' agents are killed meanwhile, by turns; new connections each, so that every one is led anew."""
     rolling = workload("rolling", "Deployment", replicas=ENDPOINTS)
+    pod = rolling["spec"]["template"]["spec"]
+    pod["containers"][0]["readinessProbe"] |= {"timeoutSeconds": 30, "failureThreshold": 10}  # on a busy machine too
     if KILLS:
-        pod = rolling["spec"]["template"]["spec"]
         pod["terminationGracePeriodSeconds"] = 2 * DRAIN_SECONDS
         pod["containers"][0]["env"].append({"name": "DRAIN", "value": str(DRAIN_SECONDS)})
     apply(own, rolling, service("rolling", "rolling"))
@@ -136,7 +221,7 @@ def test_a_rolling_update_under_load_loses_no_request(own: Cluster) -> None:
     def ask(worker: int) -> None:
         while not stopped.is_set():
             try:
-                get(f"http://{address}/", 10)
+                get(f"http://{address}/", ANSWER_SECONDS)
                 counts[worker] += 1
             except OSError as error:
                 failures.append(repr(error))
@@ -151,6 +236,7 @@ def test_a_rolling_update_under_load_loses_no_request(own: Cluster) -> None:
                 os.kill(own.processes()["node" if kill % 2 else "node-n-2"], signal.SIGKILL)
                 time.sleep(0.5)
             until(lambda: rolled_out(own, "rolling"), ROLLOUT_SECONDS)
+            print(f"round {number}: {sum(counts)} requests, {len(failures)} lost", flush=True)
     finally:
         stopped.set()
         for thread in threads:
