@@ -32,7 +32,7 @@ class View:
         self.rng = rng or random.Random()
         self._caches: dict[type[Any], Cache[Any]] = {}
         self._sources: dict[type[Any], Source] = {}
-        self._waiting: set[asyncio.Future[None]] = set()
+        self._waiting: dict[asyncio.Future[None], Callable[[], bool]] = {}
         self._tasks: asyncio.TaskGroup | None = None
 
     def watch_kind(self, of: type[Any], *, namespace: str = "", labels: str = "", fields: str = "") -> None:
@@ -113,10 +113,7 @@ class View:
     async def caught_up(self, writes: Iterable[Write]) -> None:
         """Everything that these writes did has been seen, as far as it is followed."""
         known = [await self._outcome(write) if write.revision == UNKNOWN else write for write in dict.fromkeys(writes)]
-        unseen = [write for write in known if not self._saw(write)]
-        while unseen:
-            await self._changed()
-            unseen = [write for write in unseen if not self._saw(write)]
+        await self.wait_until(lambda: all(map(self._saw, known)))
 
     async def _outcome(self, write: Write) -> Write:
         """A write as late as anything that the server has done by now."""
@@ -141,19 +138,25 @@ class View:
         return left is None or left.metadata.uid != write.uid or left.metadata.deletion_timestamp is not None
 
     async def wait_until(self, holds: Callable[[], bool]) -> None:
-        """`holds` is asked again after each change of the View."""
+        """`holds` is asked again after each change of the View, and whoever waits is woken only when it does: most changes
+        are what most of those who wait do not wait for."""
         while not holds():
-            await self._changed()
-
-    async def _changed(self) -> None:
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.add(waiter)
-        try:
-            await waiter
-        finally:
-            self._waiting.discard(waiter)
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting[waiter] = holds
+            try:
+                await waiter
+            finally:
+                del self._waiting[waiter]
 
     def _wake(self) -> None:
-        for waiter in self._waiting:
-            if not waiter.done():
+        for waiter, holds in self._waiting.items():
+            if not waiter.done() and holds_or_fails(holds):
                 waiter.set_result(None)
+
+
+def holds_or_fails(holds: Callable[[], bool]) -> bool:
+    """What fails is asked again, and fails, where it is waited for."""
+    try:
+        return holds()
+    except Exception:  # noqa: BLE001 - see above
+        return True

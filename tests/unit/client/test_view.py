@@ -2,6 +2,8 @@ import asyncio
 from collections.abc import Sequence
 from itertools import pairwise
 
+import pytest
+
 from kybern.aio.slices import SLICE_ITEMS
 from kybern.api.core_v1 import ConfigMap, Pod, Secret
 from kybern.api.meta_v1 import ObjectMeta
@@ -129,5 +131,49 @@ def test_a_view_waits_for_a_write_and_not_for_what_it_does_not_follow() -> None:
             await cluster.view.caught_up(told)
             assert cluster.view.get(ConfigMap, "a", "default") is None
             await cluster.view.caught_up([Write(Secret, "default", "web", "u", 999_999)])
+
+    virtual.run(main())
+
+
+def test_who_waits_goes_on_with_the_change_that_is_waited_for() -> None:
+    async def main() -> int:
+        woken = 0
+        async with running(()) as cluster:
+            view, client = cluster.view, cluster.client
+            view.watch_kind(ConfigMap)
+            await view.synced()
+
+            async def wait() -> None:
+                nonlocal woken
+                await view.wait_until(lambda: view.get(ConfigMap, "b", "default") is not None)
+                woken = cluster.store.revision
+
+            waiting = asyncio.create_task(wait())
+            await client.create(ConfigMap(metadata=ObjectMeta(name="a", namespace="default")))
+            await cluster.advance(1)
+            assert not woken
+            await client.create(ConfigMap(metadata=ObjectMeta(name="b", namespace="default")))
+            await cluster.advance(1)
+            assert waiting.done()
+        return woken
+
+    assert virtual.run(main())
+
+
+def test_a_question_that_fails_fails_where_it_waits_and_nowhere_else() -> None:
+    async def main() -> None:
+        async with running(()) as cluster:
+            view = cluster.view
+            view.watch_kind(ConfigMap)
+            await view.synced()
+            waiting = asyncio.create_task(
+                view.wait_until(lambda: view.get(ConfigMap, "b", "default") is not None and 1 / 0 > 0)
+            )
+            for name in ("a", "b"):
+                await cluster.client.create(ConfigMap(metadata=ObjectMeta(name=name, namespace="default")))
+                await cluster.advance(1)
+            with pytest.raises(ZeroDivisionError):
+                await waiting
+            assert view.get(ConfigMap, "b", "default") is not None
 
     virtual.run(main())
