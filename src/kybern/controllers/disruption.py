@@ -3,7 +3,7 @@
 The API server lets an eviction through as long as `status.disruptionsAllowed` is not used up; here it is kept true.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -44,6 +44,8 @@ UNMANAGED = (
 )
 
 
+CONTESTED = 'Pod "{}"/"{}" matches multiple PodDisruptionBudgets.  Chose "{}" arbitrarily.'
+
 ScaleOf = Callable[[OwnerReference, Pod], tuple[str, int]]
 """The uid that counts for a pod's controller, and how many pods it is to have."""
 
@@ -58,6 +60,9 @@ def disruption() -> Controller[PodDisruptionBudget]:
     async def reconcile(budget: PodDisruptionBudget, view: View, client: Client, context: Context) -> After | None:
         selector = of_label_selector(budget.spec.selector)
         pods = [pod for pod in view.list(Pod, budget.metadata.namespace) if selector.matches(pod.metadata.labels)]
+        for pod in contested(budget, pods, view.list(PodDisruptionBudget, budget.metadata.namespace)):
+            message = CONTESTED.format(pod.metadata.namespace, pod.metadata.name, budget.metadata.name)
+            context.events.event(pod, "Warning", "MultiplePodDisruptionBudgets", message)
         scales = await foreign_scales(pods, kinds, client, context.now) if counts_owners(budget.spec) else {}
         return await tell(budget, pods, scales, view, client, context)
 
@@ -70,6 +75,17 @@ def disruption() -> Controller[PodDisruptionBudget]:
         reads=(ReplicaSet, ReplicationController),
         by=reconcile,
     )
+
+
+def contested(
+    budget: PodDisruptionBudget, pods: Sequence[Pod], budgets: Iterable[PodDisruptionBudget]
+) -> Iterator[Pod]:
+    """The pods that other budgets select too, so that nobody may evict them. Of these budgets the first one tells."""
+    others = [(Key.of(one) < Key.of(budget), of_label_selector(one.spec.selector)) for one in budgets if one != budget]
+    for pod in pods if others else ():
+        comes_before = [before for before, selector in others if selector.matches(pod.metadata.labels)]
+        if comes_before and not any(comes_before):
+            yield pod
 
 
 async def foreign_scales(pods: Sequence[Pod], kinds: Kinds, client: Client, now: float) -> Mapping[str, int]:
