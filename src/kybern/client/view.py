@@ -128,8 +128,10 @@ class View:
 
     def _saw(self, write: Write) -> bool:
         cache = self._caches.get(write.type)
-        if cache is None or self._sources[write.type].filtered:
+        if cache is None:
             return True
+        if self._sources[write.type].filtered and (write.namespace, write.name) not in cache.objects:
+            return True  # it may concern nothing that is followed; what is followed is seen to change, or to leave
         if cache.revision < write.revision:
             return False
         if not write.deleted or write.revision or not write.uid:

@@ -7,6 +7,7 @@ import uvloop
 
 from kybern.aio.clock import SystemClock
 from kybern.aio.ids import Ids
+from kybern.api.core_v1 import Pod
 from kybern.client import Client
 from kybern.client.leases import NODE_RENEW_SECONDS
 from kybern.client.view import View
@@ -37,6 +38,7 @@ async def run(cluster: Cluster) -> None:
     nodes = SimulatedNodes((), clock, settings=settings, beat_seconds=beat_seconds, first_pod_address=FIRST_POD_ADDRESS)
     client = Client(transport(cluster, credentials.SIMULATED_NODES), user_agent="kybern-simulated-nodes")
     view = View(client, clock=clock, rng=ids.rng)
+    view.watch_kind(Pod, fields="spec.nodeName!=")
     async with asyncio.TaskGroup() as tasks:
         running = [
             tasks.create_task(view.run()),

@@ -7,7 +7,7 @@ import pytest
 from kybern.aio.slices import SLICE_ITEMS
 from kybern.api.core_v1 import ConfigMap, Pod, Secret
 from kybern.api.meta_v1 import ObjectMeta
-from kybern.client import WatchEvent, Write
+from kybern.client import View, WatchEvent, Write
 from kybern.client.cache import Cache
 from kybern.testing import virtual
 from kybern.testing.builders import pod, replicaset
@@ -175,5 +175,28 @@ def test_a_question_that_fails_fails_where_it_waits_and_nowhere_else() -> None:
             with pytest.raises(ZeroDivisionError):
                 await waiting
             assert view.get(ConfigMap, "b", "default") is not None
+
+    virtual.run(main())
+
+
+def test_a_view_of_a_part_waits_for_what_it_has_and_not_for_what_it_never_sees() -> None:
+    async def main() -> None:
+        async with running(nodes=()) as cluster:
+            view = View(cluster.client, clock=cluster.clock)
+            view.watch_kind(ConfigMap, labels="shown")
+            following = asyncio.create_task(view.run())
+            told: list[Write] = []
+            client = cluster.client.telling(told.append)
+            shown = ObjectMeta(name="a", namespace="default", labels={"shown": ""})
+            await client.create(ConfigMap(metadata=ObjectMeta(name="b", namespace="default")))
+            await view.caught_up(told)
+            await client.create(ConfigMap(metadata=shown))
+            await view.wait_until(lambda: view.get(ConfigMap, "a", "default") is not None)
+            for patch in ({"data": {"k": "v"}}, {"metadata": {"labels": None}}):
+                await client.patch(ConfigMap, "a", "default", patch)
+                await view.caught_up(told[-1:])
+                assert view.revision(ConfigMap) >= told[-1].revision
+            assert view.get(ConfigMap, "a", "default") is None
+            following.cancel()
 
     virtual.run(main())
