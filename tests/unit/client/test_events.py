@@ -5,7 +5,7 @@ import pytest
 
 from kybern.api.core_v1 import Event, ObjectReference
 from kybern.client.correlate import BURST_EVENTS, COMBINED, Correlator, Occurrence
-from kybern.client.events import Recorder, reference_to
+from kybern.client.events import EVENTS_PER_SECOND, PROMPT_EVENTS, Recorder, reference_to
 from kybern.testing import virtual
 from kybern.testing.builders import pod
 from kybern.testing.cluster import running
@@ -87,6 +87,23 @@ def test_a_burst_of_ten_thousand_waits_and_what_has_no_room_is_told_in_two_lines
         "too many events wait to be written: Scheduled about p2 is dropped",
         "3 events were dropped, until all that waited were written",
     ]
+
+
+def test_news_come_after_work_a_burst_at_once_and_then_so_many_a_second() -> None:
+    async def main() -> None:
+        async with running((), loops=()) as cluster:
+            recorder = Recorder(cluster.client, "test-controller", "here", cluster.clock, cluster.ids)
+            for number in range(PROMPT_EVENTS + 2 * EVENTS_PER_SECOND):
+                recorder.event(pod(f"p{number}"), "Normal", "Scheduled", "Assigned")
+            recording = cluster.tasks.create_task(recorder.run())
+            written = []
+            for moment in (0.005, 1.005, 2.005):
+                await cluster.clock.sleep(moment - cluster.clock.monotonic())
+                written.append(len(await cluster.client.list(Event, "default")))
+            assert written == [PROMPT_EVENTS, PROMPT_EVENTS + EVENTS_PER_SECOND, PROMPT_EVENTS + 2 * EVENTS_PER_SECOND]
+            recording.cancel()
+
+    virtual.run(main())
 
 
 def test_a_reference_names_the_container_it_is_about() -> None:
