@@ -14,7 +14,7 @@ from kybern.api import apply, schema
 from kybern.api.codec import encode, from_builtins
 from kybern.api.custom import CustomObject
 from kybern.api.meta_v1 import ManagedFieldsEntry
-from kybern.apiserver.meta import changed_meta, replace
+from kybern.apiserver.meta import changed_meta, meta_of, replace
 from kybern.apiserver.options import Writing
 from kybern.apiserver.storage import Storage
 from kybern.registry.resource import Obj, Resource
@@ -105,10 +105,21 @@ def nothing_in(type: Any) -> Mapping[str, Any]:
 
 def document(obj: Obj) -> dict[str, Any]:
     """An object as the dicts and lists that its JSON consists of; a custom one consists of them anyway."""
-    if isinstance(obj, CustomObject):
-        return {**obj, "metadata": document_of(encode(obj.metadata))}
-    found: dict[str, Any] = document_of(encode(obj))
+    entries = meta_of(obj).managed_fields
+    bare = changed_meta(obj, managed_fields=None) if entries else obj
+    if isinstance(bare, CustomObject):
+        found: dict[str, Any] = {**bare, "metadata": document_of(encode(bare.metadata))}
+    else:
+        found = document_of(encode(bare))
+    if entries:
+        found["metadata"]["managedFields"] = [entry_document(entry) for entry in entries]
     return found
+
+
+def entry_document(entry: ManagedFieldsEntry) -> dict[str, Any]:
+    """With the very sets that it has: they are trees of dicts already, most of an object's JSON, and never changed."""
+    said = zip(entry.__struct_encode_fields__, entry.__struct_fields__, strict=True)
+    return {name: value for name, field in said if (value := getattr(entry, field)) is not None}
 
 
 def with_entries(obj: Obj, entries: Sequence[dict[str, Any]]) -> Obj:

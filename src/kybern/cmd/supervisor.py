@@ -34,6 +34,7 @@ RESTART = Backoff(first_seconds=0.1, max_seconds=10.0)
 STEADY_SECONDS = 30.0  # a process that ran this long starts afresh: its next death is its first
 STOP_SECONDS = 10.0
 ENDING = (signal.SIGTERM, signal.SIGINT)
+YOUNG_OBJECTS_MAX = 10_000  # between two looks for cycles: of every request's few hundred objects hardly any stays
 
 log = logging.getLogger(__name__)
 
@@ -193,6 +194,7 @@ class Supervisor:
                 self.listener.close()
             for keeper in self._keepers():
                 keeper.close()
+            gc.set_threshold(YOUNG_OBJECTS_MAX, *gc.get_threshold()[1:])
             redirect_output(self.log_directory / f"{program.name}.out")
             die_with_parent(signal.SIGTERM)  # nobody would start it again, and it would be in the next one's way
             program.main(module)
