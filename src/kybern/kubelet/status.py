@@ -156,6 +156,8 @@ def _timed(fresh: PodCondition, old: PodCondition | None, generation: int | None
 
 def status_patch(uid: str, old: PodStatus, new: PodStatus) -> dict[str, Any] | None:
     """The strategic merge patch from one to the other; None when nothing changed. The uid keeps it from a namesake."""
+    if old == new:
+        return None
     was, now = to_builtins(old), to_builtins(new)
     changed: dict[str, Any] = {key: now[key] for key in now if now[key] != was.get(key)}
     changed |= {key: None for key in was if key not in now}

@@ -8,6 +8,7 @@ restart say, is told the same life.
 
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
+from functools import cache
 from pathlib import Path
 from random import Random
 from typing import Annotated
@@ -104,13 +105,18 @@ class Life(msgspec.Struct, frozen=True):
 def life_of(pod: Pod, rules: Sequence[PodRule]) -> Life:
     rule = next((rule for rule in rules if rule.match.fits(pod)), PodRule())
     told = pod.metadata.annotations or {}
-    chance = Random(pod.metadata.uid)
+
+    @cache
+    def chance() -> Random:
+        """Made only where something is left to it: that takes longer than all the rest."""
+        return Random(pod.metadata.uid)
 
     def seconds(name: str, delay: Delay | None) -> float | None:
-        drawn = chance.uniform(*delay) if isinstance(delay, tuple) else delay
+        drawn = chance().uniform(*delay) if isinstance(delay, tuple) else delay
         return number(told.get(PREFIX + name), drawn)
 
-    exit_code = number(told.get(f"{PREFIX}exit-code"), float(1 if chance.random() < rule.fails else rule.exit_code))
+    failing = rule.fails > 0 and chance().random() < rule.fails
+    exit_code = number(told.get(f"{PREFIX}exit-code"), float(1 if failing else rule.exit_code))
     return Life(
         starts=seconds("starts-seconds", rule.starts_seconds) or 0.0,
         ready=None if told.get(f"{PREFIX}ready") == "never" else seconds("ready-seconds", rule.ready_seconds),

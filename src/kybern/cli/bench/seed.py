@@ -24,12 +24,17 @@ class SeedFailed(Exception):
 
 
 async def send(client: Client, method: str, path: str, body: Any = None, *, allowed: Iterable[int] = ()) -> Any:
+    answer = await answer_to(client, method, path, body, allowed=allowed)
+    return json.loads(answer) if answer.startswith(b"{") else None
+
+
+async def answer_to(client: Client, method: str, path: str, body: Any = None, *, allowed: Iterable[int] = ()) -> bytes:
     content = b"" if body is None else json.dumps(body).encode()
     response = await client.send(Request(method, path, "", {"content-type": "application/json"}, content))
     answer = await response.read()
     if response.status >= 400 and response.status not in allowed:
         raise SeedFailed(f"{method} {path}: {response.status} {message_in(answer)}")
-    return json.loads(answer) if answer.startswith(b"{") else None
+    return answer
 
 
 def message_in(answer: bytes) -> str:
@@ -62,7 +67,7 @@ async def create(client: Client, path: str, objects: Iterable[Any]) -> None:
 
     async def worker() -> None:
         for obj in remaining:
-            await send(client, "POST", path, obj)
+            await answer_to(client, "POST", path, obj)
 
     async with asyncio.TaskGroup() as group:
         for _ in range(AT_ONCE):
