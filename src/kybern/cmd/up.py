@@ -163,6 +163,8 @@ def chosen(args: argparse.Namespace) -> Cluster:
     used = config.indices_in_use(config.run_root()) | config.overlapping(routed_networks())
     known = config.saved(args.data_dir)
     asked = {name: getattr(args, name) for name in KEPT}
+    if args.simulated_nodes == 0 and args.simulated_config is None:
+        asked["simulated_config"] = ""  # none, then; also not those of a file that was given before
     if known is None and args.node_name is None:
         asked["node_name"] = os.uname().nodename.lower()
     cluster = config.choose(
@@ -216,7 +218,9 @@ def check_files(cluster: Cluster) -> None:
     if cluster.simulated_config:
         from kybern.testing.lives import read_settings
 
-        read_settings(cluster.simulated_config, cluster.simulated_nodes)
+        settings = read_settings(cluster.simulated_config, cluster.simulated_nodes)
+        if not any(group.count for group in settings.nodes):
+            raise ValueError(f"{cluster.simulated_config} names no nodes: add them to it, or --simulated-nodes N")
 
 
 def with_nodes(cluster: Cluster, count: int) -> Cluster:

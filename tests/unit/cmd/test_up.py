@@ -9,6 +9,7 @@ import pytest
 
 from kybern.cmd import config, up
 from kybern.cmd.config import Cluster
+from kybern.cmd.credentials import has_simulated_nodes
 from kybern.cmd.progress import Progress
 
 OTHERS = {
@@ -68,3 +69,21 @@ def test_a_new_cluster_is_as_it_was_asked_for_and_keeps_that(tmp_path: Path, mon
     config.save(replace(first, node_name="chosen"))
     again = up.chosen(parsed(*words, "--node-cpus", "2"))
     assert (again.service_proxy, again.node_cpus, again.node_name) == ("none", "2", "chosen")
+
+
+def test_a_file_for_simulated_nodes_that_names_none_is_refused_unless_there_are_to_be_some(tmp_path: Path) -> None:
+    rules = tmp_path / "rules.yaml"
+    rules.write_text("pods:\n- {runsSeconds: 1}\n")
+    words = ("--data-dir", str(tmp_path / "data"), "--simulated-config", str(rules))
+    with pytest.raises(ValueError, match=r"rules.yaml names no nodes: add them to it, or --simulated-nodes N"):
+        up.check_files(up.chosen(parsed(*words)))
+    up.check_files(up.chosen(parsed(*words, "--simulated-nodes", "3")))
+    rules.write_text("nodes:\n- {name: gpu}\n")
+    up.check_files(up.chosen(parsed(*words)))
+
+
+def test_no_simulated_nodes_are_none_of_a_file_either(tmp_path: Path) -> None:
+    data = ("--data-dir", str(tmp_path))
+    config.save(up.chosen(parsed(*data, "--simulated-config", "/nodes.yaml")))
+    assert has_simulated_nodes(up.chosen(parsed(*data)))
+    assert not has_simulated_nodes(up.chosen(parsed(*data, "--simulated-nodes", "0")))
