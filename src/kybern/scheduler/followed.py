@@ -7,13 +7,15 @@ from typing import Any, TypeVar
 from kybern.aio.clock import Clock
 from kybern.api.core_v1 import PersistentVolume, PersistentVolumeClaim
 from kybern.api.resource_v1 import DeviceClass, DeviceTaintRule, ResourceClaim, ResourceSlice
-from kybern.api.storage_v1 import CSIDriver, CSINode, CSIStorageCapacity, StorageClass
+from kybern.api.storage_v1 import CSIDriver, CSINode, CSIStorageCapacity, StorageClass, VolumeAttachment
 from kybern.client import View
 
 T = TypeVar("T")
 
 DEVICES = (ResourceClaim, ResourceSlice, DeviceClass, DeviceTaintRule)
-VOLUMES = (PersistentVolumeClaim, PersistentVolume, StorageClass, CSINode, CSIDriver, CSIStorageCapacity)
+VOLUMES = (
+    PersistentVolumeClaim, PersistentVolume, StorageClass, CSINode, CSIDriver, CSIStorageCapacity, VolumeAttachment,
+)  # fmt: skip
 
 
 class Followed:

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from kybern.api.codec import from_builtins
 from kybern.api.core_v1 import Event, Node, PersistentVolume, PersistentVolumeClaim, Pod
-from kybern.api.storage_v1 import CSIDriver, CSINode, CSIStorageCapacity, StorageClass
+from kybern.api.storage_v1 import CSIDriver, CSINode, CSIStorageCapacity, StorageClass, VolumeAttachment
 from kybern.client.events import Recorder
 from kybern.controllers.table import controllers
 from kybern.scheduler.claims import SELECTED_NODE, requirement_holds
@@ -173,6 +173,44 @@ def test_a_driver_attaches_no_more_volumes_than_it_says_each_counted_once() -> N
     assert fits(pod("q", "c"), snapshot) == ["n1"]
     assert why(pod("q", "d"), snapshot) == "0/1 nodes are available: 1 node(s) exceed max volume count."
     assert victims(pod("q", "d", priority=5), snapshot) == ["p"]
+
+
+def test_a_volume_that_is_still_attached_counts_though_no_pod_uses_it() -> None:
+    snapshot = cluster(
+        csi_node(limit=1), claim("c", "v"), claim("d", "w"), csi_volume("v"), csi_volume("w"), attachment("v", "n1"),
+        attachment("w", "elsewhere"), nodes=(node("n1"),),
+    )  # fmt: skip
+    assert fits(pod("p", "c"), snapshot) == ["n1"]
+    assert why(pod("q", "d"), snapshot) == "0/1 nodes are available: 1 node(s) exceed max volume count."
+    assert victims(pod("q", "d", priority=5), snapshot) == []
+
+
+def test_a_driver_that_asks_for_it_gets_no_pods_where_it_is_not_installed() -> None:
+    driver = {"metadata": {"name": "csi.example"}, "spec": {"preventPodSchedulingIfMissing": True}}
+    lenient = {**driver, "spec": {}}
+    volumes = (claim("c", "v"), csi_volume("v"), csi_node(limit=1))
+    snapshot = cluster(from_builtins(CSIDriver, driver), *volumes)
+    assert fits(pod("p", "c"), snapshot) == ["n1"]
+    assert fits(pod("p", "c"), cluster(from_builtins(CSIDriver, lenient), *volumes)) == ["n1", "n2", "n3"]
+    snapshot.remove_node("n1")
+    says = "csi.example CSI driver is not installed on the node"
+    assert why(pod("p", "c"), snapshot) == f"0/2 nodes are available: 2 {says}."
+    assert victims(pod("p", "c", priority=5), snapshot) == []
+
+
+def csi_volume(name: str) -> PersistentVolume:
+    found: PersistentVolume = volume(name, csi={"driver": "csi.example", "volumeHandle": f"handle-{name}"})
+    return found
+
+
+def csi_node(limit: int) -> CSINode:
+    drivers = [{"name": "csi.example", "nodeID": "x", "allocatable": {"count": limit}}]
+    return from_builtins(CSINode, {"metadata": {"name": "n1"}, "spec": {"drivers": drivers}})
+
+
+def attachment(volume: str, node: str) -> VolumeAttachment:
+    spec = {"attacher": "csi.example", "nodeName": node, "source": {"persistentVolumeName": volume}}
+    return from_builtins(VolumeAttachment, {"metadata": {"name": f"{volume}-{node}"}, "spec": spec})
 
 
 def victims(wanted: Pod, snapshot: Snapshot) -> list[str]:

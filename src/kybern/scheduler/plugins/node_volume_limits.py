@@ -1,13 +1,17 @@
-"""NodeVolumeLimits: no more volumes of a CSI driver than the node says it can attach, each counted once."""
+"""NodeVolumeLimits: no more volumes of a CSI driver than the node says it can attach, each counted once.
 
-from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+A volume is attached where a pod uses it, and where a VolumeAttachment says so: pods leave before their volumes do. A driver
+that asks for it gets no pods on nodes that it is not installed on.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Set
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from kybern.api.core_v1 import PersistentVolume, PersistentVolumeClaim, Pod
-from kybern.api.storage_v1 import CSINode, StorageClass
+from kybern.api.core_v1 import Node, PersistentVolume, PersistentVolumeClaim, Pod
+from kybern.api.storage_v1 import CSIDriver, CSINode, StorageClass, VolumeAttachment
 from kybern.scheduler.claims import Lookup, claims_of, class_of
 from kybern.scheduler.framework import Change, Column, FilterPlugin, Trial
 from kybern.scheduler.nodes import Nodes
@@ -15,6 +19,7 @@ from kybern.scheduler.placed import Placed
 from kybern.scheduler.snapshot import Snapshot
 
 REASON = "node(s) exceed max volume count"
+NOT_INSTALLED = "{} CSI driver is not installed on the node"
 
 Attached = tuple[str, str]
 """Driver, and the volume's handle there (or the claim, as long as it has none)."""
@@ -23,6 +28,10 @@ Attached = tuple[str, str]
 @dataclass(frozen=True, slots=True)
 class Wanted:
     volumes: frozenset[Attached]
+    indispensable: tuple[str, ...] = ()
+    """The drivers that have to be on the node."""
+    attached: Mapping[str, Set[Attached]] = field(default_factory=dict)
+    """By node, of the drivers in question."""
 
 
 class Attaching:
@@ -31,7 +40,9 @@ class Attaching:
     def __init__(self, wanted: Wanted, snapshot: Snapshot, row: int) -> None:
         self.wanted, self.view = wanted, snapshot.view
         name = snapshot.nodes[row].metadata.name or ""
+        self.lacking = lacking(wanted, name, self.view)
         self.limits = limits_of(name, self.view)
+        self.attached = wanted.attached.get(name, frozenset())
         self.used = Counter(
             volume for placed in snapshot.on_node.get(name, {}).values() for volume in volumes_of(placed.pod, self.view)
         )
@@ -43,7 +54,9 @@ class Attaching:
         self.used.update(volumes_of(placed.pod, self.view))
 
     def refusals(self) -> list[str]:
-        there = {volume for volume, number in self.used.items() if number > 0}
+        if self.lacking:
+            return [self.lacking]
+        there = self.attached | {volume for volume, number in self.used.items() if number > 0}
         return [REASON] if too_many(self.wanted.volumes, there, self.limits) else []
 
 
@@ -58,28 +71,67 @@ class NodeVolumeLimits(FilterPlugin[Wanted]):
         return any(True for _ in claims_of(about))
 
     def pre_filter(self, pod: Pod, nodes: Nodes) -> Wanted | None:
-        wanted = frozenset(volumes_of(pod, nodes.snapshot.view)) if pod.spec.volumes else frozenset()
-        return Wanted(wanted) if wanted else None
+        view = nodes.snapshot.view
+        volumes = frozenset(volumes_of(pod, view)) if pod.spec.volumes else frozenset()
+        if not volumes:
+            return None
+        drivers = sorted({driver for driver, _ in volumes})
+        return Wanted(
+            volumes, tuple(filter(lambda name: is_indispensable(name, view), drivers)), attached(drivers, view)
+        )
 
     def filter(self, state: Wanted, nodes: Nodes) -> Column[np.bool_]:
-        return np.fromiter((self.fits(state, node.metadata.name or "", nodes) for node in nodes.objects()), np.bool_)
+        return np.fromiter((not self.refuses(state, node, nodes) for node in nodes.objects()), np.bool_, len(nodes))
 
-    def fits(self, state: Wanted, node: str, nodes: Nodes) -> bool:
-        view = nodes.snapshot.view
-        limits = limits_of(node, view)
-        if not any(driver in limits for driver, _ in state.volumes):
-            return True
-        there = {v for placed in nodes.snapshot.on_node.get(node, {}).values() for v in volumes_of(placed.pod, view)}
-        return not too_many(state.volumes, there, limits)
+    def reasons(self, state: Wanted, refused: Nodes) -> Mapping[str, int]:
+        return Counter(self.refuses(state, node, refused) for node in refused.objects())
+
+    def refuses(self, state: Wanted, node: Node, nodes: Nodes) -> str:
+        """Why; empty where it does not."""
+        name, view = node.metadata.name or "", nodes.snapshot.view
+        without = lacking(state, name, view)
+        limits = limits_of(name, view)
+        if without or not any(driver in limits for driver, _ in state.volumes):
+            return without
+        there = {v for placed in nodes.snapshot.on_node.get(name, {}).values() for v in volumes_of(placed.pod, view)}
+        return REASON if too_many(state.volumes, there | state.attached.get(name, frozenset()), limits) else ""
 
     def preemption_helps(self, state: Wanted, refused: Nodes) -> Column[np.bool_]:
-        return np.ones(len(refused), np.bool_)
+        view = refused.snapshot.view
+        helps = (not lacking(state, node.metadata.name or "", view) for node in refused.objects())
+        return np.fromiter(helps, np.bool_, len(refused))
 
     def trial(self, state: Wanted, pod: Pod, snapshot: Snapshot, row: int) -> Trial:
         return Attaching(state, snapshot, row)
 
 
-def too_many(wanted: frozenset[Attached], there: set[Attached], limits: dict[str, int]) -> bool:
+def is_indispensable(driver: str, view: Lookup) -> bool:
+    found = view.get(CSIDriver, driver)
+    return found is not None and bool(found.spec.prevent_pod_scheduling_if_missing)
+
+
+def lacking(wanted: Wanted, node: str, view: Lookup) -> str:
+    """Why the node will not do, whatever is attached there; empty where it has all drivers that have to be there."""
+    if not wanted.indispensable:
+        return ""
+    found = view.get(CSINode, node)
+    installed = {driver.name for driver in found.spec.drivers} if found is not None else set()
+    return next((NOT_INSTALLED.format(name) for name in wanted.indispensable if name not in installed), "")
+
+
+def attached(drivers: Iterable[str], view: Lookup) -> Mapping[str, Set[Attached]]:
+    """What attachments say, by node."""
+    found: defaultdict[str, set[Attached]] = defaultdict(set)
+    for attachment in view.list(VolumeAttachment):
+        spec = attachment.spec
+        if spec.attacher in drivers and spec.source.persistent_volume_name:
+            volume = view.get(PersistentVolume, spec.source.persistent_volume_name)
+            if volume is not None and volume.spec.csi is not None:
+                found[spec.node_name].add((spec.attacher, volume.spec.csi.volume_handle))
+    return found
+
+
+def too_many(wanted: Set[Attached], there: Set[Attached], limits: dict[str, int]) -> bool:
     new = Counter(driver for driver, _ in wanted - there)
     old = Counter(driver for driver, _ in there)
     return any(driver in limits and old[driver] + number > limits[driver] for driver, number in new.items())
