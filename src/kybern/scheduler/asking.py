@@ -16,6 +16,7 @@ from kybern.scheduler.judgement import Judgement
 from kybern.scheduler.outcomes import Act, Outcomes, nothing
 from kybern.scheduler.queue import Entry
 from kybern.scheduler.snapshot import Snapshot
+from kybern.scheduler.status import FAULTY
 
 Question = tuple[Entry, Sequence[Extender], Sequence[Node]]
 Heard = Callable[[Mapping[str, Opinion], Sequence[Entry]], Act]
@@ -55,7 +56,7 @@ async def answers(known: Outcomes, entries: Sequence[Entry], asked: Sequence[Que
         failure = error.message
     there = [entry for entry in entries if known.asking.pop(entry.pod.metadata.uid or "", None) is not None]
     if failure:
-        acts = [known.failed(entry, failure) for entry in there]
+        acts = [known.failed(entry, failure, FAULTY) for entry in there]
     else:
         acts = [known.guarded(there[0], lambda: heard(found, there))] if there else []
     for act in acts:

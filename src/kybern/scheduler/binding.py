@@ -11,6 +11,7 @@ from kybern.api.core_v1 import Binding, ObjectReference, Pod
 from kybern.api.errors import ServiceUnavailable, Timeout
 from kybern.api.meta_v1 import ObjectMeta, Status
 from kybern.client import Client
+from kybern.scheduler.effects import tell_expected
 from kybern.scheduler.extension_points import BindPlugin, Deleted, Patched, Profile, Then
 from kybern.scheduler.snapshot import Snapshot
 
@@ -62,8 +63,13 @@ async def carried_out(
     pod: Pod, node: str, profile: Profile, binders: Sequence[BindPlugin], snapshot: Snapshot, client: Client
 ) -> None:
     """`binders` besides the profile's: extenders. An ApiError where it failed."""
+    expected = False
     for plugin in profile.pre_bind:
-        for write in plugin.writes(pod, node, snapshot):
+        writes = plugin.writes(pod, node, snapshot)
+        if writes and not expected:
+            expected = True
+            await tell_expected(pod, node, client)
+        for write in writes:
             await written(write, client)
         settled = partial(plugin.settled, pod, node, snapshot)
         if not settled() and not await snapshot.view.wait_for(settled, plugin.settles_seconds):

@@ -22,15 +22,26 @@ class Events(Protocol):
     def event(self, obj: Any, type: str, reason: str, message: str) -> None: ...
 
 
+async def tell_expected(pod: Pod, node: str, client: Client) -> None:
+    """Where a pod is about to go, for those who look after nodes, when its binding takes a while. If that cannot be told, it
+    goes there all the same."""
+    name, namespace = pod.metadata.name or "", pod.metadata.namespace or ""
+    patch = {"metadata": {"uid": pod.metadata.uid}, "status": {"nominatedNodeName": node}}
+    try:
+        await client.patch(Pod, name, namespace, patch, subresource="status")
+    except ApiError as error:
+        log.info("pod %s/%s: its expected node could not be written: %s", namespace, name, error.message)
+
+
 async def tell_refused(
-    pod: Pod, message: str, node: str, client: Client, view: View, clock: Clock, events: Events
+    pod: Pod, message: str, node: str, client: Client, view: View, clock: Clock, events: Events, reason: str
 ) -> None:
     """`node`: where it is promised room, if anywhere."""
     events.event(pod, "Warning", "FailedScheduling", message)
     found = view.get(Pod, pod.metadata.name or "", pod.metadata.namespace or "")
-    if found is None or found.metadata.uid != pod.metadata.uid or is_told(found, message, node):
+    if found is None or found.metadata.uid != pod.metadata.uid or is_told(found, message, node, reason):
         return
-    patch = condition_patch(found, message, node, rfc3339(clock.wall()))
+    patch = condition_patch(found, message, node, rfc3339(clock.wall()), reason)
     name, namespace = pod.metadata.name or "", pod.metadata.namespace or ""
     try:
         await client.patch(Pod, name, namespace, patch, how="strategic", subresource="status")

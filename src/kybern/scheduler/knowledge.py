@@ -13,6 +13,7 @@ from kybern.aio.clock import Clock
 from kybern.api.core_v1 import Namespace, Node, Pod
 from kybern.api.policy_v1 import PodDisruptionBudget
 from kybern.api.resource_v1 import DeviceClass, ResourceClaim
+from kybern.api.storage_v1 import VolumeAttachment
 from kybern.client import View
 from kybern.client.cache import controller_uid
 from kybern.reconcile.resource_claims import is_for_extended_resources
@@ -97,7 +98,8 @@ class Knowledge:
         self.epoch += 1
 
     def volume_changed(self, old: Any, new: Any) -> None:
-        self.wake(Change.VOLUME)
+        if not isinstance(new, VolumeAttachment):  # one that goes leaves room
+            self.wake(Change.VOLUME)
 
     def device_changed(self, old: Any, new: Any) -> None:
         known = new or old
@@ -142,10 +144,18 @@ class Knowledge:
         elif uid not in self.binding:
             if self.gangs.join(new):
                 self.queue.knock(GangScheduling.name)
-            if new.status.nominated_node_name and (old is None or old.metadata.uid != uid):
-                self.nominations.set(new, new.status.nominated_node_name)
+            self.follow_promise(new, (old.status.nominated_node_name or "") if old and old.metadata.uid == uid else "")
             self.queue.add(new, self.clock.monotonic())
             self.woken.set()
+
+    def follow_promise(self, pod: Pod, before: str) -> None:
+        """What its status says, be it our own word or that of somebody who has made a node for it."""
+        node, known = pod.status.nominated_node_name or "", self.nominations.node_of(pod)
+        if node and node not in (before, known):
+            self.nominations.set(pod, node)
+        elif before and not node and known == before:
+            self.nominations.drop(pod.metadata.uid or "")
+            self.wake(Change.POD_LEFT)
 
     def pod_placed(self, pod: Pod, node: str) -> None:
         known = self.snapshot.placed.get(pod.metadata.uid or "")

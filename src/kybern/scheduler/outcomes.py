@@ -16,7 +16,7 @@ from kybern.api.errors import ApiError, Conflict, InternalError, NotFound
 from kybern.api.policy_v1 import PodDisruptionBudget
 from kybern.client import Client, View
 from kybern.scheduler.binding import carried_out, reserve, unreserve, written
-from kybern.scheduler.effects import Events, make_room, tell_refused
+from kybern.scheduler.effects import Events, make_room, tell_expected, tell_refused
 from kybern.scheduler.extenders import Extender, ExtenderFailed, agreed
 from kybern.scheduler.extension_points import Profile
 from kybern.scheduler.framework import Change
@@ -26,7 +26,7 @@ from kybern.scheduler.permits import Permits
 from kybern.scheduler.preemption import Attempt, Refused, cheapest
 from kybern.scheduler.queue import Entry
 from kybern.scheduler.refusal import Refusal, refusal
-from kybern.scheduler.status import is_waiting, scheduler_of
+from kybern.scheduler.status import FAULTY, UNSCHEDULABLE, is_waiting, scheduler_of
 from kybern.scheduler.victims import Candidate
 
 BINDINGS_MAX = 64  # as many as share a few commits; more only wait in the API server
@@ -77,7 +77,7 @@ class Outcomes(Knowledge):
         except Exception as fault:  # noqa: BLE001 - an author may raise anything
             super().rule_failed(entry.pod, fault)
             self.give_back(entry.pod)
-            return self.failed(entry, FAULT.format(fault))
+            return self.failed(entry, FAULT.format(fault), FAULTY)
 
     def rule_failed(self, pod: Pod, fault: Exception) -> None:
         """Outside its own turn, where nothing else tells the pod."""
@@ -125,7 +125,7 @@ class Outcomes(Knowledge):
             self.give_back(entry.pod)
             return self.failed(entry, why)
         self.held[entry.pod.metadata.uid or ""] = (entry, node)
-        return nothing
+        return lambda: tell_expected(entry.pod, node, self.client)
 
     def allowed(self, uid: str) -> None:
         entry, node = self.held.pop(uid)
@@ -152,10 +152,10 @@ class Outcomes(Knowledge):
             self.due.append(self.failed(entry, why))
         self.woken.set()
 
-    def failed(self, entry: Entry, message: str) -> Act:
+    def failed(self, entry: Entry, message: str, reason: str = UNSCHEDULABLE) -> Act:
         """It is tried again after its back-off."""
         self.queue.failed(entry, self.clock.monotonic())
-        return lambda: self.tell(entry.pod, message, NO_ATTEMPT)
+        return lambda: self.tell(entry.pod, message, NO_ATTEMPT, reason)
 
     def refused(self, entry: Entry, judgement: Judgement) -> Act:
         pod = entry.pod
@@ -225,15 +225,15 @@ class Outcomes(Knowledge):
         try:
             await carried_out(pod, node, self.profile_of(pod), self.extenders, self.snapshot, self.client)
         except ApiError as error:
-            self.not_bound(entry, error)
+            await self.not_bound(entry, error)
             return
         except Exception as fault:
             log.exception("pod %s/%s: it could not be bound", namespace, name)
-            self.not_bound(entry, InternalError(str(fault)))
+            await self.not_bound(entry, InternalError(str(fault)))
             return
         self.events.event(pod, "Normal", "Scheduled", f"Successfully assigned {namespace}/{name} to {node}")
 
-    def not_bound(self, entry: Entry, error: ApiError) -> None:
+    async def not_bound(self, entry: Entry, error: ApiError) -> None:
         """The View may know better by now: a binding can succeed although its answer is lost."""
         pod = entry.pod
         uid = pod.metadata.uid or ""
@@ -243,15 +243,15 @@ class Outcomes(Knowledge):
         self.give_back(pod)
         if isinstance(error, NotFound) or found is None or found.metadata.uid != uid:
             return
-        if not isinstance(error, Conflict):
-            self.events.event(pod, "Warning", "FailedScheduling", f"binding rejected: {error.message}")
         entry.pod = found
-        self.queue.failed(entry, self.clock.monotonic())
+        tell = self.failed(entry, f"binding rejected: {error.message}", FAULTY)
         self.woken.set()
+        if not isinstance(error, Conflict):
+            await tell()
 
-    async def tell(self, pod: Pod, message: str, attempt: Attempt) -> None:
+    async def tell(self, pod: Pod, message: str, attempt: Attempt, reason: str = UNSCHEDULABLE) -> None:
         node = self.nominations.node_of(pod)
-        await tell_refused(pod, message, node, self.client, self.view, self.clock, self.events)
+        await tell_refused(pod, message, node, self.client, self.view, self.clock, self.events, reason)
         for write in attempt.writes:
             try:
                 await written(write, self.client)

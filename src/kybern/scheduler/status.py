@@ -5,7 +5,7 @@ from typing import Any
 from kybern.api.core_v1 import Pod, PodCondition
 
 SCHEDULED = "PodScheduled"
-UNSCHEDULABLE = "Unschedulable"
+UNSCHEDULABLE, FAULTY = "Unschedulable", "SchedulerError"
 DEFAULT_SCHEDULER = "default-scheduler"
 
 
@@ -22,17 +22,17 @@ def condition(pod: Pod) -> PodCondition | None:
     return next((found for found in pod.status.conditions or () if found.type == SCHEDULED), None)
 
 
-def is_told(pod: Pod, message: str, node: str) -> bool:
+def is_told(pod: Pod, message: str, node: str, reason: str) -> bool:
     """Why it waits, and for which node."""
     known = condition(pod)
     return (
         (pod.status.nominated_node_name or "") == node
         and known is not None
-        and (known.status, known.reason, known.message) == ("False", UNSCHEDULABLE, message)
+        and (known.status, known.reason, known.message) == ("False", reason, message)
     )
 
 
-def condition_patch(pod: Pod, message: str, node: str, now: str) -> dict[str, Any]:
+def condition_patch(pod: Pod, message: str, node: str, now: str, reason: str) -> dict[str, Any]:
     """A strategic merge patch; the time of transition changes only with the status."""
     known = condition(pod)
     since = known.last_transition_time if known and known.status == "False" else None
@@ -43,7 +43,7 @@ def condition_patch(pod: Pod, message: str, node: str, now: str) -> dict[str, An
                 {
                     "type": SCHEDULED,
                     "status": "False",
-                    "reason": UNSCHEDULABLE,
+                    "reason": reason,
                     "message": message,
                     "lastProbeTime": None,
                     "lastTransitionTime": since or now,
