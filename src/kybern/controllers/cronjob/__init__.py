@@ -16,7 +16,7 @@ from kybern.api.meta_v1 import ObjectMeta
 from kybern.client import Client, View
 from kybern.controllers.cronjob import schedule
 from kybern.controllers.cronjob.schedule import MISSED_COUNTED_MAX, Schedule
-from kybern.reconcile import After, Context, Controller, controller_ref
+from kybern.reconcile import After, Context, Controller, controller_ref, controls
 from kybern.reconcile.pods import is_namespace_terminating
 
 SCHEDULED_AT = "batch.kubernetes.io/cronjob-scheduled-timestamp"
@@ -146,8 +146,10 @@ async def start(cronjob: CronJob, status: CronJobStatus, step: Step, client: Cli
     wanted = new_job(cronjob, step.start or 0.0)
     try:
         job = await client.create(wanted)
-    except AlreadyExists:  # an earlier pass made it, and could not say so
+    except AlreadyExists:  # an earlier pass made it, and could not say so; or it is somebody else's, and nothing to us
         job = await client.get(Job, wanted.metadata.name or "", cronjob.metadata.namespace or "")
+        if not controls(cronjob, job):
+            return status
     except ApiError as error:
         if not is_namespace_terminating(error):
             context.events.event(cronjob, "Warning", "FailedCreate", f"Error creating job: {error.message}")
