@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from msgspec.structs import replace
 
 from kybern.api.core_v1 import Pod
-from kybern.api.errors import ApiError, Forbidden, InternalError, TooManyRequests
+from kybern.api.errors import About, ApiError, InternalError, TooManyRequests, forbidden
 from kybern.api.meta_v1 import Condition, StatusCause
 from kybern.api.policy_v1 import PodDisruptionBudget
 from kybern.api.selectors import of_label_selector
@@ -50,9 +50,12 @@ def spent(budget: PodDisruptionBudget, pod_name: str, now: str) -> PodDisruption
     allowed = status.disruptions_allowed or 0
     if (status.observed_generation or 0) < (budget.metadata.generation or 0):
         raise refusal(f"The disruption budget {name} is still being processed by the server.")
+    if allowed < 0:
+        raise unusable(budget, "NegativeAllowedDisruptions", "pdb disruptions allowed is negative")
     if len(status.disrupted_pods or {}) > DISRUPTED_PODS_MAX:
-        raise Forbidden("DisruptedPods map too big - too many evictions not confirmed by PDB controller")
-    if allowed <= 0:
+        why = "DisruptedPods map too big - too many evictions not confirmed by PDB controller"
+        raise unusable(budget, "TooManyDisruptedPods", why)
+    if not allowed:
         healthy, needed = status.current_healthy or 0, status.desired_healthy or 0
         raise refusal(f"The disruption budget {name} needs {needed} healthy pods and has {healthy} currently")
     disrupted = {**(status.disrupted_pods or {}), pod_name: now}
@@ -61,6 +64,13 @@ def spent(budget: PodDisruptionBudget, pod_name: str, now: str) -> PodDisruption
         budget,
         status=replace(status, disruptions_allowed=allowed - 1, disrupted_pods=disrupted, conditions=conditions),
     )
+
+
+def unusable(budget: PodDisruptionBudget, cause: str, why: str) -> ApiError:
+    """The budget says what makes no sense."""
+    error = forbidden(About(resource="poddisruptionbudget", group="policy", name=budget.metadata.name or ""), why)
+    error.causes = (StatusCause(reason=f"DisruptionBudget{cause}", message=why),)
+    return error
 
 
 def refusal(why: str) -> ApiError:

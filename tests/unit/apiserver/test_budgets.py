@@ -71,8 +71,19 @@ def test_a_budget_that_changed_is_not_believed_before_it_was_counted_anew() -> N
 
 
 def test_evictions_that_never_show_do_not_pile_up() -> None:
-    with pytest.raises(Forbidden):
+    with pytest.raises(Forbidden) as refused:
         spent(budget(disrupted_pods={f"p{n}": NOW for n in range(2001)}), "p", NOW)
+    assert [cause.reason for cause in refused.value.causes] == ["DisruptionBudgetTooManyDisruptedPods"]
+    assert refused.value.message == (
+        'poddisruptionbudget.policy "b" is forbidden: '
+        "DisruptedPods map too big - too many evictions not confirmed by PDB controller"
+    )
+
+
+def test_a_budget_that_allows_less_than_nothing_is_told_apart() -> None:
+    with pytest.raises(Forbidden) as refused:
+        spent(budget(disruptions_allowed=-1), "p", NOW)
+    assert [cause.reason for cause in refused.value.causes] == ["DisruptionBudgetNegativeAllowedDisruptions"]
 
 
 def test_a_pod_that_is_not_ready_may_go_while_enough_others_are() -> None:
