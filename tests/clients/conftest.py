@@ -6,13 +6,17 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
+from served_api import Served, served_api
 
 KYBERN = [sys.executable, "-m", "kybern.cmd.main"]
 PROJECT = Path(__file__).parents[2]
@@ -113,3 +117,40 @@ def cluster(make_cluster: Callable[[], Cluster]) -> Cluster:
     made = make_cluster()
     made.kybern("up", "--port", str(made.port), "--node-name", "node-1")
     return made
+
+
+# --- operators --------------------------------------------------------------------------------------------------------
+
+CACHE = Path(sys.prefix) / "cache"
+FETCH_SECONDS = 120
+
+
+@pytest.fixture(scope="session")
+def examples() -> Path:
+    """kopf's examples lie in its source package only: kept beside the virtual environment, fetched once."""
+    pytest.importorskip("kopf")
+    release = f"kopf-{version('kopf')}"
+    found = CACHE / release / "examples"
+    if found.is_dir():
+        return found
+    CACHE.mkdir(parents=True, exist_ok=True)
+    requirement = f"kopf=={version('kopf')}"
+    fetch = (sys.executable, "-m", "pip", "download", "--no-deps", "--no-binary", ":all:", requirement)
+    with tempfile.TemporaryDirectory(dir=CACHE) as fresh:
+        got = subprocess.run(fetch, cwd=fresh, capture_output=True, text=True, timeout=FETCH_SECONDS, check=False)
+        package = Path(fresh, f"{release}.tar.gz")
+        if not package.is_file():
+            pytest.skip(f"pip download {requirement}: {got.stderr.strip()[-200:]}")
+        subprocess.run(["tar", "-xzf", package, "-C", fresh], check=True)
+        with suppress(OSError):  # another worker was faster
+            Path(fresh, release).rename(CACHE / release)
+    return found
+
+
+@pytest_asyncio.fixture
+async def served(tmp_path: Path) -> AsyncIterator[Served]:
+    if shutil.which("kubectl") is None:
+        pytest.skip("there is no kubectl; install it with: apt-get install -y kubernetes-client")
+    async with served_api(tmp_path) as found:
+        await found.run("kubectl", "create", "serviceaccount", "default")
+        yield found

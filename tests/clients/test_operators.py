@@ -3,27 +3,19 @@ beside an API server on loopback, and in pods of a whole cluster, with a Service
 
 import asyncio
 import json
-import shutil
-import subprocess
 import sys
-import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
 from conftest import Cluster, until
 from packages import MOUNT, VARIABLES, VOLUME, skip_if_unfit
-from served_api import Served, served_api
+from served_api import Served
 
 pytestmark = pytest.mark.clients
 
-CACHE = Path(sys.prefix) / "cache"
-FETCH_SECONDS = 120
 NAME = "kopfexample/kopf-example-1"
 
 
@@ -48,6 +40,7 @@ EXAMPLES = (
         ("UPDATED", "FIELD CHANGED: value -> changed", "Updating is processed: 2 succeeded; 0 failed"),
         ("DELETED 1st", "DELETED 2nd", "Removing the finalizer", "Deleted, really deleted"),
     ),
+    Example("09-testing", ("Something was logged here.", "Creation is processed: 1 succeeded; 0 failed")),
     Example("07-subhandlers", ("Handling creation for item1", "Creation is processed: 1 succeeded; 0 failed")),
     Example("08-events", ("'type': 'ADDED'",), ("'type': 'MODIFIED'",), ("'type': 'DELETED'",)),
     Example(
@@ -69,43 +62,10 @@ EXAMPLES = (
 )
 
 
-@pytest.fixture(scope="session")
-def examples() -> Path:
-    """kopf's examples lie in its source package only: kept beside the virtual environment, fetched once."""
-    pytest.importorskip("kopf")
-    release = f"kopf-{version('kopf')}"
-    found = CACHE / release / "examples"
-    if found.is_dir():
-        return found
-    CACHE.mkdir(parents=True, exist_ok=True)
-    requirement = f"kopf=={version('kopf')}"
-    fetch = (sys.executable, "-m", "pip", "download", "--no-deps", "--no-binary", ":all:", requirement)
-    with tempfile.TemporaryDirectory(dir=CACHE) as fresh:
-        got = subprocess.run(fetch, cwd=fresh, capture_output=True, text=True, timeout=FETCH_SECONDS, check=False)
-        package = Path(fresh, f"{release}.tar.gz")
-        if not package.is_file():
-            pytest.skip(f"pip download {requirement}: {got.stderr.strip()[-200:]}")
-        subprocess.run(["tar", "-xzf", package, "-C", fresh], check=True)
-        with suppress(OSError):  # another worker was faster
-            Path(fresh, release).rename(CACHE / release)
-    return found
-
-
-@pytest_asyncio.fixture
-async def served(tmp_path: Path) -> AsyncIterator[Served]:
-    if shutil.which("kubectl") is None:
-        pytest.skip("there is no kubectl; install it with: apt-get install -y kubernetes-client")
-    async with served_api(tmp_path) as found:
-        await found.run("kubectl", "create", "serviceaccount", "default")
-        yield found
-
-
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.name)
 async def test_an_example_of_kopf_sees_its_object_made_changed_and_deleted(
     example: Example, examples: Path, served: Served
 ) -> None:
-    if example.name == "02-children":
-        pytest.importorskip("pykube")
     await served.run("kubectl", "apply", "-f", examples / "crd.yaml")
     script = examples / example.name / "example.py"
     operator = await served.start(sys.executable, "-m", "kopf", "run", "-v", "--standalone", "-n", "default", script)

@@ -63,12 +63,18 @@ class Served:
         with log.open("wb") as out:
             program = await asyncio.create_subprocess_exec(*command, env=self.environment, stdout=out, stderr=out)
         self.programs.append(program)
-        return Program(log)
+        return Program(log, program)
 
 
 @dataclass(frozen=True)
 class Program:
     log: Path
+    process: asyncio.subprocess.Process
+
+    async def ends(self) -> int:
+        """Its exit code, after it was asked to end."""
+        self.process.terminate()
+        return await self.process.wait()
 
     @property
     def said(self) -> str:
