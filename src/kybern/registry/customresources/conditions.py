@@ -15,6 +15,9 @@ from kybern.api.apiextensions_v1 import (
     CustomResourceDefinitionNames,
     CustomResourceDefinitionStatus,
 )
+from kybern.api.invalid import invalid_value
+from kybern.registry.customresources.structural import structural_errors
+from kybern.registry.customresources.version import openapi_of
 from kybern.registry.parts import changed
 
 APPROVAL = "api-approved.kubernetes.io"
@@ -57,6 +60,11 @@ def status_of(
     approval = approval_of(definition)
     if approval is not None:
         conditions = with_condition(conditions, "KubernetesAPIApprovalPolicyConformant", *approval, now=now)
+    structure = structure_of(definition)
+    if structure is not None:
+        conditions = with_condition(conditions, "NonStructuralSchema", *structure, now=now)
+    else:
+        conditions = tuple(one for one in conditions if one.type != "NonStructuralSchema")
     return changed(definition.status, accepted_names=accepted, conditions=conditions)
 
 
@@ -112,6 +120,21 @@ def approval_of(definition: CustomResourceDefinition) -> tuple[str, str, str] | 
         return "False", "MissingAnnotation", why
     why = f'protected groups must have approval annotation "{APPROVAL}" with either a URL or a reason starting with '
     return "False", "InvalidAnnotation", why + '"unapproved", see https://github.com/kubernetes/enhancements/pull/1111'
+
+
+def structure_of(definition: CustomResourceDefinition) -> tuple[str, str, str] | None:
+    """What keeps a definition from being structural; None where nothing does.
+
+    Only one that was stored by an older server, and keeps what it does not know, was never held to it when it was written.
+    """
+    if not definition.spec.preserve_unknown_fields:
+        return None
+    wrong = [invalid_value("spec.preserveUnknownFields", True, "must be false")]
+    for index, version in enumerate(definition.spec.versions):
+        if schema := openapi_of(version):
+            wrong += structural_errors(schema, f"spec.versions[{index}].schema.openAPIV3Schema")
+    told = [str(error) for error in wrong]
+    return "True", "Violations", told[0] if len(told) == 1 else f"[{', '.join(told)}]"
 
 
 def is_protected(group: str) -> bool:

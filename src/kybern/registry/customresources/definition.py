@@ -91,9 +91,7 @@ def validate_definition(definition: CustomResourceDefinition) -> Iterator[FieldE
     yield from validate_spec(definition)
     yield from validate_stored_versions(definition)
     yield from validate_approval(definition, None)
-    if spec.preserve_unknown_fields:
-        why = "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead"
-        yield invalid_value("spec.preserveUnknownFields", True, why)
+    yield from validate_preserving(definition, None)
 
 
 def validate_definition_update(
@@ -107,6 +105,16 @@ def validate_definition_update(
     yield from immutable("spec.names.plural", definition.spec.names.plural, old.spec.names.plural)
     yield from validate_stored_versions(definition)
     yield from validate_approval(definition, old)
+    yield from validate_preserving(definition, old)
+
+
+def validate_preserving(
+    definition: CustomResourceDefinition, old: CustomResourceDefinition | None
+) -> Iterator[FieldError]:
+    """What is stored so may stay so."""
+    if definition.spec.preserve_unknown_fields and not (old is not None and old.spec.preserve_unknown_fields):
+        why = "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead"
+        yield invalid_value("spec.preserveUnknownFields", True, why)
 
 
 def validate_spec(

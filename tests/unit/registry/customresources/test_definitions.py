@@ -8,7 +8,9 @@ from custom_kinds import definition, version
 
 from kybern.api.apiextensions_v1 import CustomResourceDefinition
 from kybern.api.codec import from_builtins
+from kybern.registry.customresources.conditions import find, status_of
 from kybern.registry.customresources.definition import CUSTOM_RESOURCE_DEFINITIONS as RULES
+from kybern.registry.parts import changed
 
 AT = "spec.versions[0].schema.openAPIV3Schema"
 
@@ -245,3 +247,31 @@ def test_what_names_the_place_in_the_store_does_not_change() -> None:
         "and must remain in spec.versions until a storage migration ensures no data remains persisted in v1 and removes "
         "v1 from status.storedVersions"
     ]
+
+
+def test_unknown_fields_are_kept_only_where_they_were() -> None:
+    keeping = definition(preserveUnknownFields=True)
+    refused = [
+        "spec.preserveUnknownFields: Invalid value: true: cannot set to true, set x-kubernetes-preserve-unknown-fields to "
+        "true in spec.versions[*].schema instead"
+    ]
+    assert judged(keeping) == refused
+    assert judged(keeping, definition()) == refused
+    assert judged(keeping, keeping) == []
+
+
+def test_what_is_stored_without_structure_is_told_so_until_it_has_one() -> None:
+    loose = {"type": "object", "properties": {"spec": {"properties": {"a": {}}}}}
+    found = status_of(
+        made(definition("widgets", "Widget", version(schema=loose), preserveUnknownFields=True)), [], "now"
+    )
+    told = find(found.conditions or (), "NonStructuralSchema")
+    assert told is not None and (told.status, told.reason) == ("True", "Violations")
+    at = "spec.versions[0].schema.openAPIV3Schema.properties[spec]"
+    assert told.message == (
+        "[spec.preserveUnknownFields: Invalid value: true: must be false, "
+        f"{at}.properties[a].type: Required value: must not be empty for specified object fields, "
+        f"{at}.type: Required value: must not be empty for specified object fields]"
+    )
+    mended = changed(made(definition()), status=found)
+    assert find(status_of(mended, [], "now").conditions or (), "NonStructuralSchema") is None
