@@ -13,10 +13,14 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
 from served_api import Served, served_api
+
+from kybern.cmd.config import run_root
+from kybern.cmd.running import status
 
 KYBERN = [sys.executable, "-m", "kybern.cmd.main"]
 PROJECT = Path(__file__).parents[2]
@@ -57,9 +61,15 @@ class Cluster:
         found = run(["ip", "-j", "link", "show", "master", f"kyb-{ident}"], self.environment)
         return [link["ifname"] for link in json.loads(found.stdout or "[]")]
 
+    def supervised(self) -> dict[str, Any]:
+        """What its supervisor tells `kybern status`, without a process for the question; its own pid too."""
+        _, ident = self.names()
+        found = status(run_root() / ident / "supervisor.sock")
+        assert found is not None, "it is not up"
+        return found
+
     def processes(self) -> dict[str, int]:
-        found = json.loads(self.kybern("status", "-o", "json", check=False).stdout)
-        return {program["name"]: program["pid"] for program in found["programs"]}
+        return {program["name"]: program["pid"] for program in self.supervised()["programs"]}
 
 
 def run(

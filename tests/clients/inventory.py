@@ -1,6 +1,7 @@
 """What there is on a machine that a cluster could have left behind, as sets of names."""
 
 import json
+import os
 import subprocess
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -31,9 +32,14 @@ def look() -> Inventory:
         links=frozenset(link["ifname"] for link in json.loads(output("ip", "-j", "link"))),
         mounts=frozenset(line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()),
         tables=frozenset(output("nft", "list", "tables").splitlines()),
-        cgroups=frozenset(str(p) for p in Path("/sys/fs/cgroup").glob("**/kybern*") if p.is_dir()),
+        cgroups=frozenset(path for path in cgroups("/sys/fs/cgroup") if "/kybern" in path),
         run_entries=frozenset(str(path) for path in Path("/run/kybern").glob("*")),
     )
+
+
+def cgroups(directory: str) -> list[str]:
+    """It and all beneath it; others' come and go while one looks."""
+    return [path for path, _, _ in os.walk(directory)]
 
 
 def output(*command: str) -> str:

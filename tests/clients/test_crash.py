@@ -112,7 +112,7 @@ def test_a_busy_port_is_one_clear_line(own: Cluster, make_cluster: Callable[[], 
 
 def test_a_killed_supervisor_takes_its_processes_along_and_up_finds_the_containers(own: Cluster) -> None:
     running = containers(own)
-    found = json.loads(own.kybern("status", "-o", "json", check=False).stdout)
+    found = own.supervised()
     pids = [program["pid"] for program in found["programs"]]
     os.kill(found["pid"], signal.SIGKILL)
     until(lambda: not any(map(runs, pids)))
@@ -133,7 +133,7 @@ def test_down_leaves_nothing_behind_and_up_brings_everything_back(own: Cluster) 
 
 def test_down_after_everything_was_killed_leaves_nothing_behind(own: Cluster) -> None:
     names, pids = (*own.names(), *own.pod_links()), own.processes()
-    found = json.loads(own.kybern("status", "-o", "json", check=False).stdout)
+    found = own.supervised()
     os.kill(found["pid"], signal.SIGKILL)
     for pid in pids.values():
         try:

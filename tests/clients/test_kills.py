@@ -114,7 +114,7 @@ def holdings(cluster: Cluster) -> dict[str, int]:
     points = [point.path for point in mounts.mount_points()]
     return found | {
         "links": len(cluster.pod_links()),
-        "cgroups": len(list(Path("/sys/fs/cgroup").glob(f"**/kybern-{ident}/**/"))),
+        "cgroups": len([path for path in inventory.cgroups("/sys/fs/cgroup") if f"/kybern-{ident}/" in f"{path}/"]),
         "mounts": len([path for path in points if path.startswith((data, f"/run/kybern/{ident}"))]),
         "addresses": len(list(Path(f"/run/kybern/{ident}/addresses").glob("*/*"))),
         "namespaces": len(os.listdir(f"/run/kybern/{ident}/sandboxes")),
@@ -219,7 +219,7 @@ def test_after_a_machine_was_reset_its_pods_run_again_with_what_was_on_disk(
 
 def kill_all(own: Cluster) -> None:
     """The supervisor, and with it every process of the cluster's own; containers run on."""
-    found = json.loads(own.kybern("status", "-o", "json", check=False).stdout)
+    found = own.supervised()
     for pid in (found["pid"], *(program["pid"] for program in found["programs"])):
         try:
             os.kill(pid or found["pid"], signal.SIGKILL)
