@@ -189,6 +189,21 @@ async def test_a_target_that_is_a_dangling_link_is_made_inside(web: Pod, tmp_pat
         await web.runtime.start_container(identifier)
 
 
+async def test_who_brings_a_dev_has_what_is_in_it_and_puts_nothing_there(web: Pod, tmp_path: Path) -> None:
+    """As drivers of storage and of devices do, with the machine's own; the terminal's is the machine's then too."""
+    volume = tmp_path / "dev"
+    volume.mkdir()
+    (volume / "mine").touch()
+    mine = (Mount(container_path="/dev", host_path=str(volume)),)
+    assert await web.shell("ls -A /dev", mounts=mine) == ["mine"]
+    assert os.listdir(volume) == ["mine"]
+    machine = (Mount(container_path="/dev", host_path="/dev"),)
+    everything = SecurityContext(privileged=True)
+    assert await web.shell(
+        "echo x > /dev/null && test -c /dev/ptmx && echo there", mounts=machine, security=everything
+    ) == ["there"]
+
+
 async def test_propagation_goes_in_and_never_out(web: Pod, tmp_path: Path) -> None:
     (tmp_path / "volume").mkdir()
     mount = Mount(container_path="/data", host_path=str(tmp_path / "volume"))

@@ -4,7 +4,7 @@ Pure. Two things the warden needs beyond OCI are in `process.user`: a `username`
 and the policy for supplemental groups.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -212,7 +212,7 @@ def id_mappings(around: Surroundings) -> dict[str, Any]:
 
 
 def standard_mounts(config: ContainerConfig, around: Surroundings) -> list[dict[str, Any]]:
-    taken = {mount.container_path for mount in config.mounts}
+    taken = {mount.container_path.rstrip("/") for mount in config.mounts}
     access = "rw" if config.security.privileged else "ro"
     safe = ["nosuid", "noexec", "nodev"]
     terminals = [
@@ -230,15 +230,18 @@ def standard_mounts(config: ContainerConfig, around: Surroundings) -> list[dict[
         _mount("/dev/mqueue", "mqueue", safe),
         _mount("/sys", "sysfs", [*safe, access]),
     ]
-    if around.shm_path and "/dev/shm" not in taken:
+    if around.shm_path:
         found.append(_bind(around.shm_path, "/dev/shm", ["rbind", "nosuid", "noexec", "nodev"]))
-    if around.resolv_conf and "/etc/resolv.conf" not in taken:
+    if around.resolv_conf:
         access = "ro" if config.security.readonly_rootfs else "rw"
         found.append(_bind(around.resolv_conf, "/etc/resolv.conf", ["rbind", "rprivate", access]))
-    found += [
-        _bind(host, inside, ["rbind", "rprivate", "rw"]) for host, inside in around.volume_mounts if inside not in taken
-    ]
-    return found
+    found += [_bind(host, inside, ["rbind", "rprivate", "rw"]) for host, inside in around.volume_mounts]
+    return [mount for mount in found if not _is_taken(mount["destination"], taken)]
+
+
+def _is_taken(destination: str, taken: Collection[str]) -> bool:
+    """As containerd: who brings a /dev has all that is in it too."""
+    return destination in taken or (destination.startswith("/dev/") and "/dev" in taken)
 
 
 def host_id(around: Surroundings) -> int:

@@ -20,6 +20,8 @@ DEVICE_LINKS = {"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/p
 
 
 def make_devices(spec: Spec, root: int, owners: Owners) -> None:
+    if any(mount.get("type") == "bind" and mount["destination"].rstrip("/") == "/dev" for mount in spec["mounts"]):
+        return  # as runc: it is somebody's volume, the machine's own /dev most of the time
     dev = beneath.open_at(root, "dev", os.O_PATH | os.O_DIRECTORY, resolve=beneath.IN_ROOT | beneath.NO_SYMLINKS)
     try:
         for name, leads_to in DEVICE_LINKS.items():
