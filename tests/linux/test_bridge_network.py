@@ -18,6 +18,7 @@ import pytest
 from kybern.linux import netns, nft
 from kybern.linux.conntrack import forget_udp
 from kybern.linux.netlink import Netlink
+from kybern.network import rules
 from kybern.network.bridge import POD_LINK, BridgeNetwork, link_name
 from kybern.network.flows import stale
 from kybern.network.nftables import Ruleset, transaction
@@ -251,7 +252,19 @@ def test_one_host_port_on_three_addresses_and_protocols_leads_to_three_pods(mach
         assert client_udp.recvfrom(16) == (b"?", ("10.199.0.1", 54321))
 
 
-def test_a_node_port_answers_on_the_machines_loopback_and_pods_cannot_reach_that(machine: Path, pods: Pods) -> None:
+def without_guard_of_loopback(network: NodeNetwork) -> str:
+    return "".join(
+        line for line in rules.frame(network).splitlines(keepends=True) if not line.strip().startswith("iifname != lo")
+    )
+
+
+@pytest.mark.parametrize("guarded", [True, False])
+def test_a_node_port_answers_on_the_machines_loopback_and_pods_reach_that_only_without_the_defence(
+    machine: Path, pods: Pods, guarded: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """E26, CVE-2020-8558: node ports on the loopback need `route_localnet`, which would let neighbours in."""
+    if not guarded:
+        monkeypatch.setitem(globals(), "frame", without_guard_of_loopback)
     (a, _), (b, b_ip) = pods("a"), pods("b")
     program(web(Backend(b_ip, 8080), node_port=30080))
     server = listen(b, b_ip, 8080)
@@ -260,12 +273,13 @@ def test_a_node_port_answers_on_the_machines_loopback_and_pods_cannot_reach_that
     with Netlink(str(a)) as inside:
         inside.ensure_route("127.0.0.1/32", index=inside.index(POD_LINK), gateway="10.199.0.1")
         inside.delete_address(inside.index("lo"), "127.0.0.1/8")
-    client = socket_in(a)
-    client.settimeout(0.3)
-    with pytest.raises(OSError):
-        client.connect(("127.0.0.1", 7777))
-    client.close()
-    secret.close()
+    with netns.inside(
+        str(a)
+    ):  # the answer is not refused there: whoever writes packets by hand needs no kernel's leave
+        Path("/proc/sys/net/ipv4/conf/all/route_localnet").write_text("1")
+    with socket_in(a) as client, secret:
+        client.settimeout(0.3 if guarded else 5)
+        assert (client.connect_ex(("127.0.0.1", 7777)) == 0) != guarded
 
 
 def outside_client(machine: Path) -> Path:

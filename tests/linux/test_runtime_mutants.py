@@ -5,9 +5,12 @@ The rows are those of the reliability catalogue. Both wardens have made a mistak
 hold a descriptor that their children would inherit.
 """
 
+import ctypes
 import json
 import os
 import shutil
+import struct
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,11 +19,14 @@ from typing import Any
 
 import pytest
 from chroots import in_a_chroot
+from exchange import RACES, exchanging
 from oci_images import BUSYBOX, archive, build, entry, link, oci_archive
 from runtime_fixtures import Pod, pod
 
-from kybern.linux import processes
+from kybern.linux import beneath, mounts, namespaces, processes
 from kybern.runtime.cri import Mount, NamespaceMode, NamespaceOptions, RuntimeFault, SecurityContext
+from kybern.runtime.images.host import NAME as HOST
+from kybern.runtime.warden import filesystem, identity
 
 pytestmark = pytest.mark.linux
 
@@ -45,6 +51,11 @@ class Attack:
     """Takes the defence out of a warden."""
     cwd: str = ""
     security: SecurityContext = PLAIN
+    image: str = ""
+    """Another one than busybox."""
+    mounts: tuple[Mount, ...] = ()
+    """Further ones; `VOLUME` is a volume whose owner put links to the machine there."""
+    tty: bool = False
 
 
 EVERY_CAPABILITY = (
@@ -62,6 +73,18 @@ beneath.open_at = lambda root, path, flags, *, mode=0, resolve=0: opened(root, p
 filesystem._plain_directory = lambda root, path: beneath.make_like(root, path, directory=True)
 """
 
+NULL_OF_THE_CONTAINER = """
+import os
+from kybern.runtime.warden import filesystem
+hide = filesystem.hide_paths
+filesystem.hide_paths = lambda spec, root, null: hide(spec, root, os.open(f"/proc/self/fd/{root}/dev/null", os.O_PATH))
+"""
+OPEN_BY_HANDLE = """
+import ctypes, os
+handle = ctypes.create_string_buffer(bytes.fromhex('HANDLE'))
+found = ctypes.CDLL(None).open_by_handle_at(os.open('/volume', os.O_RDONLY), handle, os.O_RDONLY)
+print('through' if found >= 0 and os.path.exists(f'/proc/self/fd/{found}/secret') else 'refused')
+"""
 ATTACKS = {
     "E02 a working directory that is a descriptor of the machine": Attack(
         "[ -e .OUTSIDE/secret ] && echo through",
@@ -77,6 +100,18 @@ setup.CONTAINER_STEPS = tuple(step for step in setup.CONTAINER_STEPS if step is 
     ),
     "E03 a descriptor that the warden forgot to close": Attack(
         "[ -e /proc/self/fd/90OUTSIDE/secret ] && echo through", KEEPING_DESCRIPTORS
+    ),
+    "E05 what masks a path is a link of the container's": Attack(
+        "cat /proc/keys", NULL_OF_THE_CONTAINER, mounts=(Mount(container_path="/dev", host_path="VOLUME"),)
+    ),
+    "E06 the console is a link of the container's": Attack(
+        "[ -c /dev/console ] || echo through",  # what was to be mounted inside is somewhere else
+        FOLLOWING_LINKS,
+        mounts=(
+            Mount(container_path="/dev", host_path="VOLUME"),
+            Mount(container_path="/dev/pts", host_path="/dev/pts"),
+        ),
+        tty=True,
     ),
     "E10 a mount target that a link in a volume leads out of the container": Attack(
         "[ -e /volume/out/made ] || echo through",  # what was to be made inside is somewhere else
@@ -123,6 +158,7 @@ processes.fork_into = lambda namespace, new=False: os.fork()
         f"[ -e /proc/{os.getpid()}/rootOUTSIDE/secret ] && echo through", EVERY_CAPABILITY, security=HOST_PIDS
     ),
     "E23 a user namespace of one's own": Attack("unshare -r true && echo through", UNFILTERED),
+    "E24 a file of the machine by its handle": Attack(f'python3 -c "{OPEN_BY_HANDLE}"', EVERY_CAPABILITY, image=HOST),
     "E27 a mount, by a capability that is not among the fourteen": Attack(
         "mount -t tmpfs none /tmp && echo through",
         EVERY_CAPABILITY,
@@ -146,12 +182,20 @@ processes.set_no_new_privs = lambda: None
 @pytest.fixture
 def outside(tmp_path: Path) -> Path:
     """A directory of the machine, and a volume with a link to it."""
-    made = tmp_path / "outside"
+    made, volume = tmp_path / "outside", tmp_path / "volume"
     made.mkdir()
-    (made / "secret").touch()
-    (tmp_path / "volume").mkdir()
-    (tmp_path / "volume" / "out").symlink_to(made)
+    (made / "secret").write_text("through\n")
+    (volume / "pts").mkdir(parents=True)
+    for name, target in (("out", made), ("null", made / "secret"), ("console", made / "secret")):
+        (volume / name).symlink_to(target)
     return made
+
+
+def handle_of(path: Path) -> str:
+    """What open_by_handle_at(2) knows it by: guessed by an attacker, who has all the time."""
+    handle, mount = ctypes.create_string_buffer(struct.pack("ii", 128, 0), 8 + 128), ctypes.c_int()
+    assert ctypes.CDLL(None).name_to_handle_at(-100, str(path).encode(), handle, ctypes.byref(mount), 0) == 0
+    return bytes(handle)[: 8 + struct.unpack("ii", handle[:8])[0]].hex()
 
 
 async def gets_through(web: Pod, attack: Attack, outside: Path) -> bool:
@@ -161,9 +205,12 @@ async def gets_through(web: Pod, attack: Attack, outside: Path) -> bool:
         Mount(container_path="/volume/out/made", host_path=volume),
         Mount(container_path="/readonly", host_path=volume, readonly=True),
     )
-    script = attack.script.replace("OUTSIDE", str(outside))
+    mounts += tuple(replace(mount, host_path=mount.host_path.replace("VOLUME", volume)) for mount in attack.mounts)
+    script = attack.script.replace("OUTSIDE", str(outside)).replace("HANDLE", handle_of(outside))
+    at = replace(web, image=attack.image or web.image)
     try:
-        return "through" in await web.shell(script, mounts=mounts, working_dir=attack.cwd, security=attack.security)
+        said = await at.shell(script, mounts=mounts, working_dir=attack.cwd, security=attack.security, tty=attack.tty)
+        return "through" in "\n".join(said).split()
     except RuntimeFault:
         return False
 
@@ -270,3 +317,102 @@ def test_the_program_that_the_warden_runs_from_is_overwritten_only_without_its_s
     assert not overwritten()
     monkeypatch.setattr(processes, "_SEALS", 0)
     assert overwritten()
+
+
+def places_of_a_target_that_is_swapped(root: Path, outside: Path) -> Counter[str]:
+    """Where the mount target `/volume/dir` is found while another container swaps it for a link (E04)."""
+    volume = root / "volume"
+    (volume / "dir").mkdir(parents=True)
+    (volume / "link").symlink_to(outside)
+    known = {(volume / "dir").stat().st_ino: "inside", outside.stat().st_ino: "outside"}
+    opened, found = os.open(root, os.O_PATH | os.O_DIRECTORY), Counter[str]()
+    try:
+        with exchanging(volume / "dir", volume / "link"):
+            for _ in range(RACES):
+                target = filesystem._target(opened, "/volume/dir", opened)
+                found[known.get(os.fstat(target).st_ino, "within")] += 1
+                os.close(target)
+    finally:
+        os.close(opened)
+    return found
+
+
+def test_a_mount_target_that_is_swapped_for_a_link_leads_out_only_without_the_defence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """E04, CVE-2021-30465: a link is followed, but as the container would."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    found = places_of_a_target_that_is_swapped(tmp_path / "one", outside)
+    assert found["inside"] and found["within"] and not found["outside"], found
+    opened = beneath.open_at
+
+    def following(root: int, path: str, flags: int, *, mode: int = 0, resolve: int = 0) -> int:
+        return opened(root, path.strip("/") or ".", flags, mode=mode, resolve=0)
+
+    monkeypatch.setattr(beneath, "open_at", following)
+    assert places_of_a_target_that_is_swapped(tmp_path / "two", outside)["outside"]
+
+
+def told_to_a_false_proc(proc: Path) -> str:
+    """What the setting-up process writes where the container has a volume in place of /proc."""
+    told = proc / "thread-self" / "attr" / "exec"
+    told.parent.mkdir(parents=True)
+    told.touch()
+    child = os.fork()
+    if not child:
+        try:
+            namespaces.unshare(namespaces.NEWNS)
+            mounts.set_propagation("/", mounts.PRIVATE)
+            mounts.bind(str(proc), "/proc")
+            identity.confine("profile")
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    return told.read_text()
+
+
+def test_a_false_proc_hears_of_the_confinement_only_without_the_defence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """E07, CVE-2019-19921: who is told in its place takes the confinement away."""
+    assert told_to_a_false_proc(tmp_path / "one") == ""
+    monkeypatch.setattr(mounts, "filesystem", lambda fstype: os.open(f"/{fstype}", os.O_PATH | os.O_DIRECTORY))
+    assert told_to_a_false_proc(tmp_path / "two") == "exec profile"
+
+
+CONNECT = """
+import socket
+names = [line.split()[-1] for line in open('/proc/net/unix') if 'kybern-canary' in line or 'RUN/' in line]
+for name in {*names, 'RUN/warden.sock'}:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as made:
+        try:
+            made.connect(name.replace('@', chr(0), 1) if name.startswith('@') else name)
+            print('through')
+        except OSError:
+            pass
+"""
+LISTENING_FOR_EVERYBODY = """
+import socket
+canary = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+canary.bind(chr(0) + "kybern-canary")  # abstract: found by whoever is in the same network
+canary.listen()
+"""
+
+
+@pytest.mark.parametrize(
+    ("changes", "shown", "through"),
+    [("", False, False), (LISTENING_FOR_EVERYBODY, False, True), ("", True, True)],
+    ids=["as it is", "an abstract socket", "its directory shown"],
+)
+async def test_a_pod_in_the_machines_network_reaches_the_warden_only_without_the_defence(
+    tmp_path: Path, changes: str, shown: bool, through: bool
+) -> None:
+    """E25, CVE-2020-15257: its sockets have names in a directory, which no container sees."""
+    network = NamespaceOptions(network=NamespaceMode.NODE)
+    async with pod(tmp_path, changes=changes, namespaces=network) as web:
+        run, at = str(web.node.run), replace(web, image=HOST)
+        mounted = (Mount(container_path=run, host_path=run),) if shown else ()
+        security, script = SecurityContext(namespaces=network), CONNECT.replace("RUN", run)
+        said = await at.shell(f'python3 -c "{script}"', security=security, mounts=mounted)
+        assert ("through" in said) == through, said

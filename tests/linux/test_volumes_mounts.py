@@ -1,12 +1,11 @@
 """Volumes with real mounts: memory is memory, a sub-path stays in its volume, nothing is left mounted."""
 
 import os
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 
 import pytest
+from exchange import RACES, exchanging
 
 from kybern.aio.clock import SystemClock
 from kybern.aio.ids import Ids
@@ -22,8 +21,6 @@ from kybern.volumes.objects import Objects
 from kybern.volumes.pod_volumes import PodVolumes
 
 pytestmark = pytest.mark.linux
-
-RACES = 2000
 
 
 def volumes(root: Path) -> PodVolumes:
@@ -104,15 +101,6 @@ async def test_a_sub_path_leaves_its_volume_only_without_the_defence(
     assert mounted_beneath(str(tmp_path)) == []
 
 
-EXCHANGE = """
-import ctypes, sys
-exchange = ctypes.CDLL(None, use_errno=True).renameat2
-print("ready", flush=True)
-while True:
-    exchange(-100, sys.argv[1].encode(), -100, sys.argv[2].encode(), 2)
-"""
-
-
 async def test_a_link_that_takes_the_place_of_a_sub_path_meanwhile_leads_nowhere(tmp_path: Path) -> None:
     """CVE-2021-25741: whatever the moment, what is shown lies in the volume."""
     made, found = pod(), volumes(tmp_path)
@@ -121,21 +109,16 @@ async def test_a_link_that_takes_the_place_of_a_sub_path_meanwhile_leads_nowhere
     for place in (directory / "sub", directory / "sub/inside", canary, canary / "canary"):
         place.mkdir()
     (directory / "link").symlink_to(canary)
-    command = [sys.executable, "-c", EXCHANGE, str(directory / "sub"), str(directory / "link")]
-    swapping = subprocess.Popen(command, stdout=subprocess.PIPE)
+    shown: Counter[str] = Counter()
     try:
-        assert swapping.stdout is not None and swapping.stdout.readline() == b"ready\n"
-        swapping.stdout.close()
-        shown: Counter[str] = Counter()
-        for _ in range(RACES):
-            try:
-                shown.update(os.listdir(found.sub_path(made, "v", "web", 0, "sub")))
-            except OSError:
-                shown["refused"] += 1
+        with exchanging(directory / "sub", directory / "link"):
+            for _ in range(RACES):
+                try:
+                    shown.update(os.listdir(found.sub_path(made, "v", "web", 0, "sub")))
+                except OSError:
+                    shown["refused"] += 1
         assert shown.keys() <= {"inside", "refused"} and shown["inside"], shown
     finally:
-        swapping.kill()
-        swapping.wait()
         await found.tear_down("u")
     assert mounted_beneath(str(tmp_path)) == []
 

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from kybern.linux import beneath, capabilities, processes, seccomp
+from kybern.linux import beneath, capabilities, mounts, processes, seccomp
 from kybern.runtime.warden.owners import SetupError
 
 Process = Mapping[str, Any]
@@ -124,14 +124,18 @@ def enter_directory(root: int, path: str) -> None:
 
 
 def confine(profile: str) -> None:
-    """From the next program on, under this AppArmor profile."""
+    """From the next program on, under this AppArmor profile. It is told to a /proc that nobody else has ever seen: the
+    container's own may be a volume (CVE-2019-19921)."""
     if not profile:
         return
     try:
-        with open("/proc/thread-self/attr/exec", "w", encoding="utf-8") as opened:
-            opened.write(f"exec {profile}")
+        proc = mounts.filesystem("proc")
+        told = beneath.open_at(proc, "thread-self/attr/exec", os.O_WRONLY)
+        os.write(told, f"exec {profile}".encode())
     except OSError as error:
         raise SetupError(f"apparmor profile {profile}: {(error.strerror or '').lower()}") from error
+    os.close(told)
+    os.close(proc)
 
 
 def run(arguments: Sequence[str], variables: Mapping[str, str]) -> None:
