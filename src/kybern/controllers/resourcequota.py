@@ -16,7 +16,7 @@ from kybern.api.apiextensions_v1 import CustomResourceDefinition
 from kybern.api.core_v1 import PersistentVolumeClaim, Pod, ResourceQuota, ResourceQuotaStatus, Service
 from kybern.api.kind import Kind
 from kybern.api.quantity import add
-from kybern.api.resource_v1 import ResourceClaim
+from kybern.api.resource_v1 import DeviceClass, ResourceClaim
 from kybern.api.shape import Quantity
 from kybern.client import Client, View
 from kybern.client.cache import Cache
@@ -27,6 +27,7 @@ from kybern.client.reflector import Reflector, Source
 from kybern.reconcile import After, Context, Controller, Key, Running
 from kybern.reconcile.controller import Surroundings, Watch
 from kybern.reconcile.run import Workers
+from kybern.registry.device_usage import Known
 from kybern.registry.quota_usage import COUNTED_BY_NAME, Usage, matches, usage_of
 
 RESYNC_SECONDS = 300.0  # upstream's
@@ -47,20 +48,24 @@ def counted_by_name(hard: Iterable[str]) -> set[str]:
     return names - COSTING_NAMES
 
 
-def used(quota: ResourceQuota, objects: Counted, unknown: set[str], now: float = 0.0) -> Usage:
+def used(
+    quota: ResourceQuota, objects: Counted, unknown: set[str], now: float = 0.0, known: Known | None = None
+) -> Usage:
     """What the objects that are in the quota's scopes cost, of what it limits; nothing is said of unknown resources."""
     hard = quota.spec.hard or {}
     total: Usage = {key: ZERO for key in hard if key.removeprefix("count/") not in unknown}
     for obj, kind in objects:
         if matches(quota, obj):
-            for key, amount in usage_of(obj, kind, now).items():
+            for key, amount in usage_of(obj, kind, now, known).items():
                 if key in total:
                     total[key] = add(total[key], amount)
     return total
 
 
-def status_of(quota: ResourceQuota, objects: Counted, unknown: set[str], now: float) -> ResourceQuotaStatus:
-    return ResourceQuotaStatus(hard=quota.spec.hard, used=used(quota, objects, unknown, now))
+def status_of(
+    quota: ResourceQuota, objects: Counted, unknown: set[str], now: float, known: Known | None = None
+) -> ResourceQuotaStatus:
+    return ResourceQuotaStatus(hard=quota.spec.hard, used=used(quota, objects, unknown, now, known))
 
 
 def quotas_beside(obj: Any, view: View) -> Iterator[Key]:
@@ -68,8 +73,8 @@ def quotas_beside(obj: Any, view: View) -> Iterator[Key]:
         yield Key.of(quota)
 
 
-def every_quota(definition: CustomResourceDefinition, view: View) -> Iterator[Key]:
-    """What is served has changed: a quota may have waited for it."""
+def every_quota(changed: CustomResourceDefinition | DeviceClass, view: View) -> Iterator[Key]:
+    """What is served has changed, for which a quota may have waited, or what the devices of a class are called."""
     return map(Key.of, view.list(ResourceQuota))
 
 
@@ -84,7 +89,10 @@ class Quotas:
                 name="resourcequota",
                 reconciles=ResourceQuota,
                 by=self.reconcile,
-                watches=(*(Watch(of, quotas_beside) for of in COSTING), Watch(CustomResourceDefinition, every_quota)),
+                watches=(
+                    *(Watch(of, quotas_beside) for of in COSTING),
+                    *(Watch(of, every_quota) for of in (CustomResourceDefinition, DeviceClass)),
+                ),
                 resync_seconds=RESYNC_SECONDS,
                 rest_seconds=REST_SECONDS,
             ),
@@ -103,7 +111,7 @@ class Quotas:
         if not all(self.caches[name].listed for name in wanted & self.caches.keys()):
             return After(LISTING_SECONDS)
         objects = self.objects(quota.metadata.namespace or "", wanted)
-        status = status_of(quota, objects, wanted - self.caches.keys(), context.now)
+        status = status_of(quota, objects, wanted - self.caches.keys(), context.now, view)
         if status != quota.status:
             await client.update_status(replace(quota, status=status))
         return None
@@ -143,4 +151,6 @@ async def run(around: Surroundings) -> None:
     await Quotas(around).run()
 
 
-RESOURCEQUOTA = Running(name="resourcequota", by=run, kinds=(ResourceQuota, *COSTING, CustomResourceDefinition))
+RESOURCEQUOTA = Running(
+    name="resourcequota", by=run, kinds=(ResourceQuota, *COSTING, CustomResourceDefinition, DeviceClass)
+)

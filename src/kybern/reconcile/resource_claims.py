@@ -3,9 +3,9 @@ extended resources."""
 
 from kybern.api.core_v1 import Pod
 from kybern.api.resource_v1 import ResourceClaim
+from kybern.registry.device_usage import EXTENDED
 
 FINALIZER = "resource.kubernetes.io/delete-protection"
-EXTENDED = "resource.kubernetes.io/extended-resource-claim"
 
 
 def is_for_extended_resources(claim: ResourceClaim) -> bool:

@@ -1,6 +1,5 @@
 """What an object costs, in the names that quotas use: pods, requests.cpu, services.nodeports, count/deployments.apps."""
 
-from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -8,8 +7,9 @@ from kybern.aio.clock import from_rfc3339
 from kybern.api.core_v1 import PersistentVolumeClaim, Pod, ResourceQuota, ResourceRequirements, Service
 from kybern.api.kind import Kind
 from kybern.api.quantity import add
-from kybern.api.resource_v1 import DeviceSubRequest, ExactDeviceRequest, ResourceClaim
+from kybern.api.resource_v1 import ResourceClaim
 from kybern.api.shape import Quantity
+from kybern.registry.device_usage import Known, Nothing, device_usage
 from kybern.registry.podspec.demand import Amounts, total
 from kybern.registry.podspec.qos import qos_class
 
@@ -20,12 +20,11 @@ COUNTED_BY_NAME = {  # core kinds that a quota counts by their plural alone
 }  # fmt: skip
 COMPUTE = {"cpu", "memory", "ephemeral-storage"}
 HUGE_PAGES = "hugepages-"
-OF_DEVICE_CLASS = ".deviceclass.resource.k8s.io/devices"
-DEVICES_OF_CLAIM_MAX = 32  # a claim for all devices there are gets no more
 VOLUME_CLASS = "VolumeAttributesClass"
 
 
-def usage_of(obj: Any, kind: Kind, now: float = 0.0) -> Usage:
+def usage_of(obj: Any, kind: Kind, now: float = 0.0, known: Known | None = None) -> Usage:
+    """`known` tells of classes of devices and of the pods that claims were made for."""
     usage: Usage = {f"count/{kind.group_resource}": ONE}
     if kind.group_resource in COUNTED_BY_NAME:
         usage[kind.plural] = ONE
@@ -36,7 +35,7 @@ def usage_of(obj: Any, kind: Kind, now: float = 0.0) -> Usage:
     elif isinstance(obj, PersistentVolumeClaim):
         usage |= claim_usage(obj)
     elif isinstance(obj, ResourceClaim):
-        usage |= device_usage(obj)
+        usage |= device_usage(obj, known or Nothing())
     return usage
 
 
@@ -102,23 +101,6 @@ def claim_usage(claim: PersistentVolumeClaim) -> Usage:
         if storage:
             usage[f"{prefix}/requests.storage"] = storage
     return usage
-
-
-def device_usage(claim: ResourceClaim) -> Usage:
-    """How many devices of each class it may get at most."""
-    counts: Counter[str] = Counter()
-    for request in claim.spec.devices.requests or () if claim.spec.devices else ():
-        if request.exactly is not None:
-            counts[request.exactly.device_class_name] += devices_in(request.exactly)
-        most: Counter[str] = Counter()
-        for choice in request.first_available or ():
-            most |= Counter({choice.device_class_name: devices_in(choice)})
-        counts += most
-    return {f"{name}{OF_DEVICE_CLASS}": Quantity(str(count)) for name, count in counts.items()}
-
-
-def devices_in(wanted: ExactDeviceRequest | DeviceSubRequest) -> int:
-    return DEVICES_OF_CLAIM_MAX if wanted.allocation_mode == "All" else wanted.count or 1
 
 
 def missing_for(hard: Mapping[str, Quantity], obj: Any) -> str:

@@ -15,11 +15,9 @@ from kybern.api.quantity import value
 from kybern.api.resource_v1 import DeviceClaim, DeviceClass, DeviceRequest, ExactDeviceRequest, ResourceClaim
 from kybern.api.resource_v1 import ResourceClaimSpec as ClaimSpec
 from kybern.reconcile.ownership import controller_ref
-from kybern.reconcile.resource_claims import EXTENDED
+from kybern.registry.device_usage import BY_CLASS, EXTENDED
 from kybern.registry.podspec.amounts import is_extended
 from kybern.scheduler.claims import Lookup
-
-OF_CLASS = "deviceclass.resource.kubernetes.io/"
 
 Classes = Mapping[str, str]
 """Resource → the class that stands for it."""
@@ -46,8 +44,8 @@ def classes_of(pod: Pod, view: Lookup) -> Classes:
 
 def class_for(resource: str, view: Lookup) -> str:
     """Of several that name it the newest one, then the first by name."""
-    if resource.startswith(OF_CLASS):
-        found = view.get(DeviceClass, resource.removeprefix(OF_CLASS))
+    if resource.startswith(BY_CLASS):
+        found = view.get(DeviceClass, resource.removeprefix(BY_CLASS))
         return found.metadata.name or "" if found is not None else ""
     if not is_extended(resource):
         return ""

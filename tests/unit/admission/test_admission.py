@@ -33,7 +33,7 @@ from kybern.api.kinds import KINDS
 from kybern.api.meta_v1 import ObjectMeta
 from kybern.api.node_v1 import RuntimeClass
 from kybern.api.rbac_v1 import ClusterRole, ClusterRoleBinding, PolicyRule, RoleRef, Subject
-from kybern.api.resource_v1 import DeviceTaintRule, ResourceSlice
+from kybern.api.resource_v1 import DeviceClass, DeviceTaintRule, ResourceClaim, ResourceSlice
 from kybern.api.scheduling_v1 import PriorityClass
 from kybern.api.storage_v1 import CSIDriver, StorageClass
 from kybern.apiserver.admission.order import ADMISSION, admission_plugins
@@ -385,6 +385,19 @@ QUOTA = build(ResourceQuota, "q", {"spec": {"hard": {"pods": "2", "requests.cpu"
 
 def asking(name: str, cpu: str) -> Pod:
     return pod(name, containers=[{"name": "c", "image": "i", "resources": {"requests": {"cpu": cpu}}}])
+
+
+async def test_devices_cost_the_same_whether_a_pod_or_a_claim_asks_for_them() -> None:
+    gpu = build(DeviceClass, "gpu", {"spec": {"extendedResourceName": "example.com/gpu"}})
+    world = World(gpu, build(ResourceQuota, "q", {"spec": {"hard": {"requests.example.com/gpu": "1"}}}, "x"))
+    resources = {"requests": {"example.com/gpu": "1"}, "limits": {"example.com/gpu": "1"}}
+    world.objects.put(await world.admit(pod("p", containers=[{"name": "c", "image": "i", "resources": resources}])))
+    request = {"name": "r", "exactly": {"deviceClassName": "gpu", "allocationMode": "ExactCount", "count": 1}}
+    claim = build(ResourceClaim, "c", {"spec": {"devices": {"requests": [request]}}}, "x")
+    assert await world.refused(claim) == (
+        'resourceclaims.resource.k8s.io "c" is forbidden: exceeded quota: q, requested: requests.example.com/gpu=1, '
+        "used: requests.example.com/gpu=1, limited: requests.example.com/gpu=1"
+    )
 
 
 async def test_a_quota_is_counted_exactly_also_among_writes_under_way() -> None:

@@ -51,8 +51,8 @@ class ResourceQuotaAdmission(Plugin):
         missing = missing_for(hard, admission.object) if admission.operation == "CREATE" else ""
         if missing:
             raise refused(admission, f"failed quota: {name}: must specify {missing}")
-        before = usage_of(admission.old, kind) if admission.old is not None else {}
-        asked = added(usage_of(admission.object, kind), before, hard)
+        before = usage_of(admission.old, kind, known=self.objects) if admission.old is not None else {}
+        asked = added(usage_of(admission.object, kind, known=self.objects), before, hard)
         if not asked:
             return
         used = self.used(admission.namespace, quota)
@@ -68,7 +68,7 @@ class ResourceQuotaAdmission(Plugin):
         total: Usage = {}
         for obj, kind in (*self.stored(namespace, quota), *self.under_way(namespace)):
             if matches(quota, obj):
-                for key, amount in usage_of(obj, kind, self.inputs.clock.wall()).items():
+                for key, amount in usage_of(obj, kind, self.inputs.clock.wall(), self.objects).items():
                     total[key] = add(total.get(key, ZERO), amount)
         return total
 
