@@ -6,6 +6,7 @@ What may be reached are addresses of pods, and nodes' kubelets: never this machi
 whatever address somebody writes into a status.
 """
 
+import re
 import ssl
 from dataclasses import dataclass, replace
 
@@ -21,6 +22,8 @@ from kybern.web.client import Client
 from kybern.web.http import Response
 from kybern.web.passing import wants_upgrade
 from kybern.web.tls import client_context
+
+ENCODED_SLASH = re.compile("%2f", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +91,7 @@ async def passed(request: ApiRequest, client: Client) -> Response:
     assert address is not None
     if not address.rest and http.method in ("GET", "HEAD"):
         return Response(301, {"Location": f"{http.path}/" + (f"?{http.query}" if http.query else "")})
-    rest = address.rest or "/"
+    rest = passed_on(address.rest)
     if wants_upgrade(http):
         return await upgraded(client, http, rest, http.query)
     prefix = http.path.removesuffix(address.rest)
@@ -100,6 +103,11 @@ async def passed(request: ApiRequest, client: Client) -> Response:
     response = await forwarded(client, replace(http, headers={**http.headers, **told}), rest, http.query)
     hosts = frozenset((client.authority, http.headers.get("host", "")))
     return rewritten(response, Rewriting(prefix, hosts))
+
+
+def passed_on(rest: str) -> str:
+    """A slash that is written as its number is one, as upstream: the official Python client writes all of them so."""
+    return ENCODED_SLASH.sub("/", rest) or "/"
 
 
 def taken_apart(text: str) -> Named:
