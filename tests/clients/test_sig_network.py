@@ -10,12 +10,13 @@
     EndpointSlice: several addresses, several ports by hand         test_slices_made_by_hand_add_up
     lifecycle of an Endpoint; EndpointSliceMirroring                test_endpoints_made_by_hand_are_mirrored_and_lead...
     secure master service; API Server's Endpoints and slice         test_the_api_server_is_a_service_with_an_endpoint
-    Proxy version v1: all three                                     test_the_api_server_leads_to_pods_and_services
+    Proxy version v1: all three                                     test_the_api_server_leads_to_pods_and_services,
+                                                                    test_the_api_server_passes_every_method_on_as_it_is
     Service endpoints latency                                       test_many_services_made_at_once_all_answer
     same port, different protocols                                  test_service_kinds.py
 
 What is about the API alone is tested beside its rules: Ingress, IngressClass, EndpointSlice, ServiceCIDR and IPAddress, a
-Service's status, collections, listing over all namespaces (tests/unit/apiserver, tests/unit/registry).
+Service's status, collections, listing over all namespaces, links in pages that are proxied (tests/unit/apiserver, tests/unit/registry).
 """
 
 import json
@@ -25,6 +26,7 @@ from typing import Any
 
 import pytest
 from conftest import Cluster, until
+from kubernetes import client, config
 from two_nodes import about, apply, get, service, workload
 
 pytestmark = [
@@ -218,9 +220,12 @@ def test_a_client_is_remembered_until_its_time_is_over_by_cluster_ip_and_node_po
         until(lambda place=place: len(seen(place, 40)) == 2)  # type: ignore[misc]
 
 
+FEW = "kubernetes.io/service-name=few"
+
+
 def test_endpoints_follow_pods_and_lead_by_every_port(own: Cluster) -> None:
     apply(own, service("few", "few"))
-    assert addresses(own, "few") == []
+    until(lambda: addresses(own, "few") == [] and bool(own.kubectl("get", "endpointslices", "-l", FEW, "-o", "name")))
     place = about(own, "few", ".spec.clusterIP")
     for node in ("n", "n-2"):
         apply(own, workload(f"few-{node}", "Deployment", replicas=1, pod={"nodeName": node}, label="few"))
@@ -233,7 +238,7 @@ def test_endpoints_follow_pods_and_lead_by_every_port(own: Cluster) -> None:
     until(lambda: len(addresses(own, "few")) == 1)
     until(lambda: {get(f"http://{place}/").split()[0] for _ in range(20)} == {"n-2"})
     own.kubectl("delete", "service", "few")
-    until(lambda: addresses(own, "few") is None and not slices(own, "few"))
+    until(lambda: addresses(own, "few") is None and not own.kubectl("get", "endpointslices", "-l", FEW, "-o", "name"))
 
 
 def addresses(cluster: Cluster, name: str) -> list[str] | None:
@@ -330,6 +335,22 @@ def test_the_api_server_leads_to_pods_and_services(own: Cluster) -> None:
     for named in ("all:tcp", "http:all:tcp", "all:80"):
         seen = {own.kubectl("get", "--raw", f"{base}/services/{named}/proxy/").split()[0] for _ in range(12)}
         assert seen <= {"n", "n-2"} and seen
+
+
+METHODS = ("get", "head", "post", "put", "patch", "delete", "options")
+
+
+def test_the_api_server_passes_every_method_on_as_it_is(own: Cluster) -> None:
+    """By the official client, which has a call for each."""
+    asking = client.CoreV1Api(config.new_client_from_config(str(own.kubeconfig)))
+    for method in METHODS:
+        for kind, name in (("pod", f"{next(iter(pods(own, 'all')))}:8080"), ("service", "all:tcp")):
+            call = getattr(asking, f"connect_{method}_namespaced_{kind}_proxy_with_path_with_http_info")
+            _, status, headers = call(name, "default", "some/path")
+            assert (status, headers["X-Asked"]) == (200, f"{method.upper()} /some/path")
+            short = getattr(asking, f"connect_{method}_namespaced_{kind}_proxy_with_http_info")
+            _, status, headers = short(name, "default")  # a GET is led to the one with a slash
+            assert (status, headers["X-Asked"]) == (200, f"{method.upper()} /")
 
 
 def test_many_services_made_at_once_all_answer(own: Cluster) -> None:

@@ -18,7 +18,11 @@ class H(http.server.BaseHTTPRequestHandler):
     protocol_version = 'HTTP/1.1'
     def do_GET(self):
         text = (os.environ['NODE'] + ' ' + self.client_address[0]).encode()
-        self.send_response(200); self.send_header('Content-Length', str(len(text))); self.end_headers(); self.wfile.write(text)
+        self.rfile.read(int(self.headers.get('Content-Length', 0)))
+        self.send_response(200); self.send_header('Content-Length', str(len(text)))
+        self.send_header('X-Asked', self.command + ' ' + self.path); self.end_headers()
+        if self.command != 'HEAD': self.wfile.write(text)
+    do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = do_GET
     def log_message(self, *a): pass
 import signal, time
 server = http.server.ThreadingHTTPServer(('', 8080), H)
