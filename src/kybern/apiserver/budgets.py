@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from kybern.api.core_v1 import Pod
 from kybern.api.errors import About, ApiError, InternalError, TooManyRequests, forbidden
 from kybern.api.meta_v1 import Condition, StatusCause
-from kybern.api.policy_v1 import PodDisruptionBudget
+from kybern.api.policy_v1 import PodDisruptionBudget, PodDisruptionBudgetStatus
 from kybern.api.selectors import of_label_selector
 
 RETRY_SECONDS = 10
@@ -49,15 +49,14 @@ def spent(budget: PodDisruptionBudget, pod_name: str, now: str) -> PodDisruption
     status, name = budget.status, budget.metadata.name
     allowed = status.disruptions_allowed or 0
     if (status.observed_generation or 0) < (budget.metadata.generation or 0):
-        raise refusal(f"The disruption budget {name} is still being processed by the server.")
+        raise refusal(f"The disruption budget {name} is still being processed by the server.", RETRY_SECONDS)
     if allowed < 0:
         raise unusable(budget, "NegativeAllowedDisruptions", "pdb disruptions allowed is negative")
     if len(status.disrupted_pods or {}) > DISRUPTED_PODS_MAX:
         why = "DisruptedPods map too big - too many evictions not confirmed by PDB controller"
         raise unusable(budget, "TooManyDisruptedPods", why)
     if not allowed:
-        healthy, needed = status.current_healthy or 0, status.desired_healthy or 0
-        raise refusal(f"The disruption budget {name} needs {needed} healthy pods and has {healthy} currently")
+        raise refusal(f"The disruption budget {name} {why_used_up(status)}")
     disrupted = {**(status.disrupted_pods or {}), pod_name: now}
     conditions = status.conditions if allowed > 1 else exhausted(budget, now)
     return replace(
@@ -73,10 +72,23 @@ def unusable(budget: PodDisruptionBudget, cause: str, why: str) -> ApiError:
     return error
 
 
-def refusal(why: str) -> ApiError:
-    return TooManyRequests(
-        VIOLATION, causes=(StatusCause(reason="DisruptionBudget", message=why),), retry_after_seconds=RETRY_SECONDS
-    )
+def why_used_up(status: PodDisruptionBudgetStatus) -> str:
+    """Of a budget that could not be counted the numbers say nothing."""
+    healthy, needed = status.current_healthy or 0, status.desired_healthy or 0
+    allowed = (found for found in status.conditions or () if found.type == "DisruptionAllowed")
+    told = next((found for found in allowed if found.status == "False" and found.message), None)
+    if told is not None and told.reason == "SyncFailed":
+        return f"does not allow evicting pods currently because it failed sync: {told.message}"
+    if healthy <= needed:
+        return f"needs {needed} healthy pods and has {healthy} currently"
+    because = f" ({told.reason}): {told.message}" if told is not None else ""
+    return f"does not allow evicting pods currently{because}"
+
+
+def refusal(why: str, retry_seconds: int | None = None) -> ApiError:
+    """`retry_seconds` only where waiting helps by itself: clients that are told to wait do so, and say nothing meanwhile."""
+    cause = StatusCause(reason="DisruptionBudget", message=why)
+    return TooManyRequests(VIOLATION, causes=(cause,), retry_after_seconds=retry_seconds)
 
 
 def exhausted(budget: PodDisruptionBudget, now: str) -> tuple[Condition, ...]:

@@ -5,7 +5,7 @@ from msgspec.structs import replace
 
 from kybern.api.core_v1 import Pod, PodCondition, PodStatus
 from kybern.api.errors import Forbidden, InternalError, TooManyRequests
-from kybern.api.meta_v1 import LabelSelector, ObjectMeta
+from kybern.api.meta_v1 import Condition, LabelSelector, ObjectMeta
 from kybern.api.policy_v1 import PodDisruptionBudget, PodDisruptionBudgetSpec, PodDisruptionBudgetStatus
 from kybern.apiserver.budgets import budget_of, costs_nothing, is_free, spent
 
@@ -59,7 +59,24 @@ def test_a_budget_that_is_used_up_refuses() -> None:
     with pytest.raises(TooManyRequests) as refused:
         spent(budget(disruptions_allowed=0, current_healthy=2), "p", NOW)
     assert refused.value.causes[0].message == "The disruption budget b needs 2 healthy pods and has 2 currently"
-    assert refused.value.retry_after_seconds == 10
+    assert refused.value.retry_after_seconds is None  # a client would wait in silence
+
+
+@pytest.mark.parametrize(
+    ("reason", "healthy", "why"),
+    [
+        ("SyncFailed", 0, "does not allow evicting pods currently because it failed sync: no scale"),
+        ("Held", 3, "does not allow evicting pods currently (Held): no scale"),
+        ("Held", 2, "needs 2 healthy pods and has 2 currently"),
+    ],
+)
+def test_a_budget_that_refuses_says_why(reason: str, healthy: int, why: str) -> None:
+    told = Condition(
+        type="DisruptionAllowed", status="False", reason=reason, message="no scale", last_transition_time=NOW
+    )
+    with pytest.raises(TooManyRequests) as refused:
+        spent(budget(disruptions_allowed=0, current_healthy=healthy, conditions=(told,)), "p", NOW)
+    assert refused.value.causes[0].message == f"The disruption budget b {why}"
 
 
 def test_a_budget_that_changed_is_not_believed_before_it_was_counted_anew() -> None:
@@ -68,6 +85,7 @@ def test_a_budget_that_changed_is_not_believed_before_it_was_counted_anew() -> N
     with pytest.raises(TooManyRequests) as refused:
         spent(changed, "p", NOW)
     assert "still being processed" in (refused.value.causes[0].message or "")
+    assert refused.value.retry_after_seconds == 10
 
 
 def test_evictions_that_never_show_do_not_pile_up() -> None:
