@@ -33,6 +33,10 @@ NOT_CHECKED = FieldError(
 )
 
 
+WHAT_IT_IS: tuple[Place, ...] = ((ROOT, "apiVersion"), (ROOT, "kind"))
+"""Rules about these hold for every write, as upstream's do."""
+
+
 class Validation:
     def __init__(self, schema: Schema, type_errors: OwnErrors, scale_errors: OwnErrors) -> None:
         self.schema = schema
@@ -76,7 +80,7 @@ class Validation:
             return [*errors, NOT_CHECKED]
 
         def unchanged(place: Place) -> bool:
-            return before is not None and is_old(place, self.schema, value, before)
+            return before is not None and place not in WHAT_IT_IS and is_old(place, self.schema, value, before)
 
         return errors + self.rules.judged(unchanged, value, before)
 

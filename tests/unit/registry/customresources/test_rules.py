@@ -186,3 +186,34 @@ def test_rules_that_can_be_dear_are_asked_in_a_thread() -> None:
 
     assert not takes_long("self.replicas <= self.max")
     assert takes_long("self.tags.all(a, self.tags.exists(b, a == b))")
+
+
+def test_a_property_that_is_null_is_as_good_as_none() -> None:
+    openapi = schema({"rule": "!has(self.note)", "message": "no notes"}, note={"type": "string", "nullable": True})
+    assert judged(openapi, {"note": None}) == []
+    assert judged(openapi, {"note": "x"}) == ["spec: Invalid value: no notes"]
+
+
+def test_words_that_the_language_reserves_may_stand_after_a_dot() -> None:
+    openapi = schema({"rule": "self.namespace == 'a' && self.__if__ == 'b' && has(self.if)"}, **{
+        "namespace": {"type": "string"}, "if": {"type": "string"},
+    })  # fmt: skip
+    assert refused(openapi) == [] == judged(openapi, {"namespace": "a", "if": "b"})
+
+
+def test_rules_about_what_an_object_is_hold_for_every_write() -> None:
+    rule = {"type": "string", "x-kubernetes-validations": [{"rule": "self == 'v1'"}]}
+    openapi = {"type": "object", "properties": {"apiVersion": rule, "note": rule}}
+    was: CustomObject = from_builtins(CustomObject, {"kind": "Widget", "apiVersion": "v2", "note": "v2"})
+    errors = Validation(openapi, lambda obj: (), lambda obj: ()).of_change(was, was)
+    assert [str(error) for error in errors] == ["apiVersion: Invalid value: \"v2\": failed rule: self == 'v1'"]
+
+
+def test_a_number_or_a_text_has_the_bound_that_its_schema_gives_it() -> None:
+    either = {"x-kubernetes-int-or-string": True, "maxLength": 10}
+    assert refused(schema({"rule": "type(self.max2) == int || self.max2.matches('^[0-9]+%$')"}, max2=either)) == []
+
+
+def test_a_pattern_that_is_none_is_told_when_the_rule_is_written() -> None:
+    (error,) = refused(schema({"rule": "self.tags.all(t, t.find(')') == '')"}))
+    assert "program instantiation failed: error parsing regexp: unexpected ): `)`" in error
