@@ -15,11 +15,11 @@ from kybern.api.meta_v1 import ObjectMeta
 from kybern.api.resource_v1 import ResourceClaim, ResourceClaimConsumerReference, ResourceClaimTemplate
 from kybern.client import Client, View
 from kybern.client.cache import controller_uid
-from kybern.reconcile import After, Context, Controller, Key, controller_ref
+from kybern.reconcile import After, Context, Controller, Key
 from kybern.reconcile.controller import Watch
 from kybern.reconcile.ownership import controller_of
 from kybern.reconcile.pods import is_finished
-from kybern.reconcile.resource_claims import FINALIZER, extended_claim_name
+from kybern.reconcile.resource_claims import FINALIZER, extended_claim_name, owner_of_claim
 
 POD_CLAIM = "resource.kubernetes.io/pod-claim-name"
 PREFIX_MAX = 57  # letters, so that a name has room for what the server adds
@@ -90,7 +90,7 @@ def new_claim(pod: Pod, name: str, template: ResourceClaimTemplate) -> ResourceC
             namespace=pod.metadata.namespace,
             labels=given.labels,
             annotations={**(given.annotations or {}), POD_CLAIM: name},
-            owner_references=(controller_ref(pod),),
+            owner_references=(owner_of_claim(pod),),
         ),
         spec=template.spec.spec,
     )

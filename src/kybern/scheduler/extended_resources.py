@@ -14,7 +14,7 @@ from kybern.api.meta_v1 import ObjectMeta
 from kybern.api.quantity import value
 from kybern.api.resource_v1 import DeviceClaim, DeviceClass, DeviceRequest, ExactDeviceRequest, ResourceClaim
 from kybern.api.resource_v1 import ResourceClaimSpec as ClaimSpec
-from kybern.reconcile.ownership import controller_ref
+from kybern.reconcile.resource_claims import owner_of_claim
 from kybern.registry.device_usage import BY_CLASS, EXTENDED
 from kybern.registry.podspec.amounts import is_extended
 from kybern.scheduler.claims import Lookup
@@ -70,7 +70,7 @@ def made_for(pod: Pod, classes: Classes) -> Made:
         mappings += used
     meta = ObjectMeta(
         generate_name=f"{pod.metadata.name}-extended-resources-", namespace=pod.metadata.namespace,
-        uid=key_of(pod.metadata.uid or ""), annotations={EXTENDED: "true"}, owner_references=(controller_ref(pod),),
+        uid=key_of(pod.metadata.uid or ""), annotations={EXTENDED: "true"}, owner_references=(owner_of_claim(pod),),
     )  # fmt: skip
     devices = DeviceClaim(requests=tuple(sorted(requests, key=lambda one: one.name)))
     return Made(ResourceClaim(metadata=meta, spec=ClaimSpec(devices=devices)), tuple(mappings))
