@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 DAYS_AHEAD_MAX = 366 * 5  # a schedule that has no time in five years, the 31st of February, has none
 MISSED_COUNTED_MAX = 100
+ASKED_MAX = 1024  # schedules and times that are remembered
 
 MONTHS = {name: number for number, name in enumerate(
     ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"), 1)}  # fmt: skip
@@ -40,7 +41,7 @@ class Schedule:
         return (by_date and by_weekday) if self.every_day or self.every_weekday else (by_date or by_weekday)
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=ASKED_MAX)
 def parse(text: str) -> Schedule:
     """ValueError with what is wrong."""
     fields = SHORTHANDS.get(text.strip(), text).split()
@@ -90,8 +91,10 @@ def zone(name: str | None) -> ZoneInfo:
         raise ValueError(f"unknown time zone {name}") from error
 
 
+@lru_cache(maxsize=ASKED_MAX)
 def next_after(schedule: Schedule, moment: float, tz: ZoneInfo) -> float | None:
-    """The first time later than `moment`, in seconds since 1970; None when there is none."""
+    """The first time later than `moment`, in seconds since 1970; None when there is none. A CronJob asks again and again
+    what comes after the last time that it was served."""
     local = datetime.fromtimestamp(moment, tz)
     for ahead in range(DAYS_AHEAD_MAX):
         day = local.date() + timedelta(days=ahead)
