@@ -149,6 +149,7 @@ async def test_an_operator_with_the_official_client_keeps_children_and_status(se
 
 PODS = "operators"
 """The namespace of those that run in pods."""
+IN_PODS = ("01-minimal", "05-handlers", "11-filtering-handlers", "15-timers")
 EVERYTHING = ["create", "delete", "get", "list", "patch", "update", "watch"]
 DEFINITIONS = {
     "apiGroups": ["apiextensions.k8s.io"], "resources": ["customresourcedefinitions"],
@@ -209,12 +210,13 @@ def until_said(log: Callable[[], str], *texts: str) -> None:
     until(lambda: not [text for said in [log()] for text in texts if text not in said])
 
 
-def test_an_example_of_kopf_runs_in_a_pod(manned: Cluster, examples: Path) -> None:
-    example = next(one for one in EXAMPLES if one.name == "05-handlers")
+@pytest.mark.parametrize("name", IN_PODS)
+def test_an_example_of_kopf_runs_in_a_pod(name: str, manned: Cluster, examples: Path) -> None:
+    example = next(one for one in EXAMPLES if one.name == name)
     manned.kubectl("apply", "-f", str(examples / "crd.yaml"))
     command = ["-m", "kopf", "run", "-v", "--standalone", "-n", PODS, "/operator/main.py"]
     log = started(
-        manned, "kopf", examples / example.name / "example.py", command, rule("kopf.dev", "*"), rule("", "events")
+        manned, f"kopf-{name}", examples / name / "example.py", command, rule("kopf.dev", "*"), rule("", "events")
     )
     until_said(log, "Starting the watch-stream for kopfexamples")
     place, obj = ("-n", PODS), str(examples / "obj.yaml")
@@ -225,6 +227,7 @@ def test_an_example_of_kopf_runs_in_a_pod(manned: Cluster, examples: Path) -> No
     manned.kubectl(*place, "delete", "-f", obj, "--timeout=20s")
     until_said(log, *example.deleted)
     assert "Traceback" not in log()
+    manned.kubectl(*place, "delete", "deployment", f"kopf-{name}", "--wait=false")
 
 
 def test_an_operator_with_the_official_client_runs_in_a_pod(manned: Cluster) -> None:

@@ -193,3 +193,15 @@ async def test_webhooks_see_what_policies_made(api: AdmittedApi, hook: Any, inst
         await install("Mutating", hook(hooks.client_config()))
         await api.made(MAPS, {"metadata": {"name": "a"}, "data": {"k": "v"}})
     assert hooks.requests[0]["object"]["data"] == {"k": "v", "a": "1"}
+
+
+async def test_a_policy_whose_params_nobody_serves_refuses_the_request(api: AdmittedApi) -> None:
+    nothing = patch('[JSONPatch{op: "add", path: "/data", value: {"k": "v"}}]')
+    kind = {"apiVersion": "example.com/v1", "kind": "Limit"}
+    await in_force(
+        api, policy(nothing, rule=MAP_RULE, paramKind=kind), paramRef={"name": "x", "parameterNotFoundAction": "Deny"}
+    )
+    refused = await api.post(MAPS, {"metadata": {"name": "a"}})
+    assert (refused.status, refused.body["reason"]) == (403, "Forbidden")
+    why = "failed to find resource referenced by paramKind: 'example.com/v1, Kind=Limit'"
+    assert refused.message == f'policy "p" denied request: failed to configure policy: {why}'

@@ -130,7 +130,8 @@ async def test_what_a_policy_notes_is_told_to_the_audit_log(api: AdmittedApi) ->
     await api.made(DEPLOYMENTS, deployment())
     assert told["p/size"] == "has 1" and "p/nothing" not in told
     assert told["validation.policy.admission.k8s.io/validation_failure"] == (
-        '[{"message":"failed expression: false","policy":"p","binding":"c","expressionIndex":0,"validationActions":["Audit"]}]'
+        '[{"message":"failed expression: false","policy":"p","binding":"b","expressionIndex":0,"validationActions":["Audit"]},'
+        '{"message":"failed expression: false","policy":"p","binding":"c","expressionIndex":0,"validationActions":["Audit"]}]'
     )
 
 

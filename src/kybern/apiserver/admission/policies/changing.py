@@ -59,7 +59,7 @@ class Changes:
                 try:
                     await self.invoked(found, params, again)
                 except (Broken, Failed, OutOfPolicyBudget, Wrong) as error:
-                    wrong.append(Misconfigured(found.bound, found.binding, str(error)))
+                    wrong.append(Misconfigured(found.bound, found.binding, str(error), "Invalid"))
         again.left = admission.object
         refusals = [each for each in wrong if not each.bound.fails_open]
         if refusals:
@@ -159,8 +159,10 @@ def atomic_places(node: Node, value: Any, at: str) -> Iterator[str]:
 def refusal(admission: Admission, wrong: list[Misconfigured]) -> ApiError:
     told = []
     for each in wrong:
-        bound = f" with binding '{name_of(each.binding)}'" if each.binding is not None else ""
-        told.append(f"policy '{each.bound.name}'{bound} denied request: {each.why}")
+        policy = f'policy "{each.bound.name}"'
+        if each.binding is not None:
+            policy = f"policy '{each.bound.name}' with binding '{name_of(each.binding)}'"
+        told.append(f"{policy} denied request: {each.why}")
     kind = admission.resource.kind
     details = StatusDetails(
         name=admission.name or None,
@@ -168,4 +170,6 @@ def refusal(admission: Admission, wrong: list[Misconfigured]) -> ApiError:
         kind=kind.plural,
         causes=tuple(StatusCause(message=each) for each in told),
     )
-    return Denied(Status(status="Failure", message=told[0], reason="Invalid", details=details, code=Forbidden.code))
+    return Denied(
+        Status(status="Failure", message=told[0], reason=wrong[0].reason, details=details, code=Forbidden.code)
+    )

@@ -19,6 +19,7 @@ from kybern.registry.matchconditions import Broken
 from kybern.registry.policyprograms import Check
 
 FAILURE_ANNOTATION = "validation.policy.admission.k8s.io/validation_failure"
+FAILURES_TOLD_MAX = 50
 MESSAGE_BYTES_MAX = 5 * 1024
 ANNOTATION_LENGTH_MAX = 10 * 1024
 REFUSALS: dict[str, type[ApiError]] = {
@@ -84,6 +85,7 @@ class Judge:
         """ApiError where a rule with Deny is broken."""
         denials: list[Denial] = []
         annotations: dict[str, list[str]] = {}
+        failures: list[dict[str, Any]] = []
         async for found in concerned(self.matcher, policies, admission):
             if isinstance(found, Misconfigured):
                 if not found.bound.fails_open:
@@ -93,14 +95,15 @@ class Judge:
                 judgement = await self.judged(found, params)
                 denials += judgement.denials
                 admission.warnings += judgement.warnings
-                for failure in judgement.failures:
-                    admission.audit[FAILURE_ANNOTATION] = msgspec.json.encode([failure]).decode()
+                failures += judgement.failures
                 for key, text in judgement.annotations:
                     values = annotations.setdefault(key, [])
                     if text not in values:
                         values.append(text)
         for key, values in annotations.items():
             admission.audit[key] = ", ".join(values)
+        if failures:
+            admission.audit[FAILURE_ANNOTATION] = msgspec.json.encode(failures[:FAILURES_TOLD_MAX]).decode()
         if denials:
             raise denied(admission, denials[0])
 

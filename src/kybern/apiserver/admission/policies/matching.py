@@ -39,6 +39,8 @@ class Misconfigured:
     bound: Bound
     binding: Any
     why: str
+    reason: str = "Forbidden"
+    """Of the refusal that comes of it, where objects are changed."""
 
 
 async def concerned(
