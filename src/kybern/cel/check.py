@@ -5,18 +5,15 @@ Where something is wrong the node's type becomes an error, which fits everything
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
 
-from kybern.cel import syntax, times
-from kybern.cel.errors import EvaluationError, Problem
+from kybern.cel import syntax
+from kybern.cel.errors import Problem
 from kybern.cel.functions import Overload
-from kybern.cel.libraries.format_text import Clause, pieces
-from kybern.cel.patterns import compiled
+from kybern.cel.literals import argument_problems, format_problems, unusable_pattern
 from kybern.cel.syntax import qualified_name
 from kybern.cel.types import (
     BOOL,
     DYN,
-    DYNAMIC,
     ERROR,
     INT,
     ObjectType,
@@ -30,7 +27,6 @@ from kybern.cel.types import (
     optional_of,
     type_of,
 )
-from kybern.cel.values import TYPE_NAMES as NAMES_OF_KINDS
 from kybern.cel.values import TYPES, TypeValue, type_of_value
 
 TYPE_NAMES: Mapping[str, Type] = {
@@ -43,13 +39,6 @@ TYPE_NAMES: Mapping[str, Type] = {
     "net.IP": opaque("net.IP"),
     "net.CIDR": opaque("net.CIDR"),
 }
-LITERALS: Mapping[tuple[str, type[object]], Callable[[Any], object]] = {
-    ("duration", str): times.duration,
-    ("timestamp", str): times.timestamp,
-    ("timestamp", int): lambda seconds: times.bounded_timestamp(seconds * times.SECOND),
-    ("matches", str): compiled,
-}
-PATTERNS = ("find", "findAll")
 JOINS = {"all": "_&&_", "exists": "_||_"}
 
 
@@ -164,10 +153,11 @@ class Checker:
             if any((node.function, flag) in self.functions for flag in (True, False)):
                 return self.unmatched(node, args)
             return self.undeclared(node.at, node.function)
-        self.check_literal(node)
+        self.problems += argument_problems(node)
+        self.unusable = self.unusable or unusable_pattern(node)
         result = self.resolved(node, args, overloads)
         if node.function == "format" and node.member and node.overloads:
-            self.check_format(node)
+            self.problems += format_problems(node, self.seen_as)
         return result
 
     def resolved(self, node: syntax.Call, args: list[Type], overloads: tuple[Overload, ...]) -> Type:
@@ -193,57 +183,6 @@ class Checker:
         types = [self.known.resolve(arg, DYN) for arg in args]
         signature = f"{types[0]}.({joined(types[1:])})" if node.member else f"({joined(types)})"
         return self.wrong(node.at, f"found no matching overload for '{node.function}' applied to '{signature}'")
-
-    def check_literal(self, node: syntax.Call) -> None:
-        """Texts that are parsed when the expression runs are parsed now, where they stand there."""
-        if node.function in PATTERNS and node.member and isinstance(node.args[1], syntax.Literal):
-            self.check_pattern(str(node.args[1].value))
-        last = node.args[-1] if node.args else None
-        if not isinstance(last, syntax.Literal):
-            return
-        parse = LITERALS.get((node.function, type(last.value)))
-        if parse is not None:
-            try:
-                parse(last.value)
-            except EvaluationError:
-                self.wrong(last.at, f"invalid {node.function} argument")
-
-    def check_pattern(self, pattern: str) -> None:
-        try:
-            compiled(pattern)
-        except EvaluationError as error:
-            self.unusable = self.unusable or str(error)
-
-    def check_format(self, node: syntax.Call) -> None:
-        """What `format` will make of values whose types are known, where the template stands there."""
-        template, values = node.args
-        if not isinstance(template, syntax.Literal) or not isinstance(values, syntax.ListNode):
-            return
-        taken = 0
-        try:
-            for piece in pieces(str(template.value), len(values.items)):
-                if isinstance(piece, Clause):
-                    taken += 1
-                    self.check_clause(piece, values.items[piece.place])
-        except EvaluationError as error:
-            self.wrong(node.at, str(error))
-            return
-        if taken < len(values.items):
-            told = f"too many arguments supplied to string.format (expected {taken}, got {len(values.items)})"
-            self.wrong(node.at, told)
-
-    def check_clause(self, clause: Clause, value: syntax.Node) -> bool:
-        type_ = self.seen_as(value.type)
-        wrong = "" if type_.kind in DYNAMIC else clause.misfit(type_.kind, name_of(type_))
-        if wrong:
-            self.wrong(value.at, wrong)
-            return False
-        inner: list[syntax.Node] = []
-        if clause.letter == "s" and isinstance(value, syntax.ListNode):
-            inner = value.items
-        elif clause.letter == "s" and isinstance(value, syntax.MapNode):
-            inner = [part for key, item, _ in value.entries for part in (key, item)]
-        return all(self.check_clause(clause, each) for each in inner)
 
     # --- what is built ---
 
@@ -353,10 +292,6 @@ class Checker:
         with self.scope({node.name: given}):
             result = self.visit(node.body)
         return optional_of(result) if node.optional == "optMap" else result
-
-
-def name_of(type_: Type) -> str:
-    return NAMES_OF_KINDS.get(type_.kind, type_.name or type_.kind)
 
 
 VISITS: Mapping[type[syntax.Node], Callable[..., Type]] = {
