@@ -10,7 +10,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPException
 
 import pytest
 from conftest import Cluster, until
@@ -223,7 +223,7 @@ def test_a_rolling_update_under_load_loses_no_request(own: Cluster) -> None:
             try:
                 get(f"http://{address}/", ANSWER_SECONDS)
                 counts[worker] += 1
-            except OSError as error:
+            except (OSError, HTTPException) as error:
                 failures.append(repr(error))
 
     threads = [threading.Thread(target=ask, args=(worker,)) for worker in range(len(counts))]

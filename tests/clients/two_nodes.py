@@ -26,8 +26,9 @@ class H(http.server.BaseHTTPRequestHandler):
     def log_message(self, *a): pass
 import signal, time
 server = http.server.ThreadingHTTPServer(('', 8080), H)
+server.daemon_threads, H.timeout = False, 5  # what is under way at the end is answered
 signal.signal(signal.SIGTERM, lambda *a: threading.Thread(target=lambda: (time.sleep(float(os.environ.get('DRAIN', '3'))), server.shutdown())).start())
-server.serve_forever()
+server.serve_forever(); server.server_close()
 """
 
 
