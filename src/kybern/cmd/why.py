@@ -41,7 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-n", "--namespace", default="", help="the namespace; the context's own when left out")
     parser.add_argument("--context", default="", help="the kubeconfig context; the current one when left out")
     parser.add_argument("--kubeconfig", type=Path, help="the kubeconfig file")
-    parser.add_argument("--scheduler-config", default="", metavar="FILE", help="the one that the scheduler has")
+    parser.add_argument(
+        "--scheduler-config", metavar="FILE", help="the one that the scheduler has, where it is not the cluster's"
+    )
 
 
 def subject(text: str) -> tuple[str, str]:
@@ -53,6 +55,8 @@ def subject(text: str) -> tuple[str, str]:
 
 def run(args: argparse.Namespace) -> int:
     cluster = config.saved(args.data_dir)
+    if args.scheduler_config is None:
+        args.scheduler_config = cluster.scheduler_config if cluster is not None else ""
     return rootless.inside(cluster, lambda: tell(args)) if cluster is not None else tell(args)
 
 
