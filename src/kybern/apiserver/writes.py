@@ -21,8 +21,9 @@ from kybern.apiserver.options import Writing
 from kybern.apiserver.request import Admission
 from kybern.apiserver.storage import Storage
 from kybern.apiserver.tracking import track, track_new
+from kybern.apiserver.warning import first
 from kybern.registry.metadata import validate_metadata, validate_metadata_update
-from kybern.registry.resource import Obj, Resource
+from kybern.registry.resource import Obj, Resource, Subresource
 from kybern.store import interface as store
 from kybern.store.interface import Entry
 
@@ -90,7 +91,7 @@ async def create_once(machine: Machine, storage: Storage, sent: Obj, namespace: 
         wrong += await judged(resource, resource.validate, obj)
         if wrong:
             raise invalid(storage.about(name), wrong)
-        writing.warnings += resource.warnings(obj, None)
+        writing.warnings += first(resource.warnings(obj, None))
         admission.object = obj
         await validate(machine, admission)
         obj = track_new(storage, obj, asked, writing, machine.now())
@@ -243,7 +244,7 @@ async def rewrite_once(
             wrong += resource.validate(new)
         if wrong:
             raise invalid(storage.about(name), wrong)
-        writing.warnings += resource.warnings(new, old)
+        writing.warnings += first(warnings_of(resource, writing.subresource)(new, old))
         admission.object = new
         await validate(machine, admission)
         if await is_unchanged(storage, new, old, head, writing):
@@ -263,9 +264,17 @@ def defaulted(resource: Resource, new: Obj, old: Obj) -> Obj:
     return new if part and getattr(new, part) is getattr(old, part) else resource.default(new)
 
 
+def warnings_of(resource: Resource, subresource: str) -> Callable[[Obj, Obj], Iterable[str]]:
+    return part_of(resource, subresource).warnings if subresource else resource.warnings
+
+
+def part_of(resource: Resource, subresource: str) -> Subresource:
+    return next(part for part in resource.subresources if part.name == subresource)
+
+
 def kept_part(resource: Resource, subresource: str, admitted: Obj, old: Obj) -> Obj:
     """Of what admission has made of the whole object, the part that this write is about."""
-    part = next(part for part in resource.subresources if part.name == subresource)
+    part = part_of(resource, subresource)
     if part.write is None or part.kind is not None:
         return admitted
     return kept_meta(part.write(old, admitted), old)

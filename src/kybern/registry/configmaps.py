@@ -16,6 +16,7 @@ from kybern.registry.columns import AGE, NAME
 from kybern.registry.defaulting import part
 from kybern.registry.parts import changed, kind_of
 from kybern.registry.resource import Column, Resource
+from kybern.registry.tls_pairs import pair_problem
 
 SIZE_BYTES_MAX = 1024 * 1024
 NOT_BASE64 = re.compile(r"[^A-Za-z0-9+/=\r\n]|=(?!=?$)")
@@ -141,6 +142,14 @@ def validate_secret_update(secret: Secret, old: Secret) -> Iterator[FieldError]:
         yield from validate_fixed(secret, old, ("data", "data"))
 
 
+def secret_warnings(secret: Secret, old: Secret | None) -> Iterator[str]:
+    if secret.type == "kubernetes.io/tls":
+        certificate, key = (base64.b64decode((secret.data or {}).get(name, "")) for name in ("tls.crt", "tls.key"))
+        problem = pair_problem(certificate, key)
+        if problem:
+            yield problem
+
+
 CONFIG_MAPS = Resource(
     kind=kind_of(ConfigMap),
     short_names=("cm",),
@@ -155,6 +164,7 @@ SECRETS = Resource(
     default=default_secret,
     validate=validate_secret,
     validate_update=validate_secret_update,
+    warnings=secret_warnings,
     selectable={"type": lambda secret: secret.type or ""},
     columns=(
         NAME,

@@ -9,6 +9,7 @@ from kybern.registry.checks import NOT_NEGATIVE, immutable, label_selector, not_
 from kybern.registry.columns import AGE, NAME, UNSET
 from kybern.registry.defaulting import filled, part
 from kybern.registry.drivers import validate_driver_name
+from kybern.registry.node_labels import selector_warnings
 from kybern.registry.parts import changed, clear_status, keep_status, kind_of, status
 from kybern.registry.resource import Column, Resource
 
@@ -179,6 +180,7 @@ CSI_STORAGE_CAPACITIES = Resource(
     version_needed=True,
     validate=validate_storage_capacity,
     validate_update=validate_storage_capacity_update,
+    warnings=lambda found, old: selector_warnings(found.node_topology, "nodeTopology"),
     columns=(
         NAME,
         Column("StorageClassName", lambda found, now: found.storage_class_name),

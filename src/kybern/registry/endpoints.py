@@ -14,6 +14,7 @@ from kybern.api.invalid import (
     required,
     too_many,
 )
+from kybern.registry.address_warnings import all_ip_warnings, ip_warnings
 from kybern.registry.checks import at_most, immutable, judged, labels, one_of, ordinary_address, repeated
 from kybern.registry.columns import AGE, NAME, NONE, UNSET
 from kybern.registry.defaulting import filled, parts
@@ -28,6 +29,7 @@ SLICE_ADDRESSES_MAX = 100
 SLICE_PORTS_MAX = 20000
 TOPOLOGY_KEYS_MAX = 16
 HINTS_MAX = 8
+SLICE_CONTROLLERS = ("endpointslice-controller.k8s.io", "endpointslicemirroring-controller.k8s.io")
 
 
 def default_endpoints(endpoints: Endpoints) -> Endpoints:
@@ -183,6 +185,25 @@ def validate_slice_update(new: discovery.EndpointSlice, old: discovery.EndpointS
     yield from immutable("addressType", new.address_type, old.address_type)
 
 
+def endpoints_warnings(endpoints: Endpoints, old: Endpoints | None) -> Iterator[str]:
+    """What our own controllers write they have put right already; so for slices."""
+    if (endpoints.metadata.labels or {}).get("endpoints.kubernetes.io/managed-by") == "endpoint-controller":
+        return
+    for index, subset in enumerate(endpoints.subsets or ()):
+        for field, found in (("addresses", subset.addresses), ("notReadyAddresses", subset.not_ready_addresses)):
+            for place, address in enumerate(found or ()):
+                yield from ip_warnings(f"subsets[{index}].{field}[{place}].ip", address.ip)
+
+
+def slice_warnings(found: discovery.EndpointSlice, old: discovery.EndpointSlice | None) -> Iterator[str]:
+    if old is None and found.address_type == "FQDN":
+        yield "spec.addressType: FQDN endpoints are deprecated"
+    if (found.metadata.labels or {}).get("endpointslice.kubernetes.io/managed-by") in SLICE_CONTROLLERS:
+        return
+    for index, endpoint in enumerate(found.endpoints or ()):
+        yield from all_ip_warnings(f"endpoints[{index}].addresses", endpoint.addresses)
+
+
 def ports_cell(found: discovery.EndpointSlice, now: float) -> str:
     texts = [str(port.port) if port.port is not None else port.name or "*" for port in found.ports or ()]
     return with_more(texts, UNSET)
@@ -201,6 +222,7 @@ ENDPOINTS = Resource(
     create_on_update=True,
     default=default_endpoints,
     validate=validate_endpoints,
+    warnings=endpoints_warnings,
     columns=(NAME, Column("Endpoints", lambda endpoints, now: addresses_text(endpoints)), AGE),
 )
 
@@ -209,6 +231,7 @@ ENDPOINT_SLICES = Resource(
     default=default_slice,
     validate=validate_slice,
     validate_update=validate_slice_update,
+    warnings=slice_warnings,
     generation=lambda found: (found.endpoints, found.ports, found.address_type, found.metadata.labels),
     columns=(
         NAME,

@@ -13,6 +13,7 @@ from kybern.api.networking_v1 import (
     NetworkPolicyPort,
     NetworkPolicySpec,
 )
+from kybern.registry.address_warnings import all_cidr_warnings, cidr_warnings
 from kybern.registry.checks import label_selector, port_or_name
 from kybern.registry.columns import AGE, NAME, selector_text
 from kybern.registry.defaulting import filled, part, parts
@@ -114,11 +115,26 @@ def is_within(inner: str, outer: str) -> bool:
     return small.version == large.version and small.prefixlen > large.prefixlen and small.network_address in large
 
 
+def warnings(policy: NetworkPolicy, old: NetworkPolicy | None) -> Iterator[str]:
+    for index, ingress in enumerate(policy.spec.ingress or ()):
+        yield from peer_warnings(ingress.from_, f"spec.ingress[{index}].from")
+    for index, egress in enumerate(policy.spec.egress or ()):
+        yield from peer_warnings(egress.to, f"spec.egress[{index}].to")
+
+
+def peer_warnings(peers: tuple[NetworkPolicyPeer, ...] | None, at: str) -> Iterator[str]:
+    for index, peer in enumerate(peers or ()):
+        if peer.ip_block is not None:
+            yield from cidr_warnings(f"{at}[{index}].ipBlock.cidr", peer.ip_block.cidr)
+            yield from all_cidr_warnings(f"{at}[{index}].ipBlock.except", peer.ip_block.except_)
+
+
 NETWORK_POLICIES = Resource(
     kind=kind_of(NetworkPolicy),
     short_names=("netpol",),
     default=default_policy,
     validate=validate_policy,
+    warnings=warnings,
     generation=spec_of,
     columns=(NAME, Column("Pod-Selector", lambda policy, now: selector_text(policy.spec.pod_selector)), AGE),
 )

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from kybern.api import names
 from kybern.api.core_v1 import Node, NodeSpec, NodeStatus, Taint
 from kybern.api.invalid import FieldError, duplicate, forbidden_field, invalid_value, not_supported, printed, required
+from kybern.registry.address_warnings import all_cidr_warnings
 from kybern.registry.checks import repeated
 from kybern.registry.columns import AGE, NAME, NONE, UNKNOWN
 from kybern.registry.defaulting import part
@@ -122,6 +123,14 @@ def validate_features(features: tuple[str, ...], at: str) -> Iterator[FieldError
             yield invalid_value(here, feature, f"invalid feature name {printed(feature)}: {FEATURE_NAMES}")
 
 
+def warnings(node: Node, old: Node | None) -> Iterator[str]:
+    if node.spec.config_source is not None:
+        yield "spec.configSource: the feature is removed"
+    if node.spec.external_id:
+        yield "spec.externalID: this field is deprecated, and is unused by Kubernetes"
+    yield from all_cidr_warnings("spec.podCIDRs", node.spec.pod_cidrs)
+
+
 # --- columns ----------------------------------------------------------------------------------------------------------
 
 
@@ -163,6 +172,7 @@ NODES = Resource(
     on_update=keep_status,
     validate=validate,
     validate_update=validate_update,
+    warnings=warnings,
     subresources=(connect("proxy", "NodeProxyOptions", PROXY_VERBS), status(validate=validate_change)),
     selectable={"spec.unschedulable": lambda node: "true" if node.spec.unschedulable else "false"},
     columns=(

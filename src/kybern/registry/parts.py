@@ -18,7 +18,7 @@ from kybern.api.kind import Kind
 from kybern.api.kinds import KINDS
 from kybern.api.meta_v1 import ObjectMeta
 from kybern.registry.columns import AGE, name_cell
-from kybern.registry.resource import Column, Obj, Subresource, nothing_wrong
+from kybern.registry.resource import Column, Obj, Subresource, no_warnings, nothing_wrong
 
 BY_TYPE: dict[type[Any], Kind] = {kind.type: kind for kind in KINDS}
 
@@ -83,9 +83,13 @@ KEEPING: dict[Kept, Callable[[Obj, Obj], Obj]] = {
 }
 
 
-def status(metadata_kept: Kept = "none", validate: Callable[[Obj, Obj], Any] = nothing_wrong) -> Subresource:
+def status(
+    metadata_kept: Kept = "none",
+    validate: Callable[[Obj, Obj], Any] = nothing_wrong,
+    warnings: Callable[[Obj, Obj], Any] = no_warnings,
+) -> Subresource:
     """The status of an object; `metadata_kept` says what of the metadata a status write may not change."""
-    return Subresource(name="status", read=whole, write=KEEPING[metadata_kept], validate=validate)
+    return Subresource(name="status", read=whole, write=KEEPING[metadata_kept], validate=validate, warnings=warnings)
 
 
 def whole(obj: Obj) -> Obj:

@@ -225,6 +225,23 @@ def validate_stored_amount(amount: Quantity, at: str) -> Iterator[FieldError]:
         yield invalid_value(at, quantity.value(amount), "must be a valid resource quantity")
 
 
+def warnings(claim: PersistentVolumeClaim, old: PersistentVolumeClaim | None) -> Iterator[str]:
+    if CLASS_ANNOTATION in (claim.metadata.annotations or {}):
+        yield f'metadata.annotations[{CLASS_ANNOTATION}]: deprecated since v1.8; use "storageClassName" attribute instead'
+    yield from claim_spec_warnings(claim.spec, "spec")
+
+
+def claim_spec_warnings(spec: PersistentVolumeClaimSpec, at: str) -> Iterator[str]:
+    """Part of a byte: most likely `M` was meant where `m` stands."""
+    if spec.resources is None:
+        return
+    for field, amounts in (("requests", spec.resources.requests), ("limits", spec.resources.limits)):
+        amount = (amounts or {}).get("storage")
+        if amount is not None and quantity.milli(amount) % 1000:
+            here = f"{at}.resources.{field}[storage]"
+            yield f'{here}: fractional byte value "{amount}" is invalid, must be an integer'
+
+
 def short_modes(modes: tuple[str, ...] | None) -> str:
     return ",".join(short for mode, short in SHORT_MODES if mode in (modes or ()))
 
@@ -250,6 +267,7 @@ PERSISTENT_VOLUME_CLAIMS = Resource(
     on_update=on_update,
     validate=validate,
     validate_update=validate_update,
+    warnings=warnings,
     subresources=(status(validate=validate_status),),
     columns=(
         NAME,

@@ -29,6 +29,7 @@ from kybern.registry.drivers import (
     validate_local,
     validate_one_source,
 )
+from kybern.registry.node_labels import term_warnings
 from kybern.registry.parts import changed, keep_status, kind_of, status
 from kybern.registry.persistentvolumeclaims import (
     CLASS_ANNOTATION,
@@ -243,6 +244,39 @@ def same_term(new: NodeSelectorTerm, old: NodeSelectorTerm) -> bool:
     )
 
 
+OLD_ANNOTATIONS = {
+    CLASS_ANNOTATION: 'deprecated since v1.8; use "storageClassName" attribute instead',
+    MOUNT_ANNOTATION: 'deprecated since v1.31; use "mountOptions" attribute instead',
+}
+RECYCLED = (
+    "spec.persistentVolumeReclaimPolicy: The Recycle reclaim policy is deprecated. Instead, the recommended approach is "
+    "to use dynamic provisioning."
+)
+OLD_SOURCES = (
+    ("cephfs", "cephfs", "deprecated in v1.28, non-functional in v1.31+"),
+    ("photon_persistent_disk", "photonPersistentDisk", "deprecated in v1.11, non-functional in v1.16+"),
+    ("scale_io", "scaleIO", "deprecated in v1.16, non-functional in v1.22+"),
+    ("storageos", "storageOS", "deprecated in v1.22, non-functional in v1.25+"),
+    ("glusterfs", "glusterfs", "deprecated in v1.25, non-functional in v1.26+"),
+    ("rbd", "rbd", "deprecated in v1.28, non-functional in v1.31+"),
+)
+
+
+def warnings(volume: PersistentVolume, old: PersistentVolume | None) -> Iterator[str]:
+    for key, message in OLD_ANNOTATIONS.items():
+        if key in (volume.metadata.annotations or {}):
+            yield f"metadata.annotations[{key}]: {message}"
+    spec = volume.spec
+    if spec.persistent_volume_reclaim_policy == "Recycle":
+        yield RECYCLED
+    wanted = spec.node_affinity.required if spec.node_affinity is not None else None
+    for index, term in enumerate(wanted.node_selector_terms if wanted is not None else ()):
+        yield from term_warnings(term, f"spec.nodeAffinity.required.nodeSelectorTerms[{index}]")
+    for attribute, field, message in OLD_SOURCES:
+        if getattr(spec, attribute) is not None:
+            yield f"spec.{field}: {message}"
+
+
 def status_cell(volume: PersistentVolume, now: float) -> str:
     return "Terminating" if volume.metadata.deletion_timestamp else volume.status.phase or ""
 
@@ -265,6 +299,7 @@ PERSISTENT_VOLUMES = Resource(
     on_update=keep_status,
     validate=validate,
     validate_update=validate_update,
+    warnings=warnings,
     subresources=(status(),),
     columns=(
         NAME,

@@ -12,6 +12,7 @@ from kybern.registry.checks import immutable, int_or_percent, label_selector, la
 from kybern.registry.columns import AGE, NAME
 from kybern.registry.conditions import validate_conditions
 from kybern.registry.defaulting import filled
+from kybern.registry.node_labels import NODE_LABELS
 from kybern.registry.parts import clear_status, keep_status, kind_of, spec_of, status
 from kybern.registry.podspec.amounts import validate_resources
 from kybern.registry.podspec.placement import validate_tolerations
@@ -136,11 +137,18 @@ def validate_runtime_update(found: RuntimeClass, old: RuntimeClass) -> Iterator[
     yield from immutable("handler", found.handler, old.handler)
 
 
+def runtime_warnings(found: RuntimeClass, old: RuntimeClass | None) -> Iterator[str]:
+    for label in (found.scheduling.node_selector or {}) if found.scheduling is not None else ():
+        if label in NODE_LABELS:
+            yield f"scheduling.nodeSelector: {NODE_LABELS[label]}"
+
+
 RUNTIME_CLASSES = Resource(
     kind=kind_of(RuntimeClass),
     version_needed=True,
     create_on_update=True,
     validate=validate_runtime,
     validate_update=validate_runtime_update,
+    warnings=runtime_warnings,
     columns=(NAME, Column("Handler", lambda found, now: found.handler), AGE),
 )

@@ -77,6 +77,8 @@ class Subresource:
     """(object as stored, body) -> object to store. Raises ApiError where the body cannot be honoured."""
     validate: Callable[[Obj, Obj], Iterable[FieldError]] = nothing_wrong
     """(object to store, object as stored)."""
+    warnings: Callable[[Obj, Obj], Iterable[str]] = no_warnings
+    """Likewise; the resource's own are for who writes the whole object."""
     replicas: tuple[str, ...] = ()
     """Of `scale`: where the object keeps how many there are to be. That is all of the object that is applied to."""
     columns: tuple[Column, ...] = ()

@@ -21,13 +21,12 @@ from kybern.registry.defaulting import filled, filled_zero, part, parts
 from kybern.registry.parts import PROXY_VERBS, changed, clear_status, connect, keep_status, kind_of, status
 from kybern.registry.resource import Column, Resource
 from kybern.registry.service_changes import carry_over, is_external, needs_health_check, validate_kept
+from kybern.registry.service_warnings import TOPOLOGY_HINTS, TOPOLOGY_MODE, status_warnings, warnings
 
 PROTOCOLS = ("SCTP", "TCP", "UDP")
 TYPES = ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort")
 FAMILY_POLICIES = ("PreferDualStack", "RequireDualStack", "SingleStack")
 DISTRIBUTIONS = ("PreferClose", "PreferSameZone", "PreferSameNode")
-TOPOLOGY_MODE = "service.kubernetes.io/topology-mode"
-TOPOLOGY_HINTS = "service.kubernetes.io/topology-aware-hints"
 SOURCE_RANGES = "service.beta.kubernetes.io/load-balancer-source-ranges"
 AFFINITY_SECONDS_DEFAULT = 10800
 AFFINITY_SECONDS_MAX = 86400
@@ -336,7 +335,11 @@ SERVICES = Resource(
     validate=validate,
     validate_update=validate_update,
     validate_name=names.dns1123_label,
-    subresources=(connect("proxy", "ServiceProxyOptions", PROXY_VERBS), status(validate=validate_status)),
+    warnings=warnings,
+    subresources=(
+        connect("proxy", "ServiceProxyOptions", PROXY_VERBS),
+        status(validate=validate_status, warnings=status_warnings),
+    ),
     selectable={
         "spec.clusterIP": lambda service: service.spec.cluster_ip or "",
         "spec.type": lambda service: service.spec.type or "",

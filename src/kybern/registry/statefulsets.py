@@ -16,7 +16,7 @@ from kybern.registry.checks import int_or_percent, is_nothing, judged, not_above
 from kybern.registry.columns import AGE, NAME, TEMPLATE_COLUMNS
 from kybern.registry.defaulting import filled, part, parts
 from kybern.registry.parts import changed, clear_status, keep_status, kind_of, scale, spec_of, status
-from kybern.registry.persistentvolumeclaims import default_claim
+from kybern.registry.persistentvolumeclaims import claim_spec_warnings, default_claim
 from kybern.registry.podspec.defaults import default_template
 from kybern.registry.podspec.warnings import template_warnings
 from kybern.registry.resource import Column, Resource
@@ -147,6 +147,19 @@ def validate_update(statefulset: StatefulSet, old: StatefulSet) -> Iterator[Fiel
         yield forbidden_field("spec", CHANGEABLE)
 
 
+OF_TEMPLATE = template_warnings(lambda found: found.spec.template, "spec.template")
+KEEPS_ALL = "spec.revisionHistoryLimit: a negative value retains all historical revisions; a value >= 0 is recommended"
+
+
+def warnings(statefulset: StatefulSet, old: StatefulSet | None) -> Iterator[str]:
+    yield from OF_TEMPLATE(statefulset, old)
+    part = ".Spec" if old is not None else ""  # as upstream calls it, once so and once so
+    for index, claim in enumerate(statefulset.spec.volume_claim_templates or ()):
+        yield from claim_spec_warnings(claim.spec, f"spec.volumeClaimTemplates[{index}]{part}")
+    if (statefulset.spec.revision_history_limit or 0) < 0:
+        yield KEEPS_ALL
+
+
 CURRENT = ("currentReplicas", "current_replicas")
 STATUS_COUNTS = Counts(
     (REPLICAS, READY, CURRENT, UPDATED, OBSERVED, COLLISIONS, AVAILABLE),
@@ -156,7 +169,7 @@ STATUS_COUNTS = Counts(
 
 STATEFULSETS = Resource(
     kind=kind_of(StatefulSet),
-    warnings=template_warnings(lambda found: found.spec.template, "spec.template"),
+    warnings=warnings,
     short_names=("sts",),
     categories=("all",),
     default=default,

@@ -16,6 +16,7 @@ from kybern.registry.checks import INT32_MAX, between, immutable, named, repeate
 from kybern.registry.columns import AGE, NAME, UNSET
 from kybern.registry.defaulting import filled
 from kybern.registry.drivers import validate_driver_name
+from kybern.registry.node_labels import NODE_LABELS
 from kybern.registry.parts import clear_status, keep_status, kind_of, status
 from kybern.registry.persistentvolumes import validate_inline_spec
 from kybern.registry.resource import Column, Resource
@@ -88,6 +89,13 @@ def validate_class_update(found: StorageClass, old: StorageClass) -> Iterator[Fi
     yield from immutable("volumeBindingMode", found.volume_binding_mode, old.volume_binding_mode)
 
 
+def class_warnings(found: StorageClass, old: StorageClass | None) -> Iterator[str]:
+    for index, term in enumerate(found.allowed_topologies or ()):
+        for place, wanted in enumerate(term.match_label_expressions or ()):
+            if wanted.key in NODE_LABELS:
+                yield f"allowedTopologies[{index}].matchLabelExpressions[{place}].key: {NODE_LABELS[wanted.key]}"
+
+
 def class_name_cell(found: StorageClass, now: float) -> str:
     notes = found.metadata.annotations or {}
     name = found.metadata.name or ""
@@ -100,6 +108,7 @@ STORAGE_CLASSES = Resource(
     default=lambda found: filled(found, reclaim_policy="Delete", volume_binding_mode="Immediate"),
     validate=validate_class,
     validate_update=validate_class_update,
+    warnings=class_warnings,
     columns=(
         Column("Name", class_name_cell, format="name"),
         Column("Provisioner", lambda found, now: found.provisioner),

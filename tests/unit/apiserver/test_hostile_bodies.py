@@ -4,13 +4,18 @@ Each request gets a Status, or the object that upstream would make of it; and an
 """
 
 import base64
+import dataclasses
 import json
 import time
 from typing import Any
 
+import msgspec
 import pytest
 
 from kybern.api.protobuf import encode
+from kybern.apiserver.meta import meta_of, replace
+from kybern.apiserver.verbs.listing import next_page
+from kybern.registry.parts import changed
 
 MAPS = "/api/v1/namespaces/default/configmaps"
 PODS = "/api/v1/namespaces/default/pods"
@@ -105,6 +110,7 @@ ATTACKS: dict[str, tuple[str, str, str, bytes, set[int]]] = {
     ),
     "B12 a quantity with two suffixes": ("POST", PODS, JSON, text(pod(resources={"limits": {"cpu": "1Eim"}})), {400}),
     "B12 a port beyond all ports": ("POST", PODS, JSON, text(pod(ports=[{"containerPort": 2**31 - 1}])), {422}),
+    "B12 3,000 ports of one number": ("POST", PODS, JSON, text(pod(ports=[{"containerPort": 80}] * 3_000)), {201}),
     "B13 10,000 terms": ("GET", f"{MAPS}?labelSelector=" + ",".join(f"k{n}%3Dv" for n in range(10_000)), JSON, b"", {200}),
     "B13 a field selector without an end": ("GET", f"{MAPS}?fieldSelector=metadata.name%3Da%5C", JSON, b"", {400}),
     "B13 a field nobody has": ("GET", f"{MAPS}?fieldSelector=data.k%3Dv", JSON, b"", {400}),
@@ -174,10 +180,11 @@ async def test_b08_a_compressed_body_is_not_taken_for_json(canaries: Any) -> Non
 
 
 async def test_b14_a_token_leads_only_into_the_list_that_it_came_from(canaries: Any) -> None:
-    await canaries.post("/api/v1/namespaces/other/secrets", {"metadata": {"name": "secret"}})
-    for start in ("../secrets/other/\0", "/registry/secrets/\0", "other/\0"):
-        token = base64.urlsafe_b64encode(text({"v": "meta.k8s.io/v1", "rv": 1, "start": start})).decode()
-        answer = await canaries.get(f"{MAPS}?limit=1&continue={token}")
+    for plural in ("configmaps", "secrets"):
+        await canaries.post(f"/api/v1/namespaces/other/{plural}", {"metadata": {"name": "another"}})
+    for start in ("../secrets/other/\0", "/registry/secrets/\0", "other/\0", "\0"):
+        token = base64.urlsafe_b64encode(text({"v": "meta.k8s.io/v1", "rv": -1, "start": start})).decode()
+        answer = await canaries.get(f"{MAPS}?continue={token}")
         assert answer.status == 400 or all(item["metadata"]["namespace"] == "default" for item in answer.body["items"])
 
 
@@ -220,6 +227,11 @@ async def test_b22_unknown_and_repeated_fields(canaries: Any, media: str, how: s
 
 # --- without its defence, an attack succeeds --------------------------------------------------------------------------
 
+
+def any_number(wanted: Any, data: bytes) -> Any:
+    return msgspec.json.decode(data, type=wanted, strict=False)
+
+
 MUTANTS: dict[str, tuple[str, Any]] = {
     "B01 lists nested 500 deep": ("kybern.api.strict.DEPTH_MAX", 10_000),
     "B02 YAML blocks nested deep": ("kybern.api.yaml.DEPTH_MAX", 10_000),
@@ -228,6 +240,7 @@ MUTANTS: dict[str, tuple[str, Any]] = {
         "kybern.apiserver.body.from_yaml",
         lambda body: ({"metadata": {"name": "attack"}}, []),
     ),
+    "B05 a text for a number": ("kybern.api.codec.decode", any_number),
     "B06 NUL in a name": ("kybern.apiserver.writes.validate_metadata", lambda *_, **__: ()),
     "B09 10,001 operations": ("kybern.api.patches.json_patch.OPERATIONS_MAX", 10**6),
     "B09 copies that double": ("kybern.api.patches.json_patch.COPIED_BYTES_MAX", 10**9),
@@ -240,6 +253,13 @@ MUTANTS: dict[str, tuple[str, Any]] = {
     "B16 an Event as owner": ("kybern.registry.metadata.NEVER_OWNERS", ()),
     "B12 a port beyond all ports": ("kybern.api.names.port_number", lambda port: ()),
     "B19 another kind": ("kybern.apiserver.body.check_kind", lambda *_: None),
+    "B20 a media type nobody knows": ("kybern.apiserver.verbs.create.media_type", lambda http: JSON),
+    "B20 a patch as plain JSON": ("kybern.apiserver.verbs.patch.media_type", lambda http: MERGE),
+    "B21 a key twice": (
+        "kybern.web.http.parse_qsl",
+        lambda query, **_: [part.split("=") for part in query.split("&")][::-1],
+    ),
+    "B24 protobuf without its magic": ("kybern.api.protobuf.decode", lambda body: named()),
 }
 
 
@@ -253,3 +273,34 @@ async def test_without_its_defence_the_attack_is_not_answered_so(
     answer = await canaries.send(method, where, body, content_type=media)
     assert told.status in right
     assert (answer.status, answer.raw) != (told.status, told.raw)
+
+
+def identity_as_sent(machine: Any, storage: Any, sent: Any, namespace: str) -> Any:
+    return replace(meta_of(sent), namespace=namespace)
+
+
+def status_as_sent(obj: Any, **parts: Any) -> Any:
+    return obj if parts.keys() == {"status"} else changed(obj, **parts)
+
+
+PROVEN: list[tuple[Any, tuple[Any, ...], str, Any]] = [
+    (test_b08_a_compressed_body_is_not_taken_for_json, (), "kybern.api.strict.parse", lambda body: named()),
+    (
+        test_b14_a_token_leads_only_into_the_list_that_it_came_from, (),
+        "kybern.apiserver.verbs.listing.next_page",
+        lambda storage, selection, token, limit: next_page(storage, dataclasses.replace(selection, namespace=""), token, limit),
+    ),
+    (test_b17_what_is_the_servers_is_not_the_clients, (), "kybern.apiserver.writes.new_meta", identity_as_sent),
+    (test_b18_each_part_is_changed_at_its_own_address, (), "kybern.registry.parts.changed", status_as_sent),
+    (test_b22_unknown_and_repeated_fields, (JSON, "Strict", 400, False), "kybern.api.strict.unknown_fields", lambda *_: ()),
+    (test_b22_unknown_and_repeated_fields, (YAML, "Warn", 201, True), "kybern.api.strict.unknown_fields", lambda *_: ()),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("row", "values", "defence", "mutant"), PROVEN)
+async def test_without_its_defence_the_row_fails(
+    canaries: Any, row: Any, values: tuple[Any, ...], defence: str, mutant: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(defence, mutant)
+    with pytest.raises(AssertionError):
+        await row(canaries, *values)

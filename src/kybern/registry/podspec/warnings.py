@@ -3,7 +3,10 @@
 Pods are warned of when they are made, and workloads whenever the part that their controller acts upon has changed.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator
+from heapq import merge
+from operator import itemgetter
 from typing import Any
 
 from kybern.api import names
@@ -20,15 +23,11 @@ from kybern.api.core_v1 import (
 )
 from kybern.api.meta_v1 import ObjectMeta
 from kybern.api.quantity import milli
+from kybern.registry.address_warnings import all_ip_warnings, ip_warnings
 from kybern.registry.checks import repeated
+from kybern.registry.node_labels import NODE_LABELS, term_warnings
+from kybern.registry.podspec.overlaps import overlap_warnings
 
-NODE_LABELS = {
-    "beta.kubernetes.io/arch": 'deprecated since v1.14; use "kubernetes.io/arch" instead',
-    "beta.kubernetes.io/os": 'deprecated since v1.14; use "kubernetes.io/os" instead',
-    "beta.kubernetes.io/instance-type": 'deprecated since v1.17; use "node.kubernetes.io/instance-type" instead',
-    "failure-domain.beta.kubernetes.io/region": 'deprecated since v1.17; use "topology.kubernetes.io/region" instead',
-    "failure-domain.beta.kubernetes.io/zone": 'deprecated since v1.17; use "topology.kubernetes.io/zone" instead',
-}
 ANNOTATIONS = {
     "scheduler.alpha.kubernetes.io/critical-pod": 'non-functional in v1.16+; use the "priorityClassName" field instead',
     "security.alpha.kubernetes.io/sysctls": 'non-functional in v1.11+; use the "sysctls" field instead',
@@ -87,6 +86,7 @@ def pod_warnings(spec: PodSpec, meta: ObjectMeta, at: str, *, template: bool = F
             yield f"{at}metadata.annotations[{key}]: {message}"
     for index, volume in enumerate(spec.volumes or ()):
         yield from volume_warnings(volume, f"{at}spec.volumes[{index}]")
+    yield from overlap_warnings(spec.volumes or ())
     addresses = [alias.ip for alias in spec.host_aliases or ()]
     for index in sorted(repeated(addresses)):
         yield f'{at}spec.hostAliases[{index}].ip: duplicate ip "{addresses[index]}"'
@@ -108,6 +108,10 @@ def pod_warnings(spec: PodSpec, meta: ObjectMeta, at: str, *, template: bool = F
         here = f"{at}spec.terminationGracePeriodSeconds"
         yield f"{here}: must be >= 0; negative values are invalid and will be treated as 1"
     yield from affinity_warnings(spec.affinity, f"{at}spec.affinity")
+    if spec.dns_config is not None:
+        yield from all_ip_warnings(f"{at}spec.dnsConfig.nameservers", spec.dns_config.nameservers)
+    for index, address in enumerate(addresses):
+        yield from ip_warnings(f"{at}spec.hostAliases[{index}].ip", address)
 
 
 def containers(spec: PodSpec, at: str) -> Iterator[tuple[Container, str]]:
@@ -130,6 +134,7 @@ def label_warnings(spec: PodSpec, at: str) -> Iterator[str]:
         for index, liked in enumerate(nodes.preferred_during_scheduling_ignored_during_execution or ()):
             where = f"{here}.preferredDuringSchedulingIgnoredDuringExecution[{index}].preference"
             yield from term_warnings(liked.preference, where)
+            yield from value_warnings(liked.preference, where)
     for index, spread in enumerate(spec.topology_spread_constraints or ()):
         where, key = f"{at}.topologySpreadConstraints[{index}]", spread.topology_key
         if key in NODE_LABELS:
@@ -138,10 +143,12 @@ def label_warnings(spec: PodSpec, at: str) -> Iterator[str]:
             yield f"{where}.labelSelector: {NO_SELECTOR}"
 
 
-def term_warnings(term: NodeSelectorTerm, at: str) -> Iterator[str]:
+def value_warnings(term: NodeSelectorTerm, at: str) -> Iterator[str]:
+    """Of values that no label can have, which only a liked term may name."""
     for index, wanted in enumerate(term.match_expressions or ()):
-        if wanted.key in NODE_LABELS:
-            yield f"{at}.matchExpressions[{index}].key: {wanted.key} is {NODE_LABELS[wanted.key]}"
+        for place, value in enumerate(wanted.values or ()):
+            for wrong in names.label_value(value):
+                yield f"{at}.matchExpressions[{index}].values[{place}]: {value} is invalid, {wrong}"
 
 
 def volume_warnings(volume: Volume, at: str) -> Iterator[str]:
@@ -186,25 +193,73 @@ def env_warnings(container: Container, at: str) -> Iterator[str]:
 
 
 def port_warnings(spec: PodSpec, at: str) -> Iterator[str]:
-    taken: dict[tuple[int, str], list[tuple[str, ContainerPort]]] = {}
+    taken: defaultdict[tuple[int, str], Taken] = defaultdict(Taken)
     for container, where in containers(spec, at):
         for index, port in enumerate(container.ports or ()):
             here = f"{where}.ports[{index}]"
-            others = taken.setdefault((port.container_port, port.protocol or ""), [])
-            for there, other in others:
-                clash = clash_of(port, other)
-                if clash:
-                    yield f"{here}: {clash} port definition with {there}"
-            others.append((here, port))
+            if port.host_ip and not port.host_port:
+                yield f"{here}: hostIP set without hostPort: {go_text(port)}"
+            others = taken[port.container_port, port.protocol or ""]
+            for _, there, other in others.clashing(port):
+                yield f"{here}: {clash_of(port, other)} port definition with {there}"
+            others.add(here, port)
+    yield from port_name_warnings(spec, at)
+
+
+Found = list[tuple[int, str, ContainerPort]]
+
+
+class Taken:
+    """Ports of one number, by what they may clash with: none is compared with all, of which there may be many."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.found: defaultdict[tuple[str, str | int], Found] = defaultdict(list)
+
+    def add(self, at: str, port: ContainerPort) -> None:
+        self.count += 1
+        for key in (ALL, ("port", port.host_port or 0), ("pair", pair_of(port))):
+            self.found[key].append((self.count, at, port))
+
+    def clashing(self, port: ContainerPort) -> Iterator[tuple[int, str, ContainerPort]]:
+        """In the order in which they stand."""
+        if not port.host_port:
+            keys: tuple[tuple[str, str | int], ...] = (ALL,)
+        elif not port.host_ip:
+            keys = (("port", 0), ("port", port.host_port))
+        else:
+            keys = (("port", 0), ("pair", f":{port.host_port}"), ("pair", pair_of(port)))
+        return merge(*(self.found.get(key, ()) for key in keys), key=itemgetter(0))
+
+
+ALL = ("all", "")
+
+
+def pair_of(port: ContainerPort) -> str:
+    return f"{port.host_ip or ''}:{port.host_port or 0}"
+
+
+def port_name_warnings(spec: PodSpec, at: str) -> Iterator[str]:
+    first: dict[str, str] = {}
+    for container, where in containers(spec, at):
+        for index, port in enumerate(container.ports or ()):
+            here = f"{where}.ports[{index}]"
+            there = first.setdefault(port.name, here) if port.name else here
+            if there != here:
+                which = f"services and probes that select ports by name will use {there}"
+                yield f'{here}: duplicate port name "{port.name}" with {there}, {which}'
+
+
+def go_text(port: ContainerPort) -> str:
+    """As Go prints the struct."""
+    told = f"Name:{port.name or ''} HostPort:{port.host_port or 0} ContainerPort:{port.container_port}"
+    return f"{{{told} Protocol:{port.protocol or ''} HostIP:{port.host_ip}}}"
 
 
 def clash_of(port: ContainerPort, other: ContainerPort) -> str:
-    mine, theirs = (port.host_ip or "", port.host_port or 0), (other.host_ip or "", other.host_port or 0)
-    if mine == theirs:
+    if pair_of(port) == pair_of(other):
         return "duplicate"
-    if not mine[1] or not theirs[1]:
-        return "overlapping"
-    return "dangerously ambiguous" if mine[1] == theirs[1] and not (mine[0] and theirs[0]) else ""
+    return "dangerously ambiguous" if port.host_port and other.host_port else "overlapping"
 
 
 def affinity_warnings(affinity: Affinity | None, at: str) -> Iterator[str]:
