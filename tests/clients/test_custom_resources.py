@@ -26,6 +26,8 @@ JUDGED = {
             "properties": {
                 **dict.fromkeys(("version", "size", "range", "address", "host"), TEXT),
                 "replicas": {"type": "integer"}, "max": {"type": "integer", "default": 3},
+                "zones": {"type": "array", "maxItems": 5, "items": TEXT},
+                "note": {**TEXT, "nullable": True},
             },
             "x-kubernetes-validations": [
                 {"rule": "self.replicas <= self.max", "reason": "FieldValueForbidden", "fieldPath": ".replicas",
@@ -37,6 +39,9 @@ JUDGED = {
                 {"rule": "cidr(self.range).containsIP(ip(self.address))", "messageExpression": "self.address + ' is not in ' + self.range"},
                 {"rule": "!format.dns1123Label().validate(self.host).hasValue() && isURL('https://' + self.host)",
                  "message": "a label"},
+                {"rule": "self.?zones.orValue([]).distinct().sort() == self.?zones.orValue([])",
+                 "messageExpression": "'%d zones in order: %s'.format([self.zones.size(), self.zones.sort()])"},
+                {"rule": "!has(self.note)", "message": "no notes"},
             ],
         }
     },
@@ -166,7 +171,9 @@ async def test_expressions_judge_in_their_own_words(kubectl: Kubectl) -> None:
     assert "spec: Invalid value: more than a gibibyte" in await applied(size="100Mi")
     assert "11.0.0.1 is not in 10.0.0.0/8" in await applied(address="11.0.0.1")
     assert "a label" in await applied(host="A_B")
-    assert "created" in await applied()
+    assert '2 zones in order: ["a", "b"]' in await applied(zones=["b", "a"])
+    assert "no notes" in await applied(note="x")
+    assert "created" in await applied(note=None, zones=["a", "b"])
     assert "versions only go up" in await applied(version="1.2.2")
     assert "a size is for ever" in await applied(size="3Gi")
     assert "configured" in await applied(version="1.10.0")

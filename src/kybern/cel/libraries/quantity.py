@@ -1,5 +1,6 @@
 """Kubernetes quantities: compared and added as what they are, not as texts."""
 
+from functools import lru_cache
 from typing import Any
 
 from kybern.api import quantity as quantities
@@ -9,6 +10,7 @@ from kybern.cel.functions import Library, function, member
 from kybern.cel.types import BOOL, DOUBLE, INT, STRING, opaque
 from kybern.cel.values import INT_MAX, INT_MIN, Opaque
 
+TEXTS_REMEMBERED = 1024
 QUANTITY_TYPE = opaque("kubernetes.Quantity")
 
 
@@ -31,6 +33,7 @@ class Quantity(Opaque):
         return hash(self.nano)
 
 
+@lru_cache(maxsize=TEXTS_REMEMBERED)
 def quantity(text: str) -> Quantity:
     try:
         return Quantity(quantities.parse(text).nano, quantities.in_64_bits(text))
