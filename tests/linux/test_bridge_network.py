@@ -6,6 +6,8 @@ Everything happens in a network namespace made for the test, which stands in for
 import asyncio
 import os
 import socket
+import struct
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,7 +20,7 @@ import pytest
 from kybern.linux import netns, nft
 from kybern.linux.conntrack import forget_udp
 from kybern.linux.netlink import Netlink
-from kybern.network import rules
+from kybern.network import bridge, rules
 from kybern.network.bridge import POD_LINK, BridgeNetwork, link_name
 from kybern.network.flows import stale
 from kybern.network.nftables import Ruleset, transaction
@@ -250,6 +252,77 @@ def test_one_host_port_on_three_addresses_and_protocols_leads_to_three_pods(mach
         data, peer = server_udp.recvfrom(16)
         server_udp.sendto(data, peer)
         assert client_udp.recvfrom(16) == (b"?", ("10.199.0.1", 54321))
+
+
+def send_frame(namespace: Path, ethertype: int, frame: bytes) -> None:
+    """By hand, as NET_RAW allows, which every container has by default."""
+    with netns.inside(str(namespace)), socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ethertype)) as raw:
+        raw.bind((POD_LINK, ethertype))
+        raw.send(frame)
+
+
+def mac_in(namespace: Path) -> bytes:
+    with Netlink(str(namespace)) as inside:
+        link = inside.link(POD_LINK)
+        assert link is not None
+        return bytes.fromhex(link.address.replace(":", ""))
+
+
+@pytest.mark.parametrize("guarded", [True, False])
+def test_an_address_that_another_pod_claims_leads_there_only_without_the_defence(
+    machine: Path, request: pytest.FixtureRequest, guarded: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """E35, ARP: who claims a neighbour's address, and the gateway's, gets what is sent to them."""
+    if not guarded:
+        monkeypatch.setattr(Netlink, "set_neighbour", lambda self, index, mac, address: None)
+    pods: Pods = request.getfixturevalue("pods")
+    (evil, _), (b, b_ip) = pods("evil"), pods("b")
+    server = listen(b, b_ip, 80)
+    assert talks(connect(machine / "machine", b_ip, 80), server)  # they have met
+    mac = mac_in(evil)
+    for address, seen_by in ((b_ip, machine / "machine"), ("10.199.0.1", b)):
+        claimed = socket.inet_aton(address)
+        reply = struct.pack("!HHBBH6s4s6s4s", 1, 0x0800, 6, 4, 2, mac, claimed, mac, claimed)
+        for _ in range(3):
+            send_frame(evil, 0x0806, b"\xff" * 6 + mac + struct.pack("!H", 0x0806) + reply)
+        assert (mac.hex(":") in neighbours(seen_by, address)) != guarded, address
+
+
+def neighbours(namespace: Path, address: str) -> str:
+    with netns.inside(str(namespace)):
+        return subprocess.run(["ip", "neigh", "show", address], capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.parametrize("guarded", [True, False])
+def test_a_pod_that_says_it_is_a_router_is_believed_only_without_the_defence(
+    machine: Path, request: pytest.FixtureRequest, guarded: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """E35, CVE-2020-10749: what the machine sends over IPv6 would go by the pod."""
+    if not guarded:
+        monkeypatch.setattr(bridge, "trust_no_router", lambda bridge: None)
+    pods: Pods = request.getfixturevalue("pods")
+    evil, _ = pods("evil")
+    deadline = time.monotonic() + 10
+    while not says_that_it_is_a_router(evil):  # its address is still being checked for others who have it
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    server = listen(machine / "machine", "10.199.0.1", 80)
+    assert talks(connect(evil, "10.199.0.1", 80), server)  # comes after it
+    with netns.inside(str(machine / "machine")):
+        found = subprocess.run(["ip", "-6", "route"], capture_output=True, text=True, check=True).stdout
+    assert ("default" in found) != guarded, found
+
+
+def says_that_it_is_a_router(namespace: Path) -> bool:
+    """Whether the advertisement went out."""
+    with netns.inside(str(namespace)), socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6) as raw:
+        raw.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 255)
+        index = socket.if_nametoindex(POD_LINK)
+        try:
+            raw.sendto(struct.pack("!BBHBBHII", 134, 0, 0, 64, 0, 1800, 0, 0), ("ff02::1", 0, 0, index))
+        except OSError:
+            return False
+    return True
 
 
 def without_guard_of_loopback(network: NodeNetwork) -> str:

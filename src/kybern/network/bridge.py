@@ -84,6 +84,7 @@ class BridgeNetwork:
                 # Service addresses need a route to be translated on their way out, also on a machine that is offline.
                 here.ensure_route(str(cidr), index=index)
         route_between_links(self.bridge)
+        trust_no_router(self.bridge)
         if any(pool.cidr.version == 6 for pool in pools):
             route_ipv6_between_links()
         self.pools = pools
@@ -121,14 +122,17 @@ class BridgeNetwork:
                 here.delete_link(name)  # half of an attempt that was cut short
                 # The hardware address follows from the IP address: whoever knew the last owner's still finds this one.
                 here.add_veth(name, POD_LINK, namespace, mtu=self.mtu, peer_mac=hardware_address(addresses[0]))
-            port = here.index(name)
-            here.set_master(port, here.index(self.bridge))
+            port, bridge = here.index(name), here.index(self.bridge)
+            here.set_master(port, bridge)
             here.set_hairpin(port)  # where br_netfilter is on, a pod's way to itself stays on the bridge
             here.set_up(port)
             self._address(there, addresses)
             for pool, address in zip(self.pools, addresses, strict=True):
+                here.set_neighbour(
+                    bridge, hardware_address(addresses[0]), str(address)
+                )  # whoever else says that it is his
                 if address not in pool.cidr:
-                    here.ensure_route(f"{address}/{address.max_prefixlen}", index=here.index(self.bridge))
+                    here.ensure_route(f"{address}/{address.max_prefixlen}", index=bridge)
             if wished.ingress_bits:
                 limit_rate(here, port, wished.ingress_bits)
             if wished.egress_bits:
@@ -141,6 +145,7 @@ class BridgeNetwork:
         for pool, address in zip(self.pools, addresses, strict=True):
             gateway, whole = str(pool.gateway), address.max_prefixlen
             there.ensure_address(link, f"{address}/{whole}")
+            there.set_neighbour(link, hardware_address(self.pools[0].gateway), gateway)
             there.ensure_route(f"{gateway}/{whole}", index=link)
             there.ensure_route("0.0.0.0/0" if whole == 32 else "::/0", index=link, gateway=gateway)
 
@@ -148,8 +153,11 @@ class BridgeNetwork:
         try:
             with Netlink() as here:
                 here.delete_link(link_name(sandbox_id))
+                bridge = here.link(self.bridge)
                 for pool in self.pools:
                     address = pool.by_owner.get(sandbox_id)
+                    if address is not None and bridge is not None:
+                        here.delete_neighbour(bridge.index, str(address))
                     if address is not None and address not in pool.cidr:
                         here.delete_route(f"{address}/{address.max_prefixlen}")
         except OSError as error:
@@ -173,6 +181,13 @@ def route_between_links(bridge: str) -> None:
         (SYSCTL / "ipv4" / "conf" / scope / "send_redirects").write_text("0")
     (SYSCTL / "ipv4" / "conf" / bridge / "rp_filter").write_text("0")  # /32 neighbours are reached by routes
     lead_loopback_out(bridge)
+
+
+def trust_no_router(bridge: str) -> None:
+    """A pod that says it is one would get what the machine sends elsewhere (CVE-2020-10749)."""
+    accepts = SYSCTL / "ipv6" / "conf" / bridge / "accept_ra"
+    if accepts.exists():  # a machine may have no IPv6 at all
+        accepts.write_text("0")
 
 
 def route_ipv6_between_links() -> None:
