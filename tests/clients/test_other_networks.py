@@ -110,6 +110,7 @@ def test_a_plugin_that_hangs_is_said_on_its_pod_and_holds_up_no_other(own: Forei
         return made.kubectl("get", "events", "--field-selector", about, "-o", "jsonpath={.items[*].message}")
 
     until(lambda: "ADD did not end in 5 s" in said())
+    until(lambda: any("pod default/disliked" in one and "ADD did not end in 5 s" in one for one in own.complaints()))
     made.kubectl("delete", "pod", "disliked", "--timeout=60s")
     made.kubectl("delete", "pod", "liked", "--grace-period=1", "--timeout=60s")
     until(lambda: own.addresses_taken() == own.addresses_of_pods())
@@ -121,6 +122,8 @@ def test_a_plugins_network_that_is_exhausted_or_damaged_is_said_and_nothing_of_i
     made.kubectl("scale", "deployment/client", "--replicas=6")  # one more than the plugin's range has addresses
     message = "jsonpath={.items[*].message}"
     until(lambda: "no IP addresses available in range set" in made.kubectl("get", "events", "-o", message))
+    until(lambda: any("no IP addresses available in range set" in one for one in own.complaints()))
+    made.kubectl("scale", "deployment/client", "--replicas=1")
     good = own.configuration.read_text()
     own.configuration.write_text("{")
     until(lambda: any("node n is not Ready" in one and "10-test.conflist" in one for one in own.complaints()))

@@ -1,5 +1,5 @@
 """What is not well with a cluster's network, as `kybern status` says it: ranges that are full or somebody else's, rules of
-others that hit its packets, protocols that the kernel has not, nodes whose network fails. A line each, pure but for looking.
+others that hit its packets, protocols that the kernel has not, nodes and pods whose network fails. A line each, pure but for looking.
 
 The API server is asked for what is wrong with the cluster, and the machine for what is wrong here, which may be why the API
 server does not answer.
@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import ip_address, ip_network
 
-from kybern.api.core_v1 import Node, Pod, Service
+from kybern.api.core_v1 import Event, Node, Pod, Service
 from kybern.client import Client
 from kybern.cmd import config
 from kybern.cmd.config import Address, Cluster, Network
@@ -26,7 +26,9 @@ KEPT_OF_A_NODE = 3  # network, gateway and broadcast address
 
 async def complaints(cluster: Cluster, client: Client) -> list[str]:
     services, nodes, pods = await client.list(Service), await client.list(Node), await client.list(Pod)
-    return [*full_ranges(cluster, services, nodes, pods), *failing(nodes), *without_sctp(services, has_sctp())]
+    failures = await client.list(Event, fields="reason=FailedCreatePodSandBox")
+    of_nodes = [*failing(nodes), *without_sandbox(pods, failures)]
+    return [*full_ranges(cluster, services, nodes, pods), *of_nodes, *without_sctp(services, has_sctp())]
 
 
 def full_ranges(
@@ -77,6 +79,17 @@ def failing(nodes: Iterable[Node]) -> Iterator[str]:
         for condition in node.status.conditions or ():
             if condition.type == "Ready" and condition.status != "True":
                 yield f"node {node.metadata.name} is not Ready: {condition.message or condition.reason}"
+
+
+def without_sandbox(pods: Iterable[Pod], failures: Iterable[Event]) -> Iterator[str]:
+    """Pods that wait because the network, by a plugin say, or the runtime fails for them; by what was said last."""
+    said = {
+        event.involved_object.uid: event.message for event in sorted(failures, key=lambda e: e.last_timestamp or "")
+    }
+    for pod in pods:
+        meta = pod.metadata
+        if meta.uid in said and not pod.status.pod_ips and not is_finished(pod):
+            yield f"pod {meta.namespace}/{meta.name} waits on node {pod.spec.node_name}: {said[meta.uid]}"
 
 
 def without_sctp(services: Iterable[Service], kernel_has_it: bool) -> Iterator[str]:

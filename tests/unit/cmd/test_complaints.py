@@ -1,10 +1,11 @@
 """What `kybern status` says of a network that is not well, from values."""
 
 from pathlib import Path
+from typing import Any
 
 from kybern.api.codec import from_builtins
-from kybern.api.core_v1 import Node, Pod, Service
-from kybern.cmd.complaints import failing, full_ranges, without_sctp
+from kybern.api.core_v1 import Event, Node, Pod, Service
+from kybern.cmd.complaints import failing, full_ranges, without_sandbox, without_sctp
 from kybern.cmd.config import Cluster, new
 
 
@@ -69,3 +70,20 @@ def test_a_service_of_a_protocol_that_the_kernel_has_not_is_named() -> None:
     assert list(without_sctp(services, kernel_has_it=False)) == [
         "service d/a wants SCTP, which the kernel of this machine has not"
     ]
+
+
+def failure(uid: str, message: str, at: str) -> Event:
+    return from_builtins(Event, {"involvedObject": {"uid": uid}, "message": message, "lastTimestamp": at})
+
+
+def test_a_pod_that_the_network_fails_for_is_named_with_what_was_said_last_until_it_has_an_address() -> None:
+    def waiting(uid: str, phase: str = "Pending", **status: Any) -> Pod:
+        meta = {"name": uid, "namespace": "d", "uid": uid}
+        return from_builtins(Pod, {"metadata": meta, "spec": {"nodeName": "n"}, "status": {"phase": phase, **status}})
+
+    failures = [
+        failure("a", "ADD did not end in 120 s", "2026-01-01T00:00:09Z"), failure("a", "no IP addresses", "2026-01-01T00:00:01Z"),
+        failure("b", "over", "2026-01-01T00:00:01Z"), failure("c", "over", "2026-01-01T00:00:01Z"), failure("gone", "x", "2026-01-01T00:00:01Z"),
+    ]  # fmt: skip
+    pods = [waiting("a"), waiting("b", podIPs=[{"ip": "10.0.0.2"}]), waiting("c", "Failed"), waiting("d")]
+    assert list(without_sandbox(pods, failures)) == ["pod d/a waits on node n: ADD did not end in 120 s"]
