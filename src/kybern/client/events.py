@@ -2,8 +2,8 @@
 
 - `event()` never waits and never fails: an event is news, and losing one must not stop a loop.
 - Events wait in a bounded queue; `run()` writes them one after the other, in order. How many found no room is logged.
-- News come after work: beyond a burst they are written at a steady rate, while what they tell of goes on. (Upstream's components
-  allow themselves 20 to 50 a second.)
+- News come after work: beyond a burst they are written at a steady rate, while what they tell of goes on. (Upstream's
+  components allow themselves 20 to 50 a second, after a burst of 30 to 100.)
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from kybern.client.client import Client
 from kybern.client.correlate import COMBINED, Correlator, Occurrence, Series
 
 QUEUED_EVENTS_MAX = 10_000  # as many pods may be scheduled faster than it is told; about 4 MB
-PROMPT_EVENTS, EVENTS_PER_SECOND = 500, 100
+PROMPT_EVENTS, EVENTS_PER_SECOND = 500, 50  # the rate is that of upstream's scheduler
 TRIES_MAX = 12
 RETRY_SECONDS = 10.0
 MESSAGE_BYTES_MAX = 1024
