@@ -8,9 +8,11 @@ import gzip
 import os
 import stat
 import tarfile
+import tracemalloc
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from oci_images import archive, digest_of, entry, hard_link, link
@@ -95,6 +97,25 @@ BREAKOUTS: dict[str, list[Entry]] = {
     "RootIsALink": [link(".", "/etc")],
     "RootIsAFile": [entry("./", b"x", type=tarfile.REGTYPE)],
     "MagicLink": [link("l", "/proc/self/cwd"), entry("l/passwd", b"new")],
+    "SymlinkParentDirectory": [link("l", ".."), entry("l/passwd", b"new")],
+    "SymlinkEmptyFilename": [link("", "../passwd"), entry("", b"new", type=tarfile.REGTYPE)],
+    "HardlinkDirectRelative": [hard_link("l", "../passwd"), entry("l", b"new")],
+    "HardlinkDirectAbsolute": [hard_link("l", "/../passwd"), entry("l", b"new")],
+    "HardlinkRelativeUpAndOut": [entry("d"), hard_link("l", "d/../../passwd"), entry("l", b"new")],
+    "HardlinkSymlinkAbsolute": [link("l", "/passwd"), hard_link("h", "l"), entry("h", b"new")],
+    "WhiteoutRoot": [entry(".wh.", b"")],
+    "WhiteoutSymlinkPath": [link("d", "../etc"), entry("d/.wh.x", b"")],
+    "WhiteoutDirectoryName": [entry("etc"), entry(".wh.etc/passwd", b"")],
+    "WhiteoutDeadSymlinkParent": [link("dead", "nothing/none"), entry("dead/.wh.x", b"")],
+    "WhiteoutAsDirectory": [entry(".wh.d"), entry(".wh.d/.wh...", b"")],
+    "WhiteoutOfWhiteouts": [entry(".wh..wh..opq", b""), entry(".wh..wh.x", b"")],
+    "TypeFlips": [entry("x", b"1"), entry("x"), link("x", ".."), entry("x/passwd", b"new"), entry("x", b"2")],
+    "PaxPath": [entry("f", b"new", pax_headers={"path": "../passwd"})],
+    "PaxLinkpath": [
+        entry("l", type=tarfile.LNKTYPE, linkname="x", pax_headers={"linkpath": "../passwd"}),
+        entry("l", b"new"),
+    ],
+    "Newline": [entry("../pass\nwd", b"new"), entry("a\x1b[2J", b"x")],
     "OpaqueThroughLink": [link("l", ".."), entry("l/.wh..wh..opq", b"")],
 }
 
@@ -201,6 +222,51 @@ def test_a_sparse_file_counts_with_its_whole_length(target: Target, monkeypatch:
     with pytest.raises(Refused, match="larger than"):
         target.unpack(archive([(info, content)]))
     assert (target.root / "f").stat().st_size < 8 << 20
+
+
+def header(**fields: Any) -> bytearray:
+    info = tarfile.TarInfo("f")
+    for name, value in fields.items():
+        setattr(info, name, value)
+    return bytearray(info.tobuf(tarfile.GNU_FORMAT))
+
+
+def summed(block: bytearray) -> bytes:
+    block[148:156] = b" " * 8
+    block[148:156] = f"{sum(block):06o}\0 ".encode()
+    return bytes(block)
+
+
+def test_a_size_that_is_negative_or_beyond_all_disks_is_refused(target: Target) -> None:
+    """T43: base-256, as GNU tar writes what eight digits do not hold."""
+    for size in (b"\xff" * 12, b"\x80" + b"\x7f" * 11):
+        block = header(size=1)
+        block[124:136] = size
+        with pytest.raises((Refused, tarfile.TarError, OSError, ValueError, EOFError)):
+            target.unpack(summed(block) + bytes(10_240))
+    assert target.untouched()
+
+
+@pytest.mark.parametrize("kind", [tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE, tarfile.XGLTYPE])
+def test_a_name_of_a_hundred_megabytes_is_refused_before_it_is_read(target: Target, kind: bytes) -> None:
+    """T41, T42."""
+    size = 100 << 20
+    whole = gzip.compress(summed(header(type=kind, size=size)) + bytes(size) + archive([entry("f", b"x")]), 1)
+    tracemalloc.start()
+    try:
+        with pytest.raises((Refused, tarfile.TarError, OSError, ValueError, EOFError)):
+            target.unpack(whole, "gzip")
+        assert tracemalloc.get_traced_memory()[1] < 16 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_zstd_window_of_two_gigabytes_is_refused(target: Target) -> None:
+    """T50: who decompresses it needs as much memory."""
+    zstd = pytest.importorskip("backports.zstd")
+    frame = b"\x28\xb5\x2f\xfd" + b"\x00" + bytes([21 << 3]) + b"\x01\x00\x00"  # a window of 2 ** (10 + 21)
+    with pytest.raises(zstd.ZstdError, match="too much memory"):
+        target.unpack(frame, "zstd")
 
 
 @pytest.mark.parametrize("damage", ["truncated", "junk", "empty"])

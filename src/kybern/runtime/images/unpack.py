@@ -28,6 +28,10 @@ MEMORY_BYTES_MAX = 1 << 30
 PIECE = 1 << 18
 ZSTD_WINDOW_LOG_MAX = 27
 ID_MAX = 2**32 - 2
+HEADER_BYTES_MAX = 1 << 20
+FURTHER_HEADERS = {
+    tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE,
+}  # fmt: skip
 WHITEOUT, OPAQUE, AUFS = ".wh.", ".wh..wh..opq", ".wh..wh."
 XATTR = "SCHILY.xattr."
 MODE_MASK = 0o7777
@@ -35,6 +39,18 @@ MODE_MASK = 0o7777
 
 class Refused(Exception):
     """The archive is not one that may be unpacked."""
+
+
+class Entry(tarfile.TarInfo):
+    """A header's further headers are read as a whole: they are bounded, as Go's are."""
+
+    def _proc_member(self, tar: tarfile.TarFile) -> tarfile.TarInfo:
+        if self.type in FURTHER_HEADERS and not 0 <= self.size <= HEADER_BYTES_MAX:
+            raise Refused(f"a header of more than {HEADER_BYTES_MAX} bytes")
+        if self.size < 0:
+            raise Refused("a size is negative")
+        found: tarfile.TarInfo = super()._proc_member(tar)  # type: ignore[misc]
+        return found
 
 
 class Measured:
@@ -252,7 +268,7 @@ def unpack(blob: IO[bytes], compression: str, target: str, parents: list[str]) -
     measured = Measured(decompressed(blob, compression), os.fstat(blob.fileno()).st_size)
     layer = Layer(target, parents, measured.size_max)
     count = 0
-    with tarfile.open(fileobj=measured, mode="r|", errors="surrogateescape", encoding="utf-8") as tar:  # type: ignore[call-overload]
+    with tarfile.open(fileobj=measured, mode="r|", errors="surrogateescape", encoding="utf-8", tarinfo=Entry) as tar:  # type: ignore[call-overload]
         for entry in tar:
             count += 1
             if count > ENTRIES_MAX:
