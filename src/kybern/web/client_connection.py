@@ -10,7 +10,7 @@ import httptools
 from kybern.web.client_errors import BadResponse, ClientError, ConnectionLost, StaleConnection
 from kybern.web.head import add_header, request_head
 from kybern.web.http import Request, Response
-from kybern.web.inflow import Inflow, Outflow
+from kybern.web.inflow import Inflow, Outflow, resume_reading
 from kybern.web.taken import TakenConnection
 
 READ_BUFFER_BYTES_MAX = 256 * 1024
@@ -216,7 +216,7 @@ class ClientConnection(asyncio.Protocol):
             if full:
                 self.transport.pause_reading()
             else:
-                self.transport.resume_reading()
+                resume_reading(self.transport)
 
     def abort(self) -> None:
         self.keeps = False

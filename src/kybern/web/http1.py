@@ -18,7 +18,7 @@ from kybern.web.answer import shared_chunk, write_answer
 from kybern.web.head import JOINT, BadHeader, add_header
 from kybern.web.http import BadRequest, Peer, Request, Response, Upgrade
 from kybern.web.incoming import SINGLE, Incoming, check_head, peer_of, split_target
-from kybern.web.inflow import IncomingBody, Inflow, Outflow
+from kybern.web.inflow import IncomingBody, Inflow, Outflow, resume_reading
 from kybern.web.taken import TakenConnection
 
 if TYPE_CHECKING:
@@ -241,7 +241,7 @@ class ServerProtocol(asyncio.Protocol):
             if full:
                 self.transport.pause_reading()
             else:
-                self.transport.resume_reading()
+                resume_reading(self.transport)
 
     def overdue(self, now: float) -> bool:
         """Whether the peer took too long to send, or too long to take, its bytes."""
@@ -338,7 +338,7 @@ class ServerProtocol(asyncio.Protocol):
             self.lingers = True
         if self.lingers and self.taken is None and not self.transport.is_closing():
             if not self.reading:
-                self.transport.resume_reading()
+                resume_reading(self.transport)
             if self.transport.can_write_eof():
                 self.transport.write_eof()
             await asyncio.sleep(self.limits.linger_seconds)

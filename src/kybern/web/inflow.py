@@ -5,8 +5,31 @@
 """
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import AsyncIterator, Callable
+
+log = logging.getLogger(__name__)
+
+
+def resume_reading(transport: asyncio.Transport) -> None:
+    """Goes on where `pause_reading` stopped. aiofastnet's TLS then asks the socket first, and where nothing more has come it
+    leaves alone what it had taken from there before: the last kilobytes of an answer would wait until the connection ends."""
+    transport.resume_reading()
+    read_what_is_there = getattr(transport, "_do_read", None)
+    if read_what_is_there is not None:
+        asyncio.get_running_loop().call_soon(read_rest, transport, read_what_is_there)
+
+
+def read_rest(transport: asyncio.Transport, read: Callable[[], None]) -> None:
+    """It reads nothing while reading is paused again."""
+    if transport.is_closing():
+        return
+    try:
+        read()
+    except Exception as error:  # noqa: BLE001 - whatever is wrong with what the peer sent, its connection is over
+        log.debug("a connection broke off: %s", error)
+        transport.abort()
 
 
 class Inflow:

@@ -1,14 +1,18 @@
 """The HTTP client against our own server and against peers that misbehave."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 
 import pytest
+import uvloop
 
 from kybern.web.client import REFUSAL_BYTES_MAX, Client, end_to_end_headers
 from kybern.web.client_errors import BadResponse, ConnectFailed, ConnectionLost, ResponseTimeout
 from kybern.web.http import Connection, Request, Response, Upgrade
+from kybern.web.pki import CLIENT, SERVER, create_ca, issue
 from kybern.web.server import serve
+from kybern.web.tls import client_context, server_context
 
 
 async def handler(request: Request) -> Response:
@@ -219,3 +223,31 @@ async def test_an_answer_may_end_with_its_connection() -> None:
 def test_headers_of_one_connection_are_not_passed_on() -> None:
     given = {"connection": "Keep-Alive, X-Hop", "x-hop": "1", "te": "x", "accept": "y", "Transfer-Encoding": "chunked"}
     assert end_to_end_headers(given) == {"accept": "y"}
+
+
+def test_who_reads_slowly_over_tls_gets_the_end_of_an_answer_too() -> None:
+    """Reading pauses meanwhile; sizes at which the last bytes were in the hands of the TLS engine then."""
+    ca = create_ca("authority", time.time())
+    own = issue(ca, "server", now=time.time(), ips=("127.0.0.1",), usages=(SERVER,))
+    shown = issue(ca, "client", now=time.time(), usages=(CLIENT,))
+
+    async def large(request: Request) -> Response:
+        return Response(200, {}, [b"x" * 2300] * int(request.path[1:]))
+
+    async def main() -> None:
+        server = await serve(large, ssl=server_context(own.certificate, own.key, client_ca=ca.certificate))
+        trusted = client_context(ca=ca.certificate, certificate=shown.certificate, key=shown.key)
+        async with Client(f"https://127.0.0.1:{server.port}", ssl=trusted) as client:
+            for pieces in (568, 793, *range(100, 1300, 60)):
+                response = await client.send(Request("GET", f"/{pieces}"))
+                await asyncio.sleep(0.01)
+                length = 0
+                async with asyncio.timeout(20):
+                    assert isinstance(response.body, AsyncIterator)
+                    async for piece in response.body:
+                        length += len(piece)
+                        await asyncio.sleep(0.0005)
+                assert length == 2300 * pieces
+        await server.close()
+
+    uvloop.run(main())

@@ -28,7 +28,7 @@ from h2.exceptions import ProtocolError
 
 from kybern.web.head import BadHeader
 from kybern.web.http import Joined
-from kybern.web.inflow import Inflow, Outflow
+from kybern.web.inflow import Inflow, Outflow, resume_reading
 
 OF_ONE_CONNECTION = frozenset(
     ("connection", "keep-alive", "te", "transfer-encoding", "upgrade", "proxy-connection", "host", "http2-settings")
@@ -95,7 +95,7 @@ class Http2Connection(asyncio.Protocol):
     def resume_writing(self) -> None:
         self.outflow.resume()
         if not self.transport.is_closing():
-            self.transport.resume_reading()
+            resume_reading(self.transport)
 
     # Events.
 
