@@ -55,6 +55,12 @@ DOUBLING = [
 BOMB = b"a: &a [x,x,x,x,x,x,x,x,x]\n" + b"".join(
     b"%c: &%c [%s]\n" % (98 + n, 98 + n, b",".join([b"*%c" % (97 + n)] * 9)) for n in range(9)
 )
+CLAIMS = [{"name": f"c{n}"} for n in range(20_000)]
+KNOWN_CLAIMS = [{**claim, "resourceClaimName": "a"} for claim in CLAIMS]
+CLAIMING = pod(resources={"claims": CLAIMS})
+CLAIMING["spec"]["resourceClaims"] = KNOWN_CLAIMS
+CLAIMING_NONE = pod(resources={"claims": [{"name": f"d{n}"} for n in range(500)]})
+CLAIMING_NONE["spec"]["resourceClaims"] = KNOWN_CLAIMS
 HUGE_LENGTH = b"k8s\x00\x0a\xff\xff\xff\xff\x07"
 
 # row: (method, where, media type, body, statuses of which one is right)
@@ -111,6 +117,8 @@ ATTACKS: dict[str, tuple[str, str, str, bytes, set[int]]] = {
     "B12 a quantity with two suffixes": ("POST", PODS, JSON, text(pod(resources={"limits": {"cpu": "1Eim"}})), {400}),
     "B12 a port beyond all ports": ("POST", PODS, JSON, text(pod(ports=[{"containerPort": 2**31 - 1}])), {422}),
     "B12 3,000 ports of one number": ("POST", PODS, JSON, text(pod(ports=[{"containerPort": 80}] * 3_000)), {201}),
+    "B12 20,000 claims": ("POST", PODS, JSON, text(CLAIMING), {201}),
+    "B12 20,000 claims that are none": ("POST", PODS, JSON, text(CLAIMING_NONE), {422}),
     "B13 10,000 terms": ("GET", f"{MAPS}?labelSelector=" + ",".join(f"k{n}%3Dv" for n in range(10_000)), JSON, b"", {200}),
     "B13 a field selector without an end": ("GET", f"{MAPS}?fieldSelector=metadata.name%3Da%5C", JSON, b"", {400}),
     "B13 a field nobody has": ("GET", f"{MAPS}?fieldSelector=data.k%3Dv", JSON, b"", {400}),

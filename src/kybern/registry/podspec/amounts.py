@@ -1,6 +1,7 @@
 """Requests and limits: known names, whole numbers where things cannot be shared, no request above its limit."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 from kybern.api import names, quantity
 from kybern.api.core_v1 import PodSpec, ResourceClaim, ResourceRequirements
@@ -11,6 +12,7 @@ from kybern.registry.checks import NOT_NEGATIVE
 from kybern.registry.podspec.demand import total_requests
 
 COMPUTE = ("cpu", "memory")
+CLAIMS_LISTED_MAX = 100  # by each name that is none of them
 STANDARD = (*COMPUTE, "ephemeral-storage")
 OTHER_STANDARD = (
     "storage", "requests.cpu", "requests.memory", "requests.storage", "limits.cpu", "limits.memory",
@@ -44,8 +46,24 @@ def is_shared(name: str) -> bool:
     return is_native(name) and not is_huge(name)
 
 
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """Those of a pod, gathered once for all of its containers."""
+
+    names: frozenset[str] = frozenset()
+    listed: str = " which is empty"
+
+
+NO_CLAIMS = Claims()
+
+
+def claims_of(spec: PodSpec) -> Claims:
+    found = frozenset(claim.name for claim in spec.resource_claims or () if claim.name)
+    return Claims(found, f": {', '.join(sorted(found)[:CLAIMS_LISTED_MAX])}") if found else NO_CLAIMS
+
+
 def validate_resources(
-    resources: ResourceRequirements, at: str, claims: Sequence[str] = (), whole_pod: bool = False
+    resources: ResourceRequirements, at: str, claims: Claims = NO_CLAIMS, whole_pod: bool = False
 ) -> Iterator[FieldError]:
     limits, requests = resources.limits or {}, resources.requests or {}
     for name, amount in limits.items():
@@ -125,9 +143,10 @@ def validate_within_limit(name: str, amount: Quantity, limits: Amounts, at: str)
         yield invalid_value(f"{at}.requests", amount, f"must be less than or equal to {name} limit of {limit}")
 
 
-def validate_claims(found: tuple[ResourceClaim, ...], claims: Sequence[str], at: str) -> Iterator[FieldError]:
+def validate_claims(found: tuple[ResourceClaim, ...], claims: Claims, at: str) -> Iterator[FieldError]:
     """Each is one of the pod's; a claim is named once, as a whole or by requests."""
     seen: set[str] = set()
+    by_request: set[str] = set()
     for index, claim in enumerate(found):
         here, name = f"{at}[{index}]", claim.name
         if not name:
@@ -139,12 +158,13 @@ def validate_claims(found: tuple[ResourceClaim, ...], claims: Sequence[str], at:
         else:
             for wrong in names.dns1123_label(claim.request) if claim.request else ():
                 yield invalid_value(f"{here}.request", claim.request, wrong)
-            if key in seen or (not claim.request and any(one.startswith(f"{name}/") for one in seen)):
+            if key in seen or (not claim.request and name in by_request):
                 yield duplicate(here, key)
             seen.add(key)
-        if name not in claims:
-            listed = f": {', '.join(sorted(claims))}" if claims else " which is empty"
-            yield not_found_value(here, name, f"must be one of the names in pod.spec.resourceClaims{listed}")
+            if claim.request:
+                by_request.add(name)
+        if name not in claims.names:
+            yield not_found_value(here, name, f"must be one of the names in pod.spec.resourceClaims{claims.listed}")
 
 
 def validate_pod_resources(spec: PodSpec, at: str) -> Iterator[FieldError]:
@@ -154,7 +174,7 @@ def validate_pod_resources(spec: PodSpec, at: str) -> Iterator[FieldError]:
         return
     if resources.claims:
         yield forbidden_field(f"{at}.claims", "claims cannot be set for Resources at pod-level")
-    yield from validate_resources(resources, at, tuple(claim.name for claim in spec.resource_claims or ()), True)
+    yield from validate_resources(resources, at, claims_of(spec), True)
     requests, limits = resources.requests or {}, resources.limits or {}
     for name, total in total_requests(spec).items():
         if quantity.compare(total, requests.get(name, "0")) > 0:

@@ -16,7 +16,7 @@ from kybern.api.invalid import (
     required,
 )
 from kybern.registry.checks import at_most, judged, named, one_of
-from kybern.registry.podspec.amounts import COMPUTE, validate_resources
+from kybern.registry.podspec.amounts import COMPUTE, NO_CLAIMS, Claims, validate_resources
 from kybern.registry.podspec.env import validate_env, validate_env_from
 from kybern.registry.podspec.mounts import validate_mounts
 from kybern.registry.podspec.probes import validate_lifecycle, validate_readiness_probe, validate_restarting_probe
@@ -44,10 +44,7 @@ class Pod:
     volumes: Volumes
     name: str = ""
     """Of the pod; empty: a template's."""
-
-    @property
-    def claims(self) -> tuple[str, ...]:
-        return tuple(claim.name for claim in self.spec.resource_claims or () if claim.name)
+    claims: Claims = NO_CLAIMS
 
 
 def validate_containers(pod: Pod, at: str) -> Iterator[FieldError]:

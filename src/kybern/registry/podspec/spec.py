@@ -7,7 +7,7 @@ from kybern.api.core_v1 import PodSpec, PodTemplateSpec, ResourceRequirements, V
 from kybern.api.invalid import FieldError, duplicate, forbidden_field, invalid_value, not_supported, required, too_long
 from kybern.registry.checks import INT32_MAX, between, judged, labels, one_of
 from kybern.registry.metadata import validate_annotations, validate_labels
-from kybern.registry.podspec.amounts import validate_pod_resources, validate_resources
+from kybern.registry.podspec.amounts import claims_of, validate_pod_resources, validate_resources
 from kybern.registry.podspec.annotations import validate_pod_annotations, validate_profiles_agree
 from kybern.registry.podspec.containers import RESTART_POLICIES, Pod, validate_containers
 from kybern.registry.podspec.naming import DNS_POLICIES, validate_dns, validate_host_aliases
@@ -28,7 +28,7 @@ def validate_pod_spec(spec: PodSpec, at: str, pod: str = "") -> Iterator[FieldEr
         yield from validate_volumes(spec.volumes, f"{at}.volumes", volumes, pod)
     if spec.resource_claims:
         yield from validate_resource_claims(spec, f"{at}.resourceClaims")
-    yield from validate_containers(Pod(spec, volumes, pod), at)
+    yield from validate_containers(Pod(spec, volumes, pod, claims_of(spec)), at)
     yield from validate_pod_resources(spec, f"{at}.resources")
     if spec.host_network:
         yield from validate_host_network(spec, at, whole=bool(pod))
