@@ -5,7 +5,8 @@ others watch and are ready. A process that has lost its lease ends, and is start
 """
 
 import asyncio
-from collections.abc import Coroutine
+import sys
+from collections.abc import Coroutine, Sequence
 from functools import partial
 from typing import Any
 
@@ -16,7 +17,7 @@ from kybern.aio.ids import Ids
 from kybern.client import Client
 from kybern.client.accounts import AccountTransport
 from kybern.client.events import Recorder
-from kybern.client.leases import LeaderElection, Terms
+from kybern.client.leases import LeaderElection, LostLease, Terms
 from kybern.client.view import View
 from kybern.cmd import credentials
 from kybern.cmd.config import Cluster
@@ -36,7 +37,15 @@ TERMS = Terms(retry_seconds=4.0)  # upstream's but for how often: a quiet machin
 
 
 def main(cluster: Cluster) -> None:
-    uvloop.run(run(cluster))
+    """A lease that was lost ends it, as upstream's: somebody else may lead now, and it is started again as one who waits."""
+    lost: Sequence[BaseException] = ()
+    try:
+        uvloop.run(run(cluster))
+    except* LostLease as group:
+        lost = group.exceptions
+    if lost:
+        print(lost[0], file=sys.stderr)
+        raise SystemExit(1)
 
 
 async def run(cluster: Cluster) -> None:
