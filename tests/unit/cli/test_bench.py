@@ -1,12 +1,14 @@
 """The figures, without measuring anything."""
 
+import argparse
 import asyncio
 import json
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
-from kybern.cli.bench import controllers, custom
+from kybern.cli.bench import controllers, custom, main
 from kybern.cli.bench.figures import CREATE_CUSTOM, GET, LIST_PODS, Figure, table
 from kybern.cli.bench.main import LOADS
 from kybern.cli.bench.wrk import Load, read_report, script
@@ -30,6 +32,19 @@ def test_a_figure_below_what_is_due_is_marked() -> None:
     assert lines[0].split() == ["CASE", "HERE", "UPSTREAM", "RATIO", "DUE"]
     assert lines[1].split()[-4:] == ["7,800/s", "3,900/s", "2.0x", "2x"]
     assert lines[2].endswith("below what is due") and lines[3].endswith("refused")
+
+
+def test_what_was_measured_before_a_fault_is_told_and_a_fault_without_words_by_its_name(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def broken(args: argparse.Namespace) -> AsyncIterator[Figure]:
+        yield Figure(GET, 7800)
+        raise TimeoutError
+
+    monkeypatch.setattr(main, "PARTS", {"api": broken})
+    assert main.run(argparse.Namespace(against="", only=None)) == 1
+    out, err = capsys.readouterr()
+    assert "7,800/s" in out and err == "error: TimeoutError\n"
 
 
 def test_custom_objects_have_two_kilobytes_and_are_held_against_config_maps() -> None:

@@ -66,24 +66,37 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    found: list[Figure] = []
+    failed = False
     try:
-        found = uvloop.run(against(args) if args.against else ourselves(args))
+        uvloop.run(collect(against(args) if args.against else ourselves(args), found))
     except (WrkMissing, SeedFailed, StartFailed, OSError, ExceptionGroup) as error:
-        print(f"error: {first(error)}", file=sys.stderr)
-        return 1
-    print("\n".join(table(found)))
-    return 1 if any(figure.failed for figure in found) else 0
+        cause = first(error)
+        print(f"error: {str(cause) or type(cause).__name__}", file=sys.stderr)
+        failed = True
+    if found:
+        print("\n".join(table(found)))
+    return 1 if failed or any(figure.failed for figure in found) else 0
 
 
-async def against(args: argparse.Namespace) -> list[Figure]:
+async def collect(figures: AsyncIterator[Figure], found: list[Figure]) -> None:
+    """Those before a fault too: to measure them all again would take minutes."""
+    async for figure in figures:
+        found.append(figure)
+
+
+async def against(args: argparse.Namespace) -> AsyncIterator[Figure]:
     headers = {"authorization": f"Bearer {args.token}"}
     async with Client(args.against, ssl=client_context(verify=False), headers=headers) as client:
         async with seeded(client, args.pods):
-            return [figure async for figure in loads(client, args.against.rstrip("/"), args.token, args)]
+            async for figure in loads(client, args.against.rstrip("/"), args.token, args):
+                yield figure
 
 
-async def ourselves(args: argparse.Namespace) -> list[Figure]:
-    return [figure for part in args.only or PARTS async for figure in PARTS[part](args)]
+async def ourselves(args: argparse.Namespace) -> AsyncIterator[Figure]:
+    for part in args.only or PARTS:
+        async for figure in PARTS[part](args):
+            yield figure
 
 
 async def api_server(args: argparse.Namespace) -> AsyncIterator[Figure]:
