@@ -149,7 +149,7 @@ async def start(cronjob: CronJob, status: CronJobStatus, step: Step, client: Cli
     except AlreadyExists:  # an earlier pass made it, and could not say so; or it is somebody else's, and nothing to us
         job = await client.get(Job, wanted.metadata.name or "", cronjob.metadata.namespace or "")
         if not controls(cronjob, job):
-            return status
+            return replace(status, active=active or None)
     except ApiError as error:
         if not is_namespace_terminating(error):
             context.events.event(cronjob, "Warning", "FailedCreate", f"Error creating job: {error.message}")
