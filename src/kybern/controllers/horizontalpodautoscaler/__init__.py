@@ -124,6 +124,8 @@ class Look:
             return replace(self.hpa.status, conditions=tuple(self.conditions.values()))
         message = "the HPA controller was able to get the target's current scale"
         self._set("AbleToScale", Told("True", "SucceededGetScale", message))
+        if self.memory.scaled is not None:  # the status that said so may not have been written
+            self._set("ScaledToZero", self.memory.scaled)
         current, bounds = scale.spec.replicas or 0, bounds_of(self.hpa)
         if (
             not self.memory.recommendations
@@ -228,7 +230,8 @@ class Look:
         message = f"the HPA controller was able to update the target scale to {size}"
         self._set("AbleToScale", Told("True", "SucceededRescale", message))
         takes_the_last = size == 0 and bounds_of(self.hpa).least == 0 and told_without_pods(self.hpa.spec)
-        self._set("ScaledToZero", TOOK_THE_LAST if takes_the_last else LEFT_SOME)
+        self.memory.scaled = TOOK_THE_LAST if takes_the_last else LEFT_SOME
+        self._set("ScaledToZero", self.memory.scaled)
         self.context.events.event(self.hpa, "Normal", "SuccessfulRescale", f"New size: {size}; reason: {why}")
         note_scaling(self.hpa.spec.behavior, self.memory, current, size, self.context.now)
         return replace(self._status(current, size, shown), last_scale_time=rfc3339(self.context.now))

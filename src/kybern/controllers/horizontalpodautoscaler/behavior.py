@@ -31,6 +31,15 @@ class Past:
     at: float
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A condition's status, reason and message."""
+
+    status: str
+    reason: str
+    message: str
+
+
 Wish = tuple[str | None, int | None]
 """An autoscaler's uid and generation."""
 
@@ -50,6 +59,8 @@ class Memory:
     recommendations: list[Past] = field(default_factory=list)
     grown: list[Past] = field(default_factory=list)
     shrunk: list[Past] = field(default_factory=list)
+    scaled: Told | None = None
+    """What was last told of scaling to no pods."""
 
     def early(self, hpa: HorizontalPodAutoscaler, now: float) -> float:
         """The seconds until it is looked at again; 0 when it is time."""
@@ -58,15 +69,6 @@ class Memory:
 
     def note_look(self, hpa: HorizontalPodAutoscaler, now: float) -> None:
         self.wish, self.due = wish_of(hpa), now + EVERY_SECONDS
-
-
-@dataclass(frozen=True, slots=True)
-class Told:
-    """A condition's status, reason and message."""
-
-    status: str
-    reason: str
-    message: str
 
 
 @dataclass(frozen=True, slots=True)
