@@ -1,5 +1,6 @@
 """What is not well with a cluster's network, as `kybern status` says it: ranges that are full or somebody else's, rules of
-others that hit its packets, protocols that the kernel has not, nodes and pods whose network fails. A line each, pure but for looking.
+others that hit its packets, protocols that the kernel has not, nodes and pods whose network fails. A line each, pure but for
+looking.
 
 The API server is asked for what is wrong with the cluster, and the machine for what is wrong here, which may be why the API
 server does not answer.
@@ -22,11 +23,13 @@ from kybern.reconcile.pods import is_finished
 
 IPPROTO_SCTP = 132
 KEPT_OF_A_NODE = 3  # network, gateway and broadcast address
+NO_SANDBOX = "FailedCreatePodSandBox"
+PODS_NAMED_MAX = 10  # where the network is broken it fails for all of them
 
 
 async def complaints(cluster: Cluster, client: Client) -> list[str]:
     services, nodes, pods = await client.list(Service), await client.list(Node), await client.list(Pod)
-    failures = await client.list(Event, fields="reason=FailedCreatePodSandBox")
+    failures = await client.list(Event, fields=f"reason={NO_SANDBOX}")
     of_nodes = [*failing(nodes), *without_sandbox(pods, failures)]
     return [*full_ranges(cluster, services, nodes, pods), *of_nodes, *without_sctp(services, has_sctp())]
 
@@ -86,10 +89,12 @@ def without_sandbox(pods: Iterable[Pod], failures: Iterable[Event]) -> Iterator[
     said = {
         event.involved_object.uid: event.message for event in sorted(failures, key=lambda e: e.last_timestamp or "")
     }
-    for pod in pods:
+    waiting = [pod for pod in pods if pod.metadata.uid in said and not pod.status.pod_ips and not is_finished(pod)]
+    for pod in waiting[:PODS_NAMED_MAX]:
         meta = pod.metadata
-        if meta.uid in said and not pod.status.pod_ips and not is_finished(pod):
-            yield f"pod {meta.namespace}/{meta.name} waits on node {pod.spec.node_name}: {said[meta.uid]}"
+        yield f"pod {meta.namespace}/{meta.name} waits on node {pod.spec.node_name}: {said[meta.uid]}"
+    if len(waiting) > PODS_NAMED_MAX:
+        yield f"{len(waiting)} pods wait like this: kubectl get events -A --field-selector reason={NO_SANDBOX}"
 
 
 def without_sctp(services: Iterable[Service], kernel_has_it: bool) -> Iterator[str]:

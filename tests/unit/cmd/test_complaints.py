@@ -76,14 +76,25 @@ def failure(uid: str, message: str, at: str) -> Event:
     return from_builtins(Event, {"involvedObject": {"uid": uid}, "message": message, "lastTimestamp": at})
 
 
-def test_a_pod_that_the_network_fails_for_is_named_with_what_was_said_last_until_it_has_an_address() -> None:
-    def waiting(uid: str, phase: str = "Pending", **status: Any) -> Pod:
-        meta = {"name": uid, "namespace": "d", "uid": uid}
-        return from_builtins(Pod, {"metadata": meta, "spec": {"nodeName": "n"}, "status": {"phase": phase, **status}})
+def waiting(uid: str, phase: str = "Pending", **status: Any) -> Pod:
+    meta = {"name": uid, "namespace": "d", "uid": uid}
+    return from_builtins(Pod, {"metadata": meta, "spec": {"nodeName": "n"}, "status": {"phase": phase, **status}})
 
+
+def test_a_pod_that_the_network_fails_for_is_named_with_what_was_said_last_until_it_has_an_address() -> None:
     failures = [
         failure("a", "ADD did not end in 120 s", "2026-01-01T00:00:09Z"), failure("a", "no IP addresses", "2026-01-01T00:00:01Z"),
         failure("b", "over", "2026-01-01T00:00:01Z"), failure("c", "over", "2026-01-01T00:00:01Z"), failure("gone", "x", "2026-01-01T00:00:01Z"),
     ]  # fmt: skip
     pods = [waiting("a"), waiting("b", podIPs=[{"ip": "10.0.0.2"}]), waiting("c", "Failed"), waiting("d")]
     assert list(without_sandbox(pods, failures)) == ["pod d/a waits on node n: ADD did not end in 120 s"]
+
+
+def test_of_a_thousand_such_pods_ten_are_named_and_all_are_counted() -> None:
+    names = [f"p{number}" for number in range(1000)]
+    failures = [failure(name, "no IP addresses", "2026-01-01T00:00:01Z") for name in names]
+    told = list(without_sandbox(map(waiting, names), failures))
+    assert told[:10] == [f"pod d/{name} waits on node n: no IP addresses" for name in names[:10]]
+    assert told[10:] == [
+        "1000 pods wait like this: kubectl get events -A --field-selector reason=FailedCreatePodSandBox"
+    ]
