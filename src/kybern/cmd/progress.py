@@ -4,6 +4,14 @@ import time
 from typing import TextIO
 
 GREEN, RED, FAINT, PLAIN = "\033[32m", "\033[31m", "\033[2m", "\033[0m"
+CONTROLS = {number: f"\\x{number:02x}" for number in (*range(0x20), *range(0x7F, 0xA0))} | {
+    ord(c): " " for c in "\t\r\n"
+}
+
+
+def on_one_line(others: str) -> str:
+    """Words of others, a pod's or a plugin's, that say something to who reads them and nothing to the terminal."""
+    return others.translate(CONTROLS)
 
 
 class Progress:

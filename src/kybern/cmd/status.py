@@ -9,7 +9,7 @@ from typing import Any
 from kybern.cmd import config, rootless, running
 from kybern.cmd.arguments import add_data_dir
 from kybern.cmd.config import Cluster
-from kybern.cmd.progress import Progress
+from kybern.cmd.progress import Progress, on_one_line
 
 LOOK_SECONDS = 1.0
 
@@ -67,7 +67,7 @@ def show(cluster: Cluster, found: dict[str, Any], missing: str, wrong: list[str]
     for row in [("PROCESS", "PID", "UP", "RESTARTS", "LAST EXIT"), *(columns(p) for p in found["programs"])]:
         print(f"  {row[0]:<12}{row[1]:>8}{row[2]:>10}{row[3]:>10}   {row[4]}")
     for complaint in wrong:
-        progress.note(complaint)
+        progress.note(on_one_line(complaint))
     if missing:
         progress.failed(f"not yet: {missing}", f"look into {cluster.logs}")
     else:

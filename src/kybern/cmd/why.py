@@ -21,6 +21,7 @@ from kybern.client.kubeconfig import KubeconfigError
 from kybern.client.view import View
 from kybern.cmd import config, rootless, why_network
 from kybern.cmd.arguments import add_data_dir
+from kybern.cmd.progress import on_one_line
 from kybern.cmd.why_network import place_of
 from kybern.scheduler.configuration import read_configuration
 from kybern.scheduler.explanation import Explanation, explained
@@ -71,7 +72,7 @@ def tell(args: argparse.Namespace) -> int:
     except TimeoutError:
         print("error: the API server did not answer in time", file=sys.stderr)
         return 1
-    print("\n".join(text_of(found)))
+    print("\n".join(map(on_one_line, text_of(found))))
     return 0
 
 

@@ -19,6 +19,7 @@ from kybern.cmd import config
 from kybern.cmd.complaints import all_cidrs, links_of
 from kybern.cmd.config import Cluster
 from kybern.cmd.place import places
+from kybern.cmd.progress import on_one_line
 from kybern.linux import nft, sockets
 from kybern.linux.firewall import foreign
 from kybern.linux.netlink import Netlink
@@ -102,7 +103,7 @@ def nft_family(address: str) -> str:
 def run(args: argparse.Namespace) -> int:
     """0 where nothing is wrong, 1 where something is."""
     steps = asyncio.run(explained(args))
-    print("\n".join(text_of(steps)))
+    print("\n".join(map(on_one_line, text_of(steps))))
     return 1 if any(step.ok is False for step in steps) else 0
 
 
