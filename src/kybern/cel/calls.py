@@ -10,11 +10,9 @@ from typing import Any
 from kybern.cel.errors import no_such_overload
 from kybern.cel.frame import Frame, Run
 from kybern.cel.functions import Overload
-from kybern.cel.values import Work, equal, fits
+from kybern.cel.values import WORK_COST, Work, equal, fits
 
 WORK_FREE = 100
-WORK_COST = 4
-"""Units for one step of a deep comparison, which takes about as long as four steps of a loop."""
 SCALARS = Work(2**63)
 
 

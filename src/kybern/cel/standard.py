@@ -8,7 +8,7 @@ from kybern.cel import costs, times
 from kybern.cel.conversions import conversions
 from kybern.cel.errors import CostLimitExceeded, EvaluationError
 from kybern.cel.functions import Library, Overload, compiled_by_itself, function, member
-from kybern.cel.patterns import compiled
+from kybern.cel.patterns import fitting
 from kybern.cel.types import (
     BOOL,
     BYTES,
@@ -37,6 +37,8 @@ from kybern.cel.values import (
 )
 
 NUMBERS = (INT, UINT, DOUBLE)
+ELEMENTS_A_STEP = 100
+"""Of lists that are put together."""
 
 
 # --- order ------------------------------------------------------------------------------------------------------------
@@ -92,9 +94,10 @@ def quotient_double(a: float, b: float) -> float:
     return float("nan") if a == 0 or a != a else float("inf") if (a > 0) == (str(b)[0] != "-") else float("-inf")
 
 
-def concatenated(a: Any, b: Any) -> list[Any]:
+def concatenated(a: Any, b: Any, work: Work) -> list[Any]:
     if len(a) + len(b) > ELEMENTS_MAX:
         raise CostLimitExceeded
+    work.step((len(a) + len(b)) // ELEMENTS_A_STEP)
     return a.plus(b) if isinstance(a, Keyed) else [*a, *b]
 
 
@@ -119,7 +122,7 @@ def arithmetic() -> Library:
         function("-_", (DOUBLE,), DOUBLE, operator.neg),
         function("_+_", (STRING, STRING), STRING, operator.add, costs.SUM),
         function("_+_", (BYTES, BYTES), BYTES, operator.add, costs.SUM),
-        function("_+_", (list_of(A), list_of(A)), list_of(A), concatenated, costs.CONCATENATION),
+        function("_+_", (list_of(A), list_of(A)), list_of(A), concatenated, costs.CONCATENATION, works=True),
         function("_+_", (DURATION, DURATION), DURATION, lambda a, b: times.bounded_duration(a.nano + b.nano)),
         function("_+_", (TIMESTAMP, DURATION), TIMESTAMP, lambda a, b: times.later(a, b.nano)),
         function("_+_", (DURATION, TIMESTAMP), TIMESTAMP, lambda a, b: times.later(b, a.nano)),
@@ -162,16 +165,16 @@ def texts() -> Library:
         member("startsWith", (STRING, STRING), BOOL, str.startswith, costs.traversal(1)),
         member("endsWith", (STRING, STRING), BOOL, str.endswith, costs.traversal(1)),
         member("contains", (STRING, STRING), BOOL, lambda text, part: part in text, costs.TEXT_SEARCH),
-        member("matches", (STRING, STRING), BOOL, matches, costs.PATTERN_SEARCH),
-        function("matches", (STRING, STRING), BOOL, matches, costs.PATTERN_SEARCH),
+        member("matches", (STRING, STRING), BOOL, matches, costs.PATTERN_SEARCH, works=True),
+        function("matches", (STRING, STRING), BOOL, matches, costs.PATTERN_SEARCH, works=True),
         *(make("size", (type_,), INT, len) for make in (function, member) for type_ in (
             STRING, BYTES, list_of(A), map_of(A, B),
         )),
     )  # fmt: skip
 
 
-def matches(text: str, pattern: str) -> bool:
-    return compiled(pattern).search(text) is not None
+def matches(text: str, pattern: str, work: Work) -> bool:
+    return fitting(pattern, text, work).search(text) is not None
 
 
 def moments() -> Library:

@@ -99,6 +99,7 @@ def problems(expression: str) -> list[str]:
         "quantity('1Gi').isGreaterThan(quantity('1G')) && quantity('500m').add(quantity('0.5')).compareTo(quantity('1')) == 0",
         "isQuantity('1Ki') && !isQuantity('x') && quantity('2k').asInteger() == 2000 && sign(quantity('1').sub(3)) == -1 && sign(quantity('0')) == 0",
         "url('https://user@h:8080/a%20b?x=1&x=2').getHost() == 'h:8080' && url('https://[::1]:80/').getHostname() == '::1'",
+        "url('/?' + lists.range(10001).map(x, 'a=b').join('&')).getQuery().a.size() == 10001",
         "url('/a/b?c=d').getQuery() == {'c': ['d']} && isURL('https://x/') && !isURL('a b') && url('http://x').getPort() == ''",
         "ip('fe80::1').isLinkLocalUnicast() && ip('10.0.0.1').family() == 4 && !isIP('10.0.0.01') && ip.isCanonical('::1')",
         "cidr('10.0.0.0/8').containsIP('10.1.2.3') && cidr('10.0.0.0/8').containsCIDR('10.2.0.0/16') && cidr('10.1.0.0/8').masked() == cidr('10.0.0.0/8')",

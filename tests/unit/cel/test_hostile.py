@@ -4,15 +4,29 @@ A loop that ran as long as it likes would not end within the suite's patience, a
 """
 
 import resource
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-from kybern.cel import DYN, Budget, CompileFailed, CostLimitExceeded, Environment, EvaluationError, OutOfBudget
+from kybern.cel import (
+    DYN,
+    Budget,
+    CompileFailed,
+    CostLimitExceeded,
+    Environment,
+    EvaluationError,
+    OutOfBudget,
+    TakesLong,
+)
+from kybern.cel.libraries.sequences import distinct, ordered, range_to
+from kybern.cel.libraries.sets import contains, intersects
+from kybern.cel.standard import concatenated
+from kybern.cel.values import Work
 
 ENVIRONMENT = Environment({"xs": DYN, "s": DYN})
 VALUES: dict[str, Any] = {"xs": list(range(1000)), "s": "a" * 1_000_000}
+NUMBERS = list(range(1000))
 MEMORY_BYTES_MORE = 512 * 1024 * 1024
 
 DOUBLED = "[{}]" + ".map(v, v + v)" * 40 + "[0].size()"
@@ -60,6 +74,9 @@ HOSTILE = {
     "contains in loops": "xs.exists(a, s.contains('aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab'))",
     "lookups in long lists": "xs.all(a, xs.all(b, a in xs))",
     "sets of long lists": "xs.all(a, sets.equivalent(xs, xs))",
+    "short lists as sets in turn": "[lists.range(5000)].all(a, sets.intersects(a, a.map(x, -x - 1)))",
+    "a pattern of thousands of instructions": "s.find('((a{1,100}){1,10}b|(a{1,99}){1,9}c)')",
+    "every letter found": "s.substring(0, 300000).findAll('a')",
     "sums in loops": "xs.all(a, xs.all(b, xs.sum() > 0))",
     "authorizer-like chains": NESTED.format(NESTED.format(NESTED.format("quantity('1').add(1)"))),
     "brackets": "(" * 100_000,
@@ -114,6 +131,36 @@ def test_many_short_evaluations_are_held_to_the_same_time() -> None:
     assert [short.evaluate(VALUES, budget) for _ in range(2)] == [True, True]
     with pytest.raises(OutOfBudget):
         short.evaluate(VALUES, budget)
+
+
+SOUGHT = "'((a{1,100}){1,10}b|(a{1,99}){1,9}c)'"
+
+
+@pytest.mark.parametrize("call", [f"matches({SOUGHT})", f"find({SOUGHT}) == ''", f"findAll({SOUGHT}) == []"])
+def test_a_search_costs_what_its_pattern_may_take_and_not_only_its_length(call: str) -> None:
+    """A few characters of a pattern can be thousands of instructions, each of them looked at for each of the text's."""
+    program, budget = ENVIRONMENT.compile(f"s.{call}"), Budget(10_000_000, 10_000, lambda: 0.0)
+    assert program.evaluate({"s": "a" * 100}, budget) is (call[0] == "f")
+    with pytest.raises(TakesLong):
+        program.evaluate({"s": "a" * 5_000}, budget)
+    with pytest.raises(CostLimitExceeded):
+        program.evaluate({"s": "a" * 100_000}, Budget(10_000_000, clock=lambda: 0.0))
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda work: range_to(2_000_000_000, work),
+        lambda work: distinct(NUMBERS, work),
+        lambda work: ordered(NUMBERS, work),
+        lambda work: contains(NUMBERS, NUMBERS[::-1], work),
+        lambda work: intersects(NUMBERS, NUMBERS[::-1], work),
+        lambda work: concatenated([0] * 100_000, [], work),
+    ],
+)
+def test_what_is_known_to_be_dear_is_not_even_begun(call: Callable[[Work], Any]) -> None:
+    with pytest.raises(CostLimitExceeded):
+        call(Work(100))
 
 
 def test_there_are_forty_of_them() -> None:

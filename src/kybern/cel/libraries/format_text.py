@@ -181,9 +181,9 @@ def literal(value: Any, work: Work) -> str:
     return text
 
 
-QUOTED = {'"': '\\"', "\\": "\\\\", "\a": "\\a", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t",
-          "\v": "\\v"}  # fmt: skip
+QUOTED = str.maketrans({'"': '\\"', "\\": "\\\\", "\a": "\\a", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r",
+                        "\t": "\\t", "\v": "\\v"})  # fmt: skip
 
 
 def quoted(text: str) -> str:
-    return f'"{"".join(QUOTED.get(char, char) for char in text)}"'
+    return f'"{text.translate(QUOTED)}"'

@@ -7,8 +7,9 @@ from kybern.cel.errors import EvaluationError
 from kybern.cel.functions import Library, compiled_by_itself, function, member
 from kybern.cel.times import FIRST
 from kybern.cel.types import BOOL, INT, A, B, list_of, map_of, optional_of
-from kybern.cel.values import NONE, Duration, Optional, Timestamp
+from kybern.cel.values import NONE, Duration, Optional, Timestamp, Work
 
+ELEMENTS_A_STEP = 10
 ZERO: tuple[Any, ...] = (None, False, 0, 0.0, "", b"", Duration(0), Timestamp(FIRST))
 
 
@@ -27,15 +28,16 @@ def at_end(index: int) -> Any:
     return lambda found: Optional(found[index]) if found else NONE
 
 
-def unwrapped(found: Any) -> list[Any]:
+def unwrapped(found: Any, work: Work) -> list[Any]:
+    work.step(len(found) // ELEMENTS_A_STEP)
     return [each.value for each in map(as_optional, found) if each.present]
 
 
 OPTIONAL: Library = (
     member("first", (list_of(A),), optional_of(A), at_end(0)),
     member("last", (list_of(A),), optional_of(A), at_end(-1)),
-    function("optional.unwrap", (list_of(optional_of(A)),), list_of(A), unwrapped),
-    member("unwrapOpt", (list_of(optional_of(A)),), list_of(A), unwrapped),
+    function("optional.unwrap", (list_of(optional_of(A)),), list_of(A), unwrapped, works=True),
+    member("unwrapOpt", (list_of(optional_of(A)),), list_of(A), unwrapped, works=True),
     function("optional.of", (A,), optional_of(A), Optional),
     function("optional.ofNonZeroValue", (A,), optional_of(A), of_non_zero),
     function("optional.none", (), optional_of(A), lambda: NONE),

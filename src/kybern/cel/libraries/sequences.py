@@ -4,20 +4,17 @@ What a call costs grows with the square of the list where elements are compared,
 that is more than a call may cost is not even begun.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from functools import cmp_to_key
 from typing import Any
 
 from kybern.cel.costs import TRAVERSAL, Cost, Span, exactly
-from kybern.cel.errors import CostLimitExceeded, EvaluationError
+from kybern.cel.errors import EvaluationError
 from kybern.cel.functions import Library, Overload, function, member
 from kybern.cel.libraries.lists import ORDERED
 from kybern.cel.types import BYTES, DYN, INT, STRING, UNBOUNDED, A, Type, list_of
 from kybern.cel.values import Work, compare, equal, kind_of, size_of
 
-ELEMENTS_MAX = 1_000_000
-COMPARED_MAX = math.isqrt(ELEMENTS_MAX // 2)
 MADE = 11
 """Of the call and its new list."""
 EACH = 2
@@ -34,9 +31,8 @@ def sliced(found: Any, start: int, end: int) -> list[Any]:
     return list(found[start:end])
 
 
-def range_to(count: int) -> list[int]:
-    if count > ELEMENTS_MAX:
-        raise CostLimitExceeded
+def range_to(count: int, work: Work) -> list[int]:
+    work.begin(max(count, 0))
     return list(range(count))
 
 
@@ -63,7 +59,7 @@ def backwards(found: Any) -> list[Any]:
 
 
 def distinct(found: Any, work: Work) -> list[Any]:
-    comparable(found)
+    begin_comparing(found, work)
     made: list[Any] = []
     for each in found:
         if not any(equal(each, other, work) for other in made):
@@ -71,12 +67,12 @@ def distinct(found: Any, work: Work) -> list[Any]:
     return made
 
 
-def ordered(found: Any) -> list[Any]:
-    return ordered_by(found, found)
+def ordered(found: Any, work: Work) -> list[Any]:
+    return ordered_by(found, found, work)
 
 
-def ordered_by(found: Any, keys: Any) -> list[Any]:
-    comparable(keys)
+def ordered_by(found: Any, keys: Any, work: Work) -> list[Any]:
+    begin_comparing(keys, work)
     kinds = set(map(kind_of, keys))
     if kinds - {kind.kind for kind in ORDERED}:
         raise EvaluationError("list elements must be comparable")
@@ -86,9 +82,8 @@ def ordered_by(found: Any, keys: Any) -> list[Any]:
     return [found[index] for index in sorted(range(len(keys)), key=before)]
 
 
-def comparable(found: Any) -> None:
-    if len(found) > COMPARED_MAX:
-        raise CostLimitExceeded
+def begin_comparing(found: Any, work: Work) -> None:
+    work.begin(EACH * len(found) ** 2)
 
 
 # --- what they cost ---------------------------------------------------------------------------------------------------
@@ -142,7 +137,8 @@ def with_literals(actual: Callable[..., int], estimate: Callable[..., Estimated]
 def over_ordered(name: str, first: tuple[Type, ...], result: Type | None, call: Callable[..., Any]) -> list[Overload]:
     which = len(first)
     return [
-        member(name, (*first, list_of(kind)), result or list_of(kind), call, compared(which, kind)) for kind in ORDERED
+        member(name, (*first, list_of(kind)), result or list_of(kind), call, compared(which, kind), works=True)
+        for kind in ORDERED
     ]
 
 
@@ -153,7 +149,7 @@ SEQUENCES: Library = (
     member("flatten", (list_of(DYN), INT), list_of(DYN), flattened, FLATTENED, works=True),
     member("reverse", (list_of(A),), list_of(A), backwards, Cost(as_made, lambda sizes: made(sizes[0]))),
     member("distinct", (list_of(A),), list_of(A), distinct, compared(0), works=True),
-    function("lists.range", (INT,), list_of(INT), range_to, with_literals(as_made, range_estimate)),
+    function("lists.range", (INT,), list_of(INT), range_to, with_literals(as_made, range_estimate), works=True),
     *over_ordered("sort", (), None, ordered),
     *over_ordered("@sortByAssociatedKeys", (list_of(A),), list_of(A), ordered_by),
 )

@@ -9,6 +9,7 @@ from kybern.cel.values import Work, equal
 
 
 def contains(found: Any, wanted: Any, work: Work) -> bool:
+    work.begin(len(found) * len(wanted))
     return all(any(equal(each, one, work) for each in found) for one in wanted)
 
 
@@ -17,6 +18,7 @@ def equivalent(one: Any, other: Any, work: Work) -> bool:
 
 
 def intersects(one: Any, other: Any, work: Work) -> bool:
+    work.begin(len(one) * len(other))
     return any(equal(each, another, work) for each in one for another in other)
 
 

@@ -8,13 +8,14 @@ from kybern.cel import costs
 from kybern.cel.errors import EvaluationError
 from kybern.cel.functions import Library, function, member
 from kybern.cel.types import BOOL, STRING, list_of, map_of, opaque
-from kybern.cel.values import Opaque
+from kybern.cel.values import Opaque, Work
 
 URL_TYPE = opaque("kubernetes.URL")
 SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*:")
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 ESCAPE = re.compile(r"%(?![0-9a-fA-F]{2}).{0,2}", re.DOTALL)
 PORT = re.compile(r"(?::[0-9]*)?")
+TEXT_A_STEP = 50
 PATH_SAFE = "$&+,/:;=@!'()*~-_."
 PATH = re.compile(r"(?:[A-Za-z0-9!$&'()*+,;=:@\[\]/._~-]|%[0-9a-fA-F]{2})*")
 
@@ -98,13 +99,16 @@ def port(found: Url) -> str:
     return host.partition(":")[2]
 
 
-def escaped_path(found: Url) -> str:
+def escaped_path(found: Url, work: Work) -> str:
     path = found.parts.path
+    work.step(len(path) // TEXT_A_STEP)
     return path if "%" in path and PATH.fullmatch(path) else quote(unquote(path), safe=PATH_SAFE)
 
 
-def query(found: Url) -> dict[str, list[str]]:
-    return parse_qs(found.parts.query, keep_blank_values=True, max_num_fields=10_000)
+def query(found: Url, work: Work) -> dict[str, list[str]]:
+    work.step(found.parts.query.count("&"))
+    work.step(len(found.parts.query) // TEXT_A_STEP)
+    return parse_qs(found.parts.query, keep_blank_values=True)
 
 
 URL: Library = (
@@ -114,6 +118,6 @@ URL: Library = (
     member("getHost", (URL_TYPE,), STRING, lambda found: found.host),
     member("getHostname", (URL_TYPE,), STRING, hostname),
     member("getPort", (URL_TYPE,), STRING, port),
-    member("getEscapedPath", (URL_TYPE,), STRING, escaped_path),
-    member("getQuery", (URL_TYPE,), map_of(STRING, list_of(STRING)), query),
+    member("getEscapedPath", (URL_TYPE,), STRING, escaped_path, works=True),
+    member("getQuery", (URL_TYPE,), map_of(STRING, list_of(STRING)), query, works=True),
 )
