@@ -25,8 +25,10 @@ from kybern.cel.parse import TOO_DEEP, parse
 from kybern.cel.types import ObjectType, Type
 
 CALL_COST_MAX = 1_000_000
-SECONDS_MAX = 0.8
+SECONDS_MAX, SECONDS_AT_ONCE = 0.8, 0.004
 """Of a processor, for all evaluations of one budget."""
+SLICE, SLICE_AT_ONCE = 20_000, 200
+"""Of the cost, between two looks at the time: a few milliseconds of what is usual, some forty of the dearest calls."""
 
 
 class Budget:
@@ -43,12 +45,13 @@ class Budget:
         self.until: float | None = None
 
     def in_time(self) -> None:
-        """OutOfBudget where it has taken longer than upstream's limits are meant to let it: some calls are dearer here."""
+        """OutOfBudget, or TakesLong, where it has taken longer than the limits are meant to let it: some calls are dearer
+        here than upstream."""
         now = self.clock()
         if self.until is None:
-            self.until = now + SECONDS_MAX
+            self.until = now + (SECONDS_MAX if self.at_once is None else SECONDS_AT_ONCE)
         if now > self.until:
-            raise OutOfBudget
+            raise OutOfBudget if self.at_once is None else TakesLong
 
 
 class OutOfBudget(CostLimitExceeded):
@@ -128,10 +131,10 @@ class Program:
     def evaluate(self, values: Mapping[str, Any], budget: Budget) -> Any:
         whole = min(budget.left, CALL_COST_MAX)
         limit = whole if budget.at_once is None else min(whole, budget.at_once)
-        frame = Frame(values, self._slots, limit, budget.in_time)
+        slice_ = SLICE if budget.at_once is None else SLICE_AT_ONCE
+        frame = Frame(values, self._slots, limit, slice_, budget.in_time)
         try:
-            if budget.at_once is None:
-                budget.in_time()
+            budget.in_time()
             frame.spend(self._cost)
             return self._run(frame)
         except OutOfBudget:

@@ -8,20 +8,18 @@ from typing import Any
 
 from kybern.cel.errors import CostLimitExceeded
 
-SLICE = 20_000
-"""A few milliseconds of what is usual, some forty of the dearest calls."""
-
 
 class Frame:
-    __slots__ = ("in_time", "left", "rest", "slots", "values")
+    __slots__ = ("in_time", "left", "rest", "slice", "slots", "values")
 
     def __init__(
-        self, values: Mapping[str, Any], slots: int, limit: int, in_time: Callable[[], None] = lambda: None
+        self, values: Mapping[str, Any], slots: int, limit: int, slice_: int, in_time: Callable[[], None]
     ) -> None:
         """`in_time` raises where it has taken too long."""
         self.values = values
         self.slots: list[Any] = [None] * slots
-        self.left = min(limit, SLICE)
+        self.slice = slice_
+        self.left = min(limit, slice_)
         self.rest = limit - self.left
         self.in_time = in_time
 
@@ -33,7 +31,7 @@ class Frame:
     def refill(self) -> None:
         """For whoever finds `left` below zero."""
         self.in_time()
-        more = min(self.rest, max(SLICE, -self.left))
+        more = min(self.rest, max(self.slice, -self.left))
         self.rest -= more
         self.left += more
         if self.left < 0:

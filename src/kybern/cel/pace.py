@@ -18,7 +18,7 @@ Work = Callable[[int | None], T]
 """It is given what its budget may spend at once."""
 
 COST_AT_ONCE = 10_000
-"""A few milliseconds of even the dearest operations."""
+"""A few milliseconds of most operations; the budget sees to it where some are dearer."""
 ASIDE = ThreadPoolExecutor(1, "expressions")
 """As many wait for it as requests are under way, which flow control bounds."""
 

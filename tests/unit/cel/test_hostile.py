@@ -133,6 +133,14 @@ def test_many_short_evaluations_are_held_to_the_same_time() -> None:
         short.evaluate(VALUES, budget)
 
 
+def test_what_takes_long_is_not_done_while_others_wait_however_little_it_costs() -> None:
+    moments = iter([0.0, 0.003, 0.005])
+    budget = Budget(10_000_000, 10_000, lambda: next(moments))
+    with pytest.raises(TakesLong):
+        ENVIRONMENT.compile("xs.all(a, true)").evaluate(VALUES, budget)
+    assert budget.left > 9_999_000, "it was seen long before its cost was too much"
+
+
 SOUGHT = "'((a{1,100}){1,10}b|(a{1,99}){1,9}c)'"
 
 
