@@ -33,8 +33,9 @@ from kybern.registry.customresources.places import Place, Schema, some, text
 OBJECT_BUDGET = 10_000_000
 """For all the rules of one write."""
 
-LIGHT_COST_MAX = 50_000
-"""Rules that cannot cost more, some 10 ms, are asked at once; others in a thread, beside what others want."""
+LIGHT_COST_MAX = 10_000
+"""Rules that cannot cost more, a few milliseconds of the dearest, are asked at once; others in a thread, beside what others
+want."""
 REQUEST_BYTES_MAX = 3 * 1024 * 1024
 MESSAGE_BYTES_MAX = 5 * 1024
 NO_BUDGET = "validation failed due to running out of cost budget, no further validation rules will be run"
