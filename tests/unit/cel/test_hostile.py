@@ -21,6 +21,7 @@ from kybern.cel import (
 )
 from kybern.cel.libraries.sequences import distinct, ordered, range_to
 from kybern.cel.libraries.sets import contains, intersects
+from kybern.cel.patterns import INSTRUCTIONS_KEPT, KEPT
 from kybern.cel.standard import concatenated
 from kybern.cel.values import Work
 
@@ -169,6 +170,14 @@ def test_a_search_costs_what_its_pattern_may_take_and_not_only_its_length(call: 
 def test_what_is_known_to_be_dear_is_not_even_begun(call: Callable[[Work], Any]) -> None:
     with pytest.raises(CostLimitExceeded):
         call(Work(100))
+
+
+def test_patterns_that_users_bring_are_kept_by_their_size_and_those_that_stand_there_still_work() -> None:
+    program = ENVIRONMENT.compile("xs.all(x, s.matches('[^b]{' + string(x) + ',300}')) && s.matches('^a+$')")
+    assert program.evaluate({"xs": list(range(150)), "s": "a" * 150}, Budget(10_000_000)) is True
+    sizes = [pattern.instructions for pattern in KEPT.found.values()]
+    assert 0 < sum(sizes) <= KEPT.instructions <= INSTRUCTIONS_KEPT < 150 * max(sizes)
+    assert KEPT.instructions == sum(pattern.weight for pattern in KEPT.found.values())
 
 
 def test_there_are_forty_of_them() -> None:
