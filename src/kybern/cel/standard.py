@@ -98,7 +98,7 @@ def concatenated(a: Any, b: Any, work: Work) -> list[Any]:
     if len(a) + len(b) > ELEMENTS_MAX:
         raise CostLimitExceeded
     work.step((len(a) + len(b)) // ELEMENTS_A_STEP)
-    return a.plus(b) if isinstance(a, Keyed) else [*a, *b]
+    return a.plus(b, work) if isinstance(a, Keyed) else [*a, *b]
 
 
 def arithmetic() -> Library:

@@ -205,9 +205,8 @@ class Keyed(list[Any]):
         mine, theirs = self.by_key(self, work), self.by_key(other, work)
         return mine.keys() == theirs.keys() and all(equal(item, theirs[key], work) for key, item in mine.items())
 
-    def plus(self, other: Sequence[Any]) -> "Keyed":
+    def plus(self, other: Sequence[Any], work: Work) -> "Keyed":
         """Those of the other that are new come after; of a map, the other's items take the places of ours."""
-        work = Work(ELEMENTS_MAX)
         return Keyed((self.by_key(self, work) | self.by_key(other, work)).values(), self.keys)
 
 
