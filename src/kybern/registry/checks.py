@@ -112,15 +112,18 @@ def int_or_percent(at: str, value: int | str | None) -> Iterator[FieldError]:
 
 
 def is_nothing(value: int | str | None) -> bool:
-    """Also of a text that is no share: upstream reads that as the number it is, or as none."""
+    """Also of a text that is no share: upstream reads that as the number it is, or as none. Its length is its sender's."""
     if not isinstance(value, str):
         return not value
     digits = value.removesuffix("%") if value.endswith("%") and value[:-1].isdecimal() else value
-    return not (digits.removeprefix("-").isdecimal() and int(digits))
+    return not (digits.removeprefix("-").isdecimal() and digits.strip("-0"))
 
 
 def not_above_all(at: str, value: int | str | None) -> Iterator[FieldError]:
-    if isinstance(value, str) and value.endswith("%") and value[:-1].isdecimal() and int(value[:-1]) > 100:
+    if not (isinstance(value, str) and value.endswith("%") and value[:-1].isdecimal()):
+        return
+    share = value[:-1].lstrip("0")
+    if len(share) > 3 or int(share or "0") > 100:
         yield invalid_value(at, value, "must not be greater than 100%")
 
 

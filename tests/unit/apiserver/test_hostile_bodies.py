@@ -19,6 +19,8 @@ from kybern.registry.parts import changed
 
 MAPS = "/api/v1/namespaces/default/configmaps"
 PODS = "/api/v1/namespaces/default/pods"
+BUDGETS = "/apis/policy/v1/namespaces/default/poddisruptionbudgets"
+SETS = "/apis/apps/v1/namespaces/default/daemonsets"
 JSON, YAML, PROTOBUF = "application/json", "application/yaml", "application/vnd.kubernetes.protobuf"
 MERGE, STRATEGIC = "application/merge-patch+json", "application/strategic-merge-patch+json"
 PATCH, APPLY = "application/json-patch+json", "application/apply-patch+yaml"
@@ -61,6 +63,10 @@ CLAIMING = pod(resources={"claims": CLAIMS})
 CLAIMING["spec"]["resourceClaims"] = KNOWN_CLAIMS
 CLAIMING_NONE = pod(resources={"claims": [{"name": f"d{n}"} for n in range(500)]})
 CLAIMING_NONE["spec"]["resourceClaims"] = KNOWN_CLAIMS
+DIGITS = "9" * 5_000
+ROLLING = {"updateStrategy": {"rollingUpdate": {"maxUnavailable": DIGITS, "maxSurge": f"{DIGITS}%"}}}
+COSTLY = pod()
+COSTLY["metadata"]["annotations"] = {"controller.kubernetes.io/pod-deletion-cost": DIGITS}
 HUGE_LENGTH = b"k8s\x00\x0a\xff\xff\xff\xff\x07"
 
 # row: (method, where, media type, body, statuses of which one is right)
@@ -83,6 +89,9 @@ ATTACKS: dict[str, tuple[str, str, str, bytes, set[int]]] = {
     "B05 2^64 in an int64": ("POST", PODS, JSON, text(named(spec={"activeDeadlineSeconds": 2**64})), {400}),
     "B05 1e400": ("POST", PODS, JSON, b'{"metadata":{"name":"attack"},"spec":{"priority":1e400}}', {400}),
     "B05 a number of 4,301 digits": ("POST", PODS, JSON, b'{"spec":{"priority":' + b"9" * 4301 + b"}}", {400}),
+    "B05 a share of 5,000 digits": ("POST", BUDGETS, JSON, text(named(spec={"maxUnavailable": f"{DIGITS}%"})), {422}),
+    "B05 a share of 5,000 digits that is none": ("POST", SETS, JSON, text(named(spec=ROLLING)), {422}),
+    "B05 a text of 5,000 digits for a number": ("POST", PODS, JSON, text(COSTLY), {422}),
     "B05 NaN": ("POST", PODS, JSON, b'{"spec":{"priority":NaN}}', {400}),
     "B05 a text for a number": ("POST", PODS, JSON, text(named(spec={"priority": "1"})), {400}),
     "B06 a lone surrogate": ("POST", MAPS, JSON, b'{"metadata":{"name":"attack"},"data":{"k":"\\ud800"}}', {201, 400}),

@@ -12,6 +12,7 @@ from kybern.registry.checks import INT32_MAX, relative_path
 from kybern.registry.podspec.placement import validate_tolerations
 from kybern.registry.podspec.windows import containers_of
 
+INT32_DIGITS_MAX = 10
 MIRROR = "kubernetes.io/config.mirror"
 TOLERATIONS = "scheduler.alpha.kubernetes.io/tolerations"
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
@@ -50,7 +51,7 @@ def is_int32(text: str) -> bool:
     digits = text.removeprefix("-")
     if not digits.isdecimal() or not digits.isascii() or (digits != "0" and digits[0] == "0") or text == "-0":
         return False
-    return -INT32_MAX - 1 <= int(text) <= INT32_MAX
+    return len(digits) <= INT32_DIGITS_MAX and -INT32_MAX - 1 <= int(text) <= INT32_MAX
 
 
 def validate_annotated_tolerations(text: str, at: str) -> Iterator[FieldError]:
