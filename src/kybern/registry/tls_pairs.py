@@ -4,7 +4,9 @@ Nothing is refused by it. The key is read without proving that it is a good one,
 """
 
 import binascii
+import re
 from collections.abc import Iterator
+from itertools import islice
 
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
@@ -12,7 +14,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from kybern.web.pki import UNREADABLE
 
-BEGIN, END, DASHES = b"-----BEGIN ", b"-----END ", b"-----"
+MARK = re.compile(rb"-----(?<![^\r\n]-----)(BEGIN|END) ([^\r\n-]*)-----[ \t]*(?![^\r\n])")
+"""A line that begins or ends a block, found by its dashes."""
+MARKS_MAX = 1000
 KNOWN_KEYS = (rsa.RSAPublicKey, ec.EllipticCurvePublicKey, ed25519.Ed25519PublicKey)
 AFTER = "input after skipping PEM blocks of the following types"
 SWITCHED = (
@@ -46,19 +50,17 @@ def pair_problem(certificate: bytes, key: bytes) -> str:
 
 
 def blocks_of(text: bytes) -> Iterator[tuple[str, bytes]]:
-    """Line by line, once: who sent it may have sent a megabyte of beginnings."""
-    kind, lines = b"", list[bytes]()
-    for line in map(bytes.rstrip, text.splitlines()):
-        if line.startswith(BEGIN) and line.endswith(DASHES):
-            kind, lines = line[len(BEGIN) : -len(DASHES)], []
-        elif kind and line == END + kind + DASHES:
+    """The first of them: who sent it may have sent a megabyte of beginnings, or of lines."""
+    kind, start = b"", 0
+    for mark in islice(MARK.finditer(text), MARKS_MAX):
+        if mark[1] == b"BEGIN":
+            kind, start = mark[2], mark.end()
+        elif kind and mark[2] == kind:
             try:
-                yield kind.decode(errors="replace"), binascii.a2b_base64(b"".join(lines))
+                yield kind.decode(errors="replace"), binascii.a2b_base64(text[start : mark.start()])
             except ValueError:
                 pass
             kind = b""
-        elif kind:
-            lines.append(line)
 
 
 def no_certificate(skipped: list[str]) -> str:

@@ -14,6 +14,7 @@ from kybern.api.codec import decode, encode
 from kybern.api.core_v1 import Pod
 from kybern.registry import RESOURCES
 from kybern.registry.pods import PODS
+from kybern.registry.tls_pairs import MARKS_MAX
 from kybern.web.pki import Pair, create_ca
 
 OS = 'deprecated since v1.14; use "kubernetes.io/os" instead'
@@ -99,6 +100,9 @@ SKIPPED = "input after skipping PEM blocks of the following types"
         (FIRST.certificate, RSA_KEY, ["tls: failed to parse private key"]),
         (RSA_KEY.replace(b"PRIVATE KEY", b"CERTIFICATE"), FIRST.key, ["x509: malformed certificate"]),
         (b"", b"", ["tls: failed to find any PEM data in certificate input"]),
+        (FIRST.certificate.replace(b"\n", b"\r\n"), b"words\n" + FIRST.key, []),
+        (b"x" + FIRST.certificate, FIRST.key, ["tls: failed to find any PEM data in certificate input"]),
+        (b"-----BEGIN A-----\n" * MARKS_MAX + FIRST.certificate, FIRST.key, ["tls: failed to find any PEM data in certificate input"]),
         (FIRST.certificate, b"x", ["tls: failed to find any PEM data in key input"]),
         (FIRST.key, FIRST.certificate, ["tls: failed to find certificate PEM data in certificate input, but did find a private key; PEM inputs may have been switched"]),
         (FIRST.certificate, FIRST.certificate, ["tls: found a certificate rather than a key in the PEM for the private key"]),
