@@ -14,7 +14,8 @@ log = logging.getLogger(__name__)
 
 def resume_reading(transport: asyncio.Transport) -> None:
     """Goes on where `pause_reading` stopped. aiofastnet's TLS then asks the socket first, and where nothing more has come it
-    leaves alone what it had taken from there before: the last kilobytes of an answer would wait until the connection ends."""
+    leaves alone what it had taken from there before: the last kilobytes of an answer would wait until the connection ends.
+    No public call of its makes it look there."""
     transport.resume_reading()
     read_what_is_there = getattr(transport, "_do_read", None)
     if read_what_is_there is not None:
@@ -22,14 +23,18 @@ def resume_reading(transport: asyncio.Transport) -> None:
 
 
 def read_rest(transport: asyncio.Transport, read: Callable[[], None]) -> None:
-    """It reads nothing while reading is paused again."""
+    """It reads nothing while reading is paused again. Whatever is wrong, the connection is over, as where the engine reads by
+    itself; what the peer or the network did (also ssl's errors are OSErrors) is no fault of ours, all else is told."""
     if transport.is_closing():
         return
     try:
         read()
-    except Exception as error:  # noqa: BLE001 - whatever is wrong with what the peer sent, its connection is over
+    except OSError as error:
         log.debug("a connection broke off: %s", error)
         transport.abort()
+    except BaseException:
+        transport.abort()
+        raise
 
 
 class Inflow:

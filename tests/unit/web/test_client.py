@@ -10,6 +10,7 @@ import uvloop
 from kybern.web.client import REFUSAL_BYTES_MAX, Client, end_to_end_headers
 from kybern.web.client_errors import BadResponse, ConnectFailed, ConnectionLost, ResponseTimeout
 from kybern.web.http import Connection, Request, Response, Upgrade
+from kybern.web.inflow import resume_reading
 from kybern.web.pki import CLIENT, SERVER, create_ca, issue
 from kybern.web.server import serve
 from kybern.web.tls import client_context, server_context
@@ -251,3 +252,31 @@ def test_who_reads_slowly_over_tls_gets_the_end_of_an_answer_too() -> None:
         await server.close()
 
     uvloop.run(main())
+
+
+@pytest.mark.parametrize(("error", "told"), [(OSError("gone"), []), (RuntimeError("our own"), ["our own"])])
+async def test_what_breaks_while_the_rest_is_read_ends_the_connection_and_only_a_fault_of_ours_is_told(
+    error: Exception, told: list[str]
+) -> None:
+    said: list[str] = []
+
+    class Transport(asyncio.Transport):
+        aborted = False
+
+        def resume_reading(self) -> None: ...
+
+        def is_closing(self) -> bool:
+            return self.aborted
+
+        def abort(self) -> None:
+            self.aborted = True
+
+        def _do_read(self) -> None:
+            raise error
+
+    transport, loop = Transport(), asyncio.get_running_loop()
+    loop.set_exception_handler(lambda loop, context: said.append(str(context["exception"])))
+    resume_reading(transport)
+    await asyncio.sleep(0)
+    assert transport.aborted
+    assert said == told
