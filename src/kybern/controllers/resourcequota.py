@@ -111,7 +111,7 @@ class Quotas:
         if not all(self.caches[name].listed for name in wanted & self.caches.keys()):
             return After(LISTING_SECONDS)
         objects = self.objects(quota.metadata.namespace or "", wanted)
-        status = status_of(quota, objects, wanted - self.caches.keys(), context.now, view)
+        status = status_of(quota, objects, wanted - self.caches.keys(), context.now, Known(view))
         if status != quota.status:
             await client.update_status(replace(quota, status=status))
         return None

@@ -25,7 +25,7 @@ EXTENDED = "resource.kubernetes.io/extended-resource-claim"
 DEVICES_OF_CLAIM_MAX = 32  # a claim for all devices there are gets no more
 
 
-class Known(Protocol):
+class Objects(Protocol):
     """The rest of the cluster."""
 
     def get(self, of: type[T], name: str, namespace: str = "", /) -> T | None: ...
@@ -39,6 +39,27 @@ class Nothing:
 
     def list(self, of: type[T], namespace: str | None = None, /) -> Sequence[T]:
         return ()
+
+
+class Known:
+    """The rest of the cluster while a count is made: which claim is the first of a pod is found out once for all of them."""
+
+    def __init__(self, objects: Objects) -> None:
+        self.get = objects.get
+        self.list = objects.list
+        self.firsts: dict[str, dict[tuple[str, str], str]] = {}
+
+    def first_of(self, pod: Pod) -> str | None:
+        """The uid of the oldest claim that says it is for the pod; None: there is none yet."""
+        meta = pod.metadata
+        namespace = meta.namespace or ""
+        if namespace not in self.firsts:
+            claims = sorted(self.list(ResourceClaim, namespace), key=age, reverse=True)
+            named = ((pod_of(claim), claim) for claim in claims)
+            self.firsts[namespace] = {
+                (ref.name, ref.uid): one.metadata.uid or "" for ref, one in named if ref is not None
+            }
+        return self.firsts[namespace].get((meta.name or "", meta.uid or ""))
 
 
 def device_usage(claim: ResourceClaim, known: Known) -> dict[str, Quantity]:
@@ -81,8 +102,7 @@ def paid_by_pod(claim: ResourceClaim, known: Known) -> Mapping[str, str]:
     told = pod.status.extended_resource_claim_status
     if told is not None:
         return total(pod.spec, "requests") if told.resource_claim_name == claim.metadata.name else {}
-    beside = [one for one in known.list(ResourceClaim, claim.metadata.namespace or "") if pod_of(one) == owner]
-    return total(pod.spec, "requests") if min(beside, key=age, default=claim).metadata.uid == claim.metadata.uid else {}
+    return total(pod.spec, "requests") if known.first_of(pod) in (None, claim.metadata.uid) else {}
 
 
 def pod_of(claim: ResourceClaim) -> Any:

@@ -35,7 +35,7 @@ def usage_of(obj: Any, kind: Kind, now: float = 0.0, known: Known | None = None)
     elif isinstance(obj, PersistentVolumeClaim):
         usage |= claim_usage(obj)
     elif isinstance(obj, ResourceClaim):
-        usage |= device_usage(obj, known or Nothing())
+        usage |= device_usage(obj, known or Known(Nothing()))
     return usage
 
 

@@ -15,6 +15,7 @@ from kybern.api.shape import Quantity
 from kybern.apiserver.admission.followed import Followed
 from kybern.apiserver.admission.plugin import Inputs, Plugin, refused
 from kybern.apiserver.request import Admission
+from kybern.registry.device_usage import Known
 from kybern.registry.quota_usage import matches, missing_for, usage_of
 
 Usage = dict[str, Quantity]
@@ -38,12 +39,12 @@ class ResourceQuotaAdmission(Plugin):
         quotas = self.quotas.of(admission.namespace)
         if not quotas:
             return
-        kind = admission.resource.kind
+        kind, known = admission.resource.kind, Known(self.objects)
         for quota in quotas:
-            self.check(admission, quota, kind)
+            self.check(admission, quota, kind, known)
         self.set_aside[id(admission)] = (admission.namespace, admission.object, kind)
 
-    def check(self, admission: Admission, quota: ResourceQuota, kind: Kind) -> None:
+    def check(self, admission: Admission, quota: ResourceQuota, kind: Kind, known: Known) -> None:
         hard = quota.spec.hard or {}
         if not matches(quota, admission.object):
             return
@@ -51,11 +52,11 @@ class ResourceQuotaAdmission(Plugin):
         missing = missing_for(hard, admission.object) if admission.operation == "CREATE" else ""
         if missing:
             raise refused(admission, f"failed quota: {name}: must specify {missing}")
-        before = usage_of(admission.old, kind, known=self.objects) if admission.old is not None else {}
-        asked = added(usage_of(admission.object, kind, known=self.objects), before, hard)
+        before = usage_of(admission.old, kind, known=known) if admission.old is not None else {}
+        asked = added(usage_of(admission.object, kind, known=known), before, hard)
         if not asked:
             return
-        used = self.used(admission.namespace, quota)
+        used = self.used(admission.namespace, quota, known)
         over = [key for key in sorted(asked) if compare(add(used.get(key, ZERO), asked[key]), hard[key]) > 0]
         if over:
             raise refused(
@@ -64,11 +65,11 @@ class ResourceQuotaAdmission(Plugin):
                 f"limited: {listed(over, hard)}",
             )
 
-    def used(self, namespace: str, quota: ResourceQuota) -> Usage:
+    def used(self, namespace: str, quota: ResourceQuota, known: Known) -> Usage:
         total: Usage = {}
         for obj, kind in (*self.stored(namespace, quota), *self.under_way(namespace)):
             if matches(quota, obj):
-                for key, amount in usage_of(obj, kind, self.inputs.clock.wall(), self.objects).items():
+                for key, amount in usage_of(obj, kind, self.inputs.clock.wall(), known).items():
                     total[key] = add(total.get(key, ZERO), amount)
         return total
 
