@@ -57,8 +57,10 @@ class ImageCollection:
 
     async def look(self) -> Sequence[Image]:
         """The unused images; what is used is noted."""
+        records = self.parts.images.records
+        recorded = records.names()
         images = await self.parts.runtime.list_images()
-        self.parts.images.records.keep_only([image.id for image in images])
+        records.forget(recorded, (image.id for image in images))
         used = {status.image_id for observed in self.parts.pleg.every().values() for status in observed.containers}
         self.seen = seen_now(self.seen, images, used, self.parts.clock.monotonic())
         return [image for image in images if image.id not in used]

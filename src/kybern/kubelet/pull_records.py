@@ -4,14 +4,13 @@
     <data>/pulling-images/<hash of a name>   a pull that began: who was killed may have left an image without a record
 
 An image without a record came otherwise (`kybern image load`) and is everybody's, as is one that was pulled without a
-secret or with the node's own credentials. The records are upstream's.
+secret or with the node's own credentials. A record that a lost machine cut short lets nobody in. The records are upstream's.
 """
 
 import hashlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import msgspec
 
@@ -21,7 +20,6 @@ from kybern.runtime import disk
 NEVER, PRELOADED, ALLOWLISTED, ALWAYS = (
     "NeverVerify", "NeverVerifyPreloadedImages", "NeverVerifyAllowlistedImages", "AlwaysVerify",
 )  # fmt: skip
-T = TypeVar("T")
 
 SECRETS_MAX = 100  # of one image's record; what is beyond is verified anew each time
 
@@ -61,20 +59,21 @@ class PullRecords:
         self.policy = policy
         self._pulled = Path(directory, "pulled-images") if directory else None
         self._pulling = Path(directory, "pulling-images") if directory else None
-        self._records = {record.image_ref: record for record in _all(self._pulled, PulledImage)}
+        self._records = {name: _read(self._pulled, name) for name in disk.names(self._pulled)} if self._pulled else {}
+        """By the name of the file, as is `_left`: they say the same when their content is lost."""
         self._begun = set[str]()
-        self._left = set(_all(self._pulling, str))
+        self._left = set(disk.names(self._pulling)) if self._pulling else set[str]()
         """Begun by a kubelet that was killed."""
 
     def settle(self, image: str, image_id: str) -> None:
         """What such a pull came to, now that it is known: nobody has shown yet that he may use it."""
-        if image in self._left:
-            if image_id and image_id not in self._records:
+        if _name(image) in self._left:
+            if image_id and _name(image_id) not in self._records:
                 self._keep(PulledImage(image_ref=image_id))
             self._end(image)
 
     def may_use(self, image: str, image_id: str, logins: Sequence[Login]) -> bool:
-        record, repository = self._records.get(image_id), repository_without_tag(image)
+        record, repository = self._records.get(_name(image_id)), repository_without_tag(image)
         if not self.policy.verifies(repository, pulled=record is not None or image in self._begun):
             return True
         known = record.credential_mapping.get(repository, PulledWith()) if record else PulledWith()
@@ -94,30 +93,33 @@ class PullRecords:
         self._end(image)
 
     def pulled(self, image: str, image_id: str, login: Login | None) -> None:
-        repository, record = repository_without_tag(image), self._records.get(image_id, PulledImage(image_ref=image_id))
-        before = record.credential_mapping.get(repository, PulledWith())
+        repository, known = repository_without_tag(image), self._records.get(_name(image_id))
+        mapping = known.credential_mapping if known else {}
+        before = mapping.get(repository, PulledWith())
         now = with_login(before, login)
         if now != before:
-            self._keep(
-                PulledImage(image_ref=image_id, credential_mapping={**record.credential_mapping, repository: now})
-            )
+            self._keep(PulledImage(image_ref=image_id, credential_mapping={**mapping, repository: now}))
         self._end(image)
 
-    def keep_only(self, image_ids: Collection[str]) -> None:
-        """Of images that are still there."""
-        for image_id in self._records.keys() - set(image_ids):
-            del self._records[image_id]
-            if self._pulled:
-                (self._pulled / _name(image_id)).unlink(missing_ok=True)
+    def names(self) -> set[str]:
+        """Of the records that there are now."""
+        return set(self._records)
+
+    def forget(self, names: Collection[str], image_ids: Iterable[str]) -> None:
+        """Those of `names` whose images are gone. An image may have come since somebody asked which there are: its record
+        is none that there was before."""
+        for name in set(names) - {_name(image_id) for image_id in image_ids}:
+            if self._records.pop(name, None) is not None and self._pulled:
+                (self._pulled / name).unlink(missing_ok=True)
 
     def _keep(self, record: PulledImage) -> None:
-        self._records[record.image_ref] = record
+        self._records[_name(record.image_ref)] = record
         if self._pulled:
             disk.save(self._pulled / _name(record.image_ref), record)
 
     def _end(self, image: str) -> None:
         self._begun.discard(image)
-        self._left.discard(image)
+        self._left.discard(_name(image))
         if self._pulling:
             (self._pulling / _name(image)).unlink(missing_ok=True)
 
@@ -140,6 +142,5 @@ def _name(key: str) -> str:
     return hashlib.sha256(key.encode()).hexdigest()
 
 
-def _all(directory: Path | None, kind: type[T]) -> list[T]:
-    found = (disk.load(directory / name, kind) for name in disk.names(directory)) if directory else ()
-    return [each for each in found if each is not None]
+def _read(directory: Path, name: str) -> PulledImage:
+    return disk.load(directory / name, PulledImage) or PulledImage(image_ref="")

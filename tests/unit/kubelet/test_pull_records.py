@@ -1,7 +1,9 @@
 """E32: an image that one pod's secret pulled is not for pods that could not have pulled it, whatever their pull policy."""
 
+import asyncio
 import json
 from base64 import b64encode
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from kybern.aio.clock import LoopClock
 from kybern.api.codec import to_builtins
 from kybern.api.core_v1 import Container, LocalObjectReference, ObjectMeta, Secret
 from kybern.kubelet.credentials import Login, SecretUsed
+from kybern.kubelet.image_collection import ImageCollection
 from kybern.kubelet.pull_records import ALLOWLISTED, ALWAYS, NEVER, PRELOADED, PullPolicy, PullRecords
 from kybern.runtime.cri import AuthConfig, Image, RuntimeFault
 from kybern.runtime.simulated import Simulated
@@ -143,7 +146,7 @@ def test_a_pull_that_a_killed_kubelet_had_begun_makes_nothing_public(directory: 
     records = PullRecords(directory, PullPolicy())
     records.settle(IMAGE, ID)
     assert not records.may_use(IMAGE, ID, ()) and not PullRecords(directory, PullPolicy()).may_use(IMAGE, ID, ())
-    records.keep_only(())
+    records.forget(records.names(), ())
     assert PullRecords(directory, PullPolicy()).may_use(IMAGE, ID, ())  # it is gone, and whatever comes is another
 
 
@@ -154,3 +157,38 @@ def test_a_pull_that_failed_leaves_no_trace(directory: str) -> None:
     records.failed(IMAGE)
     assert records.may_use(IMAGE, ID, ()) and PullRecords(directory, PullPolicy()).may_use(IMAGE, ID, ())
     assert not any(path.is_file() for path in Path(directory).rglob("*"))
+
+
+@pytest.mark.parametrize("kept", ["pulled-images", "pulling-images"])
+def test_what_a_lost_machine_cut_short_makes_nothing_public(directory: str, kept: str) -> None:
+    pulled(directory, login("a"))
+    PullRecords(directory, PullPolicy()).began("reg.example/other:1")
+    for path in Path(directory, kept).iterdir():
+        path.write_bytes(b"")
+    records = PullRecords(directory, PullPolicy())
+    records.settle("reg.example/other:1", "other")
+    assert not records.may_use(IMAGE, ID, ()) and not records.may_use("reg.example/other:1", "other", ())
+    records.pulled(IMAGE, ID, login("a"))
+    assert PullRecords(directory, PullPolicy()).may_use(IMAGE, ID, (login("a"),))
+
+
+class Slow(Private):
+    """Its list of images is of a moment ago when it comes."""
+
+    async def list_images(self) -> Sequence[Image]:
+        listed = await super().list_images()
+        await self.clock.sleep(30.0)
+        return listed
+
+
+def test_an_image_that_comes_while_the_others_are_listed_keeps_its_record(lab: Any) -> None:
+    async def scenario() -> None:
+        async with lab.cluster(runtime=Slow(LoopClock())) as cluster:
+            owned = secret("s", "good")
+            cluster.api.put("/api/v1/namespaces/default/secrets/s", to_builtins(owned))
+            async with asyncio.TaskGroup() as looking:
+                looking.create_task(ImageCollection(cluster.kubelet.parts).look())
+                assert await bound(cluster, lab, "owner", "s") == ""
+            assert await bound(cluster, lab, "stranger") == "ErrImagePull"
+
+    lab.simulate(scenario)
