@@ -4,6 +4,7 @@ A handler for `web.server`, whose listener asks for client certificates of the c
 is `access`; `/healthz` is for everybody.
 """
 
+import asyncio
 import os
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
@@ -170,7 +171,7 @@ class KubeletServer:
             return Response(405, TEXT, b"logs endpoint is disabled.")
         if request.method != "GET":
             return Response(405, TEXT, b"405 method not allowed")
-        return system_log("/".join(rest) + "/" * request.path.endswith("/"))
+        return await asyncio.to_thread(system_log, "/".join(rest) + "/" * request.path.endswith("/"))
 
     async def _checkpoint(self, request: Request, rest: list[str]) -> Response:
         """No runtime of this node can do it, and it says so."""
