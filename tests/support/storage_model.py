@@ -93,13 +93,16 @@ class Storage:
         return bool(by["provisioner"] != "kubernetes.io/no-provisioner" and selected == node and allowed)
 
     def zone(self, pod: Json, node: str) -> bool:
-        here = self.labels(node).get(ZONE) or self.labels(node).get(OLD_ZONE)
+        labels = self.labels(node)
+        if ZONE not in labels and OLD_ZONE not in labels:
+            return True
         for claim in self.used_by(pod):
             volume = self.volumes.get((claim or {}).get("spec", {}).get("volumeName", ""))
-            for key in (ZONE, OLD_ZONE):
-                wanted = ((volume or {}).get("metadata", {}).get("labels") or {}).get(key)
-                if wanted and here is not None and here not in wanted.split("__"):
-                    return False
+            said = (volume or {}).get("metadata", {}).get("labels") or {}
+            if ZONE in said and labels.get(ZONE) not in said[ZONE].split("__"):
+                return False
+            if OLD_ZONE in said and labels.get(OLD_ZONE, labels.get(ZONE)) not in said[OLD_ZONE].split("__"):
+                return False
         return True
 
     def sole(self, pod: Json, node: str) -> bool:

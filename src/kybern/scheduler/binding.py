@@ -68,7 +68,7 @@ async def carried_out(
         writes = plugin.writes(pod, node, snapshot)
         if writes and not expected:
             expected = True
-            await tell_expected(pod, node, client)
+            await tell_expected(pod, node, client, snapshot.view)
         for write in writes:
             await written(write, client)
         settled = partial(plugin.settled, pod, node, snapshot)

@@ -2,18 +2,22 @@
 
 import asyncio
 import logging
+from functools import partial
 from typing import Any, Protocol
 
 from kybern.aio.clock import Clock, rfc3339
 from kybern.api.core_v1 import Pod
 from kybern.api.errors import ApiError, NotFound
 from kybern.client import Client, View
+from kybern.client.client import revision_of
 from kybern.reconcile.disruption import disrupt
 from kybern.reconcile.pausing import PAUSED
+from kybern.scheduler.claims import Lookup
 from kybern.scheduler.status import condition_patch, is_told, scheduler_of
 from kybern.scheduler.victims import Candidate
 
 EVICTIONS_MAX = 16  # of one node at a time
+SEEN_SECONDS_MAX = 10.0
 
 log = logging.getLogger(__name__)
 
@@ -22,15 +26,27 @@ class Events(Protocol):
     def event(self, obj: Any, type: str, reason: str, message: str) -> None: ...
 
 
-async def tell_expected(pod: Pod, node: str, client: Client) -> None:
+async def tell_expected(pod: Pod, node: str, client: Client, view: Lookup) -> None:
     """Where a pod is about to go, for those who look after nodes, when its binding takes a while. If that cannot be told, it
-    goes there all the same."""
+    goes there all the same. The View has seen it after that: what is written next takes it back where it has to."""
     name, namespace = pod.metadata.name or "", pod.metadata.namespace or ""
     patch = {"metadata": {"uid": pod.metadata.uid}, "status": {"nominatedNodeName": node}}
     try:
-        await client.patch(Pod, name, namespace, patch, subresource="status")
+        became = await client.patch(Pod, name, namespace, patch, subresource="status")
     except ApiError as error:
         log.info("pod %s/%s: its expected node could not be written: %s", namespace, name, error.message)
+        return
+    await view.wait_for(partial(shows, view, became), SEEN_SECONDS_MAX)
+
+
+def shows(view: Lookup, written: Pod) -> bool:
+    """Whether what was written, or what came of it, is there to be seen."""
+    found = view.get(Pod, written.metadata.name or "", written.metadata.namespace or "")
+    return (
+        found is None
+        or found.metadata.uid != written.metadata.uid
+        or revision_of(found.metadata) >= revision_of(written.metadata)
+    )
 
 
 async def tell_refused(

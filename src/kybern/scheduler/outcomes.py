@@ -6,7 +6,9 @@
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from kybern.aio.backoff import Backoff
 from kybern.aio.clock import Clock
@@ -22,10 +24,11 @@ from kybern.scheduler.extension_points import Profile
 from kybern.scheduler.framework import Change
 from kybern.scheduler.judgement import Judgement, best
 from kybern.scheduler.knowledge import Knowledge
-from kybern.scheduler.permits import Permits
+from kybern.scheduler.permits import Permits, Waiting
+from kybern.scheduler.permits import Refused as TurnedAway
 from kybern.scheduler.preemption import Attempt, Refused, cheapest
 from kybern.scheduler.queue import Entry
-from kybern.scheduler.refusal import Refusal, refusal
+from kybern.scheduler.refusal import Refusal, available, refusal
 from kybern.scheduler.status import FAULTY, UNSCHEDULABLE, is_waiting, scheduler_of
 from kybern.scheduler.victims import Candidate
 
@@ -44,6 +47,23 @@ async def nothing() -> None:
     return
 
 
+@dataclass(slots=True)
+class Held:
+    """A pod with a node that waits for a Permit plugin's word."""
+
+    entry: Entry
+    node: str
+    told: asyncio.Event = field(default_factory=asyncio.Event)
+    """Where it is about to go: whatever comes of it is written after that, or its status would go on saying so."""
+
+    def then(self, act: Act) -> Act:
+        async def both() -> None:
+            await self.told.wait()
+            await act()
+
+        return both
+
+
 class Outcomes(Knowledge):
     def __init__(
         self,
@@ -58,8 +78,8 @@ class Outcomes(Knowledge):
     ) -> None:
         super().__init__(view, clock, profiles, backoff)
         self.client, self.ids, self.events, self.extenders = client, ids, events, extenders
-        self.held: dict[str, tuple[Entry, str]] = {}
-        """Pods by uid with their node, that wait for a Permit plugin's word."""
+        self.held: dict[str, Held] = {}
+        """By uid."""
         self.permits = Permits(self.allowed, self.turned_away)
         self.work: asyncio.Queue[Act] = asyncio.Queue(BINDINGS_MAX)
         self.extended: asyncio.Queue[Act] = asyncio.Queue(EXTENDED_MAX)
@@ -94,8 +114,7 @@ class Outcomes(Knowledge):
         node = self.snapshot.nodes[row].metadata.name or ""
         rule, why = self.taken(entry.pod, node)
         if why:
-            self.queue.refused(entry, frozenset((rule,)), self.clock.monotonic())
-            return lambda: self.tell(entry.pod, why, NO_ATTEMPT)
+            return self.sent_back(entry, frozenset((rule,)), why)
         return self.permitted(entry, node)
 
     def taken(self, pod: Pod, node: str) -> tuple[str, str]:
@@ -118,39 +137,56 @@ class Outcomes(Knowledge):
             self.wake(Change.POD_LEFT, pod)
 
     def permitted(self, entry: Entry, node: str) -> Act:
-        why = self.permits.ask(entry.pod, node, self.profile_of(entry.pod).permit, self.clock.monotonic())
-        if why is None:
-            return self.to_bind(entry, node)
-        if why:
-            self.give_back(entry.pod)
-            return self.failed(entry, why)
-        self.held[entry.pod.metadata.uid or ""] = (entry, node)
-        return lambda: tell_expected(entry.pod, node, self.client)
+        match self.permits.ask(entry.pod, node, self.profile_of(entry.pod).permit, self.clock.monotonic()):
+            case TurnedAway(plugins, why):
+                self.give_back(entry.pod)
+                return self.sent_back(entry, plugins, why)
+            case Waiting():
+                held = self.held[entry.pod.metadata.uid or ""] = Held(entry, node)
+                return lambda: self.tell_held(held)
+        return self.to_bind(entry, lambda: self.bind(entry, node))
+
+    async def tell_held(self, held: Held) -> None:
+        try:
+            await tell_expected(held.entry.pod, held.node, self.client, self.snapshot.view)
+        finally:
+            held.told.set()
 
     def allowed(self, uid: str) -> None:
-        entry, node = self.held.pop(uid)
-        self.due.append(self.to_bind(entry, node))
+        held = self.held.pop(uid)
+        bind = held.then(lambda: self.bind(held.entry, held.node))
+        self.due.append(self.to_bind(held.entry, bind))
         self.woken.set()
 
-    def to_bind(self, entry: Entry, node: str) -> Act:
+    def to_bind(self, entry: Entry, bind: Act) -> Act:
         """Where something has to be waited for first, beside the bindings that need not wait."""
         if not any(plugin.takes_time(entry.pod, self.snapshot) for plugin in self.profile_of(entry.pod).pre_bind):
-            return lambda: self.bind(entry, node)
+            return bind
         try:
-            self.slow.put_nowait(lambda: self.bind(entry, node))
+            self.slow.put_nowait(bind)
         except asyncio.QueueFull:
             self.give_back(entry.pod)
             return self.failed(entry, "too many pods wait for their volumes")
         return nothing
 
-    def turned_away(self, uid: str, why: str) -> None:
-        entry, _ = self.held.pop(uid)
+    def turned_away(self, uid: str, by: TurnedAway) -> None:
+        held = self.held.pop(uid)
+        self.due.append(held.then(lambda: self.let_go(held.entry, by)()))
+        self.woken.set()
+
+    def let_go(self, entry: Entry, by: TurnedAway) -> Act:
         self.give_back(entry.pod)
         found = self.view.get(Pod, entry.pod.metadata.name or "", entry.pod.metadata.namespace or "")
-        if found is not None and found.metadata.uid == uid and is_waiting(found):
-            entry.pod = found
-            self.due.append(self.failed(entry, why))
+        if found is None or found.metadata.uid != entry.pod.metadata.uid or not is_waiting(found):
+            return nothing
+        entry.pod = found
         self.woken.set()
+        return self.sent_back(entry, by.plugins, by.why)
+
+    def sent_back(self, entry: Entry, rules: frozenset[str], why: str) -> Act:
+        """By those who are asked about the chosen node: it waits for a change, as where it fits nowhere."""
+        self.queue.refused(entry, rules, self.clock.monotonic())
+        return lambda: self.tell(entry.pod, available(1, Counter({why: 1})), NO_ATTEMPT)
 
     def failed(self, entry: Entry, message: str, reason: str = UNSCHEDULABLE) -> Act:
         """It is tried again after its back-off."""

@@ -1,15 +1,17 @@
 """`status.nominatedNodeName`: where a pod is about to go, said by the scheduler or to it, and why it did not get there."""
 
+import asyncio
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from own_scheduler import Everything, placed, pod, scheduled, with_all
 
 from kybern.api.core_v1 import Pod
 from kybern.api.errors import InternalError
 from kybern.client import Client
 from kybern.scheduler.binding import DefaultBinder
-from kybern.scheduler.extension_points import BindPlugin, Wait
+from kybern.scheduler.extension_points import BindPlugin, TurnAway, Wait
 from kybern.testing.cluster import Cluster
 from kybern.testing.virtual import run
 
@@ -30,6 +32,24 @@ def test_a_pod_whose_binding_takes_a_while_says_where_it_is_about_to_go() -> Non
             plugin.waiting.allow(plugin.waiting.pods()[0].metadata.uid or "")
             await cluster.settle()
             assert (await placed(cluster), await expected(cluster, "a")) == ({"a": "n1"}, "")
+
+    run(story())
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_what_comes_of_a_held_pod_is_the_last_word_of_its_status_however_soon_it_comes(allowed: bool) -> None:
+    async def story() -> None:
+        plugin = Everything()
+        plugin.verdict = Wait(30)
+        async with scheduled("n1", profile=with_all(plugin)) as (cluster, scheduler):
+            await cluster.client.create(pod("a"))
+            while not scheduler.held:
+                await asyncio.sleep(0)
+            plugin.verdict = TurnAway("not again")
+            uid = plugin.waiting.pods()[0].metadata.uid or ""  # type: ignore[union-attr]
+            scheduler.permits.allow(uid) if allowed else scheduler.permits.turn_away(uid, "not now")
+            await cluster.settle()
+            assert (await placed(cluster), await expected(cluster, "a")) == ({"a": "n1" if allowed else ""}, "")
 
     run(story())
 

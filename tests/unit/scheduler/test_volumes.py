@@ -85,6 +85,7 @@ def why(wanted: Pod, snapshot: Snapshot) -> str:
     return refusal(wanted, judge(wanted, snapshot, DEFAULT_PROFILE), snapshot).available
 
 
+REGION, OLD_ZONE = "topology.kubernetes.io/region", "failure-domain.beta.kubernetes.io/zone"
 ELSEWHERE = "node(s) didn't match PersistentVolume's node affinity"
 NOTHING = "node(s) didn't find available persistent volumes to bind"
 
@@ -154,6 +155,29 @@ def test_a_provisioner_makes_volumes_where_its_class_allows_and_where_there_is_s
 def test_a_volume_s_zone_is_its_pod_s_and_a_node_that_says_nothing_will_do() -> None:
     snapshot = cluster(claim("c", "v"), volume("v", labels={ZONE: "y__z"}))
     assert fits(pod("p", "c"), snapshot) == ["n2", "n3"]
+    unclear = cluster(claim("c", "v"), volume("v", labels={ZONE: "y__"}))
+    assert fits(pod("p", "c"), unclear) == ["n1", "n2", "n3"]
+
+
+@pytest.mark.parametrize(
+    ("said", "here", "suits"),
+    [
+        ({ZONE: "x"}, {ZONE: "x"}, True),
+        ({ZONE: "x"}, {}, True),
+        ({ZONE: "x"}, {REGION: "r"}, False),  # it says where it is, and not that it is in the zone
+        ({OLD_ZONE: "x"}, {ZONE: "x"}, True),
+        ({OLD_ZONE: "x"}, {OLD_ZONE: "x", ZONE: "y"}, True),
+        ({ZONE: "x"}, {OLD_ZONE: "x"}, False),
+        ({ZONE: "x", REGION: "r"}, {ZONE: "x", REGION: "s"}, False),
+    ],
+)
+def test_places_have_names_of_old_which_only_volumes_of_old_go_by(
+    said: dict[str, str], here: dict[str, str], suits: bool
+) -> None:
+    one = node("n")
+    one = replace(one, metadata=replace(one.metadata, labels=here))
+    snapshot = cluster(claim("c", "v"), volume("v", labels=said), nodes=(one,))
+    assert fits(pod("p", "c"), snapshot) == (["n"] if suits else [])
 
 
 def test_a_driver_attaches_no_more_volumes_than_it_says_each_counted_once() -> None:
@@ -241,6 +265,17 @@ def test_a_disk_that_cannot_be_shared_is_one_pod_s_of_a_node_unless_all_only_rea
     snapshot.add_pod(pod("p", volumes=disk(True)), "n1")
     assert fits(pod("q", volumes=disk(True)), snapshot) == ["n1", "n2", "n3"]
     assert fits(pod("q", volumes=disk(False)), snapshot) == ["n2", "n3"]
+    assert fits(pod("q", volumes=(*disk(False), *disk(True))), snapshot) == ["n2", "n3"]
+
+
+def test_disks_of_clusters_that_share_a_monitor_are_the_same() -> None:
+    def disk(*monitors: str) -> Any:
+        return ({"name": "d", "rbd": {"monitors": list(monitors), "pool": "rbd", "image": "i"}},)
+
+    snapshot = cluster()
+    snapshot.add_pod(pod("p", volumes=disk("a", "b")), "n1")
+    assert fits(pod("q", volumes=disk("b", "c")), snapshot) == ["n2", "n3"]
+    assert fits(pod("q", volumes=disk("c")), snapshot) == ["n1", "n2", "n3"]
 
 
 @pytest.mark.parametrize(

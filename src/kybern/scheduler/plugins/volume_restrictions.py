@@ -69,11 +69,12 @@ class VolumeRestrictions(FilterPlugin[Sole]):
             claim = snapshot.view.get(PersistentVolumeClaim, name, namespace)
             if claim is not None and ONCE in (claim.spec.access_modes or ()):
                 sole.add((namespace, name))
-        disks = dict(disks_of(pod))
+        disks = frozenset(disk for disk, _ in disks_of(pod))
         if not sole and not disks:
             return None
+        written = {disk for disk, only in disks_of(pod) if not only}
         users = {uid for key in sole for uid in snapshot.claims.get(key, {})}
-        return Sole(frozenset(disks), frozenset(d for d, only in disks.items() if only), frozenset(sole), len(users))
+        return Sole(disks, disks - written, frozenset(sole), len(users))
 
     def filter(self, state: Sole, nodes: Nodes) -> Column[np.bool_]:
         fits = np.full(len(nodes), not state.users, np.bool_)
@@ -122,4 +123,5 @@ def disks_of(pod: Pod) -> Iterator[tuple[Hashable, bool]]:
         elif (found := volume.iscsi) is not None:
             yield ("iscsi", found.iqn), bool(found.read_only)
         elif (found := volume.rbd) is not None:
-            yield ("rbd", tuple(found.monitors), found.pool, found.image), bool(found.read_only)
+            for monitor in found.monitors:  # who shares one of them has the same disk
+                yield ("rbd", monitor, found.pool, found.image), bool(found.read_only)

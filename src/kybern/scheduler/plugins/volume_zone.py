@@ -1,4 +1,8 @@
-"""VolumeZone: a volume that says it is in a zone or a region is used from nodes that are there."""
+"""VolumeZone: a volume that says it is in a zone or a region is used from nodes that are there.
+
+A node that says nothing about where it is will do. One that says it in the new words only is understood by a volume that
+says it in the old ones, and not the other way round.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,12 +15,13 @@ from kybern.scheduler.columns import ABSENT
 from kybern.scheduler.framework import NODE_CHANGED, Change, Column, FilterPlugin
 from kybern.scheduler.nodes import Nodes
 
-TOPOLOGY = {
-    "topology.kubernetes.io/zone": "failure-domain.beta.kubernetes.io/zone",
-    "topology.kubernetes.io/region": "failure-domain.beta.kubernetes.io/region",
+SINCE_THEN = {
+    "failure-domain.beta.kubernetes.io/zone": "topology.kubernetes.io/zone",
+    "failure-domain.beta.kubernetes.io/region": "topology.kubernetes.io/region",
 }
-"""Keys, and what they were called before: a node may have either."""
-BOTH = {**TOPOLOGY, **{old: new for new, old in TOPOLOGY.items()}}
+"""Keys of old, and what they are called now."""
+KEYS = frozenset((*SINCE_THEN, *SINCE_THEN.values()))
+BETWEEN = "__"  # the values of a volume that is in several places
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +41,12 @@ class VolumeZone(FilterPlugin[Places]):
         return Places(wanted) if wanted else None
 
     def filter(self, state: Places, nodes: Nodes) -> Column[np.bool_]:
-        """A node that says nothing about where it is will do."""
-        somewhere = np.zeros(len(nodes), np.bool_)
-        fits = np.ones(len(nodes), np.bool_)
+        somewhere, fits = np.zeros(len(nodes), np.bool_), np.ones(len(nodes), np.bool_)
+        for key in KEYS:
+            somewhere |= nodes.label(key) != ABSENT
         for key, values in state.wanted:
             here = nodes.label(key)
-            here = np.where(here == ABSENT, nodes.label(BOTH[key]), here)
-            somewhere |= here != ABSENT
+            here = np.where(here == ABSENT, nodes.label(SINCE_THEN.get(key, key)), here)
             fits &= np.isin(here, [nodes.text(value) for value in values])
         return fits | ~somewhere
 
@@ -52,6 +56,7 @@ def places_of(pod: Pod, nodes: Nodes) -> Iterator[tuple[str, frozenset[str]]]:
     for name, _ in claims_of(pod):
         claim = view.get(PersistentVolumeClaim, name, namespace)
         volume = view.get(PersistentVolume, bound_to(claim)) if claim is not None and bound_to(claim) else None
-        for key, value in ((volume.metadata.labels or {}) if volume else {}).items():
-            if key in BOTH:
-                yield key, frozenset(value.split("__"))
+        for key, text in ((volume.metadata.labels or {}) if volume else {}).items():
+            values = frozenset(value.strip() for value in text.split(BETWEEN)) if key in KEYS else frozenset()
+            if values and all(values):
+                yield key, values
