@@ -1,8 +1,9 @@
-"""Classic BPF, as far as seccomp needs it: load a word, compare, jump forward, return."""
+"""Classic BPF, as far as seccomp and filters of frames need it: load, compare, jump forward, return."""
 
 import struct
 
 LOAD, AND, JUMP, EQUAL, GREATER, AT_LEAST, SET, RETURN = 0x20, 0x54, 0x05, 0x15, 0x25, 0x35, 0x45, 0x06
+LOAD_HALF = 0x28
 JUMP_MAX = 255
 INSTRUCTIONS_MAX = 4096  # BPF_MAXINSNS
 
@@ -12,6 +13,11 @@ Instruction = tuple[int, int, int, int]
 
 def load(offset: int) -> Instruction:
     return (LOAD, 0, 0, offset)
+
+
+def load_half(offset: int) -> Instruction:
+    """Two bytes."""
+    return (LOAD_HALF, 0, 0, offset)
 
 
 def mask(value: int) -> Instruction:

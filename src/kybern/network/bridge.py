@@ -8,6 +8,7 @@ Which addresses a node gives to its pods is said by its Node object (`spec.podCI
 """
 
 import asyncio
+import errno
 import hashlib
 import logging
 from collections.abc import Sequence
@@ -15,15 +16,18 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Protocol
 
+from kybern.linux.frame_filter import filter_frames
 from kybern.linux.netlink import Netlink
 from kybern.linux.shaping import limit_rate
 from kybern.network.ipam import Address, Addresses, Network
+from kybern.network.own_frames import own_frames
 from kybern.network.wishes import Holders, Wishes, refuse_address, wishes
 from kybern.runtime.cri import PodSandboxConfig, SandboxState, SandboxStatus
 
 POD_LINK = "eth0"
 SYSCTL = Path("/proc/sys/net")
 UNCONFIGURED = "the node has no pod CIDR yet"
+NO_FILTERS = (errno.ENOENT, errno.EOPNOTSUPP)  # the kernel was built without them
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +63,7 @@ class BridgeNetwork:
         self.kept: set[str] | None = None
         """Until the pools are known: the sandboxes that were there at the start and still are."""
         self.ready = asyncio.Event()
+        self.told_what_lacks = False
 
     def fault(self) -> str:
         return "" if self.pools else UNCONFIGURED
@@ -124,6 +129,7 @@ class BridgeNetwork:
                 here.add_veth(name, POD_LINK, namespace, mtu=self.mtu, peer_mac=hardware_address(addresses[0]))
             port, bridge = here.index(name), here.index(self.bridge)
             here.set_master(port, bridge)
+            self._keep_to_own_frames(here, port, addresses)
             here.set_hairpin(port)  # where br_netfilter is on, a pod's way to itself stays on the bridge
             here.set_up(port)
             self._address(there, addresses)
@@ -137,6 +143,18 @@ class BridgeNetwork:
                 limit_rate(here, port, wished.ingress_bits)
             if wished.egress_bits:
                 limit_rate(there, there.index(POD_LINK), wished.egress_bits)
+
+    def _keep_to_own_frames(self, here: Netlink, port: int, addresses: Sequence[Address]) -> None:
+        """From before the link is up."""
+        mac, router = hardware_address(addresses[0]), hardware_address(self.pools[0].gateway)
+        try:
+            filter_frames(here, port, own_frames(mac, router, addresses))
+        except OSError as error:
+            if error.errno not in NO_FILTERS:
+                raise
+            if not self.told_what_lacks:
+                log.warning("this kernel has no cls_bpf: pods with NET_RAW may send as their neighbours (%s)", error)
+            self.told_what_lacks = True
 
     def _address(self, there: Netlink, addresses: Sequence[Address]) -> None:
         there.set_up(there.index("lo"))
