@@ -2,18 +2,22 @@
 
 import asyncio
 import json
+import os
 import random
+import subprocess
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 from image_registry import ImageRegistry, image_registry
-from oci_images import INDEX, archive, build, busybox, digest_of, docker_archive, entry, oci_archive
+from oci_images import INDEX, BuiltImage, archive, build, busybox, digest_of, docker_archive, entry, oci_archive
 
 from kybern.runtime.cri import AuthConfig, RuntimeFault
-from kybern.runtime.images import host
+from kybern.runtime.images import host, snapshots
 from kybern.runtime.images.layout import Incoming
+from kybern.runtime.images.reference import parse
+from kybern.runtime.images.registry import Registry, RegistryError
 from kybern.runtime.images.store import ImageStore
 from kybern.web.http import Response
 
@@ -148,6 +152,181 @@ async def test_endless_redirects_and_login_loops_end(store: ImageStore) -> None:
         hostile.answer = lambda request: Response(401, {"WWW-Authenticate": realm})
         with pytest.raises(RuntimeFault, match="failed to fetch token"):
             await store.pull(f"{hostile.address}/x")
+
+
+@pytest.mark.parametrize("where", ["127.0.0.1", "169.254.169.254", "[::1]", "2130706433", "localhost"])
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_a_registry_elsewhere_cannot_send_a_login_to_this_machine(scheme: str, where: str) -> None:
+    """T58: the address of a token service, which is asked with the user's password."""
+    registry = Registry(parse("registry.example.com/x"), AuthConfig(username="me", password="secret"))
+    for realm in (f"{scheme}://{where}/token", f"{scheme}://{where}:8080/token"):
+        with pytest.raises(RegistryError, match=r"which is this machine's own|redirects to plain HTTP"):
+            await registry._authorize(f'Bearer realm="{realm}",service="s"')
+    for realm in ("file:///etc/passwd", "", "/token", "gopher://registry.example.com/token"):
+        with pytest.raises(RegistryError, match="no HTTP address"):
+            await registry._authorize(f'Bearer realm="{realm}",service="s"')
+    assert not registry.clients, "nobody was asked"
+
+
+async def drip(pieces: int, piece: bytes, seconds: float) -> AsyncIterator[bytes]:
+    for _ in range(pieces):
+        yield piece
+        await asyncio.sleep(seconds)
+
+
+async def test_a_registry_that_sends_a_byte_now_and_then_is_given_up(
+    registry: ImageRegistry, store: ImageStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """T62: a manifest, a token and a blob that would come in the end, but not before everybody has forgotten it."""
+    monkeypatch.setattr("kybern.runtime.images.registry.FAIR_START_SECONDS", 0.1)
+    registry.answer = lambda request: Response(200, {}, drip(200, b"{", 0.02))
+    with pytest.raises(RuntimeFault, match="sends too slowly"):
+        await store.pull(f"{registry.address}/x")
+    registry.answer = None
+    blob = next(
+        data for digest, data in SMALL.blobs.items() if digest == json.loads(SMALL.manifest)["layers"][0]["digest"]
+    )
+    own = registry.blob
+    registry.blob = lambda request, data: (  # type: ignore[method-assign]
+        Response(200, {}, drip(len(blob), b"x", 0.02)) if data == blob else own(request, data)
+    )
+    with pytest.raises(RuntimeFault, match="sends too slowly"):
+        await store.pull(f"{registry.address}/test/small")
+
+
+async def test_an_answer_without_an_end_is_given_up(registry: ImageRegistry, store: ImageStore) -> None:
+    """T62."""
+    sent = 0
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal sent
+        while True:
+            sent += 1 << 16
+            yield bytes(1 << 16)
+
+    registry.answer = lambda request: Response(200, {}, endless())
+    with pytest.raises(RuntimeFault, match="answer is longer than"):
+        await store.pull(f"{registry.address}/x")
+    registry.answer = None
+    own = registry.blob
+    registry.blob = lambda request, data: Response(200, {}, endless()) if data else own(request, data)  # type: ignore[method-assign]
+    with pytest.raises(RuntimeFault, match="is longer than the"):
+        await store.pull(f"{registry.address}/test/small")
+    assert sent < 64 << 20
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "kybern-test", tmp_path], check=True)
+    yield tmp_path
+    subprocess.run(["umount", "--lazy", tmp_path], check=True)
+
+
+def incompressible(name: str, sizes: Sequence[int]) -> BuiltImage:
+    return build([archive([entry(name, random.Random(number).randbytes(size))]) for number, size in enumerate(sizes)])
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        pytest.param(incompressible("f", [1 << 20, 1 << 20, 16 << 20]), id="its archives"),
+        pytest.param(build([archive([entry("f", bytes(16 << 20))])]), id="what is in them"),
+    ],
+)
+@pytest.mark.parametrize("way", ["pull", "load"])
+async def test_an_image_that_is_larger_than_the_disk_leaves_it_as_it_was(
+    registry: ImageRegistry, small_disk: Path, tmp_path_factory: pytest.TempPathFactory, image: BuiltImage, way: str
+) -> None:
+    """T63."""
+    store = ImageStore(small_disk / "images")
+    await store.pull(f"{registry.address}/test/small")
+    registry.add("test/large", image)
+    packed = tmp_path_factory.mktemp("archives") / "large.tar"
+    packed.write_bytes(oci_archive(image, "example.com/large:1"))
+    before = os.statvfs(small_disk).f_bfree
+    for _ in range(2):
+        with pytest.raises(RuntimeFault, match="No space left on device"):
+            await (store.pull(f"{registry.address}/test/large") if way == "pull" else store.load(packed))
+    assert os.statvfs(small_disk).f_bfree >= before - 4
+    fits = incompressible("fits", [1 << 20])
+    registry.add("test/fits", fits)
+    assert await store.pull(f"{registry.address}/test/fits")
+
+
+async def test_making_room_leaves_what_is_being_pulled_and_removes_what_broke_off(
+    registry: ImageRegistry, store: ImageStore
+) -> None:
+    pulled, broken = incompressible("pulled", [1000, 2000]), incompressible("broken", [500_000])
+    registry.add("test/pulled", pulled)
+    registry.add("test/broken", broken)
+    registry.break_off_after = 1000
+    last = json.loads(pulled.manifest)["layers"][-1]["digest"]
+    lowest_is_there, may_go_on = asyncio.Event(), asyncio.Event()
+    unpack = store.snapshots.unpack
+
+    async def held_up(blob: Path, compression: str, diff_ids: Sequence[str]) -> None:
+        await unpack(blob, compression, diff_ids)
+        lowest_is_there.set()
+        await may_go_on.wait()
+
+    store.snapshots.unpack = held_up  # type: ignore[method-assign]
+    async with asyncio.TaskGroup() as tasks:
+        pull = tasks.create_task(store.pull(f"{registry.address}/test/pulled"))
+        await lowest_is_there.wait()
+        (store.layout.ingest / ("0" * 64)).write_bytes(b"the beginning of what nobody pulls any more")
+        await store.prune(everything=True)
+        assert store.layout.has(last) and store.snapshots.layers(diff_ids_of(pulled)[:1]) is not None
+        assert not list(store.layout.ingest.glob("0*"))
+        may_go_on.set()
+    assert store.get(pull.result()) is not None
+
+
+def diff_ids_of(image: BuiltImage) -> list[str]:
+    config = json.loads(image.blobs[json.loads(image.manifest)["config"]["digest"]])
+    return list(config["rootfs"]["diff_ids"])
+
+
+async def test_an_image_whose_name_moved_stays_while_a_container_uses_it(
+    registry: ImageRegistry, store: ImageStore
+) -> None:
+    name = f"{registry.address}/test/moving"
+    first = build([archive([entry("old", b"1")])])
+    registry.add("test/moving", first)
+    old = await store.pull(name)
+    store.in_use = lambda: [old]
+    registry.add("test/moving", build([archive([entry("new", b"2")])]))
+    new = await store.pull(name)
+    await store.pull(f"{registry.address}/test/small")
+    await store.remove(f"{registry.address}/test/small")
+    await store.prune(everything=False)
+    found = store.get(old)
+    assert old != new and found is not None and (Path(found.layers[0]) / "old").exists()
+    store.untag(f"{name}@{first.digest}")
+    assert store.get(old) is not None
+    assert [image.repo_tags for image in store.list() if image.id == old] == [()]
+    store.in_use = tuple
+    gone, _ = await store.prune(everything=False)
+    assert len(gone) == 1 and store.get(old) is None and store.get(name) is not None
+
+
+async def test_a_layer_that_two_images_bring_at_once_is_unpacked_once(
+    registry: ImageRegistry, store: ImageStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """T37: and neither writes into what the other has made."""
+    shared = archive([entry(f"base/{number}", b"b" * 5000) for number in range(200)])
+    unpacked: list[Sequence[str]] = []
+    run = snapshots.run_unpack
+
+    async def counted(blob: Path, compression: str, target: Path, parents: Sequence[str]) -> str:
+        assert not list(target.iterdir())
+        unpacked.append(parents)
+        return await run(blob, compression, target, parents)
+
+    monkeypatch.setattr(snapshots, "run_unpack", counted)
+    for number in range(4):
+        registry.add(f"test/{number}", build([shared, archive([entry("own", b"%d" % number)])]))
+    await asyncio.gather(*(store.pull(f"{registry.address}/test/{number}") for number in range(4)))
+    assert [bool(parents) for parents in unpacked].count(False) == 1 and len(unpacked) == 5
 
 
 @pytest.mark.parametrize("pack", [oci_archive, docker_archive])

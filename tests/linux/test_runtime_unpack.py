@@ -215,6 +215,42 @@ def test_a_bomb_is_refused_early(target: Target, monkeypatch: pytest.MonkeyPatch
     assert sum(path.stat().st_size for path in target.root.rglob("*")) < 8 << 20
 
 
+def test_a_layer_of_several_gzip_members_is_one_and_counts_as_one(
+    target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """T49."""
+    whole = archive([entry("f", b"first" * 1000), entry("g", b"second")])
+    parts = (whole[:700], b"", whole[700:])
+    target.unpack(b"".join(map(gzip.compress, parts)), "gzip")
+    assert (target.root / "f").read_bytes() == b"first" * 1000 and (target.root / "g").read_bytes() == b"second"
+    monkeypatch.setattr("kybern.runtime.images.unpack.SMALL_BYTES", 1 << 20)
+    zeros = archive([entry("zeros", bytes(64 << 20))])
+    bomb = b"".join(gzip.compress(zeros[at : at + (1 << 19)]) for at in range(0, len(zeros), 1 << 19))
+    with pytest.raises(Refused, match="larger than"):
+        target.unpack(bomb, "gzip")
+
+
+def test_more_entries_than_any_layer_has_are_refused(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    """T45: those before the one too many are all that is ever made."""
+    monkeypatch.setattr("kybern.runtime.images.unpack.ENTRIES_MAX", 100)
+    target.unpack(archive([entry(f"fits-{number}", b"") for number in range(100)]))
+    with pytest.raises(Refused, match="more than 100 entries"):
+        target.unpack(archive([entry(f"f-{number}", b"") for number in range(1000)]))
+    assert len(list(target.root.glob("f-*"))) == 100
+
+
+@pytest.mark.parametrize(
+    ("time", "kept"),
+    [("1e400", 0), ("nan", 0), ("-1e400", 0), ("-5", 0), (str(2**70), 2**33), ("1e19", 2**33), ("12.75", 12)],
+)
+def test_a_time_that_no_file_can_have_is_brought_into_range(target: Target, time: str, kept: int) -> None:
+    """T44."""
+    target.unpack(
+        archive([entry(name, content, pax_headers={"mtime": time}) for name, content in (("d", None), ("f", b""))])
+    )
+    assert {(target.root / name).stat().st_mtime for name in "df"} == {kept}
+
+
 def test_a_sparse_file_counts_with_its_whole_length(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kybern.runtime.images.unpack.SMALL_BYTES", 1 << 20)
     info, content = entry("f", b"x")

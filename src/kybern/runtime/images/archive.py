@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from kybern.runtime.images import manifest as documents
-from kybern.runtime.images.layout import Layout
+from kybern.runtime.images.layout import ARCHIVE, Layout, Needed
 from kybern.runtime.images.manifest import MANIFEST_TYPES, BadImage, Descriptor
 from kybern.runtime.images.reference import parse
 
@@ -28,8 +28,8 @@ LAYER_TYPE = "application/vnd.oci.image.layer.v1.tar"
 class Contents:
     """The files of an archive as blobs of the layout, by their name in the archive."""
 
-    def __init__(self, layout: Layout) -> None:
-        self.layout = layout
+    def __init__(self, layout: Layout, needed: Needed) -> None:
+        self.layout, self.needed = layout, needed
         self.blobs: dict[str, Descriptor] = {}
         self.links: dict[str, str] = {}
 
@@ -52,9 +52,9 @@ class Contents:
             raise BadImage(f"{name[:200]!r} is not JSON") from error
 
 
-def read_archive(path: Path, layout: Layout) -> list[tuple[str, Descriptor]]:
+def read_archive(path: Path, layout: Layout, needed: Needed) -> list[tuple[str, Descriptor]]:
     """(name, manifest) of each image in it; the blobs are in the layout afterwards. Blocks: call it in a thread."""
-    contents = Contents(layout)
+    contents = Contents(layout, needed)
     try:
         with tarfile.open(path, "r|*", errors="surrogateescape") as tar:
             _read_entries(tar, contents)
@@ -77,7 +77,7 @@ def _read_entries(tar: tarfile.TarFile, contents: Contents) -> None:
             total += entry.size
             content = tar.extractfile(entry)
             if content is not None:
-                contents.blobs[name] = _ingest(content, contents.layout)
+                contents.blobs[name] = _ingest(content, contents)
         elif entry.issym() or entry.islnk():
             folder = name.rpartition("/")[0] if entry.issym() else ""
             contents.links[name] = _joined(folder, entry.linkname)
@@ -95,18 +95,23 @@ def _joined(folder: str, name: str) -> str:
     return "/".join(parts)
 
 
-def _ingest(content: IO[bytes], layout: Layout) -> Descriptor:
+def _ingest(content: IO[bytes], contents: Contents) -> Descriptor:
     """Under a temporary name first, since its digest is known at the end."""
-    temporary = layout.ingest / ".archive"
+    layout = contents.layout
+    temporary = layout.ingest / f"{ARCHIVE}{id(contents)}"
     digest, size, first = hashlib.sha256(), 0, b""
-    with temporary.open("wb") as opened:
-        while piece := content.read(PIECE):
-            first = first or piece[:4]
-            digest.update(piece)
-            size += len(piece)
-            opened.write(piece)
-    name = f"sha256:{digest.hexdigest()}"
-    temporary.replace(layout.path(name))
+    try:
+        with temporary.open("wb") as opened:
+            while piece := content.read(PIECE):
+                first = first or piece[:4]
+                digest.update(piece)
+                size += len(piece)
+                opened.write(piece)
+        name = f"sha256:{digest.hexdigest()}"
+        contents.needed.add(name)
+        temporary.replace(layout.path(name))
+    finally:
+        temporary.unlink(missing_ok=True)
     suffix = "+gzip" if first.startswith(GZIP_MAGIC) else "+zstd" if first == ZSTD_MAGIC else ""
     return Descriptor(LAYER_TYPE + suffix, name, size)
 
@@ -122,6 +127,7 @@ def _docker(contents: Contents) -> list[tuple[str, Descriptor]]:
         config = contents.find(_joined("", str(entry.get("Config"))))
         layers = [contents.find(_joined("", str(name))) for name in entry["Layers"]]
         manifest = contents.layout.put_manifest(config, layers)
+        contents.needed.add(manifest.digest)
         found += [
             (parse(str(tag)).name, manifest) for tag in entry.get("RepoTags") or [f"localhost/loaded@{manifest.digest}"]
         ]

@@ -102,7 +102,7 @@ class RegistryEndpoint:
                 return await self._put_manifest(request, whole, asked)
             case "DELETE":
                 for known in self._names_of(whole, asked):
-                    self.layout.untag(known)
+                    self.images.untag(known)
                 return Response(202, API)
         raise Refusal(405, "UNSUPPORTED", "the operation is unsupported")
 

@@ -7,18 +7,23 @@
 A blob gets its name only after its digest was computed from the very bytes that were written.
 """
 
+import asyncio
+import errno
 import hashlib
 import json
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
+from weakref import WeakValueDictionary
 
 from kybern.runtime.images.manifest import CONFIG_BYTES_MAX, CONFIG_TYPE, MANIFEST_TYPES, BadImage, Descriptor
 from kybern.runtime.images.reference import DIGEST
 
 NAME = "org.opencontainers.image.ref.name"
 HASH_PIECE = 1 << 20
+ARCHIVE = ".archive-"  # files of `ingest` that have no digest yet
 
 
 class Layout:
@@ -30,6 +35,13 @@ class Layout:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
         (directory / "oci-layout").write_text('{"imageLayoutVersion":"1.0.0"}')
         self.names: dict[str, Descriptor] = dict(self._read_index())
+        self.fetching: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        """By digest: who writes a blob does it alone."""
+        self.arriving: set[Needed] = set()
+        self.arrived: set[str] | None = None
+        """While room is made: what has arrived since then."""
+        for path in self.ingest.glob(f"{ARCHIVE}*"):  # a process that was reading one was killed
+            path.unlink()
 
     def path(self, digest: str) -> Path:
         if not DIGEST.fullmatch(digest):
@@ -42,6 +54,9 @@ class Layout:
     def read(self, digest: str, bytes_max: int) -> bytes:
         with self.path(digest).open("rb") as opened:
             return opened.read(bytes_max)
+
+    def is_needed(self, digest: str) -> bool:
+        return digest in (self.arrived or ()) or any(digest in needed.digests for needed in tuple(self.arriving))
 
     def bytes_held(self) -> int:
         return sum(path.stat().st_size for path in self.blobs.iterdir())
@@ -100,6 +115,27 @@ class Layout:
         os.replace(temporary, self.directory / "index.json")
 
 
+class Needed:
+    """What is brought for an image that has no name yet: who makes room meanwhile leaves it."""
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
+        self.digests: set[str] = set()
+
+    def add(self, *digests: str) -> None:
+        """Of blobs, or chain ids of layers."""
+        self.digests.update(digests)
+
+    def __enter__(self) -> Self:
+        self.layout.arriving.add(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.layout.arrived is not None:
+            self.layout.arrived |= self.digests
+        self.layout.arriving.discard(self)
+
+
 class Incoming:
     """A blob on its way. What an earlier attempt left is kept, hashed again and continued. Blocks, where it is large."""
 
@@ -115,10 +151,15 @@ class Incoming:
             self.hash.update(piece)
             self.size += len(piece)
 
-    def __enter__(self) -> "Incoming":
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """On a full disk the beginning of a blob is in the way of everything else."""
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            self.partial.unlink(missing_ok=True)
         self.file.close()
 
     def restart(self) -> None:

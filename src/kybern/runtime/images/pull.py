@@ -6,24 +6,28 @@ from collections.abc import Sequence
 
 from kybern.runtime.images import manifest as documents
 from kybern.runtime.images.batches import batches
-from kybern.runtime.images.layout import Incoming, Layout
+from kybern.runtime.images.layout import Incoming, Layout, Needed
 from kybern.runtime.images.manifest import CONFIG_BYTES_MAX, MANIFEST_BYTES_MAX, BadImage, Descriptor, Manifest
 from kybern.runtime.images.reference import Reference
 from kybern.runtime.images.registry import Registry, RegistryError
-from kybern.runtime.images.snapshots import Snapshots
+from kybern.runtime.images.snapshots import Snapshots, chain_ids
 
 PARALLEL_LAYERS = 3
 ATTEMPTS_MAX = 4
 INDEX_DEPTH_MAX = 3
 
 
-async def pull(registry: Registry, reference: Reference, layout: Layout, snapshots: Snapshots) -> Descriptor:
+async def pull(
+    registry: Registry, reference: Reference, layout: Layout, snapshots: Snapshots, needed: Needed
+) -> Descriptor:
     """The manifest, with everything it names on disk and unpacked."""
     asked = reference.asked
     found = await resolve(registry, asked, layout)
     manifest = read_manifest(layout, found.digest)
+    needed.add(found.digest, manifest.config.digest, *(layer.digest for layer in manifest.layers))
     await fetch(registry, layout, manifest.config)
     diff_ids = documents.diff_ids(read_config(layout, manifest), len(manifest.layers))
+    needed.add(*chain_ids(diff_ids))
     gate = asyncio.Semaphore(PARALLEL_LAYERS)
 
     async def one(layer: Descriptor) -> None:
@@ -78,9 +82,13 @@ def read_config(layout: Layout, manifest: Manifest) -> dict[str, object]:
 
 
 async def fetch(registry: Registry, layout: Layout, wanted: Descriptor) -> None:
-    """A blob, unless it is there; what breaks off is continued."""
-    if layout.has(wanted.digest):
-        return
+    """A blob, unless it is there; what breaks off is continued. Two images may bring the same one at once."""
+    async with layout.fetching.setdefault(wanted.digest, asyncio.Lock()):
+        if not layout.has(wanted.digest):
+            await fetch_missing(registry, layout, wanted)
+
+
+async def fetch_missing(registry: Registry, layout: Layout, wanted: Descriptor) -> None:
     for attempt in range(1, ATTEMPTS_MAX + 1):
         with await asyncio.to_thread(Incoming, layout, wanted.digest) as incoming:
             before = incoming.size

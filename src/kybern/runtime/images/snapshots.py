@@ -7,7 +7,7 @@ under a temporary name is removed at the next start (`sweep`), so nothing half i
 import asyncio
 import hashlib
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from kybern.runtime.apart import Broken, run_apart
@@ -63,10 +63,9 @@ class Snapshots:
         if not target.exists():
             directory.rename(target)
 
-    def keep_only(self, chains: Iterable[str]) -> None:
-        wanted = {self.path(chain).name for chain in chains}
+    def keep_only(self, is_wanted: Callable[[str], bool]) -> None:
         for path in self.directory.iterdir():
-            if path.name not in wanted and not path.name.startswith("."):
+            if not path.name.startswith(".") and not is_wanted(f"sha256:{path.name}"):
                 shutil.rmtree(path, ignore_errors=True)
 
 

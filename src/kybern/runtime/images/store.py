@@ -15,7 +15,7 @@ from kybern.runtime.images import manifest as documents
 from kybern.runtime.images.archive import read_archive
 from kybern.runtime.images.hosts import BadHosts, hosts_of
 from kybern.runtime.images.image import ReadyImage, defaults_of, described
-from kybern.runtime.images.layout import Layout
+from kybern.runtime.images.layout import Layout, Needed
 from kybern.runtime.images.manifest import BadImage, Descriptor
 from kybern.runtime.images.pull import pull, read_config, read_manifest, unpack_all
 from kybern.runtime.images.push import push
@@ -57,6 +57,7 @@ class ImageStore:
         self.also_kept: Callable[[], Iterable[Kept]] = tuple
         """What builds want to find again; set by the builder."""
         self.unnamed: dict[str, ReadyImage] = {}
+        self.making_room = asyncio.Lock()
         self.snapshots.sweep()
 
     def get(self, name: str) -> ReadyImage | None:
@@ -124,22 +125,26 @@ class ImageStore:
         async with self.pulling.setdefault(reference.name, asyncio.Lock()):
             whole = f'failed to pull and unpack image "{reference.name}": '
             try:
-                found = await self._pull_from_any(reference, auth)
+                with Needed(self.layout) as needed:
+                    found = await self._pull_from_any(reference, auth, needed)
+                    return self._add(reference.name, found, whole)
             except RegistryError as error:
                 told = f'{whole}failed to resolve reference "{reference.name}": {error}'
                 raise RuntimeFault("ErrImagePull", told) from error
-            except (BadImage, BadHosts, OSError, TimeoutError) as error:
+            except (BadHosts, TimeoutError) as error:
                 raise RuntimeFault("ErrImagePull", f"{whole}{error}") from error
-            return self._add(reference.name, found, whole)
+            except (BadImage, OSError) as error:
+                await self.collect()  # what a registry broke off is continued, but this is not
+                raise RuntimeFault("ErrImagePull", f"{whole}{error}") from error
 
-    async def _pull_from_any(self, reference: Reference, auth: AuthConfig | None) -> Descriptor:
+    async def _pull_from_any(self, reference: Reference, auth: AuthConfig | None, needed: Needed) -> Descriptor:
         """From the first mirror that has it; else from the registry itself, whose failure counts."""
         *mirrors, last = self._registries(reference, auth)
         for mirror in mirrors:
             with contextlib.suppress(RegistryError, BadImage, TimeoutError), contextlib.closing(mirror):
-                return await pull(mirror, reference, self.layout, self.snapshots)
+                return await pull(mirror, reference, self.layout, self.snapshots, needed)
         with contextlib.closing(last):
-            return await pull(last, reference, self.layout, self.snapshots)
+            return await pull(last, reference, self.layout, self.snapshots, needed)
 
     def _registries(self, reference: Reference, auth: AuthConfig | None) -> list[Registry]:
         if self.source is not None and reference.domain in self.source.domains:
@@ -152,32 +157,55 @@ class ImageStore:
         ready = self._ready(manifest)
         if ready is None:
             raise RuntimeFault("ErrImagePull", f"{whole}its configuration is not usable")
-        self.layout.tag(name, manifest)
+        self._name(name, manifest)
         return ready.id
+
+    def _name(self, name: str, manifest: Descriptor) -> None:
+        """The image that had the name keeps one by its digest: containers may be made from it."""
+        old = self.layout.names.get(name)
+        self.layout.tag(name, manifest)
+        if old is not None:
+            self._keep(name, old)
+
+    def _keep(self, name: str, manifest: Descriptor) -> None:
+        if manifest.digest not in {each.digest for each in self.layout.names.values()}:
+            self.layout.tag(f"{_repository(name)}@{manifest.digest}", manifest)
+
+    def untag(self, name: str) -> None:
+        """What containers are made from keeps a name by its digest."""
+        manifest = self.layout.names[name]
+        self.layout.untag(name)
+        if self._id(manifest) in set(self.in_use()):
+            self._keep(name, manifest)
 
     async def load(self, path: Path) -> list[str]:
         """The names in a docker or OCI archive."""
         try:
-            found = await asyncio.to_thread(read_archive, path, self.layout)
-            for _, each in found:
-                await self._unpack(each)
+            with Needed(self.layout) as needed:
+                found = await asyncio.to_thread(read_archive, path, self.layout, needed)
+                for _, each in found:
+                    await self._unpack(each, needed)
+                for name, each in found:
+                    self._add(name, each, f'failed to load image "{name}": ')
         except BadImage as error:
+            await self.collect()
             raise RuntimeFault("ErrImagePull", f"failed to load {path.name}: {error}") from error
-        for name, each in found:
-            self._add(name, each, f'failed to load image "{name}": ')
         return [name for name, _ in found]
 
     async def receive(self, name: str, manifest: Descriptor) -> str:
         """An image whose blobs were brought here: unpacked, and named; its id. BadImage when it cannot be used."""
-        await self._unpack(manifest)
-        return self.add(name, manifest)
+        with Needed(self.layout) as needed:
+            await self._unpack(manifest, needed)
+            return self.add(name, manifest)
 
-    async def _unpack(self, found: Descriptor) -> None:
+    async def _unpack(self, found: Descriptor, needed: Needed) -> None:
         manifest = read_manifest(self.layout, found.digest)
+        needed.add(found.digest, manifest.config.digest, *(layer.digest for layer in manifest.layers))
         for blob in (manifest.config, *manifest.layers):
             if not self.layout.has(blob.digest):
                 raise BadImage(f"there is no blob {blob.digest}")
         ids = documents.diff_ids(read_config(self.layout, manifest), len(manifest.layers))
+        needed.add(*chain_ids(ids))
         await unpack_all(self.snapshots, self.layout, manifest.layers, ids)
 
     async def push(self, name: str, auth: AuthConfig | None = None) -> str:
@@ -207,7 +235,7 @@ class ImageStore:
         reference = parse(new)
         if reference.digest:
             raise RuntimeFault("InvalidImageName", f"{new!r} has a digest, which no image can be given")
-        self.layout.tag(reference.name, self._named(name))
+        self._name(reference.name, self._named(name))
         return reference.name
 
     async def prune(self, *, everything: bool) -> tuple[list[str], int]:
@@ -221,7 +249,7 @@ class ImageStore:
         ]
         for name in gone:
             self.layout.untag(name)
-        await asyncio.to_thread(self.collect)
+        await self.collect()
         return gone, before - await asyncio.to_thread(self.layout.bytes_held)
 
     def add(self, name: str, manifest: Descriptor) -> str:
@@ -264,10 +292,16 @@ class ImageStore:
         for known in [known for known, each in self.layout.names.items() if each.digest == found.digest]:
             self.layout.untag(known)
         self.ready.pop(found.digest, None)
-        await asyncio.to_thread(self.collect)
+        await self.collect()
 
-    def collect(self) -> None:
-        """Remove blobs and snapshots that no name leads to."""
+    async def collect(self) -> None:
+        """Remove blobs and snapshots that no name leads to and nobody is bringing, and what is left of broken pulls."""
+        async with self.making_room:
+            self.layout.arrived = set()
+            await asyncio.to_thread(self._collect)
+            self.layout.arrived = None
+
+    def _collect(self) -> None:
         blobs: set[str] = set()
         chains: set[str] = set()
         for each in self._manifests():
@@ -277,10 +311,11 @@ class ImageStore:
         for kept in self.also_kept():
             blobs.add(kept.blob)
             chains |= set(chain_ids(kept.diff_ids))
-        for path in self.layout.blobs.iterdir():
-            if f"sha256:{path.name}" not in blobs:
+        for path in (*self.layout.blobs.iterdir(), *self.layout.ingest.iterdir()):
+            digest = f"sha256:{path.name}"
+            if digest not in blobs and not self.layout.is_needed(digest):
                 path.unlink(missing_ok=True)
-        self.snapshots.keep_only(chains)
+        self.snapshots.keep_only(lambda chain: chain in chains or self.layout.is_needed(chain))
 
 
 def host_described(image: ReadyImage) -> Image:
