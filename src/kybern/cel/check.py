@@ -10,6 +10,7 @@ from kybern.cel import syntax
 from kybern.cel.errors import Problem
 from kybern.cel.functions import Overload
 from kybern.cel.literals import argument_problems, format_problems, unusable_pattern
+from kybern.cel.substitution import Substitution
 from kybern.cel.syntax import qualified_name
 from kybern.cel.types import (
     BOOL,
@@ -17,7 +18,6 @@ from kybern.cel.types import (
     ERROR,
     INT,
     ObjectType,
-    Substitution,
     Type,
     is_optional,
     joined,
@@ -163,20 +163,20 @@ class Checker:
     def resolved(self, node: syntax.Call, args: list[Type], overloads: tuple[Overload, ...]) -> Type:
         """The result of the overloads that fit. Where several do, nothing is learnt about types that are still open."""
         result: Type | None = None
-        before = dict(self.known.bound)
+        learnt: Mapping[str, Type] = {}
+        mark = self.known.mark()
         for overload in overloads:
             if len(overload.params) != len(args):
                 continue
-            kept, self.known.bound = self.known.bound, dict(before)
-            *params, returned = self.known.instantiate((*overload.params, overload.result))
-            if not all(map(self.known.assignable, params, args)):
-                self.known.bound = kept
-                continue
-            node.overloads.append(overload)
-            returned = self.known.resolve(returned)
-            result = returned if result is None or result == returned else DYN
-        if len(node.overloads) > 1:
-            self.known.bound = before
+            params, returned = self.known.signature(overload)
+            if all(map(self.known.assignable, params, args)):
+                node.overloads.append(overload)
+                returned = self.known.resolve(returned)
+                result = returned if result is None or result == returned else DYN
+                learnt = self.known.since(mark)
+            self.known.undo(mark)
+        if len(node.overloads) == 1:
+            self.known.learn(learnt)
         return result or self.unmatched(node, args)
 
     def unmatched(self, node: syntax.Call, args: list[Type]) -> Type:

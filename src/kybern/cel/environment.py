@@ -22,8 +22,10 @@ from kybern.cel.frame import Frame
 from kybern.cel.functions import Functions
 from kybern.cel.libraries import KUBERNETES
 from kybern.cel.parse import TOO_DEEP, parse
+from kybern.cel.substitution import TooComplex
 from kybern.cel.types import ObjectType, Type
 
+TOO_COMPLEX = "expression type complexity limit exceeded"
 CALL_COST_MAX = 1_000_000
 SECONDS_MAX, SECONDS_AT_ONCE = 0.8, 0.004
 """Of a processor, for all evaluations of one budget."""
@@ -96,6 +98,8 @@ class Environment:
             span = estimated(root, {ROOT: by_type(subject, ZERO)} if subject is not None else {}).cost
         except RecursionError:
             raise CompileFailed("", [Problem(TOO_DEEP)]) from None
+        except TooComplex:
+            raise CompileFailed("", [Problem(TOO_COMPLEX)]) from None
         return Program(expression, root.type, run, cost, compiler.slots, span)
 
 

@@ -6,7 +6,12 @@ EvaluationError        its values do not fit: a missing key, a division by zero.
 CostLimitExceeded      it did more work than it may. Nothing absorbs it
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+
+PROBLEMS_TOLD_MAX = 100
+TOLD_LENGTH_MAX = 16 * 1024
+"""Each problem shows its line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +33,23 @@ class CompileFailed(Exception):
     def __init__(self, source: str, problems: list[Problem]) -> None:
         self.source = source
         self.problems = tuple(problems)
-        super().__init__("\n".join(problem.told(source) for problem in problems))
+        super().__init__("\n".join(told(source, problems)))
 
     def told(self) -> str:
         """As those who store expressions tell it."""
         return f"compilation failed: {self}"
+
+
+def told(source: str, problems: list[Problem]) -> Iterator[str]:
+    """In the order of their places, as many as upstream tells; of an expression that is one long line, fewer."""
+    length = 0
+    for index, problem in enumerate(sorted(problems, key=lambda problem: problem.offset)):
+        if index == PROBLEMS_TOLD_MAX or length > TOLD_LENGTH_MAX:
+            yield f"{len(problems) - index} more errors were truncated"
+            return
+        text = problem.told(source)
+        length += len(text)
+        yield text
 
 
 class Unusable(CompileFailed):

@@ -53,14 +53,14 @@ def estimated(node: syntax.Node, scope: Mapping[str, Estimate] | None = None) ->
     return ESTIMATES[type(node)](node, scope or {})
 
 
-def by_type(type_: Type, cost: Span) -> Estimate:
+def by_type(type_: Type, cost: Span, *, is_part: bool = False) -> Estimate:
     """As large as its type lets it be."""
     key = value = UNKNOWN
     if type_.kind == "list":
         key, value = exactly(1), size_by_type(type_.params[0])
     elif type_.kind == "map":
         key, value = size_by_type(type_.params[0]), size_by_type(type_.params[1])
-    return Estimate(cost, size_by_type(type_), key, value)
+    return Estimate(cost, size_by_type(type_), key, value, is_part)
 
 
 def of_literal(node: syntax.Literal, scope: Mapping[str, Estimate]) -> Estimate:
@@ -73,17 +73,17 @@ def of_ident(node: syntax.Ident, scope: Mapping[str, Estimate]) -> Estimate:
         return replace(found, cost=exactly(1))
     if node.constant is not None:
         return Estimate(exactly(1), ZERO)
-    return replace(by_type(node.type, exactly(1)), is_part=True)
+    return by_type(node.type, exactly(1), is_part=True)
 
 
 def of_select(node: syntax.Select, scope: Mapping[str, Estimate]) -> Estimate:
     if node.constant is not None:
         return Estimate(exactly(1), ZERO)
     if node.mode == "variable":
-        return replace(by_type(node.type, exactly(1)), is_part=True)
+        return by_type(node.type, exactly(1), is_part=True)
     operand = estimated(node.operand, scope)
     cost = operand.cost if node.mode == "test" else operand.cost.plus(exactly(1))
-    return replace(by_type(node.type, cost), is_part=operand.is_part and node.mode == "")
+    return by_type(node.type, cost, is_part=operand.is_part and node.mode == "")
 
 
 def of_call(node: syntax.Call, scope: Mapping[str, Estimate]) -> Estimate:

@@ -5,11 +5,11 @@ EvaluationError where the values do not fit. Cost models are in `costs`, shared 
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from kybern.cel.costs import ONE, Cost
-from kybern.cel.types import Type
+from kybern.cel.types import Type, is_open
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +23,11 @@ class Overload:
     cost: Cost = ONE
     works: bool = False
     """Its call takes a `Work` after the arguments, and counts in it what it looks at beyond them."""
+    is_generic: bool = field(init=False)
+    """Whether its types have parameters."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "is_generic", any(map(is_open, (*self.params, self.result))))
 
 
 def compiled_by_itself(*args: Any) -> Any:

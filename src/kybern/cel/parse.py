@@ -53,7 +53,11 @@ class Parser:
         return found
 
     def taken(self, kind: str) -> Token | None:
-        return self.take() if self.next.kind == kind else None
+        found = self.tokens[self.position]
+        if found.kind != kind:
+            return None
+        self.position += 1
+        return found
 
     def expect(self, kind: str) -> Token:
         if self.next.kind != kind:
@@ -78,18 +82,24 @@ class Parser:
 
     def expression(self) -> Node:
         self.deeper()
-        condition = self.chain("||", lambda: self.chain("&&", self.relation))
+        condition = self.chain("||", self.conjunction)
         mark = self.taken("?")
         if mark is not None:
-            yes = self.chain("||", lambda: self.chain("&&", self.relation))
+            yes = self.chain("||", self.conjunction)
             self.expect(":")
             condition = Call(mark.at, "_?_:_", [condition, yes, self.expression()])
         self.depth -= 1
         return condition
 
+    def conjunction(self) -> Node:
+        return self.chain("&&", self.relation)
+
     def chain(self, operator: str, operand: Callable[[], Node]) -> Node:
         """Long chains of and/or are balanced, so that they are not deep."""
-        operands, marks = [operand()], []
+        first = operand()
+        if self.next.kind != operator:
+            return first
+        operands, marks = [first], []
         while (mark := self.taken(operator)) is not None:
             marks.append(mark.at)
             operands.append(operand())
@@ -103,15 +113,15 @@ class Parser:
         return balanced(0, len(operands) - 1)
 
     def relation(self, level: int = 0) -> Node:
-        if level == len(LEVELS):
-            return self.unary()
-        left, before = self.relation(level + 1), self.depth
-        while self.next.kind in LEVELS[level]:
-            mark = self.take()
-            self.deeper()
-            function = "@in" if mark.kind == "in" else f"_{mark.kind}_"
-            left = Call(mark.at, function, [left, self.relation(level + 1)])
-        self.depth = before
+        left = self.unary()
+        for here in range(len(LEVELS) - 1, level - 1, -1):
+            before = self.depth
+            while self.next.kind in LEVELS[here]:
+                mark = self.take()
+                self.deeper()
+                function = "@in" if mark.kind == "in" else f"_{mark.kind}_"
+                left = Call(mark.at, function, [left, self.relation(here + 1)])
+            self.depth = before
         return left
 
     def unary(self) -> Node:

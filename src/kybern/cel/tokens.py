@@ -1,8 +1,7 @@
 """An expression's text as tokens: names, numbers, strings, operators, each with its place."""
 
 import re
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from kybern.cel.errors import Problem
 from kybern.cel.values import INT_MAX, INT_MIN, UINT_MAX, UInt
@@ -42,8 +41,7 @@ ESCAPES = {"a": 7, "b": 8, "f": 12, "n": 10, "r": 13, "t": 9, "v": 11, "\\": 92,
 CODED = {"x": (2, 16), "X": (2, 16), "u": (4, 16), "U": (8, 16)}
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class Token(NamedTuple):
     kind: str
     """name, literal, an operator itself, or `<EOF>`."""
     text: str

@@ -96,70 +96,9 @@ def is_optional(type_: Type) -> bool:
     return type_.name == "optional_type"
 
 
-NULLABLE = ("null", "object", "opaque", "timestamp", "duration")
-
-
-class Substitution:
-    """What the type parameters of one expression have turned out to stand for."""
-
-    def __init__(self) -> None:
-        self.bound: dict[str, Type] = {}
-        self.fresh_count = 0
-
-    def fresh(self) -> Type:
-        self.fresh_count += 1
-        return Type("param", f"_var{self.fresh_count}")
-
-    def instantiate(self, types: tuple[Type, ...]) -> tuple[Type, ...]:
-        """The types of one signature, with parameters of their own."""
-        names: dict[str, Type] = {}
-
-        def renamed(type_: Type) -> Type:
-            if type_.kind == "param":
-                if type_.name not in names:
-                    names[type_.name] = self.fresh()
-                return names[type_.name]
-            return replace(type_, params=tuple(map(renamed, type_.params))) if type_.params else type_
-
-        return tuple(map(renamed, types))
-
-    def resolve(self, type_: Type, unknown: Type | None = None) -> Type:
-        """The type with what is known of its parameters put in; `unknown` for those that stayed open."""
-        while type_.kind == "param":
-            found = self.bound.get(type_.name)
-            if found is None:
-                return unknown or type_
-            type_ = found
-        if not type_.params:
-            return type_
-        return replace(type_, params=tuple(self.resolve(param, unknown) for param in type_.params))
-
-    def assignable(self, to: Type, given: Type) -> bool:
-        """Whether a value of type `given` may stand where `to` is wanted. Binds parameters; on False some may be bound."""
-        to, given = self._seen(to), self._seen(given)
-        if to.kind in ("dyn", "error") or given.kind in ("dyn", "error"):
-            return True
-        if to.kind == "param" or given.kind == "param":
-            open_, other = (to, given) if to.kind == "param" else (given, to)
-            if open_ != other:
-                if self._within(open_, other):
-                    return False
-                self.bound[open_.name] = other
-            return True
-        if given.kind == "null":
-            return to.kind in NULLABLE
-        if to.kind != given.kind or to.name != given.name or len(to.params) != len(given.params):
-            return to.kind == given.kind == "type"
-        return to.kind == "type" or all(map(self.assignable, to.params, given.params))
-
-    def _seen(self, type_: Type) -> Type:
-        while type_.kind == "param" and type_.name in self.bound:
-            type_ = self.bound[type_.name]
-        return type_
-
-    def _within(self, open_: Type, other: Type) -> bool:
-        other = self._seen(other)
-        return other == open_ or any(self._within(open_, param) for param in other.params)
+def is_open(type_: Type) -> bool:
+    """Whether there is a type parameter in it."""
+    return type_.kind == "param" or any(map(is_open, type_.params))
 
 
 def joined(types: list[Any]) -> str:

@@ -19,10 +19,13 @@ from kybern.cel import (
     OutOfBudget,
     TakesLong,
 )
+from kybern.cel.check import Checker
 from kybern.cel.libraries.sequences import distinct, ordered, range_to
 from kybern.cel.libraries.sets import contains, intersects
+from kybern.cel.parse import parse
 from kybern.cel.patterns import INSTRUCTIONS_KEPT, KEPT
 from kybern.cel.standard import concatenated
+from kybern.cel.substitution import STEPS_MAX
 from kybern.cel.values import Work
 
 ENVIRONMENT = Environment({"xs": DYN, "s": DYN})
@@ -90,6 +93,12 @@ HOSTILE = {
     "a huge duration": f"duration('{'9' * 5000}h')",
     "quantities of many digits": f"quantity('{'9' * 100_000}')",
     "a semantic version of many digits": f"semver('{'9' * 5000}.1.1')",
+    "types that double": "[1]" + "".join(f".map(v{i}, {{v{i}: v{i}}})" for i in range(60)) + " == []",
+    "parameters that double": "".join(f"[].all(v{i}, " for i in range(40))
+        + " && ".join(f"[v{i}] == [{{v{i + 1}: v{i + 1}}}]" for i in reversed(range(39))) + ")" * 40,
+    "names that nobody knows": "||".join(["zz"] * 25_000),
+    "many empty lists": "[" + ",".join(["[]"] * 33_000) + "] == []",
+    "many comparisons": "||".join(["1==1"] * 16_000),
 }  # fmt: skip
 
 
@@ -178,6 +187,33 @@ def test_patterns_that_users_bring_are_kept_by_their_size_and_those_that_stand_t
     sizes = [pattern.instructions for pattern in KEPT.found.values()]
     assert 0 < sum(sizes) <= KEPT.instructions <= INSTRUCTIONS_KEPT < 150 * max(sizes)
     assert KEPT.instructions == sum(pattern.weight for pattern in KEPT.found.values())
+
+
+@pytest.mark.parametrize(("part", "joint"), [("[]", ","), ("1==1", ","), ("[]==[]", ","), ("s", "||"), ("{}", ",")])
+def test_types_are_found_out_in_steps_that_grow_with_the_expression_alone(part: str, joint: str) -> None:
+    def steps(count: int) -> int:
+        checker = Checker(ENVIRONMENT.variables, ENVIRONMENT.functions, ENVIRONMENT.structs)
+        checker.check(parse(f"[{joint.join([part] * count)}]"))
+        return STEPS_MAX - checker.known.steps_left
+
+    assert steps(2000) < 11 * steps(200)
+
+
+def test_types_without_end_are_refused() -> None:
+    with pytest.raises(CompileFailed, match="type complexity limit exceeded"):
+        ENVIRONMENT.compile(HOSTILE["types that double"])
+
+
+def test_a_hundred_problems_are_told_in_order_and_of_long_lines_fewer() -> None:
+    with pytest.raises(CompileFailed) as refused:
+        ENVIRONMENT.compile("||\n".join(f"z{number}" for number in range(300)))
+    lines = str(refused.value).split("\n")
+    assert lines[0] == "ERROR: <input>:1:1: undeclared reference to 'z0' (in container '')"
+    assert lines[-1] == "200 more errors were truncated"
+    with pytest.raises(CompileFailed) as refused:
+        ENVIRONMENT.compile("||".join(["zz"] * 2000))
+    assert len(str(refused.value)) < 50_000
+    assert str(refused.value).endswith("1997 more errors were truncated")
 
 
 def test_there_are_forty_of_them() -> None:
