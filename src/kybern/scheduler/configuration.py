@@ -137,6 +137,7 @@ def extender_of(told: ExtenderSettings, at: str) -> Extender:
         managed=frozenset(resource.name for resource in told.managed_resources),
         ignorable=told.ignorable,
         tls=tls_of(told.tls_config) if told.url_prefix.startswith("https://") else None,
+        server_name=told.tls_config.server_name if told.tls_config else "",
     )
 
 

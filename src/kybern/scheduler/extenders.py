@@ -5,16 +5,27 @@ Its answer is about the nodes that fitted when it was asked; whoever uses it loo
 """
 
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
-from kybern.api.codec import encode, to_builtins
+from kybern.api.codec import encode
 from kybern.api.core_v1 import Node, Pod
 from kybern.api.errors import ServiceUnavailable
 from kybern.client import Client
+from kybern.scheduler.extender_messages import (
+    FilterResult,
+    MetaVictims,
+    about_binding,
+    about_nodes,
+    about_victims,
+    binding_result,
+    filter_result,
+    priorities,
+    victims_by_node,
+)
 from kybern.scheduler.extension_points import BindPlugin
 from kybern.scheduler.framework import SCORE_MAX
 from kybern.scheduler.snapshot import Snapshot
@@ -23,39 +34,11 @@ from kybern.web.client import Client as Connections
 from kybern.web.client_errors import ClientError
 from kybern.web.http import Request
 
+T = TypeVar("T")
+
 EXTENDER_SCORE_MAX = 10
 ANSWER_BYTES_MAX = 16 * 1024 * 1024
-HTTP_SECONDS = 30.0
-
-
-class FilterResult(msgspec.Struct, frozen=True, rename="camel"):
-    nodes: Any = None
-    nodenames: list[str] | None = msgspec.field(default=None, name="nodenames")
-    failed_nodes: dict[str, str] | None = None
-    failed_and_unresolvable_nodes: dict[str, str] | None = None
-    error: str = ""
-
-
-class HostPriority(msgspec.Struct, frozen=True):
-    host: str = ""
-    score: int = 0
-
-
-class BindingResult(msgspec.Struct, frozen=True):
-    error: str = ""
-
-
-class MetaPod(msgspec.Struct, frozen=True):
-    uid: str = ""
-
-
-class MetaVictims(msgspec.Struct, frozen=True):
-    pods: list[MetaPod] | None = None
-    broken_budgets: int = msgspec.field(default=0, name="numPDBViolations")
-
-
-class PreemptionResult(msgspec.Struct, frozen=True, rename="camel"):
-    node_name_to_meta_victims: dict[str, MetaVictims] | None = None
+HTTP_SECONDS = 5.0
 
 
 class ExtenderFailed(ServiceUnavailable):
@@ -87,6 +70,8 @@ class Extender(BindPlugin):
     managed: frozenset[str] = frozenset()
     ignorable: bool = False
     tls: ssl.SSLContext | None = None
+    server_name: str = ""
+    """That its certificate is for, where that is not the address."""
 
     def interested(self, pod: Pod) -> bool:
         """In all pods, or in those that ask for a resource it manages."""
@@ -97,45 +82,40 @@ class Extender(BindPlugin):
         )
 
     async def filtered(self, pod: Pod, nodes: Sequence[Node]) -> FilterResult:
-        found: FilterResult = await self._asked(self.filter_verb, self._about(pod, nodes), FilterResult)
-        return found
+        about = about_nodes(pod, nodes, by_name=self.node_cache_capable)
+        return await self._asked(self.filter_verb, about, filter_result)
 
     async def scored(self, pod: Pod, nodes: Sequence[Node]) -> dict[str, int]:
-        found = await self._asked(self.prioritize_verb, self._about(pod, nodes), list[HostPriority])
+        found = await self._asked(
+            self.prioritize_verb, about_nodes(pod, nodes, by_name=self.node_cache_capable), priorities
+        )
         scale = self.weight * SCORE_MAX // EXTENDER_SCORE_MAX
         return {one.host: max(0, min(one.score, EXTENDER_SCORE_MAX)) * scale for one in found}
 
-    async def victims(self, pod: Pod, candidates: Sequence[Candidate]) -> Mapping[str, "MetaVictims"]:
+    async def victims(self, pod: Pod, candidates: Sequence[Candidate]) -> Mapping[str, MetaVictims]:
         """By node: of the candidates those that it agrees to, with whom it wants to leave."""
-        told = {
-            one.node: {
-                "pods": [{"uid": v.metadata.uid} if self.node_cache_capable else to_builtins(v) for v in one.victims],
-                "numPDBViolations": one.broken_budgets,
-            }
-            for one in candidates
-        }
-        field = "nodeNameToMetaVictims" if self.node_cache_capable else "nodeNameToVictims"
-        found = await self._asked(self.preempt_verb, {"pod": to_builtins(pod), field: told}, PreemptionResult)
-        return found.node_name_to_meta_victims or {}
+        about = about_victims(pod, candidates, by_name=self.node_cache_capable)
+        return await self._asked(self.preempt_verb, about, victims_by_node)
 
     async def bind(self, pod: Pod, node: str, client: Client) -> bool:
         if not self.bind_verb or not self.interested(pod):
             return False
-        meta = pod.metadata
-        about = {"podName": meta.name, "podNamespace": meta.namespace, "podUID": meta.uid or "", "node": node}
-        found = await self._asked(self.bind_verb, about, BindingResult)
-        if found.error:
-            raise ExtenderFailed(found.error)
+        try:
+            found = await self._asked(self.bind_verb, about_binding(pod, node), binding_result)
+            if found.error:
+                raise ExtenderFailed(found.error)
+        except ExtenderFailed:
+            if self.ignorable:
+                return False
+            raise
         return True
 
-    def _about(self, pod: Pod, nodes: Sequence[Node]) -> dict[str, Any]:
-        names = [node.metadata.name for node in nodes]
-        items = {"metadata": {}, "items": [to_builtins(node) for node in nodes]}
-        return {"pod": to_builtins(pod), **({"nodenames": names} if self.node_cache_capable else {"nodes": items})}
-
-    async def _asked(self, verb: str, about: Any, answer: Any) -> Any:
+    async def _asked(self, verb: str, about: Any, read: Callable[[Any], T]) -> T:
         url = self.url.rstrip("/")
-        connections = Connections(url, ssl=self.tls, idle_connections_max=0, response_seconds=self.timeout_seconds)
+        connections = Connections(
+            url, ssl=self.tls, server_hostname=self.server_name or None, idle_connections_max=0,
+            response_seconds=self.timeout_seconds,
+        )  # fmt: skip
         request = Request(
             "POST", f"/{verb.lstrip('/')}", "", {"content-type": "application/json", "accept": "application/json"},
             encode(about),
@@ -145,8 +125,8 @@ class Extender(BindPlugin):
             body = await response.read(ANSWER_BYTES_MAX)
             if response.status != 200:
                 raise ExtenderFailed(f"failed {verb} with extender at URL {url}, code {response.status}")
-            return msgspec.json.decode(body, type=answer)
-        except (ClientError, OSError, msgspec.MsgspecError) as error:
+            return read(msgspec.json.decode(body))
+        except (ClientError, OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise ExtenderFailed(f"failed {verb} with extender at URL {url}: {error}") from error
 
 
@@ -166,7 +146,7 @@ async def opinion(extenders: Sequence[Extender], pod: Pod, nodes: Sequence[Node]
             if extender.ignorable:
                 continue
             raise
-        kept = names_of(found)
+        kept = found.left
         more = {**(found.failed_nodes or {}), **(found.failed_and_unresolvable_nodes or {})}
         hopeless |= (found.failed_and_unresolvable_nodes or {}).keys()
         gone = [name for name in left if name not in kept or name in more]
@@ -206,11 +186,4 @@ def candidate_of(node: str, told: MetaVictims, snapshot: Snapshot, extender: Ext
     if not told.pods or any(one.uid not in here for one in told.pods):
         raise ExtenderFailed(f"extender {extender.url}: its victims on node {node!r} are no pods of that node")
     pods = sorted((here[one.uid].pod for one in told.pods), key=importance)
-    return Candidate(node, tuple(pods), told.broken_budgets)
-
-
-def names_of(found: FilterResult) -> set[str]:
-    if found.nodenames is not None:
-        return set(found.nodenames)
-    items = (found.nodes or {}).get("items") if isinstance(found.nodes, dict) else None
-    return {str((item.get("metadata") or {}).get("name")) for item in items or ()}
+    return Candidate(node, tuple(pods), told.num_pdb_violations)

@@ -15,7 +15,8 @@ from kybern.api.core_v1 import Node, Pod
 from kybern.api.meta_v1 import ObjectMeta
 from kybern.api.scheduling_v1 import PriorityClass
 from kybern.client.events import Recorder
-from kybern.scheduler.extenders import Extender, ExtenderFailed, MetaPod, MetaVictims, Opinion, opinion
+from kybern.scheduler.extender_messages import MetaPod, MetaVictims
+from kybern.scheduler.extenders import Extender, ExtenderFailed, Opinion, opinion
 from kybern.scheduler.extension_points import (
     TurnAway,
     Wait,
@@ -278,15 +279,13 @@ def test_a_gang_runs_where_an_extender_lets_all_of_it_run(size: int, runs: bool)
 class Answering(Extender):
     """Answers itself, after a while, what `answers` says for a verb."""
 
-    async def _asked(self, verb: str, about: Any, answer: Any) -> Any:
-        import msgspec
-
+    async def _asked(self, verb: str, about: Any, read: Any) -> Any:
         ASKED.append((verb, about))
         await asyncio.sleep(ANSWERS.get("delay", 0.0))
         found = ANSWERS[verb]
         if isinstance(found, Exception):
             raise found
-        return msgspec.json.decode(json.dumps(found), type=answer)
+        return read(json.loads(json.dumps(found)))
 
 
 ASKED: list[tuple[str, Any]] = []
@@ -324,7 +323,7 @@ def test_an_extender_filters_scores_and_delays_nobody_but_the_pods_it_is_interes
             await cluster.advance(60)
             assert (await placed(cluster))["managed"] == "n2"
             assert {verb for verb, _ in ASKED} == {"filter", "prioritize"}
-            assert ASKED[0][1]["nodenames"] == ["n1", "n2", "n3"]
+            assert ASKED[0][1]["NodeNames"] == ["n1", "n2", "n3"]
 
     run(story())
 
@@ -358,11 +357,15 @@ def test_an_extender_is_asked_over_http_in_upstream_s_words() -> None:
         asked.append((request.path, json.loads(request.body)))
         found: dict[str, Any] = {
             "/x/filter": {
-                "nodes": {"items": [{"metadata": {"name": "n2"}}]},
-                "failedAndUnresolvableNodes": {"n1": "no"},
+                "Nodes": {"items": [{"metadata": {"name": "n2"}}]},
+                "NodeNames": None,
+                "FailedNodes": None,
+                "FailedAndUnresolvableNodes": {"n1": "no"},
+                "Error": "",
             },
-            "/x/bind": {"error": ""},
-            "/x/preempt": {"nodeNameToMetaVictims": {"n1": {"pods": [{"uid": "u"}], "numPDBViolations": 0}}},
+            "/x/prioritize": [{"Host": "n1", "Score": 2}, {"Host": "n2", "Score": 7}],
+            "/x/bind": {"Error": ""},
+            "/x/preempt": {"NodeNameToMetaVictims": {"n1": {"Pods": [{"UID": "u"}], "NumPDBViolations": 2}}},
         }
         return Response(200, {}, json.dumps(found[request.path]).encode())
 
@@ -376,20 +379,60 @@ def test_an_extender_is_asked_over_http_in_upstream_s_words() -> None:
         assert found == Opinion({"n2": 0}, {"n1": "no"}, frozenset(("n1",)))
         assert await extender.bind(pod("a"), "n2", None)  # type: ignore[arg-type]
         candidates = [Candidate("n1", (pod("v"), pod("w")), 1), Candidate("n2", (pod("v"),), 0)]
-        assert [*await extender.victims(pod("a"), candidates)] == ["n1"]
+        agreed = await extender.victims(pod("a"), candidates)
+        assert agreed == {"n1": MetaVictims(pods=[MetaPod(uid="u")], num_pdb_violations=2)}
+        assert await changed(extender, prioritize_verb="prioritize").scored(pod("a"), nodes) == {"n1": 20, "n2": 70}
         await server.close()
-        assert [path for path, _ in asked] == ["/x/filter", "/x/bind", "/x/preempt"]
-        assert asked[0][1]["pod"]["metadata"]["name"] == "a" and len(asked[0][1]["nodes"]["items"]) == 2
-        assert asked[1][1] == {"podName": "a", "podNamespace": "default", "podUID": "", "node": "n2"}
-        assert list(asked[2][1]["nodeNameToVictims"]) == ["n1", "n2"]
-        assert asked[2][1]["nodeNameToVictims"]["n1"]["numPDBViolations"] == 1
-        assert [one["metadata"]["name"] for one in asked[2][1]["nodeNameToVictims"]["n1"]["pods"]] == ["v", "w"]
+        assert [path for path, _ in asked] == ["/x/filter", "/x/bind", "/x/preempt", "/x/prioritize"]
+        assert asked[0][1]["Pod"]["metadata"]["name"] == "a" and len(asked[0][1]["Nodes"]["items"]) == 2
+        assert asked[0][1]["NodeNames"] is None
+        assert asked[1][1] == {"PodName": "a", "PodNamespace": "default", "PodUID": "", "Node": "n2"}
+        assert list(asked[2][1]["NodeNameToVictims"]) == ["n1", "n2"]
+        assert asked[2][1]["NodeNameToVictims"]["n1"]["NumPDBViolations"] == 1
+        assert [one["metadata"]["name"] for one in asked[2][1]["NodeNameToVictims"]["n1"]["Pods"]] == ["v", "w"]
         try:
             await opinion([extender], pod("a"), nodes)
         except ExtenderFailed as failed:
             assert "failed filter with extender at URL http://127.0.0.1" in str(failed)
         else:
             raise AssertionError
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "null",
+        "[]",
+        "3",
+        '{"NodeNames": 3}',
+        '{"FailedNodes": []}',
+        '{"Nodes": {"items": [3]}}',
+        "<html>",
+        "\xff",
+        "[" * 9999,
+    ],
+)
+def test_an_answer_that_is_none_is_the_extender_s_fault(said: str) -> None:
+    async def answer(request: Request) -> Response:
+        return Response(200, {}, said.encode("latin-1"))
+
+    async def story() -> None:
+        server = await serve(answer, host="127.0.0.1", port=0)
+        extender = Extender(
+            url=f"http://127.0.0.1:{server.port}", filter_verb="filter", bind_verb="bind", ignorable=True
+        )
+        nodes = [from_builtins(Node, {"metadata": {"name": "n1"}})]
+        if said == "null":  # an answer that says nothing
+            assert (await opinion([changed(extender, ignorable=False)], pod("a"), nodes)).scores == {}
+        else:
+            with pytest.raises(ExtenderFailed, match="failed filter with extender"):
+                await opinion([changed(extender, ignorable=False)], pod("a"), nodes)
+            assert (await opinion([extender], pod("a"), nodes)).scores == {"n1": 0}
+        binds = await extender.bind(pod("a"), "n1", None)  # type: ignore[arg-type]
+        assert binds == (said == "null" or said.startswith("{"))  # who may be ignored leaves it to others
+        await server.close()
 
     asyncio.run(story())
 
@@ -411,7 +454,7 @@ def test_an_extender_chooses_among_all_candidates_whose_pods_leave() -> None:
             found = await placed(cluster)
             assert found["high"] == "n2"
             assert there[1].metadata.name not in found and there[0].metadata.name in found
-            assert set(ASKED[0][1]["nodeNameToMetaVictims"]) == {"n1", "n2"}
+            assert set(ASKED[0][1]["NodeNameToMetaVictims"]) == {"n1", "n2"}
 
     ASKED.clear()
     ANSWERS.clear()
