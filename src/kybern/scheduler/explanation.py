@@ -10,12 +10,14 @@ import numpy as np
 from msgspec.structs import replace
 
 from kybern.api.core_v1 import Pod
+from kybern.reconcile.pausing import is_paused
 from kybern.scheduler.extension_points import Profile
 from kybern.scheduler.judgement import judge, scored
 from kybern.scheduler.nodes import Nodes
 from kybern.scheduler.refusal import NO_NODES, refusal
-from kybern.scheduler.smallest_change import smallest_change, to_let_in, to_solve
+from kybern.scheduler.smallest_change import smallest_change, to_let_in, to_solve, to_thaw
 from kybern.scheduler.snapshot import Snapshot
+from kybern.scheduler.status import FAULTY, condition
 
 NODES_SHOWN_MAX = 50
 
@@ -32,6 +34,8 @@ class Explanation:
 def explained(pod: Pod, snapshot: Snapshot, profile: Profile) -> Explanation:
     if pod.status.phase in ("Succeeded", "Failed"):
         return Explanation(f"it has ended ({pod.status.phase}) on {pod.spec.node_name or 'no node'}", "", (), ())
+    if pod.spec.node_name and is_paused(pod):
+        return of_paused(pod, snapshot)
     if pod.spec.node_name:
         return of_placed(pod, snapshot, profile)
     gate = next(((plugin, why) for plugin in profile.pre_enqueue if (why := plugin.pre_enqueue(pod, snapshot))), None)
@@ -57,15 +61,30 @@ def of_waiting(pod: Pod, snapshot: Snapshot, profile: Profile) -> Explanation:
     table = tuple((name, *cells) for _, name, cells in rows[:NODES_SHOWN_MAX])
     if judgement.fits.any():
         name = next(name for wrong, name, _ in rows if not wrong)
-        return Explanation(
-            f"it fits on {name} now", "none: the scheduler has not tried it since", ("NODE", *rules), table
-        )
+        return Explanation(*though_it_fits(pod, name), ("NODE", *rules), table)
     cause = refusal(pod, judgement, snapshot).available
     if pod.status.nominated_node_name:
         cause = (
             f"it is promised room on {pod.status.nominated_node_name}, once those that leave for it are gone. {cause}"
         )
     return Explanation(cause, smallest_change(pod, snapshot, said), ("NODE", *rules), table)
+
+
+def though_it_fits(pod: Pod, node: str) -> tuple[str, str]:
+    """Why it waits all the same: an extender has failed or has its say, or nobody has tried it since."""
+    last = condition(pod)
+    if last is None or not last.message:
+        return f"it fits on {node} now", "none: the scheduler has not tried it yet"
+    if last.reason == FAULTY:
+        return last.message, f"mend that; by the scheduler's own rules it fits on {node}, and it is tried again"
+    return f"it fits on {node} now", f"none: the scheduler has not tried it since it said: {last.message}"
+
+
+def of_paused(pod: Pod, snapshot: Snapshot) -> Explanation:
+    here = pod.spec.node_name or ""
+    row = snapshot.rows.get(here)
+    change = to_thaw(pod, snapshot, row) if row is not None else f"that {here} comes back"
+    return Explanation(f"it is paused on {here}: more important pods have its processors", change, (), ())
 
 
 def of_placed(pod: Pod, snapshot: Snapshot, profile: Profile) -> Explanation:

@@ -3,7 +3,8 @@
 - `pop` gives the most important pod that may be tried, among equals the one that waits longest, unless a plugin sorts.
 - A pod that a PreEnqueue plugin keeps out is asked about again when it changes, or something that concerns that plugin.
 - A pod that fits nowhere waits until something changes that concerns a rule that refused it, or for five minutes.
-- After the n-th failure in a row a pod is not tried before its back-off of 1 to 10 seconds is over.
+- After the n-th failure in a row a pod is not tried before its back-off of 1 to 10 seconds is over. While nobody else may
+  be tried a tenth of it is enough, unless what failed was no refusal but a fault, or a crowd waits: others need processors.
 - Time comes in as `now`; nothing here waits.
 """
 
@@ -19,6 +20,7 @@ from kybern.api.core_v1 import Pod
 from kybern.scheduler.framework import ANY, Change
 
 BACKOFF = Backoff(first_seconds=1.0, max_seconds=10.0)
+EARLY, EARLY_PODS_MAX = 0.1, 100
 UNSCHEDULABLE_SECONDS_MAX = 300.0  # a change that nobody foresaw is made up for by then
 
 NOBODY = ""  # in the place of a rule: there was no node to refuse the pod
@@ -50,6 +52,8 @@ class Entry:
     failures: int = 0
     refused_by: frozenset[str] = frozenset()
     not_before: float = 0.0
+    early: float = 0.0
+    """Not before then either, though nobody else may be tried."""
     refused_at: float = 0.0
     ticket: int = 0
     """Of its place in a heap; places with another ticket are out of date."""
@@ -66,6 +70,8 @@ class SchedulingQueue:
     backoff: Backoff = BACKOFF
     active: list[tuple[tuple[Any, ...], int, str]] = field(default_factory=list)
     backing_off: list[tuple[float, int, str]] = field(default_factory=list)
+    early: list[tuple[float, int, str]] = field(default_factory=list)
+    """The same ones, but for those that met a fault, by when they may be tried if nobody else may."""
     unschedulable: dict[str, Entry] = field(default_factory=dict)
     gated: dict[str, str] = field(default_factory=dict)
     """Pods at a gate, by uid: who keeps them out."""
@@ -117,10 +123,11 @@ class SchedulingQueue:
         self.flush(now)
         while self.active:
             _, ticket, uid = heapq.heappop(self.active)
-            entry = self.entries.get(uid)
-            if entry is not None and entry.ticket == ticket:
-                del self.entries[uid]
-                return entry
+            if self._is_there(ticket, uid):
+                return self.entries.pop(uid)
+        moment = self._early_moment()
+        if moment is not None and moment <= now:
+            return self.entries.pop(heapq.heappop(self.early)[2])
         return None
 
     def take(self, uid: str) -> Entry | None:
@@ -141,7 +148,7 @@ class SchedulingQueue:
     def failed(self, entry: Entry, now: float) -> None:
         """It could not be bound: it is tried again after its back-off."""
         self._failed(entry, now)
-        self._back_off(entry)
+        self._back_off(entry, faulty=True)
 
     def changed(self, change: Change, now: float, hint: Hint = always) -> None:
         """Something that may make room. `hint`: whether it does for a pod, as far as a rule that refused it knows."""
@@ -157,9 +164,8 @@ class SchedulingQueue:
         """Let those go on whose waiting is over."""
         while self.backing_off and self.backing_off[0][0] <= now:
             _, ticket, uid = heapq.heappop(self.backing_off)
-            entry = self.entries.get(uid)
-            if entry is not None and entry.ticket == ticket:
-                self._activate(entry)
+            if self._is_there(ticket, uid):
+                self._activate(self.entries[uid])
         for entry in list(self.unschedulable.values()):
             if entry.refused_at + UNSCHEDULABLE_SECONDS_MAX > now:
                 break  # they are in the order in which they were refused
@@ -168,13 +174,26 @@ class SchedulingQueue:
     def seconds_to_wait(self, now: float) -> float | None:
         """How long until somebody may be tried if nothing happens; None where nobody waits."""
         moments = [self.backing_off[0][0]] if self.backing_off else []
+        if (early := self._early_moment()) is not None:
+            moments.append(early)
         if self.unschedulable:
             moments.append(next(iter(self.unschedulable.values())).refused_at + UNSCHEDULABLE_SECONDS_MAX)
         return max(0.0, min(moments) - now) if moments else None
 
+    def _early_moment(self) -> float | None:
+        """When the first of those who back off may be tried if nobody else may."""
+        while self.early and not self._is_there(*self.early[0][1:]):
+            heapq.heappop(self.early)
+        return self.early[0][0] if self.early and len(self.backing_off) <= EARLY_PODS_MAX else None
+
+    def _is_there(self, ticket: int, uid: str) -> bool:
+        entry = self.entries.get(uid)
+        return entry is not None and entry.ticket == ticket
+
     def _failed(self, entry: Entry, now: float) -> None:
         entry.failures += 1
-        entry.not_before = now + self.backoff.delay(entry.failures)
+        delay = self.backoff.delay(entry.failures)
+        entry.not_before, entry.early = now + delay, now + EARLY * delay
         self.entries[entry.pod.metadata.uid or ""] = entry
 
     def _try_again(self, entry: Entry, now: float) -> None:
@@ -194,6 +213,8 @@ class SchedulingQueue:
         place = (self.sort_key(entry.pod, entry.added), entry.ticket, entry.pod.metadata.uid or "")
         heapq.heappush(self.active, place)
 
-    def _back_off(self, entry: Entry) -> None:
-        entry.ticket = next(self.tickets)
-        heapq.heappush(self.backing_off, (entry.not_before, entry.ticket, entry.pod.metadata.uid or ""))
+    def _back_off(self, entry: Entry, *, faulty: bool = False) -> None:
+        entry.ticket, uid = next(self.tickets), entry.pod.metadata.uid or ""
+        heapq.heappush(self.backing_off, (entry.not_before, entry.ticket, uid))
+        if not faulty:
+            heapq.heappush(self.early, (entry.early, entry.ticket, uid))

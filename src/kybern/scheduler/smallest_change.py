@@ -45,6 +45,16 @@ def to_solve(pod: Pod, problem: str) -> str:
     return f"another claim, or wait: {problem}"
 
 
+def to_thaw(pod: Pod, snapshot: Snapshot, row: int) -> str:
+    """It counts on its node without its processors."""
+    asked, there = demand_of(pod).amounts.get("cpu", 0), int(snapshot.allocatable[row, 0])
+    free = max(there - int(snapshot.requested[row, 0]), 0)
+    if asked <= free:
+        return "none: its processors are free, and it goes on as soon as nobody more important waits for them"
+    has = f"{shown('cpu', free)} of {shown('cpu', there)} free"
+    return f"{shown('cpu', asked - free)} more cpu on {name_of(snapshot, row)} (asks for {shown('cpu', asked)}, {has})"
+
+
 def smallest_change(pod: Pod, snapshot: Snapshot, said: Mapping[str, list[str]]) -> str:
     """`said`: each rule's reason against each node."""
     found: list[tuple[int, float, str]] = []

@@ -7,7 +7,7 @@ from known_objects import node
 from msgspec.structs import replace
 
 from kybern.api.codec import from_builtins
-from kybern.api.core_v1 import Node, Pod
+from kybern.api.core_v1 import Node, Pod, PodCondition
 from kybern.cmd.why import subject, text_of
 from kybern.scheduler.explanation import explained
 from kybern.scheduler.profile import DEFAULT_PROFILE
@@ -134,3 +134,28 @@ def test_a_pod_that_has_ended_and_one_that_was_promised_room_are_said() -> None:
     waits = pod("9")
     waits = replace(waits, status=replace(waits.status, nominated_node_name="n2"))
     assert explained(waits, cluster(), DEFAULT_PROFILE).cause.startswith("it is promised room on n2, once those that")
+
+
+def test_a_pod_that_fits_and_waits_has_the_scheduler_s_last_word() -> None:
+    def told(reason: str) -> Pod:
+        waits = pod()
+        last = PodCondition(type="PodScheduled", status="False", reason=reason, message="the extender hung")
+        return replace(waits, status=replace(waits.status, conditions=(last,)))
+
+    failed = explained(told("SchedulerError"), cluster(), DEFAULT_PROFILE)
+    assert failed.cause == "the extender hung" and "it fits on n1" in failed.change
+    refused = explained(told("Unschedulable"), cluster(), DEFAULT_PROFILE)
+    assert refused.cause == "it fits on n1 now" and refused.change.endswith("since it said: the extender hung")
+
+
+def test_a_paused_pod_says_what_it_needs_to_go_on() -> None:
+    snapshot = cluster(node("n1"))
+    paused = pod("2", "batch", nodeName="n1")
+    paused = replace(paused, metadata=replace(paused.metadata, annotations={"kybern.io/paused": "true"}))
+    snapshot.add_pod(paused, "n1")
+    snapshot.add_pod(pod("7", "urgent"), "n1")
+    found = explained(paused, snapshot, DEFAULT_PROFILE)
+    assert found.cause == "it is paused on n1: more important pods have its processors"
+    assert found.change == "1 more cpu on n1 (asks for 2, 1 of 8 free)"
+    snapshot.remove_pod("urgent")
+    assert explained(paused, snapshot, DEFAULT_PROFILE).change.startswith("none: its processors are free")

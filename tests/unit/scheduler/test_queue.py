@@ -9,7 +9,7 @@ from kybern.api.codec import from_builtins
 from kybern.api.core_v1 import Pod
 from kybern.scheduler.framework import Change
 from kybern.scheduler.profile import DEFAULT_PROFILE
-from kybern.scheduler.queue import Entry, SchedulingQueue
+from kybern.scheduler.queue import EARLY_PODS_MAX, Entry, SchedulingQueue
 
 WAKES = {"Fit": Change.NODE_ADDED | Change.POD_LEFT, "Taints": Change.NODE_ADDED | Change.NODE_TAINTS}
 
@@ -58,13 +58,35 @@ def test_a_refused_pod_waits_for_a_change_that_concerns_who_refused_it() -> None
     assert popped(made, 20) == "a"
 
 
-def test_a_change_does_not_cut_the_back_off_short() -> None:
+def test_a_change_does_not_cut_the_back_off_short_while_others_may_be_tried() -> None:
     made = queue("a")
     made.refused(taken(made, 0), frozenset({"Fit"}), 0)
     made.changed(Change.POD_LEFT, 0.5)
-    assert popped(made, 0.9) is None
-    assert made.seconds_to_wait(0.9) is not None
-    assert popped(made, 1.0) == "a"
+    made.add(pod("b"), 0.5)
+    made.add(pod("c"), 0.5)
+    assert [popped(made, 0.9), popped(made, 0.95)] == ["b", "c"]
+
+
+def test_while_nobody_else_may_be_tried_a_tenth_of_the_back_off_is_enough() -> None:
+    made = queue("a")
+    made.refused(taken(made, 0), frozenset({"Fit"}), 0)
+    made.changed(Change.POD_LEFT, 0.05)
+    assert popped(made, 0.05) is None
+    assert made.seconds_to_wait(0.05) == pytest.approx(0.05)
+    assert popped(made, 0.1) == "a"
+    assert popped(made, 2.0) is None
+
+
+def test_neither_a_fault_nor_a_crowd_is_tried_early() -> None:
+    made = queue("a")
+    made.failed(taken(made, 0), 0)
+    assert (popped(made, 0.9), popped(made, 1.0)) == (None, "a")
+    crowd = queue(*(f"p{number}" for number in range(EARLY_PODS_MAX + 1)))
+    for _ in range(EARLY_PODS_MAX + 1):
+        crowd.refused(taken(crowd, 0), frozenset({"Fit"}), 0)
+    crowd.changed(Change.POD_LEFT, 0)
+    assert popped(crowd, 0.9) is None
+    assert popped(crowd, 1.0) == "p0"
 
 
 def test_the_back_off_doubles_up_to_ten_seconds() -> None:
