@@ -10,6 +10,7 @@ from sys import intern
 from typing import Any
 
 from kybern.api.codec import decode
+from kybern.api.custom import is_custom
 from kybern.api.errors import BadRequest
 from kybern.api.selectors import FieldSelector, Selector, parse_fields, parse_labels
 from kybern.apiserver.item import Item
@@ -76,10 +77,19 @@ def selection_of(resource: Resource, namespace: str, label_text: str, field_text
         labels, fields = parse_labels(label_text), parse_fields(field_text)
     except ValueError as error:
         raise BadRequest(str(error)) from error
+    own = OWN_FIELDS if resource.kind.namespaced or not names_its_fields(resource) else OWN_FIELDS[:1]
     for term in fields.requirements:
-        if term.path not in OWN_FIELDS and term.path not in resource.selectable:
-            unknown = f'"{term.path}" is not a known field selector: only "metadata.name", "metadata.namespace"'
-            if resource.selectable:
-                unknown = f"field label not supported: {term.path}"
-            raise BadRequest(unknown)
+        if term.path not in own and term.path not in resource.selectable:
+            raise BadRequest(not_selectable(resource, term.path))
     return Selection(resource, namespace, labels, fields)
+
+
+def names_its_fields(resource: Resource) -> bool:
+    """Rather than having the two of everybody."""
+    return bool(resource.selectable) or is_custom(resource.kind.type)
+
+
+def not_selectable(resource: Resource, path: str) -> str:
+    if names_its_fields(resource):
+        return resource.not_selectable.format(path)
+    return f'"{path}" is not a known field selector: only "metadata.name", "metadata.namespace"'

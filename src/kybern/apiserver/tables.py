@@ -1,7 +1,8 @@
 """Tables: what `kubectl get` prints, computed by the server from a resource's columns (meta/v1 Table)."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from operator import itemgetter
 from typing import Any
 
@@ -11,11 +12,13 @@ from kybern.aio.clock import from_rfc3339, rfc3339
 from kybern.api.codec import decode
 from kybern.apiserver.item import Item, metadata_of
 from kybern.apiserver.meta import meta_of
+from kybern.apiserver.openapi.descriptions import Descriptions
 from kybern.apiserver.turns import DECODED_BYTES, in_turns
 from kybern.registry.resource import Column, Obj, Resource
 from kybern.web.http import Joined
 
 TAIL = b"]}"
+HEADS_REMEMBERED = 512
 INCLUDES = ("None", "Metadata", "Object")
 
 _encode = msgspec.json.Encoder(enc_hook=str).encode
@@ -28,10 +31,8 @@ def created_at(obj: Obj, now: float) -> str:
 
 
 PLAIN_COLUMNS = (
-    Column(
-        "Name", lambda obj, now: meta_of(obj).name or "", "string", "name", 0, "Name must be unique within a namespace."
-    ),
-    Column("Created At", created_at, "date", "", 0, "CreationTimestamp is the moment at which the object was created."),
+    Column("Name", lambda obj, now: meta_of(obj).name or "", format="name", of="meta_v1.ObjectMeta.name"),
+    Column("Created At", created_at, "date", of="meta_v1.ObjectMeta.creationTimestamp"),
 )
 
 
@@ -41,17 +42,21 @@ class Row(msgspec.Struct, omit_defaults=True):
     object: msgspec.Raw | None = None
 
 
-def definitions(columns: Iterable[Column]) -> list[dict[str, Any]]:
-    return [
+@lru_cache(HEADS_REMEMBERED)
+def definitions(columns: tuple[Column, ...]) -> msgspec.Raw:
+    """What the columns are: the same in every answer, and looked up once."""
+    descriptions = Descriptions()
+    told = [
         {
             "name": column.name,
             "type": column.type,
             "format": column.format,
-            "description": column.description,
+            "description": column.description or (descriptions.of_field(column.of) if column.of else ""),
             "priority": column.priority,
         }
         for column in columns
     ]
+    return msgspec.Raw(_encode(told))
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,35 +72,38 @@ class Printer:
         """A row, and where it belongs among others."""
         obj = decode(self.resource.kind.type, served)
         order = self.resource.table_order
+        return order(obj) if order else None, self._row(obj, served)
+
+    def alone(self, served: bytes, *, columns: bool = True) -> bytes:
+        """A table with one row."""
+        obj = decode(self.resource.kind.type, served)
+        version = meta_of(obj).resource_version
+        meta = {"resourceVersion": version} if version else {}
+        return b"".join((self.head(meta, columns=columns), self._row(obj, served), TAIL))
+
+    def _row(self, obj: Obj, served: bytes) -> bytes:
         cells = [column.cell(obj, self.now) for column in self.columns]
-        row = Row(cells, self.resource.row_conditions(obj), self._object(served))
-        return order(obj) if order else None, _encode(row)
+        return _encode(Row(cells, self.resource.row_conditions(obj), self._object(served)))
 
     def _object(self, served: bytes) -> msgspec.Raw | None:
         if self.include == "None":
             return None
         return msgspec.Raw(served if self.include == "Object" else partial(served, self.version))
 
-    def head(self, list_meta: Mapping[str, Any]) -> bytes:
-        """What stands before the rows."""
-        table = {
+    def head(self, meta: Mapping[str, Any], *, columns: bool = True) -> bytes:
+        """What stands before the rows; `columns`: whether it says what the columns are."""
+        table: dict[str, Any] = {
             "kind": "Table",
             "apiVersion": f"meta.k8s.io/{self.version}",
-            "metadata": list_meta,
-            "columnDefinitions": definitions(self.columns),
+            "metadata": meta,
+            "columnDefinitions": definitions(self.columns) if columns else None,
             "rows": [],
         }
         return _encode(table).removesuffix(TAIL)
 
     @property
-    def columns(self) -> Sequence[Column]:
+    def columns(self) -> tuple[Column, ...]:
         return self.resource.columns or PLAIN_COLUMNS
-
-
-def table_of(resource: Resource, served: bytes, version: str, now: float, include: str) -> bytes:
-    """A table with one row."""
-    printer = Printer(resource, version, now, include)
-    return b"".join((printer.head({}), printer.row(served)[1], TAIL))
 
 
 async def table_of_all(printer: Printer, items: Sequence[Item], list_meta: Mapping[str, Any]) -> Joined:

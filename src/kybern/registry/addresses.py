@@ -49,7 +49,7 @@ IP_ADDRESSES = Resource(
     validate=validate_address,
     validate_update=validate_address_update,
     validate_name=address_name,
-    columns=(NAME, Column("ParentRef", parent_cell)),
+    columns=(NAME, Column("ParentRef", parent_cell, of="networking_v1.IPAddressSpec.parentRef")),
 )
 
 
@@ -89,5 +89,9 @@ SERVICE_CIDRS = Resource(
     validate=validate_cidrs,
     validate_update=validate_cidrs_update,
     subresources=(status(),),
-    columns=(NAME, Column("CIDRs", lambda found, now: ",".join(found.spec.cidrs or ())), AGE),
+    columns=(
+        NAME,
+        Column("CIDRs", lambda found, now: ",".join(found.spec.cidrs or ()), of="networking_v1.ServiceCIDRSpec.cidrs"),
+        AGE,
+    ),
 )

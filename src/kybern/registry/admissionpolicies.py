@@ -15,6 +15,7 @@ from kybern.api.admissionregistration_v1 import (
     ValidatingAdmissionPolicyBinding,
 )
 from kybern.api.invalid import FieldError, duplicate, forbidden_field, invalid_value, not_supported, required
+from kybern.api.meta_v1 import LabelSelector
 from kybern.registry.admissionwebhooks import EVERYTHING, validate_rule
 from kybern.registry.checks import label_selector, present, repeated
 from kybern.registry.columns import AGE, NAME, UNSET
@@ -156,7 +157,20 @@ def ref_cell(binding: Any, now: float) -> str:
         return UNSET
     if found.name:
         return f"{found.namespace or '*'}/{found.name}"
-    return f"{found.namespace or '*'}/{found.selector or ''}"
+    return UNSET if found.selector is None else go_text(found.selector)
+
+
+def go_text(selector: LabelSelector) -> str:
+    """As a Go program writes the message, which is what upstream shows."""
+    labels = "".join(f"{key}: {value}," for key, value in sorted((selector.match_labels or {}).items()))
+    wanted = "".join(
+        f"LabelSelectorRequirement{{Key:{term.key},Operator:{term.operator},Values:[{' '.join(term.values or ())}],}},"
+        for term in selector.match_expressions or ()
+    )
+    return (
+        f"&LabelSelector{{MatchLabels:map[string]string{{{labels}}},"
+        f"MatchExpressions:[]LabelSelectorRequirement{{{wanted}}},}}"
+    )
 
 
 VALIDATING_POLICIES = Resource(
@@ -171,8 +185,17 @@ VALIDATING_POLICIES = Resource(
     subresources=(status("all", validate_status),),
     columns=(
         NAME,
-        Column("Validations", lambda policy, now: len(policy.spec.validations or ()), type="integer"),
-        Column("ParamKind", kind_cell),
+        Column(
+            "Validations",
+            lambda policy, now: len(policy.spec.validations or ()),
+            type="integer",
+            description="Validations indicates the number of validation rules defined in this configuration",
+        ),
+        Column(
+            "ParamKind",
+            kind_cell,
+            description="ParamKind specifies the kind of resources used to parameterize this policy",
+        ),
         AGE,
     ),
 )
@@ -186,8 +209,17 @@ MUTATING_POLICIES = Resource(
     generation=spec_of,
     columns=(
         NAME,
-        Column("Mutations", lambda policy, now: len(policy.spec.mutations or ()), type="integer"),
-        Column("ParamKind", kind_cell),
+        Column(
+            "Mutations",
+            lambda policy, now: len(policy.spec.mutations or ()),
+            type="integer",
+            description="Mutation indicates the number of mutations rules defined in this configuration",
+        ),
+        Column(
+            "ParamKind",
+            kind_cell,
+            description="ParamKind specifies the kind of resources used to parameterize this policy",
+        ),
         AGE,
     ),
 )
@@ -203,8 +235,16 @@ def binding_resource(type_: type[Any]) -> Resource:
         generation=spec_of,
         columns=(
             NAME,
-            Column("PolicyName", lambda binding, now: binding.spec.policy_name or ""),
-            Column("ParamRef", ref_cell),
+            Column(
+                "PolicyName",
+                lambda binding, now: binding.spec.policy_name or "",
+                description="PolicyName indicates the policy definition which the policy binding binded to",
+            ),
+            Column(
+                "ParamRef",
+                ref_cell,
+                description="ParamRef indicates the param resource which sets the configration param",
+            ),
             AGE,
         ),
     )

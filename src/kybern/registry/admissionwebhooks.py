@@ -186,7 +186,16 @@ def resource(type_: type[Any]) -> Resource:
         default=default,
         validate=validate,
         generation=lambda configuration: configuration.webhooks,
-        columns=(NAME, Column("Webhooks", lambda found, now: len(found.webhooks or ()), type="integer"), AGE),
+        columns=(
+            NAME,
+            Column(
+                "Webhooks",
+                lambda found, now: len(found.webhooks or ()),
+                type="integer",
+                description="Webhooks indicates the number of webhooks registered in this configuration",
+            ),
+            AGE,
+        ),
     )
 
 

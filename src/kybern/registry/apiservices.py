@@ -70,7 +70,8 @@ def service_cell(service: APIService, now: float) -> str:
 def available_cell(service: APIService, now: float) -> str:
     for condition in service.status.conditions or ():
         if condition.type == "Available":
-            return "True" if condition.status == "True" else f"{condition.status} ({condition.reason})"
+            told = condition.status != "True" and condition.reason
+            return f"{condition.status} ({condition.reason})" if told else condition.status
     return "Unknown"
 
 
@@ -85,5 +86,10 @@ API_SERVICES = Resource(
     validate=validate_service,
     validate_name=names.path_segment,
     subresources=(status("all"),),
-    columns=(NAME, Column("Service", service_cell), Column("Available", available_cell), AGE),
+    columns=(
+        NAME,
+        Column("Service", service_cell, description="The reference to the service that hosts this API endpoint."),
+        Column("Available", available_cell, description="Whether this service is available."),
+        AGE,
+    ),
 )

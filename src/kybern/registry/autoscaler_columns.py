@@ -1,5 +1,6 @@
 """How horizontalpodautoscalers are printed: each metric as it is and as it shall be, the first two of them."""
 
+from dataclasses import replace
 from typing import Any
 
 from kybern.api.autoscaling_v2 import HorizontalPodAutoscaler, MetricSpec, MetricTarget
@@ -55,15 +56,27 @@ def resource_text(target: MetricTarget, found: Any) -> str:
 
 COLUMNS = (
     NAME,
-    Column("Reference", lambda s, now: f"{s.spec.scale_target_ref.kind}/{s.spec.scale_target_ref.name}"),
-    Column("Targets", targets_cell),
-    Column("MinPods", lambda s, now: UNSET if s.spec.min_replicas is None else str(s.spec.min_replicas)),
-    Column("MaxPods", lambda s, now: s.spec.max_replicas),
-    Column("Replicas", lambda s, now: s.status.current_replicas or 0),
+    Column(
+        "Reference",
+        lambda s, now: f"{s.spec.scale_target_ref.kind}/{s.spec.scale_target_ref.name}",
+        of="autoscaling_v2.HorizontalPodAutoscalerSpec.scaleTargetRef",
+    ),
+    Column("Targets", targets_cell, of="autoscaling_v2.HorizontalPodAutoscalerSpec.metrics"),
+    Column(
+        "MinPods",
+        lambda s, now: UNSET if s.spec.min_replicas is None else str(s.spec.min_replicas),
+        of="autoscaling_v2.HorizontalPodAutoscalerSpec.minReplicas",
+    ),
+    Column("MaxPods", lambda s, now: s.spec.max_replicas, of="autoscaling_v2.HorizontalPodAutoscalerSpec.maxReplicas"),
+    Column(
+        "Replicas",
+        lambda s, now: s.status.current_replicas or 0,
+        of="autoscaling_v2.HorizontalPodAutoscalerStatus.currentReplicas",
+    ),
     AGE,
 )
 
 
 def of_v2(column: Column) -> Column:
     cell = column.cell
-    return Column(column.name, lambda scaler, now: cell(to_v2(scaler), now), format=column.format)
+    return replace(column, cell=lambda scaler, now: cell(to_v2(scaler), now))

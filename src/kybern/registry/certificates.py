@@ -16,7 +16,7 @@ from kybern.api.certificates_v1 import (
 )
 from kybern.api.invalid import FieldError, duplicate, invalid_value, not_supported, required, too_long
 from kybern.registry.checks import immutable, named
-from kybern.registry.columns import AGE, NAME, NONE, UNKNOWN, human
+from kybern.registry.columns import AGE, NAME, NONE, human
 from kybern.registry.parts import changed, clear_status, keep_status, kind_of, status, whole
 from kybern.registry.resource import Column, Resource, Subresource
 from kybern.registry.signers import bundle_name, is_own, validate_signer
@@ -153,10 +153,20 @@ CERTIFICATE_SIGNING_REQUESTS = Resource(
     columns=(
         NAME,
         AGE,
-        Column("SignerName", lambda csr, now: csr.spec.signer_name or UNKNOWN),
-        Column("Requestor", lambda csr, now: csr.spec.username or ""),
-        Column("RequestedDuration", duration_cell),
-        Column("Condition", condition_cell),
+        Column(
+            "SignerName",
+            lambda csr, now: csr.spec.signer_name or NONE,
+            of="certificates_v1.CertificateSigningRequestSpec.signerName",
+        ),
+        Column(
+            "Requestor",
+            lambda csr, now: csr.spec.username or "",
+            of="certificates_v1.CertificateSigningRequestSpec.request",
+        ),
+        Column(
+            "RequestedDuration", duration_cell, of="certificates_v1.CertificateSigningRequestSpec.expirationSeconds"
+        ),
+        Column("Condition", condition_cell, of="certificates_v1.CertificateSigningRequestStatus.conditions"),
     ),
 )
 
@@ -191,7 +201,14 @@ CLUSTER_TRUST_BUNDLES = Resource(
     validate_update=validate_bundle_update,
     validate_name=any_name,
     selectable={"spec.signerName": lambda bundle: bundle.spec.signer_name or ""},
-    columns=(NAME, Column("SignerName", lambda bundle, now: bundle.spec.signer_name or NONE)),
+    columns=(
+        NAME,
+        Column(
+            "SignerName",
+            lambda bundle, now: bundle.spec.signer_name or NONE,
+            of="certificates_v1.ClusterTrustBundleSpec.signerName",
+        ),
+    ),
 )
 
 
@@ -236,6 +253,11 @@ def validate_pod_request_update(found: PodCertificateRequest, old: PodCertificat
     yield from immutable("spec", found.spec, old.spec)
 
 
+def state_cell(found: PodCertificateRequest, now: float) -> str:
+    states = [c.type for c in found.status.conditions or () if c.type in ("Issued", "Denied", "Failed")]
+    return states[-1] if states else "Pending"
+
+
 POD_CERTIFICATE_REQUESTS = Resource(
     kind=kind_of(PodCertificateRequest),
     version_needed=True,
@@ -251,10 +273,22 @@ POD_CERTIFICATE_REQUESTS = Resource(
     },
     columns=(
         NAME,
-        Column("PodName", lambda found, now: found.spec.pod_name),
-        Column("ServiceAccountName", lambda found, now: found.spec.service_account_name),
-        Column("NodeName", lambda found, now: found.spec.node_name),
-        Column("SignerName", lambda found, now: found.spec.signer_name),
-        AGE,
+        Column(
+            "PodName", lambda found, now: found.spec.pod_name, of="certificates_v1.PodCertificateRequestSpec.podName"
+        ),
+        Column(
+            "ServiceAccountName",
+            lambda found, now: found.spec.service_account_name,
+            of="certificates_v1.PodCertificateRequestSpec.serviceAccountName",
+        ),
+        Column(
+            "NodeName", lambda found, now: found.spec.node_name, of="certificates_v1.PodCertificateRequestSpec.nodeName"
+        ),
+        Column(
+            "SignerName",
+            lambda found, now: found.spec.signer_name,
+            of="certificates_v1.PodCertificateRequestSpec.signerName",
+        ),
+        Column("State", state_cell, description="Is the request Pending, Issued, Denied, or Failed?"),
     ),
 )

@@ -1,6 +1,7 @@
 """What tables have in common: the columns Name and Age, and how a moment, a list or nothing at all is printed."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from kybern.aio.clock import from_rfc3339
@@ -67,9 +68,13 @@ def age_cell(obj: Any, now: float) -> str:
     return age(obj.metadata.creation_timestamp, now)
 
 
-NAME = Column("Name", name_cell, format="name")
-AGE = Column("Age", age_cell)
-CREATED_AT = Column("Created At", lambda obj, now: obj.metadata.creation_timestamp or "", format="date-time")
+NAME = Column("Name", name_cell, format="name", of="meta_v1.ObjectMeta.name")
+BARE_NAME = replace(NAME, format="")
+AGE = Column("Age", age_cell, of="meta_v1.ObjectMeta.creationTimestamp")
+
+
+def or_unset(text: str | None) -> str:
+    return UNSET if text is None else text
 
 
 def labels_text(labels: Mapping[str, str] | None) -> str:
@@ -98,11 +103,27 @@ def shortened(texts: Iterable[str], most: int) -> str:
     return ",".join(listed) or NONE
 
 
+def points_of(balancer: Any) -> list[str]:
+    """Where a load balancer is to be reached, each place once and in order."""
+    entries = (balancer.ingress or ()) if balancer is not None else ()
+    return sorted({entry.ip or entry.hostname for entry in entries if entry.ip or entry.hostname})
+
+
 def container_columns(containers_of: Any) -> tuple[Column, Column]:
     """Containers and Images, for kinds that have a pod template."""
     return (
-        Column("Containers", lambda obj, now: ",".join(c.name for c in containers_of(obj)), priority=1),
-        Column("Images", lambda obj, now: ",".join(c.image or "" for c in containers_of(obj)), priority=1),
+        Column(
+            "Containers",
+            lambda obj, now: ",".join(c.name for c in containers_of(obj)),
+            priority=1,
+            description="Names of each container in the template.",
+        ),
+        Column(
+            "Images",
+            lambda obj, now: ",".join(c.image or "" for c in containers_of(obj)),
+            priority=1,
+            description="Images referenced by each container in the template.",
+        ),
     )
 
 
@@ -112,4 +133,7 @@ def template_containers(obj: Any) -> Any:
 
 
 TEMPLATE_COLUMNS = container_columns(template_containers)
-SELECTOR = Column("Selector", lambda obj, now: selector_text(obj.spec.selector), priority=1)
+
+
+def selector_column(of: str) -> Column:
+    return Column("Selector", lambda obj, now: selector_text(obj.spec.selector), priority=1, of=of)

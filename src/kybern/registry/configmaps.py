@@ -156,7 +156,16 @@ CONFIG_MAPS = Resource(
     default=default_config_map,
     validate=validate_config_map,
     validate_update=validate_config_map_update,
-    columns=(NAME, Column("Data", lambda c, now: len(c.data or ()) + len(c.binary_data or ()), type="string"), AGE),
+    columns=(
+        NAME,
+        Column(
+            "Data",
+            lambda c, now: len(c.data or ()) + len(c.binary_data or ()),
+            type="string",
+            of="core_v1.ConfigMap.data",
+        ),
+        AGE,
+    ),
 )
 
 SECRETS = Resource(
@@ -168,8 +177,8 @@ SECRETS = Resource(
     selectable={"type": lambda secret: secret.type or ""},
     columns=(
         NAME,
-        Column("Type", lambda secret, now: secret.type or ""),
-        Column("Data", lambda secret, now: len(secret.data or ()), type="string"),
+        Column("Type", lambda secret, now: secret.type or "", of="core_v1.Secret.type"),
+        Column("Data", lambda secret, now: len(secret.data or ()), type="string", of="core_v1.Secret.data"),
         AGE,
     ),
 )

@@ -6,7 +6,7 @@ from kybern.api import names, quantity
 from kybern.api.invalid import FieldError, duplicate, invalid_value, not_supported, required
 from kybern.api.storage_v1 import CSIDriver, CSIDriverSpec, CSINode, CSIStorageCapacity, TokenRequest
 from kybern.registry.checks import NOT_NEGATIVE, immutable, label_selector, not_negative, repeated
-from kybern.registry.columns import AGE, NAME, UNSET
+from kybern.registry.columns import AGE, NAME, NONE, UNSET
 from kybern.registry.defaulting import filled, part
 from kybern.registry.drivers import validate_driver_name
 from kybern.registry.node_labels import selector_warnings
@@ -83,7 +83,8 @@ def driver_warnings(driver: CSIDriver, old: CSIDriver | None) -> Iterator[str]:
 
 
 def tokens_cell(driver: CSIDriver, now: float) -> str:
-    return ",".join(token.audience for token in driver.spec.token_requests or ()) or UNSET
+    requests = driver.spec.token_requests
+    return UNSET if requests is None else ",".join(token.audience for token in requests)
 
 
 def validate_driver_update(driver: CSIDriver, old: CSIDriver) -> Iterator[FieldError]:
@@ -103,12 +104,36 @@ CSI_DRIVERS = Resource(
     generation=lambda driver: driver.spec,
     columns=(
         NAME,
-        Column("AttachRequired", lambda driver, now: bool(driver.spec.attach_required), type="boolean"),
-        Column("PodInfoOnMount", lambda driver, now: bool(driver.spec.pod_info_on_mount), type="boolean"),
-        Column("StorageCapacity", lambda driver, now: bool(driver.spec.storage_capacity), type="boolean"),
-        Column("TokenRequests", tokens_cell),
-        Column("RequiresRepublish", lambda driver, now: bool(driver.spec.requires_republish), type="boolean"),
-        Column("Modes", lambda driver, now: ",".join(driver.spec.volume_lifecycle_modes or ()) or UNSET),
+        Column(
+            "AttachRequired",
+            lambda driver, now: bool(driver.spec.attach_required),
+            type="boolean",
+            of="storage_v1.CSIDriverSpec.attachRequired",
+        ),
+        Column(
+            "PodInfoOnMount",
+            lambda driver, now: bool(driver.spec.pod_info_on_mount),
+            type="boolean",
+            of="storage_v1.CSIDriverSpec.podInfoOnMount",
+        ),
+        Column(
+            "StorageCapacity",
+            lambda driver, now: bool(driver.spec.storage_capacity),
+            type="boolean",
+            of="storage_v1.CSIDriverSpec.storageCapacity",
+        ),
+        Column("TokenRequests", tokens_cell, of="storage_v1.CSIDriverSpec.tokenRequests"),
+        Column(
+            "RequiresRepublish",
+            lambda driver, now: bool(driver.spec.requires_republish),
+            type="boolean",
+            of="storage_v1.CSIDriverSpec.requiresRepublish",
+        ),
+        Column(
+            "Modes",
+            lambda driver, now: ",".join(driver.spec.volume_lifecycle_modes or ()) or NONE,
+            of="storage_v1.CSIDriverSpec.volumeLifecycleModes",
+        ),
         AGE,
     ),
 )
@@ -157,7 +182,16 @@ CSI_NODES = Resource(
     validate=validate_csi_node,
     validate_update=validate_csi_node_update,
     subresources=(status(),),
-    columns=(NAME, Column("Drivers", lambda node, now: len(node.spec.drivers), type="integer"), AGE),
+    columns=(
+        NAME,
+        Column(
+            "Drivers",
+            lambda node, now: len(node.spec.drivers),
+            type="integer",
+            description="Drivers indicates the number of CSI drivers registered on the node",
+        ),
+        AGE,
+    ),
 )
 
 
@@ -183,7 +217,11 @@ CSI_STORAGE_CAPACITIES = Resource(
     warnings=lambda found, old: selector_warnings(found.node_topology, "nodeTopology"),
     columns=(
         NAME,
-        Column("StorageClassName", lambda found, now: found.storage_class_name),
-        Column("Capacity", lambda found, now: found.capacity or UNSET),
+        Column(
+            "StorageClassName",
+            lambda found, now: found.storage_class_name,
+            of="storage_v1.CSIStorageCapacity.storageClassName",
+        ),
+        Column("Capacity", lambda found, now: found.capacity or UNSET, of="storage_v1.CSIStorageCapacity.capacity"),
     ),
 )

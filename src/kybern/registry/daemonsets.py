@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from kybern.api.apps_v1 import DaemonSet, DaemonSetSpec, DaemonSetUpdateStrategy, RollingUpdateDaemonSet
 from kybern.api.invalid import FieldError, invalid_value, not_supported, required
 from kybern.registry.checks import immutable, int_or_percent, is_nothing, not_above_all
-from kybern.registry.columns import AGE, NAME, SELECTOR, TEMPLATE_COLUMNS, labels_text
+from kybern.registry.columns import AGE, NAME, TEMPLATE_COLUMNS, labels_text, selector_column
 from kybern.registry.defaulting import filled, part
 from kybern.registry.parts import changed, clear_status, keep_status, kind_of, spec_of, status
 from kybern.registry.podspec.defaults import default_template
@@ -127,14 +127,38 @@ DAEMONSETS = Resource(
     subresources=(status(validate=STATUS_COUNTS),),
     columns=(
         NAME,
-        Column("Desired", lambda d, now: d.status.desired_number_scheduled, type="integer"),
-        Column("Current", lambda d, now: d.status.current_number_scheduled, type="integer"),
-        Column("Ready", lambda d, now: d.status.number_ready, type="integer"),
-        Column("Up-to-date", lambda d, now: d.status.updated_number_scheduled or 0, type="integer"),
-        Column("Available", lambda d, now: d.status.number_available or 0, type="integer"),
-        Column("Node Selector", lambda d, now: labels_text(d.spec.template.spec.node_selector)),
+        Column(
+            "Desired",
+            lambda d, now: d.status.desired_number_scheduled,
+            type="integer",
+            of="apps_v1.DaemonSetStatus.desiredNumberScheduled",
+        ),
+        Column(
+            "Current",
+            lambda d, now: d.status.current_number_scheduled,
+            type="integer",
+            of="apps_v1.DaemonSetStatus.currentNumberScheduled",
+        ),
+        Column("Ready", lambda d, now: d.status.number_ready, type="integer", of="apps_v1.DaemonSetStatus.numberReady"),
+        Column(
+            "Up-to-date",
+            lambda d, now: d.status.updated_number_scheduled or 0,
+            type="integer",
+            of="apps_v1.DaemonSetStatus.updatedNumberScheduled",
+        ),
+        Column(
+            "Available",
+            lambda d, now: d.status.number_available or 0,
+            type="integer",
+            of="apps_v1.DaemonSetStatus.numberAvailable",
+        ),
+        Column(
+            "Node Selector",
+            lambda d, now: labels_text(d.spec.template.spec.node_selector),
+            of="core_v1.PodSpec.nodeSelector",
+        ),
         AGE,
         *TEMPLATE_COLUMNS,
-        SELECTOR,
+        selector_column("apps_v1.DaemonSetSpec.selector"),
     ),
 )

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from kybern.api.apps_v1 import Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment
 from kybern.api.invalid import FieldError, forbidden_field, invalid_value, not_supported
 from kybern.registry.checks import immutable, int_or_percent, is_nothing, not_above_all
-from kybern.registry.columns import AGE, NAME, SELECTOR, TEMPLATE_COLUMNS
+from kybern.registry.columns import AGE, NAME, TEMPLATE_COLUMNS, selector_column
 from kybern.registry.defaulting import filled, part
 from kybern.registry.parts import changed, clear_status, keep_status, kind_of, scale, status
 from kybern.registry.podspec.defaults import default_template
@@ -129,11 +129,19 @@ DEPLOYMENTS = Resource(
     subresources=(scale(selector_of), status("labels", validate=STATUS_COUNTS)),
     columns=(
         NAME,
-        Column("Ready", ready_cell),
-        Column("Up-to-date", lambda deployment, now: deployment.status.updated_replicas or 0),
-        Column("Available", lambda deployment, now: deployment.status.available_replicas or 0),
+        Column("Ready", ready_cell, description="Number of the pod with ready state"),
+        Column(
+            "Up-to-date",
+            lambda deployment, now: deployment.status.updated_replicas or 0,
+            of="apps_v1.DeploymentStatus.updatedReplicas",
+        ),
+        Column(
+            "Available",
+            lambda deployment, now: deployment.status.available_replicas or 0,
+            of="apps_v1.DeploymentStatus.availableReplicas",
+        ),
         AGE,
         *TEMPLATE_COLUMNS,
-        SELECTOR,
+        selector_column("apps_v1.DeploymentSpec.selector"),
     ),
 )

@@ -163,9 +163,9 @@ def state_cell(claim: ResourceClaim, now: float) -> str:
     words = []
     if claim.metadata.deletion_timestamp:
         words.append("deleted")
-    if claim.status.allocation is None:
+    elif claim.status.allocation is None:
         words.append("pending")
-    else:
+    if claim.status.allocation is not None:
         words.append("allocated")
         if claim.status.reserved_for:
             words.append("reserved")
@@ -180,7 +180,11 @@ RESOURCE_CLAIMS = Resource(
     validate=validate_claim,
     validate_update=validate_claim_update,
     subresources=(status("all", validate=validate_status),),
-    columns=(NAME, Column("State", state_cell), AGE),
+    columns=(
+        NAME,
+        Column("State", state_cell, description="A summary of the current state (allocated, pending, reserved, etc.)."),
+        AGE,
+    ),
 )
 
 

@@ -6,12 +6,12 @@ from kybern.api import names
 from kybern.api.invalid import FieldError, duplicate, invalid_value, not_supported, required, too_many
 from kybern.api.resource_v1 import DeviceTaint, DeviceTaintRule, DeviceTaintSelector, DeviceToleration
 from kybern.registry.checks import at_most, judged, named, repeated
-from kybern.registry.columns import AGE, NAME
+from kybern.registry.columns import AGE, NAME, age
 from kybern.registry.conditions import validate_conditions
 from kybern.registry.devicenames import validate_pool_name
 from kybern.registry.drivers import validate_driver_name
 from kybern.registry.parts import clear_status, keep_status, kind_of, spec_of, status
-from kybern.registry.resource import Resource
+from kybern.registry.resource import Column, Resource
 
 EFFECTS = ("NoExecute", "NoSchedule", "None")
 OPERATORS = ("Equal", "Exists")
@@ -101,6 +101,10 @@ def validate_rule_status(rule: DeviceTaintRule, old: DeviceTaintRule) -> Iterato
     yield from at_most("status.conditions", conditions, RULE_CONDITIONS_MAX)
 
 
+def added_cell(rule: DeviceTaintRule, now: float) -> str:
+    return age(rule.spec.taint.time_added, now) if rule.spec.taint.time_added else ""
+
+
 DEVICE_TAINT_RULES = Resource(
     kind=kind_of(DeviceTaintRule),
     on_create=clear_status,
@@ -109,5 +113,12 @@ DEVICE_TAINT_RULES = Resource(
     validate_update=validate_rule,
     generation=spec_of,
     subresources=(status("all", validate_rule_status),),
-    columns=(NAME, AGE),
+    columns=(
+        NAME,
+        Column("Key", lambda rule, now: rule.spec.taint.key, of="resource_v1.DeviceTaint.key"),
+        Column("Value", lambda rule, now: rule.spec.taint.value or "", of="resource_v1.DeviceTaint.value"),
+        Column("Effect", lambda rule, now: rule.spec.taint.effect, of="resource_v1.DeviceTaint.effect"),
+        Column("TimeAdded", added_cell, of="resource_v1.DeviceTaint.timeAdded"),
+        AGE,
+    ),
 )

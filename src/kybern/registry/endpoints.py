@@ -205,7 +205,10 @@ def slice_warnings(found: discovery.EndpointSlice, old: discovery.EndpointSlice 
 
 
 def ports_cell(found: discovery.EndpointSlice, now: float) -> str:
-    texts = [str(port.port) if port.port is not None else port.name or "*" for port in found.ports or ()]
+    texts = [
+        str(port.port) if port.port is not None else "*" if port.name is None else port.name
+        for port in found.ports or ()
+    ]
     return with_more(texts, UNSET)
 
 
@@ -223,7 +226,11 @@ ENDPOINTS = Resource(
     default=default_endpoints,
     validate=validate_endpoints,
     warnings=endpoints_warnings,
-    columns=(NAME, Column("Endpoints", lambda endpoints, now: addresses_text(endpoints)), AGE),
+    columns=(
+        NAME,
+        Column("Endpoints", lambda endpoints, now: addresses_text(endpoints), of="core_v1.Endpoints.subsets"),
+        AGE,
+    ),
 )
 
 ENDPOINT_SLICES = Resource(
@@ -235,9 +242,9 @@ ENDPOINT_SLICES = Resource(
     generation=lambda found: (found.endpoints, found.ports, found.address_type, found.metadata.labels),
     columns=(
         NAME,
-        Column("AddressType", lambda found, now: found.address_type),
-        Column("Ports", ports_cell),
-        Column("Endpoints", endpoints_cell),
+        Column("AddressType", lambda found, now: found.address_type, of="discovery_v1.EndpointSlice.addressType"),
+        Column("Ports", ports_cell, of="discovery_v1.EndpointSlice.ports"),
+        Column("Endpoints", endpoints_cell, of="discovery_v1.EndpointSlice.endpoints"),
         AGE,
     ),
 )

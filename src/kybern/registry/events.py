@@ -1,6 +1,7 @@
 """events: what happened to an object, told twice: as core/v1 and as events.k8s.io/v1. Stored once, as core/v1."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from kybern.api import core_v1, events_v1, names
 from kybern.api.invalid import FieldError, invalid_value, required
@@ -139,7 +140,7 @@ def first_seen(event: core_v1.Event, now: float) -> str:
 
 
 def last_seen(event: core_v1.Event, now: float) -> str:
-    if event.series is not None and event.series.last_observed_time:
+    if event.series is not None:
         return age(event.series.last_observed_time, now)
     return age(event.last_timestamp or event.first_timestamp or event.event_time, now)
 
@@ -153,8 +154,8 @@ def object_cell(event: core_v1.Event, now: float) -> str:
 def source_cell(event: core_v1.Event, now: float) -> str:
     component = event.source.component if event.source is not None else None
     host = event.source.host if event.source is not None else None
-    found = [component or event.reporting_component or "", host or event.reporting_instance or ""]
-    return ", ".join(text for text in found if text)
+    named, instance = component or event.reporting_component or "", host or event.reporting_instance or ""
+    return f"{named}, {instance}" if instance else named
 
 
 def count_cell(event: core_v1.Event, now: float) -> int:
@@ -164,25 +165,30 @@ def count_cell(event: core_v1.Event, now: float) -> int:
 
 
 CORE_COLUMNS = (
-    Column("Last Seen", last_seen),
-    Column("Type", lambda event, now: event.type or ""),
-    Column("Reason", lambda event, now: event.reason or ""),
-    Column("Object", object_cell),
-    Column("Subobject", lambda event, now: event.involved_object.field_path or "", priority=1),
-    Column("Source", source_cell, priority=1),
-    Column("Message", lambda event, now: (event.message or "").strip()),
-    Column("First Seen", first_seen, priority=1),
-    Column("Count", count_cell, priority=1),
-    Column("Name", lambda event, now: event.metadata.name or "", format="name", priority=1),
+    Column("Last Seen", last_seen, of="core_v1.Event.lastTimestamp"),
+    Column("Type", lambda event, now: event.type or "", of="core_v1.Event.type"),
+    Column("Reason", lambda event, now: event.reason or "", of="core_v1.Event.reason"),
+    Column("Object", object_cell, of="core_v1.Event.involvedObject"),
+    Column(
+        "Subobject",
+        lambda event, now: event.involved_object.field_path or "",
+        priority=1,
+        of="core_v1.ObjectReference.fieldPath",
+    ),
+    Column("Source", source_cell, priority=1, of="core_v1.Event.source"),
+    Column("Message", lambda event, now: (event.message or "").strip(), of="core_v1.Event.message"),
+    Column("First Seen", first_seen, priority=1, of="core_v1.Event.firstTimestamp"),
+    Column("Count", count_cell, priority=1, of="core_v1.Event.count"),
+    Column(
+        "Name", lambda event, now: event.metadata.name or "", format="name", priority=1, of="meta_v1.ObjectMeta.name"
+    ),
 )
 
 
 def of_core(column: Column) -> Column:
     """The same column over the new form."""
     cell = column.cell
-    return Column(
-        column.name, lambda event, now: cell(to_core(event), now), format=column.format, priority=column.priority
-    )
+    return replace(column, cell=lambda event, now: cell(to_core(event), now))
 
 
 EVENTS = Resource(

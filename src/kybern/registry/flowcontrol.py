@@ -203,11 +203,21 @@ FLOW_SCHEMAS = Resource(
     subresources=(status("all", validate_status),),
     columns=(
         NAME,
-        Column("PriorityLevel", lambda schema, now: schema.spec.priority_level_configuration.name),
-        Column("MatchingPrecedence", lambda schema, now: schema.spec.matching_precedence or 0),
-        Column("DistinguisherMethod", distinguisher_cell),
+        Column(
+            "PriorityLevel",
+            lambda schema, now: schema.spec.priority_level_configuration.name,
+            of="flowcontrol_v1.PriorityLevelConfigurationReference.name",
+        ),
+        Column(
+            "MatchingPrecedence",
+            lambda schema, now: schema.spec.matching_precedence or 0,
+            of="flowcontrol_v1.FlowSchemaSpec.matchingPrecedence",
+        ),
+        Column("DistinguisherMethod", distinguisher_cell, of="flowcontrol_v1.FlowSchemaSpec.distinguisherMethod"),
         AGE,
-        Column("MissingPL", dangling_cell),
+        Column(
+            "MissingPL", dangling_cell, description="references a broken or non-existent PriorityLevelConfiguration"
+        ),
     ),
     table_order=lambda schema: (schema.spec.matching_precedence or 0, schema.metadata.name),
 )
@@ -323,15 +333,13 @@ def entropy_bits(queues: int, hand: int) -> int:
     return math.ceil(sum(math.log2(queues - dealt) for dealt in range(hand)))
 
 
-def queuing_cell(name: str) -> Column:
-    titles = {"queues": "Queues", "hand_size": "HandSize", "queue_length_limit": "QueueLengthLimit"}
-
+def queuing_column(title: str, name: str) -> Column:
     def cell(level: PriorityLevelConfiguration, now: float) -> str | int:
         limited = level.spec.limited
         queuing = limited.limit_response.queuing if limited is not None else None
         return NONE if queuing is None else int(getattr(queuing, name))
 
-    return Column(titles[name], cell)
+    return Column(title, cell, of=f"flowcontrol_v1.QueuingConfiguration.{title[0].lower()}{title[1:]}")
 
 
 def shares_cell(level: PriorityLevelConfiguration, now: float) -> str | int | None:
@@ -348,11 +356,15 @@ PRIORITY_LEVELS = Resource(
     subresources=(status("all", validate_status),),
     columns=(
         NAME,
-        Column("Type", lambda level, now: level.spec.type),
-        Column("NominalConcurrencyShares", shares_cell),
-        queuing_cell("queues"),
-        queuing_cell("hand_size"),
-        queuing_cell("queue_length_limit"),
+        Column("Type", lambda level, now: level.spec.type, of="flowcontrol_v1.PriorityLevelConfigurationSpec.type"),
+        Column(
+            "NominalConcurrencyShares",
+            shares_cell,
+            of="flowcontrol_v1.LimitedPriorityLevelConfiguration.nominalConcurrencyShares",
+        ),
+        queuing_column("Queues", "queues"),
+        queuing_column("HandSize", "hand_size"),
+        queuing_column("QueueLengthLimit", "queue_length_limit"),
         AGE,
     ),
 )

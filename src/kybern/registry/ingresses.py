@@ -14,7 +14,7 @@ from kybern.api.networking_v1 import (
     IngressClassParametersReference,
 )
 from kybern.registry.checks import domain_path, immutable, judged, named
-from kybern.registry.columns import AGE, NAME, NONE
+from kybern.registry.columns import AGE, NAME, NONE, points_of
 from kybern.registry.parts import changed, clear_status, keep_status, kind_of, spec_of, status
 from kybern.registry.resource import Column, Resource
 
@@ -143,17 +143,17 @@ def validate_status(ingress: Ingress, old: Ingress) -> Iterator[FieldError]:
 
 def hosts_cell(ingress: Ingress, now: float) -> str:
     rules = ingress.spec.rules or ()
-    hosts = [rule.host for rule in rules[:HOSTS_SHOWN_MAX] if rule.host]
-    if not hosts:
+    named = [index for index, rule in enumerate(rules) if rule.host][:HOSTS_SHOWN_MAX]
+    if not named:
         return "*"
-    more = len(rules) - HOSTS_SHOWN_MAX
-    return f"{','.join(hosts)} + {more} more..." if more > 0 else ",".join(hosts)
+    hosts = ",".join(rules[index].host or "" for index in named)
+    if len(named) < HOSTS_SHOWN_MAX or named[-1] == len(rules) - 1:
+        return hosts
+    return f"{hosts} + {len(rules) - HOSTS_SHOWN_MAX} more..."
 
 
 def address_cell(ingress: Ingress, now: float) -> str:
-    balancer = ingress.status.load_balancer
-    found = balancer.ingress or () if balancer is not None else ()
-    return ",".join(entry.ip or entry.hostname or "" for entry in found)
+    return ",".join(points_of(ingress.status.load_balancer))
 
 
 INGRESSES = Resource(
@@ -169,10 +169,22 @@ INGRESSES = Resource(
     subresources=(status(validate=validate_status),),
     columns=(
         NAME,
-        Column("Class", lambda ingress, now: ingress.spec.ingress_class_name or NONE),
-        Column("Hosts", hosts_cell),
-        Column("Address", address_cell),
-        Column("Ports", lambda ingress, now: "80, 443" if ingress.spec.tls else "80"),
+        Column(
+            "Class",
+            lambda ingress, now: ingress.spec.ingress_class_name or NONE,
+            description="The name of the IngressClass resource that should be used for additional configuration",
+        ),
+        Column(
+            "Hosts", hosts_cell, description="Hosts that incoming requests are matched against before the ingress rule"
+        ),
+        Column(
+            "Address", address_cell, description="Address is a list containing ingress points for the load-balancer"
+        ),
+        Column(
+            "Ports",
+            lambda ingress, now: "80, 443" if ingress.spec.tls else "80",
+            description="Ports of TLS configurations that open",
+        ),
         AGE,
     ),
 )
@@ -236,8 +248,12 @@ INGRESS_CLASSES = Resource(
     generation=spec_of,
     columns=(
         NAME,
-        Column("Controller", lambda found, now: found.spec.controller or ""),
-        Column("Parameters", parameters_cell),
+        Column(
+            "Controller",
+            lambda found, now: found.spec.controller or "",
+            description="Controller that is responsible for handling this class",
+        ),
+        Column("Parameters", parameters_cell, description="A reference to a resource with additional parameters"),
         AGE,
     ),
 )

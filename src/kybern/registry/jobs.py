@@ -7,7 +7,7 @@ from kybern.api.batch_v1 import Job, JobSpec, PodFailurePolicy, PodFailurePolicy
 from kybern.api.invalid import FieldError, forbidden_field, invalid_value, not_supported, required, too_long
 from kybern.api.meta_v1 import LabelSelector
 from kybern.registry.checks import domain_path, immutable, label_selector
-from kybern.registry.columns import AGE, NAME, SELECTOR, TEMPLATE_COLUMNS, between
+from kybern.registry.columns import AGE, NAME, TEMPLATE_COLUMNS, between, selector_column
 from kybern.registry.defaulting import filled, part, parts
 from kybern.registry.jobpolicies import validate_failure_policy, validate_success_policy
 from kybern.registry.jobstatus import validate_status
@@ -249,13 +249,14 @@ JOBS = Resource(
     generation=spec_of,
     subresources=(status(validate=validate_status),),
     selectable={"status.successful": lambda job: str(job.status.succeeded or 0)},
+    not_selectable='field label "{}" not supported for batchv1.Job',
     columns=(
         NAME,
-        Column("Status", status_cell),
-        Column("Completions", completions_cell),
-        Column("Duration", duration_cell),
+        Column("Status", status_cell, description="Status of the job."),
+        Column("Completions", completions_cell, of="batch_v1.JobStatus.succeeded"),
+        Column("Duration", duration_cell, description="Time required to complete the job."),
         AGE,
         *TEMPLATE_COLUMNS,
-        SELECTOR,
+        selector_column("batch_v1.JobSpec.selector"),
     ),
 )

@@ -33,5 +33,11 @@ LEASES = Resource(
     version_needed=True,
     create_on_update=True,
     validate=validate,
-    columns=(NAME, Column("Holder", lambda lease, now: lease.spec.holder_identity or ""), AGE),
+    columns=(
+        NAME,
+        Column(
+            "Holder", lambda lease, now: lease.spec.holder_identity or "", of="coordination_v1.LeaseSpec.holderIdentity"
+        ),
+        AGE,
+    ),
 )

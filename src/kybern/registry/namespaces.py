@@ -81,5 +81,11 @@ NAMESPACES = Resource(
         status(validate=validate_phase),
     ),
     selectable={"status.phase": lambda namespace: namespace.status.phase or ""},
-    columns=(NAME, Column("Status", lambda namespace, now: namespace.status.phase or ""), AGE),
+    columns=(
+        NAME,
+        Column(
+            "Status", lambda namespace, now: namespace.status.phase or "", description="The status of the namespace"
+        ),
+        AGE,
+    ),
 )

@@ -136,5 +136,13 @@ NETWORK_POLICIES = Resource(
     validate=validate_policy,
     warnings=warnings,
     generation=spec_of,
-    columns=(NAME, Column("Pod-Selector", lambda policy, now: selector_text(policy.spec.pod_selector)), AGE),
+    columns=(
+        NAME,
+        Column(
+            "Pod-Selector",
+            lambda policy, now: selector_text(policy.spec.pod_selector),
+            of="networking_v1.NetworkPolicySpec.podSelector",
+        ),
+        AGE,
+    ),
 )

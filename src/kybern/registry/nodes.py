@@ -177,14 +177,25 @@ NODES = Resource(
     selectable={"spec.unschedulable": lambda node: "true" if node.spec.unschedulable else "false"},
     columns=(
         NAME,
-        Column("Status", status_cell),
-        Column("Roles", roles_cell),
+        Column("Status", status_cell, description="The status of the node"),
+        Column("Roles", roles_cell, description="The roles of the node"),
         AGE,
-        Column("Version", info("kubelet_version", "")),
-        Column("Internal-IP", lambda node, now: address(node, "InternalIP"), priority=1),
-        Column("External-IP", lambda node, now: address(node, "ExternalIP"), priority=1),
-        Column("OS-Image", info("os_image", UNKNOWN), priority=1),
-        Column("Kernel-Version", info("kernel_version", UNKNOWN), priority=1),
-        Column("Container-Runtime", info("container_runtime_version", UNKNOWN), priority=1),
+        Column("Version", info("kubelet_version", ""), of="core_v1.NodeSystemInfo.kubeletVersion"),
+        Column(
+            "Internal-IP", lambda node, now: address(node, "InternalIP"), priority=1, of="core_v1.NodeStatus.addresses"
+        ),
+        Column(
+            "External-IP", lambda node, now: address(node, "ExternalIP"), priority=1, of="core_v1.NodeStatus.addresses"
+        ),
+        Column("OS-Image", info("os_image", UNKNOWN), priority=1, of="core_v1.NodeSystemInfo.osImage"),
+        Column(
+            "Kernel-Version", info("kernel_version", UNKNOWN), priority=1, of="core_v1.NodeSystemInfo.kernelVersion"
+        ),
+        Column(
+            "Container-Runtime",
+            info("container_runtime_version", UNKNOWN),
+            priority=1,
+            of="core_v1.NodeSystemInfo.containerRuntimeVersion",
+        ),
     ),
 )

@@ -17,7 +17,7 @@ from kybern.api.invalid import FieldError, invalid_value
 from kybern.api.kind import Kind
 from kybern.api.kinds import KINDS
 from kybern.api.meta_v1 import ObjectMeta
-from kybern.registry.columns import AGE, name_cell
+from kybern.registry.columns import AGE, BARE_NAME
 from kybern.registry.resource import Column, Obj, Subresource, no_warnings, nothing_wrong
 
 BY_TYPE: dict[type[Any], Kind] = {kind.type: kind for kind in KINDS}
@@ -38,9 +38,13 @@ def body_kind(type_: type[Any], group: str, version: str, kind: str) -> Kind:
 
 SCALE = body_kind(Scale, "autoscaling", "v1", "Scale")
 SCALE_COLUMNS = (
-    Column("Name", name_cell),
-    Column("Desired", lambda scale, now: scale.spec.replicas or 0, type="integer"),
-    Column("Available", lambda scale, now: scale.status.replicas, type="integer"),
+    BARE_NAME,
+    Column(
+        "Desired", lambda scale, now: scale.spec.replicas or 0, type="integer", of="autoscaling_v1.ScaleSpec.replicas"
+    ),
+    Column(
+        "Available", lambda scale, now: scale.status.replicas, type="integer", of="autoscaling_v1.ScaleStatus.replicas"
+    ),
     AGE,
 )
 EVICTION = body_kind(policy_v1.Eviction, "policy", "v1", "Eviction")

@@ -14,7 +14,7 @@ from kybern.api.core_v1 import (
 from kybern.api.invalid import FieldError, forbidden_field, invalid_value, not_supported, required
 from kybern.api.shape import Quantity
 from kybern.registry.checks import immutable, judged, label_selector
-from kybern.registry.columns import AGE, NAME, UNSET
+from kybern.registry.columns import AGE, NAME, UNSET, or_unset
 from kybern.registry.defaulting import filled, part
 from kybern.registry.difference import difference
 from kybern.registry.parts import changed, keep_status, kind_of, status
@@ -256,7 +256,7 @@ def status_cell(claim: PersistentVolumeClaim, now: float) -> str:
 
 
 def capacity_cell(claim: PersistentVolumeClaim, now: float) -> str:
-    return (claim.status.capacity or {}).get("storage", "") if claim.spec.volume_name else ""
+    return (claim.status.capacity or {}).get("storage", "0") if claim.spec.volume_name else ""
 
 
 PERSISTENT_VOLUME_CLAIMS = Resource(
@@ -271,13 +271,28 @@ PERSISTENT_VOLUME_CLAIMS = Resource(
     subresources=(status(validate=validate_status),),
     columns=(
         NAME,
-        Column("Status", status_cell),
-        Column("Volume", lambda claim, now: claim.spec.volume_name or ""),
-        Column("Capacity", capacity_cell),
-        Column("Access Modes", lambda c, now: short_modes(c.status.access_modes) if c.spec.volume_name else ""),
-        Column("StorageClass", lambda claim, now: class_of(claim)),
-        Column("VolumeAttributesClass", lambda claim, now: claim.spec.volume_attributes_class_name or UNSET),
+        Column("Status", status_cell, of="core_v1.PersistentVolumeClaimStatus.phase"),
+        Column(
+            "Volume", lambda claim, now: claim.spec.volume_name or "", of="core_v1.PersistentVolumeClaimSpec.volumeName"
+        ),
+        Column("Capacity", capacity_cell, of="core_v1.PersistentVolumeClaimStatus.capacity"),
+        Column(
+            "Access Modes",
+            lambda c, now: short_modes(c.status.access_modes) if c.spec.volume_name else "",
+            of="core_v1.PersistentVolumeClaimStatus.accessModes",
+        ),
+        Column("StorageClass", lambda claim, now: class_of(claim), description="StorageClass of the pvc"),
+        Column(
+            "VolumeAttributesClass",
+            lambda claim, now: or_unset(claim.spec.volume_attributes_class_name),
+            description="VolumeAttributesClass of the pvc",
+        ),
         AGE,
-        Column("VolumeMode", lambda claim, now: claim.spec.volume_mode or UNSET, priority=1),
+        Column(
+            "VolumeMode",
+            lambda claim, now: claim.spec.volume_mode or UNSET,
+            priority=1,
+            of="core_v1.PersistentVolumeClaimSpec.volumeMode",
+        ),
     ),
 )

@@ -16,7 +16,7 @@ from kybern.api.core_v1 import (
 )
 from kybern.api.invalid import FieldError, forbidden_field, invalid_value, not_supported, required
 from kybern.registry.checks import immutable, judged, named
-from kybern.registry.columns import AGE, NAME, UNSET
+from kybern.registry.columns import AGE, NAME, UNSET, or_unset
 from kybern.registry.defaulting import filled, part
 from kybern.registry.difference import difference
 from kybern.registry.drivers import (
@@ -303,15 +303,36 @@ PERSISTENT_VOLUMES = Resource(
     subresources=(status(),),
     columns=(
         NAME,
-        Column("Capacity", lambda volume, now: (volume.spec.capacity or {}).get("storage", "")),
-        Column("Access Modes", lambda volume, now: short_modes(volume.spec.access_modes)),
-        Column("Reclaim Policy", lambda volume, now: volume.spec.persistent_volume_reclaim_policy or ""),
-        Column("Status", status_cell),
-        Column("Claim", claim_cell),
-        Column("StorageClass", class_cell),
-        Column("VolumeAttributesClass", lambda volume, now: volume.spec.volume_attributes_class_name or UNSET),
-        Column("Reason", lambda volume, now: volume.status.reason or ""),
+        Column(
+            "Capacity",
+            lambda volume, now: (volume.spec.capacity or {}).get("storage", "0"),
+            of="core_v1.PersistentVolumeSpec.capacity",
+        ),
+        Column(
+            "Access Modes",
+            lambda volume, now: short_modes(volume.spec.access_modes),
+            of="core_v1.PersistentVolumeSpec.accessModes",
+        ),
+        Column(
+            "Reclaim Policy",
+            lambda volume, now: volume.spec.persistent_volume_reclaim_policy or "",
+            of="core_v1.PersistentVolumeSpec.persistentVolumeReclaimPolicy",
+        ),
+        Column("Status", status_cell, of="core_v1.PersistentVolumeStatus.phase"),
+        Column("Claim", claim_cell, of="core_v1.PersistentVolumeSpec.claimRef"),
+        Column("StorageClass", class_cell, description="StorageClass of the pv"),
+        Column(
+            "VolumeAttributesClass",
+            lambda volume, now: or_unset(volume.spec.volume_attributes_class_name),
+            description="VolumeAttributesClass of the pv",
+        ),
+        Column("Reason", lambda volume, now: volume.status.reason or "", of="core_v1.PersistentVolumeStatus.reason"),
         AGE,
-        Column("VolumeMode", lambda volume, now: volume.spec.volume_mode or UNSET, priority=1),
+        Column(
+            "VolumeMode",
+            lambda volume, now: volume.spec.volume_mode or UNSET,
+            priority=1,
+            of="core_v1.PersistentVolumeSpec.volumeMode",
+        ),
     ),
 )

@@ -136,14 +136,27 @@ def gates_cell(pod: Pod, now: float) -> str:
 
 POD_COLUMNS = (
     NAME,
-    Column("Ready", ready_cell),
-    Column("Status", lambda pod, now: summary(pod).reason),
-    Column("Restarts", restarts_cell),
+    Column("Ready", ready_cell, description="The aggregate readiness state of this pod for accepting traffic."),
+    Column(
+        "Status",
+        lambda pod, now: summary(pod).reason,
+        description="The aggregate status of the containers in this pod.",
+    ),
+    Column(
+        "Restarts",
+        restarts_cell,
+        description="The number of times the containers in this pod have been restarted and when the last container in this pod has restarted.",
+    ),
     AGE,
-    Column("IP", address_cell, priority=1),
-    Column("Node", lambda pod, now: pod.spec.node_name or NONE, priority=1),
-    Column("Nominated Node", lambda pod, now: pod.status.nominated_node_name or NONE, priority=1),
-    Column("Readiness Gates", gates_cell, priority=1),
+    Column("IP", address_cell, priority=1, of="core_v1.PodStatus.podIP"),
+    Column("Node", lambda pod, now: pod.spec.node_name or NONE, priority=1, of="core_v1.PodSpec.nodeName"),
+    Column(
+        "Nominated Node",
+        lambda pod, now: pod.status.nominated_node_name or NONE,
+        priority=1,
+        of="core_v1.PodStatus.nominatedNodeName",
+    ),
+    Column("Readiness Gates", gates_cell, priority=1, of="core_v1.PodSpec.readinessGates"),
 )
 
 

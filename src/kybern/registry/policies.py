@@ -65,9 +65,22 @@ POD_DISRUPTION_BUDGETS = Resource(
     subresources=(status(validate=validate_budget_status),),
     columns=(
         NAME,
-        Column("Min Available", lambda budget, now: or_not_applicable(budget.spec.min_available)),
-        Column("Max Unavailable", lambda budget, now: or_not_applicable(budget.spec.max_unavailable)),
-        Column("Allowed Disruptions", lambda budget, now: budget.status.disruptions_allowed or 0, type="integer"),
+        Column(
+            "Min Available",
+            lambda budget, now: or_not_applicable(budget.spec.min_available),
+            description="The minimum number of pods that must be available.",
+        ),
+        Column(
+            "Max Unavailable",
+            lambda budget, now: or_not_applicable(budget.spec.max_unavailable),
+            description="The maximum number of pods that may be unavailable.",
+        ),
+        Column(
+            "Allowed Disruptions",
+            lambda budget, now: budget.status.disruptions_allowed or 0,
+            type="integer",
+            description="Calculated number of pods that may be disrupted at this time.",
+        ),
         AGE,
     ),
 )
@@ -107,10 +120,19 @@ PRIORITY_CLASSES = Resource(
     generation=lambda found: (found.value, found.global_default, found.description, found.preemption_policy),
     columns=(
         NAME,
-        Column("Value", lambda found, now: found.value or 0, type="integer"),
-        Column("Global-Default", lambda found, now: bool(found.global_default), type="boolean"),
+        Column("Value", lambda found, now: found.value or 0, type="integer", of="scheduling_v1.PriorityClass.value"),
+        Column(
+            "Global-Default",
+            lambda found, now: bool(found.global_default),
+            type="boolean",
+            of="scheduling_v1.PriorityClass.globalDefault",
+        ),
         AGE,
-        Column("PreemptionPolicy", lambda found, now: found.preemption_policy or ""),
+        Column(
+            "PreemptionPolicy",
+            lambda found, now: found.preemption_policy or "",
+            of="scheduling_v1.PriorityClass.preemptionPolicy",
+        ),
     ),
 )
 

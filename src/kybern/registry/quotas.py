@@ -10,7 +10,7 @@ from kybern.api import names, quantity
 from kybern.api.core_v1 import LimitRange, LimitRangeItem, ResourceQuota, ScopedResourceSelectorRequirement
 from kybern.api.invalid import FieldError, duplicate, forbidden_field, invalid_value, required
 from kybern.api.shape import Quantity
-from kybern.registry.columns import AGE, CREATED_AT, NAME
+from kybern.registry.columns import AGE, NAME
 from kybern.registry.defaulting import parts
 from kybern.registry.parts import changed, clear_status, keep_status, kind_of, status
 from kybern.registry.podspec.amounts import (
@@ -134,8 +134,16 @@ RESOURCE_QUOTAS = Resource(
     subresources=(status(validate=validate_quota_status),),
     columns=(
         NAME,
-        Column("Request", lambda quota, now: used_cell(quota, limits=False)),
-        Column("Limit", lambda quota, now: used_cell(quota, limits=True)),
+        Column(
+            "Request",
+            lambda quota, now: used_cell(quota, limits=False),
+            description="Request represents a minimum amount of cpu/memory that a container may consume.",
+        ),
+        Column(
+            "Limit",
+            lambda quota, now: used_cell(quota, limits=True),
+            description="Limits control the maximum amount of cpu/memory that a container may use independent of contention on the node.",
+        ),
         AGE,
     ),
 )
@@ -244,5 +252,4 @@ LIMIT_RANGES = Resource(
     create_on_update=True,
     default=default_limit_range,
     validate=validate_limit_range,
-    columns=(NAME, CREATED_AT),
 )

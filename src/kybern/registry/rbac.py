@@ -7,7 +7,7 @@ from kybern.api import names
 from kybern.api.invalid import FieldError, invalid_value, not_supported, required
 from kybern.api.rbac_v1 import ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding, RoleRef, Subject
 from kybern.registry.checks import label_selector, named
-from kybern.registry.columns import AGE, CREATED_AT, NAME
+from kybern.registry.columns import AGE, NAME
 from kybern.registry.defaulting import filled, part, parts
 from kybern.registry.parts import kind_of
 from kybern.registry.resource import Column, Resource
@@ -101,31 +101,32 @@ def validate_binding_update(binding: Any, old: Any) -> Iterator[FieldError]:
         yield invalid_value("roleRef", binding.role_ref, "cannot change roleRef")
 
 
-def subjects_column(title: str, kind: str) -> Column:
+def subjects_column(title: str, kind: str, where: str) -> Column:
     def cell(binding: Any, now: float) -> str:
         found = [subject for subject in binding.subjects or () if subject.kind == kind]
         if kind == "ServiceAccount":
             return ", ".join(f"{subject.namespace or ''}/{subject.name}" for subject in found)
         return ", ".join(subject.name for subject in found)
 
-    return Column(title, cell, priority=1)
+    return Column(title, cell, priority=1, description=f"{title} in the {where}")
 
 
-BINDING_COLUMNS = (
-    NAME,
-    Column("Role", lambda binding, now: f"{binding.role_ref.kind}/{binding.role_ref.name}"),
-    AGE,
-    subjects_column("Users", "User"),
-    subjects_column("Groups", "Group"),
-    subjects_column("ServiceAccounts", "ServiceAccount"),
-)
+def binding_columns(of: str, where: str) -> tuple[Column, ...]:
+    return (
+        NAME,
+        Column("Role", lambda binding, now: f"{binding.role_ref.kind}/{binding.role_ref.name}", of=of),
+        AGE,
+        subjects_column("Users", "User", where),
+        subjects_column("Groups", "Group", where),
+        subjects_column("ServiceAccounts", "ServiceAccount", where),
+    )
+
 
 ROLES = Resource(
     kind=kind_of(Role),
     create_on_update=True,
     validate=validate_role,
     validate_name=names.path_segment,
-    columns=(NAME, CREATED_AT),
 )
 
 CLUSTER_ROLES = Resource(
@@ -133,7 +134,6 @@ CLUSTER_ROLES = Resource(
     create_on_update=True,
     validate=validate_cluster_role,
     validate_name=names.path_segment,
-    columns=(NAME, CREATED_AT),
 )
 
 ROLE_BINDINGS = Resource(
@@ -143,7 +143,7 @@ ROLE_BINDINGS = Resource(
     validate=validate_binding,
     validate_update=validate_binding_update,
     validate_name=names.path_segment,
-    columns=BINDING_COLUMNS,
+    columns=binding_columns("rbac_v1.RoleBinding.roleRef", "roleBinding"),
 )
 
 CLUSTER_ROLE_BINDINGS = Resource(
@@ -153,5 +153,5 @@ CLUSTER_ROLE_BINDINGS = Resource(
     validate=validate_binding,
     validate_update=validate_binding_update,
     validate_name=names.path_segment,
-    columns=BINDING_COLUMNS,
+    columns=binding_columns("rbac_v1.ClusterRoleBinding.roleRef", "clusterRoleBinding"),
 )

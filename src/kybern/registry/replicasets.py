@@ -6,7 +6,7 @@ from dataclasses import replace
 from kybern.api.apps_v1 import ReplicaSet, ReplicaSetSpec
 from kybern.api.invalid import FieldError
 from kybern.registry.checks import immutable
-from kybern.registry.columns import AGE, NAME, SELECTOR, TEMPLATE_COLUMNS
+from kybern.registry.columns import AGE, NAME, TEMPLATE_COLUMNS, selector_column
 from kybern.registry.defaulting import filled, part
 from kybern.registry.parts import clear_status, keep_status, kind_of, scale, spec_of, status
 from kybern.registry.podspec.defaults import default_template
@@ -61,11 +61,26 @@ REPLICASETS = Resource(
     selectable={"status.replicas": lambda replicaset: str(replicaset.status.replicas)},
     columns=(
         NAME,
-        Column("Desired", lambda replicaset, now: replicaset.spec.replicas or 0, type="integer"),
-        Column("Current", lambda replicaset, now: replicaset.status.replicas, type="integer"),
-        Column("Ready", lambda replicaset, now: replicaset.status.ready_replicas or 0, type="integer"),
+        Column(
+            "Desired",
+            lambda replicaset, now: replicaset.spec.replicas or 0,
+            type="integer",
+            of="apps_v1.ReplicaSetSpec.replicas",
+        ),
+        Column(
+            "Current",
+            lambda replicaset, now: replicaset.status.replicas,
+            type="integer",
+            of="apps_v1.ReplicaSetStatus.replicas",
+        ),
+        Column(
+            "Ready",
+            lambda replicaset, now: replicaset.status.ready_replicas or 0,
+            type="integer",
+            of="apps_v1.ReplicaSetStatus.readyReplicas",
+        ),
         AGE,
         *TEMPLATE_COLUMNS,
-        SELECTOR,
+        selector_column("apps_v1.ReplicaSetSpec.selector"),
     ),
 )

@@ -57,6 +57,8 @@ class Column:
     priority: int = 0
     """0 always, 1 with `-o wide`."""
     description: str = ""
+    of: str = ""
+    """The field whose description is the column's: `core_v1.PodStatus.podIP`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +120,8 @@ class Resource:
     subresources: tuple[Subresource, ...] = ()
     selectable: Mapping[str, Callable[[Obj], str]] = field(default_factory=dict)
     """Field selectors besides metadata.name and metadata.namespace."""
+    not_selectable: str = "field label not supported: {}"
+    """What is said of a field selector that it does not have."""
     selectable_part: type[Any] | None = None
     """A Struct with the only fields that `selectable` looks at, where reading whole objects for it takes too long."""
     columns: tuple[Column, ...] = ()

@@ -215,15 +215,16 @@ RESOURCE_SLICES = Resource(
     validate=validate,
     validate_update=validate_update,
     generation=spec_of,
+    not_selectable="field label not supported for resource.k8s.io/v1, Kind=ResourceSlice: {}",
     selectable={
         "spec.driver": lambda found: found.spec.driver,
         "spec.nodeName": lambda found: found.spec.node_name or "",
     },
     columns=(
         NAME,
-        Column("Node", lambda found, now: found.spec.node_name or ""),
-        Column("Driver", lambda found, now: found.spec.driver),
-        Column("Pool", lambda found, now: found.spec.pool.name),
+        Column("Node", lambda found, now: found.spec.node_name or "", of="resource_v1.ResourceSliceSpec.nodeName"),
+        Column("Driver", lambda found, now: found.spec.driver, of="resource_v1.ResourceSliceSpec.driver"),
+        Column("Pool", lambda found, now: found.spec.pool.name, of="resource_v1.ResourcePool.name"),
         AGE,
     ),
 )

@@ -38,8 +38,16 @@ COMPONENT_STATUSES = Resource(
     short_names=("cs",),
     columns=(
         NAME,
-        Column("Status", status_cell),
-        Column("Message", lambda component, now: next((c.message or "" for c in component.conditions or ()), "")),
-        Column("Error", lambda component, now: next((c.error or "" for c in component.conditions or ()), "")),
+        Column("Status", status_cell, description="Status of the component conditions"),
+        Column(
+            "Message",
+            lambda component, now: next((c.message or "" for c in component.conditions or ()), ""),
+            description="Message of the component conditions",
+        ),
+        Column(
+            "Error",
+            lambda component, now: next((c.error or "" for c in component.conditions or ()), ""),
+            description="Error of the component conditions",
+        ),
     ),
 )

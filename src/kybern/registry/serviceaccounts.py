@@ -29,5 +29,14 @@ SERVICE_ACCOUNTS = Resource(
     on_update=lambda account, old: names_alone(account),
     warnings=warnings,
     subresources=(Subresource(name="token", kind=TOKEN_REQUEST, verbs=("post",)),),
-    columns=(NAME, Column("Secrets", lambda account, now: len(account.secrets or ()), type="string"), AGE),
+    columns=(
+        NAME,
+        Column(
+            "Secrets",
+            lambda account, now: len(account.secrets or ()),
+            type="string",
+            of="core_v1.ServiceAccount.secrets",
+        ),
+        AGE,
+    ),
 )

@@ -16,7 +16,7 @@ from kybern.api.core_v1 import (
 )
 from kybern.api.invalid import FieldError, duplicate, forbidden_field, invalid_value, not_supported, required
 from kybern.registry.checks import judged, labels, one_of, ordinary_address, port_or_name, repeated
-from kybern.registry.columns import AGE, NAME, NONE, labels_text
+from kybern.registry.columns import AGE, NAME, NONE, labels_text, points_of
 from kybern.registry.defaulting import filled, filled_zero, part, parts
 from kybern.registry.parts import PROXY_VERBS, changed, clear_status, connect, keep_status, kind_of, status
 from kybern.registry.resource import Column, Resource
@@ -312,9 +312,7 @@ def external_ip_cell(service: Service, now: float) -> str:
         return spec.external_name or ""
     given = list(spec.external_ips or ())
     if spec.type == "LoadBalancer":
-        balancer = service.status.load_balancer
-        found = [i.ip or i.hostname or "" for i in (balancer.ingress or () if balancer is not None else ())]
-        return ",".join([*found, *given]) or "<pending>"
+        return ",".join([*points_of(service.status.load_balancer), *given]) or "<pending>"
     return ",".join(given) or NONE
 
 
@@ -346,11 +344,20 @@ SERVICES = Resource(
     },
     columns=(
         NAME,
-        Column("Type", lambda service, now: service.spec.type or ""),
-        Column("Cluster-IP", cluster_ip_cell),
-        Column("External-IP", external_ip_cell),
-        Column("Port(s)", lambda service, now: ",".join(map(port_text, service.spec.ports or ())) or NONE),
+        Column("Type", lambda service, now: service.spec.type or "", of="core_v1.ServiceSpec.type"),
+        Column("Cluster-IP", cluster_ip_cell, of="core_v1.ServiceSpec.clusterIP"),
+        Column("External-IP", external_ip_cell, of="core_v1.ServiceSpec.externalIPs"),
+        Column(
+            "Port(s)",
+            lambda service, now: ",".join(map(port_text, service.spec.ports or ())) or NONE,
+            of="core_v1.ServiceSpec.ports",
+        ),
         AGE,
-        Column("Selector", lambda service, now: labels_text(service.spec.selector), priority=1),
+        Column(
+            "Selector",
+            lambda service, now: labels_text(service.spec.selector),
+            priority=1,
+            of="core_v1.ServiceSpec.selector",
+        ),
     ),
 )

@@ -182,7 +182,11 @@ STATEFULSETS = Resource(
     subresources=(scale(selector_of), status(validate=STATUS_COUNTS)),
     columns=(
         NAME,
-        Column("Ready", lambda s, now: f"{s.status.ready_replicas or 0}/{s.spec.replicas or 0}"),
+        Column(
+            "Ready",
+            lambda s, now: f"{s.status.ready_replicas or 0}/{s.spec.replicas or 0}",
+            description="Number of the pod with ready state",
+        ),
         AGE,
         *TEMPLATE_COLUMNS,
     ),

@@ -13,7 +13,7 @@ from kybern.api.storage_v1 import (
     VolumeError,
 )
 from kybern.registry.checks import INT32_MAX, between, immutable, named, repeated
-from kybern.registry.columns import AGE, NAME, UNSET
+from kybern.registry.columns import AGE, NAME
 from kybern.registry.defaulting import filled
 from kybern.registry.drivers import validate_driver_name
 from kybern.registry.node_labels import NODE_LABELS
@@ -110,11 +110,23 @@ STORAGE_CLASSES = Resource(
     validate_update=validate_class_update,
     warnings=class_warnings,
     columns=(
-        Column("Name", class_name_cell, format="name"),
-        Column("Provisioner", lambda found, now: found.provisioner),
-        Column("ReclaimPolicy", lambda found, now: found.reclaim_policy or "Delete"),
-        Column("VolumeBindingMode", lambda found, now: found.volume_binding_mode or UNSET),
-        Column("AllowVolumeExpansion", lambda found, now: bool(found.allow_volume_expansion)),
+        Column("Name", class_name_cell, format="name", of="meta_v1.ObjectMeta.name"),
+        Column("Provisioner", lambda found, now: found.provisioner, of="storage_v1.StorageClass.provisioner"),
+        Column(
+            "ReclaimPolicy",
+            lambda found, now: found.reclaim_policy or "Delete",
+            of="storage_v1.StorageClass.reclaimPolicy",
+        ),
+        Column(
+            "VolumeBindingMode",
+            lambda found, now: found.volume_binding_mode or "Immediate",
+            of="storage_v1.StorageClass.volumeBindingMode",
+        ),
+        Column(
+            "AllowVolumeExpansion",
+            lambda found, now: bool(found.allow_volume_expansion),
+            of="storage_v1.StorageClass.allowVolumeExpansion",
+        ),
         AGE,
     ),
 )
@@ -141,7 +153,11 @@ VOLUME_ATTRIBUTES_CLASSES = Resource(
     short_names=("vac",),
     validate=validate_attributes_class,
     validate_update=validate_attributes_update,
-    columns=(NAME, Column("DriverName", lambda found, now: found.driver_name), AGE),
+    columns=(
+        NAME,
+        Column("DriverName", lambda found, now: found.driver_name, of="storage_v1.VolumeAttributesClass.driverName"),
+        AGE,
+    ),
 )
 
 
@@ -207,10 +223,24 @@ VOLUME_ATTACHMENTS = Resource(
     subresources=(status("all", validate=validate_attachment_update),),
     columns=(
         NAME,
-        Column("Attacher", lambda found, now: found.spec.attacher, format="name"),
-        Column("PV", lambda found, now: found.spec.source.persistent_volume_name or ""),
-        Column("Node", lambda found, now: found.spec.node_name),
-        Column("Attached", lambda found, now: found.status.attached, type="boolean"),
+        Column(
+            "Attacher",
+            lambda found, now: found.spec.attacher,
+            format="name",
+            of="storage_v1.VolumeAttachmentSpec.attacher",
+        ),
+        Column(
+            "PV",
+            lambda found, now: found.spec.source.persistent_volume_name or "",
+            of="storage_v1.VolumeAttachmentSource.persistentVolumeName",
+        ),
+        Column("Node", lambda found, now: found.spec.node_name, of="storage_v1.VolumeAttachmentSpec.nodeName"),
+        Column(
+            "Attached",
+            lambda found, now: found.status.attached,
+            type="boolean",
+            of="storage_v1.VolumeAttachmentStatus.attached",
+        ),
         AGE,
     ),
 )

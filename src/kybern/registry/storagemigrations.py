@@ -6,7 +6,7 @@ from kybern.api import names
 from kybern.api.invalid import FieldError, invalid_value, required
 from kybern.api.storagemigration_v1 import StorageVersionMigration
 from kybern.registry.checks import immutable, judged
-from kybern.registry.columns import NAME
+from kybern.registry.columns import BARE_NAME
 from kybern.registry.parts import clear_status, keep_status, kind_of, spec_of, status
 from kybern.registry.resource import Column, Resource
 
@@ -37,9 +37,11 @@ STORAGE_VERSION_MIGRATIONS = Resource(
     generation=spec_of,
     subresources=(status("all"),),
     columns=(
-        NAME,
+        BARE_NAME,
         Column(
-            "Resource", lambda found, now: f"{found.spec.resource.resource}.{found.spec.resource.group}".rstrip(".")
+            "Resource",
+            lambda found, now: f"{found.spec.resource.resource}.{found.spec.resource.group}".rstrip("."),
+            description="Fully qualified resource to migrate",
         ),
     ),
 )

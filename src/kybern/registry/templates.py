@@ -1,6 +1,7 @@
 """podtemplates, replicationcontrollers, controllerrevisions: templates kept, multiplied the old way, and remembered."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from kybern.api import selectors
 from kybern.api.apps_v1 import ControllerRevision
@@ -31,11 +32,13 @@ POD_TEMPLATES = Resource(
     columns=(
         NAME,
         *(
-            Column(column.name, column.cell)
+            replace(column, priority=0)
             for column in container_columns(lambda found: found.template.spec.containers if found.template else ())
         ),
         Column(
-            "Pod Labels", lambda found, now: labels_text(found.template.metadata.labels if found.template else None)
+            "Pod Labels",
+            lambda found, now: labels_text(found.template.metadata.labels if found.template else None),
+            description="The labels for the pod template.",
         ),
     ),
 )
@@ -91,12 +94,32 @@ REPLICATION_CONTROLLERS = Resource(
     selectable={"status.replicas": lambda controller: str(controller.status.replicas)},
     columns=(
         NAME,
-        Column("Desired", lambda controller, now: controller.spec.replicas or 0, type="integer"),
-        Column("Current", lambda controller, now: controller.status.replicas, type="integer"),
-        Column("Ready", lambda controller, now: controller.status.ready_replicas or 0, type="integer"),
+        Column(
+            "Desired",
+            lambda controller, now: controller.spec.replicas or 0,
+            type="integer",
+            of="core_v1.ReplicationControllerSpec.replicas",
+        ),
+        Column(
+            "Current",
+            lambda controller, now: controller.status.replicas,
+            type="integer",
+            of="core_v1.ReplicationControllerStatus.replicas",
+        ),
+        Column(
+            "Ready",
+            lambda controller, now: controller.status.ready_replicas or 0,
+            type="integer",
+            of="core_v1.ReplicationControllerStatus.readyReplicas",
+        ),
         AGE,
         *container_columns(lambda found: found.spec.template.spec.containers if found.spec.template else ()),
-        Column("Selector", lambda controller, now: labels_text(controller.spec.selector), priority=1),
+        Column(
+            "Selector",
+            lambda controller, now: labels_text(controller.spec.selector),
+            priority=1,
+            of="core_v1.ReplicationControllerSpec.selector",
+        ),
     ),
 )
 
@@ -129,8 +152,8 @@ CONTROLLER_REVISIONS = Resource(
     validate_update=validate_revision_update,
     columns=(
         NAME,
-        Column("Controller", controller_cell),
-        Column("Revision", lambda revision, now: revision.revision or 0),
+        Column("Controller", controller_cell, description="Controller of the object"),
+        Column("Revision", lambda revision, now: revision.revision or 0, of="apps_v1.ControllerRevision.revision"),
         AGE,
     ),
 )

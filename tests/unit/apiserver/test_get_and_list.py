@@ -328,3 +328,69 @@ async def turns_of_others(api: Any, url: str, accept: str) -> int:
     assert (await api.get(url, accept=accept)).status == 200
     task.cancel()
     return count
+
+
+async def test_a_table_of_one_object_has_its_version(api: Any) -> None:
+    await fill(api, "a")
+    table = (await api.get(f"{CONFIG_MAPS}/a", accept=TABLE)).body
+    assert table["metadata"] == {"resourceVersion": "1"}
+    assert table["columnDefinitions"][0]["description"].startswith("Name must be unique")
+
+
+async def test_how_much_a_table_carries_is_one_of_three(api: Any) -> None:
+    answer = await api.get(f"{CONFIG_MAPS}?includeObject=All", accept=TABLE)
+    why = "must be 'Metadata', 'Object', 'None', or empty"
+    assert (answer.status, answer.message) == (
+        400,
+        f'Unable to convert to Table as requested: includeObject: Invalid value: "All": {why}',
+    )
+
+
+NAMESPACED, CLUSTER_WIDE = "metadata.name metadata.namespace", "metadata.name"
+EVENT = "kind namespace name uid apiVersion resourceVersion fieldPath"
+SELECTABLE = {
+    "/api/v1/pods": f"{NAMESPACED} spec.nodeName spec.restartPolicy spec.schedulerName spec.serviceAccountName "
+    "spec.hostNetwork status.phase status.podIP status.podIPs status.nominatedNodeName",
+    "/api/v1/nodes": f"{CLUSTER_WIDE} spec.unschedulable",
+    "/api/v1/namespaces": f"{CLUSTER_WIDE} status.phase",
+    "/api/v1/secrets": f"{NAMESPACED} type",
+    "/api/v1/services": f"{NAMESPACED} spec.clusterIP spec.type",
+    "/api/v1/replicationcontrollers": f"{NAMESPACED} status.replicas",
+    "/api/v1/events": f"{NAMESPACED} reason reportingComponent source type "
+    + " ".join(f"involvedObject.{part}" for part in EVENT.split()),
+    "/apis/events.k8s.io/v1/events": f"{NAMESPACED} reason reportingController type "
+    + " ".join(f"regarding.{part}" for part in EVENT.split()),
+    "/apis/batch/v1/jobs": f"{NAMESPACED} status.successful",
+    "/apis/certificates.k8s.io/v1/certificatesigningrequests": f"{CLUSTER_WIDE} spec.signerName",
+    "/apis/certificates.k8s.io/v1/clustertrustbundles": f"{CLUSTER_WIDE} spec.signerName",
+    "/apis/resource.k8s.io/v1/resourceslices": f"{CLUSTER_WIDE} spec.nodeName spec.driver",
+    "/api/v1/configmaps": NAMESPACED,
+    "/apis/apps/v1/deployments": NAMESPACED,
+    "/api/v1/persistentvolumes": NAMESPACED,
+}
+
+
+@pytest.mark.parametrize("url", SELECTABLE)
+async def test_a_kind_is_selected_by_upstreams_fields_and_no_others(api: Any, url: str) -> None:
+    known = SELECTABLE[url].split()
+    for field in known:
+        assert (await api.get(f"{url}?fieldSelector={field}!=x")).status == 200, field
+    for field in {"metadata.namespace", "spec.what"} - {*known}:
+        assert (await api.get(f"{url}?fieldSelector={field}=x")).status == 400, field
+        assert (await api.get(f"{url}?watch=true&fieldSelector={field}=x")).status == 400, field
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("/api/v1/pods", "field label not supported: spec.what"),
+        ("/api/v1/configmaps", '"spec.what" is not a known field selector: only "metadata.name", "metadata.namespace"'),
+        ("/apis/batch/v1/jobs", 'field label "spec.what" not supported for batchv1.Job'),
+        (
+            "/apis/resource.k8s.io/v1/resourceslices",
+            "field label not supported for resource.k8s.io/v1, Kind=ResourceSlice: spec.what",
+        ),
+    ],
+)
+async def test_a_field_that_is_not_selectable_is_named_as_upstream_names_it(api: Any, url: str, message: str) -> None:
+    assert (await api.get(f"{url}?fieldSelector=spec.what=x")).message == message

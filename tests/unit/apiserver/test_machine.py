@@ -316,7 +316,7 @@ async def test_a_faulty_column_ends_its_watches_only(
     plain = await api.watch(f"{CONFIG_MAPS}?watch=true")
     await table.next()
     await plain.next()
-    monkeypatch.setattr("kybern.apiserver.verbs.shown.table_of", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr("kybern.apiserver.verbs.shown.Printer.alone", lambda *_, **__: 1 / 0)
     await api.patch(f"{CONFIG_MAPS}/a", {"data": {"k": "w"}})
     assert await plain.take(1) == [("MODIFIED", "a")]
     with pytest.raises(StopAsyncIteration):

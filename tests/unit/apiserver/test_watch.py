@@ -162,12 +162,46 @@ async def test_a_closed_watch_leaves_nothing_behind(api: Any) -> None:
     assert cache.audience.size == 0
 
 
-async def test_a_table_can_be_watched(api: Any) -> None:
+async def test_a_table_can_be_watched_and_its_first_event_says_what_the_columns_are(api: Any) -> None:
     await make(api, "a")
     stream = await api.watch(WATCH, accept="application/json;as=Table;v=v1;g=meta.k8s.io")
-    event = await stream.next()
-    assert (event["type"], event["object"]["kind"]) == ("ADDED", "Table")
-    assert event["object"]["rows"][0]["cells"][0] == "a"
+    await make(api, "b")
+    await make(api, "c")
+    tables = [(await stream.next())["object"] for _ in range(3)]
+    assert [table["rows"][0]["cells"][0] for table in tables] == ["a", "b", "c"]
+    assert [len(table["columnDefinitions"] or ()) for table in tables] == [3, 0, 0]
+    assert tables[0]["metadata"]["resourceVersion"] == "1"
+    await stream.close()
+
+
+async def test_a_table_s_columns_are_told_to_whoever_resumes(api: Any) -> None:
+    version = (await make(api, "a"))["metadata"]["resourceVersion"]
+    await make(api, "b")
+    stream = await api.watch(
+        f"{WATCH}&resourceVersion={version}", accept="application/json;as=Table;v=v1;g=meta.k8s.io"
+    )
+    assert (await stream.next())["object"]["columnDefinitions"][0]["name"] == "Name"
+    await stream.close()
+
+
+@pytest.mark.parametrize(
+    "accept",
+    [
+        "application/json",
+        "application/json;as=Table;v=v1;g=meta.k8s.io",
+        "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io",
+    ],
+)
+async def test_what_begins_to_match_a_field_selector_is_added_and_what_stops_is_deleted(api: Any, accept: str) -> None:
+    pods = "/api/v1/namespaces/default/pods"
+    stream = await api.watch(f"{pods}?watch=true&resourceVersion=1&fieldSelector=status.phase=Running", accept=accept)
+    pod = {"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
+    await api.post(pods, pod)
+    for phase, reason in (("Running", ""), ("Running", "again"), ("Failed", ""), ("Running", "")):
+        await api.patch(f"{pods}/p/status", {"status": {"phase": phase, "reason": reason}})
+    await api.delete(f"{pods}/p?gracePeriodSeconds=0")
+    seen = [(await stream.next())["type"] for _ in range(5)]
+    assert seen == ["ADDED", "MODIFIED", "DELETED", "ADDED", "DELETED"]
     await stream.close()
 
 

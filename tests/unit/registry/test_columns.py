@@ -146,7 +146,6 @@ SELECTOR = {"matchLabels": {"app": "web"}}
         ("configmaps", {"data": {"a": "b"}, "binaryData": {"c": ""}}, {"Name": "x", "Data": 2, "Age": "60m"}),
         ("secrets", {"type": "Opaque", "data": {"a": ""}}, {"Name": "x", "Type": "Opaque", "Data": 1, "Age": "60m"}),
         ("namespaces", {"status": {"phase": "Active"}}, {"Name": "x", "Status": "Active", "Age": "60m"}),
-        ("roles", {}, {"Name": "x", "Created At": "2025-12-31T23:00:00Z"}),
         (
             "rolebindings",
             {
@@ -240,6 +239,51 @@ SELECTOR = {"matchLabels": {"app": "web"}}
 )  # fmt: skip
 def test_a_row_is_what_upstream_prints(plural: str, fields: dict[str, Any], cells: dict[str, Any]) -> None:
     assert row(plural, **fields) == cells
+
+
+DELETED = {"deletionTimestamp": "2025-12-31T23:59:00Z"}
+POINTS = {"loadBalancer": {"ingress": [{"hostname": "b.io"}, {"ip": "1.2.3.4"}, {}, {"hostname": "b.io"}]}}
+RULES = [{"host": host} for host in ("", "a.io", "b.io", "c.io")]
+TAINT = {"key": "k", "value": "v", "effect": "NoSchedule", "timeAdded": "2025-12-31T23:59:00Z"}
+
+
+@pytest.mark.parametrize(
+    ("plural", "fields", "column", "cell"),
+    [
+        ("services", {"spec": {"type": "LoadBalancer", "externalIPs": ["9.9.9.9"]}, "status": POINTS},
+         "External-IP", "1.2.3.4,b.io,9.9.9.9"),
+        ("ingresses", {"status": POINTS}, "Address", "1.2.3.4,b.io"),
+        ("ingresses", {"spec": {"rules": RULES}}, "Hosts", "a.io,b.io,c.io"),
+        ("ingresses", {"spec": {"rules": [*RULES, {}, {"host": "d.io"}]}}, "Hosts", "a.io,b.io,c.io + 3 more..."),
+        ("ingresses", {"spec": {"rules": [{}]}}, "Hosts", "*"),
+        ("endpointslices", {"ports": [{"name": "web"}, {}]}, "Ports", "web,*"),
+        ("persistentvolumeclaims", {"spec": {"volumeName": "v", "volumeAttributesClassName": ""}}, "Capacity", "0"),
+        ("persistentvolumeclaims", {"spec": {"volumeAttributesClassName": ""}}, "VolumeAttributesClass", ""),
+        ("persistentvolumes", {"spec": {}, "metadata": DELETED}, "Status", "Terminating"),
+        ("csidrivers", {"spec": {}}, "TokenRequests", "<unset>"),
+        ("csidrivers", {"spec": {"tokenRequests": [{"audience": ""}]}}, "TokenRequests", ""),
+        ("csidrivers", {"spec": {}}, "Modes", "<none>"),
+        ("resourceclaims", {"metadata": DELETED}, "State", "deleted"),
+        ("resourceclaims", {"metadata": DELETED, "status": {"allocation": {}, "reservedFor": [{}]}},
+         "State", "deleted,allocated,reserved"),
+        ("devicetaintrules", {"spec": {"taint": TAINT}}, "Effect", "NoSchedule"),
+        ("devicetaintrules", {"spec": {"taint": TAINT}}, "TimeAdded", "60s"),
+        ("podcertificaterequests", {"status": {"conditions": [{"type": "Issued", "status": "True"}]}}, "State", "Issued"),
+        ("validatingadmissionpolicybindings", {"spec": {"paramRef": {"name": "p"}}}, "ParamRef", "*/p"),
+        ("validatingadmissionpolicybindings", {"spec": {"paramRef": {}}}, "ParamRef", "<unset>"),
+        ("validatingadmissionpolicybindings",
+         {"spec": {"paramRef": {"selector": {"matchLabels": {"a": "b"}, "matchExpressions": [
+             {"key": "k", "operator": "In", "values": ["x", "y"]}]}}}},
+         "ParamRef",
+         "&LabelSelector{MatchLabels:map[string]string{a: b,},MatchExpressions:[]LabelSelectorRequirement{"
+         "LabelSelectorRequirement{Key:k,Operator:In,Values:[x y],},},}"),
+        ("apiservices", {"status": {"conditions": [{"type": "Available", "status": "False"}]}}, "Available", "False"),
+        ("events", {"series": {"count": 3}, "lastTimestamp": "2025-12-31T23:59:00Z"}, "Last Seen", "<unknown>"),
+        ("events", {"reportingInstance": "me"}, "Source", ", me"),
+    ],
+)  # fmt: skip
+def test_a_cell_is_what_upstream_prints(plural: str, fields: dict[str, Any], column: str, cell: Any) -> None:
+    assert row(plural, **fields)[column] == cell
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,8 @@ from spoilt import made
 from valid_objects import valid_objects
 
 from kybern.aio.clock import from_rfc3339
+from kybern.apiserver.openapi.descriptions import Descriptions
+from kybern.apiserver.tables import PLAIN_COLUMNS
 from kybern.registry import RESOURCES
 
 NOW = from_rfc3339("2026-01-01T00:05:10Z")
@@ -81,8 +83,8 @@ ROWS: list[tuple[str, str, list[Any]]] = [
      ["sample", "5m10s", "example.com/x", "", "60m", "Pending"]),
     ("certificates.k8s.io/v1/ClusterTrustBundle", "Name, SignerName",
      ["example.com:x:sample", "example.com/x"]),
-    ("certificates.k8s.io/v1/PodCertificateRequest", "Name, PodName, ServiceAccountName, NodeName, SignerName, Age",
-     ["sample", "p", "s", "n1", "example.com/x", "5m10s"]),
+    ("certificates.k8s.io/v1/PodCertificateRequest", "Name, PodName, ServiceAccountName, NodeName, SignerName, State",
+     ["sample", "p", "s", "n1", "example.com/x", "Pending"]),
     ("coordination.k8s.io/v1/Lease", "Name, Holder, Age",
      ["sample", "me", "5m10s"]),
     ("discovery.k8s.io/v1/EndpointSlice", "Name, AddressType, Ports, Endpoints, Age",
@@ -117,8 +119,8 @@ ROWS: list[tuple[str, str, list[Any]]] = [
      ["sample", "2026-01-01T00:00:00Z"]),
     ("resource.k8s.io/v1/DeviceClass", "Name, Age",
      ["sample", "5m10s"]),
-    ("resource.k8s.io/v1/DeviceTaintRule", "Name, Age",
-     ["sample", "5m10s"]),
+    ("resource.k8s.io/v1/DeviceTaintRule", "Name, Key, Value, Effect, TimeAdded, Age",
+     ["sample", "k", "v", "NoExecute", "", "5m10s"]),
     ("resource.k8s.io/v1/ResourceClaim", "Name, State, Age",
      ["sample", "pending", "5m10s"]),
     ("resource.k8s.io/v1/ResourceClaimTemplate", "Name, Age",
@@ -148,9 +150,63 @@ ROWS: list[tuple[str, str, list[Any]]] = [
 def test_a_kind_is_printed_in_upstreams_columns(name: str, columns: str, cells: list[Any]) -> None:
     rules = next(r for r in RESOURCES if f"{r.kind.api_version}/{r.kind.kind}" == name)
     obj = made(rules, {"metadata.creationTimestamp": "2026-01-01T00:00:00Z"})
-    assert ", ".join(column.name + "*" * column.priority for column in rules.columns) == columns
-    assert [column.cell(obj, NOW) for column in rules.columns] == cells
+    shown = rules.columns or PLAIN_COLUMNS
+    assert ", ".join(column.name + "*" * column.priority for column in shown) == columns
+    assert [column.cell(obj, NOW) for column in shown] == cells
 
 
 def test_every_kind_has_a_row() -> None:
     assert {name for name, _, _ in ROWS} == {f"{kind.api_version}/{kind.kind}" for kind in valid_objects()}
+
+
+TYPES: dict[str, str] = {
+    "PodDisruptionBudget.Allowed Disruptions": "integer",
+    "ReplicationController.Desired": "integer",
+    "ReplicationController.Current": "integer",
+    "ReplicationController.Ready": "integer",
+    "ReplicaSet.Desired": "integer",
+    "ReplicaSet.Current": "integer",
+    "ReplicaSet.Ready": "integer",
+    "DaemonSet.Desired": "integer",
+    "DaemonSet.Current": "integer",
+    "DaemonSet.Ready": "integer",
+    "DaemonSet.Up-to-date": "integer",
+    "DaemonSet.Available": "integer",
+    "CronJob.Suspend": "boolean",
+    "CronJob.Active": "integer",
+    "PriorityClass.Value": "integer",
+    "PriorityClass.Global-Default": "boolean",
+    "VolumeAttachment.Attached": "boolean",
+    "CSINode.Drivers": "integer",
+    "CSIDriver.AttachRequired": "boolean",
+    "CSIDriver.PodInfoOnMount": "boolean",
+    "CSIDriver.StorageCapacity": "boolean",
+    "CSIDriver.RequiresRepublish": "boolean",
+    "MutatingWebhookConfiguration.Webhooks": "integer",
+    "ValidatingWebhookConfiguration.Webhooks": "integer",
+    "ValidatingAdmissionPolicy.Validations": "integer",
+    "MutatingAdmissionPolicy.Mutations": "integer",
+}
+
+
+def test_a_column_has_upstreams_type() -> None:
+    found = {f"{r.kind.kind}.{column.name}": column.type for r in RESOURCES for column in r.columns}
+    assert {name: type_ for name, type_ in found.items() if type_ != "string"} == TYPES
+
+
+def test_names_are_marked_as_names_but_where_upstream_forgot_it() -> None:
+    marked = {f"{r.kind.kind}.{c.name}" for r in RESOURCES for c in r.columns if c.format}
+    plain = {f"{r.kind.kind}" for r in RESOURCES for c in r.columns if c.name == "Name" and not c.format}
+    assert {name for name in marked if not name.endswith(".Name")} == {"VolumeAttachment.Attacher"}
+    assert plain == {"StorageVersionMigration"}
+
+
+def test_every_column_says_what_it_shows() -> None:
+    said = Descriptions()
+    silent = [
+        f"{r.kind.kind}.{c.name}"
+        for r in RESOURCES
+        for c in r.columns
+        if not (c.description or (c.of and said.of_field(c.of)))
+    ]
+    assert silent == ["RuntimeClass.Handler"]  # upstream looks for it among the metadata

@@ -29,6 +29,11 @@ class Descriptions:
         text = self._module(module).get(name, "").partition(PARAMETERS)[2]
         return {field.rstrip("_"): flowing(said) for field, said in FIELD.findall(text)}
 
+    def of_field(self, path: str) -> str:
+        """`core_v1.PodStatus.podIP`; empty where nothing is said of it."""
+        module, name, field = path.split(".")
+        return self.of_fields(module, name).get(field, "")
+
     def _module(self, module: str) -> dict[str, str]:
         found = self.modules.get(module)
         if found is None:

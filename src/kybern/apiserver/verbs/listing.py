@@ -112,5 +112,6 @@ def include_of(params: Params) -> str:
     """How much of each object a table's rows carry."""
     include = one(params, "includeObject") or "Metadata"
     if include not in INCLUDES:
-        raise BadRequest(f'Invalid value: "{include}": must be one of None, Metadata, Object')
+        why = "must be 'Metadata', 'Object', 'None', or empty"
+        raise BadRequest(f'Unable to convert to Table as requested: includeObject: Invalid value: "{include}": {why}')
     return include

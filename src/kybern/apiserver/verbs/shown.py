@@ -1,5 +1,6 @@
 """An object in the form that its reader asked for: itself, its metadata, or a row of a table; alone or in an event."""
 
+from dataclasses import dataclass
 from functools import cache
 
 from kybern.aio.clock import Clock
@@ -9,7 +10,7 @@ from kybern.apiserver.frames import Form, frame
 from kybern.apiserver.options import one
 from kybern.apiserver.request import ApiRequest
 from kybern.apiserver.storage import Storage
-from kybern.apiserver.tables import partial, table_of
+from kybern.apiserver.tables import Printer, partial
 from kybern.registry.resource import Resource
 
 READ_BY_PEOPLE = ("curl", "Wget", "Mozilla/5.0")
@@ -19,7 +20,7 @@ def shown(resource: Resource, served: bytes, format_: Format, clock: Clock, incl
     if not format_.transform:
         return served
     if format_.transform == "Table":
-        return table_of(resource, served, format_.version, clock.wall(), include)
+        return Printer(resource, format_.version, clock.wall(), include).alone(served)
     return partial(served, format_.version)
 
 
@@ -34,8 +35,23 @@ def form_for(storage: Storage, format_: Format, clock: Clock, include: str) -> F
         return framing(format_)
     if format_.transform != "Table":
         return metadata_form(framing(format_), format_.version)
-    framed = framing(format_)
-    return lambda type_, served: framed(type_, shown(storage.resource, served, format_, clock, include))
+    return Rows(storage.resource, format_, clock, include)
+
+
+@dataclass(eq=False, slots=True)
+class Rows:
+    """The events of one watch as tables, of which the first says what the columns are."""
+
+    resource: Resource
+    format_: Format
+    clock: Clock
+    include: str
+    told: bool = False
+
+    def __call__(self, type_: str, served: bytes) -> bytes:
+        columns, self.told = not self.told, True
+        printer = Printer(self.resource, self.format_.version, self.clock.wall(), self.include)
+        return framing(self.format_)(type_, printer.alone(served, columns=columns))
 
 
 @cache

@@ -24,7 +24,7 @@ from kybern.apiserver.selection import Selection
 from kybern.apiserver.storage import Storage
 from kybern.apiserver.turns import turns
 from kybern.apiserver.verbs.listing import include_of, selected
-from kybern.apiserver.verbs.shown import form_for, framing
+from kybern.apiserver.verbs.shown import Rows, form_for, framing
 from kybern.apiserver.verbs.versions import NOT_WITH_CONTINUE, reached, version_number
 from kybern.apiserver.watcher import Watcher
 from kybern.web.http import PushedStream, Response
@@ -142,7 +142,10 @@ class WatchStream(PushedStream):
         timers = self._timers(watcher)
         try:
             if wishes.initial:
-                for some in turns((await cache.page(self.selection)).items, INITIAL_BYTES):
+                page = await cache.page(self.selection)
+                if isinstance(self.form, Rows):
+                    self.form.told = False  # what has happened since has been framed, and is sent after these
+                for some in turns(page.items, INITIAL_BYTES):
                     yield b"".join([self.form("ADDED", item.sent()) for item in some])
                     await asyncio.sleep(0)
                 if wishes.marks_end:

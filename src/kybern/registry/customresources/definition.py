@@ -11,7 +11,6 @@ from kybern.api.apiextensions_v1 import (
 )
 from kybern.api.invalid import FieldError, forbidden_field, invalid_value, required
 from kybern.registry.checks import immutable, judged, one_of, repeated
-from kybern.registry.columns import CREATED_AT, NAME
 from kybern.registry.customresources.conditions import APPROVAL, approval_of, find, is_true, with_condition
 from kybern.registry.customresources.version import validate_version
 from kybern.registry.defaulting import filled, part
@@ -236,7 +235,6 @@ CUSTOM_RESOURCE_DEFINITIONS = Resource(
     validate_update=validate_definition_update,
     generation=spec_of,
     subresources=(status("all"),),
-    columns=(NAME, CREATED_AT),
     on_delete=on_delete,
     held=is_held,
 )
