@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -70,6 +71,18 @@ class Cluster:
 
     def processes(self) -> dict[str, int]:
         return {program["name"]: program["pid"] for program in self.supervised()["programs"]}
+
+    def kill(self, program: str) -> None:
+        """Once it runs: one that is still to be started again has no process, which is said as 0."""
+        pid = 0
+
+        def runs() -> bool:
+            nonlocal pid
+            pid = self.processes()[program]
+            return pid > 0
+
+        until(runs)
+        os.kill(pid, signal.SIGKILL)
 
 
 def run(

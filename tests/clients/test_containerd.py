@@ -102,7 +102,7 @@ def test_an_image_that_is_built_here_runs_there(made: Cluster, tmp_path: Path) -
 def test_the_agents_restart_restarts_no_container(made: Cluster) -> None:
     started = "jsonpath={.items[*].status.containerStatuses[*].containerID}"
     before = made.kubectl("get", "pods", "-l", "app=web", "-o", started)
-    os.kill(made.processes()["node"], 9)
+    made.kill("node")
     code = made.kubectl("get", "pods", "-l", "app=web", "-o", "jsonpath={.items[0].metadata.name}")
     until(lambda: run(["kubectl", "exec", code, "--", "true"], made.environment, check=False).returncode == 0, 40)
     assert made.kubectl("get", "pods", "-l", "app=web", "-o", started) == before

@@ -3,17 +3,16 @@
 import base64
 import json
 import os
-import signal
 import socket
 import ssl
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Iterator
-from http.client import HTTPConnection, HTTPException
+from http.client import HTTPConnection
 
 import pytest
 from conftest import Cluster, until
+from steady_clients import SteadyClients
 from two_nodes import about, apply, datagram, get, service, workload
 
 from kybern.web.pki import SERVER, create_ca, issue
@@ -203,10 +202,11 @@ s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(5); s.sendto(
 
 
 def test_a_rolling_update_under_load_loses_no_request(own: Cluster) -> None:
-    """Also where the nodes' agents are killed meanwhile, by turns; new connections each, so that every one is led anew."""
+    """Also where the nodes' agents are killed meanwhile, by turns."""
     rolling = workload("rolling", "Deployment", replicas=ENDPOINTS)
     pod = rolling["spec"]["template"]["spec"]
     pod["containers"][0]["readinessProbe"] |= {"timeoutSeconds": 30, "failureThreshold": 10}  # on a busy machine too
+    pod["containers"][0]["env"].append({"name": "IDLE", "value": str(ANSWER_SECONDS)})
     if KILLS:
         pod["terminationGracePeriodSeconds"] = 2 * DRAIN_SECONDS
         pod["containers"][0]["env"].append({"name": "DRAIN", "value": str(DRAIN_SECONDS)})
@@ -214,36 +214,17 @@ def test_a_rolling_update_under_load_loses_no_request(own: Cluster) -> None:
     until(lambda: rolled_out(own, "rolling"), ROLLOUT_SECONDS)
     address = about(own, "rolling", ".spec.clusterIP")
     until(lambda: not refused(address))
-    failures: list[str] = []
-    counts = [0] * 4
-    stopped = threading.Event()
-
-    def ask(worker: int) -> None:
-        while not stopped.is_set():
-            try:
-                get(f"http://{address}/", ANSWER_SECONDS)
-                counts[worker] += 1
-            except (OSError, HTTPException) as error:
-                failures.append(repr(error))
-
-    threads = [threading.Thread(target=ask, args=(worker,)) for worker in range(len(counts))]
-    for thread in threads:
-        thread.start()
-    try:
+    with SteadyClients(address, 80, ANSWER_SECONDS) as clients:
         for number in range(1, ROUNDS + 1):
             own.kubectl("set", "env", "deployment/rolling", f"ROUND={number}")
             for kill in range(KILLS * (number - 1) // ROUNDS, KILLS * number // ROUNDS):
-                os.kill(own.processes()["node" if kill % 2 else "node-n-2"], signal.SIGKILL)
+                own.kill("node" if kill % 2 else "node-n-2")
                 time.sleep(0.5)
             until(lambda: rolled_out(own, "rolling"), ROLLOUT_SECONDS)
-            print(f"round {number}: {sum(counts)} requests, {len(failures)} lost", flush=True)
-    finally:
-        stopped.set()
-        for thread in threads:
-            thread.join()
-    print(f"{sum(counts)} requests, {ROUNDS} rounds of {ENDPOINTS} endpoints, {KILLS} kills, {len(failures)} lost")
-    assert not failures, f"{len(failures)} of {sum(counts)}: {failures[:3]}"
-    assert sum(counts) > 100 * ROUNDS
+            print(f"round {number}: {clients.told}", flush=True)
+    print(f"{ROUNDS} rounds of {ENDPOINTS} endpoints, {KILLS} kills: {clients.told}")
+    assert not clients.failures, f"{clients.told}: {clients.failures[:3]}"
+    assert min(clients.counts) > 50 * ROUNDS
     own.kubectl("delete", "deployment", "rolling")
 
 

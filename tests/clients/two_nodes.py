@@ -15,19 +15,23 @@ def echo():
         data, peer = s.recvfrom(2048); s.sendto(os.environ['NODE'].encode() + b' ' + peer[0].encode(), peer)
 threading.Thread(target=echo, daemon=True).start()
 class H(http.server.BaseHTTPRequestHandler):
-    protocol_version = 'HTTP/1.1'
+    protocol_version, wbufsize = 'HTTP/1.1', -1  # head and body go together
     def do_GET(self):
         text = (os.environ['NODE'] + ' ' + self.client_address[0]).encode()
         self.rfile.read(int(self.headers.get('Content-Length', 0)))
         self.send_response(200); self.send_header('Content-Length', str(len(text)))
-        self.send_header('X-Asked', self.command + ' ' + self.path); self.end_headers()
+        self.send_header('X-Asked', self.command + ' ' + self.path)
+        if leaving.is_set(): self.send_header('Connection', 'close')
+        self.end_headers()
         if self.command != 'HEAD': self.wfile.write(text)
     do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = do_GET
     def log_message(self, *a): pass
 import signal, time
 server = http.server.ThreadingHTTPServer(('', 8080), H)
-server.daemon_threads, H.timeout = False, 5  # what is under way at the end is answered
-signal.signal(signal.SIGTERM, lambda *a: threading.Thread(target=lambda: (time.sleep(float(os.environ.get('DRAIN', '3'))), server.shutdown())).start())
+server.daemon_threads, H.timeout = False, float(os.environ.get('IDLE', '5'))  # what is under way at the end is answered
+leaving = threading.Event()
+def leave(): leaving.set(); time.sleep(float(os.environ.get('DRAIN', '3'))); server.shutdown()
+signal.signal(signal.SIGTERM, lambda *a: threading.Thread(target=leave).start())
 server.serve_forever(); server.server_close()
 """
 

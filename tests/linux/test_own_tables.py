@@ -1,14 +1,17 @@
 """What others do to our tables of nftables, in a network namespace of the test's own: who keeps a table is told, and of nothing else."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from kybern.aio.clock import SystemClock
 from kybern.linux import netns, nft, nft_news
+from kybern.network import own_tables
 from kybern.network.own_tables import OwnTables
 
 pytestmark = pytest.mark.linux
@@ -78,15 +81,41 @@ async def test_what_we_do_ourselves_and_what_is_done_to_others_tables_is_not(wat
     assert await watched.next_told() == MARK and watched.told.empty()
 
 
-async def test_of_more_news_than_fits_a_table_that_is_gone_is_noticed(
+SMALL_BYTES = 16 << 10
+MANY = ", ".join(f"10.1.{number // 256}.{number % 256}" for number in range(5000))
+"""More news than fits."""
+
+
+async def test_of_more_news_than_fits_whoever_may_have_been_touched_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(nft_news, "BUFFER_BYTES", 1)
-    many = ", ".join(f"10.1.{number // 256}.{number % 256}" for number in range(5000))
+    monkeypatch.setattr(nft_news, "BUFFER_BYTES", SMALL_BYTES)
     async with watching(str(tmp_path / "machine")) as watched:
         nft.apply(f"add table ip {MARK}\n", watched.machine)
         assert await watched.next_told() == MARK
-        nft.apply(
-            f"add element ip {OURS} known {{ {many} }}\ndelete table ip {MARK}\n", watched.machine
-        )  # at a moment when nobody can hear it
+        nft.apply(f"add element ip {OURS} known {{ {MANY} }}\n", watched.machine)  # at a moment when nobody can hear it
+        nft.apply(f"flush chain ip {OURS} forward\n", watched.machine)
+        assert {await watched.next_told(), await watched.next_told()} == {OURS, MARK}
+
+
+async def test_more_news_of_our_own_than_fits_is_nothing_that_others_did(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nft_news, "BUFFER_BYTES", SMALL_BYTES)
+    counted = asyncio.Event()
+    monkeypatch.setattr(own_tables, "generation", lambda path: (counted.set(), nft_news.generation(path))[1])
+    async with watching(str(tmp_path / "machine")) as watched:
+        nft.apply("add table ip somebody-elses\n", watched.machine)
+        for verb in ("add", "delete"):
+            counted.clear()
+            told_of_nothing_meanwhile(watched.tables.apply(f"{verb} element ip {OURS} known {{ {MANY} }}\n"))
+            await counted.wait()
+        nft.apply(f"add table ip {MARK}\n", watched.machine)
         assert await watched.next_told() == MARK and watched.told.empty()
+
+
+def told_of_nothing_meanwhile(work: Coroutine[Any, Any, None]) -> None:
+    """Done while this thread's loop stands still."""
+    doing = threading.Thread(target=asyncio.run, args=(work,))
+    doing.start()
+    doing.join()

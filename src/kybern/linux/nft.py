@@ -31,11 +31,6 @@ def listing(family: str, table: str, netns_path: str | None = None) -> str:
         return ""
 
 
-def tables(netns_path: str | None = None) -> set[str]:
-    """The names of those that there are, of any family."""
-    return {line.split()[2] for line in _run(["list", "tables"], "", netns_path).splitlines()}
-
-
 def everything() -> str:
     """All tables, without what is in their sets and maps, as nft prints them; empty when it cannot be asked."""
     try:

@@ -14,9 +14,11 @@ from kybern.linux.netlink_messages import attributes
 NETLINK_NETFILTER = 12
 GROUP_NFTABLES = 7
 SUBSYSTEM = 10  # NFNL_SUBSYS_NFTABLES
-NEWGEN = 15  # NFT_MSG_NEWGEN
+NEWGEN, GETGEN = 15, 16  # NFT_MSG_NEWGEN, NFT_MSG_GETGEN
 TABLE = 1  # of tables, chains, rules, sets and elements alike, the attribute that names the table
+GENERATION = 1  # NFTA_GEN_ID
 HEADER_BYTES, FAMILY_BYTES = 16, 4
+F_REQUEST = 1
 SO_RCVBUFFORCE = 33
 BUFFER_BYTES = 64 << 20  # a thousand services at once must not overflow it
 RECEIVE_BYTES = 1 << 20
@@ -36,16 +38,33 @@ class Told:
         named = dict(attributes(self.payload)).get(TABLE, b"")
         return named.rstrip(b"\0").decode(errors="replace")
 
+    @property
+    def generation(self) -> int:
+        """Of the end of a transaction: how many there were with it."""
+        return int.from_bytes(dict(attributes(self.payload)).get(GENERATION, b""))
+
 
 @contextmanager
 def news(netns_path: str | None = None) -> Iterator[socket.socket]:
     """To be received from, up to RECEIVE_BYTES at a time; from now on."""
-    with netns.inside(netns_path):
-        kernel = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_NETFILTER)
-    with kernel:
+    with _kernel(netns_path) as kernel:
         enlarge(kernel)
         kernel.bind((0, 1 << (GROUP_NFTABLES - 1)))
         yield kernel
+
+
+def generation(netns_path: str | None = None) -> int:
+    """How many transactions there were."""
+    with _kernel(netns_path) as kernel:
+        length = HEADER_BYTES + FAMILY_BYTES
+        kernel.sendto(struct.pack("=IHHIIBBH", length, SUBSYSTEM << 8 | GETGEN, F_REQUEST, 0, 0, 0, 0, 0), (0, 0))
+        [answer] = told(kernel.recv(RECEIVE_BYTES))
+        return answer.generation
+
+
+def _kernel(netns_path: str | None) -> socket.socket:
+    with netns.inside(netns_path):
+        return socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_NETFILTER)
 
 
 def enlarge(kernel: socket.socket) -> None:

@@ -6,7 +6,8 @@
 
 Rules that are gone lead nobody and, of policies, protect nobody: a firewall that is loaded again flushes every table of the
 machine. The kernel tells of each transaction and who sent it; at the end of one that was not ours, the owners of our tables in
-it are told. Other tables are nothing to us.
+it are told. Other tables are nothing to us. Where there was more news than fits, the kernel's count of transactions says
+whether some were not ours: then all owners are told.
 """
 
 import asyncio
@@ -14,11 +15,11 @@ import errno
 import logging
 import socket
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from kybern.aio.clock import Clock
 from kybern.linux import nft
-from kybern.linux.nft_news import RECEIVE_BYTES, news, told
+from kybern.linux.nft_news import RECEIVE_BYTES, Told, generation, news, told
 
 SENDERS_REMEMBERED = 1024  # transactions whose news may not have been heard yet
 BETWEEN_SECONDS = 1.0  # against somebody who undoes them again and again
@@ -33,17 +34,28 @@ class OwnTables:
         self.clock, self.netns_path = clock, netns_path
         self.owners: dict[str, Callable[[], None]] = {}
         self.senders: deque[int] = deque(maxlen=SENDERS_REMEMBERED)
+        self.under_way = 0
+        self.counted: int | None = None
+        """By the kernel, when we last looked: all transactions."""
+        self.since = 0
+        """Those that we know of since: ours that hold, and others' that were heard of."""
 
     def on_touched(self, table: str, distrust: Callable[[], None]) -> None:
         self.owners[table] = distrust
 
     async def apply(self, text: str) -> None:
-        await asyncio.to_thread(nft.apply, text, self.netns_path, self.senders.append)
+        self.under_way += 1
+        try:
+            await asyncio.to_thread(nft.apply, text, self.netns_path, self.senders.append)
+            self.since += 1
+        finally:
+            self.under_way -= 1
 
     async def watch(self, began: Callable[[], None] = lambda: None) -> None:
         """Until cancelled. `began` is called once nothing is missed any more."""
         with news(self.netns_path) as kernel:
             kernel.setblocking(False)
+            self._knows_all()
             began()
             while True:
                 touched = await self._touched(kernel)
@@ -58,16 +70,39 @@ class OwnTables:
         loop = asyncio.get_running_loop()
         touched: set[str] = set()
         while True:
+            missed = False
             try:
                 heard = list(told(await loop.sock_recv(kernel, RECEIVE_BYTES)))
             except OSError as error:
-                if error.errno != errno.ENOBUFS:
-                    raise
-                return await self._gone()
-            touched |= {each.table for each in heard if each.sender not in self.senders} & self.owners.keys()
+                missed, heard = is_overflow(error), list(waiting(kernel))
+            others = [each for each in heard if each.sender not in self.senders]
+            self.since += sum(each.is_end and each.generation > (self.counted or 0) for each in others)
+            touched |= {each.table for each in others} & self.owners.keys()
+            if missed and not self._knows_all():
+                return set(self.owners)
             if touched and any(each.is_end for each in heard):
                 return touched
 
-    async def _gone(self) -> set[str]:
-        """What is noticed where there was more news than fits."""
-        return self.owners.keys() - await asyncio.to_thread(nft.tables, self.netns_path)
+    def _knows_all(self) -> bool:
+        """Whether the kernel counts no other transactions than we know of. While one of ours is under way that cannot be told."""
+        expected = None if self.counted is None else self.counted + self.since
+        self.counted, self.since = None if self.under_way else generation(self.netns_path), 0
+        return self.counted is not None and self.counted == expected
+
+
+def waiting(kernel: socket.socket) -> Iterator[Told]:
+    """What can be heard without waiting for it."""
+    while True:
+        try:
+            yield from told(kernel.recv(RECEIVE_BYTES))
+        except BlockingIOError:
+            return
+        except OSError as error:
+            is_overflow(error)
+
+
+def is_overflow(error: OSError) -> bool:
+    """Of a socket of news, whose only fault is that there was more than fits."""
+    if error.errno != errno.ENOBUFS:
+        raise error
+    return True
