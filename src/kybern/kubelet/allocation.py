@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 from msgspec.structs import replace
 
+from kybern.api.codec import encode
 from kybern.api.core_v1 import Container, Pod, ResourceRequirements
 from kybern.api.quantity import milli
 from kybern.kubelet.admission import lacks, of_all
@@ -32,6 +33,29 @@ def allocation_of(pod: Pod) -> Allocation:
     """All that the pod asks for."""
     every = (*pod.spec.containers, *filter(is_sidecar, pod.spec.init_containers or ()))
     return Allocation({c.name: c.resources or ResourceRequirements() for c in every}, pod.spec.resources)
+
+
+class _Asking(msgspec.Struct, frozen=True):
+    name: str
+    resources: ResourceRequirements
+
+
+class _Summary(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
+    """As upstream writes it into events of a resize."""
+
+    init_containers: tuple[_Asking, ...] = ()
+    containers: tuple[_Asking, ...] = ()
+    generation: int = -1
+    error: str = ""
+
+
+def summary(pod: Pod, error: str = "") -> str:
+    """What the pod asks for, and why it does not have it, as JSON."""
+    init, main = (
+        tuple(_Asking(c.name, c.resources or ResourceRequirements()) for c in group or ())
+        for group in (pod.spec.init_containers, pod.spec.containers)
+    )
+    return encode(_Summary(init, main, pod.metadata.generation or 0, error)).decode()
 
 
 def allocated(pod: Pod, given: Allocation) -> Pod:

@@ -29,14 +29,19 @@ class ImageCollection:
         """By image id, on the monotonic clock; forgotten with the process, and then nothing is old."""
 
     async def run(self) -> None:
-        """Now and then, until cancelled."""
+        """Now and then, until cancelled. Once is no event: a machine that has just started may not know its disk yet."""
+        failures = 0
         while self.parts.node.on_disk:
             await self.parts.clock.sleep(PERIOD_SECONDS)
             try:
                 await self.look()
                 await self._collect()
+                failures = 0
             except (RuntimeFault, OSError) as error:
+                failures += 1
                 log.warning("images could not be collected: %s", error)
+                if failures > 1:
+                    self.parts.tell_of_node("Warning", "ImageGCFailed", str(error))
 
     async def _collect(self) -> None:
         config = self.parts.config

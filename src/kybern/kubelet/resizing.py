@@ -4,7 +4,7 @@ Who grows needs room in the pod's cgroup before its containers, who shrinks give
 never be allowed more than what is around it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace as changed
 from itertools import starmap
 
@@ -12,7 +12,8 @@ import msgspec
 
 from kybern.api.codec import encode
 from kybern.api.core_v1 import Pod, PodCondition
-from kybern.kubelet.allocation import Allocation, allocated, allocation_of, refused
+from kybern.api.quantity import milli
+from kybern.kubelet.allocation import Allocation, allocated, allocation_of, refused, summary
 from kybern.kubelet.conditions import condition
 from kybern.kubelet.files import read_text, replace_file
 from kybern.kubelet.memory_protection import of_container
@@ -26,7 +27,7 @@ from kybern.runtime.cri import LinuxResources, RuntimeFault
 from kybern.volumes.paths import pod_directory
 
 RETRY_SECONDS = 10.0
-STATIC_CPUS = Verdict("Infeasible", "Resize is infeasible for Guaranteed Pods alongside CPU Manager static policy")
+ALONGSIDE = 'Resize is infeasible for Guaranteed Pods alongside {} Manager policy "static"'
 NO_LIMITS = LinuxResources(cpu_period=PERIOD_US, cpu_quota=UNLIMITED, memory_limit_bytes=UNLIMITED)
 
 
@@ -64,16 +65,24 @@ class Resizing:
             self.pending = None
             return
         verdict = refused(pod, self.given, self.parts.node.allocatable, self.parts.others(self.uid))
-        if self.parts.cpus.static and qos_class(pod) == "Guaranteed":
-            verdict = STATIC_CPUS
+        verdict = self._of_exclusive(pod, asked, self.given) or verdict
         if verdict is None:
             self._give(asked)
             self.pending, self.error, self.in_progress = None, "", True
-            self._tell(pod, "Normal", "ResizeStarted", "Pod resize started")
+            self._tell(pod, "Normal", "Started")
         elif verdict != self.pending:
             self.pending, self.pending_since = verdict, self.parts.clock.wall()
-            text = f"Pod resize {verdict.reason.lower()}: {verdict.message}"
-            self._tell(pod, "Warning", f"Resize{verdict.reason}", text)
+            self._tell(pod, "Warning", verdict.reason, verdict.message)
+
+    def _of_exclusive(self, pod: Pod, asked: Allocation, given: Allocation) -> Verdict | None:
+        """What a container has for itself alone it keeps as it is."""
+        if qos_class(pod) != "Guaranteed":
+            return None
+        exclusive = {"cpu": ("CPU", self.parts.cpus.static), "memory": ("Memory", self.parts.memory.policy.static)}
+        for resource, (name, is_static) in exclusive.items():
+            if is_static and requests(asked, resource) != requests(given, resource):
+                return Verdict("Infeasible", ALONGSIDE.format(name))
+        return None
 
     def _give(self, asked: Allocation) -> None:
         if self.parts.node.on_disk:
@@ -120,7 +129,7 @@ class Resizing:
             return False
         if self.in_progress and not outstanding:
             self.in_progress, self.error = False, ""
-            self._tell(pod, "Normal", "ResizeCompleted", "Pod resize completed")
+            self._tell(pod, "Normal", "Completed")
             self.parts.room_made()
         return bool(resizes)
 
@@ -153,11 +162,17 @@ class Resizing:
 
     def _failed(self, pod: Pod, text: str) -> None:
         if text != self.error:
-            self._tell(pod, "Warning", "ResizeError", f"Pod resize error: {text}")
+            self._tell(pod, "Warning", "Error", text)
         self.error = text
 
-    def _tell(self, pod: Pod, kind: str, reason: str, text: str) -> None:
-        self.parts.recorder.event(pod, kind, reason, text)
+    def _tell(self, pod: Pod, kind: str, what: str, error: str = "") -> None:
+        shown = what if what in ("Deferred", "Infeasible") else what.lower()
+        self.parts.recorder.event(pod, kind, f"Resize{what}", f"Pod resize {shown}: {summary(pod, error)}")
+
+
+def requests(given: Allocation, resource: str) -> Mapping[str, int]:
+    """By container, in thousandths."""
+    return {name: milli((of.requests or {}).get(resource, "0")) for name, of in given.containers.items()}
 
 
 def larger(one: LinuxResources, other: LinuxResources) -> LinuxResources:

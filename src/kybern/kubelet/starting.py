@@ -43,7 +43,7 @@ from kybern.kubelet.parts import Parts
 from kybern.kubelet.plan import KillContainer
 from kybern.kubelet.qos_cgroups import limits_of_pod, node_memory
 from kybern.kubelet.resources import pod_cgroup
-from kybern.kubelet.sandbox_config import sandbox_config
+from kybern.kubelet.sandbox_config import log_directory, sandbox_config
 from kybern.kubelet.service_env import service_variables
 from kybern.kubelet.stopping import Stopping
 from kybern.kubelet.user_namespaces import NoIds, UserNamespaces
@@ -67,6 +67,10 @@ class NotStarted(Exception):
 class SandboxFailed(Exception):
     """The message is what the event says."""
 
+    def __init__(self, message: str, reason: str = "FailedCreatePodSandBox") -> None:
+        super().__init__(message)
+        self.reason = reason
+
 
 class Starting:
     def __init__(self, parts: Parts, stopping: Stopping) -> None:
@@ -75,20 +79,40 @@ class Starting:
 
     async def create_sandbox(self, pod: Pod, attempt: int) -> str:
         parts, config = self.parts, self.parts.config
+        await self._refuse_without_network(pod)
+        self._make_room(pod)
         try:
             handler = await self._runtime_handler(pod)
             ids = self.user_namespaces.of(pod)
             wanted = sandbox_config(pod, attempt, config, parts.node.dns, handler, ids)
             for text in omitted(wanted_dns(pod, config.cluster_dns, config.cluster_domain, parts.node.dns)):
                 parts.recorder.event(pod, "Warning", "DNSConfigForming", text)
-            if parts.node.on_disk:
-                make_log_directory(wanted.log_directory)
-            parts.cgroups.ensure(pod_cgroup(pod, config.cgroup_root), limits_of_pod(parts, pod))
             made = await parts.runtime.run_pod_sandbox(wanted)
         except (RuntimeFault, ApiError, OSError, ValueError, NoIds) as error:
             raise SandboxFailed(f"Failed to create pod sandbox: {error}") from error
         await parts.pleg.note_sandboxes()
         return made
+
+    async def _refuse_without_network(self, pod: Pod) -> None:
+        """Only the node's own network is there from the beginning."""
+        fault = "" if pod.spec.host_network else await self.parts.runtime.network_fault()
+        if fault:
+            text = f"network is not ready: container runtime network not ready: {fault}"
+            raise SandboxFailed(text, "NetworkNotReady")
+
+    def _make_room(self, pod: Pod) -> None:
+        """Its cgroup, and where its containers' logs will be."""
+        parts, config = self.parts, self.parts.config
+        try:
+            parts.cgroups.ensure(pod_cgroup(pod, config.cgroup_root), limits_of_pod(parts, pod))
+        except OSError as error:
+            text = f"unable to ensure pod container exists: {error}"
+            raise SandboxFailed(text, "FailedCreatePodContainer") from error
+        try:
+            if parts.node.on_disk:
+                make_log_directory(log_directory(pod, config.logs_directory))
+        except OSError as error:
+            raise SandboxFailed(f"error making pod data directories: {error}", "Failed") from error
 
     async def _runtime_handler(self, pod: Pod) -> str:
         name = pod.spec.runtime_class_name
@@ -124,15 +148,21 @@ class Starting:
             raise NotStarted(not_yet.waiting) from not_yet
 
     async def _logins(self, pod: Pod, image: str) -> list[Login]:
-        secrets: list[Secret] = []
+        """Of the secrets that there are: the pull is tried without the others."""
+        secrets: dict[str, Secret | None] = {}
         for reference in pod.spec.image_pull_secrets or ():
+            name = reference.name or ""
             try:
-                found = await self.parts.objects.get(Secret, pod.metadata.namespace or "", reference.name or "")
+                secrets[name] = await self.parts.objects.get(Secret, pod.metadata.namespace or "", name)
             except ApiError:
-                continue  # as upstream: the pull is tried without, and its failure says enough
-            if found is not None:
-                secrets.append(found)
-        return credentials_for(image, secrets)
+                secrets[name] = None
+        missing = ", ".join(name for name, found in secrets.items() if found is None)
+        if missing:
+            text = (
+                f"Unable to retrieve some image pull secrets ({missing}); attempting to pull the image may not succeed."
+            )
+            self.parts.recorder.event(pod, "Warning", "FailedToRetrieveImagePullSecret", text)
+        return credentials_for(image, [found for found in secrets.values() if found is not None])
 
     async def _discard_unstarted(self, observed: Observed, name: str) -> None:
         """A container that was made but not started before this kubelet was."""

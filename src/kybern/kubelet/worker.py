@@ -14,13 +14,11 @@ from msgspec.structs import replace
 from kybern.aio.backoff import Backoff
 from kybern.aio.clock import from_rfc3339
 from kybern.api.core_v1 import Pod
-from kybern.api.errors import ApiError
 from kybern.kubelet.container_status import identity
 from kybern.kubelet.containers import field_path, find
 from kybern.kubelet.dead import bury
-from kybern.kubelet.devices.claims import ClaimFault
-from kybern.kubelet.devices.gate import DeviceFault
 from kybern.kubelet.ending import Ending
+from kybern.kubelet.faults import FAULTS, first_expected, told
 from kybern.kubelet.lifecycle import Fact, Stage, step
 from kybern.kubelet.manifests import is_static
 from kybern.kubelet.memory import Memory, Waiting
@@ -46,25 +44,16 @@ from kybern.kubelet.resizing import RETRY_SECONDS, Resizing
 from kybern.kubelet.resources import pod_cgroup
 from kybern.kubelet.restarts import ends_seen
 from kybern.kubelet.sandbox_config import grace_of
-from kybern.kubelet.starting import NotStarted, SandboxFailed, Starting
+from kybern.kubelet.starting import NotStarted, Starting
 from kybern.kubelet.status import Circumstances, Verdict, pod_status, rejected
 from kybern.kubelet.status_writer import StatusWriter
 from kybern.kubelet.stopping import Stopping
 from kybern.reconcile.pausing import is_paused
-from kybern.runtime.cri import RuntimeFault
-from kybern.volumes.payload import VolumeFault
 
 FAULT_BACKOFF = Backoff(first_seconds=0.5, max_seconds=30.0)
 SANDBOX_CHANGED = "Pod sandbox changed, it will be killed and re-created."
 DEADLINE_MESSAGE = "Pod was active on the node longer than the specified deadline"
 
-FAULTS = (RuntimeFault, ApiError, OSError, SandboxFailed, VolumeFault, ClaimFault, DeviceFault)
-REASONS: Mapping[type[Exception], str] = {
-    SandboxFailed: "FailedCreatePodSandBox",
-    VolumeFault: "FailedMount",
-    ClaimFault: "FailedPrepareDynamicResources",
-    DeviceFault: "FailedPrepareDynamicResources",
-}
 RECHECK_SECONDS = 1.0
 HOOK_SECONDS_MIN = 1.0  # what a preStop hook has, even where no time at all was given
 
@@ -185,8 +174,8 @@ class PodWorker:
         except FAULTS as fault:
             await self._after_fault(fault)
         except ExceptionGroup as faults:
-            expected, surprising = faults.split(FAULTS)
-            if expected is None or surprising is not None:
+            expected = first_expected(faults)
+            if expected is None:
                 raise
             await self._after_fault(expected)
 
@@ -194,11 +183,11 @@ class PodWorker:
         """Tell, and wait a little longer each time; news cuts the waiting short only where the pod is to end."""
         self.faults += 1
         self.seen_at = self.parts.objects.now()  # answers from before count no more
-        reason = REASONS.get(type(fault), "FailedSync")
+        reason, text = told(fault, self.stage)
         meta = self.pod.metadata
-        log.info("pod %s/%s: %s: %s", meta.namespace, meta.name, reason, fault)
+        log.info("pod %s/%s: %s: %s", meta.namespace, meta.name, reason, text)
         if not self.gone:
-            self.parts.recorder.event(self.pod, "Warning", reason, str(fault))
+            self.parts.recorder.event(self.pod, "Warning", reason, text)
         await self._wait(FAULT_BACKOFF.delay(self.faults), self.ending.told if self.stage is Stage.SYNCING else None)
 
     def _enter(self, fact: Fact) -> None:

@@ -1,5 +1,6 @@
 """Eviction: when a node is short of something, whom that meets, and what is said of it."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,8 @@ from kybern.kubelet.eviction.thresholds import (
     reserved,
     with_pods,
 )
-from kybern.kubelet.image_collection import Seen, removable, seen_now
+from kybern.kubelet.image_collection import PERIOD_SECONDS as IMAGES_SECONDS
+from kybern.kubelet.image_collection import ImageCollection, Seen, removable, seen_now
 from kybern.kubelet.machine import container_memory
 from kybern.runtime import cri
 from kybern.runtime.simulated import Simulated
@@ -215,6 +217,46 @@ def test_the_node_says_what_it_is_short_of_and_evicts_one_pod_after_the_other(la
             assert "Evicted" in reasons and "NodeHasInsufficientMemory" in reasons and "EvictionThresholdMet" in reasons
 
     lab.simulate(scenario)
+
+
+def test_an_evicted_pod_that_does_not_go_in_time_is_told(lab: Any) -> None:
+    async def scenario() -> None:
+        async with lab.cluster(runtime=Hungry(LoopClock())) as cluster:
+            cluster.api.bind(lab.pod("p", Container(name="web", image="web:300")))
+            await cluster.phase("p", "Running")
+            cluster.runtime.stop_container = stuck
+            cluster.kubelet.eviction.observe = lambda: {MEMORY: Observation(50 * MI, 8 * GI)}
+            await cluster.kubelet.eviction.look()
+            await cluster.kubelet.parts.recorder.flush()
+            text = "Container runtime did not kill the pod within specified grace period."
+            assert ("ExceededGracePeriod", text) in cluster.api.events()
+
+    lab.simulate(scenario)
+
+
+def test_images_that_cannot_be_collected_are_told_the_second_time(lab: Any) -> None:
+    async def scenario() -> None:
+        async with lab.cluster() as cluster:
+            parts = cluster.kubelet.parts
+            cluster.runtime.list_images, parts.node.on_disk = unanswered, True
+            collecting = asyncio.create_task(ImageCollection(parts).run())
+            seen = []
+            for _ in range(3):
+                await parts.recorder.flush()
+                seen.append(("ImageGCFailed", "no answer") in cluster.api.events())
+                await parts.clock.sleep(IMAGES_SECONDS + 1)
+            assert seen == [False, False, True]
+            collecting.cancel()
+
+    lab.simulate(scenario)
+
+
+async def stuck(container_id: str, timeout_seconds: float) -> None:
+    await asyncio.sleep(10_000)
+
+
+async def unanswered() -> Any:
+    raise cri.RuntimeFault("Unavailable", "no answer")
 
 
 def node_condition(cluster: Any, kind: str) -> str:

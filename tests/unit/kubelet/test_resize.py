@@ -8,6 +8,8 @@ from kybern.aio.clock import LoopClock
 from kybern.api.core_v1 import Container, ContainerResizePolicy, ExecAction, Probe, ResourceRequirements
 from kybern.api.shape import Quantity
 from kybern.kubelet.resources import linux_resources, resized
+from kybern.kubelet.topology.cpus import CpuPolicy
+from kybern.kubelet.topology.memory import MemoryPolicy
 from kybern.runtime import cri
 from kybern.runtime.cri import ContainerState
 from kybern.runtime.simulated import Behaviour, Simulated
@@ -63,8 +65,12 @@ def test_a_running_container_gets_other_limits_and_is_not_restarted(lab: Any) ->
             assert container.resources.cpu_quota == 30_000 and container.resources.memory_limit_bytes == 128 << 20
             assert cluster.api.pod("web-1").status.observed_generation == 2
             await cluster.kubelet.parts.recorder.flush()
-            reasons = [reason for reason, _ in cluster.api.events()]
-            assert reasons[-2:] == ["ResizeStarted", "ResizeCompleted"]
+            amounts = '{"cpu":"300m","memory":"128Mi"}'
+            asked = f'{{"containers":[{{"name":"web","resources":{{"limits":{amounts},"requests":{amounts}}}}}],"generation":2}}'
+            assert cluster.api.events()[-2:] == [
+                ("ResizeStarted", f"Pod resize started: {asked}"),
+                ("ResizeCompleted", f"Pod resize completed: {asked}"),
+            ]
 
     lab.simulate(scenario)
 
@@ -92,8 +98,37 @@ def test_what_the_node_will_never_have_is_infeasible_and_the_pod_runs_on(lab: An
             text = "Node didn't have enough capacity: cpu, requested: 40000, capacity: 4000"
             assert (pending.status, pending.reason, pending.message) == ("True", "Infeasible", text)
             assert shown(cluster, "web-1").allocated_resources == amounts(cpu="1")
+            await cluster.kubelet.parts.recorder.flush()
+            reason, told = cluster.api.events()[-1]
+            assert reason == "ResizeInfeasible" and told.startswith('Pod resize Infeasible: {"containers":[')
+            assert told.endswith(f'"generation":2,"error":"{text}"}}')
             resize(cluster, "web-1", cpu="1")
             await cluster.until(lambda: condition(cluster, "web-1", "PodResizePending") is None)
+
+    lab.simulate(scenario)
+
+
+@pytest.mark.parametrize(("resource", "manager"), [("cpu", "CPU"), ("memory", "Memory")])
+def test_what_a_container_has_for_itself_alone_is_not_resized_but_the_rest_is(
+    lab: Any, resource: str, manager: str
+) -> None:
+    async def scenario() -> None:
+        before, after = {"cpu": "500m", "memory": "64Mi"}, {"cpu": "600m", "memory": "128Mi"}
+        async with lab.cluster() as cluster:
+            cluster.api.bind(lab.pod("web-1", sized(**before)))
+            await cluster.phase("web-1", "Running")
+            parts = cluster.kubelet.parts
+            parts.cpus.policy, parts.memory.policy = (
+                CpuPolicy(static=resource == "cpu"),
+                MemoryPolicy(static=resource == "memory"),
+            )
+            other = before | {name: text for name, text in after.items() if name != resource}
+            resize(cluster, "web-1", **other)
+            await is_given(cluster, "web-1", **other)
+            resize(cluster, "web-1", **after)
+            await cluster.until(lambda: condition(cluster, "web-1", "PodResizePending") is not None)
+            text = f'Resize is infeasible for Guaranteed Pods alongside {manager} Manager policy "static"'
+            assert condition(cluster, "web-1", "PodResizePending").message == text
 
     lab.simulate(scenario)
 

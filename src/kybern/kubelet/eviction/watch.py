@@ -77,7 +77,8 @@ class Eviction:
             evicted = await self._relieve(pressing)
         for worker in evicted:
             if not await worker.until_over(CLEANUP_SECONDS):
-                log.info("an evicted pod is still there after %d s", CLEANUP_SECONDS)
+                text = "Container runtime did not kill the pod within specified grace period."
+                self.parts.recorder.event(worker.pod, "Warning", "ExceededGracePeriod", text)
 
     async def _relieve(self, pressing: Sequence[Met]) -> list[PodWorker]:
         """The pod that was evicted; none where giving back what nobody uses was enough."""
