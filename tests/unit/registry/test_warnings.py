@@ -76,6 +76,52 @@ def test_what_is_odd_is_said(kind: str, places: Places, warned: list[str]) -> No
     assert [text for text in said if text not in rules.warnings(made(rules, {}), None)] == warned
 
 
+def format_told(name: str) -> str:
+    return f'unrecognized format "{name}"'
+
+
+def set_told(kind: str) -> str:
+    return f'x-kubernetes-list-type: set for items of type "{kind}" is not supported by server-side apply or CEL validation rules'
+
+
+SET_OF_OBJECTS = {"type": "array", "x-kubernetes-list-type": "set", "items": {"type": "object"}}
+SET_OF_LISTS = {
+    "type": "array",
+    "x-kubernetes-list-type": "set",
+    "items": {"type": "array", "items": {"type": "string"}},
+}
+
+
+@pytest.mark.parametrize(
+    ("part", "warned"),
+    [
+        ({"type": "string", "format": "date-time"}, []),
+        ({"type": "string", "format": "k8s-long-name"}, []),
+        ({"type": "string", "format": "poem"}, [format_told("poem")]),
+        ({"type": "integer", "format": "int64"}, []),
+        ({"type": "integer", "format": "uint8"}, [format_told("uint8")]),
+        ({"type": "number", "format": "double"}, []),
+        ({"type": "number", "format": "int32"}, [format_told("int32")]),
+        ({"type": "boolean", "format": "byte"}, [format_told("byte")]),
+        ({"type": "array", "items": {"type": "string", "format": "poem"}}, [format_told("poem")]),
+        ({"type": "object", "additionalProperties": {"type": "string", "format": "poem"}}, [format_told("poem")]),
+        ({"type": "string", "anyOf": [{"format": "poem"}, {"format": "uri"}]}, [format_told("poem")]),
+        (SET_OF_OBJECTS, [set_told("object")]),
+        ({"type": "object", "properties": {"a": SET_OF_OBJECTS, "b": SET_OF_LISTS}}, [set_told("array"), set_told("object")]),
+        ({**SET_OF_OBJECTS, "items": {"type": "string"}}, []),
+        ({**SET_OF_OBJECTS, "x-kubernetes-list-type": "atomic"}, []),
+    ],
+)  # fmt: skip
+def test_a_definition_is_told_of_formats_and_sets_that_nobody_understands(part: Any, warned: list[str]) -> None:
+    rules = next(one for one in RESOURCES if one.kind.kind == "CustomResourceDefinition")
+    schema = {"type": "object", "properties": {"odd": part}}
+    found = made(rules, {"spec.versions.0.schema.openAPIV3Schema": schema})
+    plain = made(rules, {"spec.versions.0.schema.openAPIV3Schema": {"type": "object"}})
+    assert list(rules.warnings(found, None)) == warned
+    assert list(rules.warnings(found, plain)) == warned
+    assert list(rules.warnings(found, found)) == [], "of what is there nobody is told"
+
+
 def test_who_writes_the_status_of_a_service_is_told_of_the_status_alone() -> None:
     rules = next(one for one in RESOURCES if one.kind.kind == "Service")
     status = next(one for one in rules.subresources if one.name == "status")

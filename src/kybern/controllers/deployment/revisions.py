@@ -16,6 +16,7 @@ from kybern.api.meta_v1 import ObjectMeta
 from kybern.controllers.deployment.sizes import REVISION, desired, replica_annotations, size_of
 from kybern.reconcile import controller_ref
 from kybern.reconcile.pods import labelled, short_hash
+from kybern.reconcile.rounding import DIGITS_MAX
 
 TEMPLATE_HASH = "pod-template-hash"
 HISTORY = "deployment.kubernetes.io/revision-history"
@@ -35,7 +36,7 @@ def annotations_of(obj: Deployment | ReplicaSet) -> Mapping[str, str]:
 
 def revision_of(obj: Deployment | ReplicaSet) -> int:
     text = annotations_of(obj).get(REVISION, "")
-    return int(text) if text.isdecimal() else 0
+    return int(text) if len(text) <= DIGITS_MAX and text.isdecimal() else 0
 
 
 def age(rs: ReplicaSet) -> tuple[str, str]:

@@ -12,6 +12,7 @@ from kybern.api.apiextensions_v1 import (
 from kybern.api.invalid import FieldError, forbidden_field, invalid_value, required
 from kybern.registry.checks import immutable, judged, one_of, repeated
 from kybern.registry.customresources.conditions import APPROVAL, approval_of, find, is_true, with_condition
+from kybern.registry.customresources.unusual import warnings
 from kybern.registry.customresources.version import validate_version
 from kybern.registry.defaulting import filled, part
 from kybern.registry.parts import changed, clear_status, keep_status, kind_of, spec_of, status
@@ -233,6 +234,7 @@ CUSTOM_RESOURCE_DEFINITIONS = Resource(
     on_update=on_update,
     validate=validate_definition,
     validate_update=validate_definition_update,
+    warnings=warnings,
     generation=spec_of,
     subresources=(status("all"),),
     on_delete=on_delete,

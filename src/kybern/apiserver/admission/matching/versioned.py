@@ -140,10 +140,11 @@ class Versioned:
         if "command" in params:
             found["command"] = list(params["command"])
         if "ports" in params:
-            found["ports"] = [int(port) for port in params["ports"] if port.isdecimal()]
+            found["ports"] = [int(port) for port in params["ports"] if len(port) <= DIGITS_MAX and port.isdecimal()]
         return found
 
 
+DIGITS_MAX = 10  # of a port in a query: what does not fit an int32 is none
 IDENTITY = ("name", "namespace", "uid")
 
 
