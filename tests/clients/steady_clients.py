@@ -8,6 +8,7 @@ there, and one that is answered with anything but 200.
 import re
 import socket
 import threading
+from datetime import datetime
 from types import TracebackType
 from typing import Self
 
@@ -50,7 +51,7 @@ class SteadyClients:
             try:
                 self._by_one_connection(number, most)
             except OSError as error:
-                self.failures.append(repr(error))
+                self.failures.append(f"{datetime.now():%H:%M:%S.%f} {error!r}")
 
     def _by_one_connection(self, number: int, most: int) -> None:
         with socket.create_connection(self.place, self.seconds) as connection:

@@ -221,7 +221,7 @@ def test_a_rolling_update_under_load_loses_no_request(own: Cluster) -> None:
                 own.kill("node" if kill % 2 else "node-n-2")
                 time.sleep(0.5)
             until(lambda: rolled_out(own, "rolling"), ROLLOUT_SECONDS)
-            print(f"round {number}: {clients.told}", flush=True)
+            print(f"round {number}: {clients.told}", *clients.failures[:1], *clients.failures[-1:], flush=True)
     print(f"{ROUNDS} rounds of {ENDPOINTS} endpoints, {KILLS} kills: {clients.told}")
     assert not clients.failures, f"{clients.told}: {clients.failures[:3]}"
     assert min(clients.counts) > 50 * ROUNDS

@@ -118,13 +118,17 @@ def test_statuses_follow_the_objects() -> None:
             await client.create(convert(calls, GRPCRoute))
             await asyncio.sleep(30)
             told = await client.get(GRPCRoute, "r", "default")
+            assert told.status.parents[0].conditions[0].reason == "Conflicted", "the older route has all hosts"
+            await client.delete(HTTPRoute, "r", "default")
+            await asyncio.sleep(30)
+            told = await client.get(GRPCRoute, "r", "default")
             assert [(c.type, c.status) for c in told.status.parents[0].conditions] == [
                 ("Accepted", "True"), ("ResolvedRefs", "True"),
             ]  # fmt: skip
             await client.delete(Gateway, "g", "default")
             await asyncio.sleep(30)
             assert (await client.get(GRPCRoute, "r", "default")).status.parents == ()
-            assert (await client.get(HTTPRoute, "r", "default")).status.parents == () and asked[-1] == {}
+            assert (await client.get(GRPCRoute, "r", "default")).status.parents == () and asked[-1] == {}
 
     run(story())
 

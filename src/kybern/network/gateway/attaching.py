@@ -19,7 +19,7 @@ from kybern.network.gateway.objects import (
     SecretReference,
 )
 
-ROUTES_OF = ("HTTP", "HTTPS")
+SPOKEN = ("HTTP", "HTTPS")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ def attach(
 
 def takes_routes(listener: Listener, kind: str) -> bool:
     kinds = listener.allowed_routes.kinds
-    return listener.protocol in ROUTES_OF and (not kinds or any((k.group, k.kind) == (GROUP, kind) for k in kinds))
+    return listener.protocol in SPOKEN and (not kinds or any((k.group, k.kind) == (GROUP, kind) for k in kinds))
 
 
 def takes_from(listener: Listener, own: str, namespace: str, labels: Labels) -> bool:
@@ -110,21 +110,6 @@ def narrower(one: str, other: str) -> str | None:
 def covers(wildcard: str, name: str) -> bool:
     """`*.example.com` covers every name below it, wildcards too."""
     return wildcard.startswith("*.") and name.removeprefix("*").endswith(wildcard[1:]) and name != wildcard
-
-
-def conflicted(listeners: Sequence[Listener]) -> dict[str, str]:
-    """Listener → the reason that it conflicts with an earlier one."""
-    found: dict[str, str] = {}
-    protocols: dict[int, str] = {}
-    taken: set[tuple[int, str]] = set()
-    for listener in listeners:
-        if protocols.setdefault(listener.port, listener.protocol) != listener.protocol:
-            found[listener.name] = "ProtocolConflict"
-        elif (listener.port, listener.hostname or "") in taken:
-            found[listener.name] = "HostnameConflict"
-        else:
-            taken.add((listener.port, listener.hostname or ""))
-    return found
 
 
 def granted(

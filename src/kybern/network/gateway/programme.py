@@ -5,14 +5,15 @@ from dataclasses import dataclass, field, replace
 
 from kybern.api.networking_v1 import IngressBackend, IngressServiceBackend, ServiceBackendPort
 from kybern.network.gateway.attaching import (
+    SPOKEN,
     Attached,
     Labels,
     Refused,
     attach,
     backend_refs,
-    conflicted,
     granted,
 )
+from kybern.network.gateway.conflicts import Admission, age, conflicted, protocols_of
 from kybern.network.gateway.objects import (
     GROUP,
     BackendObject,
@@ -65,14 +66,17 @@ def programme(world: World, certified: Callable[[Key], bool], now: float) -> Pro
     """`certified`: whether a Secret holds a usable certificate."""
     classes = {found.metadata.name for found in world.classes if found.spec.controller_name == CONTROLLER}
     gateways = {key_of(found): found for found in world.gateways if found.spec.gateway_class_name in classes}
-    facts = {key: listeners_of(found, world, certified) for key, found in gateways.items()}
-    routes, attached = [], []
-    for route in world.routes:
+    speak = protocols_of(gateways.values())
+    facts = {key: listeners_of(found, world, speak, certified) for key, found in gateways.items()}
+    routes, attached, admission = [], [], Admission()
+    for route in sorted(world.routes, key=age):
         parents: list[tuple[ParentReference, Refused | None]] = []
         for parent in dict.fromkeys(route.spec.parent_refs):
             outcome = attach(route, parent, gateways, world.labels)
             if outcome is None:
                 continue
+            if isinstance(outcome, list):
+                outcome = admission.admit(outcome)
             parents.append((parent, outcome if isinstance(outcome, Refused) else None))
             attached += outcome if isinstance(outcome, list) else []
         told = route_status(route, parents, unresolved(route, world), now)
@@ -95,13 +99,22 @@ def key_of(found: Gateway) -> Key:
     return found.metadata.namespace or "", found.metadata.name or ""
 
 
-def listeners_of(gateway: Gateway, world: World, certified: Callable[[Key], bool]) -> dict[str, ListenerFacts]:
+def listeners_of(
+    gateway: Gateway, world: World, speak: Mapping[int, str], certified: Callable[[Key], bool]
+) -> dict[str, ListenerFacts]:
     conflicts = conflicted(gateway.spec.listeners)
+
+    def unavailable(listener: Listener) -> str:
+        spoken = speak.get(listener.port, listener.protocol)
+        if spoken != listener.protocol:
+            return f"port {listener.port} speaks {spoken} for an older Gateway"
+        return world.unavailable.get(listener.port, "")
+
     return {
         listener.name: ListenerFacts(
             conflict=conflicts.get(listener.name, ""),
             unresolved=wrong_certificate(listener, gateway, world, certified),
-            unavailable=world.unavailable.get(listener.port, ""),
+            unavailable=unavailable(listener),
         )
         for listener in gateway.spec.listeners
     }
@@ -137,7 +150,7 @@ def all_up(gateways: Mapping[Key, Gateway], facts: Mapping[Key, Mapping[str, Lis
         listener
         for key, gateway in gateways.items()
         for listener in gateway.spec.listeners
-        if listener.protocol in ("HTTP", "HTTPS") and is_up(facts[key][listener.name])
+        if listener.protocol in SPOKEN and is_up(facts[key][listener.name])
     ]
 
 
@@ -158,12 +171,13 @@ def ports_of(
     attached: Sequence[Attached],
     world: World,
 ) -> dict[int, Hosts]:
-    found: dict[int, list[tuple[Attached, Sequence[Rule]]]] = {each.port: [] for each in all_up(gateways, facts)}
+    listeners = all_up(gateways, facts)
+    found: dict[int, list[tuple[Attached, Sequence[Rule]]]] = {each.port: [] for each in listeners}
     made: dict[int, Sequence[Rule]] = {}
     for each in attached:
         rules = made.setdefault(id(each.route), rules_of(each.route, world))
         found[each.listener.port].append((each, rules))
-    return {port: hosts(rules) for port, rules in found.items()}
+    return {port: hosts((each for each in listeners if each.port == port), rules) for port, rules in found.items()}
 
 
 def certificates_of(
@@ -192,6 +206,7 @@ def rules_of(route: HTTPRoute, world: World) -> list[Rule]:
             ),
             filters=filters_of(rule.filters, route, world),
             route=name,
+            kind=route.kind,
             age=(str(meta.creation_timestamp or ""), name, at, part),
         )
         for at, rule in enumerate(route.spec.rules)

@@ -45,7 +45,7 @@ class GatewayProxy:
         self.ports = ports
 
     def targets(self) -> list[Target]:
-        rules = [rule for found in self.ports.values() for of_host in found.by_host.values() for rule in of_host]
+        rules = [rule for found in self.ports.values() for rule in found.rules()]
         backends = [backend.target for rule in rules for backend in rule.backends if backend.target]
         filters = [
             one for rule in rules for part in (rule.filters, *(b.filters for b in rule.backends)) for one in part

@@ -1,17 +1,17 @@
 """From a request to the rule that is meant for it: the specification's order of precedence, as values.
 
-Hostname first, the most exact; then an exact path, an expression, a longer prefix, a method, more headers, more query parameters; of
+The listener with the most exact hostname, then the route's; then an exact path, an expression, a longer prefix, a method, more headers, more query parameters; of
 equals the older route's, then the first by name.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl
 
 import re2
 
 from kybern.network.gateway.attaching import Attached
-from kybern.network.gateway.objects import RouteFilter, RouteMatch, RouteRule, ValueMatch
+from kybern.network.gateway.objects import Listener, RouteFilter, RouteMatch, RouteRule, ValueMatch
 from kybern.network.ingress.routing import Target, bare_host
 
 
@@ -38,6 +38,7 @@ class Rule:
     backends: tuple[Backend, ...]
     filters: tuple[Filter, ...] = ()
     route: str = ""
+    kind: str = "HTTPRoute"
     age: tuple[str, str, int, int] = ("", "", 0, 0)
     """When its route was made, its name, and its place in it."""
 
@@ -59,21 +60,35 @@ def asked(path: str, query: str, method: str, headers: Mapping[str, str]) -> Ask
     return Asked(path, method, headers, parameters)
 
 
+ByHost = Mapping[str, tuple[Rule, ...]]
+"""Hostname → its rules, the most exact first."""
+
+
 @dataclass(frozen=True, slots=True)
 class Hosts:
-    """The rules of one port, by hostname."""
+    """The rules of one port. A request is led by those of one listener: the one whose hostname is the most exact."""
 
-    by_host: Mapping[str, tuple[Rule, ...]] = field(default_factory=dict)
+    by_listener: Mapping[str, ByHost] = field(default_factory=dict)
+
+    def rules(self) -> Iterator[Rule]:
+        for by_host in self.by_listener.values():
+            for of_host in by_host.values():
+                yield from of_host
 
     def knows(self, host: str) -> bool:
-        return any(name in self.by_host for name in names_of(host))
+        by_host = self._listener(host)
+        return any(name in by_host for name in names_of(host))
 
     def find(self, host: str, request: Asked) -> Rule | None:
+        by_host = self._listener(host)
         for name in names_of(host):
-            for rule in self.by_host.get(name, ()):
+            for rule in by_host.get(name, ()):
                 if matches(rule.match, request):
                     return rule
         return None
+
+    def _listener(self, host: str) -> ByHost:
+        return next((self.by_listener[name] for name in names_of(host) if name in self.by_listener), {})
 
 
 def names_of(host: str) -> Iterable[str]:
@@ -82,25 +97,30 @@ def names_of(host: str) -> Iterable[str]:
     return (".".join(labels), *(f"*.{'.'.join(labels[at:])}" for at in range(1, len(labels))), "")
 
 
-def hosts(found: Iterable[tuple[Attached, Sequence[Rule]]]) -> Hosts:
-    by_host: dict[str, list[Rule]] = {}
+def hosts(listeners: Iterable[Listener], found: Iterable[tuple[Attached, Sequence[Rule]]]) -> Hosts:
+    """`listeners`: all of the port; one without routes leads nowhere, and not to another's."""
+    by_listener: dict[str, dict[str, list[Rule]]] = {listener.hostname or "": {} for listener in listeners}
     for attached, rules in found:
+        by_host = by_listener[attached.listener.hostname or ""]
         for name in attached.hostnames or ("",):
             by_host.setdefault(name, []).extend(rules)
-    return Hosts({name: tuple(sorted(rules, key=precedence)) for name, rules in by_host.items()})
+    return Hosts({
+        listener: {name: tuple(sorted(rules, key=precedence)) for name, rules in by_host.items()}
+        for listener, by_host in by_listener.items()
+    })  # fmt: skip
 
 
+# Of expressions, each implementation may say where they are. A method of any service is one, and says less than a service.
 PATHS = {
-    "Exact": 0,
-    "RegularExpression": 1,
-    "PathPrefix": 2,
-}  # of expressions, each implementation may say where they are
+    "HTTPRoute": ("Exact", "RegularExpression", "PathPrefix"),
+    "GRPCRoute": ("Exact", "PathPrefix", "RegularExpression"),
+}
 
 
 def precedence(rule: Rule) -> tuple[object, ...]:
     match = rule.match
     return (
-        PATHS[match.path.type], -len(match.path.value), match.method is None, -len(match.headers),
+        PATHS[rule.kind].index(match.path.type), -len(match.path.value), match.method is None, -len(match.headers),
         -len(match.query_params), rule.age,
     )  # fmt: skip
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from kybern.aio.clock import rfc3339
 from kybern.api.meta_v1 import Condition
-from kybern.network.gateway.attaching import Refused
+from kybern.network.gateway.attaching import SPOKEN, Refused
 from kybern.network.gateway.objects import (
     Gateway,
     GatewayAddress,
@@ -66,7 +66,7 @@ class ListenerFacts:
 def listener_status(
     listener: Listener, found: ListenerFacts, old: Sequence[Condition], generation: int | None, now: float
 ) -> ListenerStatus:
-    supported = listener.protocol in ("HTTP", "HTTPS")
+    supported = listener.protocol in SPOKEN
     asked = listener.allowed_routes.kinds
     kinds = tuple(kind for kind in asked if kind in ROUTES) if asked else ROUTES
     invalid = (
@@ -86,7 +86,7 @@ def listener_status(
         accepted,
         Fact("Conflicted", bool(found.conflict), found.conflict or "NoConflicts"),
         Fact("ResolvedRefs", wrong is None, wrong.reason if wrong else "ResolvedRefs", wrong.message if wrong else ""),
-        Fact("Programmed", works, "Programmed" if works else "Invalid"),
+        Fact("Programmed", works, "Programmed" if works else found.conflict or "Invalid"),
     )
     return ListenerStatus(
         name=listener.name,
@@ -114,7 +114,12 @@ def gateway_status(
     elif all(works):
         accepted = Fact("Accepted", True, "Accepted")
     else:
-        accepted = Fact("Accepted", any(works), "ListenersNotValid", "some listeners are not valid")
+        named = {
+            well: ", ".join(each.name for each, w in zip(listeners, works, strict=True) if w is well)
+            for well in (True, False)
+        }
+        text = f"not valid: {named[False]}; accepted: {named[True] or 'none'}"
+        accepted = Fact("Accepted", any(works), "ListenersNotValid", text)
     programmed = accepted.status and any(works)
     facts = (accepted, Fact("Programmed", programmed, "Programmed" if programmed else "Invalid"))
     return GatewayStatus(
