@@ -14,6 +14,7 @@ from pathlib import Path
 from kybern.aio.clock import SystemClock
 from kybern.api.core_v1 import Namespace, Node, Pod
 from kybern.api.errors import ApiError
+from kybern.api.storage_v1 import CSINode, VolumeAttachment
 from kybern.cli.kubectl.columns import lines_of
 from kybern.cli.kubectl.session import CommandFailed, open_session
 from kybern.client import Client
@@ -109,6 +110,8 @@ def as_the_scheduler_sees(view: View) -> tuple[Snapshot, Gangs]:
         snapshot.tallies.namespaces[namespace.metadata.name or ""] = namespace.metadata.labels or {}
     for node in view.list(Node):
         snapshot.set_node(node)
+    for said in (*view.list(CSINode), *view.list(VolumeAttachment)):
+        snapshot.attachments.changed(None, said)
     for pod in view.list(Pod):
         if pod.status.phase not in ("Succeeded", "Failed"):
             gangs.join(pod)

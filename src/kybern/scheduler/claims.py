@@ -10,6 +10,8 @@ from typing import Any, Protocol, TypeVar
 from kybern.api.core_v1 import Node, NodeSelectorTerm, PersistentVolume, PersistentVolumeClaim, Pod
 from kybern.api.quantity import value
 from kybern.api.storage_v1 import StorageClass
+from kybern.registry.persistentvolumeclaims import CLASS_ANNOTATION
+from kybern.scheduler.near import Near, tie_of_terms
 from kybern.scheduler.terms import selector_of
 
 T = TypeVar("T")
@@ -75,8 +77,9 @@ def bound_to(claim: PersistentVolumeClaim) -> str:
     return (claim.spec.volume_name or "") if bound else ""
 
 
-def class_of(claim: PersistentVolumeClaim) -> str:
-    return claim.spec.storage_class_name or ""
+def class_of(obj: PersistentVolumeClaim | PersistentVolume) -> str:
+    """As the annotation of old says it, where there is one."""
+    return (obj.metadata.annotations or {}).get(CLASS_ANNOTATION) or obj.spec.storage_class_name or ""
 
 
 def binds_late(claim: PersistentVolumeClaim, view: Lookup) -> bool:
@@ -134,13 +137,26 @@ def best_volume(
     return found
 
 
+def offers_for(claims: Sequence[PersistentVolumeClaim], view: Lookup) -> Near[PersistentVolume]:
+    """The volumes that one of the claims could have."""
+    names = {(claim.metadata.namespace, claim.metadata.name) for claim in claims}
+    classes = {class_of(claim) for claim in claims}
+    found: Near[PersistentVolume] = Near()
+    for volume in view.list(PersistentVolume) if claims else ():
+        reserved = volume.spec.claim_ref
+        if (reserved.namespace, reserved.name) in names if reserved else class_of(volume) in classes:
+            required = volume.spec.node_affinity.required if volume.spec.node_affinity else None
+            found.add(volume, tie_of_terms(required.node_selector_terms if required else ()))
+    return found
+
+
 def suits(volume: PersistentVolume, claim: PersistentVolumeClaim) -> bool:
     spec = claim.spec
     wanted = (spec.resources.requests or {}).get("storage", "0") if spec.resources else "0"
     return (
         volume.metadata.deletion_timestamp is None
         and (volume.status.phase or "Available") == "Available"
-        and (volume.spec.storage_class_name or "") == class_of(claim)
+        and class_of(volume) == class_of(claim)
         and (volume.spec.volume_mode or "Filesystem") == (spec.volume_mode or "Filesystem")
         and set(spec.access_modes or ()) <= set(volume.spec.access_modes or ())
         and (spec.selector is None or selector_of(spec.selector).matches(volume.metadata.labels))

@@ -98,6 +98,7 @@ class Knowledge:
         self.epoch += 1
 
     def volume_changed(self, old: Any, new: Any) -> None:
+        self.snapshot.attachments.changed(old, new)
         if not isinstance(new, VolumeAttachment):  # one that goes leaves room
             self.wake(Change.VOLUME)
 

@@ -14,6 +14,7 @@ from kybern.api.core_v1 import Node, Pod
 from kybern.api.resource_v1 import AllocationResult
 from kybern.api.selectors import Selector
 from kybern.reconcile.pausing import is_paused
+from kybern.scheduler.attachments import Attachments
 from kybern.scheduler.claims import Assumed, ClaimKey, Lookup, Nothing
 from kybern.scheduler.columns import ROWS_FIRST, Columns
 from kybern.scheduler.demand import Demand
@@ -41,6 +42,9 @@ class Snapshot(Columns):
         """For what no column tells: claims, volumes, devices."""
         self.claims: dict[ClaimKey, dict[str, str]] = {}
         """Who uses a claim, by uid, and on which node."""
+        self.claims_on: Counter[str] = Counter()
+        """How often pods on a node use one."""
+        self.attachments = Attachments()
         self.shares: dict[str, Share] = {}
         """Of the namespaces that are queues."""
         self.paused: dict[str, Placed] = {}
@@ -96,6 +100,7 @@ class Snapshot(Columns):
             self.paused[uid] = placed
         for key in claim_keys(placed.pod):
             self.claims.setdefault(key, {})[uid] = node
+            self.claims_on[node] += 1
         for address, protocol, number in placed.ports:
             self.ports.setdefault((protocol, number), {}).setdefault(node, Counter())[address] += 1
         row = self.rows.get(node)
@@ -117,10 +122,12 @@ class Snapshot(Columns):
             users.pop(uid, None)
             if not users:
                 self.claims.pop(key, None)
+            self.claims_on[placed.node] -= 1
         held = self.on_node[placed.node]
         del held[uid]
         if not held:
             del self.on_node[placed.node]
+            self.claims_on.pop(placed.node, None)
         row = self.rows.get(placed.node)
         if row is not None:
             self._count(row, placed.demand, -1)

@@ -145,6 +145,8 @@ def snapshot_of(world: Storage) -> Snapshot:
     snapshot.view = Known(GPU_CLASS, *objects)
     for one in world.nodes.values():
         snapshot.set_node(from_builtins(Node, one))
+    for said in objects:
+        snapshot.attachments.changed(None, said)
     return snapshot
 
 

@@ -11,7 +11,7 @@ from kybern.api.core_v1 import Event, Node, PersistentVolume, PersistentVolumeCl
 from kybern.api.storage_v1 import CSIDriver, CSINode, CSIStorageCapacity, StorageClass, VolumeAttachment
 from kybern.client.events import Recorder
 from kybern.controllers.table import controllers
-from kybern.scheduler.claims import SELECTED_NODE, requirement_holds
+from kybern.scheduler.claims import SELECTED_NODE, offers_for, requirement_holds
 from kybern.scheduler.judgement import judge
 from kybern.scheduler.nodes import Nodes
 from kybern.scheduler.nominations import Nominations
@@ -73,6 +73,8 @@ def cluster(*objects: Any, nodes: tuple[Node, ...] = (node("n1", "x"), node("n2"
     snapshot.view = Known(*objects)
     for one in nodes:
         snapshot.set_node(one)
+    for said in objects:
+        snapshot.attachments.changed(None, said)
     return snapshot
 
 
@@ -132,6 +134,23 @@ def test_a_claim_that_waits_goes_where_a_volume_suits_and_each_volume_is_promise
     assert fits(pod("r", "e"), snapshot) == []
     binding.unreserve(pod("q", "d"), "n1", snapshot)
     assert fits(pod("r", "e"), snapshot) == ["n1"]
+
+
+def test_a_node_is_shown_only_the_volumes_that_may_be_used_there_in_their_order() -> None:
+    volumes = [volume(f"v{number}", on=f"n{number % 3}" if number else "") for number in range(7)]
+    taken, other = volume("taken", claimRef={"namespace": "a", "name": "x"}), volume("other", storageClassName="now")
+    offers = offers_for((claim("c"),), Known(taken, other, *volumes))
+    here = offers.to({"kubernetes.io/hostname": "n1"})
+    assert [one.metadata.name for one in here] == ["v0", "v1", "v4"]
+    assert [one.metadata.name for one in offers.to({})] == ["v0"]
+    assert offers_for((claim("x"),), Known(taken)).count == 1
+
+
+def test_a_class_may_be_said_by_the_annotation_of_old() -> None:
+    old = {"volume.beta.kubernetes.io/storage-class": "late"}
+    theirs = volume("v", on="n2", storageClassName="")
+    theirs = replace(theirs, metadata=replace(theirs.metadata, annotations=old))
+    assert fits(pod("p", "c"), cluster(claim("c", cls="", annotations=old), storage(), theirs)) == ["n2"]
 
 
 def test_a_provisioner_makes_volumes_where_its_class_allows_and_where_there_is_space() -> None:
@@ -207,6 +226,30 @@ def test_a_volume_that_is_still_attached_counts_though_no_pod_uses_it() -> None:
     assert fits(pod("p", "c"), snapshot) == ["n1"]
     assert why(pod("q", "d"), snapshot) == "0/1 nodes are available: 1 node(s) exceed max volume count."
     assert victims(pod("q", "d", priority=5), snapshot) == []
+
+
+def test_what_pods_have_attached_is_looked_up_only_where_it_may_be_too_much() -> None:
+    class Counting(Known):
+        asked = 0
+
+        def get(self, of: Any, name: str, namespace: str = "") -> Any:
+            self.asked += of is PersistentVolumeClaim
+            return super().get(of, name, namespace)
+
+    claims = [claim(f"c{number}", f"v{number}") for number in range(9)]
+    snapshot = cluster(csi_node(limit=8), *claims, *(csi_volume(f"v{number}") for number in range(9)))
+    snapshot.view = view = Counting(*snapshot.view.objects.values())  # type: ignore[attr-defined]
+    for number in range(7):
+        snapshot.add_pod(pod(f"p{number}", f"c{number}"), "n1")
+    for full in (False, True):
+        before = view.asked
+        assert fits(pod("p", "c8"), snapshot) == ["n1", "n2", "n3"]
+        assert (view.asked - before >= 8) == full
+        snapshot.attachments.changed(None, attachment("v0", "n1"))  # maybe one more, and it is the same
+    snapshot.remove_pod("p6")
+    assert snapshot.claims_on["n1"] == 6
+    snapshot.attachments.changed(attachment("v0", "n1"), None)
+    assert snapshot.attachments.count("n1") == 0
 
 
 def test_a_driver_that_asks_for_it_gets_no_pods_where_it_is_not_installed() -> None:

@@ -1,17 +1,19 @@
 """NodeVolumeLimits: no more volumes of a CSI driver than the node says it can attach, each counted once.
 
-A volume is attached where a pod uses it, and where a VolumeAttachment says so: pods leave before their volumes do. A driver
-that asks for it gets no pods on nodes that it is not installed on.
+A volume is attached where a pod uses it, and where a VolumeAttachment says so: pods leave before their volumes do. Which
+volumes those are is looked up only on nodes where so many claims and attachments might be too many. A driver that asks for
+it gets no pods on nodes that it is not installed on.
 """
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Set
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Iterator, Mapping, Set
+from dataclasses import dataclass
 
 import numpy as np
 
 from kybern.api.core_v1 import Node, PersistentVolume, PersistentVolumeClaim, Pod
-from kybern.api.storage_v1 import CSIDriver, CSINode, StorageClass, VolumeAttachment
+from kybern.api.storage_v1 import CSIDriver, CSINode, StorageClass
+from kybern.scheduler.attachments import NO_LIMITS, Attached
 from kybern.scheduler.claims import Lookup, claims_of, class_of
 from kybern.scheduler.framework import Change, Column, FilterPlugin, Trial
 from kybern.scheduler.nodes import Nodes
@@ -21,17 +23,12 @@ from kybern.scheduler.snapshot import Snapshot
 REASON = "node(s) exceed max volume count"
 NOT_INSTALLED = "{} CSI driver is not installed on the node"
 
-Attached = tuple[str, str]
-"""Driver, and the volume's handle there (or the claim, as long as it has none)."""
-
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
     volumes: frozenset[Attached]
     indispensable: tuple[str, ...] = ()
     """The drivers that have to be on the node."""
-    attached: Mapping[str, Set[Attached]] = field(default_factory=dict)
-    """By node, of the drivers in question."""
 
 
 class Attaching:
@@ -41,8 +38,8 @@ class Attaching:
         self.wanted, self.view = wanted, snapshot.view
         name = snapshot.nodes[row].metadata.name or ""
         self.lacking = lacking(wanted, name, self.view)
-        self.limits = limits_of(name, self.view)
-        self.attached = wanted.attached.get(name, frozenset())
+        self.limits = snapshot.attachments.limits.get(name, NO_LIMITS)
+        self.attached = set(snapshot.attachments.volumes(name, self.view))
         self.used = Counter(
             volume for placed in snapshot.on_node.get(name, {}).values() for volume in volumes_of(placed.pod, self.view)
         )
@@ -76,9 +73,7 @@ class NodeVolumeLimits(FilterPlugin[Wanted]):
         if not volumes:
             return None
         drivers = sorted({driver for driver, _ in volumes})
-        return Wanted(
-            volumes, tuple(filter(lambda name: is_indispensable(name, view), drivers)), attached(drivers, view)
-        )
+        return Wanted(volumes, tuple(name for name in drivers if is_indispensable(name, view)))
 
     def filter(self, state: Wanted, nodes: Nodes) -> Column[np.bool_]:
         return np.fromiter((not self.refuses(state, node, nodes) for node in nodes.objects()), np.bool_, len(nodes))
@@ -88,13 +83,21 @@ class NodeVolumeLimits(FilterPlugin[Wanted]):
 
     def refuses(self, state: Wanted, node: Node, nodes: Nodes) -> str:
         """Why; empty where it does not."""
-        name, view = node.metadata.name or "", nodes.snapshot.view
-        without = lacking(state, name, view)
-        limits = limits_of(name, view)
+        name, snapshot = node.metadata.name or "", nodes.snapshot
+        without = lacking(state, name, snapshot.view)
+        limits = snapshot.attachments.limits.get(name, NO_LIMITS)
         if without or not any(driver in limits for driver, _ in state.volumes):
             return without
-        there = {v for placed in nodes.snapshot.on_node.get(name, {}).values() for v in volumes_of(placed.pod, view)}
-        return REASON if too_many(state.volumes, there | state.attached.get(name, frozenset()), limits) else ""
+        at_most = snapshot.claims_on[name] + snapshot.attachments.count(name) + len(state.volumes)
+        if at_most <= min(limits.values()):
+            return ""
+        pods = snapshot.on_node.get(name, {}).values()
+        there = {volume for placed in pods for volume in volumes_of(placed.pod, snapshot.view)}
+        return (
+            REASON
+            if too_many(state.volumes, there.union(snapshot.attachments.volumes(name, snapshot.view)), limits)
+            else ""
+        )
 
     def preemption_helps(self, state: Wanted, refused: Nodes) -> Column[np.bool_]:
         view = refused.snapshot.view
@@ -119,31 +122,10 @@ def lacking(wanted: Wanted, node: str, view: Lookup) -> str:
     return next((NOT_INSTALLED.format(name) for name in wanted.indispensable if name not in installed), "")
 
 
-def attached(drivers: Iterable[str], view: Lookup) -> Mapping[str, Set[Attached]]:
-    """What attachments say, by node."""
-    found: defaultdict[str, set[Attached]] = defaultdict(set)
-    for attachment in view.list(VolumeAttachment):
-        spec = attachment.spec
-        if spec.attacher in drivers and spec.source.persistent_volume_name:
-            volume = view.get(PersistentVolume, spec.source.persistent_volume_name)
-            if volume is not None and volume.spec.csi is not None:
-                found[spec.node_name].add((spec.attacher, volume.spec.csi.volume_handle))
-    return found
-
-
-def too_many(wanted: Set[Attached], there: Set[Attached], limits: dict[str, int]) -> bool:
+def too_many(wanted: Set[Attached], there: Set[Attached], limits: Mapping[str, int]) -> bool:
     new = Counter(driver for driver, _ in wanted - there)
     old = Counter(driver for driver, _ in there)
     return any(driver in limits and old[driver] + number > limits[driver] for driver, number in new.items())
-
-
-def limits_of(node: str, view: Lookup) -> dict[str, int]:
-    found = view.get(CSINode, node)
-    return {
-        driver.name: driver.allocatable.count
-        for driver in (found.spec.drivers if found else ())
-        if driver.allocatable is not None and driver.allocatable.count is not None
-    }
 
 
 def volumes_of(pod: Pod, view: Lookup) -> Iterator[Attached]:

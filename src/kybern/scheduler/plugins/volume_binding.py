@@ -7,7 +7,7 @@
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,24 +16,28 @@ from msgspec.structs import replace
 from kybern.api.core_v1 import Node, ObjectReference, PersistentVolume, PersistentVolumeClaim, Pod
 from kybern.api.errors import Conflict
 from kybern.api.quantity import value
-from kybern.api.storage_v1 import CSIDriver, StorageClass
+from kybern.api.storage_v1 import CSIDriver, CSIStorageCapacity, StorageClass
 from kybern.scheduler.claims import (
     NO_PROVISIONER,
     SELECTED_NODE,
     ClaimKey,
+    Lookup,
     best_volume,
     binds_late,
     bound_to,
     claims_of,
     class_of,
     meets,
+    offers_for,
 )
 from kybern.scheduler.extension_points import Patched, PreBindPlugin, ReservePlugin
 from kybern.scheduler.framework import NODE_CHANGED, Change, Column, FilterPlugin, ScorePlugin
+from kybern.scheduler.near import Near
 from kybern.scheduler.nodes import Nodes
+from kybern.scheduler.plugins.node_affinity import any_of
 from kybern.scheduler.snapshot import Snapshot
 from kybern.scheduler.strategies import Shape
-from kybern.scheduler.volume_scores import MUCH_LEFT, asked, capacities, score_of
+from kybern.scheduler.volume_scores import MUCH_LEFT, asked, capacities, score_of, space_for
 
 ELSEWHERE = "node(s) didn't match PersistentVolume's node affinity"
 NOTHING_TO_BIND = "node(s) didn't find available persistent volumes to bind"
@@ -48,6 +52,10 @@ class Claims:
     """Why no node will do."""
     bound: tuple[PersistentVolume, ...] = ()
     late: tuple[PersistentVolumeClaim, ...] = ()
+    offers: Near[PersistentVolume] = field(default_factory=Near)
+    """Volumes that the late ones could have."""
+    space: Near[CSIStorageCapacity] = field(default_factory=Near)
+    """What can be made for them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +73,14 @@ class VolumeBinding(FilterPlugin[Claims], ScorePlugin[Claims], ReservePlugin, Pr
     def filter(self, state: Claims, nodes: Nodes) -> Column[np.bool_]:
         if state.problem:
             return np.zeros(len(nodes), np.bool_)
-        affine = [volume for volume in state.bound if volume.spec.node_affinity is not None]
-        if not affine and not state.late:
-            return np.ones(len(nodes), np.bool_)
-        return np.fromiter((not refusal(state, node, nodes.snapshot) for node in nodes.objects()), np.bool_, len(nodes))
+        fits = np.ones(len(nodes), np.bool_)
+        for volume in state.bound:
+            required = volume.spec.node_affinity.required if volume.spec.node_affinity else None
+            fits &= any_of(required.node_selector_terms if required else None, nodes)
+        if state.late:
+            left = np.flatnonzero(fits)
+            fits[left] = [not refusal(state, node, nodes.snapshot) for node in nodes.at(left).objects()]
+        return fits
 
     def problem(self, state: Claims) -> str:
         return state.problem
@@ -86,9 +98,7 @@ class VolumeBinding(FilterPlugin[Claims], ScorePlugin[Claims], ReservePlugin, Pr
 
     def score(self, state: Claims, nodes: Nodes) -> Column[np.int64]:
         snapshot = nodes.snapshot
-        found = (
-            score_of(matched(state.late, node, snapshot), node, snapshot.view, self.shape) for node in nodes.objects()
-        )
+        found = (score_of(matched(state, node, snapshot), node, state.space, self.shape) for node in nodes.objects())
         return np.fromiter(found, np.int64, len(nodes))
 
     def reserve(self, pod: Pod, node: str, snapshot: Snapshot) -> str:
@@ -99,7 +109,7 @@ class VolumeBinding(FilterPlugin[Claims], ScorePlugin[Claims], ReservePlugin, Pr
         row = snapshot.rows.get(node)
         if state.problem or row is None:
             return state.problem or NOTHING_TO_BIND
-        for claim, volume in matched(state.late, snapshot.nodes[row], snapshot):
+        for claim, volume in matched(state, snapshot.nodes[row], snapshot):
             if volume is not None:
                 snapshot.volumes.volumes[volume.metadata.name or ""] = key_of(claim)
             else:
@@ -175,7 +185,7 @@ def claims(pod: Pod, names: list[tuple[str, bool]], snapshot: Snapshot) -> Claim
             return Claims(NOT_BOUND)
         else:
             late.append(claim)
-    return Claims("", tuple(bound), tuple(late))
+    return Claims("", tuple(bound), tuple(late), offers_for(late, view), space_for(late, view))
 
 
 def found_claims(pod: Pod, snapshot: Snapshot) -> list[PersistentVolumeClaim | None]:
@@ -191,33 +201,34 @@ def refusal(state: Claims, node: Node, snapshot: Snapshot) -> str:
     """Why the volumes cannot be had on a node; empty where they can."""
     if not all(meets(volume, node) for volume in state.bound):
         return ELSEWHERE
-    for claim, volume in matched(state.late, node, snapshot):
+    for claim, volume in matched(state, node, snapshot):
         if volume is not None:
             continue
         selected = snapshot.volumes.nodes.get(key_of(claim)) or (claim.metadata.annotations or {}).get(SELECTED_NODE)
         if selected and selected != node.metadata.name:
             return NOTHING_TO_BIND
-        why = cannot_provision(claim, node, snapshot)
+        why = cannot_provision(claim, node, state.space, snapshot.view)
         if why:
             return why
     return ""
 
 
 def matched(
-    late: tuple[PersistentVolumeClaim, ...], node: Node, snapshot: Snapshot
+    state: Claims, node: Node, snapshot: Snapshot
 ) -> Iterator[tuple[PersistentVolumeClaim, PersistentVolume | None]]:
     """The smallest claim first, each with a volume that can be used on the node, or None to have one made."""
+    if not state.late:
+        return
     taken = dict(snapshot.volumes.volumes)
-    here = [volume for volume in snapshot.view.list(PersistentVolume) if meets(volume, node)] if late else []
-    for claim in sorted(late, key=asked):
+    here = [volume for volume in state.offers.to(node.metadata.labels or {}) if meets(volume, node)]
+    for claim in sorted(state.late, key=asked):
         volume = best_volume(claim, here, taken)
         if volume is not None:
             taken[volume.metadata.name or ""] = key_of(claim)
         yield claim, volume
 
 
-def cannot_provision(claim: PersistentVolumeClaim, node: Node, snapshot: Snapshot) -> str:
-    view = snapshot.view
+def cannot_provision(claim: PersistentVolumeClaim, node: Node, space: Near[CSIStorageCapacity], view: Lookup) -> str:
     storage = view.get(StorageClass, class_of(claim))
     if storage is None or storage.provisioner in ("", NO_PROVISIONER):
         return NOTHING_TO_BIND
@@ -232,7 +243,7 @@ def cannot_provision(claim: PersistentVolumeClaim, node: Node, snapshot: Snapsho
         return ""
     enough = any(
         value(capacity.maximum_volume_size or capacity.capacity or "0") >= asked(claim)
-        for capacity in capacities(claim, node, view)
+        for capacity in capacities(claim, node, space)
     )
     return "" if enough else NO_SPACE
 
