@@ -10,7 +10,7 @@ import pytest
 
 from kybern.cli.bench import controllers, custom, main
 from kybern.cli.bench.figures import CREATE_CUSTOM, GET, LIST_PODS, Figure, table
-from kybern.cli.bench.main import LOADS
+from kybern.cli.bench.main import CREATIONS, LOADS
 from kybern.cli.bench.wrk import Load, read_report, script
 from kybern.testing import virtual
 from kybern.web.client import Client
@@ -69,7 +69,7 @@ def test_refused_requests_do_not_count() -> None:
 
 
 def test_every_body_is_json_with_a_number_that_counts_up() -> None:
-    for _, load in LOADS:
+    for _, load in LOADS + CREATIONS:
         if load.body:
             assert json.loads(load.body) and load.body.count("@N@") == 1
             assert '" .. n .. "' in script(load)

@@ -35,7 +35,6 @@ PATH = f"/api/v1/namespaces/{NAMESPACE}/pods"
 
 
 async def node() -> AsyncIterator[Figure]:
-    yield await pulled()
     async with own_cluster(simulated=False) as cluster:
         client, warden = cluster.client, cluster.pids["warden"]
         await prepared(client)
@@ -54,6 +53,9 @@ async def node() -> AsyncIterator[Figure]:
         yield Figure(IDLE_AGENT, await percent_of_a_core(cluster.pids["node"]))
         yield Figure(WARDEN, memory_megabytes(warden))
         yield Figure(WARDEN_EACH, (memory_megabytes(warden) - empty) / IDLE_PODS)
+    yield await (
+        pulled()
+    )  # last: the disk has the files that it removes to discard, and whoever writes then waits for that
 
 
 async def started(client: Client) -> list[float]:
@@ -104,7 +106,9 @@ async def written(cluster: OwnCluster) -> Figure:
     command = ["sh", "-c", f"yes {line} | head -n {LINES}"]
     wanted = asyncio.create_task(until_phases(cluster.client, {"writer": "Running"}))
     over = asyncio.create_task(until_phases(cluster.client, {"writer": "Succeeded"}))
-    await send(cluster.client, "POST", PATH, pod("writer", *command, policy="Never"))
+    writer = pod("writer", *command, policy="Never")
+    writer["spec"]["containers"][0]["resources"] = {"requests": {"cpu": "1"}}  # without, whatever else runs comes first
+    await send(cluster.client, "POST", PATH, writer)
     await wanted
     began = time.monotonic()
     await over

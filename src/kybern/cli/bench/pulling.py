@@ -49,7 +49,6 @@ async def pulled() -> Figure:
             return Figure(PULL, 100 * (time.monotonic() - began) / least)
     finally:
         shutil.rmtree(directory)
-        await asyncio.to_thread(os.sync)  # what is measured next is not to wait for this one's writes
 
 
 def make_layer(path: Path) -> str:
