@@ -240,12 +240,14 @@ class Kubelet:
                 self.workers[uid].notify()
 
     def active_pods(self) -> list[Pod]:
-        """The pods that use something of the node."""
+        """The pods that use something of the node. Of one that was deleted by force only what is left is being stopped: its
+        place was free for others as soon as the API did not know it."""
         return [
             worker.allocated
             for worker in self.workers.values()
             if worker.stage in (Stage.SYNCING, Stage.TERMINATING)
             and worker.refused is None
+            and not worker.gone
             and (worker.pod.status.phase or "") not in TERMINAL
         ]
 

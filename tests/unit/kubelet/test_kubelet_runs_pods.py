@@ -492,6 +492,24 @@ def test_a_pod_deleted_by_force_is_stopped(lab: Any) -> None:
     lab.simulate(scenario)
 
 
+def test_a_pod_deleted_by_force_takes_no_room_from_those_that_follow_while_it_is_stopped(lab: Any) -> None:
+    """The scheduler gave its place away when it went from the API."""
+
+    async def scenario() -> None:
+        async with lab.cluster() as cluster:
+            from kybern.api.core_v1 import ResourceRequirements
+            from kybern.api.shape import Quantity
+
+            most = ResourceRequirements(requests={"cpu": Quantity("3")})
+            cluster.api.bind(lab.pod("web-1", Container(name="web", image="web:1", resources=most)))
+            await cluster.phase("web-1", "Running")
+            cluster.api.remove("/api/v1/namespaces/default/pods/web-1")
+            cluster.api.bind(lab.pod("web-2", Container(name="web", image="web:1", resources=most)))
+            await cluster.phase("web-2", "Running")
+
+    lab.simulate(scenario)
+
+
 def test_a_namesake_follows_as_a_pod_of_its_own(lab: Any) -> None:
     async def scenario() -> None:
         async with lab.cluster() as cluster:

@@ -116,6 +116,9 @@ def test_a_stream_that_writes_all_the_time_is_read_once_a_millisecond_and_any_ot
 
     assert [rests(at, b"line\n") for at in (10.0, 20.0, 20.0005, 20.0015, 20.1)] == [0, 0, 1, 1, 0]
     assert rests(20.1005, bytes(40_000)) == 0, "a pipe of 64 KiB that is nearly full: its writer is not kept waiting"
+    assert [rests(at, b"line\n") for at in (20.1010, 20.1050, 20.1060, 20.1150, 20.1160)] == [0, 0, 0, 0, 1], (
+        "nor is who did so a moment ago: a quick reader finds little, and a rest would stop the writer for most of it"
+    )
     os.close(write)
     shown.finish()
 

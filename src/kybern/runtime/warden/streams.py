@@ -14,6 +14,7 @@ from kybern.runtime.warden.loop import READ, WRITE, Loop
 
 READ_BYTES = 1 << 20  # a whole pipe
 REST_SECONDS = 0.001  # of a stream that writes all the time: one look a millisecond, not one for each of its lines
+FULL_SECONDS = 0.01  # without a rest for a stream that filled its pipe: it would only wait in the next one
 UNREAD_BYTES_MAX = 4 << 20  # of one attached reader
 NAMES = ("stdin", "stdout", "stderr", "terminal")
 
@@ -68,6 +69,7 @@ class Streams:
         self.descriptors = dict(descriptors)
         self.readers: dict[str, list[Reader]] = {"stdout": [], "stderr": []}
         self.read_at = dict.fromkeys(self.descriptors, 0.0)
+        self.full_at = dict.fromkeys(self.descriptors, 0.0)
         self.much = {name: tty.capacity(descriptor) // 2 for name, descriptor in self.descriptors.items()}
         """Whose writer may be waiting already."""
         for name in ("stdout", "stderr", "terminal"):
@@ -81,7 +83,9 @@ class Streams:
         size = self._read(name)
         if size == 0:
             self._drop(name)
-        elif size < self.much[name] and now - before < 2 * REST_SECONDS:
+        elif size >= self.much[name]:
+            self.full_at[name] = now
+        elif now - before < 2 * REST_SECONDS and now - self.full_at[name] > FULL_SECONDS:
             self.loop.rest(self.descriptors[name], REST_SECONDS)
 
     def _read(self, name: str) -> int:
