@@ -5,8 +5,10 @@ says no.
 """
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
+from kybern.api.codec import decode, encode
 from kybern.api.resource_v1 import Device
 from kybern.cel import Budget, CompileFailed, CostLimitExceeded, EvaluationError
 from kybern.cel.libraries.quantity import quantity
@@ -14,9 +16,21 @@ from kybern.cel.libraries.semver import semver
 from kybern.registry.deviceselectors import COST_MAX, program
 from kybern.scheduler.devices import split
 
+ANSWERS_KEPT = 4096
+
 
 def select(driver: str, device: Device, expressions: Iterable[str]) -> bool:
-    seen = seen_by_selectors(driver, device)
+    """Devices that say the same of themselves are alike: of a thousand of one model one is looked at."""
+    says = Device(
+        name="", attributes=device.attributes, capacity=device.capacity,
+        allow_multiple_allocations=device.allow_multiple_allocations,
+    )  # fmt: skip
+    return alike(driver, encode(says), tuple(expressions))
+
+
+@lru_cache(ANSWERS_KEPT)
+def alike(driver: str, says: bytes, expressions: tuple[str, ...]) -> bool:
+    seen = seen_by_selectors(driver, decode(Device, says))
     try:
         return all(program(text).evaluate({"device": seen}, Budget(COST_MAX)) is True for text in expressions)
     except (CompileFailed, EvaluationError, CostLimitExceeded):
