@@ -372,6 +372,21 @@ async def test_removing_an_image_removes_what_no_other_needs(registry: ImageRegi
         await store.remove(f"{registry.address}/test/two")
 
 
+async def test_an_image_goes_with_the_last_of_its_names_where_a_user_removes_names(
+    registry: ImageRegistry, store: ImageStore
+) -> None:
+    identifier = await store.pull(f"{registry.address}/test/small")
+    store.tag(identifier, "mine:1")
+    await store.remove_name("mine:1")
+    assert store.get(f"{registry.address}/test/small") is not None and store.get("mine:1") is None
+    store.tag(identifier, "mine:1")
+    await store.remove_name(f"{registry.address}/test/small")
+    assert store.get("mine:1") is not None
+    store.tag(identifier, "mine:2")
+    await store.remove_name(identifier)
+    assert store.get("mine:1") is store.get("mine:2") is store.get(identifier) is None
+
+
 async def test_images_are_found_again_after_a_restart(
     registry: ImageRegistry, store: ImageStore, tmp_path: Path
 ) -> None:

@@ -66,7 +66,7 @@ class ImageService:
     async def _remove(self, name: str) -> Response:
         if self.images.status(name) is None:
             return Response(404, JSON, msgspec.json.encode(f"there is no image {name!r}"))
-        await self.images.remove(name)
+        await self.images.remove_name(name)
         return answer([name])
 
     async def _prune(self, *, everything: bool) -> Response:

@@ -282,6 +282,15 @@ class ImageStore:
         digests = sorted({f"{_repository(name)}@{manifest.digest}" for name in names})
         return described(ready, tags, tuple(digests), size, pinned=False)
 
+    async def remove_name(self, name: str) -> None:
+        """The image goes with the last of its names. By digest or id, all of them are meant."""
+        full = name if name in self.layout.names else parse(name).name
+        found = self.layout.names.get(full)
+        if found is not None and [each.digest for each in self.layout.names.values()].count(found.digest) > 1:
+            self.layout.untag(full)
+        else:
+            await self.remove(name)
+
     async def remove(self, name: str) -> None:
         """All names of the image; what no other image and no container needs goes with it."""
         found = self.find(name)
