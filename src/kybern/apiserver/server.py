@@ -19,6 +19,7 @@ from kybern.aio.ids import Ids
 from kybern.apiserver.audit.audit import Audit
 from kybern.apiserver.auth.impersonation import Impersonation
 from kybern.apiserver.compaction import Compaction
+from kybern.apiserver.components import Components
 from kybern.apiserver.connect import Connections, Creators
 from kybern.apiserver.dispatch import Delegate, Dispatch, nobody
 from kybern.apiserver.evictions import Evictions
@@ -72,6 +73,7 @@ class ApiServer:
         """`paths` are answered by their handlers; `documents` are asked about every other path (discovery, OpenAPI).
         Without `flow_control` nobody waits for anybody."""
         machine.use(plugins)
+        machine.storages["", "v1", "componentstatuses"].feed = Components(machine)
         self.machine = machine
         self.metrics = Metrics()
         self.understand = Understand(machine.served.get)

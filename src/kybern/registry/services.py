@@ -28,6 +28,7 @@ TYPES = ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort")
 FAMILY_POLICIES = ("PreferDualStack", "RequireDualStack", "SingleStack")
 DISTRIBUTIONS = ("PreferClose", "PreferSameZone", "PreferSameNode")
 SOURCE_RANGES = "service.beta.kubernetes.io/load-balancer-source-ranges"
+KUBELET_PORT = 10250
 AFFINITY_SECONDS_DEFAULT = 10800
 AFFINITY_SECONDS_MAX = 86400
 
@@ -103,6 +104,11 @@ def validate(service: Service) -> Iterator[FieldError]:
 
 
 def validate_type(spec: ServiceSpec) -> Iterator[FieldError]:
+    if spec.type == "LoadBalancer":
+        for index, port in enumerate(spec.ports or ()):
+            if port.port == KUBELET_PORT:
+                why = f"may not expose port {KUBELET_PORT} externally since it is used by kubelet"
+                yield invalid_value(f"spec.ports[{index}]", port.port, why)
     if spec.type in ("LoadBalancer", "NodePort"):
         if headless(spec):
             why = f"may not be set to 'None' for {spec.type} services"
