@@ -99,6 +99,16 @@ class Candidates:
         holder = lease["spec"].get("holderIdentity", "")
         return holder if holder in self.running else ""
 
+    def stop(self) -> tuple[str, subprocess.Popen[bytes]]:
+        """Whoever leads; not one that ended just now, whose successor of the same name would go on leading."""
+        while True:
+            self.until(lambda: self.leader() != "")
+            leader = self.leader()
+            if leader in self.running and (process := self.running[leader]).poll() is None:
+                process.send_signal(signal.SIGSTOP)
+                if process.poll() is None:
+                    return leader, process
+
     def end(self) -> None:
         for process in self.running.values():
             process.kill()
@@ -153,12 +163,10 @@ def is_as_asked(own: Cluster, number: int, replicas: int) -> bool:
 def stop_the_leader(own: Cluster, candidates: Candidates, number: int, chance: random.Random) -> None:
     """In the middle of a change; until another one leads, and a little longer."""
     candidates.until(lambda: candidates.leader() != "")
-    leader = candidates.leader()
     replicas = chance.randrange(1, 7)
     change(own, number, replicas)
     time.sleep(chance.uniform(0, 0.3))
-    stopped = candidates.running[leader]
-    stopped.send_signal(signal.SIGSTOP)
+    leader, stopped = candidates.stop()
     candidates.until(lambda: candidates.leader() not in ("", leader))
     time.sleep(chance.uniform(0, 0.3))
     stopped.send_signal(signal.SIGCONT)

@@ -106,7 +106,7 @@ async def create_once(machine: Machine, storage: Storage, sent: Obj, namespace: 
 
 async def judged(resource: Resource, rule: Callable[..., Iterable[FieldError]], *objects: Obj) -> Iterable[FieldError]:
     """What a rule says of an object; where that can take long, others go on meanwhile."""
-    if resource.validates_long:
+    if resource.validates_long(objects[0]):
         from kybern.cel.pace import aside  # with the engine, only where there are expressions
 
         return await aside(lambda at_once: list(rule(*objects)))
@@ -241,7 +241,7 @@ async def rewrite_once(
         elif resource.validate_update:
             wrong += await judged(resource, resource.validate_update, new, old)
         else:
-            wrong += resource.validate(new)
+            wrong += await judged(resource, resource.validate, new)
         if wrong:
             raise invalid(storage.about(name), wrong)
         writing.warnings += first(warnings_of(resource, writing.subresource)(new, old))

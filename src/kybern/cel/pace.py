@@ -7,6 +7,7 @@ turns with the loop, and more of them would leave it less.
 """
 
 import asyncio
+import gc
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -31,4 +32,15 @@ async def paced(work: Work[T]) -> T:
 
 
 async def aside(work: Work[T]) -> T:
-    return await asyncio.get_running_loop().run_in_executor(ASIDE, work, None)
+    return await asyncio.get_running_loop().run_in_executor(ASIDE, uncollected, work)
+
+
+def uncollected(work: Work[T]) -> T:
+    """Python's collector holds everybody up while it looks at a long expression's tree, over and over while that grows."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        return work(None)
+    finally:
+        if was_enabled:
+            gc.enable()

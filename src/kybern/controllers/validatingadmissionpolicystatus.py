@@ -23,6 +23,7 @@ from kybern.api.codec import to_builtins
 from kybern.api.kinds import KINDS
 from kybern.client import Client, View
 from kybern.reconcile import Context, Controller
+from kybern.registry.resource import is_large
 
 KINDS_CHECKED_MAX = 10
 """Upstream's: a policy about everything would be checked for ever."""
@@ -37,7 +38,13 @@ async def reconcile(policy: ValidatingAdmissionPolicy, view: View, client: Clien
     if policy.status.observed_generation == generation:
         return
     types = {**built_in_types(), **custom_types(view.list(CustomResourceDefinition))}
-    warnings = tuple(checked(policy.spec, types)) or None
+
+    def found(at_once: int | None = None) -> tuple[ExpressionWarning, ...]:
+        return tuple(checked(policy.spec, types))
+
+    from kybern.cel.pace import aside  # with the engine, only where there is a policy
+
+    warnings = (await aside(found) if is_large(policy) else found()) or None
     checking = TypeChecking(expression_warnings=warnings)
     status = replace(policy.status, observed_generation=generation, type_checking=checking)
     await client.update_status(replace(policy, status=status))

@@ -22,7 +22,7 @@ from kybern.registry.columns import AGE, NAME, UNSET
 from kybern.registry.conditions import validate_conditions
 from kybern.registry.defaulting import filled, part, parts
 from kybern.registry.parts import clear_status, keep_status, kind_of, spec_of, status
-from kybern.registry.resource import Column, Resource
+from kybern.registry.resource import Column, Resource, is_large
 
 ACTIONS = ("Audit", "Deny", "Warn")
 
@@ -181,6 +181,7 @@ VALIDATING_POLICIES = Resource(
     on_create=clear_status,
     on_update=keep_status,
     validate=validate_validating,
+    validates_long=is_large,
     generation=spec_of,
     subresources=(status("all", validate_status),),
     columns=(
@@ -206,6 +207,7 @@ MUTATING_POLICIES = Resource(
     categories=("api-extensions",),
     default=default_policy,
     validate=validate_mutating,
+    validates_long=is_large,
     generation=spec_of,
     columns=(
         NAME,

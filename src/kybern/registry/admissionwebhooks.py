@@ -19,7 +19,7 @@ from kybern.registry.checks import label_selector, repeated
 from kybern.registry.columns import AGE, NAME
 from kybern.registry.defaulting import filled, part, parts
 from kybern.registry.parts import kind_of
-from kybern.registry.resource import Column, Resource
+from kybern.registry.resource import Column, Resource, is_large
 from kybern.registry.webhookclients import validate_client
 
 Webhook = MutatingWebhook | ValidatingWebhook
@@ -185,6 +185,7 @@ def resource(type_: type[Any]) -> Resource:
         categories=("api-extensions",),
         default=default,
         validate=validate,
+        validates_long=is_large,
         generation=lambda configuration: configuration.webhooks,
         columns=(
             NAME,

@@ -27,9 +27,11 @@ from kybern.registry.devicestatus import validate_status
 from kybern.registry.devicetaints import validate_tolerations
 from kybern.registry.parts import clear_status, keep_status, kind_of, spec_of, status
 from kybern.registry.podspec.amounts import is_extended
-from kybern.registry.resource import Column, Resource
+from kybern.registry.resource import Column, Resource, is_large
 
 REQUESTS_MAX = 32
+SELECTORS_LENGTH_MAX = 64 * 1024
+"""Of one claim: whoever may make one has them compiled here and by the scheduler, some ten microseconds a character."""
 TOLERATIONS_MAX = 16
 ALTERNATIVES_MAX = 8
 EXPRESSION_BYTES_MAX = 10 * 1024
@@ -70,7 +72,9 @@ def validate_devices(devices: DeviceClaim | None, at: str) -> Iterator[FieldErro
     if devices is None:
         return
     requests, here = devices.requests or (), f"{at}.requests"
-    if len(requests) > REQUESTS_MAX:
+    if sum(map(selectors_length, requests)) > SELECTORS_LENGTH_MAX:
+        yield forbidden_field(here, f"all selectors together may have at most {SELECTORS_LENGTH_MAX} characters")
+    elif len(requests) > REQUESTS_MAX:
         yield too_many(here, len(requests), REQUESTS_MAX)
     else:
         yield from validate_each(here, requests, lambda one: one.name, validate_request)
@@ -84,6 +88,12 @@ def validate_devices(devices: DeviceClaim | None, at: str) -> Iterator[FieldErro
     for index, config in enumerate(configs[:REQUESTS_MAX]):
         yield from validate_refs(config.requests or (), known, f"{at}.config[{index}].requests")
         yield from validate_opaque(config.opaque, f"{at}.config[{index}].opaque")
+
+
+def selectors_length(request: DeviceRequest) -> int:
+    wanted = (request.exactly, *(request.first_available or ()))
+    selectors = (selector for one in wanted if one is not None for selector in one.selectors or ())
+    return sum(len(selector.cel.expression) for selector in selectors if selector.cel is not None)
 
 
 def validate_request(request: DeviceRequest, at: str) -> Iterator[FieldError]:
@@ -179,6 +189,7 @@ RESOURCE_CLAIMS = Resource(
     on_update=lambda claim, old: left_out(of_claim, keep_status(claim, old), old),
     validate=validate_claim,
     validate_update=validate_claim_update,
+    validates_long=is_large,
     subresources=(status("all", validate=validate_status),),
     columns=(
         NAME,
@@ -199,6 +210,7 @@ RESOURCE_CLAIM_TEMPLATES = Resource(
     on_update=partial(left_out, of_template),
     validate=validate_template,
     validate_update=validate_template_update,
+    validates_long=is_large,
     columns=(NAME, AGE),
 )
 
@@ -229,6 +241,7 @@ DEVICE_CLASSES = Resource(
     kind=kind_of(DeviceClass),
     validate=validate_class,
     validate_update=validate_class_update,
+    validates_long=is_large,
     generation=spec_of,
     columns=(NAME, AGE),
 )

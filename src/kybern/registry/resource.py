@@ -14,8 +14,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from kybern.api.codec import encode
 from kybern.api.invalid import FieldError
 from kybern.api.kind import Kind
+
+LARGE_BYTES = 4096
+"""Of what is compiled: some ten microseconds for each, at worst."""
 
 Obj = Any
 """A generated Struct, or an `api.custom.CustomObject`."""
@@ -43,6 +47,15 @@ def no_conditions(obj: Obj) -> tuple[Mapping[str, str], ...]:
 
 def not_held(obj: Obj) -> bool:
     return False
+
+
+def not_long(obj: Obj) -> bool:
+    return False
+
+
+def is_large(obj: Obj) -> bool:
+    """Whether a definition, or anything with expressions, is so large that others would wait while it is compiled."""
+    return len(encode(obj)) > LARGE_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +118,7 @@ class Resource:
     validate: Callable[[Obj], Iterable[FieldError]] = nothing_wrong
     validate_update: Callable[[Obj, Obj], Iterable[FieldError]] | None = None
     """(new, old); None: `validate(new)`."""
-    validates_long: bool = False
+    validates_long: Callable[[Obj], bool] = not_long
     """Whether the two can take long enough for others to notice: then they are asked in a thread of their own."""
     warnings: Callable[[Obj, Obj], Iterable[str]] = no_warnings
     """(new, old or None)"""

@@ -14,7 +14,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from kybern.api.apiextensions_v1 import CustomResourceDefinition
+from kybern.api.apiextensions_v1 import CustomResourceDefinition, CustomResourceDefinitionVersion
 from kybern.api.custom import CustomObject
 from kybern.api.errors import ApiError, Conflict, NotFound
 from kybern.apiserver.callouts.callouts import Callouts
@@ -27,6 +27,7 @@ from kybern.apiserver.storage import Storage, load_cache
 from kybern.registry.customresources.conditions import is_true, status_of
 from kybern.registry.customresources.resource import resource_of, storage_version
 from kybern.registry.parts import changed
+from kybern.registry.resource import Resource, is_large
 from kybern.store.interface import StoreError
 
 RETRY_SECONDS = 1.0
@@ -140,18 +141,18 @@ class CustomResources:
         self.invalidate()
 
     async def storages(self, definition: CustomResourceDefinition) -> Installed:
-        versions, store = definition.spec.versions, self.machine.store
+        store = self.machine.store
         last = storage_version(definition)
         conversion = self.conversion(definition)
-        stored = Storage(resource_of(definition, last), CustomObject, store)
+        stored = Storage(await resource(definition, last), CustomObject, store)
         await load_cache(stored, store)
         served, feeds = [], []
-        for version in (version for version in versions if version.served):
+        for version in (version for version in definition.spec.versions if version.served):
             if conversion is None and version is last:
                 served.append(stored)
                 continue
             as_stored = f"{definition.spec.group}/{last.name}"
-            storage = Storage(resource_of(definition, version), CustomObject, store, conversion, as_stored)
+            storage = Storage(await resource(definition, version), CustomObject, store, conversion, as_stored)
             if conversion is None:
                 await load_cache(storage, store)
             else:
@@ -184,6 +185,15 @@ class CustomResources:
         for task in before.running:
             task.cancel()
         self.invalidate()
+
+
+async def resource(definition: CustomResourceDefinition, version: CustomResourceDefinitionVersion) -> Resource:
+    """What a definition says, compiled; while that takes long, others go on."""
+    if not is_large(definition):
+        return resource_of(definition, version)
+    from kybern.cel.pace import aside  # with the engine, which a large definition mostly needs anyway
+
+    return await aside(lambda at_once: resource_of(definition, version))
 
 
 def is_same(one: CustomResourceDefinition, other: CustomResourceDefinition) -> bool:

@@ -16,7 +16,7 @@ from kybern.registry.customresources.unusual import warnings
 from kybern.registry.customresources.version import validate_version
 from kybern.registry.defaulting import filled, part
 from kybern.registry.parts import changed, clear_status, keep_status, kind_of, spec_of, status
-from kybern.registry.resource import Resource
+from kybern.registry.resource import Resource, is_large
 from kybern.registry.webhookclients import validate_client
 
 CLEANUP = "customresourcecleanup.apiextensions.k8s.io"
@@ -235,6 +235,7 @@ CUSTOM_RESOURCE_DEFINITIONS = Resource(
     validate=validate_definition,
     validate_update=validate_definition_update,
     warnings=warnings,
+    validates_long=is_large,
     generation=spec_of,
     subresources=(status("all"),),
     on_delete=on_delete,

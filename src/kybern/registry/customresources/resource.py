@@ -58,7 +58,7 @@ def resource_of(definition: CustomResourceDefinition, version: CustomResourceDef
         on_update=with_old_status if has_status else keep_new,
         validate=judged.of_new,
         validate_update=judged.of_change,
-        validates_long=judged.takes_long,
+        validates_long=lambda obj: judged.takes_long,
         warnings=finalizer_warnings,
         deprecation=deprecation_of(version, kind),
         own_finalizers=True,

@@ -40,6 +40,7 @@ REQUEST_BYTES_MAX = 3 * 1024 * 1024
 MESSAGE_BYTES_MAX = 5 * 1024
 NO_BUDGET = "validation failed due to running out of cost budget, no further validation rules will be run"
 RULES = "x-kubernetes-validations"
+OLD = "oldSelf"
 
 Rule = Mapping[str, Any]
 """As the schema has it: rule, message, messageExpression, reason, fieldPath, optionalOldSelf."""
@@ -76,14 +77,16 @@ def compiled_rules(schema: Schema, typed: Typed) -> list[Compiled]:
 def compiled_rule(rule: Rule, typed: Typed) -> Compiled:
     before = optional_of(typed.type) if rule.get("optionalOldSelf") else typed.type
     alone = Environment({"self": typed.type})
-    both = alone.extended({"oldSelf": before})
+    both = alone.extended({OLD: before})
     uses_old = False
     try:
         try:
             program = alone.compile(rule["rule"], BOOL)
         except WrongResult:
             raise
-        except CompileFailed:  # it may only be that there is no oldSelf
+        except CompileFailed:
+            if OLD not in rule["rule"]:
+                raise
             program = both.compile(rule["rule"], BOOL)
             uses_old = True
     except WrongResult:
@@ -167,9 +170,9 @@ class Evaluation:
             if rule.uses_old and old is None and not rule.takes_nothing:
                 continue
             if rule.takes_nothing:
-                known["oldSelf"] = NONE if old is None else Optional(before)
+                known[OLD] = NONE if old is None else Optional(before)
             else:
-                known["oldSelf"] = before
+                known[OLD] = before
             if not self.holds(rule, known, place):
                 self.tell(rule, known, value, part.schema, place)
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from custom_kinds import DEFINITIONS, condition, definition, passes, version
+from custom_kinds import DEFINITIONS, condition, definition, looked_at, passes, version
 from hostile_schemas import cases
 
 WIDGETS = "/apis/example.com/v1/namespaces/default/widgets"
@@ -20,8 +20,7 @@ async def test_hostile_schemas_are_refused_or_served(api: Any, name: str, schema
     await passes()
     assert (await api.get("/openapi/v2", accept="application/json")).status == 200
     if made.status == 201:
-        found = (await api.get(f"{DEFINITIONS}/widgets.example.com")).body
-        assert condition(found, "Established") == "True"
+        assert condition(await looked_at(api, "widgets.example.com"), "Established") == "True"
         head = b'{"apiVersion":"example.com/v1","kind":"Widget","metadata":{"name":"a"},"spec":'
         answer = await api.send(
             "POST", WIDGETS, head + msgspec.json.encode(spec) + b"}", content_type="application/json"

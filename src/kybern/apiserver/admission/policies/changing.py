@@ -68,7 +68,7 @@ class Changes:
     async def invoked(self, found: Concerned, params: Any, again: Called) -> None:
         versioned = found.versioned
         asking = Asking(versioned.admission.user, self.inputs.authorizer)
-        namespace, policy = namespace_of(versioned, self.matcher), found.bound.compiled
+        namespace, policy = namespace_of(versioned, self.matcher), await found.bound.program()
         left = POLICY_COST_MAX
 
         def begun(at_once: int | None) -> Evaluation:

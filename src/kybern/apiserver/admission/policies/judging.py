@@ -110,9 +110,9 @@ class Judge:
     async def judged(self, found: Concerned, params: Any) -> Judgement:
         asking = Asking(found.versioned.admission.user, self.inputs.authorizer)
         namespace = namespace_of(found.versioned, self.matcher)
+        policy = await found.bound.program()
 
         def judged(at_once: int | None) -> Judgement:
-            policy = found.bound.compiled
             return judgement_of(found, Evaluation(policy, found.versioned, params, namespace, asking, at_once))
 
         return await asking.evaluated(judged)
@@ -127,11 +127,11 @@ def judgement_of(found: Concerned, evaluation: Evaluation) -> Judgement:
         if not fails_open:
             judgement.broken(0, str(error), "Invalid")
         return judgement
-    for index, check in enumerate(found.bound.compiled.checks):
+    for index, check in enumerate(evaluation.policy.checks):
         wrong = broken_rule(evaluation, check, fails_open=fails_open)
         if wrong is not None:
             judgement.broken(index, *wrong)
-    for key, expression in found.bound.compiled.annotations:
+    for key, expression in evaluation.policy.annotations:
         try:
             value = evaluation.value(expression)
         except (Failed, OutOfPolicyBudget) as error:
