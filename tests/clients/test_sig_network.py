@@ -233,7 +233,7 @@ def test_endpoints_follow_pods_and_lead_by_every_port(own: Cluster) -> None:
         own.kubectl("rollout", "status", f"deployment/few-{node}", "--timeout=60s")
     until(lambda: addresses(own, "few") == sorted(pods(own, "few").values()))
     assert slices(own, "few") == {(ip, True) for ip in pods(own, "few").values()}
-    assert {get(f"http://{place}/").split()[0] for _ in range(40)} == {"n", "n-2"}
+    until(lambda: {get(f"http://{place}/").split()[0] for _ in range(40)} == {"n", "n-2"})
     own.kubectl("scale", "deployment/few-n", "--replicas=0")
     until(lambda: len(addresses(own, "few")) == 1)
     until(lambda: {get(f"http://{place}/").split()[0] for _ in range(20)} == {"n-2"})

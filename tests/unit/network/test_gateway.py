@@ -151,13 +151,15 @@ class Lab:
         self.seen: list[tuple[str, Request]] = []
         self.servers: list[Server] = []
         self.fails = 0
-        self.waits = 0.0
+        self.waits, self.slow = 0.0, 0
         self.streams = False
 
     async def backend(self, name: str) -> tuple[str, int]:
         async def answer(request: Request) -> Response:
             self.seen.append((name, request))
-            await asyncio.sleep(self.waits)
+            if self.slow:
+                self.slow -= 1
+                await asyncio.sleep(self.waits)
             if self.fails:
                 self.fails -= 1
                 return Response(503, body=self.body("failed"))
@@ -325,7 +327,7 @@ async def test_no_rule_is_404_and_what_leads_nowhere_500(lab: Lab) -> None:
 
 async def test_a_backend_that_takes_too_long_is_a_504(lab: Lab) -> None:
     front = await lab.front(route(to("a", timeouts={"request": "50ms"})), a=await lab.backend("a"))
-    lab.waits = 5.0
+    lab.waits, lab.slow = 5.0, 1
     assert (await got(front, "/")).status == 504
 
 
@@ -335,6 +337,39 @@ async def test_a_failing_answer_is_asked_for_again_as_often_as_the_rule_says(lab
     assert (await got(front, "/")).status == 200 and len(lab.seen) == 3
     lab.fails = 3
     assert (await got(front, "/")).status == 503
+
+
+async def test_before_each_retry_as_much_time_passes_as_the_rule_says(lab: Lab) -> None:
+    class NoTime(SystemClock):
+        async def sleep(self, seconds: float) -> None:
+            slept.append(seconds)
+
+    slept: list[float] = []
+    lab.proxy.clock = NoTime()
+    again = {"codes": [503], "attempts": 3, "backoff": "1m500ms"}
+    front = await lab.front(route(to("a", retry=again)), a=await lab.backend("a"))
+    lab.fails = 2
+    assert (await got(front, "/")).status == 200 and slept == [60.5, 60.5]
+
+
+async def test_a_rule_with_retries_has_requests_of_every_method_sent_again_and_another_has_not(lab: Lab) -> None:
+    again = to("a", matches=[at("/again")], retry={"codes": [503]})
+    front = await lab.front(route(again, to("a", matches=[at("/once")])), a=await lab.backend("a"))
+    for path, status in (("/again", 200), ("/once", 503)):
+        lab.fails = 1
+        answer = await front.send(Request("POST", path, headers={"host": "x.io"}, body=b"all of it"))
+        lab.fails = 0
+        assert answer.status == status
+    assert [request.body for _, request in lab.seen] == [b"all of it"] * 3
+
+
+async def test_an_attempt_that_takes_too_long_is_one_that_failed(lab: Lab) -> None:
+    rule = to("a", timeouts={"backendRequest": "100ms"}, retry={"attempts": 2})
+    front = await lab.front(route(rule), a=await lab.backend("a"))
+    lab.waits, lab.slow = 30.0, 2
+    assert (await got(front, "/")).status == 200 and len(lab.seen) == 3
+    lab.slow = 3
+    assert (await got(front, "/")).status == 504 and len(lab.seen) == 6
 
 
 async def test_answers_that_nobody_reads_hold_no_connection(lab: Lab) -> None:

@@ -129,7 +129,8 @@ class Timeouts(Part, frozen=True, kw_only=True, omit_defaults=True, rename="came
 
 class Retry(Part, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
     codes: tuple[Annotated[int, Meta(ge=400, le=599)], ...] = ()
-    attempts: Annotated[int, Meta(ge=0, le=10)] | None = None
+    attempts: Annotated[int, Meta(ge=1, le=10)] | None = None
+    backoff: Duration | None = None
 
 
 class RouteRule(Part, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):

@@ -11,6 +11,7 @@ import asyncio
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 from kybern.aio.clock import Clock
 from kybern.network.gateway.objects import (
@@ -22,7 +23,7 @@ from kybern.network.gateway.objects import (
     RouteFilter,
 )
 from kybern.network.gateway.routing import Asked, Backend, Hosts, Rule, asked
-from kybern.network.ingress.carrying import ATTEMPTS_MAX, TEXT, Carrier, let_go, tell
+from kybern.network.ingress.carrying import ATTEMPTS_MAX, TEXT, Again, Carrier, let_go, tell
 from kybern.network.ingress.routing import Target, bare_host
 from kybern.web.http import Handler, Request, Response
 from kybern.web.passing import wants_upgrade
@@ -109,10 +110,13 @@ class GatewayProxy:
     async def carried(self, rule: Rule, sent: Request, target: Target) -> Response:
         timeouts, retry = rule.rule.timeouts, rule.rule.retry
         whole, each = (seconds_of(timeouts.request), seconds_of(timeouts.backend_request)) if timeouts else (None, None)
-        attempts = ATTEMPTS_MAX if retry is None or retry.attempts is None else retry.attempts + 1
+        again = None
+        if retry is not None:
+            pause = partial(self.clock.sleep, seconds_of(retry.backoff) or 0.0)
+            again = Again(retry.attempts or ATTEMPTS_MAX - 1, retry.codes, pause)
         try:
             async with asyncio.timeout(whole):
-                return await self.carrier.carry(sent, target, each, attempts, retry.codes if retry else ())
+                return await self.carrier.carry(sent, target, each, again=again)
         except TimeoutError:
             return Response(504, TEXT, b"the request was not answered in time\n")
 

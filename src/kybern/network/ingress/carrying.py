@@ -1,14 +1,16 @@
 """Carries one request to one of several places, with connections kept for each.
 
 - A place that cannot be reached, or that closed before it answered, is passed over for another, for requests that may be
-  sent again (GET, HEAD, OPTIONS without a body under way).
+  sent again (GET, HEAD, OPTIONS without a body under way). A route may say more: how often, after which answers, and then
+  for requests of every method, and for those that took too long.
 - The backend sees the host that was asked for, and who asks: X-Forwarded-For, -Proto, -Host, X-Real-IP, X-Request-ID.
 """
 
 import asyncio
 import logging
 import ssl
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
+from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -30,6 +32,17 @@ if TYPE_CHECKING:
 access = logging.getLogger("kybern.ingress.access")
 
 Place = tuple[str, int, Speaks]
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """What a route says of requests that fail."""
+
+    times: int
+    codes: Collection[int]
+    """Answers that are failures too."""
+    pause: Callable[[], Awaitable[None]]
+    """Before each."""
 
 
 class Carrier:
@@ -54,21 +67,25 @@ class Carrier:
         target: Target,
         seconds: float | None = None,
         attempts: int = ATTEMPTS_MAX,
-        again_on: Collection[int] = (),
+        again: Again | None = None,
     ) -> Response:
-        """`seconds`: for each attempt. `again_on`: answers after which another place is tried."""
+        """`seconds`: for each attempt."""
         if not target.addresses:
             return Response(503, TEXT, b"no endpoints available\n")
-        repeatable = request.method in REPEATABLE and isinstance(request.body, bytes)
+        repeatable = (again is not None or request.method in REPEATABLE) and isinstance(request.body, bytes)
         places = self.rng.sample(target.addresses, len(target.addresses))
-        for number in range(1, attempts + 1):
-            address = places[(number - 1) % len(places)]
-            last = number == (attempts if again_on else min(attempts, len(places)))
+        attempts = min(attempts, len(places)) if again is None else again.times + 1
+        for number in range(attempts):
+            address, last = places[number % len(places)], number == attempts - 1
+            if number and again is not None:
+                await again.pause()
             try:
                 async with asyncio.timeout(seconds):
                     response = await self._sent(request, self._pool((*address, target.speaks)))
             except (ResponseTimeout, TimeoutError):
-                return Response(504, TEXT, b"the backend did not answer in time\n")
+                if last or not repeatable or again is None:
+                    return Response(504, TEXT, b"the backend did not answer in time\n")
+                continue
             except (BadHeader, UnicodeEncodeError) as error:  # of the request, or of what its route does to it
                 access.warning("%s/%s: a request that cannot be sent: %s", target.namespace, target.service, error)
                 return Response(500, TEXT, b"what was made of the request cannot be sent\n")
@@ -77,7 +94,7 @@ class Carrier:
                     access.warning("%s:%d of %s/%s: %s", *address, target.namespace, target.service, error)
                     return Response(502, TEXT, b"the backend could not be reached\n")
                 continue
-            if last or not repeatable or response.status not in again_on:
+            if last or not repeatable or again is None or response.status not in again.codes:
                 return response
             await let_go(response)
         raise AssertionError("a loop over at least one attempt returns")
