@@ -25,9 +25,10 @@ pytestmark = [
 
 ROUNDS = int(os.environ.get("ROLLING_ROUNDS", "3"))
 ENDPOINTS = int(os.environ.get("ROLLING_ENDPOINTS", "4"))
-ROLLOUT_SECONDS, DRAIN_SECONDS, ANSWER_SECONDS = 600.0, 30, 60.0
+ROLLOUT_SECONDS, DRAIN_SECONDS, ANSWER_SECONDS = 600.0, 45, 60.0
 KILLS = int(os.environ.get("ROLLING_KILLS", "0"))
-"""With some, pods have to drain for longer than an agent needs to come back: meanwhile nobody tells its node of endpoints."""
+"""With some, pods have to drain for longer than an agent needs to come back, which may be killed again as soon as it did (twice
+ten seconds, and what it takes to start): meanwhile nobody tells its node of endpoints."""
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@
                                                                     test_the_api_server_passes_every_method_on_as_it_is
     Service endpoints latency                                       test_many_services_made_at_once_all_answer
     same port, different protocols                                  test_service_kinds.py
+    Services and NetworkPolicies of SCTP                            test_associations_are_led_by_services_and_judged_by_policies
 
 What is about the API alone is tested beside its rules: Ingress, IngressClass, EndpointSlice, ServiceCIDR and IPAddress, a
 Service's status, collections, listing over all namespaces, links in pages that are proxied (tests/unit/apiserver, tests/unit/registry).
@@ -21,10 +22,13 @@ Service's status, collections, listing over all namespaces, links in pages that 
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from associations import ANSWERING, ASKING
 from conftest import Cluster, until
 from kubernetes import client, config
 from two_nodes import about, apply, get, service, workload
@@ -365,3 +369,41 @@ def test_many_services_made_at_once_all_answer(own: Cluster) -> None:
         return not left
 
     until(all_answer, 50)  # what upstream allows the slowest of them
+
+
+def test_associations_are_led_by_services_and_judged_by_policies(own: Cluster) -> None:
+    """From a pod and from the machine; what a policy does not let in is answered by nobody."""
+    answering = workload("sctp")
+    container = answering["spec"]["template"]["spec"]["containers"][0]
+    container |= {"command": ["python3", "-c", ANSWERING], "readinessProbe": None}
+    led = service("sctp", "sctp", type="NodePort")
+    led["spec"]["ports"] = [{"name": "sctp", "port": 90, "targetPort": 9090, "protocol": "SCTP"}]
+    apply(own, answering, led)
+    own.kubectl("rollout", "status", "daemonset/sctp", "--timeout=60s")
+    asker, place, port = (
+        next(iter(pods(own, "all"))),
+        about(own, "sctp", ".spec.clusterIP"),
+        about(own, "sctp", ".spec.ports[0].nodePort"),
+    )
+    node = own.kubectl("get", "node", "n-2", "-o", "jsonpath={.status.addresses[0].address}")
+
+    def answers(host: str, at: str, times: int) -> list[str]:
+        return [f"import json; print(json.dumps([ask({host!r}, {at}) for _ in range({times})]))"]
+
+    def from_pod(host: str, at: str, times: int = 12) -> set[str]:
+        return set(inside(own, asker, "\n".join([ASKING, *answers(host, at, times)])))
+
+    def from_machine(host: str, at: str) -> set[str]:
+        code = "\n".join([ASKING, *answers(host, at, 12)])
+        return set(json.loads(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True).stdout))
+
+    until(lambda: from_pod(place, "90") == {"n", "n-2"})
+    until(lambda: from_machine(node, port) == {"n", "n-2"})
+    assert {from_pod(address, "9090", 1).pop() for address in pods(own, "sctp").values()} == {"n", "n-2"}
+    for allowed, wanted in ((9091, {"nobody"}), (9090, {"n", "n-2"})):
+        ports = [{"protocol": "SCTP", "port": allowed}]
+        spec = {"podSelector": {"matchLabels": {"app": "sctp"}}, "ingress": [{"ports": ports}]}
+        meta = {"name": "sctp"}
+        apply(own, {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": meta, "spec": spec})
+        until(lambda wanted=wanted: from_pod(place, "90", 4) <= wanted)  # type: ignore[misc]
+    own.kubectl("delete", "daemonset/sctp", "service/sctp", "networkpolicy/sctp", "--wait=false")

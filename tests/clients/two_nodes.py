@@ -8,7 +8,8 @@ from typing import Any
 from conftest import Cluster
 
 PROGRAM = """
-import http.server, os, socket, threading
+import http.server, os, signal, socket, threading, time
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # waited for: a handler may start no thread while another starts one
 def echo():
     s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('', 8081))
     while True:
@@ -26,13 +27,12 @@ class H(http.server.BaseHTTPRequestHandler):
         if self.command != 'HEAD': self.wfile.write(text)
     do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = do_GET
     def log_message(self, *a): pass
-import signal, time
 server = http.server.ThreadingHTTPServer(('', 8080), H)
 server.daemon_threads, H.timeout = False, float(os.environ.get('IDLE', '5'))  # what is under way at the end is answered
 leaving = threading.Event()
-def leave(): leaving.set(); time.sleep(float(os.environ.get('DRAIN', '3'))); server.shutdown()
-signal.signal(signal.SIGTERM, lambda *a: threading.Thread(target=leave).start())
-server.serve_forever(); server.server_close()
+serving = threading.Thread(target=server.serve_forever); serving.start()
+signal.sigwait({signal.SIGTERM})
+leaving.set(); time.sleep(float(os.environ.get('DRAIN', '3'))); server.shutdown(); server.server_close()
 """
 
 
