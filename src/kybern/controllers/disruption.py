@@ -3,7 +3,7 @@
 The API server lets an eviction through as long as `status.disruptionsAllowed` is not used up; here it is kept true.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -81,11 +81,22 @@ def contested(
     budget: PodDisruptionBudget, pods: Sequence[Pod], budgets: Iterable[PodDisruptionBudget]
 ) -> Iterator[Pod]:
     """The pods that other budgets select too, so that nobody may evict them. Of these budgets the first one tells."""
-    others = [(Key.of(one) < Key.of(budget), of_label_selector(one.spec.selector)) for one in budgets if one != budget]
+    labels = {label for pod in pods for label in (pod.metadata.labels or {}).items()}
+    others = [
+        (Key.of(one) < Key.of(budget), of_label_selector(one.spec.selector))
+        for one in budgets
+        if one.metadata.name != budget.metadata.name and may_select(one, labels)
+    ]
     for pod in pods if others else ():
         comes_before = [before for before, selector in others if selector.matches(pod.metadata.labels)]
         if comes_before and not any(comes_before):
             yield pod
+
+
+def may_select(budget: PodDisruptionBudget, labels: Set[tuple[str, str]]) -> bool:
+    """Told without making its selector: most budgets of a namespace are about other pods."""
+    selector = budget.spec.selector
+    return selector is not None and (selector.match_labels or {}).items() <= labels
 
 
 async def foreign_scales(pods: Sequence[Pod], kinds: Kinds, client: Client, now: float) -> Mapping[str, int]:

@@ -17,12 +17,12 @@ from kybern.api.selectors import of_label_selector
 from kybern.client import Client, View
 from kybern.controllers.job import indexes, verdict
 from kybern.controllers.job.plan import Plan, plan
-from kybern.controllers.job.tally import FINALIZER, Tally, failures_after, is_tracked, tally
+from kybern.controllers.job.tally import FINALIZER, Tally, failures_after, is_marked, is_tracked, tally
 from kybern.controllers.job.verdict import INTERIM, Verdict
 from kybern.reconcile import After, Context, Controller, Key, at_once, claim, slow_start
 from kybern.reconcile.controller import REST_SECONDS, Watch
 from kybern.reconcile.ownership import controller_of
-from kybern.reconcile.pods import is_finished, pod_from
+from kybern.reconcile.pods import pod_from
 from kybern.reconcile.replicas import told
 
 MANAGED_HERE = (None, "", "kubernetes.io/job-controller")
@@ -33,15 +33,18 @@ async def reconcile(job: Job, view: View, client: Client, context: Context) -> A
     if job.spec.managed_by not in MANAGED_HERE:
         return None
     pods = await claim(job, Pod, of_label_selector(job.spec.selector), view, client)
-    if job.metadata.deletion_timestamp is not None or verdict.is_finished(job):
-        await release([pod for pod in pods if is_finished(pod) or verdict.is_finished(job)], client)
+    if verdict.is_finished(job):
+        await release(pods, client)
         return None
 
     count = tally(job, pods)
     ending = verdict.decide(job, count, pods, context.now)
     if ending is not None:
         count = tally(job, pods, ending.type)
-    step = Plan(delete=count.active) if ending is not None else plan(job, count, pods, context.now)
+    if ending is not None:
+        step = Plan(delete=count.active)
+    else:  # while it is being deleted, its pods are only counted
+        step = Plan() if is_marked(job) else plan(job, count, pods, context.now)
     error = await carry_out(step, job, count, client, context, counting=ending is not None)
 
     status = with_conditions(job, count, ending, context)
@@ -124,7 +127,8 @@ def with_conditions(job: Job, count: Tally, ending: Verdict | None, context: Con
     conditions = {found.type: found for found in job.status.conditions or ()}
     status = count.status
     suspended = bool(job.spec.suspend) and ending is None
-    note_suspension(job, conditions, suspended, context)
+    if not is_marked(job):
+        note_suspension(job, conditions, suspended, context)
     if suspended:
         status = replace(status, start_time=None)
     elif status.start_time is None:

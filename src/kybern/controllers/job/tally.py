@@ -47,6 +47,11 @@ def is_tracked(pod: Pod) -> bool:
     return FINALIZER in (pod.metadata.finalizers or ())
 
 
+def is_marked(job: Job) -> bool:
+    """Somebody is deleting it: no pod is made any more."""
+    return job.metadata.deletion_timestamp is not None
+
+
 def waits_for_end(job: Job) -> bool:
     """A pod that is being deleted is replaced only after it has ended."""
     return job.spec.pod_replacement_policy == "Failed" or job.spec.pod_failure_policy is not None
@@ -73,7 +78,7 @@ def tally(job: Job, pods: Sequence[Pod], ending: str = "") -> Tally:
     failed, settled_failed = still_there(noted.failed, tracked)
     active = [pod for pod in pods if is_active(pod)]
     completed, lost = indexes_of(job, tracked.values())
-    replaceable = {} if ending else last_failures(job, tracked.values(), active, completed | lost)
+    replaceable = {} if ending or is_marked(job) else last_failures(job, tracked.values(), active, completed | lost)
     release = []
     for uid, pod in tracked.items():
         if len(succeeded) + len(failed) >= UNCOUNTED_PODS_MAX:
