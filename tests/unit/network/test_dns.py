@@ -15,7 +15,7 @@ from kybern.api.meta_v1 import ObjectMeta
 from kybern.network.dns.forward import Forwarder, Upstream, resolvers
 from kybern.network.dns.message import Malformed, parse
 from kybern.network.dns.records import Zone, service_records
-from kybern.network.dns.server import Resolver
+from kybern.network.dns.server import Places, Resolver
 
 WEB = Service(
     metadata=ObjectMeta(name="web", namespace="default"),
@@ -135,11 +135,34 @@ def test_an_answer_too_long_for_udp_is_truncated_and_whole_over_tcp() -> None:
     resolver = Resolver(zone, Forwarder(Upstream(), lambda: 0.0), random.Random(1))
     short = ask(resolver, "db.prod.svc.cluster.local", "A")
     assert short.flags & dns.flags.TC
-    assert short.answer == []
+    assert 20 < len(texts(short)) < 40, "as many as fit: some resolvers never ask again by TCP"
+    assert len(short.to_wire()) <= 512
     assert len(texts(ask(resolver, "db.prod.svc.cluster.local", "A", tcp=True))) == 199
 
 
-@pytest.mark.parametrize("packet", [b"", b"\0" * 11, b"\0" * 12, b"\0\1\1\0\0\1\0\0\0\0\0\0\x40a", b"\xff" * 600])
+def test_of_more_records_than_any_answer_holds_it_has_as_many_as_fit() -> None:
+    zone = Zone(b"cluster.local")
+    endpoints = tuple(Endpoint(addresses=(f"10.244.{i // 250}.{i % 250}",)) for i in range(5000))
+    piece = EndpointSlice(address_type="IPv4", endpoints=endpoints)
+    zone.replace("prod", "db", service_records(DB, (piece,), zone.name))
+    resolver = Resolver(zone, Forwarder(Upstream(), lambda: 0.0), random.Random(1))
+    found = ask(resolver, "db.prod.svc.cluster.local", "A", tcp=True)
+    assert found.flags & dns.flags.TC and 4000 < len(texts(found)) < 4100
+
+
+@pytest.mark.parametrize(
+    "packet",
+    [
+        b"",
+        b"\0" * 11,
+        b"\0" * 12,
+        b"\0\1\1\0\0\1\0\0\0\0\0\0\x40a",
+        b"\xff" * 600,
+        b"\0\1\1\0\0\1\0\0\0\0\0\0\xc0\x0c\0\1\0\1",
+        b"\0\1\1\0\0\1\0\0\0\0\0\0\1a\xc0\x0c\0\1\0\1",
+        b"\0\1\1\0\0\1\0\0\0\0\0\0\5a.com\0\0\1\0\1",
+    ],
+)
 def test_garbage_is_no_query(resolver: Resolver, packet: bytes) -> None:
     with pytest.raises(Malformed):
         parse(packet)
@@ -150,6 +173,24 @@ def test_any_cut_of_a_query_is_answered_or_refused_but_never_crashes(resolver: R
     wire = dns.message.make_query("web.default.svc.cluster.local", "A", use_edns=0).to_wire()
     for length in range(len(wire)):
         assert resolver.at_once(wire[:length], tcp=False) is not None
+
+
+def test_nonsense_behind_the_question_changes_no_answer(resolver: Resolver) -> None:
+    wire = dns.message.make_query("web.default.svc.cluster.local", "A").to_wire()
+    for options in (b"\0\0\x29\0\0\0\0\0\0\xff\xff", b"\0\0\x29\xff\xff\xff\xff\xff\xff\0\0", b"\xff" * 40):
+        reply = resolver.at_once(wire[:11] + b"\1" + wire[12:] + options, tcp=False)
+        assert reply is not None and texts(dns.message.from_wire(reply)) and len(reply) <= 512
+
+
+def test_a_client_that_opens_more_connections_than_its_share_gets_no_further_ones_and_others_do() -> None:
+    places = Places()
+    assert [places.take("10.244.0.2") for _ in range(40)] == [True] * 32 + [False] * 8
+    assert places.take("10.244.0.3")
+    places.give_back("10.244.0.2")
+    assert places.take("10.244.0.2") and not places.take("10.244.0.2")
+    assert not all(places.take(f"10.244.1.{number}") for number in range(250) for _ in range(4)), (
+        "all together have a bound"
+    )
 
 
 def test_an_answer_is_never_answered(resolver: Resolver) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from kybern.network.dns import forward
 from kybern.network.dns.answers import lifetime
-from kybern.network.dns.forward import Forwarder, Upstream, configured
+from kybern.network.dns.forward import Forwarder, Upstream, configured, is_answer_to
 from kybern.network.dns.records import Zone
 from kybern.network.dns.server import Resolver
 
@@ -104,3 +104,30 @@ def test_an_answer_that_is_cut_off_anywhere_is_not_kept_and_breaks_nothing() -> 
     wire, question = reply.to_wire(), len(query.to_wire()) - 12
     assert lifetime(wire, question)[0] == 60
     assert {lifetime(wire[:length], question)[0] for length in range(len(wire))} == {0}
+
+
+async def test_an_id_that_the_asker_chose_is_not_passed_on(others: Others, monkeypatch: pytest.MonkeyPatch) -> None:
+    ids: set[int] = set()
+
+    async def answer(packet: bytes, server: str) -> bytes:
+        ids.add(int.from_bytes(packet[:2]))
+        return await others.answer(packet, server)
+
+    monkeypatch.setattr(forward, "over_udp", answer)
+    for number in range(8):
+        packet = dns.message.make_query(f"a{number}.example.com", "A", id=7).to_wire()
+        reply = await others.resolver.elsewhere(packet, tcp=False)
+        assert reply[:2] == packet[:2]
+    assert len(ids) > 4
+
+
+def test_what_answers_another_question_is_no_answer() -> None:
+    query = dns.message.make_query("a.example.com", "A", id=7)
+    reply = dns.message.make_response(query)
+    assert is_answer_to(query.to_wire(), reply.to_wire())
+    for name, kind, ident in (("b.example.com", "A", 7), ("a.example.com", "AAAA", 7), ("a.example.com", "A", 8)):
+        other = dns.message.make_response(dns.message.make_query(name, kind, id=ident))
+        assert not is_answer_to(query.to_wire(), other.to_wire())
+    bare = reply.to_wire()[:4] + bytes(8)
+    assert not is_answer_to(query.to_wire(), bare)
+    assert is_answer_to(query.to_wire(), bare[:3] + b"\1" + bare[4:]), "who could not read it refuses it without"

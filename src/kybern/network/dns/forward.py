@@ -1,4 +1,4 @@
-"""Names that are not the cluster's: passed on to the machine's own resolvers, as the bytes they came in.
+"""Names that are not the cluster's: passed on to the machine's own resolvers, as the bytes they came in but for the id.
 
 Each query gets a socket of its own, so its source port is random (RFC 5452), and the answer must carry the query's id
 and question. Servers are tried in order; the time for all of them is bounded. What is known is not asked again, what is
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from kybern.network.dns.answers import Answers, Key, key_of
-from kybern.network.dns.message import HEADER, Question
+from kybern.network.dns.message import HEADER, Question, read_name
 
 SERVER_SECONDS = 2.0
 SERVERS_MAX = 3  # as in resolv.conf(5)
@@ -130,7 +130,14 @@ class _Exchange(asyncio.DatagramProtocol):
 
 
 def is_answer_to(query: bytes, data: bytes) -> bool:
-    return len(data) >= HEADER.size and data[:2] == query[:2] and bool(data[2] & 0x80)
+    """To this very question; a server that could not read it may leave it out of its refusal."""
+    if len(data) < HEADER.size or data[:2] != query[:2] or not data[2] & 0x80:
+        return False
+    if data[4:6] == b"\0\0":
+        return bool(data[3] & 0xF)
+    end = read_name(query, HEADER.size)[1]
+    same_name = data[HEADER.size : end].lower() == query[HEADER.size : end].lower()
+    return same_name and data[end : end + 4] == query[end : end + 4]
 
 
 async def over_udp(query: bytes, server: str) -> bytes:

@@ -6,7 +6,7 @@ by dots, without the root's closing dot. Anything else about a message is refuse
 
 import socket
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -105,6 +105,8 @@ def read_name(packet: bytes, offset: int) -> tuple[bytes, int]:
         if length > LABEL_BYTES_MAX or offset + length > len(packet) or offset + length - start > NAME_BYTES_MAX:
             raise Malformed("a label too long")
         labels.append(packet[offset : offset + length])
+        if b"." in labels[-1]:
+            raise Malformed("a dot in a label")  # the name would be taken for another's, and so would its answer
         offset += length
     return b".".join(labels).lower(), offset
 
@@ -126,7 +128,7 @@ def answer(
     authoritative: bool = True,
     bytes_max: int = 65535,
 ) -> bytes:
-    """The answer's bytes; cut to its header and marked TRUNCATED when it is longer than `bytes_max`."""
+    """The answer's bytes; when that is more than `bytes_max`, as many records as fit, marked TRUNCATED."""
     flags = RESPONSE | RECURSION_AVAILABLE | (question.flags & (RECURSION_DESIRED | OPCODE)) | code
     if authoritative:
         flags |= AUTHORITATIVE
@@ -137,8 +139,19 @@ def answer(
     packet = HEADER.pack(question.id, flags, *counts) + question.wire + body + opt
     if len(packet) <= bytes_max:
         return packet
-    header = HEADER.pack(question.id, flags | TRUNCATED, 1, 0, 0, 1 if opt else 0)
-    return header + question.wire + opt
+    fitting = list(first(records, owner, bytes_max - HEADER.size - len(question.wire) - len(opt)))
+    header = HEADER.pack(question.id, flags | TRUNCATED, 1, len(fitting), 0, 1 if opt else 0)
+    return header + question.wire + b"".join(fitting) + opt
+
+
+def first(records: Sequence[Record], known: dict[bytes, bytes], bytes_max: int) -> Iterator[bytes]:
+    """Those that fit, written."""
+    for record in records:
+        written = write_record(record, known)
+        bytes_max -= len(written)
+        if bytes_max < 0:
+            return
+        yield written
 
 
 def write_record(record: Record, known: dict[bytes, bytes]) -> bytes:

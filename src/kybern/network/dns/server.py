@@ -7,6 +7,7 @@
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import Callable, Sequence
 from ipaddress import ip_address
 from typing import cast
@@ -21,7 +22,7 @@ from kybern.network.ipam import Address, Network
 from kybern.network.peers import node_addresses
 
 FORWARDED_MAX = 500
-TCP_CONNECTIONS_MAX = 200
+TCP_CONNECTIONS_MAX, TCP_CONNECTIONS_EACH_MAX = 512, 32
 TCP_IDLE_SECONDS = 10.0
 CLIENTS_REMEMBERED_MAX = 10_000
 
@@ -89,6 +90,9 @@ class Resolver:
 
     async def elsewhere(self, packet: bytes, *, tcp: bool) -> bytes:
         question = parse(packet)
+        packet = (
+            self.rng.getrandbits(16).to_bytes(2) + packet[2:]
+        )  # an id that the asker did not choose is harder to guess
         if self.forwarded >= FORWARDED_MAX:
             return answer(question, code=Code.REFUSED, authoritative=False)
         self.forwarded += 1
@@ -120,6 +124,24 @@ class Clients:
     def _is_ours(self, address: Address) -> bool:
         of_pods = any(address.version == cidr.version and address in cidr for cidr in self.pod_cidrs)
         return of_pods or address.is_loopback or str(address) in node_addresses(self.view.list(Node))
+
+
+class Places:
+    """For connections: whoever opens more than his share gets no further ones, and nobody waits for one."""
+
+    def __init__(self) -> None:
+        self.taken: Counter[str] = Counter()
+
+    def take(self, client: str) -> bool:
+        free = self.taken[client] < TCP_CONNECTIONS_EACH_MAX and self.taken.total() < TCP_CONNECTIONS_MAX
+        if free:
+            self.taken[client] += 1
+        return free
+
+    def give_back(self, client: str) -> None:
+        self.taken[client] -= 1
+        if not self.taken[client]:
+            del self.taken[client]
 
 
 class _Datagrams(asyncio.DatagramProtocol):
@@ -160,18 +182,21 @@ async def serve(
 ) -> None:
     """Answer on one address until cancelled; `ready` is called once both sockets are bound."""
     loop = asyncio.get_running_loop()
-    places = asyncio.Semaphore(TCP_CONNECTIONS_MAX)
+    places = Places()
     async with asyncio.TaskGroup() as tasks:
         transport, _ = await loop.create_datagram_endpoint(
             lambda: _Datagrams(resolver, answered, tasks), local_addr=(address, port)
         )
 
         async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            async with places:
-                if not answered(writer.get_extra_info("peername")[0]):
-                    writer.close()
-                    return
+            client = (writer.get_extra_info("peername") or ("",))[0]
+            if not client or not answered(client) or not places.take(client):
+                writer.close()
+                return
+            try:
                 await answer_stream(resolver, reader, writer)
+            finally:
+                places.give_back(client)
 
         try:
             server = await asyncio.start_server(connected, address, port)
