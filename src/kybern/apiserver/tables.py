@@ -1,8 +1,8 @@
 """Tables: what `kubectl get` prints, computed by the server from a resource's columns (meta/v1 Table)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from operator import itemgetter
 from typing import Any
 
@@ -10,6 +10,7 @@ import msgspec
 
 from kybern.aio.clock import from_rfc3339, rfc3339
 from kybern.api.codec import decode
+from kybern.api.custom import is_custom
 from kybern.apiserver.item import Item, metadata_of
 from kybern.apiserver.meta import meta_of
 from kybern.apiserver.openapi.descriptions import Descriptions
@@ -18,7 +19,6 @@ from kybern.registry.resource import Column, Obj, Resource
 from kybern.web.http import Joined
 
 TAIL = b"]}"
-HEADS_REMEMBERED = 512
 INCLUDES = ("None", "Metadata", "Object")
 
 _encode = msgspec.json.Encoder(enc_hook=str).encode
@@ -42,21 +42,34 @@ class Row(msgspec.Struct, omit_defaults=True):
     object: msgspec.Raw | None = None
 
 
-@lru_cache(HEADS_REMEMBERED)
-def definitions(columns: tuple[Column, ...]) -> msgspec.Raw:
-    """What the columns are: the same in every answer, and looked up once."""
-    descriptions = Descriptions()
-    told = [
+def definitions(resource: Resource) -> msgspec.Raw:
+    """What the columns are. Those of custom kinds are as long as somebody likes, and come and go: they are not kept."""
+    columns = resource.columns or PLAIN_COLUMNS
+    return told(columns, description_of) if is_custom(resource.kind.type) else kept(columns)
+
+
+@cache
+def kept(columns: tuple[Column, ...]) -> msgspec.Raw:
+    return told(columns, Descriptions().of_field)
+
+
+@cache
+def description_of(field: str) -> str:
+    return Descriptions().of_field(field)
+
+
+def told(columns: tuple[Column, ...], look_up: Callable[[str], str]) -> msgspec.Raw:
+    found = [
         {
             "name": column.name,
             "type": column.type,
             "format": column.format,
-            "description": column.description or (descriptions.of_field(column.of) if column.of else ""),
+            "description": column.description or (look_up(column.of) if column.of else ""),
             "priority": column.priority,
         }
         for column in columns
     ]
-    return msgspec.Raw(_encode(told))
+    return msgspec.Raw(_encode(found))
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +109,7 @@ class Printer:
             "kind": "Table",
             "apiVersion": f"meta.k8s.io/{self.version}",
             "metadata": meta,
-            "columnDefinitions": definitions(self.columns) if columns else None,
+            "columnDefinitions": definitions(self.resource) if columns else None,
             "rows": [],
         }
         return _encode(table).removesuffix(TAIL)

@@ -5,6 +5,11 @@ from typing import Any
 
 import pytest
 
+from kybern.api.custom import CustomObject
+from kybern.apiserver.tables import definitions, kept
+from kybern.registry.parts import body_kind
+from kybern.registry.resource import Column, Resource
+
 CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
 ALL = "/api/v1/configmaps"
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
@@ -335,6 +340,14 @@ async def test_a_table_of_one_object_has_its_version(api: Any) -> None:
     table = (await api.get(f"{CONFIG_MAPS}/a", accept=TABLE)).body
     assert table["metadata"] == {"resourceVersion": "1"}
     assert table["columnDefinitions"][0]["description"].startswith("Name must be unique")
+
+
+def test_the_columns_of_custom_kinds_are_not_kept() -> None:
+    kind = body_kind(CustomObject, "example.com", "v1", "Widget")
+    column = Column("Size", lambda obj, now: 1, description="x" * 1_000_000)
+    before = kept.cache_info().currsize
+    assert len(definitions(Resource(kind=kind, columns=(column,)))) > 1_000_000
+    assert kept.cache_info().currsize == before
 
 
 async def test_how_much_a_table_carries_is_one_of_three(api: Any) -> None:

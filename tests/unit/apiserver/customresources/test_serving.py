@@ -272,6 +272,9 @@ async def test_columns_and_selectable_fields_are_the_definitions(api: Any) -> No
     await api.post(WIDGETS, widget("b", color="green"))
     table = (await api.get(WIDGETS, accept="application/json;as=Table;v=v1;g=meta.k8s.io")).body
     assert [column["name"] for column in table["columnDefinitions"]] == ["Name", "Size", "Ports", "Age"]
+    described = "Custom resource definition column (in JSONPath format): .spec.size"
+    assert [column["description"] for column in table["columnDefinitions"]][1] == described
+    assert table["columnDefinitions"][0]["description"].startswith("Name must be unique")
     assert table["rows"][0]["cells"][:3] == ["a", 3, "x"]
     chosen = (await api.get(f"{WIDGETS}?fieldSelector=spec.color%3Dgreen")).body
     assert [one["metadata"]["name"] for one in chosen["items"]] == ["b"]
@@ -282,6 +285,8 @@ async def test_a_cluster_scoped_kind_has_no_namespace(api: Any) -> None:
     await serve(api, definition(scope="Cluster"))
     assert (await api.post("/apis/example.com/v1/widgets", widget())).status == 201
     assert (await api.get("/apis/example.com/v1/widgets/a")).body["metadata"].get("namespace") is None
+    refused = await api.get("/apis/example.com/v1/widgets?fieldSelector=metadata.namespace%3Da")
+    assert (refused.status, refused.message) == (400, "field label not supported: metadata.namespace")
     assert (await api.post(WIDGETS, widget("b"))).status == 404
 
 
