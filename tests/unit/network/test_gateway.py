@@ -14,6 +14,7 @@ from kybern.network.gateway.definitions import definitions, schema_of
 from kybern.network.gateway.objects import Gateway, HTTPRoute, ReferenceGrant
 from kybern.network.gateway.programme import World, programme
 from kybern.network.gateway.proxy import GatewayProxy, seconds_of
+from kybern.network.gateway.routing import compiled
 from kybern.network.ingress.carrying import Carrier
 from kybern.web.client import Client
 from kybern.web.http import Request, Response
@@ -304,6 +305,18 @@ async def test_requests_are_shared_out_by_weight_and_a_bad_reference_gets_its_sh
     names = [name for name, _ in lab.seen]
     assert 45 <= names.count("a") <= 75 and 8 <= names.count("b") <= 32
     assert statuses.count(500) == 100 - len(names) > 0
+
+
+def test_an_expression_costs_requests_little_whatever_it_is() -> None:
+    """Also one that is none is looked at once; groups are not followed."""
+    compiled.cache_clear()
+    hostile = ["(" * 400 + "a" + ")" * 400, r"\pL{1000}", "[^/]{0,999}" * 20, "(", "(a*)*" * 100]
+    found = made([route(*(to("a", matches=[at(pattern, "RegularExpression")]) for pattern in hostile))])
+    for _ in range(50):
+        assert led(found, "x.io", "a") == "a"
+        assert led(found, "x.io", "/b") is None
+    assert compiled.cache_info().misses == len(hostile)
+    assert compiled(hostile[0]).groups == 0 and [compiled(pattern) for pattern in hostile[1:4]] == [None] * 3
 
 
 async def test_no_rule_is_404_and_what_leads_nowhere_500(lab: Lab) -> None:

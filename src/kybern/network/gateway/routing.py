@@ -6,6 +6,8 @@ equals the older route's, then the first by name.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
 from urllib.parse import parse_qsl
 
 import re2
@@ -13,6 +15,12 @@ import re2
 from kybern.network.gateway.attaching import Attached
 from kybern.network.gateway.objects import Listener, RouteFilter, RouteMatch, RouteRule, ValueMatch
 from kybern.network.ingress.routing import Target, bare_host
+
+EXPRESSIONS_MAX = 1024
+EXPRESSIONS = re2.Options()
+EXPRESSIONS.log_errors = False
+EXPRESSIONS.max_mem = 128 << 10  # a few milliseconds at most to compile
+EXPRESSIONS.never_capture = True  # who follows five hundred groups needs seconds for a path
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,10 +154,17 @@ def is_prefix(prefix: str, path: str) -> bool:
 
 
 def fully(pattern: str, text: str) -> bool:
+    found = compiled(pattern)
+    return found is not None and found.fullmatch(text) is not None
+
+
+@lru_cache(EXPRESSIONS_MAX)
+def compiled(pattern: str) -> Any:
+    """None where it is no expression, or one too large: that matches nothing. Once, for all requests wait meanwhile."""
     try:
-        return re2.fullmatch(pattern, text) is not None
+        return re2.compile(pattern, EXPRESSIONS)
     except re2.error:
-        return False  # no expression matches nothing
+        return None
 
 
 PATH_MATCHES: Mapping[str, Callable[[str, str], bool]] = {
