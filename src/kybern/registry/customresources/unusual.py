@@ -16,10 +16,13 @@ NUMBER_FORMATS = {"integer": ("int32", "int64"), "number": ("float", "double")}
 
 
 def warnings(definition: CustomResourceDefinition, old: CustomResourceDefinition | None) -> Iterator[str]:
+    if old is not None and old.spec.versions == definition.spec.versions:
+        return
     formats, sets = oddities(definition)
     known_formats, known_sets = oddities(old) if old is not None else ([], set[str]())
+    known = {*known_formats}
     for name in formats:
-        if name not in known_formats:
+        if name not in known:
             yield f'unrecognized format "{name}"'
     for kind in sorted(sets - known_sets):
         why = "is not supported by server-side apply or CEL validation rules"
