@@ -98,6 +98,17 @@ async def test_pieces_must_be_in_order_and_fit_their_digest(registry: Registry) 
     assert (await registry.ask("GET", place)).status == 404, "what did not fit is forgotten"
 
 
+async def test_blobs_whose_manifest_is_still_to_come_stay_when_room_is_made(registry: Registry) -> None:
+    image = busybox()
+    for blob in image.blobs.values():
+        await registry.upload(blob)
+    await registry.store.prune(everything=True)
+    kind = json.loads(image.manifest)["mediaType"]
+    assert (await registry.ask("PUT", "/v2/app/manifests/1", image.manifest, content_type=kind)).status == 201
+    await registry.store.prune(everything=True)
+    assert not list(registry.store.layout.blobs.iterdir()), "what was named once is nobody's when the name goes"
+
+
 async def test_blobs_are_given_in_ranges(registry: Registry) -> None:
     digest = await registry.upload(b"0123456789")
     part = await registry.ask("GET", f"/v2/app/blobs/{digest}", range="bytes=2-4")

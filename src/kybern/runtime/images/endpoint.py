@@ -141,6 +141,7 @@ class RegistryEndpoint:
         await self.images.receive(
             f"{whole}{separator}{asked}", Descriptor(media_type, self.layout.put(body), len(body))
         )
+        self.uploads.named(*(blob.digest for blob in (manifest.config, *manifest.layers)))
         headers = {**API, "Location": f"/v2/{parse(whole).path}/manifests/{digest}", "Docker-Content-Digest": digest}
         return Response(201, headers)
 

@@ -1,7 +1,7 @@
 """Blobs on their way into a registry: in pieces or at once, named by their digest when they are whole.
 
 An upload has a name of its own and a file below `uploads`; one that nobody continues is forgotten, and so are all of them
-when the registry starts.
+when the registry starts. A blob that is whole waits as long for a manifest to name it.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from pathlib import Path
 from kybern.aio.clock import Clock
 from kybern.aio.ids import Ids
 from kybern.runtime.images.batches import batches
-from kybern.runtime.images.layout import Layout
+from kybern.runtime.images.layout import Layout, Needed
 from kybern.runtime.images.manifest import LAYER_BYTES_MAX
 
 UPLOADS_MAX = 100
@@ -49,6 +49,10 @@ class Uploads:
     def __init__(self, layout: Layout, clock: Clock, ids: Ids) -> None:
         self.layout, self.clock, self.ids = layout, clock, ids
         self.by_id: dict[str, Upload] = {}
+        self.finished: dict[str, float] = {}
+        """When, by digest."""
+        self.needed = Needed(layout)
+        layout.arriving.add(self.needed)
         self.directory = layout.directory / "uploads"
         self.directory.mkdir(mode=0o700, exist_ok=True)
         for left in self.directory.iterdir():
@@ -58,6 +62,7 @@ class Uploads:
         now = self.clock.monotonic()
         for old in [each for each in self.by_id.values() if now - each.begun > UPLOAD_SECONDS]:
             self.forget(old.identifier)
+        self.named(*(digest for digest, at in self.finished.items() if now - at > UPLOAD_SECONDS))
         if len(self.by_id) >= UPLOADS_MAX:
             raise Refusal(429, "TOOMANYREQUESTS", "too many uploads are under way")
         identifier = self.ids.uid()
@@ -88,5 +93,13 @@ class Uploads:
         if digest != f"sha256:{upload.hash.hexdigest()}":
             self.forget(upload.identifier)
             raise Refusal(400, "DIGEST_INVALID", "provided digest did not match uploaded content")
+        self.finished[digest] = self.clock.monotonic()
+        self.needed.add(digest)
         upload.path.replace(self.layout.path(digest))
         del self.by_id[upload.identifier]
+
+    def named(self, *digests: str) -> None:
+        """A manifest has come for these blobs, or none will."""
+        self.needed.digests.difference_update(digests)
+        for digest in digests:
+            self.finished.pop(digest, None)
