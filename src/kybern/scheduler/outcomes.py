@@ -8,7 +8,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from kybern.aio.backoff import Backoff
 from kybern.aio.clock import Clock
@@ -208,17 +208,19 @@ class Outcomes(Knowledge):
         return lambda: self.tell(pod, message, attempt)
 
     def attempted(self, judgement: Judgement, why: Refusal) -> Attempt:
-        """By the PostFilter plugins, until one has room for the pod, or it waits for those who leave it."""
+        """By the PostFilter plugins, until one has room for the pod, or it waits for those who leave it; what those have to
+        say that found none."""
         about = Refused(judgement, why, self.nominations, self.budgets, self.ids.rng, self.epoch)
+        messages: list[str] = []
         attempt = NO_ATTEMPT
         for plugin in judgement.profile.post_filters:
-            found = plugin.post_filter(about)
-            decided = found.candidate is not None or found.writes or not found.eligible
-            if decided or not attempt.message:
-                attempt = found
-            if decided:
+            attempt = plugin.post_filter(about)
+            if attempt.candidate is not None or attempt.writes:
+                return attempt
+            messages += filter(None, (attempt.message,))
+            if not attempt.eligible:
                 break
-        return attempt
+        return replace(attempt, message=", ".join(messages))
 
     def nominate(self, pod: Pod, candidate: Candidate) -> None:
         for other in self.nominations.less_important(pod, candidate.node):

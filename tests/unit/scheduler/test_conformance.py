@@ -94,7 +94,7 @@ def test_a_node_selector_and_a_node_affinity_are_respected_and_a_label_that_come
             (_, message) = (await told(cluster, "FailedScheduling"))[0]
             assert message == (
                 "0/2 nodes are available: 2 node(s) didn't match Pod's node affinity/selector. "
-                "preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling."
+                "no new claims to deallocate, preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling."
             )
             await cluster.client.patch(Node, "n1", "", {"metadata": {"labels": {"e2e": "42"}}})
             await asyncio.sleep(5)

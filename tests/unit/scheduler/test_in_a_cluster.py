@@ -87,7 +87,7 @@ def test_what_does_not_fit_waits_with_its_reason_until_there_is_room() -> None:
             (condition,) = [c for c in waiting.status.conditions or () if c.type == "PodScheduled"]
             message = (
                 "0/1 nodes are available: 1 Insufficient cpu. "
-                "preemption: 0/1 nodes are available: 1 No preemption victims found for incoming pod."
+                "no new claims to deallocate, preemption: 0/1 nodes are available: 1 No preemption victims found for incoming pod."
             )
             assert (condition.status, condition.reason, condition.message) == ("False", "Unschedulable", message)
             assert message in await messages(cluster, "FailedScheduling")

@@ -195,7 +195,7 @@ def test_a_pod_that_fits_nowhere_is_told_why_and_waits_for_room() -> None:
             await asyncio.sleep(30)
             message = (
                 "0/1 nodes are available: 1 Insufficient cpu. "
-                "preemption: 0/1 nodes are available: 1 No preemption victims found for incoming pod."
+                "no new claims to deallocate, preemption: 0/1 nodes are available: 1 No preemption victims found for incoming pod."
             )
             assert world.told.events[1:] == [("second", "FailedScheduling", message)]
             name, condition = world.client.patches[0]

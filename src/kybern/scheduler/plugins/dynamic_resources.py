@@ -39,6 +39,7 @@ from kybern.scheduler.preemption import Attempt, Refused
 from kybern.scheduler.snapshot import Snapshot
 
 NOT_HERE = "resourceclaim not available on the node"
+NOTHING_TO_GIVE_UP = "no new claims to deallocate"
 TOO_FEW = "cannot allocate all claims"
 LEFT_BEHIND = "cannot schedule extended resource claim"
 CONSUMERS_MAX = 256
@@ -105,7 +106,8 @@ class DynamicResources(FilterPlugin[Claims], PostFilterPlugin, ReservePlugin, Pr
         judgement = refused.judgement
         state = next((state for plugin, state in judgement.filters if plugin is self), None)
         given_up = claim_to_give_up(judgement.pod, state, judgement.snapshot) if state is not None else ()
-        return Attempt(None, "", writes=given_up)
+        told = NOTHING_TO_GIVE_UP if refused.why.nodes and not given_up else ""
+        return Attempt(None, told, writes=given_up)
 
     def reserve(self, pod: Pod, node: str, snapshot: Snapshot) -> str:
         state = claims(pod, snapshot)
