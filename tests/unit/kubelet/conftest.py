@@ -186,9 +186,17 @@ class Cluster:
         loop = asyncio.get_running_loop()
         began = loop.time()
         while not holds():
-            assert loop.time() - began < seconds, "it never came to be"
+            assert loop.time() - began < seconds, f"it never came to be: {self.told()}"
             await asyncio.sleep(0.05)
         return loop.time() - began
+
+    def told(self) -> str:
+        """Where each pod stands, and what was asked of the API last."""
+        pods = [
+            f"{uid} is {worker.stage.value} after {worker.faults} faults with {worker.observed}, status {worker.writer.wanted}"
+            for uid, worker in self.kubelet.workers.items()
+        ]
+        return "\n".join((*pods, *map(str, self.api.requests[-10:])))
 
     async def phase(self, name: str, phase: str) -> float:
         return await self.until(lambda: self.api.pod(name).status.phase == phase)
