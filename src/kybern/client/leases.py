@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from msgspec.structs import replace
 
 from kybern.aio.clock import Clock, rfc3339_micro
+from kybern.aio.timeouts import timeout
 from kybern.api.coordination_v1 import Lease, LeaseSpec
 from kybern.api.errors import ApiError, Conflict, NotFound
 from kybern.api.meta_v1 import ObjectMeta, OwnerReference
@@ -93,7 +94,7 @@ class LeaderElection:
         """Renew until that fails for too long, be it that the server does not answer."""
         try:
             while True:
-                async with asyncio.timeout(self.terms.renew_deadline_seconds):
+                async with timeout(self.terms.renew_deadline_seconds):
                     await self.clock.sleep(self.terms.retry_seconds)
                     while not await self.try_to_hold():
                         await self.clock.sleep(self.terms.retry_seconds)

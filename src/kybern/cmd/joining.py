@@ -22,6 +22,7 @@ from dataclasses import dataclass
 import msgspec
 
 from kybern.aio.clock import Clock
+from kybern.aio.timeouts import timeout
 from kybern.api import yaml
 from kybern.api.certificates_v1 import CertificateSigningRequest, CertificateSigningRequestSpec
 from kybern.api.core_v1 import ConfigMap, Node
@@ -152,7 +153,7 @@ async def granted(client: Client, asked: Pair, signer: str, usages: tuple[str, .
     )
     name = made.metadata.name or ""
     try:
-        async with asyncio.timeout(APPROVAL_SECONDS):
+        async with timeout(APPROVAL_SECONDS):
             while not made.status.certificate:
                 refuse_denied(made)
                 await asyncio.sleep(LOOK_AGAIN_SECONDS)

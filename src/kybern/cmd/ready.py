@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from kybern.aio.clock import from_rfc3339
+from kybern.aio.timeouts import timeout
 from kybern.api.coordination_v1 import Lease
 from kybern.api.core_v1 import Node
 from kybern.api.errors import ApiError
@@ -71,7 +72,7 @@ def steps(cluster: Cluster, connections: web_client.Client) -> list[Step]:
 
     async def dns_answers() -> bool:
         name = f"kubernetes.default.svc.{CLUSTER_DOMAIN}".encode()
-        async with asyncio.timeout(DNS_SECONDS):
+        async with timeout(DNS_SECONDS):
             kind = Type.AAAA if cluster.api_service_address.version == 6 else Type.A
             reply = await over_udp(query(name, random.SystemRandom().getrandbits(16), kind), dns_server(cluster))
         return reply[6:8] != b"\0\0"  # it holds at least one answer

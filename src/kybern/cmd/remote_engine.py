@@ -4,13 +4,13 @@ Such a runtime attaches its pods by CNI. So that they are on the cluster's netwo
 given a plugin that asks this node's agent; with `--pod-network cni` it has plugins of its own, and only the rules are ours.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 from kybern.aio.clock import Clock
 from kybern.aio.ids import Ids
+from kybern.aio.timeouts import timeout
 from kybern.cmd.node_network import Network
 from kybern.cmd.place import Place
 from kybern.network.cni import CniNetwork
@@ -97,7 +97,7 @@ async def clear(place: Place, clock: Clock) -> None:
     Its links and addresses are given back by others, so the plugin is answered by nobody in particular."""
     runtime = driven(place, clock)
     try:
-        async with asyncio.timeout(CLEAR_SECONDS), cni.answering(socket_of(place), NoNetwork(), runtime.known.of_pod):
+        async with timeout(CLEAR_SECONDS), cni.answering(socket_of(place), NoNetwork(), runtime.known.of_pod):
             await runtime.open()
             for sandbox in await runtime.list_pod_sandboxes():
                 await runtime.remove_pod_sandbox(sandbox.id)

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from kybern.aio.clock import SystemClock
+from kybern.aio.timeouts import timeout
 from kybern.cmd.config import Cluster
 from kybern.cmd.place import first
 from kybern.cmd.preflight import Problem
@@ -28,7 +29,7 @@ async def ask(cluster: Cluster) -> list[Problem]:
     place, clock = first(cluster), SystemClock()
     runtime = driven(place, clock)
     try:
-        async with asyncio.timeout(ANSWER_SECONDS), runtime.answering():
+        async with timeout(ANSWER_SECONDS), runtime.answering():
             await runtime.version()
             return [problem async for problem in faults(cluster, runtime, plugin_name(place))]
     except RuntimeFault as fault:

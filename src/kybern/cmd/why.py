@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from kybern.aio.clock import SystemClock
+from kybern.aio.timeouts import timeout
 from kybern.api.core_v1 import Namespace, Node, Pod
 from kybern.api.errors import ApiError
 from kybern.api.storage_v1 import CSINode, VolumeAttachment
@@ -93,7 +94,7 @@ async def explanation(args: argparse.Namespace) -> Explanation:
             view.watch_kind(kind)
         following = asyncio.create_task(view.run())
         try:
-            async with asyncio.timeout(LIST_SECONDS_MAX):
+            async with timeout(LIST_SECONDS_MAX):
                 await view.synced()
             snapshot, gangs = as_the_scheduler_sees(view)
             gate = GangScheduling(gangs)

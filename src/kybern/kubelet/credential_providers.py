@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kybern.aio.clock import Clock
+from kybern.aio.timeouts import timeout
 from kybern.api.yaml import parse
 from kybern.kubelet.credentials import matches, most_specific, repository_of
 from kybern.kubelet.settings import seconds, text, texts
@@ -165,7 +166,7 @@ class CredentialProviders:
         )
         asked = {"kind": "CredentialProviderRequest", "apiVersion": provider.api_version, "image": image}
         try:
-            async with asyncio.timeout(ANSWER_SECONDS):
+            async with timeout(ANSWER_SECONDS):
                 body = await _told(process, json.dumps(asked).encode())
                 code = await process.wait()
         except TimeoutError:
@@ -202,7 +203,7 @@ async def _end(process: asyncio.subprocess.Process) -> None:
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     with suppress(TimeoutError):
-        async with asyncio.timeout(END_SECONDS):
+        async with timeout(END_SECONDS):
             while await process.stdout.read(ANSWER_BYTES_MAX):
                 pass
             await process.wait()

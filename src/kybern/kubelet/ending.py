@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
+from kybern.aio.timeouts import timeout
+
 
 class Ending:
     def __init__(self) -> None:
@@ -19,7 +21,7 @@ class Ending:
     async def unless(self, work: Coroutine[Any, Any, None]) -> bool:
         """Whether the work was done before it was told."""
         try:
-            async with asyncio.timeout(0 if self.told.is_set() else None) as scope:
+            async with timeout(0 if self.told.is_set() else None) as scope:
                 self._scope = scope
                 await work
         except TimeoutError:

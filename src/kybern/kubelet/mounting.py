@@ -6,6 +6,7 @@ brings the news of them.
 
 import asyncio
 
+from kybern.aio.timeouts import timeout
 from kybern.api.core_v1 import Pod
 from kybern.api.errors import ApiError
 from kybern.kubelet.observed import Observed, ips_of
@@ -60,7 +61,7 @@ class Mounting:
     async def _wait(self, seconds: float) -> None:
         self._news.clear()
         try:
-            async with asyncio.timeout(seconds):
+            async with timeout(seconds):
                 await self._news.wait()
         except TimeoutError:
             pass

@@ -8,6 +8,7 @@ from contextlib import suppress
 from msgspec.structs import replace
 
 from kybern.aio.backoff import Backoff
+from kybern.aio.timeouts import timeout
 from kybern.api.core_v1 import Node, NodeSpec, NodeStatus, NodeSystemInfo, Pod
 from kybern.api.errors import AlreadyExists, ApiError, NotFound
 from kybern.api.meta_v1 import ObjectMeta
@@ -75,7 +76,7 @@ class NodeReporter:
 
     async def _wait(self, seconds: float) -> None:
         try:
-            async with asyncio.timeout(seconds):
+            async with timeout(seconds):
                 await self.parts.node.news.wait()
         except TimeoutError:
             pass
@@ -108,7 +109,7 @@ class NodeReporter:
     async def _until_network(self) -> None:
         """For a moment: a node is not said to be unready, and its pods with it, because its agent has just started."""
         with suppress(TimeoutError, RuntimeFault, OSError):
-            async with asyncio.timeout(STARTING_SECONDS):
+            async with timeout(STARTING_SECONDS):
                 while await self.parts.runtime.network_fault():
                     await self.parts.node.news.wait()
                     self.parts.node.news.clear()

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
+from kybern.aio.timeouts import timeout
 from kybern.api.core_v1 import Pod
 from kybern.api.quantity import milli, value
 from kybern.kubelet.eviction.thresholds import PODS_MEMORY, Observation
@@ -91,7 +92,7 @@ class QosCgroups:
             except OSError as error:
                 log.warning("the cgroups of pods could not be set: %s", error)
             try:
-                async with asyncio.timeout(PERIOD_SECONDS):
+                async with timeout(PERIOD_SECONDS):
                     await self.news.wait()
             except TimeoutError:
                 self.applied = {}  # whatever was done to them meanwhile, they are put right

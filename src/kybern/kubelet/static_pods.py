@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from msgspec.structs import replace
 
 from kybern.aio.clock import rfc3339
+from kybern.aio.timeouts import timeout
 from kybern.api.core_v1 import Pod, PodStatus
 from kybern.api.errors import AlreadyExists, ApiError, NotFound
 from kybern.api.meta_v1 import ObjectMeta, OwnerReference
@@ -92,7 +93,7 @@ class StaticPods:
             self.news.clear()
             complete = await self._mirror_all()
             try:
-                async with asyncio.timeout(None if complete else MIRROR_SECONDS):
+                async with timeout(None if complete else MIRROR_SECONDS):
                     await self.news.wait()
             except TimeoutError:
                 pass

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from kybern.aio.backoff import Backoff
 from kybern.aio.clock import Clock
+from kybern.aio.timeouts import timeout
 from kybern.api.core_v1 import Pod, PodCondition, PodStatus
 from kybern.api.errors import ApiError, Conflict, Invalid, NotFound
 from kybern.client import Client
@@ -101,7 +102,7 @@ class StatusWriter:
 
     async def _gather(self) -> None:
         try:
-            async with asyncio.timeout(GATHERING_SECONDS):
+            async with timeout(GATHERING_SECONDS):
                 await self._urgent.wait()
         except TimeoutError:
             pass

@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 
+from kybern.aio.timeouts import timeout
 from kybern.api.core_v1 import Pod
 from kybern.kubelet.containers import AnyContainer, field_path, find
 from kybern.kubelet.hooks import HookFailed, run_hook
@@ -68,7 +69,7 @@ class Stopping:
         """What is left of the grace period when those who end earlier have ended, or have had their time."""
         began_at = self.parts.clock.monotonic()
         try:
-            async with asyncio.timeout(max(grace, 0.0)):
+            async with timeout(max(grace, 0.0)):
                 for ended in awaited:
                     await ended.wait()
         except TimeoutError:
@@ -98,7 +99,7 @@ class Stopping:
             return grace
         began_at = self.parts.clock.monotonic()
         try:
-            async with asyncio.timeout(grace):
+            async with timeout(grace):
                 await self._pre_stop(pod, observed, container, status)
         except TimeoutError:
             pass  # the grace period is over, and that is all there is to it

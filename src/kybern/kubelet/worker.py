@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from kybern.aio.backoff import Backoff
 from kybern.aio.clock import from_rfc3339
+from kybern.aio.timeouts import timeout
 from kybern.api.core_v1 import Pod
 from kybern.kubelet.container_status import identity
 from kybern.kubelet.containers import field_path, find
@@ -134,7 +135,7 @@ class PodWorker:
     async def until_over(self, seconds: float) -> bool:
         """Whether it was in time."""
         try:
-            async with asyncio.timeout(seconds):
+            async with timeout(seconds):
                 await self.over.wait()
         except TimeoutError:
             return False
@@ -399,7 +400,7 @@ class PodWorker:
         """For news, or until the time has come; without a time where it is infinite."""
         never = seconds is None or seconds == float("inf")
         try:
-            async with asyncio.timeout(None if never else seconds):
+            async with timeout(None if never else seconds):
                 await (event or self.wake).wait()
         except TimeoutError:
             pass

@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from kybern.aio.timeouts import timeout
 from kybern.linux.processes import die_with_parent
 
 
@@ -30,7 +31,7 @@ async def run(command: Sequence[str], given: bytes, variables: Mapping[str, str]
         start_new_session=True,
     )
     try:
-        async with asyncio.timeout(seconds):
+        async with timeout(seconds):
             output, errors = await process.communicate(given)
     except BaseException:
         with contextlib.suppress(ProcessLookupError):

@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, TypeVar
 
+from kybern.aio.timeouts import timeout
 from kybern.api.discovery_v1 import EndpointSlice
 
 SERVICE_LABEL = "kubernetes.io/service-name"
@@ -60,5 +61,5 @@ def service_of(piece: EndpointSlice) -> tuple[str, str]:
 async def changed_within(changed: asyncio.Event, seconds: float | None) -> None:
     """Until something changes, and no longer than this: what failed is tried again then."""
     with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
+        async with timeout(seconds):
             await changed.wait()

@@ -12,6 +12,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any
 
+from kybern.aio.timeouts import timeout
+
 SOURCE = Path(__file__).parents[2]
 PROGRAM = (
     "import sys, importlib; sys.path[:0] = sys.argv.pop(1).split(':'); "
@@ -37,7 +39,7 @@ async def run_apart(
         env=ENVIRONMENT,
     )
     try:
-        async with asyncio.timeout(seconds):
+        async with timeout(seconds):
             output, _ = await process.communicate(given if isinstance(given, bytes) else None)
     except BaseException:
         if process.returncode is None:

@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable, Sequence
 
+from kybern.aio.timeouts import timeout
 from kybern.runtime import spec as oci
 from kybern.runtime.containers import ContainerRecord
 from kybern.runtime.cri import ExecResult, RuntimeFault
@@ -101,7 +102,7 @@ class Executions:
     async def run(self, record: ContainerRecord, command: Sequence[str], timeout_seconds: float) -> ExecResult:
         streams = await self.start(record, command, stdin=False, tty=False)
         try:
-            async with asyncio.timeout(timeout_seconds or None):
+            async with timeout(timeout_seconds or None):
                 stdout, stderr, code = await asyncio.gather(
                     read_all(streams.read_stdout), read_all(streams.read_stderr), streams.wait()
                 )

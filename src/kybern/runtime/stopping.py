@@ -8,6 +8,7 @@ import signal
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from kybern.aio.timeouts import timeout
 from kybern.runtime.containers import ContainerRecords
 from kybern.runtime.cri import RuntimeFault
 from kybern.runtime.machine import DEFAULT_SIGNAL, signal_number
@@ -58,7 +59,7 @@ class Stopping:
 
     async def _until(self, container_id: str, holds: Callable[[], bool], seconds: float) -> bool:
         try:
-            async with asyncio.timeout(seconds):
+            async with timeout(seconds):
                 while not holds():
                     waiting = self.news.setdefault(container_id, asyncio.Event())
                     waiting.clear()

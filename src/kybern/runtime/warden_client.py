@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from kybern.aio.backoff import Backoff
+from kybern.aio.timeouts import timeout
 from kybern.runtime.warden.messages import Broken, Inbox, Outbox
 
 RECONNECT = Backoff(first_seconds=0.02, max_seconds=1.0)
@@ -75,7 +76,7 @@ class WardenClient:
         self.outbox.put({"op": op, "id": number, **fields})
         self._send()
         try:
-            async with asyncio.timeout(CALL_SECONDS):
+            async with timeout(CALL_SECONDS):
                 return await future
         except TimeoutError:
             raise ConnectionError(f"no answer in {CALL_SECONDS:.0f} s") from None
@@ -91,7 +92,7 @@ class WardenClient:
     async def _wait_connected(self) -> None:
         """A warden that was killed is back in a moment."""
         try:
-            async with asyncio.timeout(RETURN_SECONDS):
+            async with timeout(RETURN_SECONDS):
                 await self.connected.wait()
         except TimeoutError:
             raise ConnectionError("the warden is not running") from None

@@ -1,10 +1,10 @@
 """What plugins look up besides nodes and pods: the View, with a bound on waiting."""
 
-import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from kybern.aio.clock import Clock
+from kybern.aio.timeouts import timeout
 from kybern.api.core_v1 import PersistentVolume, PersistentVolumeClaim
 from kybern.api.resource_v1 import DeviceClass, DeviceTaintRule, ResourceClaim, ResourceSlice
 from kybern.api.storage_v1 import CSIDriver, CSINode, CSIStorageCapacity, StorageClass, VolumeAttachment
@@ -34,7 +34,7 @@ class Followed:
     async def wait_for(self, holds: Callable[[], bool], seconds: float) -> bool:
         """Whether it came to hold in time."""
         try:
-            async with asyncio.timeout(seconds):
+            async with timeout(seconds):
                 await self.view.wait_until(holds)
         except TimeoutError:
             return False

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from kybern.aio.backoff import Backoff
 from kybern.aio.clock import Clock
 from kybern.aio.ids import Ids
+from kybern.aio.timeouts import timeout
 from kybern.client import Client, View
 from kybern.scheduler.asking import ask, narrowed, questions
 from kybern.scheduler.effects import Events
@@ -78,7 +79,7 @@ class Scheduler(Outcomes):
         now = self.clock.monotonic()
         waits = (self.queue.seconds_to_wait(now), self.permits.seconds_to_wait(now))
         try:
-            async with asyncio.timeout(min((found for found in waits if found is not None), default=None)):
+            async with timeout(min((found for found in waits if found is not None), default=None)):
                 await self.woken.wait()
         except TimeoutError:
             pass

@@ -20,6 +20,7 @@ from random import Random
 
 from kybern.aio.clock import Clock, LoopClock
 from kybern.aio.ids import Ids
+from kybern.aio.timeouts import timeout
 from kybern.apiserver.admission.order import admission_plugins
 from kybern.apiserver.admission.plugin import Inputs
 from kybern.apiserver.allocation.services import ServiceAllocation
@@ -91,7 +92,7 @@ class Cluster:
 
     async def settle(self, quiet_seconds: float = QUIET_SECONDS) -> None:
         """Returns when nothing but heartbeats has been written for a while; TimeoutError when that never comes."""
-        async with asyncio.timeout(SETTLE_SECONDS_MAX):
+        async with timeout(SETTLE_SECONDS_MAX):
             last = await self._fingerprint()
             while True:
                 await self.clock.sleep(quiet_seconds)

@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
 
+from kybern.aio import timeouts
 from kybern.web.client_connection import ClientConnection, ResponseStream
 from kybern.web.client_errors import (
     BadResponse,
@@ -110,7 +111,7 @@ class Client:
     async def send(self, request: Request, *, timeout: float | None = None) -> Response:
         """The answer, whatever its status. `timeout` bounds the wait for its head (and for a small body)."""
         try:
-            async with asyncio.timeout(timeout or self.response_seconds):
+            async with timeouts.timeout(timeout or self.response_seconds):
                 connection, response = await self.exchange(request)
                 return await self.finished(connection, response)
         except TimeoutError:
@@ -119,7 +120,7 @@ class Client:
     async def upgrade(self, request: Request) -> tuple[Response, Connection | None]:
         """The answer, and with status 101 the connection; the caller closes it. Another answer comes with its body."""
         try:
-            async with asyncio.timeout(self.response_seconds):
+            async with timeouts.timeout(self.response_seconds):
                 connection, response = await self.exchange(request, fresh=True)
                 if response.status == 101:
                     self.open.discard(connection)
@@ -188,7 +189,7 @@ class Client:
     async def connect(self) -> ClientConnection:
         loop = asyncio.get_running_loop()
         try:
-            async with asyncio.timeout(self.connect_seconds):
+            async with timeouts.timeout(self.connect_seconds):
                 if self.unix_path is not None:
                     _, made = await loop.create_unix_connection(self.protocol, self.unix_path)
                 else:

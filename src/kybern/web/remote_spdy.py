@@ -7,6 +7,7 @@ its header `streamType`. The command starts when all that were asked for are the
 import asyncio
 from contextlib import suppress
 
+from kybern.aio.timeouts import timeout
 from kybern.web.http import Connection, Request, Response, Upgrade
 from kybern.web.remote_command import RemoteCommand, Serve, Streams, serve_while
 from kybern.web.spdy import SpdySession, SpdyStream
@@ -41,7 +42,7 @@ async def farewell(session: SpdySession, reading: asyncio.Task[None]) -> None:
     for stream in session.streams.values():
         stream.ignore()
     with suppress(TimeoutError):
-        async with asyncio.timeout(FAREWELL_SECONDS):
+        async with timeout(FAREWELL_SECONDS):
             await asyncio.wait([reading])
 
 
@@ -50,7 +51,7 @@ async def gather(session: SpdySession, wanted: Streams, version: str) -> RemoteC
     missing = stream_types(wanted, version)
     found: dict[str, SpdyStream] = {}
     try:
-        async with asyncio.timeout(STREAMS_SECONDS):
+        async with timeout(STREAMS_SECONDS):
             while missing - found.keys():
                 stream = await session.accept()
                 if stream is None:

@@ -20,6 +20,7 @@ from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 from websockets.uri import WebSocketURI
 
+from kybern.aio.timeouts import timeout
 from kybern.web.client import Client
 from kybern.web.http import Connection, Request, Response, Upgrade
 
@@ -102,7 +103,7 @@ class WebSocket:
             if self.protocol.state is OPEN:
                 self.protocol.send_close(code, reason)
                 await self.flush()
-            async with asyncio.timeout(CLOSE_SECONDS):
+            async with timeout(CLOSE_SECONDS):
                 while not self.ended.is_set():
                     if self.receiving:
                         await self.ended.wait()

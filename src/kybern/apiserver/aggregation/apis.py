@@ -20,6 +20,7 @@ from typing import Any
 
 import msgspec
 
+from kybern.aio.timeouts import timeout
 from kybern.api.apiregistration_v1 import APIService
 from kybern.api.core_v1 import Endpoints, Service
 from kybern.api.errors import ApiError, ServiceUnavailable
@@ -188,7 +189,7 @@ class AggregatedApis:
             except (ApiError, StoreError, ExceptionGroup) as error:
                 log.info("aggregation: %s", error)
             try:
-                async with asyncio.timeout(LOOK_SECONDS):
+                async with timeout(LOOK_SECONDS):
                     await self.changed.wait()
             except TimeoutError:
                 continue

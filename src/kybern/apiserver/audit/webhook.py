@@ -10,6 +10,7 @@ from collections import deque
 
 from kybern.aio.backoff import Backoff
 from kybern.aio.clock import Clock
+from kybern.aio.timeouts import timeout
 from kybern.web.client import Client, ClientError
 from kybern.web.http import Request
 
@@ -47,7 +48,7 @@ class Webhook:
     async def run(self) -> None:
         while True:
             try:
-                async with asyncio.timeout(self.batch_seconds):
+                async with timeout(self.batch_seconds):
                     await self._full.wait()
             except TimeoutError:
                 pass

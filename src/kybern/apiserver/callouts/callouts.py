@@ -8,12 +8,12 @@
 - A kept connection that its server had closed is tried once more, on a new one: calls can be made twice by contract.
 """
 
-import asyncio
 import base64
 import hashlib
 import ssl
 from random import Random
 
+from kybern.aio.timeouts import timeout
 from kybern.apiserver.callouts.places import ClientConfig, Place, Unreachable, looked_up, place_of
 from kybern.apiserver.request import Objects
 from kybern.web.client import Client
@@ -54,7 +54,7 @@ class Callouts:
         """The body of a 200 answer."""
         place: Place | None = None
         try:
-            async with asyncio.timeout(timeout_seconds):
+            async with timeout(timeout_seconds):
                 if config.service is not None and not self.pods_reachable:
                     raise Unreachable("the pods of a simulated node have no network")
                 place = place_of(config, self.objects, self.rng)

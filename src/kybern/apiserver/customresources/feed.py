@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from kybern.aio.clock import Clock
+from kybern.aio.timeouts import timeout
 from kybern.api.codec import decode, encode
 from kybern.api.errors import ApiError, InternalError
 from kybern.apiserver.item import Item
@@ -84,7 +85,7 @@ class Feed:
         """Until it is worth another try: after a while, or when somebody asks."""
         self.wake.clear()
         try:
-            async with asyncio.timeout(RETRY_SECONDS):
+            async with timeout(RETRY_SECONDS):
                 await self.wake.wait()
         except TimeoutError:
             return

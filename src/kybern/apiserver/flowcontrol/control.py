@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from kybern.aio.clock import Clock
+from kybern.aio.timeouts import timeout
 from kybern.api.errors import ApiError
 from kybern.api.flowcontrol_v1 import FlowSchema, PriorityLevelConfiguration
 from kybern.apiserver.bootstrap.flowcontrol import ensure_flow_control
@@ -132,7 +133,7 @@ class FlowControl:
         self.unsettled.set()
         while True:
             try:
-                async with asyncio.timeout(ADJUST_SECONDS):
+                async with timeout(ADJUST_SECONDS):
                     await self.unsettled.wait()
             except TimeoutError:
                 self.adjust()

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from kybern.aio.clock import Clock
+from kybern.aio.timeouts import timeout
 from kybern.api.errors import TooManyRequests
 from kybern.api.flowcontrol_v1 import PriorityLevelConfiguration, QueuingConfiguration
 from kybern.apiserver.flowcontrol.demand import Demand
@@ -122,7 +123,7 @@ class Level:
         ticket.place = place
         self._note_demand()
         try:
-            async with asyncio.timeout(WAIT_SECONDS_MAX):
+            async with timeout(WAIT_SECONDS_MAX):
                 await ticket.called
         except BaseException as error:
             self._gave_up(ticket, seats)

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from typing import Any
 
+from kybern.aio.timeouts import timeout
 from kybern.cli.bench.figures import EMPTIED, IDLE_CONTROL, ROLLED_OUT, SCALED_UP, Figure
 from kybern.cli.bench.own_cluster import own_cluster
 from kybern.cli.bench.scheduling import NAMESPACE, prepared
@@ -61,7 +62,7 @@ async def rolled_out(client: Client) -> float:
 
 
 async def ready_pods(client: Client, path: str, count: int, look_seconds: float = LOOK_SECONDS) -> None:
-    async with asyncio.timeout(DONE_SECONDS_MAX):
+    async with timeout(DONE_SECONDS_MAX):
         while True:
             found = await send(client, "GET", path)
             if sum(one.get("status", {}).get("readyReplicas", 0) for one in found.get("items", [found])) == count:
@@ -88,7 +89,7 @@ async def emptied(client: Client) -> float:
     async with asyncio.TaskGroup() as tasks:
         for number in range(NAMESPACES):
             tasks.create_task(send(client, "DELETE", f"/api/v1/namespaces/{EMPTY}{number}"))
-    async with asyncio.timeout(DONE_SECONDS_MAX):
+    async with timeout(DONE_SECONDS_MAX):
         while True:
             found = (await send(client, "GET", "/api/v1/namespaces"))["items"]
             if not any(one["metadata"]["name"].startswith(EMPTY) for one in found):
@@ -97,7 +98,7 @@ async def emptied(client: Client) -> float:
 
 
 async def gone(client: Client, path: str) -> None:
-    async with asyncio.timeout(DONE_SECONDS_MAX):
+    async with timeout(DONE_SECONDS_MAX):
         while True:
             if not (await send(client, "GET", path))["items"]:
                 return
@@ -107,7 +108,7 @@ async def gone(client: Client, path: str) -> None:
 async def at_rest(client: Client) -> None:
     """Until no event has come for a while: thousands wait in line when the load is over, and are written one by one."""
     before = None
-    async with asyncio.timeout(DONE_SECONDS_MAX):
+    async with timeout(DONE_SECONDS_MAX):
         while (count := await events(client)) != before:
             before = count
             await asyncio.sleep(REST_SECONDS)

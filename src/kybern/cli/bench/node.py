@@ -12,6 +12,7 @@ from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
 
+from kybern.aio.timeouts import timeout
 from kybern.cli.bench.controllers import gone, percent_of_a_core
 from kybern.cli.bench.figures import EXEC, IDLE_AGENT, LOG, POD_START, POD_START_LATE, WARDEN, WARDEN_EACH, Figure
 from kybern.cli.bench.own_cluster import OwnCluster, memory_megabytes, own_cluster
@@ -74,7 +75,7 @@ async def moments(client: Client, phases: dict[str, str]) -> dict[str, tuple[flo
     bound: dict[str, float] = {}
     found: dict[str, tuple[float, float]] = {}
     response = await client.send(Request("GET", PATH, "watch=true", {"accept": "application/json"}))
-    async with asyncio.timeout(DONE_SECONDS_MAX), aclosing(lines(response)) as batches:
+    async with timeout(DONE_SECONDS_MAX), aclosing(lines(response)) as batches:
         async for batch in batches:
             now = time.monotonic()
             for line in batch:

@@ -11,6 +11,7 @@ from contextlib import aclosing, asynccontextmanager
 from typing import Any
 from urllib.parse import quote
 
+from kybern.aio.timeouts import timeout
 from kybern.cli.bench.own_cluster import OwnCluster, own_cluster
 from kybern.cli.bench.seed import create, send
 from kybern.client.calls import lines
@@ -74,7 +75,7 @@ async def left(client: Client, fields: str, count: int) -> None:
     query = f"watch=true&fieldSelector={quote(fields)}"
     path = f"/api/v1/namespaces/{NAMESPACE}/pods"
     response = await client.send(Request("GET", path, query, {"accept": "application/json"}))
-    async with asyncio.timeout(LEFT_SECONDS_MAX), aclosing(lines(response)) as batches:
+    async with timeout(LEFT_SECONDS_MAX), aclosing(lines(response)) as batches:
         async for batch in batches:
             count -= sum(line.startswith(GONE) for line in batch)
             if count <= 0:

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 
+from kybern.aio.timeouts import timeout
 from kybern.cli.bench.figures import CROWD_MEMORY, NODES_READY, PODS_RUNNING, Figure
 from kybern.cli.bench.own_cluster import own_cluster
 from kybern.cli.bench.scheduling import NAMESPACE, left, pod, prepared
@@ -36,7 +37,7 @@ async def simulation(crowd: bool) -> AsyncIterator[Figure]:
 
 async def ready(client: Client, count: int = NODES) -> None:
     """All nodes, and free of the taint that a new node has."""
-    async with asyncio.timeout(READY_SECONDS_MAX):
+    async with timeout(READY_SECONDS_MAX):
         while True:
             response = await client.send(Request("GET", "/api/v1/nodes", "", {"accept": "application/json"}))
             nodes = await response.read()

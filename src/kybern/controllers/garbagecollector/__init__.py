@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
+from kybern.aio.timeouts import timeout
 from kybern.api.apiextensions_v1 import CustomResourceDefinition
 from kybern.api.apiregistration_v1 import APIService
 from kybern.api.codec import decode, to_builtins
@@ -99,7 +100,7 @@ class Collector:
     async def _until_served_changes(self, seconds_max: float) -> None:
         """Until a custom kind or an aggregated API comes, changes or goes; at most so long."""
         try:
-            async with asyncio.timeout(seconds_max):
+            async with timeout(seconds_max):
                 await self.served_changed.wait()
         except TimeoutError:
             return

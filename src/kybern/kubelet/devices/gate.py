@@ -17,6 +17,7 @@ from itertools import count
 from typing import Any
 
 from kybern.aio.clock import Clock
+from kybern.aio.timeouts import timeout
 from kybern.kubelet.devices.inventory import Device, Inventory
 from kybern.runtime.cri import Device as DeviceFile
 from kybern.runtime.cri import Mount
@@ -128,7 +129,7 @@ class Gate:
         self._connections += 1
         try:
             self._wanted.set()
-            async with asyncio.timeout(START_SECONDS):
+            async with timeout(START_SECONDS):
                 await self._ready.wait()
             there, back = await asyncio.open_unix_connection(self._behind)
             await asyncio.gather(_pipe(reader, back), _pipe(there, writer))
@@ -221,7 +222,7 @@ class Gate:
         """Ask a driver to prepare or unprepare claims: what it says of each."""
         self._wanted.set()
         try:
-            async with asyncio.timeout(START_SECONDS):
+            async with timeout(START_SECONDS):
                 await self._ready.wait()
         except TimeoutError:
             raise DeviceFault("the device plugins' gateway does not start") from None
@@ -234,7 +235,7 @@ class Gate:
         waiting = self._answers[number] = asyncio.get_running_loop().create_future()
         try:
             self._tell({kind: number, **fields})
-            async with asyncio.timeout(CALL_SECONDS):
+            async with timeout(CALL_SECONDS):
                 answer: Json = await waiting
         except TimeoutError:
             raise DeviceFault(f"{failed}: the plugin does not answer") from None

@@ -21,6 +21,7 @@ from typing import Any
 
 import grpc
 
+from kybern.aio.timeouts import timeout
 from kybern.kubelet.devices.drivers import Drivers
 from kybern.kubelet.devices.protocol import device_plugin, pod_resources
 
@@ -55,7 +56,7 @@ class Agent:
         self.answers[number] = asyncio.get_running_loop().create_future()
         self.tell({"ask": number, "what": what})
         try:
-            async with asyncio.timeout(CALL_SECONDS):
+            async with timeout(CALL_SECONDS):
                 return await self.answers[number]
         finally:
             del self.answers[number]

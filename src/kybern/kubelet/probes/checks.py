@@ -1,10 +1,10 @@
 """One check: run what a probe asks for, and say how it came out, in upstream's words."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import Enum
 
+from kybern.aio import timeouts
 from kybern.api.core_v1 import Container, EphemeralContainer, Probe
 from kybern.kubelet.probes.grpc import GrpcFault, health
 from kybern.kubelet.probes.network import HttpFault, http_get, tcp_connect
@@ -88,7 +88,7 @@ async def _http(probe: Probe, container: Container | EphemeralContainer, pod_ip:
 
 async def _grpc(port: int, service: str, pod_ip: str, timeout: float) -> Checked:
     try:
-        async with asyncio.timeout(timeout):
+        async with timeouts.timeout(timeout):
             status = await health(pod_ip, port, service)
     except (TimeoutError, OSError):
         return Checked(Outcome.FAILURE, f'timeout: failed to connect service "{pod_ip}:{port}" within {timeout:g}s')

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from urllib.parse import quote, urljoin, urlsplit
 
+from kybern.aio.timeouts import timeout
 from kybern.kubelet.probes.targets import HttpTarget
 
 BODY_BYTES_MAX = 10 * 1024
@@ -31,7 +32,7 @@ class HttpAnswer:
 
 async def http_get(target: HttpTarget, timeout_seconds: float) -> HttpAnswer:
     try:
-        async with asyncio.timeout(timeout_seconds):
+        async with timeout(timeout_seconds):
             return await _follow(target)
     except TimeoutError:
         raise HttpFault(
@@ -112,7 +113,7 @@ async def _body(reader: asyncio.StreamReader, headers: dict[str, str]) -> str:
 async def tcp_connect(host: str, port: int, timeout_seconds: float) -> str:
     """Empty when the port accepts, else why it does not."""
     try:
-        async with asyncio.timeout(timeout_seconds):
+        async with timeout(timeout_seconds):
             _, writer = await asyncio.open_connection(host, port)
     except TimeoutError:
         return f"dial tcp {host}:{port}: i/o timeout"

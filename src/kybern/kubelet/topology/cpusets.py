@@ -3,6 +3,7 @@
 import asyncio
 import logging
 
+from kybern.aio.timeouts import timeout
 from kybern.kubelet.observed import POD_UID
 from kybern.kubelet.parts import Parts
 from kybern.runtime.cri import ContainerState, LinuxResources, RuntimeFault
@@ -23,7 +24,7 @@ class Cpusets:
             self.news.clear()
             await self.settle()
             try:
-                async with asyncio.timeout(PERIOD_SECONDS):
+                async with timeout(PERIOD_SECONDS):
                     await self.news.wait()
             except TimeoutError:
                 pass

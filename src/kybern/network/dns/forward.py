@@ -14,6 +14,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, cast
 
+from kybern.aio.timeouts import timeout
 from kybern.network.dns.answers import Answers, Key, key_of
 from kybern.network.dns.message import HEADER, Question, read_name
 
@@ -164,7 +165,7 @@ async def forward(query: bytes, servers: tuple[str, ...], *, tcp: bool) -> bytes
     """The first answer; None when no server gave one in time."""
     for server in servers:
         try:
-            async with asyncio.timeout(SERVER_SECONDS):
+            async with timeout(SERVER_SECONDS):
                 return await (over_tcp if tcp else over_udp)(query, server)
         except (OSError, TimeoutError, asyncio.IncompleteReadError):
             continue

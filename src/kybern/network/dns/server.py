@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from ipaddress import ip_address
 from typing import cast
 
+from kybern.aio.timeouts import timeout
 from kybern.api.core_v1 import Node, Service
 from kybern.api.discovery_v1 import EndpointSlice
 from kybern.network.dns.forward import Forwarder
@@ -211,7 +212,7 @@ async def answer_stream(resolver: Resolver, reader: asyncio.StreamReader, writer
     """Queries over TCP, one after the other (RFC 7766), until the client is idle or gone."""
     try:
         while True:
-            async with asyncio.timeout(TCP_IDLE_SECONDS):
+            async with timeout(TCP_IDLE_SECONDS):
                 query = await reader.readexactly(int.from_bytes(await reader.readexactly(2)))
             reply = resolver.at_once(query, tcp=True)
             if reply is None:

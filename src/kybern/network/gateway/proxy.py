@@ -14,6 +14,7 @@ from dataclasses import replace
 from functools import partial
 
 from kybern.aio.clock import Clock
+from kybern.aio.timeouts import timeout
 from kybern.network.gateway.objects import (
     HeaderFilter,
     MirrorFilter,
@@ -115,7 +116,7 @@ class GatewayProxy:
             pause = partial(self.clock.sleep, seconds_of(retry.backoff) or 0.0)
             again = Again(retry.attempts or ATTEMPTS_MAX - 1, retry.codes, pause)
         try:
-            async with asyncio.timeout(whole):
+            async with timeout(whole):
                 return await self.carrier.carry(sent, target, each, again=again)
         except TimeoutError:
             return Response(504, TEXT, b"the request was not answered in time\n")

@@ -6,7 +6,6 @@
 - The backend sees the host that was asked for, and who asks: X-Forwarded-For, -Proto, -Host, X-Real-IP, X-Request-ID.
 """
 
-import asyncio
 import logging
 import ssl
 from collections.abc import Awaitable, Callable, Collection, Iterable
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING
 
+from kybern.aio.timeouts import timeout
 from kybern.network.ingress.routing import Speaks, Target
 from kybern.web.client import Client, ClientError, ConnectFailed, ResponseTimeout, end_to_end_headers
 from kybern.web.head import BadHeader
@@ -80,7 +80,7 @@ class Carrier:
             if number and again is not None:
                 await again.pause()
             try:
-                async with asyncio.timeout(seconds):
+                async with timeout(seconds):
                     response = await self._sent(request, self._pool((*address, target.speaks)))
             except (ResponseTimeout, TimeoutError):
                 if last or not repeatable or again is None:

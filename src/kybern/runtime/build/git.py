@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from kybern.aio.timeouts import timeout
 from kybern.runtime.build.dockerfile import DockerfileError
 
 PATH = "/usr/local/bin:/usr/bin:/bin"
@@ -125,7 +126,7 @@ class _Git:
             stderr=asyncio.subprocess.PIPE,
         )
         try:
-            async with asyncio.timeout(SECONDS):
+            async with timeout(SECONDS):
                 output, error = await process.communicate()
         except TimeoutError:
             raise DockerfileError(f"git {words[0]} took more than {SECONDS:.0f} s") from None

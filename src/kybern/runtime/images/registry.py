@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, replace
 from urllib.parse import urlencode, urljoin, urlsplit
 
+from kybern.aio.timeouts import timeout
 from kybern.runtime.cri import AuthConfig
 from kybern.runtime.images.hosts import Host, own_host
 from kybern.runtime.images.manifest import INDEX_TYPES, MANIFEST_BYTES_MAX, MANIFEST_TYPES, BadImage
@@ -257,7 +258,7 @@ async def paced(response: Response) -> AsyncIterator[bytes]:
     try:
         while True:
             try:
-                async with asyncio.timeout(SILENCE_SECONDS):
+                async with timeout(SILENCE_SECONDS):
                     piece = await anext(body, None)
             except TimeoutError:
                 raise RegistryError("the registry stopped sending") from None

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 
 from kybern.aio.backoff import Backoff
 from kybern.aio.clock import Clock
+from kybern.aio.timeouts import timeout
 from kybern.runtime.remote.peer import FRAME_BYTES_MAX, UNAVAILABLE, Peer, RpcError, Serve, no_calls
 
 MODULE = "kybern.runtime.remote.gateway"
@@ -63,7 +64,7 @@ class Gate:
 
     async def _peer(self) -> Peer:
         try:
-            async with asyncio.timeout(RETURN_SECONDS):
+            async with timeout(RETURN_SECONDS):
                 await self.open.wait()
         except TimeoutError:
             raise RpcError(UNAVAILABLE, "the gateway is not running") from None

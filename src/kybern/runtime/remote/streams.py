@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
+from kybern.aio.timeouts import timeout
 from kybern.runtime.cri import RuntimeFault
 from kybern.web.channel import CHANNEL_BYTES_MAX
 from kybern.web.client import Client, ClientError
@@ -113,7 +114,7 @@ async def remote_io(url: str, *, stdin: bool, tty: bool) -> RemoteIO:
     session = Session(await session_of(url, V4))
     wanted = ["error", *(["stdin"] if stdin else []), "stdout", *(["resize"] if tty else ["stderr"])]
     try:
-        async with asyncio.timeout(OPEN_SECONDS):
+        async with timeout(OPEN_SECONDS):
             return RemoteIO(session, {kind: await session.open(kind) for kind in wanted})
     except (ConnectionError, TimeoutError) as error:
         await session.close()
@@ -200,7 +201,7 @@ class PortConnection:
 async def remote_port(url: str, port: int) -> PortConnection:
     session = Session(await session_of(url, SPDY_PROTOCOL))
     try:
-        async with asyncio.timeout(OPEN_SECONDS):
+        async with timeout(OPEN_SECONDS):
             names = {"port": str(port), "requestid": "0"}
             error, data = await session.open("error", **names), await session.open("data", **names)
             await error.close()

@@ -18,6 +18,7 @@ from h2.events import (
 )
 from h2.exceptions import ProtocolError
 
+from kybern.aio.timeouts import timeout
 from kybern.web.client_errors import BadResponse, ClientError, ConnectFailed, ConnectionLost, ResponseTimeout
 from kybern.web.head import add_header
 from kybern.web.http import Request, Response
@@ -41,7 +42,7 @@ class Http2Client:
     async def send(self, request: Request) -> Response:
         """The answer, as soon as its head is there. ClientError where there is none."""
         try:
-            async with asyncio.timeout(RESPONSE_SECONDS):
+            async with timeout(RESPONSE_SECONDS):
                 async with self.one_at_a_time:  # those who come together share what the first one opens
                     connection = await self.connected()
                 return await self.exchange(connection, request)
@@ -56,7 +57,7 @@ class Http2Client:
         if len(self.connections) >= CONNECTIONS_MAX:
             raise ConnectFailed(f"{self.host}:{self.port} takes no further request")
         try:
-            async with asyncio.timeout(CONNECT_SECONDS):
+            async with timeout(CONNECT_SECONDS):
                 _, made = await asyncio.get_running_loop().create_connection(ClientHttp2, self.host, self.port)
                 await made.greets()
         except (OSError, TimeoutError) as error:

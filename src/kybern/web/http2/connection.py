@@ -26,6 +26,7 @@ from h2.events import (
 )
 from h2.exceptions import ProtocolError
 
+from kybern.aio.timeouts import timeout
 from kybern.web.head import BadHeader
 from kybern.web.http import Joined
 from kybern.web.inflow import Inflow, Outflow, resume_reading
@@ -207,7 +208,7 @@ class Http2Connection(asyncio.Protocol):
             waiter = asyncio.get_running_loop().create_future()
             stream.windows.append(waiter)
             try:
-                async with asyncio.timeout(self.stall_seconds):
+                async with timeout(self.stall_seconds):
                     await waiter
             except TimeoutError:
                 raise ConnectionResetError("the peer takes no more") from None
