@@ -138,6 +138,7 @@ def kubelet_config(place: Place, port: int) -> KubeletConfig:
         cluster_domain=CLUSTER_DOMAIN,
         port=port,
         capacity=capacity(place),
+        kernel_log="/dev/kmsg",
     )
     settings = place.kubelet_settings
     found = given(settings, lambda text: configured(config, text), config)

@@ -66,6 +66,7 @@ class KubeletConfig:
     credential_providers: tuple[Provider, ...] = ()
     resolv_conf: str = "/etc/resolv.conf"
     hosts_file: str = "/etc/hosts"
+    kernel_log: str = ""
 
     @property
     def pods_directory(self) -> str:

@@ -1,5 +1,6 @@
 """What a pod leaves behind while it goes on: containers and sandboxes that nobody will ask about any more.
 
+What cannot be removed costs room, and the pod nothing: the node says so, and it is tried again after the next restart.
 Of each container the latest and the one before it are kept, for `kubectl logs --previous` and the last state.
 """
 
@@ -8,7 +9,7 @@ from collections.abc import Sequence
 from kybern.kubelet.files import remove_logs
 from kybern.kubelet.observed import Observed
 from kybern.kubelet.parts import Parts
-from kybern.runtime.cri import ContainerState, ContainerStatus, SandboxState, SandboxStatus
+from kybern.runtime.cri import ContainerState, ContainerStatus, RuntimeFault, SandboxState, SandboxStatus
 
 KEPT_OF_EACH = 2
 
@@ -32,6 +33,13 @@ def dead_sandboxes(observed: Observed) -> Sequence[SandboxStatus]:
 
 
 async def bury(parts: Parts, uid: str) -> None:
+    try:
+        await _remove(parts, uid)
+    except (RuntimeFault, OSError) as error:
+        parts.tell_of_node("Warning", "ContainerGCFailed", str(error))
+
+
+async def _remove(parts: Parts, uid: str) -> None:
     for status in dead_containers(parts.pleg.of(uid)):
         if parts.node.on_disk:  # first: the container is all that tells of them
             remove_logs(status.log_path)

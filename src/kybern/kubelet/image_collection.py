@@ -48,6 +48,10 @@ class ImageCollection:
         if config.image_age_seconds_max:
             await self._remove(float("inf"), max(config.image_age_seconds_max, config.image_age_seconds_min))
         total, free = disk_space(config.data_directory)
+        if not total:
+            text = "invalid capacity 0 on image filesystem"
+            self.parts.tell_of_node("Warning", "InvalidDiskCapacity", text)
+            raise OSError(text)
         excess = to_free(total, free, config.image_disk_high_percent, config.image_disk_low_percent)
         if not excess:
             return

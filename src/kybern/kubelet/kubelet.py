@@ -49,6 +49,7 @@ from kybern.kubelet.qos_cgroups import QosCgroups
 from kybern.kubelet.shutting_down import shut_down
 from kybern.kubelet.static_pods import StaticPods
 from kybern.kubelet.status import Verdict
+from kybern.kubelet.system_oom import tell_of_kills
 from kybern.kubelet.topology.cpusets import Cpusets
 from kybern.kubelet.topology.givers import givers_of
 from kybern.kubelet.topology.machine import Machine, read_machine
@@ -162,6 +163,8 @@ class Kubelet:
                 tasks.create_task(self.cpusets.run())
                 tasks.create_task(self.parts.gate.run())
                 tasks.create_task(self.eviction.run())
+                if self.config.kernel_log:
+                    tasks.create_task(tell_of_kills(self.parts))
             tasks.create_task(rotate_logs(self.parts))
             await following
             tending.cancel()

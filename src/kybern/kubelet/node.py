@@ -119,7 +119,6 @@ class NodeReporter:
         name = self.parts.config.node_name
         if self.node is None:
             self.parts.tell_of_node("Normal", "Starting", "Starting kubelet.")
-            self.parts.tell_of_node("Normal", "NodeAllocatableEnforced", "Updated Node Allocatable limit across pods")
         before, now = (each.node_info.boot_id if each.node_info else "" for each in (found.status, status))
         if before and before != now:
             self.parts.tell_of_node("Warning", "Rebooted", f"Node {name} has been rebooted, boot id: {now}")

@@ -74,6 +74,7 @@ class QosCgroups:
         kept = value(parts.config.reserved.get("memory", "0"))
         self.memory_bytes_max = max(value(capacity.get("memory", "0")) - kept, 0)
         self.applied: dict[str, LinuxResources] = {}
+        self.enforced = False
         self.news = asyncio.Event()
 
     def observe(self) -> Mapping[str, Observation]:
@@ -87,15 +88,24 @@ class QosCgroups:
         """Until cancelled."""
         while True:
             self.news.clear()
-            try:
-                self.apply()
-            except OSError as error:
-                log.warning("the cgroups of pods could not be set: %s", error)
+            self._apply_and_tell()
             try:
                 async with timeout(PERIOD_SECONDS):
                     await self.news.wait()
             except TimeoutError:
                 self.applied = {}  # whatever was done to them meanwhile, they are put right
+
+    def _apply_and_tell(self) -> None:
+        try:
+            self.apply()
+        except OSError as error:
+            log.warning("the cgroups of pods could not be set: %s", error)
+            text = f'Failed to update Node Allocatable Limits "{self.parts.config.cgroup_root}": {error}'
+            self.parts.tell_of_node("Warning", "FailedNodeAllocatableEnforcement", text)
+            return
+        if not self.enforced:
+            self.parts.tell_of_node("Normal", "NodeAllocatableEnforced", "Updated Node Allocatable limit across pods")
+            self.enforced = True
 
     def apply(self) -> None:
         root, pods = self.parts.config.cgroup_root, self.active_pods()

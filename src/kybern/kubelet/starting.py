@@ -90,7 +90,10 @@ class Starting:
             made = await parts.runtime.run_pod_sandbox(wanted)
         except (RuntimeFault, ApiError, OSError, ValueError, NoIds) as error:
             raise SandboxFailed(f"Failed to create pod sandbox: {error}") from error
-        await parts.pleg.note_sandboxes()
+        try:
+            await parts.pleg.note_sandboxes()
+        except RuntimeFault as error:
+            raise SandboxFailed(f"Unable to get pod sandbox status: {error}", "FailedPodSandBoxStatus") from error
         return made
 
     async def _refuse_without_network(self, pod: Pod) -> None:

@@ -39,6 +39,8 @@ class StaticPods:
         self.parts, self.workers, self.start, self.node = parts, workers, start, node
         self.manifests = Manifests({}, {})
         self.stamp: Stamp = ()
+        self.duplicates: frozenset[str] = frozenset()
+        """By uid: told already."""
         self.news = asyncio.Event()
 
     async def run(self) -> None:
@@ -63,7 +65,7 @@ class StaticPods:
         self._settle()
 
     def _settle(self) -> None:
-        """A successor of the same name waits until its predecessor is gone."""
+        """A successor of the same name waits until its predecessor is gone; of two at once the first one runs."""
         known = {uid: worker for uid, worker in self.workers.items() if is_static(worker.pod)}
         for uid, worker in known.items():
             if uid not in self.manifests.pods and not worker.gone:
@@ -74,7 +76,21 @@ class StaticPods:
             if uid not in self.workers and _name(pod) not in names:
                 seen = {**(pod.metadata.annotations or {}), SEEN: rfc3339(self.parts.clock.wall())}
                 self.start(replace(pod, metadata=replace(pod.metadata, annotations=seen)))
+                names.add(_name(pod))
                 self.news.set()
+        self._tell_of_duplicates()
+
+    def _tell_of_duplicates(self) -> None:
+        pods = self.manifests.pods
+        running = {_name(pod) for uid, pod in pods.items() if uid in self.workers}
+        found = {uid: pod for uid, pod in pods.items() if uid not in self.workers and _name(pod) in running}
+        for uid in found.keys() - self.duplicates:
+            namespace, name = _name(found[uid])
+            text = (
+                f'Error validating pod {name}_{namespace}({uid}) from file due to duplicate pod name "{name}", ignoring'
+            )
+            self.parts.recorder.event(found[uid], "Warning", "FailedValidation", text)
+        self.duplicates = frozenset(found)
 
     # Mirrors.
 

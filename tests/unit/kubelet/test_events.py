@@ -1,6 +1,8 @@
 """What a node says of a pod that it cannot do something for: reasons and texts as upstream has them."""
 
 import errno
+from collections.abc import Sequence
+from dataclasses import replace as replace_fields
 from typing import Any
 
 import pytest
@@ -9,15 +11,16 @@ from msgspec.structs import replace
 from kybern.aio.clock import LoopClock
 from kybern.api.core_v1 import LocalObjectReference
 from kybern.kubelet.parts import NoCgroups
-from kybern.runtime.cri import LinuxResources, PodSandboxConfig, RuntimeFault
-from kybern.runtime.simulated import Simulated
+from kybern.kubelet.qos_cgroups import QosCgroups
+from kybern.runtime.cri import LinuxResources, PodSandboxConfig, RuntimeFault, SandboxStatus
+from kybern.runtime.simulated import Behaviour, Simulated
 
 
 class Failing(Simulated):
     """Once each, what has a text here."""
 
-    def __init__(self, **texts: str) -> None:
-        super().__init__(LoopClock())
+    def __init__(self, runs_seconds: float | None = None, **texts: str) -> None:
+        super().__init__(LoopClock(), behave=lambda config: Behaviour(runs_seconds))
         self.texts = texts
 
     def fail(self, what: str) -> None:
@@ -31,9 +34,23 @@ class Failing(Simulated):
         self.fail("sandbox")
         return await super().run_pod_sandbox(config)
 
+    async def list_pod_sandboxes(self) -> Sequence[SandboxStatus]:
+        if self.sandboxes:
+            self.fail("status")
+        return await super().list_pod_sandboxes()
+
+    async def remove_container(self, container_id: str) -> None:
+        self.fail("removal")
+        await super().remove_container(container_id)
+
     async def stop_container(self, container_id: str, timeout_seconds: float) -> None:
         self.fail("stop")
         await super().stop_container(container_id, timeout_seconds)
+
+
+class Refusing(NoCgroups):
+    def ensure(self, path: str, resources: LinuxResources) -> None:
+        raise OSError(errno.EBUSY, "Device or resource busy")
 
 
 class Crowded(NoCgroups):
@@ -55,6 +72,7 @@ async def told(cluster: Any) -> list[tuple[str, str]]:
     ("failing", "event"),
     [
         ({"sandbox": "no"}, ("FailedCreatePodSandBox", "Failed to create pod sandbox: no")),
+        ({"status": "lost"}, ("FailedPodSandBoxStatus", "Unable to get pod sandbox status: lost")),
         ({"stop": "it hangs"}, ("FailedKillPod", "error killing pod: it hangs")),
     ],
 )
@@ -98,6 +116,36 @@ def test_a_cgroup_that_cannot_be_made_is_told(lab: Any) -> None:
             await cluster.phase("web-1", "Running")
             [text] = [text for reason, text in await told(cluster) if reason == "FailedCreatePodContainer"]
             assert text == "unable to ensure pod container exists: [Errno 28] No space left on device"
+
+    lab.simulate(scenario)
+
+
+def test_a_dead_container_that_cannot_be_removed_is_told_of_the_node_and_the_pod_goes_on(lab: Any) -> None:
+    async def scenario() -> None:
+        runtime = Failing(runs_seconds=1, removal="device or resource busy")
+        async with lab.cluster(runtime=runtime) as cluster:
+            cluster.api.bind(lab.pod())
+            await cluster.until(lambda: runtime.count > 8)
+            found = await told(cluster)
+            assert ("ContainerGCFailed", "device or resource busy") in found
+            assert "FailedSync" not in dict(found) and len(runtime.containers) == 2, "and removed after all"
+
+    lab.simulate(scenario)
+
+
+def test_limits_of_all_pods_are_told_when_they_hold_and_until_then_why_not(lab: Any) -> None:
+    async def scenario() -> None:
+        async with lab.cluster() as cluster:
+            parts = cluster.kubelet.parts
+            qos = QosCgroups(replace_fields(parts, cgroups=Refusing()), list, {})
+            qos._apply_and_tell()
+            text = 'Failed to update Node Allocatable Limits "/kybern/pods": [Errno 16] Device or resource busy'
+            assert await told(cluster) == [("FailedNodeAllocatableEnforcement", text)]
+            qos.parts = parts
+            for _ in range(2):
+                qos._apply_and_tell()
+            enforced = ("NodeAllocatableEnforced", "Updated Node Allocatable limit across pods")
+            assert (await told(cluster))[1:] == [enforced]
 
     lab.simulate(scenario)
 

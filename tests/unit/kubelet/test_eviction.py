@@ -9,6 +9,7 @@ import pytest
 from kybern.aio.clock import LoopClock
 from kybern.api.core_v1 import Container, EmptyDirVolumeSource, Node, ResourceRequirements, Toleration, Volume
 from kybern.api.shape import Quantity
+from kybern.kubelet import image_collection
 from kybern.kubelet.admission import refuse
 from kybern.kubelet.eviction.ranking import PodUsage, eviction_message, over_limits, ranked
 from kybern.kubelet.eviction.thresholds import (
@@ -246,6 +247,23 @@ def test_images_that_cannot_be_collected_are_told_the_second_time(lab: Any) -> N
                 seen.append(("ImageGCFailed", "no answer") in cluster.api.events())
                 await parts.clock.sleep(IMAGES_SECONDS + 1)
             assert seen == [False, False, True]
+            collecting.cancel()
+
+    lab.simulate(scenario)
+
+
+def test_a_disk_that_says_it_has_no_room_at_all_is_told(lab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(image_collection, "disk_space", lambda directory: (0, 0))
+
+    async def scenario() -> None:
+        async with lab.cluster() as cluster:
+            parts = cluster.kubelet.parts
+            parts.node.on_disk = True
+            collecting = asyncio.create_task(ImageCollection(parts).run())
+            await parts.clock.sleep(2 * IMAGES_SECONDS + 1)
+            await parts.recorder.flush()
+            text = "invalid capacity 0 on image filesystem"
+            assert cluster.api.events() == [("InvalidDiskCapacity", text), ("ImageGCFailed", text)]
             collecting.cancel()
 
     lab.simulate(scenario)

@@ -55,6 +55,31 @@ def test_what_is_no_pod_or_needs_the_api_is_refused(wrong: bytes) -> None:
         static_pod(wrong, "f", "n1")
 
 
+def test_of_two_files_that_name_one_pod_the_first_runs_and_the_other_waits_for_its_place(
+    lab: Any, tmp_path: Path
+) -> None:
+    async def scenario() -> None:
+        manifests = tmp_path / "manifests"
+        manifests.mkdir()
+        for name in ("a.yaml", "b.yaml"):
+            (manifests / name).write_bytes(PLAIN)
+        first, second = read_manifests(str(manifests), "n1").pods
+        async with lab.cluster(simulated=False, data_directory=str(tmp_path), logs_directory=str(tmp_path)) as cluster:
+            await cluster.until(lambda: pods(cluster) == {first})
+            await cluster.kubelet.clock.sleep(5)
+            await cluster.kubelet.parts.recorder.flush()
+            text = f'Error validating pod web-n1_default({second}) from file due to duplicate pod name "web-n1", ignoring'
+            told = [event for event in cluster.api.events() if event[0] == "FailedValidation"]
+            assert (told, pods(cluster)) == ([("FailedValidation", text)], {first})
+            (manifests / "a.yaml").unlink()
+            await cluster.until(lambda: pods(cluster) == {second})
+
+    def pods(cluster: Any) -> set[str]:
+        return {sandbox.config.metadata.uid for sandbox in cluster.runtime.sandboxes.values()}
+
+    lab.simulate(scenario)
+
+
 def test_a_static_pod_runs_while_the_api_is_down_and_is_mirrored_when_it_is_back(lab: Any, tmp_path: Path) -> None:
     async def scenario() -> None:
         manifests = tmp_path / "manifests"
