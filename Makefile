@@ -35,9 +35,10 @@ unit: ## only the fast tests
 	@tools/setup.sh test
 	$(PY) -m pytest tests/unit tests/scripts -n 2 -q
 
-fuzz: ## send hostile bodies to an API server in memory; FUZZ_BODIES=50000 FUZZ_SEED=... say how many, and which
+fuzz: ## send hostile bodies to an API server in memory, unpack damaged images; FUZZ_BODIES=50000 FUZZ_SEED=... FUZZ_ARCHIVES=10000 say how many, and which
 	@tools/setup.sh test
 	FUZZ_BODIES=$(or $(FUZZ_BODIES),50000) FUZZ_SEED=$(FUZZ_SEED) $(PY) -m pytest tests/fuzz -n 2 -q -o faulthandler_timeout=3600
+	FUZZ_ARCHIVES=$(or $(FUZZ_ARCHIVES),10000) $(PY) -m pytest tests/linux/test_runtime_unpack.py -k random -q -o faulthandler_timeout=3600
 
 histories: ## check long histories of concurrent clients, and of watches; HISTORY_OPERATIONS=100000 says how long
 	@tools/setup.sh test
