@@ -45,6 +45,8 @@ async def test_an_empty_dir_in_memory_is_limited_and_goes_away(tmp_path: Path) -
         assert mounted_beneath(str(tmp_path)) == [directory]
         assert os.statvfs(directory).f_blocks * os.statvfs(directory).f_frsize == 2**20
         assert os.stat(directory).st_mode & 0o7777 == 0o1777, "as upstream leaves a tmpfs"
+        (mounted,) = [line for line in Path("/proc/self/mounts").read_text().splitlines() if directory in line]
+        assert "noswap" in mounted.split()[3].split(",") or not mounts.may_stay_in_memory()
     finally:
         await found.tear_down("u")
     assert mounted_beneath(str(tmp_path)) == [] and found.known_pods() == []

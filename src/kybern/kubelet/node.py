@@ -20,10 +20,15 @@ from kybern.kubelet.machine import architecture, measure, swap_bytes, system_inf
 from kybern.kubelet.node_status import has_news, news, node_status, node_status_patch
 from kybern.kubelet.parts import Parts
 from kybern.kubelet.shutdown import FAULT
+from kybern.linux.mounts import may_stay_in_memory
 from kybern.reconcile.nodes import node_is_ready
 from kybern.runtime.cri import Image, RuntimeFault
 
 STARTING_SECONDS = 5.0
+NOT_IN_MEMORY = (
+    "The tmpfs noswap option is not supported. Memory-backed volumes (e.g. secrets, emptyDirs, etc.) might be swapped to"
+    " disk and should no longer be considered secure."
+)
 RETRY = Backoff(first_seconds=0.05, max_seconds=7.0)
 
 log = logging.getLogger(__name__)
@@ -119,6 +124,8 @@ class NodeReporter:
         name = self.parts.config.node_name
         if self.node is None:
             self.parts.tell_of_node("Normal", "Starting", "Starting kubelet.")
+            if self.parts.node.swap_bytes and not may_stay_in_memory():
+                self.parts.tell_of_node("Warning", "PossibleMemoryBackedVolumesOnDisk", NOT_IN_MEMORY)
         before, now = (each.node_info.boot_id if each.node_info else "" for each in (found.status, status))
         if before and before != now:
             self.parts.tell_of_node("Warning", "Rebooted", f"Node {name} has been rebooted, boot id: {now}")

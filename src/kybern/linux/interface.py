@@ -10,7 +10,8 @@ class Mounts(Protocol):
     def bind_beneath(self, directory: str, path: str, target: str) -> None:
         """Show what `path` names inside `directory`, which no link leaves, at `target`, which is made like it."""
 
-    def tmpfs(self, path: str, size_bytes: int = 0, mode: int = 0o755) -> None: ...
+    def tmpfs(self, path: str, size_bytes: int = 0, mode: int = 0o755) -> None:
+        """For what may be secret: it is never written to swap, where the kernel can do that."""
 
     def hugetlbfs(self, path: str, page_bytes: int) -> None: ...
 

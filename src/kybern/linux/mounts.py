@@ -8,6 +8,7 @@ import ctypes
 import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from typing import NamedTuple
 
 from kybern.linux import beneath
@@ -17,6 +18,7 @@ from kybern.linux.syscalls import AT_EMPTY_PATH, AT_FDCWD, AT_RECURSIVE, call
 RDONLY, NOSUID, NODEV, NOEXEC = 0x1, 0x2, 0x4, 0x8
 PRIVATE, SLAVE, SHARED = 1 << 18, 1 << 19, 1 << 20
 
+_NO_SWAP = ("noswap", None)
 _OPEN_TREE_CLONE = 1
 _IDMAP = 0x0010_0000
 _MOVE_MOUNT_EMPTY_PATHS = 0x04 | 0x40
@@ -128,10 +130,25 @@ def bind_beneath(directory: str, path: str, target: str, *, readonly: bool = Fal
         os.close(source)
 
 
-def tmpfs(target: str, size_bytes: int = 0, mode: int = 0o755) -> None:
-    """A file system in memory; at most half of the machine's memory where `size_bytes` is 0 (the kernel's rule)."""
-    options = [("mode", f"{mode:o}")] + ([("size", str(size_bytes))] if size_bytes else [])
+def tmpfs(target: str, size_bytes: int = 0, mode: int = 0o755, *, swapped: bool = True) -> None:
+    """A file system in memory; at most half of the machine's memory where `size_bytes` is 0 (the kernel's rule). Not
+    `swapped`: what it holds is never written to swap, where the kernel can do that."""
+    options: list[tuple[str, str | None]] = [("mode", f"{mode:o}")]
+    if size_bytes:
+        options.append(("size", str(size_bytes)))
+    if not swapped and may_stay_in_memory():
+        options.append(_NO_SWAP)
     attach_at(filesystem("tmpfs", options, attributes=NOSUID | NODEV), target)
+
+
+@cache
+def may_stay_in_memory() -> bool:
+    """Linux 6.4 and later, and not in a user namespace."""
+    try:
+        os.close(filesystem("tmpfs", [_NO_SWAP]))
+    except OSError:
+        return False
+    return True
 
 
 def hugetlbfs(target: str, page_bytes: int) -> None:

@@ -11,7 +11,7 @@ class RealMounts:
         mounts.bind_beneath(directory, path, target)
 
     def tmpfs(self, path: str, size_bytes: int = 0, mode: int = 0o755) -> None:
-        mounts.tmpfs(path, size_bytes, mode)
+        mounts.tmpfs(path, size_bytes, mode, swapped=False)
 
     def hugetlbfs(self, path: str, page_bytes: int) -> None:
         mounts.hugetlbfs(path, page_bytes)

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from kybern.aio.clock import LoopClock
 from kybern.api.core_v1 import Container, ExecAction, Lifecycle, LifecycleHandler, Probe, SleepAction
+from kybern.kubelet import node as node_module
 from kybern.runtime.cri import ContainerState, ExecResult
 from kybern.runtime.simulated import Behaviour, Simulated
 
@@ -594,6 +595,27 @@ async def test_a_node_tells_of_its_start_its_machines_and_what_it_may_take(lab: 
         assert told["NodeNotSchedulable"] == "Node n1 status is now: NodeNotSchedulable"
         assert told["Rebooted"].startswith("Node n1 has been rebooted, boot id: ")
         assert told["NodeAllocatableEnforced"] == "Updated Node Allocatable limit across pods"
+
+
+@pytest.mark.parametrize(
+    ("swap", "kept", "told"), [(1 << 30, False, True), (1 << 30, True, False), (0, False, False)]
+)
+def test_secrets_that_may_be_written_to_swap_are_told(
+    lab: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, swap: int, kept: bool, told: bool
+) -> None:
+    monkeypatch.setattr(node_module, "may_stay_in_memory", lambda: kept)
+
+    async def scenario() -> None:
+        own = {"simulated": False, "data_directory": str(tmp_path), "logs_directory": str(tmp_path)}
+        async with lab.cluster(**own) as cluster:
+            reporter = node_module.NodeReporter(cluster.kubelet.parts, list)
+            cluster.kubelet.parts.node.swap_bytes = swap
+            await reporter.report()
+            await cluster.kubelet.parts.recorder.flush()
+            found = [text for reason, text in cluster.api.events() if reason == "PossibleMemoryBackedVolumesOnDisk"]
+            assert found == [node_module.NOT_IN_MEMORY] * told
+
+    lab.simulate(scenario)
 
 
 def test_a_pod_that_asks_for_a_label_of_a_moment_ago_runs(lab: Any) -> None:
