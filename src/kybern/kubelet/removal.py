@@ -1,10 +1,26 @@
-"""The end of a pod that is over and deleted: what is left of it in the runtime and on disk, and then its object."""
+"""The end of a pod. What it used is given back as soon as it is over; what is left of it in the runtime and on disk goes when
+it is deleted, and then its object."""
 
 from kybern.api.core_v1 import Pod
 from kybern.api.errors import Conflict, NotFound
 from kybern.kubelet.files import remove_tree
+from kybern.kubelet.mounting import Mounting
 from kybern.kubelet.parts import Parts
+from kybern.kubelet.resources import pod_cgroup
 from kybern.kubelet.sandbox_config import log_directory
+
+
+async def give_back(parts: Parts, pod: Pod, mounting: Mounting) -> None:
+    uid = pod.metadata.uid or ""
+    parts.room_made()
+    if parts.node.on_disk:
+        await parts.claims.unprepare(uid)  # before the file that says whom to tell goes
+    await mounting.tear_down()
+    sandbox = parts.pleg.of(uid).sandbox  # which knows the class of a pod that the API has forgotten
+    await parts.cgroups.remove(sandbox.config.cgroup_parent if sandbox else pod_cgroup(pod, parts.config.cgroup_root))
+    parts.images.forget_pod(uid)
+    if parts.alignment.release(uid):
+        parts.room_made()
 
 
 async def remove_from_runtime(parts: Parts, pod: Pod) -> None:

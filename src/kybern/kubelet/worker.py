@@ -15,7 +15,6 @@ from kybern.aio.backoff import Backoff
 from kybern.aio.clock import from_rfc3339
 from kybern.aio.timeouts import timeout
 from kybern.api.core_v1 import Pod
-from kybern.kubelet.container_status import identity
 from kybern.kubelet.containers import field_path, find
 from kybern.kubelet.dead import bury
 from kybern.kubelet.ending import Ending
@@ -39,10 +38,9 @@ from kybern.kubelet.plan import (
     plan,
 )
 from kybern.kubelet.probes.checks import check, check_simulated
-from kybern.kubelet.probes.prober import Inherited, Prober
-from kybern.kubelet.removal import remove_from_api, remove_from_runtime
+from kybern.kubelet.probes.prober import Prober, inherited
+from kybern.kubelet.removal import give_back, remove_from_api, remove_from_runtime
 from kybern.kubelet.resizing import RETRY_SECONDS, Resizing
-from kybern.kubelet.resources import pod_cgroup
 from kybern.kubelet.restarts import ends_seen
 from kybern.kubelet.sandbox_config import grace_of
 from kybern.kubelet.starting import NotStarted, Starting
@@ -89,7 +87,7 @@ class PodWorker:
         self.pausing = Pausing(parts)
         self.stopping = Stopping(parts)
         self.starting = Starting(parts, self.stopping)
-        self.inherited = _inherited(pod, self.observed)
+        self.inherited = inherited(pod, self.observed)
 
     # What others tell the worker.
 
@@ -352,28 +350,17 @@ class PodWorker:
 
     async def _clean_up(self) -> None:
         """Volumes and cgroup go at once; containers and logs stay until the pod is deleted."""
-        parts = self.parts
         self.prober.stop()
         self._show()
-        parts.room_made()
-        if parts.node.on_disk:
-            await parts.claims.unprepare(self.uid)  # before the file that says whom to tell goes
-        await self.mounting.tear_down()
-        sandbox = self.observed.sandbox  # which knows the class of a pod that the API has forgotten
-        await parts.cgroups.remove(
-            sandbox.config.cgroup_parent if sandbox else pod_cgroup(self.pod, parts.config.cgroup_root)
-        )
-        parts.images.forget_pod(self.uid)
-        if parts.alignment.release(self.uid):
-            parts.room_made()
+        await give_back(self.parts, self.pod, self.mounting)
         self.over.set()
         if not self.gone and self.pod.metadata.deletion_timestamp is None:
             await self._wait(None)
             return
         await self.writer.flush()
-        await remove_from_runtime(parts, self.pod)
+        await remove_from_runtime(self.parts, self.pod)
         if not self.gone and not is_static(self.pod):
-            await remove_from_api(parts, self.pod)
+            await remove_from_api(self.parts, self.pod)
         self._enter(Fact.REMOVED)
 
     # What every stage needs.
@@ -404,11 +391,3 @@ class PodWorker:
                 await (event or self.wake).wait()
         except TimeoutError:
             pass
-
-
-def _inherited(pod: Pod, observed: Observed) -> dict[str, Inherited]:
-    """Containers that ran before this worker, and what the API knows of them."""
-    groups = (pod.status.container_statuses, pod.status.init_container_statuses)
-    known = {status.container_id: status for group in groups for status in group or ()}
-    found = {status.id: known.get(identity(status.id)) for status in observed.running}
-    return {key: Inherited(bool(s and s.started), bool(s and s.ready)) for key, s in found.items()}

@@ -15,6 +15,7 @@ from kybern.aio.clock import Clock
 from kybern.aio.ids import Ids
 from kybern.api.core_v1 import Container, EphemeralContainer, Pod, Probe
 from kybern.client.events import Recorder
+from kybern.kubelet.container_status import identity
 from kybern.kubelet.containers import field_path
 from kybern.kubelet.memory import NO_RESULTS, ProbeResults
 from kybern.kubelet.observed import Observed
@@ -39,6 +40,14 @@ class Inherited:
 
     started: bool
     ready: bool
+
+
+def inherited(pod: Pod, observed: Observed) -> dict[str, Inherited]:
+    """By container id: those that ran before this kubelet."""
+    groups = (pod.status.container_statuses, pod.status.init_container_statuses)
+    known = {status.container_id: status for group in groups for status in group or ()}
+    found = {status.id: known.get(identity(status.id)) for status in observed.running}
+    return {key: Inherited(bool(s and s.started), bool(s and s.ready)) for key, s in found.items()}
 
 
 class Prober:
