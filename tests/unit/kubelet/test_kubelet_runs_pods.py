@@ -597,9 +597,7 @@ async def test_a_node_tells_of_its_start_its_machines_and_what_it_may_take(lab: 
         assert told["NodeAllocatableEnforced"] == "Updated Node Allocatable limit across pods"
 
 
-@pytest.mark.parametrize(
-    ("swap", "kept", "told"), [(1 << 30, False, True), (1 << 30, True, False), (0, False, False)]
-)
+@pytest.mark.parametrize(("swap", "kept", "told"), [(1 << 30, False, True), (1 << 30, True, False), (0, False, False)])
 def test_secrets_that_may_be_written_to_swap_are_told(
     lab: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, swap: int, kept: bool, told: bool
 ) -> None:

@@ -68,7 +68,9 @@ def test_of_two_files_that_name_one_pod_the_first_runs_and_the_other_waits_for_i
             await cluster.until(lambda: pods(cluster) == {first})
             await cluster.kubelet.clock.sleep(5)
             await cluster.kubelet.parts.recorder.flush()
-            text = f'Error validating pod web-n1_default({second}) from file due to duplicate pod name "web-n1", ignoring'
+            text = (
+                f'Error validating pod web-n1_default({second}) from file due to duplicate pod name "web-n1", ignoring'
+            )
             told = [event for event in cluster.api.events() if event[0] == "FailedValidation"]
             assert (told, pods(cluster)) == ([("FailedValidation", text)], {first})
             (manifests / "a.yaml").unlink()

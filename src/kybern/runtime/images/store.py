@@ -306,14 +306,14 @@ class ImageStore:
     async def collect(self) -> None:
         """Remove blobs and snapshots that no name leads to and nobody is bringing, and what is left of broken pulls."""
         async with self.making_room:
-            self.layout.arrived = set()
-            await asyncio.to_thread(self._collect)
+            self.layout.arrived = set()  # what gets its name from now on is among these
+            await asyncio.to_thread(self._collect, self._manifests())
             self.layout.arrived = None
 
-    def _collect(self) -> None:
+    def _collect(self, named: Iterable[Descriptor]) -> None:
         blobs: set[str] = set()
         chains: set[str] = set()
-        for each in self._manifests():
+        for each in named:
             manifest = read_manifest(self.layout, each.digest)
             blobs |= {each.digest, manifest.config.digest, *(layer.digest for layer in manifest.layers)}
             chains |= set(chain_ids(documents.diff_ids(read_config(self.layout, manifest), len(manifest.layers))))
