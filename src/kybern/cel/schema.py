@@ -145,13 +145,17 @@ def as_it_is(found: Any) -> Any:
     return found
 
 
+KEY = STRING.bounded(0)
+"""No schema bounds the keys of a map, and upstream reckons with none: a rule about labels would always be too dear."""
+
+
 def of_map(schema: Mapping[str, Any], name: str) -> Typed | None:
     inner = typed_by(schema["additionalProperties"], name=f"{name}.@elem")
     if inner is None:
         return None
     most = schema.get("maxProperties")
     size_max = (REQUEST_BYTES_MAX - 2) // (inner.bytes_min + 6) if most is None else max(most, 0)
-    type_ = map_of(STRING, inner.type, size_max)
+    type_ = map_of(KEY, inner.type, size_max)
     if inner.convert is None:
         return Typed(type_, 2)
     each: Value = inner.convert

@@ -105,6 +105,14 @@ def test_many_affordable_rules_can_be_too_dear_together() -> None:
     assert "x-kubernetes-validations estimated rule cost total for entire OpenAPIv3 schema exceeds budget" in wrong[-1]
 
 
+def test_keys_of_a_bounded_map_cost_a_rule_nothing_whatever_their_length() -> None:
+    labels = {"type": "object", "maxProperties": 8, "additionalProperties": {"type": "string", "maxLength": 63}}
+    assert refused(schema({"rule": "self.labels.all(key, key.matches('^[a-z]+$'))"}, labels=labels)) == []
+    by_value = {"rule": "self.labels.all(key, self.labels[key].matches('^[a-z]+$'))"}
+    unbounded = {"type": "object", "maxProperties": 800, "additionalProperties": {"type": "string"}}
+    assert "estimated rule cost exceeds budget" in refused(schema(by_value, labels=unbounded))[0]
+
+
 def test_a_rule_that_does_not_hold_says_so() -> None:
     plain = schema({"rule": "self.replicas <= self.max"})
     assert judged(plain, {"replicas": 2, "max": 3}) == []
