@@ -85,10 +85,11 @@ def backends(addresses: dict[str, list[tuple[str, int]]] | None = None) -> Backe
 def made(
     routes: list[HTTPRoute], *gateways: Gateway, grants: tuple[ReferenceGrant, ...] = (),
     known: Backends | None = None, unavailable: dict[int, str] | None = None, certified: bool = True,
+    addresses: tuple[str, ...] = ("10.106.0.1",),
 ) -> Programme:  # fmt: skip
     world = World(
         [CLASS], gateways or (gateway(),), routes, grants, {"apps": {"team": "a"}}, known or backends(),
-        ("10.106.0.1",), unavailable or {},
+        addresses, unavailable or {},
     )  # fmt: skip
     return programme(world, lambda secret: certified, NOW)
 

@@ -8,13 +8,22 @@ from typing import Any
 import pytest
 from gateways import CLASS, NOW, at, backends, gateway, led, listener, made, of_route, route, said, to
 from msgspec import convert
+from msgspec.structs import replace
 
 from kybern.aio.clock import SystemClock
 from kybern.network.gateway.definitions import definitions, schema_of
-from kybern.network.gateway.objects import Gateway, HTTPRoute, ReferenceGrant
+from kybern.network.gateway.objects import (
+    Gateway,
+    GatewayAddress,
+    HTTPRoute,
+    Infrastructure,
+    ParametersReference,
+    ReferenceGrant,
+)
 from kybern.network.gateway.programme import World, programme
 from kybern.network.gateway.proxy import GatewayProxy, seconds_of
 from kybern.network.gateway.routing import compiled
+from kybern.network.gateway.status import class_status
 from kybern.network.ingress.carrying import Carrier
 from kybern.web.client import Client
 from kybern.web.http import Request, Response
@@ -23,10 +32,13 @@ from kybern.web.tls import client_context
 
 
 def test_definitions_carry_the_bounds_defaults_and_names_of_the_kinds() -> None:
-    found = {made.metadata.name: made for made in definitions()}
+    found = {crd.metadata.name: crd for crd in definitions()}
     assert set(found) == {
         f"{plural}.gateway.networking.k8s.io" for plural in ("gatewayclasses", "gateways", "grpcroutes", "httproutes", "referencegrants")
     }  # fmt: skip
+    served = {name: [(v.name, v.storage) for v in crd.spec.versions] for name, crd in found.items()}
+    assert served["httproutes.gateway.networking.k8s.io"] == [("v1", True), ("v1beta1", False)]
+    assert served["referencegrants.gateway.networking.k8s.io"] == [("v1beta1", True), ("v1", False)]
     rule = schema_of(HTTPRoute)["properties"]["spec"]["properties"]["rules"]
     assert (rule["maxItems"], rule["default"]) == (16, [{}])  # and what is left out in it has defaults of its own
     match = rule["items"]["properties"]["matches"]["items"]["properties"]["path"]["properties"]
@@ -62,13 +74,69 @@ def test_what_is_well_is_accepted_programmed_and_counted() -> None:
         (route(to("nobody")), gateway(), "ResolvedRefs", "BackendNotFound"),
         (route({"backendRefs": [{"name": "a", "kind": "Pod", "port": 80}]}), gateway(), "ResolvedRefs", "InvalidKind"),
         (route({"backendRefs": [{"name": "a", "namespace": "other", "port": 80}]}), gateway(), "ResolvedRefs", "RefNotPermitted"),
+        (route(to("a", filters=[{"type": "ExtensionRef", "extensionRef": {"group": "x.io", "kind": "Limit", "name": "l"}}])), gateway(), "ResolvedRefs", "InvalidKind"),
     ],
-    ids=range(8),
+    ids=range(9),
 )  # fmt: skip
 def test_what_is_wrong_with_a_route_is_said_by_the_specifications_reason(
     made_route: HTTPRoute, made_gateway: Gateway, type: str, reason: str
 ) -> None:
     assert of_route(made([made_route], made_gateway), type) == ("False", reason)
+
+
+def test_rules_whose_expressions_are_none_are_dropped_and_the_status_says_which() -> None:
+    bad, fine = to("a", matches=[at("(", "RegularExpression")]), to("b", matches=[at("/b")])
+    headers = to("a", matches=[{"headers": [{"name": "x", "type": "RegularExpression", "value": "*"}]}])
+    found = made([route(fine, bad, headers)])
+    [(_, status)] = found.routes
+    assert of_route(found, "Accepted") == ("True", "Accepted")
+    assert of_route(found, "PartiallyInvalid") == ("True", "UnsupportedValue")
+    assert status.parents[0].conditions[-1].message.startswith("Dropped Rule 1 ('(' is no regular expression of RE2")
+    assert "; 2 ('*' is no" in status.parents[0].conditions[-1].message
+    assert led(found, "x.io", "/b") == "b" and led(found, "x.io", "/", x="*") is None
+    assert all(c.type != "PartiallyInvalid" for c in made([route(fine)]).routes[0][1].parents[0].conditions)
+
+    found = made([route(bad)])
+    assert of_route(found, "Accepted") == ("False", "UnsupportedValue") and not list(found.ports[80].rules())
+    [(_, status)] = found.routes
+    assert [c.type for c in status.parents[0].conditions] == ["Accepted", "ResolvedRefs"]
+
+
+@pytest.mark.parametrize(
+    ("addresses", "accepted", "programmed", "assigned"),
+    [
+        ([], ("True", "Accepted"), ("True", "Programmed"), ["10.106.0.1", "10.106.0.2"]),
+        ([{}], ("True", "Accepted"), ("True", "Programmed"), ["10.106.0.1", "10.106.0.2"]),
+        ([{"value": "10.106.0.2"}], ("True", "Accepted"), ("True", "Programmed"), ["10.106.0.2"]),
+        ([{"value": "10.106.0.2"}, {"value": "192.0.2.1"}], ("True", "Accepted"), ("False", "AddressNotUsable"), []),
+        ([{"type": "Hostname", "value": "x.io"}], ("False", "UnsupportedAddress"), ("False", "Invalid"), []),
+        ([{"type": "x.io/pool"}, {"value": "192.0.2.1"}], ("False", "UnsupportedAddress"), ("False", "Invalid"), []),
+    ],
+    ids=range(6),
+)  # fmt: skip
+def test_a_gateway_may_ask_for_addresses_and_those_that_cannot_be_are_said(
+    addresses: list[dict[str, str]], accepted: tuple[str, str], programmed: tuple[str, str], assigned: list[str]
+) -> None:
+    asking = gateway()
+    asking = replace(asking, spec=replace(asking.spec, addresses=convert(addresses, tuple[GatewayAddress, ...])))
+    found = made([route()], asking, addresses=("10.106.0.1", "10.106.0.2"))
+    [(_, status)] = found.gateways
+    assert said(status.conditions, "Accepted") == accepted and said(status.conditions, "Programmed") == programmed
+    assert [address.value for address in status.addresses] == assigned
+    assert bool(found.ports) is bool(assigned)
+
+
+def test_parameters_are_not_supported_and_that_is_said() -> None:
+    parameters = {"group": "x.io", "kind": "Setting", "name": "a"}
+    asking = gateway()
+    asking = replace(
+        asking, spec=replace(asking.spec, infrastructure=convert({"parametersRef": parameters}, Infrastructure))
+    )
+    [(_, status)] = made([], asking).gateways
+    assert said(status.conditions, "Accepted") == ("False", "InvalidParameters")
+    assert said(class_status(CLASS, NOW).conditions, "Accepted") == ("True", "Accepted")
+    asking_class = replace(CLASS, spec=replace(CLASS.spec, parameters_ref=convert(parameters, ParametersReference)))
+    assert said(class_status(asking_class, NOW).conditions, "Accepted") == ("False", "InvalidParameters")
 
 
 def test_what_is_wrong_with_a_listener_is_said_and_the_others_work() -> None:
@@ -283,10 +351,12 @@ async def test_what_cannot_be_sent_fails_its_requests_no_backend_is_asked_and_mi
 
 
 async def test_a_backends_own_filters_hold_for_its_share_and_a_share_of_requests_can_be_mirrored(lab: Lab) -> None:
-    def mirror(percent: int) -> dict[str, Any]:
-        return {"type": "RequestMirror", "requestMirror": {"backendRef": {"name": "b", "port": 80}, "percent": percent}}
+    def mirror(**share: Any) -> dict[str, Any]:
+        return {"type": "RequestMirror", "requestMirror": {"backendRef": {"name": "b", "port": 80}, **share}}
 
-    rule = {"backendRefs": [{"name": "a", "port": 80, "filters": [mirror(100)]}], "filters": [mirror(0)]}
+    never = [mirror(percent=0), mirror(fraction={"numerator": 0})]
+    always = [mirror(fraction={"numerator": 3, "denominator": 3})]
+    rule = {"backendRefs": [{"name": "a", "port": 80, "filters": always}], "filters": never}
     front = await lab.front(route(rule), a=await lab.backend("a"), b=await lab.backend("b"))
     for _ in range(5):
         await got(front, "/m")

@@ -16,6 +16,7 @@ from kybern.network.gateway.objects import (
     Listener,
     ParentReference,
     ReferenceGrant,
+    RouteFilter,
     SecretReference,
 )
 
@@ -136,6 +137,13 @@ def granted(
 def backend_refs(route: HTTPRoute) -> Iterator[BackendObject]:
     for rule in route.spec.rules:
         yield from rule.backend_refs
-        for one in (*rule.filters, *(each for ref in rule.backend_refs for each in ref.filters)):
-            if one.request_mirror is not None:
-                yield one.request_mirror.backend_ref
+    for one in filters_in(route):
+        if one.request_mirror is not None:
+            yield one.request_mirror.backend_ref
+
+
+def filters_in(route: HTTPRoute) -> Iterator[RouteFilter]:
+    for rule in route.spec.rules:
+        yield from rule.filters
+        for ref in rule.backend_refs:
+            yield from ref.filters

@@ -1,4 +1,5 @@
-"""The CustomResourceDefinitions of the Gateway API, made of the Structs in `objects`: fields, bounds, enumerations, defaults.
+"""The CustomResourceDefinitions of the Gateway API, made of the Structs in `objects`: fields, bounds, enumerations, defaults, and of what
+`validations` says of them.
 
 Whoever has applied upstream's own keeps those: ours are made only where there are none.
 """
@@ -11,8 +12,9 @@ from msgspec import inspect as shapes
 
 from kybern.api.apiextensions_v1 import CustomResourceDefinition
 from kybern.api.codec import from_builtins
-from kybern.api.meta_v1 import ObjectMeta
-from kybern.network.gateway.objects import GROUP, KINDS, BackendObject, BackendRef
+from kybern.api.meta_v1 import Condition, ObjectMeta
+from kybern.network.gateway.objects import GROUP, KINDS
+from kybern.network.gateway.validations import RULES
 
 APPROVED = {"api-approved.kubernetes.io": "https://github.com/kubernetes-sigs/gateway-api"}
 SHORT_NAMES = {
@@ -22,6 +24,14 @@ SHORT_NAMES = {
     "GRPCRoute": [],
     "ReferenceGrant": ["refgrant"],
 }
+ALSO_SERVED = {
+    "GatewayClass": ["v1beta1"],
+    "Gateway": ["v1beta1"],
+    "HTTPRoute": ["v1beta1"],
+    "GRPCRoute": [],
+    "ReferenceGrant": ["v1"],
+}
+"""Versions that differ in nothing but their name."""
 COLUMNS = {
     "GatewayClass": [("Controller", ".spec.controllerName"), ("Accepted", '.status.conditions[?(@.type=="Accepted")].status')],
     "Gateway": [("Class", ".spec.gatewayClassName"), ("Address", ".status.addresses[*].value"), ("Programmed", '.status.conditions[?(@.type=="Programmed")].status')],
@@ -29,9 +39,8 @@ COLUMNS = {
     "GRPCRoute": [("Hostnames", ".spec.hostnames")],
     "ReferenceGrant": [],
 }  # fmt: skip
-PORT_RULE = {
-    "message": "Must have port for Service reference",
-    "rule": "(size(self.group) == 0 && self.kind == 'Service') ? has(self.port) : true",
+REQUIRED: dict[type[Any], tuple[str, ...]] = {
+    Condition: ("last_transition_time", "message", "reason", "status", "type")
 }
 
 
@@ -44,14 +53,15 @@ def definitions() -> Iterator[CustomResourceDefinition]:
         columns.append({"name": "Age", "jsonPath": ".metadata.creationTimestamp", "type": "date"})
         schema = schema_of(kind)
         version = {
-            "name": served.version, "served": True, "storage": True, "schema": {"openAPIV3Schema": schema},
+            "served": True, "schema": {"openAPIV3Schema": schema},
             "additionalPrinterColumns": columns,
             **({"subresources": {"status": {}}} if "status" in schema["properties"] else {}),
         }  # fmt: skip
         yield from_builtins(CustomResourceDefinition, {
             "metadata": {"name": f"{served.plural}.{GROUP}", "annotations": APPROVED},
             "spec": {"group": GROUP, "names": names, "scope": "Namespaced" if served.namespaced else "Cluster",
-                     "versions": [version]},
+                     "versions": [{"name": name, "storage": name == served.version, **version}
+                                  for name in (served.version, *ALSO_SERVED[served.kind])]},
         })  # fmt: skip
 
 
@@ -84,7 +94,9 @@ def written(info: shapes.Type) -> dict[str, Any]:
             [only] = [each for each in info.types if not isinstance(each, shapes.NoneType)]
             return written(only)
         case shapes.DictType():
-            return {"type": "object", "additionalProperties": written(info.value_type)}
+            return {"type": "object", "additionalProperties": written(info.value_type)} | bounds(
+                "Properties", info.min_length, info.max_length
+            )
         case shapes.BoolType():
             return {"type": "boolean"}
     raise TypeError(f"{info} has no counterpart in a schema")
@@ -96,13 +108,18 @@ def written_struct(info: shapes.StructType) -> dict[str, Any]:
         properties[one.encode_name] = written(one.type)
         if one.default not in (msgspec.NODEFAULT, None, ()):
             properties[one.encode_name]["default"] = msgspec.json.decode(msgspec.json.encode(one.default))
-    required = [one.encode_name for one in info.fields if one.required]
+        properties[one.encode_name] |= validations(info.cls, one.name)
+    required = [one.encode_name for one in info.fields if one.required or one.name in REQUIRED.get(info.cls, ())]
     found: dict[str, Any] = {"type": "object", "properties": properties}
     if required:
         found["required"] = required
-    if info.cls in (BackendObject, BackendRef):
-        found["x-kubernetes-validations"] = [PORT_RULE]
-    return found
+    return found | validations(info.cls)
+
+
+def validations(cls: type[Any], field: str = "") -> dict[str, Any]:
+    rules = RULES.get((cls, field), {})
+    listed = [{"message": message, "rule": rule} for message, rule in rules.items()]
+    return {"x-kubernetes-validations": listed} if listed else {}
 
 
 def bounds(what: str, least: int | None, most: int | None) -> dict[str, int]:

@@ -20,7 +20,6 @@ from kybern.network.follow import changed_within
 from kybern.network.gateway.grpc import as_http
 from kybern.network.gateway.objects import (
     KINDS,
-    ClassStatus,
     Gateway,
     GatewayClass,
     GRPCRoute,
@@ -30,7 +29,7 @@ from kybern.network.gateway.objects import (
 from kybern.network.gateway.programme import Key, Programme, World, programme
 from kybern.network.gateway.proxy import GatewayProxy
 from kybern.network.gateway.routing import names_of
-from kybern.network.gateway.status import CONTROLLER, Fact, conditions
+from kybern.network.gateway.status import CONTROLLER, class_status
 from kybern.network.ingress.following import IngressFollower
 
 RETRY_SECONDS = 5.0
@@ -113,10 +112,9 @@ class GatewayFollower:
     async def tell(self, found: Programme) -> None:
         for made in self.view.list(GatewayClass):
             if made.spec.controller_name == CONTROLLER:
-                facts = (Fact("Accepted", True, "Accepted"),)
-                said = conditions(made.status.conditions, facts, made.metadata.generation, self.clock.wall())
-                if said != made.status.conditions:
-                    await self.client.update_status(replace(made, status=ClassStatus(conditions=said)))
+                said = class_status(made, self.clock.wall())
+                if said != made.status:
+                    await self.client.update_status(replace(made, status=said))
         for gateway, status in found.gateways:
             if status != gateway.status:
                 await self.client.update_status(replace(gateway, status=status))

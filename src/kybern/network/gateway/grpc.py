@@ -5,12 +5,16 @@ It keeps its kind, by which listeners and grants choose. Its backends are spoken
 
 import re
 
+from msgspec import convert
+
 from kybern.network.gateway.objects import (
+    BackendRef,
     GRPCMatch,
     GRPCMethod,
     GRPCRoute,
     HTTPRoute,
     PathMatch,
+    RouteFilter,
     RouteMatch,
     RouteRule,
     RouteSpec,
@@ -24,8 +28,8 @@ def as_http(route: GRPCRoute) -> HTTPRoute:
         RouteRule(
             name=rule.name,
             matches=tuple(match_of(match) for match in rule.matches) or (RouteMatch(),),
-            filters=rule.filters,
-            backend_refs=rule.backend_refs,
+            filters=convert(rule.filters, tuple[RouteFilter, ...], from_attributes=True),
+            backend_refs=convert(rule.backend_refs, tuple[BackendRef, ...], from_attributes=True),
         )
         for rule in route.spec.rules
     )

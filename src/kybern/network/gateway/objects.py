@@ -12,22 +12,34 @@ GROUP = "gateway.networking.k8s.io"
 V1 = f"{GROUP}/v1"
 ALL = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 
+LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+SUBDOMAIN = rf"{LABEL}(\.{LABEL})*"
+DOMAIN_PATH = rf"{SUBDOMAIN}\/[A-Za-z0-9\/\-._~%!$&'()*+,;=:]+"
+PROTOCOL = rf"^[a-zA-Z0-9]([-a-zA-Z0-9]*[a-zA-Z0-9])?$|{SUBDOMAIN}\/[A-Za-z0-9]+$"
+HOSTNAME = rf"^(\*\.)?{SUBDOMAIN}$"
+
 Name = Annotated[str, Meta(min_length=1, max_length=253)]
-Namespace = Annotated[str, Meta(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
-SectionName = Annotated[str, Meta(min_length=1, max_length=253)]
-Hostname = Annotated[
-    str,
-    Meta(
-        min_length=1,
-        max_length=253,
-        pattern=r"^(\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$",
-    ),
+Group = Annotated[str, Meta(max_length=253, pattern=rf"^$|^{SUBDOMAIN}$")]
+KindName = Annotated[str, Meta(min_length=1, max_length=63, pattern="^[a-zA-Z]([-a-zA-Z0-9]*[a-zA-Z0-9])?$")]
+Namespace = Annotated[str, Meta(min_length=1, max_length=63, pattern=f"^{LABEL}$")]
+SectionName = Annotated[str, Meta(min_length=1, max_length=253, pattern=f"^{SUBDOMAIN}$")]
+Hostname = Annotated[str, Meta(min_length=1, max_length=253, pattern=HOSTNAME)]
+PreciseHostname = Annotated[str, Meta(min_length=1, max_length=253, pattern=f"^{SUBDOMAIN}$")]
+AddressType = Annotated[
+    str, Meta(min_length=1, max_length=253, pattern=f"^Hostname|IPAddress|NamedAddress|{DOMAIN_PATH}$")
 ]
 PortNumber = Annotated[int, Meta(ge=1, le=65535)]
 HeaderName = Annotated[str, Meta(min_length=1, max_length=256, pattern=r"^[A-Za-z0-9!#$%&'*+\-.^_\x60|~]+$")]
 Value = Annotated[str, Meta(min_length=1, max_length=4096)]
+Text = Annotated[str, Meta(max_length=4096)]
+LabelValue = Annotated[str, Meta(max_length=63, pattern="^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$")]
 Duration = Annotated[str, Meta(pattern=r"^([0-9]{1,5}(h|m|s|ms)){1,4}$")]
+AsSet = Meta(extra_json_schema={"x-kubernetes-list-type": "set"})
 By = Meta(extra_json_schema={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]})
+Conditions = Annotated[
+    tuple[Condition, ...],
+    Meta(max_length=8, extra_json_schema={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}),
+]
 
 
 class Part(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
@@ -35,8 +47,8 @@ class Part(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"
 
 
 class ParentReference(Part, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
-    group: str = GROUP
-    kind: str = "Gateway"
+    group: Group = GROUP
+    kind: KindName = "Gateway"
     name: Name
     namespace: Namespace | None = None
     section_name: SectionName | None = None
@@ -44,11 +56,21 @@ class ParentReference(Part, frozen=True, kw_only=True, omit_defaults=True, renam
 
 
 class BackendObject(Part, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
-    group: str = ""
-    kind: str = "Service"
+    group: Group = ""
+    kind: KindName = "Service"
     name: Name
     namespace: Namespace | None = None
     port: PortNumber | None = None
+
+
+class LocalObject(Part, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    group: Group
+    kind: KindName
+    name: Name
+
+
+class ParametersReference(LocalObject, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    namespace: Namespace | None = None
 
 
 class HeaderValue(Part, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
@@ -59,7 +81,7 @@ class HeaderValue(Part, frozen=True, kw_only=True, omit_defaults=True, rename="c
 class HeaderFilter(Part, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
     set: Annotated[tuple[HeaderValue, ...], Meta(max_length=16), By] = ()
     add: Annotated[tuple[HeaderValue, ...], Meta(max_length=16), By] = ()
-    remove: Annotated[tuple[str, ...], Meta(max_length=16)] = ()
+    remove: Annotated[tuple[str, ...], Meta(max_length=16), AsSet] = ()
 
 
 class PathModifier(Part, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
@@ -70,36 +92,57 @@ class PathModifier(Part, frozen=True, kw_only=True, omit_defaults=True, rename="
 
 class RedirectFilter(Part, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
     scheme: Literal["http", "https"] | None = None
-    hostname: Hostname | None = None
+    hostname: PreciseHostname | None = None
     path: PathModifier | None = None
     port: PortNumber | None = None
     status_code: Literal[301, 302, 303, 307, 308] = 302
 
 
 class RewriteFilter(Part, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
-    hostname: Hostname | None = None
+    hostname: PreciseHostname | None = None
     path: PathModifier | None = None
+
+
+class Fraction(Part, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    numerator: Annotated[int, Meta(ge=0)]
+    denominator: Annotated[int, Meta(ge=1)] = 100
 
 
 class MirrorFilter(Part, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
     backend_ref: BackendObject
     percent: Annotated[int, Meta(ge=0, le=100)] | None = None
+    fraction: Fraction | None = None
 
 
-class RouteFilter(Part, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
-    type: Literal[
-        "RequestHeaderModifier", "ResponseHeaderModifier", "RequestMirror", "RequestRedirect", "URLRewrite", "ExtensionRef"
-    ]  # fmt: skip
+class AnyFilter(Part, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    """What filters of every kind of route may do."""
+
     request_header_modifier: HeaderFilter | None = None
     response_header_modifier: HeaderFilter | None = None
     request_mirror: MirrorFilter | None = None
+    extension_ref: LocalObject | None = None
+
+
+class RouteFilter(AnyFilter, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    type: Literal[
+        "RequestHeaderModifier", "ResponseHeaderModifier", "RequestMirror", "RequestRedirect", "URLRewrite", "ExtensionRef"
+    ]  # fmt: skip
     request_redirect: RedirectFilter | None = None
     url_rewrite: RewriteFilter | None = field(default=None, name="urlRewrite")
+
+
+class GRPCFilter(AnyFilter, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    type: Literal["RequestHeaderModifier", "ResponseHeaderModifier", "RequestMirror", "ExtensionRef"]
 
 
 class BackendRef(BackendObject, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
     weight: Annotated[int, Meta(ge=0, le=1_000_000)] = 1
     filters: Annotated[tuple[RouteFilter, ...], Meta(max_length=16)] = ()
+
+
+class GRPCBackendRef(BackendObject, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    weight: Annotated[int, Meta(ge=0, le=1_000_000)] = 1
+    filters: Annotated[tuple[GRPCFilter, ...], Meta(max_length=16)] = ()
 
 
 class PathMatch(Part, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
@@ -108,17 +151,23 @@ class PathMatch(Part, frozen=True, kw_only=True, omit_defaults=True, rename="cam
 
 
 class ValueMatch(Part, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
-    """Of a header or a query parameter."""
+    """Of a header."""
 
     type: Literal["Exact", "RegularExpression"] = "Exact"
     name: HeaderName
     value: Value
 
 
+class ParameterMatch(Part, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    type: Literal["Exact", "RegularExpression"] = "Exact"
+    name: HeaderName
+    value: Annotated[str, Meta(min_length=1, max_length=1024)]
+
+
 class RouteMatch(Part, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
     path: PathMatch = PathMatch()
     headers: Annotated[tuple[ValueMatch, ...], Meta(max_length=16), By] = ()
-    query_params: Annotated[tuple[ValueMatch, ...], Meta(max_length=16), By] = ()
+    query_params: Annotated[tuple[ParameterMatch, ...], Meta(max_length=16), By] = ()
     method: Literal["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"] | None = None
 
 
@@ -145,7 +194,7 @@ class RouteRule(Part, frozen=True, kw_only=True, omit_defaults=True, rename="cam
 class RouteSpec(Part, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
     parent_refs: Annotated[tuple[ParentReference, ...], Meta(max_length=32)] = ()
     hostnames: Annotated[tuple[Hostname, ...], Meta(max_length=16)] = ()
-    rules: Annotated[tuple[RouteRule, ...], Meta(max_length=16)] = (RouteRule(),)
+    rules: Annotated[tuple[RouteRule, ...], Meta(min_length=1, max_length=16)] = (RouteRule(),)
 
 
 class GRPCMethod(Part, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
@@ -162,8 +211,8 @@ class GRPCMatch(Part, frozen=True, kw_only=True, omit_defaults=True, rename="cam
 class GRPCRule(Part, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
     name: SectionName | None = None
     matches: Annotated[tuple[GRPCMatch, ...], Meta(max_length=64)] = ()
-    filters: Annotated[tuple[RouteFilter, ...], Meta(max_length=16)] = ()
-    backend_refs: Annotated[tuple[BackendRef, ...], Meta(max_length=16)] = ()
+    filters: Annotated[tuple[GRPCFilter, ...], Meta(max_length=16)] = ()
+    backend_refs: Annotated[tuple[GRPCBackendRef, ...], Meta(max_length=16)] = ()
 
 
 class GRPCSpec(Part, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
@@ -175,7 +224,7 @@ class GRPCSpec(Part, frozen=True, kw_only=True, omit_defaults=True, rename="came
 class ParentStatus(Part, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
     parent_ref: ParentReference
     controller_name: str
-    conditions: tuple[Condition, ...] = ()
+    conditions: Conditions = ()
 
 
 class RouteStatus(Part, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
@@ -183,8 +232,8 @@ class RouteStatus(Part, frozen=True, kw_only=True, omit_defaults=True, rename="c
 
 
 class SecretReference(Part, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
-    group: str = ""
-    kind: str = "Secret"
+    group: Group = ""
+    kind: KindName = "Secret"
     name: Name
     namespace: Namespace | None = None
 
@@ -192,7 +241,7 @@ class SecretReference(Part, frozen=True, kw_only=True, omit_defaults=True, renam
 class ListenerTls(Part, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
     mode: Literal["Terminate", "Passthrough"] = "Terminate"
     certificate_refs: Annotated[tuple[SecretReference, ...], Meta(max_length=64)] = ()
-    options: Mapping[str, str] | None = None
+    options: Annotated[Mapping[str, Text], Meta(max_length=16)] | None = None
 
 
 class RouteNamespaces(Part, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
@@ -201,8 +250,8 @@ class RouteNamespaces(Part, frozen=True, kw_only=True, omit_defaults=True, renam
 
 
 class RouteKind(Part, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
-    group: str = GROUP
-    kind: str
+    group: Group = GROUP
+    kind: KindName
 
 
 class AllowedRoutes(Part, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
@@ -214,53 +263,66 @@ class Listener(Part, frozen=True, kw_only=True, omit_defaults=True, rename="came
     name: SectionName
     hostname: Hostname | None = None
     port: PortNumber
-    protocol: Annotated[str, Meta(min_length=1, max_length=255)]
+    protocol: Annotated[str, Meta(min_length=1, max_length=255, pattern=PROTOCOL)]
     tls: ListenerTls | None = None
     allowed_routes: AllowedRoutes = AllowedRoutes()
 
 
 class GatewayAddress(Part, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
-    type: str = "IPAddress"
-    value: str = ""
+    type: AddressType = "IPAddress"
+    value: Annotated[str, Meta(max_length=253)] | None = None
+
+
+class StatusAddress(Part, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    type: AddressType = "IPAddress"
+    value: Name
+
+
+class Infrastructure(Part, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    labels: Annotated[Mapping[str, LabelValue], Meta(max_length=8)] | None = None
+    annotations: Annotated[Mapping[str, Text], Meta(max_length=16)] | None = None
+    parameters_ref: LocalObject | None = None
 
 
 class GatewaySpec(Part, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
     gateway_class_name: Name
     listeners: Annotated[tuple[Listener, ...], Meta(min_length=1, max_length=64), By]
     addresses: Annotated[tuple[GatewayAddress, ...], Meta(max_length=16)] = ()
+    infrastructure: Infrastructure | None = None
 
 
 class ListenerStatus(Part, frozen=True, kw_only=True, omit_defaults=False, rename="camel"):
     name: SectionName
-    supported_kinds: tuple[RouteKind, ...] = ()
+    supported_kinds: Annotated[tuple[RouteKind, ...], Meta(max_length=8)] = ()
     attached_routes: int
-    conditions: tuple[Condition, ...] = ()
+    conditions: Conditions = ()
 
 
 class GatewayStatus(Part, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
-    addresses: tuple[GatewayAddress, ...] = ()
-    conditions: tuple[Condition, ...] = ()
+    addresses: Annotated[tuple[StatusAddress, ...], Meta(max_length=16)] = ()
+    conditions: Conditions = ()
     listeners: Annotated[tuple[ListenerStatus, ...], Meta(max_length=64), By] = ()
 
 
 class ClassSpec(Part, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
-    controller_name: Name
+    controller_name: Annotated[str, Meta(min_length=1, max_length=253, pattern=f"^{DOMAIN_PATH}$")]
     description: Annotated[str, Meta(max_length=64)] | None = None
+    parameters_ref: ParametersReference | None = None
 
 
 class ClassStatus(Part, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
-    conditions: tuple[Condition, ...] = ()
+    conditions: Conditions = ()
 
 
 class GrantFrom(Part, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
-    group: str
-    kind: str
+    group: Group
+    kind: KindName
     namespace: Namespace
 
 
 class GrantTo(Part, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
-    group: str
-    kind: str
+    group: Group
+    kind: KindName
     name: Name | None = None
 
 

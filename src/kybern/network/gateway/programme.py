@@ -11,6 +11,7 @@ from kybern.network.gateway.attaching import (
     Refused,
     attach,
     backend_refs,
+    filters_in,
     granted,
 )
 from kybern.network.gateway.conflicts import Admission, age, conflicted, protocols_of
@@ -27,8 +28,8 @@ from kybern.network.gateway.objects import (
     RouteFilter,
     RouteStatus,
 )
-from kybern.network.gateway.routing import Backend, Filter, Hosts, Rule, hosts
-from kybern.network.gateway.status import CONTROLLER, ListenerFacts, gateway_status, route_status
+from kybern.network.gateway.routing import Backend, Filter, Hosts, Rule, hosts, unsupported
+from kybern.network.gateway.status import CONTROLLER, ListenerFacts, gateway_status, is_served, route_status
 from kybern.network.ingress.routing import Backends, Target
 
 Key = tuple[str, str]
@@ -66,27 +67,35 @@ def programme(world: World, certified: Callable[[Key], bool], now: float) -> Pro
     """`certified`: whether a Secret holds a usable certificate."""
     classes = {found.metadata.name for found in world.classes if found.spec.controller_name == CONTROLLER}
     gateways = {key_of(found): found for found in world.gateways if found.spec.gateway_class_name in classes}
-    speak = protocols_of(gateways.values())
+    served = {key: found for key, found in gateways.items() if is_served(found, world.addresses)}
+    speak = protocols_of(served.values())
     facts = {key: listeners_of(found, world, speak, certified) for key, found in gateways.items()}
     routes, attached, admission = [], [], Admission()
     for route in sorted(world.routes, key=age):
+        dropped = unsupported(route)
         parents: list[tuple[ParentReference, Refused | None]] = []
         for parent in dict.fromkeys(route.spec.parent_refs):
             outcome = attach(route, parent, gateways, world.labels)
             if outcome is None:
                 continue
+            if isinstance(outcome, list) and dropped and len(dropped) == len(route.spec.rules):
+                outcome = Refused("UnsupportedValue", "; ".join(dropped.values()))
             if isinstance(outcome, list):
                 outcome = admission.admit(outcome)
             parents.append((parent, outcome if isinstance(outcome, Refused) else None))
             attached += outcome if isinstance(outcome, list) else []
-        told = route_status(route, parents, unresolved(route, world), now)
+        told = route_status(route, parents, unresolved(route, world), dropped, now)
         if parents or told != route.status:
             routes.append((route, told))
-    attached = [each for each in attached if is_up(facts[key_of(each.gateway)][each.listener.name])]
+    attached = [
+        each
+        for each in attached
+        if key_of(each.gateway) in served and is_up(facts[key_of(each.gateway)][each.listener.name])
+    ]
     return Programme(
-        ports=ports_of(gateways, facts, attached, world),
-        secure=frozenset(each.port for each in all_up(gateways, facts) if each.protocol == "HTTPS"),
-        certificates=certificates_of(gateways, facts),
+        ports=ports_of(served, facts, attached, world),
+        secure=frozenset(each.port for each in all_up(served, facts) if each.protocol == "HTTPS"),
+        certificates=certificates_of(served, facts),
         gateways=[
             (found, gateway_status(found, counted(key, facts[key], attached), world.addresses, now))
             for key, found in gateways.items()
@@ -196,6 +205,7 @@ def certificates_of(
 def rules_of(route: HTTPRoute, world: World) -> list[Rule]:
     meta = route.metadata
     name = f"{meta.namespace}/{meta.name}"
+    dropped = unsupported(route)
     return [
         Rule(
             match=match,
@@ -210,6 +220,7 @@ def rules_of(route: HTTPRoute, world: World) -> list[Rule]:
             age=(str(meta.creation_timestamp or ""), name, at, part),
         )
         for at, rule in enumerate(route.spec.rules)
+        if at not in dropped
         for part, match in enumerate(rule.matches)
     ]
 
@@ -245,5 +256,8 @@ def wrong_backend(ref: BackendObject, route: HTTPRoute, world: World) -> Refused
 
 def unresolved(route: HTTPRoute, world: World) -> Refused | None:
     """The first reference that leads nowhere."""
+    for one in filters_in(route):
+        if one.extension_ref is not None:
+            return Refused("InvalidKind", f"{one.extension_ref.kind} {one.extension_ref.name} is no filter known here")
     found = (wrong_backend(ref, route, world) for ref in backend_refs(route))
     return next((wrong for wrong in found if wrong is not None), None)

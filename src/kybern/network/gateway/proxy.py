@@ -126,11 +126,17 @@ class GatewayProxy:
         return self.carrier.rng.choices(backends, weights)[0] if any(weights) else None
 
     def mirror(self, request: Request, target: Target, by: MirrorFilter | None) -> None:
-        percent = 100 if by is None or by.percent is None else by.percent
-        chosen = self.carrier.rng.random() * 100 < percent
+        chosen = self.carrier.rng.random() < (1.0 if by is None else share(by))
         several = isinstance(request.body, bytes) and not wants_upgrade(request)
         if chosen and several and not self.mirrors.full():
             self.mirrors.put_nowait((request, target))
+
+
+def share(by: MirrorFilter) -> float:
+    """Of the requests, those that are mirrored."""
+    if by.fraction is not None:
+        return by.fraction.numerator / by.fraction.denominator
+    return 1.0 if by.percent is None else by.percent / 100
 
 
 def can_be_sent(one: RouteFilter) -> bool:

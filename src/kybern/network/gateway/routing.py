@@ -13,7 +13,16 @@ from urllib.parse import parse_qsl
 import re2
 
 from kybern.network.gateway.attaching import Attached
-from kybern.network.gateway.objects import Listener, RouteFilter, RouteMatch, RouteRule, ValueMatch
+from kybern.network.gateway.objects import (
+    HTTPRoute,
+    Listener,
+    ParameterMatch,
+    PathMatch,
+    RouteFilter,
+    RouteMatch,
+    RouteRule,
+    ValueMatch,
+)
 from kybern.network.ingress.routing import Target, bare_host
 
 EXPRESSIONS_MAX = 1024
@@ -142,7 +151,7 @@ def matches(match: RouteMatch, request: Asked) -> bool:
     )
 
 
-def has(wanted: ValueMatch, value: str | None) -> bool:
+def has(wanted: ValueMatch | ParameterMatch, value: str | None) -> bool:
     if value is None:
         return False
     return value == wanted.value if wanted.type == "Exact" else fully(wanted.value, value)
@@ -160,11 +169,26 @@ def fully(pattern: str, text: str) -> bool:
 
 @lru_cache(EXPRESSIONS_MAX)
 def compiled(pattern: str) -> Any:
-    """None where it is no expression, or one too large: that matches nothing. Once, for all requests wait meanwhile."""
+    """None where it is no expression, or one too large. Once, for all requests wait meanwhile."""
     try:
         return re2.compile(pattern, EXPRESSIONS)
     except re2.error:
         return None
+
+
+def unsupported(route: HTTPRoute) -> dict[int, str]:
+    """The rules that cannot be followed, by their place, and why: they are dropped, and the route's status says so."""
+    found = {}
+    for at, rule in enumerate(route.spec.rules):
+        bad = next((text for match in rule.matches for text in expressions(match) if compiled(text) is None), None)
+        if bad is not None:
+            found[at] = f"{bad!r} is no regular expression of RE2, or too large a one"
+    return found
+
+
+def expressions(match: RouteMatch) -> Iterator[str]:
+    found: tuple[PathMatch | ValueMatch | ParameterMatch, ...] = (match.path, *match.headers, *match.query_params)
+    return (one.value for one in found if one.type == "RegularExpression")
 
 
 PATH_MATCHES: Mapping[str, Callable[[str, str], bool]] = {

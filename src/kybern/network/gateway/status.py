@@ -10,8 +10,9 @@ from kybern.aio.clock import rfc3339
 from kybern.api.meta_v1 import Condition
 from kybern.network.gateway.attaching import SPOKEN, Refused
 from kybern.network.gateway.objects import (
+    ClassStatus,
     Gateway,
-    GatewayAddress,
+    GatewayClass,
     GatewayStatus,
     HTTPRoute,
     Listener,
@@ -20,6 +21,7 @@ from kybern.network.gateway.objects import (
     ParentStatus,
     RouteKind,
     RouteStatus,
+    StatusAddress,
 )
 
 CONTROLLER = "kybern.io/gateway-controller"
@@ -108,9 +110,9 @@ def gateway_status(
     works = [
         all(c.status == "True" for c in each.conditions if c.type in ("Accepted", "Programmed")) for each in listeners
     ]
-    foreign = [each.value for each in gateway.spec.addresses if each.value and each.value not in addresses]
-    if foreign:
-        accepted = Fact("Accepted", False, "UnsupportedAddress", f"{', '.join(foreign)} is not one of ours")
+    wrong = unaccepted(gateway)
+    if wrong is not None:
+        accepted = Fact("Accepted", False, wrong.reason, wrong.message)
     elif all(works):
         accepted = Fact("Accepted", True, "Accepted")
     else:
@@ -120,17 +122,55 @@ def gateway_status(
         }
         text = f"not valid: {named[False]}; accepted: {named[True] or 'none'}"
         accepted = Fact("Accepted", any(works), "ListenersNotValid", text)
-    programmed = accepted.status and any(works)
-    facts = (accepted, Fact("Programmed", programmed, "Programmed" if programmed else "Invalid"))
+    unusable = unusable_addresses(gateway, addresses)
+    if accepted.status and unusable:
+        text = f"{', '.join(unusable)} cannot be used: Gateways are answered on {', '.join(addresses)}"
+        programmed = Fact("Programmed", False, "AddressNotUsable", text)
+    else:
+        well = accepted.status and any(works)
+        programmed = Fact("Programmed", well, "Programmed" if well else "Invalid")
+    facts = (accepted, programmed)
+    asked = [each.value for each in gateway.spec.addresses if each.value]
     return GatewayStatus(
-        addresses=tuple(GatewayAddress(value=address) for address in addresses) if programmed else (),
+        addresses=tuple(StatusAddress(value=each) for each in asked or addresses) if programmed.status else (),
         conditions=conditions(gateway.status.conditions, facts, generation, now),
         listeners=listeners,
     )
 
 
+def is_served(gateway: Gateway, addresses: Sequence[str]) -> bool:
+    return unaccepted(gateway) is None and not unusable_addresses(gateway, addresses)
+
+
+def unaccepted(gateway: Gateway) -> Refused | None:
+    """Addresses are those of the machine, and there is nothing that parameters could be about."""
+    for each in gateway.spec.addresses:
+        if each.type != "IPAddress":
+            return Refused("UnsupportedAddress", f"addresses of type {each.type} are not supported")
+    parameters = gateway.spec.infrastructure.parameters_ref if gateway.spec.infrastructure else None
+    if parameters is not None:
+        return Refused("InvalidParameters", f"{parameters.kind} {parameters.name}: no parameters are supported")
+    return None
+
+
+def unusable_addresses(gateway: Gateway, addresses: Sequence[str]) -> list[str]:
+    return [each.value for each in gateway.spec.addresses if each.value and each.value not in addresses]
+
+
+def class_status(made: GatewayClass, now: float) -> ClassStatus:
+    accepted, parameters = Fact("Accepted", True, "Accepted"), made.spec.parameters_ref
+    if parameters is not None:
+        text = f"{parameters.kind} {parameters.name}: no parameters are supported"
+        accepted = Fact("Accepted", False, "InvalidParameters", text)
+    return ClassStatus(conditions=conditions(made.status.conditions, (accepted,), made.metadata.generation, now))
+
+
 def route_status(
-    route: HTTPRoute, parents: Sequence[tuple[ParentReference, Refused | None]], unresolved: Refused | None, now: float
+    route: HTTPRoute,
+    parents: Sequence[tuple[ParentReference, Refused | None]],
+    unresolved: Refused | None,
+    dropped: Mapping[int, str],
+    now: float,
 ) -> RouteStatus:
     """What others say stays."""
     ours = {entry.parent_ref: entry for entry in route.status.parents if entry.controller_name == CONTROLLER}
@@ -142,12 +182,16 @@ def route_status(
         accepted = Fact("Accepted", True, "Accepted")
         if refused is not None:
             accepted = Fact("Accepted", False, refused.reason, refused.message)
+        facts = [accepted, resolved]
+        if dropped and accepted.status:
+            text = "; ".join(f"{at} ({why})" for at, why in dropped.items())
+            facts.append(Fact("PartiallyInvalid", True, "UnsupportedValue", f"Dropped Rule {text}"))
         known = ours[reference].conditions if reference in ours else ()
         found.append(
             ParentStatus(
                 parent_ref=reference,
                 controller_name=CONTROLLER,
-                conditions=conditions(known, (accepted, resolved), route.metadata.generation, now),
+                conditions=conditions(known, facts, route.metadata.generation, now),
             )
         )
     return RouteStatus(parents=tuple(found))
