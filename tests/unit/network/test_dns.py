@@ -177,9 +177,19 @@ def test_any_cut_of_a_query_is_answered_or_refused_but_never_crashes(resolver: R
 
 def test_nonsense_behind_the_question_changes_no_answer(resolver: Resolver) -> None:
     wire = dns.message.make_query("web.default.svc.cluster.local", "A").to_wire()
-    for options in (b"\0\0\x29\0\0\0\0\0\0\xff\xff", b"\0\0\x29\xff\xff\xff\xff\xff\xff\0\0", b"\xff" * 40):
+    for options in (b"\0\0\x29\0\0\0\0\0\0\xff\xff", b"\0\0\x29\xff\xff\xff\0\xff\xff\0\0", b"\xff" * 40):
         reply = resolver.at_once(wire[:11] + b"\1" + wire[12:] + options, tcp=False)
         assert reply is not None and texts(dns.message.from_wire(reply)) and len(reply) <= 512
+
+
+def test_another_version_of_edns_is_refused_with_the_one_that_is_spoken(resolver: Resolver) -> None:
+    for name in ("web.default.svc.cluster.local", "www.example.com"):
+        query = dns.message.make_query(name, "A", use_edns=1)
+        data = resolver.at_once(query.to_wire(), tcp=False)
+        assert data is not None
+        reply = dns.message.from_wire(data)
+        assert reply.rcode() == dns.rcode.BADVERS and reply.edns == 0 and not reply.answer
+        assert query.is_response(reply)
 
 
 def test_a_client_that_opens_more_connections_than_its_share_gets_no_further_ones_and_others_do() -> None:

@@ -2,7 +2,10 @@
 
 import asyncio
 import random
+from typing import Any
 
+import dns.edns
+import dns.flags
 import dns.message
 import dns.rcode
 import dns.rrset
@@ -119,6 +122,52 @@ async def test_an_id_that_the_asker_chose_is_not_passed_on(others: Others, monke
         reply = await others.resolver.elsewhere(packet, tcp=False)
         assert reply[:2] == packet[:2]
     assert len(ids) > 4
+
+
+async def test_what_an_asker_says_of_himself_is_not_passed_on_and_what_he_says_of_signatures_is(
+    others: Others, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[dns.message.Message] = []
+
+    async def answer(packet: bytes, server: str) -> bytes:
+        sent.append(dns.message.from_wire(packet))
+        return await others.answer(packet, server)
+
+    async def resolve(**how: Any) -> None:
+        query = dns.message.make_query("WWW.example.com.", "A", **how)
+        packet = query.to_wire()
+        reply = others.resolver.at_once(packet, tcp=False) or await others.resolver.elsewhere(packet, tcp=False)
+        assert query.is_response(dns.message.from_wire(reply))
+
+    monkeypatch.setattr(forward, "over_udp", answer)
+    cookie = dns.edns.GenericOption(dns.edns.OptionType.COOKIE, b"12345678")
+    await resolve(options=[dns.edns.ECSOption("198.51.100.0", 24), cookie], payload=4096)
+    assert sent[0].options == () and sent[0].edns == 0 and sent[0].payload == 1232
+    assert str(sent[0].question[0].name) == "WWW.example.com."
+    await resolve(use_edns=0)
+    assert len(sent) == 1, "an answer that is for all is kept for all"
+    await resolve(want_dnssec=True)
+    await resolve(use_edns=0, flags=dns.flags.RD | dns.flags.CD)
+    assert len(sent) == 3 and sent[1].ednsflags & dns.flags.DO and sent[2].flags & dns.flags.CD
+
+
+async def test_an_answer_too_long_for_its_asker_is_to_be_asked_for_over_tcp(
+    others: Others, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def answer(packet: bytes, server: str) -> bytes:
+        reply = dns.message.from_wire(await others.answer(packet, server))
+        addresses = [f"198.51.100.{number}" for number in range(50)]
+        reply.answer = [dns.rrset.from_text(reply.question[0].name, 60, "IN", "A", *addresses)]
+        return reply.to_wire()
+
+    monkeypatch.setattr(forward, "over_udp", answer)
+    for payload, truncated in ((600, True), (1232, False), (600, True)):
+        packet = dns.message.make_query("www.example.com.", "A", use_edns=0, payload=payload).to_wire()
+        found = others.resolver.at_once(packet, tcp=False) or await others.resolver.elsewhere(packet, tcp=False)
+        reply = dns.message.from_wire(found)
+        assert len(found) <= payload and bool(reply.flags & dns.flags.TC) is truncated
+        assert reply.id == int.from_bytes(packet[:2])
+    assert len(others.asked) == 1, "the whole answer is known"
 
 
 def test_what_answers_another_question_is_no_answer() -> None:

@@ -9,14 +9,14 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from kybern.network.dns.message import HEADER, RESPONSE, TRUNCATED, Code, Question, Type
+from kybern.network.dns.message import HEADER, KEPT, RESPONSE, TRUNCATED, Code, Question, Type
 
 ENTRIES_MAX = 10_000
 POSITIVE_SECONDS_MAX = 3600
 NEGATIVE_SECONDS_MAX = 300
 RECORD = struct.Struct("!HHIH")
 
-Key = tuple[bytes, int, bool]
+Key = tuple[bytes, int, bool, bool, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class Answers:
 
 
 def key_of(question: Question) -> Key:
-    return question.name, question.type, question.edns
+    return question.name, question.type, question.edns, question.signed, question.flags & KEPT
 
 
 def lifetime(data: bytes, question_bytes: int) -> tuple[int, tuple[tuple[int, int], ...]]:

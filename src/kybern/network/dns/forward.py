@@ -1,4 +1,4 @@
-"""Names that are not the cluster's: passed on to the machine's own resolvers, as the bytes they came in but for the id.
+"""Names that are not the cluster's: the machine's own resolvers are asked in the asker's stead.
 
 Each query gets a socket of its own, so its source port is random (RFC 5452), and the answer must carry the query's id
 and question. Servers are tried in order; the time for all of them is bounded. What is known is not asked again, what is
@@ -16,7 +16,7 @@ from typing import Any, cast
 
 from kybern.aio.timeouts import timeout
 from kybern.network.dns.answers import Answers, Key, key_of
-from kybern.network.dns.message import HEADER, Question, read_name
+from kybern.network.dns.message import HEADER, Question, forwarded, read_name
 
 SERVER_SECONDS = 2.0
 SERVERS_MAX = 3  # as in resolv.conf(5)
@@ -92,12 +92,11 @@ class Forwarder:
         if upstream != self.upstream:
             self.upstream, self.answers = upstream, Answers()
 
-    def known(self, question: Question, bytes_max: int) -> bytes | None:
-        found = self.answers.get(question, self.now())
-        return found if found is not None and len(found) <= bytes_max else None
+    def known(self, question: Question) -> bytes | None:
+        return self.answers.get(question, self.now())
 
-    async def ask(self, question: Question, packet: bytes, *, tcp: bool) -> bytes | None:
-        """Whoever asks the same meanwhile waits for the same answer. None when no server gave one in time."""
+    async def ask(self, question: Question, ident: int, *, tcp: bool) -> bytes | None:
+        """`ident`: one that nobody can guess. Whoever asks the same meanwhile waits for the same answer. None when no server gave one in time."""
         key = (key_of(question), tcp)
         if (running := self.asked.get(key)) is not None:
             found = await asyncio.shield(running)
@@ -105,7 +104,7 @@ class Forwarder:
             running = self.asked[key] = asyncio.get_running_loop().create_future()
             found = None
             try:
-                found = await forward(packet, self.upstream.servers_of(question.name), tcp=tcp)
+                found = await forward(forwarded(question, ident), self.upstream.servers_of(question.name), tcp=tcp)
             finally:
                 del self.asked[key]
                 running.set_result(found)

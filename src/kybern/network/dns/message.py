@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 HEADER = struct.Struct("!HHHHHH")
+OPT = struct.Struct("!BHHBBHH")  # root, type, UDP size, upper bits of the code, version, flags, length
 UDP_BYTES_MAX = 512  # without EDNS, RFC 1035 section 4.2.1
 EDNS_BYTES_MAX = 1232  # what fits one packet everywhere; what we offer and the most we send over UDP
 NAME_BYTES_MAX = 255
@@ -22,6 +23,8 @@ TRUNCATED = 0x0200
 RECURSION_DESIRED = 0x0100
 RECURSION_AVAILABLE = 0x0080
 OPCODE = 0x7800
+KEPT = 0x0030  # Authentic Data, Checking Disabled: what an asker says of signatures, RFC 4035
+SIGNED = 0x8000  # of an OPT record's flags: signatures are wanted too
 CLASS_IN = 1
 
 
@@ -44,6 +47,7 @@ class Code(IntEnum):
     NXDOMAIN = 3
     NOTIMP = 4
     REFUSED = 5
+    BADVERS = 16
 
 
 class Malformed(ValueError):
@@ -59,9 +63,13 @@ class Question:
     type: int
     wire: bytes
     """The question section as it was sent, letter case and all: it is echoed (0x20 mixing relies on that)."""
-    edns: bool
     bytes_max: int
     """The longest answer that may be sent over UDP."""
+    edns: bool = False
+    version: int = 0
+    """Of EDNS."""
+    signed: bool = False
+    """Whether signatures are wanted too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +94,12 @@ def parse(packet: bytes) -> Question:
     if klass not in (CLASS_IN, 255):
         raise Malformed("not class IN")
     wire = packet[HEADER.size : end + 4]
-    size = edns_size(packet, end + 4, additional)
-    limit = UDP_BYTES_MAX if size is None else max(UDP_BYTES_MAX, min(size, EDNS_BYTES_MAX))
-    return Question(ident, flags, name, kind, wire, size is not None, limit)
+    opt = opt_of(packet, end + 4, additional)
+    if opt is None:
+        return Question(ident, flags, name, kind, wire, UDP_BYTES_MAX)
+    size, version, signed = opt
+    limit = max(UDP_BYTES_MAX, min(size, EDNS_BYTES_MAX))
+    return Question(ident, flags, name, kind, wire, limit, edns=True, version=version, signed=signed)
 
 
 def read_name(packet: bytes, offset: int) -> tuple[bytes, int]:
@@ -111,12 +122,18 @@ def read_name(packet: bytes, offset: int) -> tuple[bytes, int]:
     return b".".join(labels).lower(), offset
 
 
-def edns_size(packet: bytes, offset: int, additional: int) -> int | None:
-    """The UDP size of the OPT record, when the additional section begins with one (as every resolver sends it)."""
-    if additional == 0 or offset + 11 > len(packet) or packet[offset] != 0:
+def opt_of(packet: bytes, offset: int, additional: int) -> tuple[int, int, bool] | None:
+    """UDP size, version and whether signatures are wanted, of the OPT record, when the additional section begins with
+    one (as every resolver sends it). Its options are not looked at."""
+    if additional == 0 or offset + OPT.size > len(packet) or packet[offset] != 0:
         return None
-    kind, size = struct.unpack_from("!HH", packet, offset + 1)
-    return size if kind == Type.OPT else None
+    _, kind, size, _, version, flags, _ = OPT.unpack_from(packet, offset)
+    return (size, version, bool(flags & SIGNED)) if kind == Type.OPT else None
+
+
+def written_opt(question: Question, code: int = 0) -> bytes:
+    flags = SIGNED if question.signed else 0
+    return OPT.pack(0, Type.OPT, EDNS_BYTES_MAX, code >> 4, 0, flags, 0) if question.edns else b""
 
 
 def answer(
@@ -129,12 +146,12 @@ def answer(
     bytes_max: int = 65535,
 ) -> bytes:
     """The answer's bytes; when that is more than `bytes_max`, as many records as fit, marked TRUNCATED."""
-    flags = RESPONSE | RECURSION_AVAILABLE | (question.flags & (RECURSION_DESIRED | OPCODE)) | code
+    flags = RESPONSE | RECURSION_AVAILABLE | (question.flags & (RECURSION_DESIRED | OPCODE)) | (code & 0xF)
     if authoritative:
         flags |= AUTHORITATIVE
     owner = {question.name: b"\xc0\x0c"}  # a pointer to the question's name
     body = b"".join(write_record(record, owner) for record in (*records, *authority))
-    opt = b"\0" + struct.pack("!HHIH", Type.OPT, EDNS_BYTES_MAX, 0, 0) if question.edns else b""
+    opt = written_opt(question, code)
     counts = (1, len(records), len(authority), 1 if opt else 0)
     packet = HEADER.pack(question.id, flags, *counts) + question.wire + body + opt
     if len(packet) <= bytes_max:
@@ -142,6 +159,12 @@ def answer(
     fitting = list(first(records, owner, bytes_max - HEADER.size - len(question.wire) - len(opt)))
     header = HEADER.pack(question.id, flags | TRUNCATED, 1, len(fitting), 0, 1 if opt else 0)
     return header + question.wire + b"".join(fitting) + opt
+
+
+def cut(question: Question, data: bytes) -> bytes:
+    """Of another server's answer that is too long for UDP what says so: it is to be asked for over TCP."""
+    flags, opt = int.from_bytes(data[2:4]) | TRUNCATED, written_opt(question)
+    return HEADER.pack(question.id, flags, 1, 0, 0, 1 if opt else 0) + question.wire + opt
 
 
 def first(records: Sequence[Record], known: dict[bytes, bytes], bytes_max: int) -> Iterator[bytes]:
@@ -166,6 +189,14 @@ def write_name(name: bytes) -> bytes:
 def query(name: bytes, ident: int, kind: Type = Type.A) -> bytes:
     """A question to ask somebody else."""
     return HEADER.pack(ident, RECURSION_DESIRED, 1, 0, 0, 0) + write_name(name) + struct.pack("!HH", kind, CLASS_IN)
+
+
+def forwarded(question: Question, ident: int) -> bytes:
+    """The question to ask somebody else in the asker's stead, and nothing else of what he sent: options of his (his
+    network, a cookie) would lead to an answer that is his alone, and it is kept for all."""
+    opt = written_opt(question)
+    flags = RECURSION_DESIRED | question.flags & KEPT
+    return HEADER.pack(ident, flags, 1, 0, 0, 1 if opt else 0) + question.wire + opt
 
 
 def failure(packet: bytes, code: Code) -> bytes:

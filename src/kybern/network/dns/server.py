@@ -16,7 +16,7 @@ from kybern.aio.timeouts import timeout
 from kybern.api.core_v1 import Node, Service
 from kybern.api.discovery_v1 import EndpointSlice
 from kybern.network.dns.forward import Forwarder
-from kybern.network.dns.message import Code, Malformed, Question, Record, Type, answer, failure, parse
+from kybern.network.dns.message import Code, Malformed, Question, Record, Type, answer, cut, failure, parse
 from kybern.network.dns.records import Zone, service_records
 from kybern.network.follow import EndpointSlices, Followed
 from kybern.network.ipam import Address, Network
@@ -73,9 +73,12 @@ class Resolver:
             return failure(packet, Code.FORMERR)
         if question.flags & 0x7800:
             return answer(question, code=Code.NOTIMP, authoritative=False)
+        if question.version:
+            return answer(question, code=Code.BADVERS, authoritative=False)
         limit = 65535 if tcp else question.bytes_max
         if not self.zone.holds(question.name):
-            return self.upstream.known(question, limit)
+            known = self.upstream.known(question)
+            return None if known is None else fitting(question, known, tcp=tcp)
         found = self.zone.find(question.name, question.type)
         if found is None:
             return answer(question, (), (self.zone.authority(),), Code.NXDOMAIN, bytes_max=limit)
@@ -91,20 +94,20 @@ class Resolver:
 
     async def elsewhere(self, packet: bytes, *, tcp: bool) -> bytes:
         question = parse(packet)
-        packet = (
-            self.rng.getrandbits(16).to_bytes(2) + packet[2:]
-        )  # an id that the asker did not choose is harder to guess
         if self.forwarded >= FORWARDED_MAX:
             return answer(question, code=Code.REFUSED, authoritative=False)
         self.forwarded += 1
         try:
-            found = await self.upstream.ask(question, packet, tcp=tcp)
+            found = await self.upstream.ask(question, self.rng.getrandbits(16), tcp=tcp)
         finally:
             self.forwarded -= 1
-        return found or self._no_answer(question)
+        if found is None:
+            return answer(question, code=Code.SERVFAIL, authoritative=False)
+        return fitting(question, found, tcp=tcp)
 
-    def _no_answer(self, question: Question) -> bytes:
-        return answer(question, code=Code.SERVFAIL, authoritative=False)
+
+def fitting(question: Question, found: bytes, *, tcp: bool) -> bytes:
+    return found if tcp or len(found) <= question.bytes_max else cut(question, found)
 
 
 class Clients:
