@@ -2,7 +2,7 @@
 
 Only what a change is about is worked out again, and changes are collected while a transaction runs: a burst costs two
 transactions, not hundreds. The first transaction replaces whatever an earlier process left in the table, in one step:
-connections never see it empty.
+connections never see it empty. It waits for the pods that run already, whose host ports would be closed meanwhile.
 """
 
 import asyncio
@@ -20,6 +20,7 @@ from kybern.network.rules import FAMILIES, HostPort, NodeNetwork, frame, host_po
 from kybern.network.services import Here, ServicePort, is_of, ports_of
 
 RETRY_SECONDS = 5.0
+ADOPT_SECONDS = 10.0  # where a runtime takes longer to say what it runs, Services matter more than host ports
 ZONE = "topology.kubernetes.io/zone"
 
 log = logging.getLogger(__name__)
@@ -44,6 +45,8 @@ class ServiceProxy:
         self.dirty: set[Key] = set()
         self.changed = asyncio.Event()
         self.distrusted = asyncio.Event()
+        self.adopted = asyncio.Event()
+        """The host ports of the pods that run already are known."""
         for piece in view.list(EndpointSlice):
             self.slices.replace(None, piece)
         view.on_change(Node, self._node_changed)
@@ -92,6 +95,7 @@ class ServiceProxy:
 
     async def run(self) -> None:
         """Programs everything at once, then every change, until cancelled."""
+        await changed_within(self.adopted, ADOPT_SECONDS)
         while True:
             self.changed.clear()
             try:

@@ -21,6 +21,8 @@ class SandboxRules:
         found = [sandbox for sandbox in sandboxes if sandbox.ips]
         for sandbox in found:
             self._open(sandbox.id, sandbox.config, sandbox.ips)
+        if self.proxy is not None:
+            self.proxy.adopted.set()
         self.policies.adopt(found)
 
     async def admit(self, sandbox_id: str, config: PodSandboxConfig, ips: tuple[str, ...]) -> None:
