@@ -299,6 +299,17 @@ async def test_redirects_say_where(lab: Lab, by: dict[str, Any], location: str) 
     assert (answer.status, headers["location"]) == (by.get("statusCode", 302), location)
 
 
+async def test_a_preflight_is_answered_without_a_backend_and_what_follows_says_who_may_use_it(lab: Lab) -> None:
+    cors = {"type": "CORS", "cors": {"allowOrigins": ["https://*.io"], "allowMethods": ["GET"]}}
+    front = await lab.front(route(to("a", filters=[cors])), a=await lab.backend("a"))
+    asking = {"host": "x.io", "origin": "https://a.io", "access-control-request-method": "GET"}
+    answer = await front.send(Request("OPTIONS", "/", headers=asking))
+    assert (answer.status, answer.headers["access-control-allow-methods"], lab.seen) == (204, "GET", [])
+    answer = await got(front, "/", origin="https://a.io")
+    assert answer.status == 200 and answer.headers["access-control-allow-origin"] == "https://a.io"
+    assert "access-control-allow-origin" not in (await got(front, "/", origin="https://a.com")).headers
+
+
 async def test_a_rewritten_request_has_another_host_and_path(lab: Lab) -> None:
     by = {"hostname": "in.io", "path": {"type": "ReplacePrefixMatch", "replacePrefixMatch": "/"}}
     rule = to("a", matches=[at("/a")], filters=[{"type": "URLRewrite", "urlRewrite": by}])

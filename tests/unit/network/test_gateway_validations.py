@@ -20,6 +20,10 @@ Spec = dict[str, Any]
 HEADERS: Spec = {"type": "RequestHeaderModifier", "requestHeaderModifier": {"set": [{"name": "a", "value": "b"}]}}
 ANSWERS = {"type": "ResponseHeaderModifier", "responseHeaderModifier": {"remove": ["a"]}}
 MIRROR: Spec = {"type": "RequestMirror", "requestMirror": {"backendRef": {"name": "a", "port": 80}}}
+CORS = {
+    "type": "CORS",
+    "cors": {"allowOrigins": ["https://*.a.io", "http://b:8080"], "allowMethods": ["*"], "allowHeaders": ["*"]},
+}
 EXTENSION = {"type": "ExtensionRef", "extensionRef": {"group": "x.io", "kind": "Limit", "name": "a"}}
 REDIRECT = {"type": "RequestRedirect", "requestRedirect": {"scheme": "https"}}
 REWRITE = {"type": "URLRewrite", "urlRewrite": {"hostname": "x.io"}}
@@ -83,6 +87,11 @@ WRONG: list[tuple[type, Spec, str]] = [
     (HTTPRoute, rule(**backend(CHANGED, matches=EXACTLY)), "Within backendRefs, When using URLRewrite filter with path.replacePrefixMatch"),
     (HTTPRoute, rule(REDIRECT, REWRITE), "May specify either httpRouteFilterRequestRedirect or httpRouteFilterRequestRewrite, but not both"),
     (HTTPRoute, rule(HEADERS, HEADERS), "RequestHeaderModifier filter cannot be repeated"),
+    (HTTPRoute, rule(CORS, CORS), "CORS filter cannot be repeated"),
+    (HTTPRoute, rule({"type": "CORS", "cors": {"allowOrigins": ["*", "https://a.io"]}}), "AllowOrigins cannot contain '*' alongside other origins"),
+    (HTTPRoute, rule({"type": "CORS", "cors": {"allowMethods": ["*", "GET"]}}), "AllowMethods cannot contain '*' alongside other methods"),
+    (HTTPRoute, rule({"type": "CORS", "cors": {"allowHeaders": ["*", "a"]}}), "AllowHeaders cannot contain '*' alongside other methods"),
+    (HTTPRoute, rule({**HEADERS, "type": "CORS"}), "filter.cors must be specified for CORS filter.type"),
     (HTTPRoute, rule(REDIRECT, REDIRECT), "RequestRedirect filter cannot be repeated"),
     (HTTPRoute, rule(**backend(REWRITE, REWRITE)), "URLRewrite filter cannot be repeated"),
     (GRPCRoute, rule(ANSWERS, ANSWERS), "ResponseHeaderModifier filter cannot be repeated"),
@@ -123,7 +132,7 @@ RIGHT: list[tuple[type, Spec]] = [
         infrastructure={"labels": {"x.io/a": "b"}, "annotations": {"a": "b c"}},
     )),
     (HTTPRoute, rule(
-        HEADERS, ANSWERS, MIRROR, MIRROR, EXTENSION, CHANGED, **backend(HEADERS, MIRROR),
+        HEADERS, ANSWERS, CORS, MIRROR, MIRROR, EXTENSION, CHANGED, **backend(HEADERS, MIRROR),
         timeouts={"request": "0s", "backendRequest": "2s"},
     )),
     (HTTPRoute, rule(MOVED, matches=[{"path": {"value": "/a"}}])),

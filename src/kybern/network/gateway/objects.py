@@ -16,6 +16,7 @@ LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 SUBDOMAIN = rf"{LABEL}(\.{LABEL})*"
 DOMAIN_PATH = rf"{SUBDOMAIN}\/[A-Za-z0-9\/\-._~%!$&'()*+,;=:]+"
 PROTOCOL = rf"^[a-zA-Z0-9]([-a-zA-Z0-9]*[a-zA-Z0-9])?$|{SUBDOMAIN}\/[A-Za-z0-9]+$"
+ORIGIN = r"(^\*$)|(^(http(s)?):\/\/(((\*\.)?([a-zA-Z0-9\-]+\.)*[a-zA-Z0-9-]+|\*)(:([0-9]{1,5}))?)$)"
 HOSTNAME = rf"^(\*\.)?{SUBDOMAIN}$"
 
 Name = Annotated[str, Meta(min_length=1, max_length=253)]
@@ -34,6 +35,8 @@ Value = Annotated[str, Meta(min_length=1, max_length=4096)]
 Text = Annotated[str, Meta(max_length=4096)]
 LabelValue = Annotated[str, Meta(max_length=63, pattern="^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$")]
 Duration = Annotated[str, Meta(pattern=r"^([0-9]{1,5}(h|m|s|ms)){1,4}$")]
+Method = Literal["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"]
+Origin = Annotated[str, Meta(min_length=1, max_length=253, pattern=ORIGIN)]
 AsSet = Meta(extra_json_schema={"x-kubernetes-list-type": "set"})
 By = Meta(extra_json_schema={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]})
 Conditions = Annotated[
@@ -114,6 +117,15 @@ class MirrorFilter(Part, frozen=True, kw_only=True, omit_defaults=True, rename="
     fraction: Fraction | None = None
 
 
+class CorsFilter(Part, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    allow_origins: Annotated[tuple[Origin, ...], Meta(max_length=64), AsSet] = ()
+    allow_credentials: bool | None = None
+    allow_methods: Annotated[tuple[Literal[Method, "*"], ...], Meta(max_length=9), AsSet] = ()
+    allow_headers: Annotated[tuple[HeaderName, ...], Meta(max_length=64), AsSet] = ()
+    expose_headers: Annotated[tuple[HeaderName, ...], Meta(max_length=64), AsSet] = ()
+    max_age: Annotated[int, Meta(ge=1)] = 5
+
+
 class AnyFilter(Part, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
     """What filters of every kind of route may do."""
 
@@ -125,8 +137,10 @@ class AnyFilter(Part, frozen=True, kw_only=True, omit_defaults=True, rename="cam
 
 class RouteFilter(AnyFilter, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
     type: Literal[
-        "RequestHeaderModifier", "ResponseHeaderModifier", "RequestMirror", "RequestRedirect", "URLRewrite", "ExtensionRef"
+        "RequestHeaderModifier", "ResponseHeaderModifier", "RequestMirror", "RequestRedirect", "URLRewrite", "ExtensionRef",
+        "CORS",
     ]  # fmt: skip
+    cors: CorsFilter | None = None
     request_redirect: RedirectFilter | None = None
     url_rewrite: RewriteFilter | None = field(default=None, name="urlRewrite")
 
@@ -168,7 +182,7 @@ class RouteMatch(Part, frozen=True, kw_only=True, omit_defaults=True, rename="ca
     path: PathMatch = PathMatch()
     headers: Annotated[tuple[ValueMatch, ...], Meta(max_length=16), By] = ()
     query_params: Annotated[tuple[ParameterMatch, ...], Meta(max_length=16), By] = ()
-    method: Literal["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"] | None = None
+    method: Method | None = None
 
 
 class Timeouts(Part, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):

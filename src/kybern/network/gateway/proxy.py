@@ -1,7 +1,7 @@
 """Answers requests by HTTPRoutes: the rule, its filters in their order, one of its backends by weight.
 
-    request    header modifier → redirect, which ends it → URL rewrite → mirror → backend
-    answer     header modifier of the backend, then of the rule
+    request    preflight of CORS, which ends it → header modifier → redirect, which ends it → URL rewrite → mirror → backend
+    answer     header modifier and CORS of the backend, then of the rule
 
 A mirrored request goes to its second place beside the first; what comes back from there is not looked at. A body that
 still streams in is not mirrored, nor is a connection that is to be taken over: there is one of it only.
@@ -15,6 +15,7 @@ from functools import partial
 
 from kybern.aio.clock import Clock
 from kybern.aio.timeouts import timeout
+from kybern.network.gateway.cors import is_preflight, preflight, shared
 from kybern.network.gateway.objects import (
     HeaderFilter,
     MirrorFilter,
@@ -95,6 +96,8 @@ class GatewayProxy:
                 return Response(500, TEXT, b"the route has a filter that is not supported\n")
             if not can_be_sent(one.filter):  # looked at before a backend is asked, whose answer would be nobody's
                 return Response(500, TEXT, b"the route sets a header that cannot be sent\n")
+            if one.filter.cors is not None and is_preflight(request):
+                return preflight(one.filter.cors, request)
             if one.filter.request_redirect is not None:
                 return redirect(one.filter.request_redirect, request, prefix, port, scheme)
             sent = filtered(one.filter, sent, prefix)
@@ -106,6 +109,8 @@ class GatewayProxy:
         for one in reversed(filters):
             if one.filter.response_header_modifier is not None:
                 response.headers = modified(response.headers, one.filter.response_header_modifier)
+            if one.filter.cors is not None:
+                response.headers = shared(one.filter.cors, request, response.headers)
         return response
 
     async def carried(self, rule: Rule, sent: Request, target: Target) -> Response:

@@ -12,6 +12,7 @@ from kybern.network.gateway.objects import (
     BackendObject,
     BackendRef,
     ClassSpec,
+    CorsFilter,
     Fraction,
     GatewayAddress,
     GatewaySpec,
@@ -41,7 +42,7 @@ COMMON_FILTERS = {
     "RequestMirror": "requestMirror",
     "ExtensionRef": "extensionRef",
 }
-HTTP_FILTERS = COMMON_FILTERS | {"RequestRedirect": "requestRedirect", "URLRewrite": "urlRewrite"}
+HTTP_FILTERS = COMMON_FILTERS | {"CORS": "cors", "RequestRedirect": "requestRedirect", "URLRewrite": "urlRewrite"}
 ONCE = ("RequestHeaderModifier", "ResponseHeaderModifier")
 PATH = r"^(?:[-A-Za-z0-9/._~!$&'()*+,;=:@]|[%][0-9a-fA-F]{2})+$"
 GRPC_SERVICE = r"^(?i)\.?[a-z_][a-z_0-9]*(\.[a-z_][a-z_0-9]*)*$"
@@ -72,7 +73,7 @@ def once(*types: str) -> Rules:
 
 HTTP_ONCE: Rules = {
     "May specify either httpRouteFilterRequestRedirect or httpRouteFilterRequestRewrite, but not both": "!(self.exists(f, f.type == 'RequestRedirect') && self.exists(f, f.type == 'URLRewrite'))",
-    **once(*ONCE, "RequestRedirect", "URLRewrite"),
+    **once("CORS", *ONCE, "RequestRedirect", "URLRewrite"),
 }  # fmt: skip
 
 
@@ -154,6 +155,10 @@ def unique(type: str) -> Rules:
     }
 
 
+def alone(what: str, others: str) -> Rules:
+    return {f"{what} cannot contain '*' alongside other {others}": "!('*' in self && self.size() > 1)"}
+
+
 def keys(what: str, one: str) -> Rules:
     return {
         f"{what} keys must be in the form of an optional DNS subdomain prefix followed by a required name segment of up to 63 characters.": f"self.all(key, key.matches({raw(KEY)}))",
@@ -196,6 +201,9 @@ RULES: Mapping[tuple[type, str], Rules] = {
     (GRPCBackendRef, "filters"): once(*ONCE),
     (RouteFilter, ""): filled(HTTP_FILTERS),
     (GRPCFilter, ""): filled(COMMON_FILTERS),
+    (CorsFilter, "allow_origins"): alone("AllowOrigins", "origins"),
+    (CorsFilter, "allow_methods"): alone("AllowMethods", "methods"),
+    (CorsFilter, "allow_headers"): alone("AllowHeaders", "methods"),
     (BackendObject, ""): PORT,
     (BackendRef, ""): PORT,
     (GRPCBackendRef, ""): PORT,
