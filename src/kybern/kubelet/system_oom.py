@@ -10,7 +10,6 @@ import logging
 import os
 import re
 from collections.abc import Callable
-from contextlib import suppress
 
 from kybern.kubelet.parts import Parts
 
@@ -37,12 +36,10 @@ def victim(record: str) -> tuple[str, int] | None:
 async def tell_of_kills(parts: Parts) -> None:
     """Until cancelled."""
     try:
-        kernel_log = os.open(parts.config.kernel_log, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        kernel_log = opened(parts.config.kernel_log)
     except OSError as error:
         log.info("what the kernel kills is not told: %s", error)
         return
-    with suppress(OSError):
-        os.lseek(kernel_log, 0, os.SEEK_END)
 
     def tell(record: str) -> None:
         found = victim(record)
@@ -54,6 +51,13 @@ async def tell_of_kills(parts: Parts) -> None:
         await follow(kernel_log, tell)
     finally:
         os.close(kernel_log)
+
+
+def opened(path: str) -> int:
+    """At its end."""
+    kernel_log = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    os.lseek(kernel_log, 0, os.SEEK_END)
+    return kernel_log
 
 
 async def follow(kernel_log: int, tell: Callable[[str], None]) -> None:

@@ -32,6 +32,29 @@ def test_a_timeout_says_so_after_a_group_has_failed() -> None:
     run(scenario())
 
 
+def test_a_timeout_in_the_clean_up_of_a_cancelled_task_says_so() -> None:
+    said: list[str] = []
+
+    async def cleans_up() -> None:
+        try:
+            await asyncio.sleep(60.0)
+        finally:
+            try:
+                async with timeout(1.0):
+                    await asyncio.sleep(5.0)
+            except TimeoutError:
+                said.append("it took too long")
+
+    async def scenario() -> None:
+        task = asyncio.create_task(cleans_up())
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task])
+        assert (said, task.cancelled()) == (["it took too long"], True)
+
+    run(scenario())
+
+
 def test_a_cancellation_while_time_runs_out_is_a_cancellation() -> None:
     async def waiting() -> None:
         await failed_before()
