@@ -45,9 +45,9 @@ async def sign(config: ConfigMap, view: View, client: Client, context: Context) 
 def signed(data: Mapping[str, str], tokens: Mapping[str, str]) -> dict[str, str]:
     """`tokens`: id → secret. What is not a signature stays as it is."""
     content = data.get(KUBECONFIG)
-    others = {key: value for key, value in data.items() if not key.startswith(SIGNATURE)}
     if content is None:
-        return others
+        return dict(data)
+    others = {key: value for key, value in data.items() if not key.startswith(SIGNATURE)}
     return others | {f"{SIGNATURE}{id_}": detached(content, id_, secret) for id_, secret in sorted(tokens.items())}
 
 

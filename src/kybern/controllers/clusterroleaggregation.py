@@ -18,14 +18,16 @@ async def reconcile(role: ClusterRole, view: View, client: Client, context: Cont
     if role.aggregation_rule is None or role.metadata.deletion_timestamp is not None:
         return
     rules = total(role, view.list(ClusterRole))
-    if set(rules) != set(role.rules or ()):
+    if rules != (role.rules or ()):
         await client.update(replace(role, rules=rules))
 
 
 def total(role: ClusterRole, roles: Iterable[ClusterRole]) -> tuple[PolicyRule, ...]:
-    """Every rule of the selected roles once, in the order of the roles' names."""
-    others = sorted((other for other in roles if selects(role, other)), key=lambda other: other.metadata.name or "")
-    return tuple(dict.fromkeys(rule for other in others for rule in other.rules or ()))
+    """Every rule of the selected roles once, selector by selector, in the order of the roles' names; never its own."""
+    selectors = (role.aggregation_rule and role.aggregation_rule.cluster_role_selectors) or ()
+    others = sorted((o for o in roles if o.metadata.name != role.metadata.name), key=lambda o: o.metadata.name or "")
+    chosen = (o for wanted in map(of_label_selector, selectors) for o in others if wanted.matches(o.metadata.labels))
+    return tuple(dict.fromkeys(rule for other in chosen for rule in other.rules or ()))
 
 
 def selects(role: ClusterRole, other: ClusterRole) -> bool:

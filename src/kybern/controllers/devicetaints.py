@@ -47,11 +47,19 @@ class Departure:
 
 def device_taint_eviction(evicted: Counter[str]) -> Controller[Pod]:
     """`evicted` counts, by the rule's uid, the pods that had to go."""
+    leaving: set[Key] = set()
 
     async def reconcile(pod: Pod, view: View, client: Client, context: Context) -> After | None:
         found = departure(pod, view.list(DeviceTaintRule), view, context.now)
-        if found is None or found.seconds > 0:
-            return None if found is None else After(found.seconds)
+        if found is not None and found.seconds > 0:
+            leaving.add(Key.of(pod))
+            return After(found.seconds)
+        was_to_leave = Key.of(pod) in leaving
+        leaving.discard(Key.of(pod))
+        if found is None:
+            if was_to_leave and pod.metadata.deletion_timestamp is None:
+                context.events.event(pod, "Normal", "DeviceTaintManagerEviction", "Cancelling deletion")
+            return None
         meta = pod.metadata
         context.events.event(pod, "Normal", "DeviceTaintManagerEviction", "Marking for deletion")
         try:
@@ -64,6 +72,9 @@ def device_taint_eviction(evicted: Counter[str]) -> Controller[Pod]:
         evicted.update(found.rules)
         return None
 
+    async def gone(key: Key, view: View, client: Client, context: Context) -> None:
+        leaving.discard(key)
+
     return Controller(
         name="device-taint-eviction",
         component="device-taint-eviction-controller",
@@ -75,11 +86,12 @@ def device_taint_eviction(evicted: Counter[str]) -> Controller[Pod]:
             Watch(DeviceTaintRule, all_consumers),
         ),
         by=reconcile,
+        gone=gone,
     )
 
 
 def departure(pod: Pod, rules: Sequence[DeviceTaintRule], view: View, now: float) -> Departure | None:
-    if pod.metadata.deletion_timestamp is not None or is_finished(pod):
+    if not pod.spec.node_name or pod.metadata.deletion_timestamp is not None or is_finished(pod):
         return None
     waits: list[float] = []
     causes: set[str] = set()

@@ -1,7 +1,9 @@
 """Endpoints: the addresses behind each Service, in one object of its name, those of its first family. EndpointSlices tell
 more; this is what older clients read."""
 
+import math
 from collections import defaultdict
+from collections.abc import Sequence
 
 from msgspec.structs import replace
 
@@ -134,18 +136,32 @@ def by_address(address: EndpointAddress) -> tuple[str, str]:
 
 
 def bounded(subsets: tuple[EndpointSubset, ...]) -> tuple[tuple[EndpointSubset, ...], bool]:
-    """The first addresses, ready ones before others, and whether these are all."""
-    left = ADDRESSES_MAX
-    kept, total = [], 0
-    for subset in subsets:
-        ready, other = subset.addresses or (), subset.not_ready_addresses or ()
-        total += len(ready) + len(other)
-        ready = ready[:left]
-        other = other[: left - len(ready)]
-        left -= len(ready) + len(other)
-        if ready or other:
-            kept.append(replace(subset, addresses=ready or None, not_ready_addresses=other or None))
-    return tuple(kept), total <= ADDRESSES_MAX
+    """A thousand addresses at most, and whether these are all: ready ones before others, every subset its share."""
+    ready = [len(subset.addresses or ()) for subset in subsets]
+    other = [len(subset.not_ready_addresses or ()) for subset in subsets]
+    if sum(ready) + sum(other) <= ADDRESSES_MAX:
+        return subsets, True
+    ready = shares(ready, ADDRESSES_MAX)
+    other = shares(other, ADDRESSES_MAX - sum(ready))
+    cut = (
+        replace(
+            subset,
+            addresses=(subset.addresses or ())[:kept] or None,
+            not_ready_addresses=(subset.not_ready_addresses or ())[:more] or None,
+        )
+        for subset, kept, more in zip(subsets, ready, other, strict=True)
+    )
+    return tuple(subset for subset in cut if subset.addresses or subset.not_ready_addresses), False
+
+
+def shares(numbers: Sequence[int], most: int) -> list[int]:
+    """The numbers, made smaller in proportion until they are `most` together. What is rounded up the last one lacks."""
+    total, found = sum(numbers), list[int]()
+    if total <= most:
+        return list(numbers)
+    for number in numbers:
+        found.append(min(math.ceil(number * most / total), most - sum(found)))
+    return found
 
 
 ENDPOINTS = Controller(

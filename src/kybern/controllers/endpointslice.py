@@ -2,8 +2,7 @@
 
 - `ready`: send it new connections; `serving`: it answers; `terminating`: it is going away.
 - Endpoints may tell for which zones or nodes they are: by the Service's `trafficDistribution`, or by `topologyhints`.
-- Pods that serve the same ports share slices; a change touches as few slices as it can, since every change is sent to
-  every node.
+- Pods that serve the same ports share slices (`filling`).
 """
 
 from collections import defaultdict
@@ -23,34 +22,31 @@ from kybern.api.discovery_v1 import (
     ForZone,
 )
 from kybern.api.errors import ApiError
-from kybern.api.meta_v1 import ObjectMeta
 from kybern.client import Client, View
 from kybern.controllers import topologyhints
+from kybern.controllers.filling import MANAGER, Ports, identity, plan_family
 from kybern.controllers.serving import (
     addresses_of,
     can_serve,
     families_of,
     has_selected_pods,
     hostname_of,
-    labels_of,
     pods_of,
     reference_to,
     services_of_pod,
     target_port,
 )
-from kybern.controllers.slices import ENDPOINTS_MAX, MANAGED_BY, SERVICE_NAME, Plan, carry_out, dated, slices_of
+from kybern.controllers.slices import Plan, carry_out, dated, reusing, slices_of
 from kybern.controllers.topologyhints import ZONE
-from kybern.reconcile import After, Context, Controller, Key, controller_ref
+from kybern.reconcile import After, Context, Controller, Key, controls
 from kybern.reconcile.controller import REST_SECONDS, Watch
 from kybern.reconcile.pods import is_namespace_terminating, is_ready
 
-MANAGER = "endpointslice-controller.k8s.io"
 SAME_ZONE = ("PreferClose", "PreferSameZone")  # the older name and the newer
 SAME_NODE = "PreferSameNode"
 AUTOMATIC = "hints by zone"
 NODE_RETRY_SECONDS = 1.0
-
-Ports = tuple[EndpointPort, ...]
+FAILED = "FailedToUpdateEndpointSlices"
 
 
 async def reconcile(service: Service, view: View, client: Client, context: Context) -> After | None:
@@ -68,15 +64,23 @@ async def reconcile(service: Service, view: View, client: Client, context: Conte
     elif topologyhints.has_hints(existing) and not service.spec.traffic_distribution:
         for family in families_of(service):
             tell(service, topologyhints.DISABLED, topologyhints.OFF, family, context)
+    failed = f"Error updating Endpoint Slices for Service {meta.namespace}/{meta.name}"
     try:
         await carry_out(dated(step, rfc3339(context.now)), client)
     except ApiError as error:
         if is_namespace_terminating(error):
             return None
-        said = f"Error updating Endpoint Slices for Service {meta.namespace}/{meta.name}: {error.message}"
-        context.events.event(service, "Warning", "FailedToUpdateEndpointSlices", said)
+        context.events.event(service, "Warning", FAILED, f"{failed}: {error.message}")
         raise
+    if lost:
+        context.events.event(service, "Warning", FAILED, f"{failed}: {skipping(service, lost)}")
     return After(NODE_RETRY_SECONDS) if lost else None
+
+
+def skipping(service: Service, lost: Sequence[Pod]) -> str:
+    of = f"for Service {service.metadata.namespace}/{service.metadata.name}"
+    told = sorted(f"skipping Pod {pod.metadata.name} {of}: Node {pod.spec.node_name} Not Found" for pod in lost)
+    return told[0] if len(told) == 1 else f"[{', '.join(told)}]"
 
 
 def zones(view: View) -> Mapping[str, str]:
@@ -130,17 +134,19 @@ def plan(
     *,
     keeps_hints: bool = False,
 ) -> Plan:
-    """`keeps_hints`: an endpoint that there is already keeps what it tells the zones."""
+    """`keeps_hints`: an endpoint that there is already keeps what it tells the zones. Slices of another Service that had
+    this one's name end with it, and are not filled any more."""
     wanted = Plan()
     families = families_of(service)
+    ours = [found for found in existing if controls(service, found) and found.address_type in families]
     for address_type in families:
-        known = [found for found in existing if found.address_type == address_type]
+        known = [found for found in ours if found.address_type == address_type]
         groups = grouped(service, pods, address_type, zone_of)
         if keeps_hints:
             groups = {ports: with_hints_of(known, endpoints) for ports, endpoints in groups.items()}
         plan_family(service, address_type, groups or {(): []}, known, wanted)
-    wanted.delete += [found for found in existing if found.address_type not in families]
-    return wanted
+    wanted.delete += [found for found in existing if not controls(service, found) or found.address_type not in families]
+    return reusing(wanted, service)
 
 
 def with_hints_of(known: Sequence[EndpointSlice], endpoints: Sequence[Endpoint]) -> list[Endpoint]:
@@ -151,13 +157,12 @@ def with_hints_of(known: Sequence[EndpointSlice], endpoints: Sequence[Endpoint])
 def grouped(
     service: Service, pods: Sequence[Pod], address_type: str, zone_of: Mapping[str, str]
 ) -> dict[Ports, list[Endpoint]]:
+    """A pod that has none of the Service's ports is told too, without any: a headless Service is still found by name."""
     groups: dict[Ports, list[Endpoint]] = defaultdict(list)
     for pod in pods:
         addresses = addresses_of(pod, address_type)
         if addresses and can_serve(pod, while_terminating=True):
-            ports = ports_of(service, pod)
-            if ports or not service.spec.ports:
-                groups[ports].append(endpoint_of(service, pod, addresses, zone_of))
+            groups[ports_of(service, pod)].append(endpoint_of(service, pod, addresses, zone_of))
     return groups
 
 
@@ -199,73 +204,6 @@ def hints_for(service: Service, zone: str | None, node: str | None) -> EndpointH
     nodes = (ForNode(name=node),) if node and wish == SAME_NODE else None
     zones = (ForZone(name=zone),) if zone else None
     return EndpointHints(for_zones=zones, for_nodes=nodes) if zones or nodes else None
-
-
-def plan_family(
-    service: Service,
-    address_type: str,
-    groups: Mapping[Ports, list[Endpoint]],
-    existing: Sequence[EndpointSlice],
-    wanted: Plan,
-) -> None:
-    """Keep endpoints where they are, fill what has room, make new slices for the rest, drop what is empty."""
-    slices: dict[Ports, list[EndpointSlice]] = defaultdict(list)
-    for found in existing:
-        slices[found.ports or ()].append(found)
-    for ports, endpoints in groups.items():
-        plan_group(service, address_type, ports, endpoints, slices.pop(ports, []), wanted)
-    wanted.delete += [found for group in slices.values() for found in group]
-
-
-def plan_group(
-    service: Service,
-    address_type: str,
-    ports: Ports,
-    endpoints: Sequence[Endpoint],
-    existing: Sequence[EndpointSlice],
-    wanted: Plan,
-) -> None:
-    new = {identity(endpoint): endpoint for endpoint in endpoints}
-    kept = [[new.pop(key) for key in map(identity, found.endpoints or ()) if key in new] for found in existing]
-    rest = list(new.values())
-    for members in sorted(kept, key=len, reverse=True):
-        room = ENDPOINTS_MAX - len(members)
-        members += rest[:room]
-        del rest[:room]
-    spare = 1 if not endpoints else 0  # a Service without pods keeps one empty slice, which says so
-    labels = slice_labels(service)
-    for found, members in zip(existing, kept, strict=True):
-        if not members and not spare:
-            wanted.delete.append(found)
-            continue
-        spare -= not members
-        full = replace(found, endpoints=tuple(members) or None, metadata=replace(found.metadata, labels=labels))
-        if full != found:
-            wanted.update.append(full)
-    for start in range(0, max(len(rest), spare), ENDPOINTS_MAX):
-        wanted.create.append(new_slice(service, address_type, ports, rest[start : start + ENDPOINTS_MAX]))
-
-
-def identity(endpoint: Endpoint) -> tuple[str, tuple[str, ...]]:
-    return ((endpoint.target_ref and endpoint.target_ref.uid) or "", endpoint.addresses)
-
-
-def slice_labels(service: Service) -> Mapping[str, str]:
-    return {**labels_of(service), SERVICE_NAME: service.metadata.name or "", MANAGED_BY: MANAGER}
-
-
-def new_slice(service: Service, address_type: str, ports: Ports, endpoints: Sequence[Endpoint]) -> EndpointSlice:
-    return EndpointSlice(
-        metadata=ObjectMeta(
-            generate_name=f"{service.metadata.name}-",
-            namespace=service.metadata.namespace,
-            labels=slice_labels(service),
-            owner_references=(controller_ref(service),),
-        ),
-        address_type=address_type,
-        ports=ports or None,
-        endpoints=tuple(endpoints) or None,
-    )
 
 
 def automatic(service: Service) -> tuple[str, ...]:

@@ -12,8 +12,8 @@ from kybern.api.core_v1 import EndpointAddress, Endpoints, EndpointSubset, Servi
 from kybern.api.discovery_v1 import Endpoint, EndpointConditions, EndpointPort, EndpointSlice
 from kybern.api.meta_v1 import ObjectMeta
 from kybern.client import Client, View
-from kybern.controllers.slices import CHANGED_AT, MANAGED_BY, SERVICE_NAME, Plan, carry_out, slices_of
-from kybern.reconcile import Context, Controller, Key, controller_ref
+from kybern.controllers.slices import CHANGED_AT, MANAGED_BY, SERVICE_NAME, Plan, carry_out, reusing, slices_of
+from kybern.reconcile import Context, Controller, Key, controller_ref, controls
 from kybern.reconcile.controller import Watch
 
 MANAGER = "endpointslicemirroring-controller.k8s.io"
@@ -51,8 +51,11 @@ def is_mirrored(endpoints: Endpoints, service: Service | None) -> bool:
 def plan(endpoints: Endpoints | None, existing: Sequence[EndpointSlice]) -> Plan:
     """Slices are filled anew in order: Endpoints written by hand are small and change seldom."""
     step, left = Plan(), list(existing)
-    for wanted in slices_for(endpoints) if endpoints is not None else ():
-        same = next((s for s in left if (s.address_type, s.ports) == (wanted.address_type, wanted.ports)), None)
+    if endpoints is None:
+        return Plan(delete=left)
+    for wanted in slices_for(endpoints):
+        ours = [found for found in left if controls(endpoints, found)]
+        same = next((s for s in ours if (s.address_type, s.ports) == (wanted.address_type, wanted.ports)), None)
         if same is None:
             step.create.append(wanted)
             continue
@@ -62,7 +65,7 @@ def plan(endpoints: Endpoints | None, existing: Sequence[EndpointSlice]) -> Plan
         if full != same:
             step.update.append(full)
     step.delete = left
-    return step
+    return reusing(step, endpoints)
 
 
 def slices_for(endpoints: Endpoints) -> Iterable[EndpointSlice]:

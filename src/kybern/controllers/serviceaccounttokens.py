@@ -30,8 +30,13 @@ def service_account_tokens(signing_key: bytes, certificate: str) -> Controller[S
     if not isinstance(key, rsa.RSAPrivateKey):
         raise ValueError("the key that signs service-account tokens must be an RSA key")
 
+    accounts: dict[Key, tuple[str, str]] = {}
+
     async def reconcile(secret: Secret, view: View, client: Client, context: Context) -> None:
-        if secret.type != TYPE or secret.metadata.deletion_timestamp is not None:
+        if secret.type != TYPE:
+            return
+        accounts[Key.of(secret)] = (annotation(secret, ACCOUNT_NAME), annotation(secret, ACCOUNT_UID))
+        if secret.metadata.deletion_timestamp is not None:
             return
         account = await account_of(secret, view, client)
         try:
@@ -43,6 +48,13 @@ def service_account_tokens(signing_key: bytes, certificate: str) -> Controller[S
         except (NotFound, Conflict):
             return  # it has changed, and its change wakes this loop again
 
+    async def gone(key: Key, view: View, client: Client, context: Context) -> None:
+        name, uid = accounts.get(key, ("", ""))
+        known = view.get(ServiceAccount, name, key.namespace)
+        if known is not None and uid in ("", known.metadata.uid):
+            await unlist(key, known, client)
+        accounts.pop(key, None)
+
     return Controller(
         name="serviceaccount-token",
         component="serviceaccount-token-controller",
@@ -50,7 +62,19 @@ def service_account_tokens(signing_key: bytes, certificate: str) -> Controller[S
         concerns=lambda secret: secret.type == TYPE,
         watches=(Watch(ServiceAccount, secrets_of),),
         by=reconcile,
+        gone=gone,
     )
+
+
+async def unlist(secret: Key, account: ServiceAccount, client: Client) -> None:
+    """The account lists its Secrets; one that is gone is no longer among them."""
+    kept = tuple(ref for ref in account.secrets or () if ref.name != secret.name)
+    if len(kept) == len(account.secrets or ()):
+        return
+    try:
+        await client.update(replace(account, secrets=kept or None))
+    except NotFound:
+        pass
 
 
 async def account_of(secret: Secret, view: View, client: Client) -> ServiceAccount | None:
@@ -78,7 +102,10 @@ def filled(secret: Secret, account: ServiceAccount, certificate: str, key: rsa.R
     """With everything that is missing or wrong; a token that is there stays."""
     namespace, name, uid = (account.metadata.namespace or "", account.metadata.name or "", account.metadata.uid or "")
     data = dict(secret.data or {})
-    data |= encoded({"ca.crt": certificate, "namespace": namespace} if certificate else {"namespace": namespace})
+    if certificate:
+        data |= encoded({"ca.crt": certificate})
+    if not data.get("namespace"):
+        data |= encoded({"namespace": namespace})
     if not data.get("token"):
         data |= encoded({"token": signed(secret_claims(namespace, secret.metadata.name or "", name, uid), key)})
     annotations = {**(secret.metadata.annotations or {}), ACCOUNT_NAME: name, ACCOUNT_UID: uid}

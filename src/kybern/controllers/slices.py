@@ -5,9 +5,11 @@ from dataclasses import dataclass, field
 
 from msgspec.structs import replace
 
+from kybern.api.core_v1 import Endpoints, Service
 from kybern.api.discovery_v1 import EndpointSlice
 from kybern.api.errors import NotFound
 from kybern.client import Client, View
+from kybern.reconcile import controls
 
 ENDPOINTS_MAX = 100  # in one slice
 SERVICE_NAME = "kubernetes.io/service-name"
@@ -30,6 +32,21 @@ def dated(wanted: Plan, now: str) -> Plan:
         return replace(found, metadata=replace(found.metadata, annotations=annotations))
 
     return Plan([*map(stamped, wanted.create)], [*map(stamped, wanted.update)], wanted.delete)
+
+
+def reusing(wanted: Plan, owner: Service | Endpoints) -> Plan:
+    """The plan, with what would come written over what would go, where both are the owner's and of one address type: one
+    write instead of two, and a name that lasts."""
+    step = Plan([*wanted.create], [*wanted.update])
+    for old in wanted.delete:
+        new = next((made for made in step.create if made.address_type == old.address_type), None)
+        if new is None or not controls(owner, old):
+            step.delete.append(old)
+            continue
+        step.create.remove(new)
+        meta = replace(old.metadata, labels=new.metadata.labels, annotations=new.metadata.annotations)
+        step.update.append(replace(old, ports=new.ports, endpoints=new.endpoints, metadata=meta))
+    return step
 
 
 async def carry_out(wanted: Plan, client: Client) -> None:

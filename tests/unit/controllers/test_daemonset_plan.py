@@ -3,10 +3,10 @@ from typing import Any
 from msgspec.structs import replace
 
 from kybern.api.apps_v1 import DaemonSet, DaemonSetSpec, DaemonSetUpdateStrategy, RollingUpdateDaemonSet
-from kybern.api.core_v1 import Node, NodeSpec, Pod, Taint
+from kybern.api.core_v1 import Node, NodeSpec, Pod, PodSpec, Taint, Toleration
 from kybern.api.meta_v1 import LabelSelector, ObjectMeta
 from kybern.controllers.daemonset.failures import Failures
-from kybern.controllers.daemonset.placing import judge, node_of, template_for
+from kybern.controllers.daemonset.placing import judge, node_of, template_for, tolerations
 from kybern.controllers.daemonset.plan import Fleet, Plan, fleet, place, roll, status_of
 from kybern.controllers.nodeaffinity import fits
 from kybern.reconcile.history import HASH
@@ -65,6 +65,16 @@ def test_a_taint_keeps_new_pods_out_and_only_no_execute_drives_running_ones_away
 def test_a_daemon_runs_where_nothing_else_may() -> None:
     for key, effect in (("unschedulable", "NoSchedule"), ("not-ready", "NoExecute"), ("unreachable", "NoExecute")):
         assert judge(daemonset(), tainted("n1", effect, f"node.kubernetes.io/{key}")).should_run
+
+
+def test_a_template_cannot_bound_how_long_a_daemon_stays_on_a_node_that_is_down() -> None:
+    key, effect = "node.kubernetes.io/not-ready", "NoExecute"
+    told = (
+        Toleration(key=key, operator="Exists", effect=effect, toleration_seconds=30),
+        Toleration(key="mine", operator="Exists", toleration_seconds=30),
+    )
+    found = tolerations(PodSpec(containers=(), tolerations=told))
+    assert [one.toleration_seconds for one in found if one.key in (key, "mine")] == [None, 30]
 
 
 def test_a_failed_pod_is_replaced() -> None:

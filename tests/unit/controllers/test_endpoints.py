@@ -2,8 +2,8 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from kybern.api.core_v1 import Pod, PodIP, Service, ServicePort, ServiceSpec
-from kybern.api.discovery_v1 import EndpointSlice
+from kybern.api.core_v1 import EndpointAddress, EndpointSubset, Pod, PodIP, Service, ServicePort, ServiceSpec
+from kybern.api.discovery_v1 import EndpointPort, EndpointSlice
 from kybern.api.meta_v1 import ObjectMeta
 from kybern.controllers.endpoints import bounded, endpoints_of, subsets_of
 from kybern.controllers.endpointslice import plan
@@ -78,6 +78,25 @@ def test_endpoints_are_cut_at_a_thousand() -> None:
     assert (sum(len(subset.addresses or ()) for subset in kept), complete) == (1000, False)
 
 
+def subset(ready: int, waiting: int = 0) -> EndpointSubset:
+    addresses = tuple(EndpointAddress(ip=f"10.0.{i // 250}.{i % 250 + 1}") for i in range(ready + waiting))
+    return EndpointSubset(addresses=addresses[:ready] or None, not_ready_addresses=addresses[ready:] or None)
+
+
+def sizes(*subsets: EndpointSubset) -> list[tuple[int, int]]:
+    kept, _ = bounded(subsets)
+    return [(len(one.addresses or ()), len(one.not_ready_addresses or ())) for one in kept]
+
+
+def test_ready_addresses_of_every_subset_come_before_others_of_any() -> None:
+    assert sizes(subset(400, 500), subset(400)) == [(400, 200), (400, 0)]
+
+
+def test_what_is_cut_is_cut_from_every_subset_by_its_size() -> None:
+    assert sizes(subset(1500, 9), subset(500), subset(0, 3)) == [(750, 0), (250, 0)]
+    assert sizes(subset(901), subset(900), subset(300)) == [(429, 0), (429, 0), (142, 0)]
+
+
 def test_a_slice_holds_a_hundred() -> None:
     created, updated, deleted = planned(service(), pods(250))
     assert [len(found.endpoints or ()) for found in created] == [100, 100, 50]
@@ -109,10 +128,57 @@ def test_a_service_without_pods_has_one_empty_slice() -> None:
     assert planned(service(), [], made) == [[], [], []]
 
 
-def test_the_empty_slice_goes_when_pods_come() -> None:
+def test_pods_that_come_are_written_over_the_empty_slice() -> None:
     (empty,), _, _ = planned(service(), [])
-    created, updated, deleted = planned(service(), pods(1), empty)
-    assert (len(created), updated, deleted) == (1, [], [empty])
+    created, (filled,), deleted = planned(service(), pods(1), empty)
+    assert (created, deleted, len(filled.endpoints or ()), filled.ports) == ([], [], 1, plan_ports(8080))
+    assert filled.metadata == empty.metadata
+
+
+def plan_ports(number: int) -> tuple[EndpointPort, ...]:
+    return (EndpointPort(name="", port=number, protocol="TCP"),)
+
+
+def test_new_ports_are_written_over_the_slice_of_the_old_ones() -> None:
+    (old,), _, _ = planned(service(), pods(1))
+    moved = service(ports=(ServicePort(port=80, target_port=9090),))
+    created, (filled,), deleted = planned(moved, pods(1), old)
+    assert (created, deleted, filled.ports) == ([], [], plan_ports(9090))
+
+
+def test_a_slice_of_an_older_service_of_the_name_goes_and_is_not_filled() -> None:
+    (old,), _, _ = planned(service(), pods(1))
+    again = replace(service(), metadata=replace(service().metadata, uid="other"))
+    created, updated, deleted = planned(again, pods(1), old)
+    assert ([len(made.endpoints or ()) for made in created], updated, deleted) == ([1], [], [old])
+
+
+def test_new_endpoints_fill_one_slice_that_has_room_for_all_of_them() -> None:
+    found = pods(200)
+    full, other = planned(service(), found)[0]
+    few = [found[i] for i in (*range(90), *range(100, 195))]
+    emptier, fuller = planned(service(), few, full, other)[1]
+    grown = [*few, *pods(204)[200:]]
+    created, updated, _ = planned(service(), grown, emptier, fuller)
+    assert (created, [len(made.endpoints or ()) for made in updated]) == ([], [99])
+    grown = [*few, *pods(208)[200:]]
+    created, updated, _ = planned(service(), grown, emptier, fuller)
+    assert (created, [len(made.endpoints or ()) for made in updated]) == ([], [98])
+    grown = [*few, *pods(212)[200:]]
+    created, updated, _ = planned(service(), grown, emptier, fuller)
+    assert ([len(made.endpoints or ()) for made in created], updated) == ([12], [])
+
+
+def test_what_is_written_anyway_is_filled_first() -> None:
+    found = pods(190)
+    slices = planned(service(), found)[0]
+    created, updated, _ = planned(service(), [*found[1:], *pods(192)[190:]], *slices)
+    assert (created, [len(made.endpoints or ()) for made in updated]) == ([], [100, 91])
+
+
+def test_a_pod_without_the_services_port_is_told_without_ports() -> None:
+    (made,), _, _ = planned(service(ports=(ServicePort(port=80, target_port="none"),)), pods(1))
+    assert (made.ports, len(made.endpoints or ())) == (None, 1)
 
 
 def test_a_slice_names_its_service_and_its_manager() -> None:

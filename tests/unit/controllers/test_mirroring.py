@@ -1,5 +1,7 @@
 from typing import Any
 
+from msgspec.structs import replace
+
 from kybern.api.core_v1 import EndpointAddress, EndpointPort, Endpoints, EndpointSubset, Service, ServiceSpec
 from kybern.api.meta_v1 import ObjectMeta
 from kybern.controllers.endpointslicemirroring import SKIP, is_mirrored, left_out, plan
@@ -57,3 +59,17 @@ def test_a_thousand_of_a_subset_are_one_slice_and_the_rest_is_left_out() -> None
     many = subset(*(f"10.0.{number // 250}.{number % 250 + 1}" for number in range(1003)))
     assert [len(found.endpoints or ()) for found in plan(endpoints(many), []).create] == [1000]
     assert left_out(many) == 3
+
+
+def test_other_ports_are_written_over_the_slice_there_is() -> None:
+    before = plan(endpoints(subset("10.0.0.1")), []).create
+    step = plan(endpoints(subset("10.0.0.1", port=81)), before)
+    assert (step.create, step.delete, [port.port for port in step.update[0].ports or ()]) == ([], [], [81])
+
+
+def test_slices_of_older_endpoints_of_the_name_go() -> None:
+    before = plan(endpoints(subset("10.0.0.1")), []).create
+    again = endpoints(subset("10.0.0.1"))
+    again = replace(again, metadata=replace(again.metadata, uid="other"))
+    step = plan(again, before)
+    assert (len(step.create), step.update, step.delete) == (1, [], before)

@@ -217,7 +217,7 @@ service-account-controller
 
 serviceaccount-token-controller
   core secrets: delete READ update
-  core serviceaccounts: READ
+  core serviceaccounts: READ update
   EVENTS
 
 service-cidrs-controller

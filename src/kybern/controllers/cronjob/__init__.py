@@ -24,14 +24,13 @@ CLOCK_SKEW_SECONDS = 0.1  # never wake a moment too early for the time that was 
 
 
 async def reconcile(cronjob: CronJob, view: View, client: Client, context: Context) -> After | None:
-    if cronjob.metadata.deletion_timestamp is not None:
-        return None
     jobs = view.owned_by(cronjob, Job)
     status = await followed(cronjob, jobs, client, context)
     await clean_up(cronjob, jobs, client, context)
-    found = understood(cronjob, context)
+    going = cronjob.metadata.deletion_timestamp is not None
+    found = None if going or cronjob.spec.suspend else understood(cronjob, context)
     after = None
-    if found is not None and not cronjob.spec.suspend:
+    if found is not None:
         times, tz = found
         step = plan(cronjob, status, times, tz, context.now)
         for type, reason, message in step.told:

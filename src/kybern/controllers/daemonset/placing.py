@@ -41,11 +41,16 @@ class Verdict:
 
 
 def tolerations(spec: PodSpec) -> tuple[Toleration, ...]:
-    """The template's own, and those every daemon has: it runs where nothing else would yet."""
+    """The template's own, and those every daemon has: it runs where nothing else would yet. A template cannot bound the
+    time of these."""
     wanted = [*TOLERATED, *([ON_HOST_NETWORK] if spec.host_network else [])]
     added = [Toleration(key=key, operator="Exists", effect=effect) for key, effect in wanted]
-    own = spec.tolerations or ()
+    own = [unbounded(one) if unbounded(one) in added else one for one in spec.tolerations or ()]
     return (*own, *(toleration for toleration in added if toleration not in own))
+
+
+def unbounded(toleration: Toleration) -> Toleration:
+    return replace(toleration, toleration_seconds=None)
 
 
 def judge(daemonset: DaemonSet, node: Node) -> Verdict:
