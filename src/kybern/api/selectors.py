@@ -128,15 +128,17 @@ def _wrong_key(key: str) -> Iterator[str]:
 
 
 def _wrong_count(operator: Operator, values: tuple[str, ...]) -> Iterator[str]:
-    listed = printed(list(values))
     if operator in ("in", "notin") and not values:
-        yield f"values: Invalid value: {listed}: for 'in', 'notin' operators, values set can't be empty"
+        wrong = "for 'in', 'notin' operators, values set can't be empty"
     elif operator in ("=", "==", "!=") and len(values) != 1:
-        yield f"values: Invalid value: {listed}: exact-match compatibility requires one single value"
+        wrong = "exact-match compatibility requires one single value"
     elif operator in ("exists", "!") and values:
-        yield f"values: Invalid value: {listed}: values set must be empty for exists and does not exist"
+        wrong = "values set must be empty for exists and does not exist"
     elif operator in ("gt", "lt") and len(values) != 1:
-        yield f"values: Invalid value: {listed}: for 'Gt', 'Lt' operators, exactly one value is required"
+        wrong = "for 'Gt', 'Lt' operators, exactly one value is required"
+    else:
+        return
+    yield f"values: Invalid value: {printed(list(values))}: {wrong}"
 
 
 def _is_integer(text: str) -> bool:

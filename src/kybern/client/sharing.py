@@ -15,23 +15,22 @@ PARTED = (Struct, tuple)
 
 def sharing(new: T, known: T) -> T:
     """`new`, made of what is equal in `known`."""
-    made: T = _sharing(new, known)
+    if type(new) is not type(known):
+        return new
+    made: T = known if new == known else _remade(new, known)
     return made
 
 
-def _sharing(new: Any, known: Any) -> Any:
-    if type(new) is not type(known):
-        return new
-    if new == known:
-        return known
+def _remade(new: Any, known: Any) -> Any:
+    """The same for two of one type that are known to differ: nothing is compared twice."""
     if isinstance(new, Struct):
-        return _struct_sharing(new, known)
+        return _remade_struct(new, known)
     if isinstance(new, tuple) and len(new) == len(known):
-        return tuple([_sharing(item, other) for item, other in zip(new, known, strict=True)])
+        return tuple([sharing(item, other) for item, other in zip(new, known, strict=True)])
     return new
 
 
-def _struct_sharing(new: Any, known: Any) -> Any:
+def _remade_struct(new: Struct, known: Struct) -> Struct:
     shared = {}
     for name in new.__struct_fields__:
         mine, theirs = getattr(new, name), getattr(known, name)
@@ -40,7 +39,7 @@ def _struct_sharing(new: Any, known: Any) -> Any:
         if mine == theirs:
             shared[name] = theirs
         elif isinstance(mine, PARTED):
-            part = _sharing(mine, theirs)
+            part = _remade(mine, theirs)
             if part is not mine:
                 shared[name] = part
     return replace(new, **shared) if shared else new

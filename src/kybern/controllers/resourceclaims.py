@@ -15,7 +15,7 @@ from kybern.api.meta_v1 import ObjectMeta
 from kybern.api.resource_v1 import ResourceClaim, ResourceClaimConsumerReference, ResourceClaimTemplate
 from kybern.client import Client, View
 from kybern.client.cache import controller_uid
-from kybern.reconcile import After, Context, Controller, Key
+from kybern.reconcile import After, Context, Controller, Key, controls
 from kybern.reconcile.controller import Watch
 from kybern.reconcile.ownership import controller_of
 from kybern.reconcile.pods import is_finished
@@ -56,17 +56,18 @@ async def give_claims(pod: Pod, view: View, client: Client, context: Context) ->
 
 
 async def is_missing(told: PodResourceClaimStatus | None, pod: Pod, view: View, client: Client) -> bool:
-    """It was not made yet, or somebody has deleted it since: the server is asked, since the View of claims may be late."""
+    """It was not made yet, or somebody has deleted it since, and perhaps made another of its name: the server is asked where
+    the View of claims may be late."""
     if told is None:
         return True
     name, namespace = told.resource_claim_name, pod.metadata.namespace or ""
-    if name is None or view.get(ResourceClaim, name, namespace) is not None:
+    if name is None:
         return False
+    found = view.get(ResourceClaim, name, namespace)
     try:
-        await client.get(ResourceClaim, name, namespace)
+        return not controls(pod, found or await client.get(ResourceClaim, name, namespace))
     except NotFound:
         return True
-    return False
 
 
 async def claim_for(pod: Pod, wanted: PodResourceClaim, view: View, client: Client) -> str:
