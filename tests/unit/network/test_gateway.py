@@ -96,6 +96,10 @@ def test_rules_whose_expressions_are_none_are_dropped_and_the_status_says_which(
     assert led(found, "x.io", "/b") == "b" and led(found, "x.io", "/", x="*") is None
     assert all(c.type != "PartiallyInvalid" for c in made([route(fine)]).routes[0][1].parents[0].conditions)
 
+    long = to("a", matches=[{"headers": [{"name": "x", "type": "RegularExpression", "value": "(" * 4096}]}])
+    [(_, status)] = made([route(fine, *[long] * 15)]).routes
+    assert len(status.parents[0].conditions[-1].message) <= 32768
+
     found = made([route(bad)])
     assert of_route(found, "Accepted") == ("False", "UnsupportedValue") and not list(found.ports[80].rules())
     [(_, status)] = found.routes

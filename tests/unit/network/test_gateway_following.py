@@ -79,7 +79,7 @@ def test_defaults_and_bounds_of_the_definitions_hold() -> None:
             await with_definitions(cluster)
             made = await cluster.client.create(GATEWAY)
             assert made.spec.listeners[0].allowed_routes.namespaces.from_ == "Same"
-            bare = convert({"metadata": {"name": "x", "namespace": "default"}}, HTTPRoute)
+            bare = convert({"metadata": {"name": "x", "namespace": "default"}, "spec": {}}, HTTPRoute)
             assert (await cluster.client.create(bare)).spec.rules[0].matches[0].path.value == "/"
             [only] = GATEWAY.spec.listeners
             wrong = replace(GATEWAY, spec=replace(GATEWAY.spec, listeners=(replace(only, port=70000),)))

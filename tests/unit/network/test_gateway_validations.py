@@ -176,7 +176,7 @@ def test_each_rule_refuses_what_it_is_there_for_and_nothing_else() -> None:
 
             owned = {"metadata": {"name": "x"}, "spec": {"controllerName": CONTROLLER}}
             klass = await cluster.client.create(convert(owned, GatewayClass))
-            with pytest.raises(Invalid, match="field is immutable"):
+            with pytest.raises(Invalid, match="Value is immutable"):
                 await cluster.client.update(replace(klass, spec=replace(klass.spec, controller_name="x.io/other")))
 
     run(story())
@@ -184,7 +184,7 @@ def test_each_rule_refuses_what_it_is_there_for_and_nothing_else() -> None:
 
 def test_no_rule_is_left_out_of_these() -> None:
     elsewhere = (
-        "field is immutable",
+        "Value is immutable",
         "Hostname value must only contain",
         "Listener name must be unique",
     )  # a key of the list

@@ -241,7 +241,7 @@ class ParentStatus(Part, frozen=True, kw_only=True, omit_defaults=True, rename="
     conditions: Conditions = ()
 
 
-class RouteStatus(Part, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+class RouteStatus(Part, frozen=True, kw_only=True, omit_defaults=False, rename="camel"):
     parents: Annotated[tuple[ParentStatus, ...], Meta(max_length=32)] = ()
 
 
@@ -367,13 +367,13 @@ class Gateway(Served, frozen=True, kw_only=True, omit_defaults=True, rename="cam
 
 class HTTPRoute(Served, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
     kind: str = field(default_factory=lambda: "HTTPRoute")
-    spec: RouteSpec = RouteSpec()
+    spec: RouteSpec
     status: RouteStatus = RouteStatus()
 
 
 class GRPCRoute(Served, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
     kind: str = field(default_factory=lambda: "GRPCRoute")
-    spec: GRPCSpec = GRPCSpec()
+    spec: GRPCSpec
     status: RouteStatus = RouteStatus()
 
 

@@ -26,6 +26,7 @@ from kybern.network.gateway.objects import (
 from kybern.network.ingress.routing import Target, bare_host
 
 EXPRESSIONS_MAX = 1024
+SHOWN_MAX = 100  # of an expression, in a condition that holds 32,768 characters
 EXPRESSIONS = re2.Options()
 EXPRESSIONS.log_errors = False
 EXPRESSIONS.max_mem = 128 << 10  # a few milliseconds at most to compile
@@ -182,7 +183,7 @@ def unsupported(route: HTTPRoute) -> dict[int, str]:
     for at, rule in enumerate(route.spec.rules):
         bad = next((text for match in rule.matches for text in expressions(match) if compiled(text) is None), None)
         if bad is not None:
-            found[at] = f"{bad!r} is no regular expression of RE2, or too large a one"
+            found[at] = f"{bad[:SHOWN_MAX]!r} is no regular expression of RE2, or too large a one"
     return found
 
 

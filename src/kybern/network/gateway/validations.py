@@ -176,7 +176,7 @@ LISTENERS: Rules = {
 }  # fmt: skip
 
 RULES: Mapping[tuple[type, str], Rules] = {
-    (ClassSpec, "controller_name"): {"field is immutable": "self == oldSelf"},
+    (ClassSpec, "controller_name"): {"Value is immutable": "self == oldSelf"},
     (GatewaySpec, "addresses"): unique("IPAddress") | unique("Hostname"),
     (GatewayAddress, ""): {
         f"Hostname value must be empty or contain only valid characters (matching {HOSTNAME})": f"self.type != 'Hostname' || !has(self.value) || self.value.matches({raw(HOSTNAME)})"
