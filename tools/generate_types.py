@@ -195,6 +195,8 @@ class Module:
         renamed = "" if camel(python) == name else f', name="{name}"'
         if default == "None" and not renamed:
             return f"{python}: {annotation} = None"
+        if default == "LabelSelector":  # one for all that have none, so that an empty one can be told from it
+            return f"{python}: {annotation} = LabelSelector()"
         return f"{python}: {annotation} = field(default{'' if default == 'None' else '_factory'}={default}{renamed})"
 
     def typed(self, full: str, name: str, prop: dict[str, Any], required: bool) -> tuple[str, str]:

@@ -115,7 +115,7 @@ async def admitted_api() -> AsyncIterator[AdmittedApi]:
     inputs = Inputs(
         objects=objects, authorizer=Authorizers((rbac,)), rbac=rbac, clock=clock, ids=ids, callouts=callouts
     )
-    connections = {"pods/attach": connected, "pods/exec": connected}
+    connections = dict.fromkeys(("pods/attach", "pods/exec", "pods/portforward"), connected)
     plugins = admission_plugins(inputs)
     server = ApiServer(
         machine, authenticate=as_said, authorizer=Authorizers((rbac,)), plugins=plugins, connections=connections

@@ -37,7 +37,7 @@ class ControllerRevisionList(Struct, frozen=True, kw_only=True, omit_defaults=Tr
 class DaemonSetSpec(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False, rename="camel"):
     min_ready_seconds: Int32 | None = None
     revision_history_limit: Int32 | None = None
-    selector: Annotated[LabelSelector, Shape(required=True, map_type="atomic")] = field(default_factory=LabelSelector)
+    selector: Annotated[LabelSelector, Shape(required=True, map_type="atomic")] = LabelSelector()
     template: Annotated[PodTemplateSpec, Shape(required=True)] = field(default_factory=PodTemplateSpec)
     update_strategy: DaemonSetUpdateStrategy | None = None
 
@@ -92,7 +92,7 @@ class DeploymentSpec(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=F
     progress_deadline_seconds: Int32 | None = None
     replicas: Int32 | None = None
     revision_history_limit: Int32 | None = None
-    selector: Annotated[LabelSelector, Shape(required=True, map_type="atomic")] = field(default_factory=LabelSelector)
+    selector: Annotated[LabelSelector, Shape(required=True, map_type="atomic")] = LabelSelector()
     strategy: Annotated[DeploymentStrategy | None, Shape(patch_strategy="retainKeys")] = None
     template: Annotated[PodTemplateSpec, Shape(required=True)] = field(default_factory=PodTemplateSpec)
 
@@ -144,7 +144,7 @@ class DeploymentStrategy(Struct, frozen=True, kw_only=True, omit_defaults=True, 
 class ReplicaSetSpec(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False, rename="camel"):
     min_ready_seconds: Int32 | None = None
     replicas: Int32 | None = None
-    selector: Annotated[LabelSelector, Shape(required=True, map_type="atomic")] = field(default_factory=LabelSelector)
+    selector: Annotated[LabelSelector, Shape(required=True, map_type="atomic")] = LabelSelector()
     template: PodTemplateSpec | None = None
 
 
@@ -206,7 +206,7 @@ class StatefulSetSpec(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=
     pod_management_policy: str | None = None
     replicas: Int32 | None = None
     revision_history_limit: Int32 | None = None
-    selector: Annotated[LabelSelector, Shape(required=True, map_type="atomic")] = field(default_factory=LabelSelector)
+    selector: Annotated[LabelSelector, Shape(required=True, map_type="atomic")] = LabelSelector()
     service_name: str | None = None
     template: Annotated[PodTemplateSpec, Shape(required=True)] = field(default_factory=PodTemplateSpec)
     update_strategy: StatefulSetUpdateStrategy | None = None

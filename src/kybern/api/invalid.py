@@ -42,7 +42,8 @@ def required(field: str, detail: str = "") -> FieldError:
 
 
 def invalid_value(field: str, value: Any, detail: str) -> FieldError:
-    return FieldError(field, "FieldValueInvalid", f"Invalid value: {printed(value)}: {detail}")
+    more = f": {detail}" if detail else ""
+    return FieldError(field, "FieldValueInvalid", f"Invalid value: {printed(value)}{more}")
 
 
 def not_supported(field: str, value: Any, supported: Iterable[str]) -> FieldError:

@@ -6,6 +6,8 @@ from msgspec import Struct
 
 from kybern.apiserver.item import Item
 
+INITIAL_EVENTS_END = "k8s.io/initial-events-end"
+
 Form = Callable[[str, bytes], bytes]
 """An event's type and the served bytes of its object to the frame that this client wants."""
 
@@ -16,7 +18,7 @@ def frame(type_: str, obj: bytes) -> bytes:
 
 def bookmark(api_version: str, kind: str, revision: int, *, initial_events_end: bool = False) -> bytes:
     """The object of an event that says that everything up to a revision has been sent."""
-    marks = ',"annotations":{"k8s.io/initial-events-end":"true"}' if initial_events_end else ""
+    marks = f',"annotations":{{"{INITIAL_EVENTS_END}":"true"}}' if initial_events_end else ""
     return (
         f'{{"kind":"{kind}","apiVersion":"{api_version}","metadata":{{"resourceVersion":"{revision}"{marks}}}}}'
     ).encode()

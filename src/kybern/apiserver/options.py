@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kybern.api.errors import About, BadRequest, invalid
-from kybern.api.invalid import FieldError, invalid_value, not_supported, too_long
+from kybern.api.invalid import FieldError, invalid_value, not_supported, printed, too_long
 from kybern.apiserver.request import ApiRequest, User
 
+PORT_MAX = 2**16 - 1
 MANAGER_BYTES_MAX = 128
 DEFAULT_MANAGER = "unknown"
 
@@ -57,6 +58,25 @@ def whole_number(params: Params, name: str) -> int | None:
         return int(text)
     except ValueError:
         raise BadRequest(f'strconv.ParseInt: parsing "{text}": invalid syntax') from None
+
+
+def unsigned(text: str, most: int) -> int:
+    """A number as Go's strconv.ParseUint reads it. ValueError says what that says; its sender chose how long it is."""
+    why = "invalid syntax"
+    if text.isascii() and text.isdecimal():
+        digits = text.lstrip("0") or "0"
+        if len(digits) <= len(str(most)) and int(digits) <= most:
+            return int(digits)
+        why = "value out of range"
+    raise ValueError(f"strconv.ParseUint: parsing {printed(text)}: {why}")
+
+
+def port_numbers(params: Params) -> list[int]:
+    """`ports` of PodPortForwardOptions: `80,443`, or one after the other."""
+    try:
+        return [unsigned(text, PORT_MAX) for texts in params.get("ports", ()) for text in texts.split(",")]
+    except ValueError as error:
+        raise BadRequest(f"cannot convert to []int32: {error}") from None
 
 
 def writing_of(request: ApiRequest, kind: str) -> Writing:

@@ -11,6 +11,7 @@ import msgspec
 from kybern.aio.clock import from_rfc3339, rfc3339
 from kybern.api.codec import decode
 from kybern.api.custom import is_custom
+from kybern.apiserver.frames import INITIAL_EVENTS_END
 from kybern.apiserver.item import Item, metadata_of
 from kybern.apiserver.meta import meta_of
 from kybern.apiserver.openapi.descriptions import Descriptions
@@ -72,6 +73,11 @@ def told(columns: tuple[Column, ...], look_up: Callable[[str], str]) -> msgspec.
     return msgspec.Raw(_encode(found))
 
 
+def ends_initial_events(obj: Obj) -> bool:
+    """Whether it says so in its metadata, which the reader of a watch is shown even where he wants no objects."""
+    return (meta_of(obj).annotations or {}).get(INITIAL_EVENTS_END) == "true"
+
+
 @dataclass(frozen=True, slots=True)
 class Printer:
     """Objects as the rows of a table, in the form that its reader asked for."""
@@ -96,10 +102,10 @@ class Printer:
 
     def _row(self, obj: Obj, served: bytes) -> bytes:
         cells = [column.cell(obj, self.now) for column in self.columns]
-        return _encode(Row(cells, self.resource.row_conditions(obj), self._object(served)))
+        return _encode(Row(cells, self.resource.row_conditions(obj), self._object(obj, served)))
 
-    def _object(self, served: bytes) -> msgspec.Raw | None:
-        if self.include == "None":
+    def _object(self, obj: Obj, served: bytes) -> msgspec.Raw | None:
+        if self.include == "None" and not ends_initial_events(obj):
             return None
         return msgspec.Raw(served if self.include == "Object" else partial(served, self.version))
 

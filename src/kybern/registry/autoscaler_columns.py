@@ -38,15 +38,24 @@ def metric_text(metric: MetricSpec, current: Any) -> str:
     target = source.target
     if name in ("resource", "container_resource"):
         return f"{source.name}: {resource_text(target, found)}"
+    if name == "pods":
+        return f"{amount(found, 'average_value')}/{target.average_value}"
     if target.average_value is not None:
-        each = "" if name == "pods" else " (avg)"
-        return f"{(found and found.average_value) or UNKNOWN}/{target.average_value}{each}"
-    return f"{(found and found.value) or UNKNOWN}/{target.value}"
+        return f"{amount(found, 'average_value', lacking=UNKNOWN)}/{target.average_value} (avg)"
+    return f"{amount(found, 'value')}/{target.value}"
+
+
+def amount(found: Any, name: str, *, lacking: str = "<nil>") -> Any:
+    """What a status says; `lacking`: how upstream prints one that tells of the metric, but not this."""
+    if found is None:
+        return UNKNOWN
+    value = getattr(found, name)
+    return lacking if value is None else value
 
 
 def resource_text(target: MetricTarget, found: Any) -> str:
     if target.average_value is not None:
-        return f"{(found and found.average_value) or UNKNOWN}/{target.average_value}"
+        return f"{amount(found, 'average_value')}/{target.average_value}"
     current = UNKNOWN
     if found is not None and found.average_utilization is not None:
         current = f"{found.average_utilization}%"

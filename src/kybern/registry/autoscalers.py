@@ -50,7 +50,7 @@ SCALE_DOWN = HPAScalingRules(
 
 @dataclass(frozen=True, slots=True)
 class Leniency:
-    """What is let pass since it stands in the stored object already: versions that are none."""
+    """What is let pass since the stored object is as it is: the version of an unchanged target, other wrong versions."""
 
     target: bool = False
     described: bool = False
@@ -92,7 +92,7 @@ def validate(scaler: HorizontalPodAutoscaler) -> Iterator[FieldError]:
 
 
 def validate_update(scaler: HorizontalPodAutoscaler, old: HorizontalPodAutoscaler) -> Iterator[FieldError]:
-    yield from validate_spec(scaler.spec, leniency_of(old.spec))
+    yield from validate_spec(scaler.spec, leniency_of(scaler.spec, old.spec))
 
 
 def validate_spec(spec: HorizontalPodAutoscalerSpec, lenient: Leniency) -> Iterator[FieldError]:
@@ -125,9 +125,13 @@ def told_without_pods(spec: HorizontalPodAutoscalerSpec) -> bool:
     return any(metric.type in ("External", "Object") for metric in spec.metrics or ())
 
 
-def leniency_of(spec: HorizontalPodAutoscalerSpec) -> Leniency:
-    described = (metric.object.described_object for metric in spec.metrics or () if metric.object is not None)
-    return Leniency(any(wrong_target_version(spec)), any(any(wrong_version(ref, "")) for ref in described))
+def leniency_of(spec: HorizontalPodAutoscalerSpec, old: HorizontalPodAutoscalerSpec) -> Leniency:
+    target, before = spec.scale_target_ref, old.scale_target_ref
+    described = (metric.object.described_object for metric in old.metrics or () if metric.object is not None)
+    return Leniency(
+        target=(target.api_version or "", target.kind) == (before.api_version or "", before.kind),
+        described=any(any(wrong_version(ref, "")) for ref in described),
+    )
 
 
 def wrong_target_version(spec: HorizontalPodAutoscalerSpec) -> Iterator[FieldError]:

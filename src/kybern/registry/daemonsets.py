@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from kybern.api.apps_v1 import DaemonSet, DaemonSetSpec, DaemonSetUpdateStrategy, RollingUpdateDaemonSet
 from kybern.api.invalid import FieldError, invalid_value, not_supported, required
-from kybern.registry.checks import immutable, int_or_percent, is_nothing, not_above_all
+from kybern.registry.checks import immutable, int_or_percent, is_nothing, label_selector, not_above_all
 from kybern.registry.columns import AGE, NAME, TEMPLATE_COLUMNS, labels_text, selector_column
 from kybern.registry.defaulting import filled, part
 from kybern.registry.parts import changed, clear_status, keep_status, kind_of, spec_of, status
@@ -16,9 +16,13 @@ from kybern.registry.workloads import (
     OBSERVED,
     REVISION_HISTORY_DEFAULT,
     Counts,
+    empty_selector,
+    is_empty,
+    is_missing,
+    matches,
+    mismatch,
     validate_counts,
     validate_lasting_template,
-    validate_selected,
 )
 
 TEMPLATE_GENERATION = "deprecated.daemonset.template.generation"
@@ -69,12 +73,22 @@ def with_template_generation(daemonset: DaemonSet, count: int) -> DaemonSet:
 
 def validate(daemonset: DaemonSet) -> Iterator[FieldError]:
     spec = daemonset.spec
-    yield from validate_selected(spec.selector, spec.template, "spec")
+    yield from validate_selector(spec)
     yield from validate_lasting_template(spec.template, "spec.template", "DaemonSet")
     counts = (("minReadySeconds", "min_ready_seconds"), ("revisionHistoryLimit", "revision_history_limit"))
     yield from validate_counts(spec, "spec", *counts)
     if spec.update_strategy is not None:
         yield from validate_strategy(spec.update_strategy, "spec.updateStrategy")
+
+
+def validate_selector(spec: DaemonSetSpec) -> Iterator[FieldError]:
+    """Of a selector that is missing upstream says only that it selects nothing."""
+    wrong = list(label_selector(spec.selector, "spec.selector"))
+    yield from wrong
+    if is_missing(spec) or (not wrong and not matches(spec.selector, spec.template)):
+        yield mismatch(spec.template)
+    elif is_empty(spec.selector):
+        yield empty_selector(spec.selector, "daemonset")
 
 
 def validate_strategy(strategy: DaemonSetUpdateStrategy, at: str) -> Iterator[FieldError]:

@@ -60,7 +60,7 @@ def default_strategy(strategy: DeploymentStrategy) -> DeploymentStrategy:
 def validate(deployment: Deployment) -> Iterator[FieldError]:
     spec = deployment.spec
     yield from validate_counts(spec, "spec", ("replicas", "replicas"))
-    yield from validate_selected(spec.selector, spec.template, "spec")
+    yield from validate_selected(spec)
     yield from validate_lasting_template(spec.template, "spec.template", "ReplicaSet")
     if spec.strategy is not None:
         yield from validate_strategy(spec.strategy, "spec.strategy")

@@ -78,18 +78,20 @@ def on_create(job: Job) -> Job:
     return job if job.spec.manual_selector else default(with_own_selector(job))
 
 
+def own_labels(uid: str, name: str) -> dict[str, str]:
+    """By which a job finds its pods, in the order in which they are asked for."""
+    return {"controller-uid": uid, "job-name": name, CONTROLLER_UID: uid, JOB_NAME: name}
+
+
 def with_own_selector(job: Job) -> Job:
+    """What somebody has put there stays: whether it is right, as of a job's copy it is not, the rules say."""
     uid, name = job.metadata.uid or "", job.metadata.name or ""
     template = job.spec.template
-    labels = {
-        **(template.metadata.labels or {}),
-        "controller-uid": uid,
-        "job-name": name,
-        CONTROLLER_UID: uid,
-        JOB_NAME: name,
-    }
+    given = template.metadata.labels or {}
+    labels = {**given, **own_labels(uid, name), **given}
     template = changed(template, metadata=changed(template.metadata, labels=labels))
-    selector = job.spec.selector or LabelSelector(match_labels={CONTROLLER_UID: uid})
+    selector = job.spec.selector or LabelSelector()
+    selector = changed(selector, match_labels={CONTROLLER_UID: uid, **(selector.match_labels or {})})
     return changed(job, spec=changed(job.spec, template=template, selector=selector))
 
 
@@ -120,13 +122,13 @@ def validate_own_labels(job: Job) -> Iterator[FieldError]:
     if not uid:
         yield required("metadata.uid")
     labels = job.spec.template.metadata.labels or {}
-    for key, value in ((CONTROLLER_UID, uid), (JOB_NAME, name)):
+    own = own_labels(uid, name)
+    for key, value in own.items():
         here = f"spec.template.metadata.labels[{key}]"
         if key not in labels:
             yield required(here, f"must be '{value}'")
         elif labels[key] != value:
             yield invalid_value(here, labels, f"must be '{value}'")
-    own = {CONTROLLER_UID: uid, JOB_NAME: name, "controller-uid": uid, "job-name": name}
     if not list(label_selector(job.spec.selector, "")) and not selectors.of_label_selector(job.spec.selector).matches(
         own
     ):

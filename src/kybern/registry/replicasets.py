@@ -35,7 +35,7 @@ def validate(replicaset: ReplicaSet) -> Iterator[FieldError]:
     spec = replicaset.spec
     counts = (("replicas", "replicas"), ("minReadySeconds", "min_ready_seconds"))
     yield from validate_counts(spec, "spec", *counts)
-    yield from validate_selected(spec.selector, spec.template, "spec")
+    yield from validate_selected(spec)
     yield from validate_lasting_template(spec.template, "spec.template", "ReplicaSet")
 
 
@@ -58,7 +58,6 @@ REPLICASETS = Resource(
     validate_update=validate_update,
     generation=spec_of,
     subresources=(scale(selector_of), status(validate=STATUS_COUNTS)),
-    selectable={"status.replicas": lambda replicaset: str(replicaset.status.replicas)},
     columns=(
         NAME,
         Column(

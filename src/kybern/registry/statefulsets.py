@@ -96,7 +96,7 @@ def validate_spec(spec: StatefulSetSpec) -> Iterator[FieldError]:
     yield from validate_counts(spec, "spec", ("replicas", "replicas"), ("minReadySeconds", "min_ready_seconds"))
     if spec.ordinals is not None:
         yield from not_negative("spec.ordinals.start", spec.ordinals.start)
-    yield from validate_selected(spec.selector, spec.template, "spec")
+    yield from validate_selected(spec, "statefulset", unreadable="")
     template = spec.template
     claims = {claim.metadata.name for claim in spec.volume_claim_templates or ()}
     yield from validate_lasting_template(with_claim_volumes(template, claims), "spec.template", "StatefulSet")

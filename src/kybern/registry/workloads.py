@@ -24,21 +24,40 @@ def selector_of(obj: Any) -> str:
         return ""
 
 
-def validate_selected(selector: LabelSelector, template: PodTemplateSpec | None, at: str) -> Iterator[FieldError]:
-    """A selector that is there, well-formed, and matches the pods that the template makes."""
-    wrong = False
-    if not selector.match_labels and not selector.match_expressions:
-        wrong = True
-        yield required(f"{at}.selector")
-        yield mismatch(template, at)
-    for error in label_selector(selector, f"{at}.selector"):
-        wrong = True
-        yield error
-    if template is None:
-        yield required(f"{at}.template")
+def validate_selected(
+    spec: Any, owner: str = "deployment", unreadable: str = "invalid label selector"
+) -> Iterator[FieldError]:
+    """A selector that is there, well-formed, not empty, and matches the pods that the template makes.
+
+    `owner`: of what an empty one is said to be; of a ReplicaSet too upstream speaks as of a Deployment.
+    """
+    if is_missing(spec):
+        yield required("spec.selector")
+        yield mismatch(spec.template)
         return
-    if not wrong and not matches(selector, template):
-        yield mismatch(template, at)
+    wrong = list(label_selector(spec.selector, "spec.selector"))
+    yield from wrong
+    if wrong:
+        yield invalid_value("spec.selector", spec.selector, unreadable)
+    elif is_empty(spec.selector):
+        yield empty_selector(spec.selector, owner)
+    elif spec.template is None:
+        yield required("spec.template")
+    elif not matches(spec.selector, spec.template):
+        yield mismatch(spec.template)
+
+
+def is_missing(spec: Any) -> bool:
+    """Whether nobody gave a selector: what a decoded spec lacks is the one that stands in its type, and `{}` is another."""
+    return spec.selector is type(spec)().selector
+
+
+def is_empty(selector: LabelSelector) -> bool:
+    return not selector.match_labels and not selector.match_expressions
+
+
+def empty_selector(selector: LabelSelector, owner: str) -> FieldError:
+    return invalid_value("spec.selector", selector, f"empty selector is invalid for {owner}")
 
 
 def matches(selector: LabelSelector, template: PodTemplateSpec) -> bool:
@@ -48,9 +67,9 @@ def matches(selector: LabelSelector, template: PodTemplateSpec) -> bool:
     return selectors.of_label_selector(selector).matches(labels)
 
 
-def mismatch(template: PodTemplateSpec | None, at: str) -> FieldError:
+def mismatch(template: PodTemplateSpec | None) -> FieldError:
     labels = template.metadata.labels if template is not None else None
-    return invalid_value(f"{at}.template.metadata.labels", labels, DO_NOT_MATCH)
+    return invalid_value("spec.template.metadata.labels", labels, DO_NOT_MATCH)
 
 
 def validate_lasting_template(template: PodTemplateSpec | None, at: str, owner: str) -> Iterator[FieldError]:

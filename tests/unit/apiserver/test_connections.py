@@ -150,6 +150,21 @@ async def test_exec_passes_bytes_both_ways(api: Any, front: Client, kubelet: Kub
     assert "authorization" not in asked.headers
 
 
+async def test_the_ports_that_are_forwarded_are_numbers(api: Any, front: Client, kubelet: Kubelet) -> None:
+    await make_pod(api, "c")
+    headers = {"connection": "Upgrade", "upgrade": "SPDY/3.1"}
+    url = f"{PODS}/p/portforward"
+    response, connection = await front.upgrade(Request("POST", url, "ports=80,0443&ports=65535", headers))
+    assert response.status == 101 and connection is not None
+    connection.close()
+    assert kubelet.asked[-1].query == "port=80&port=443&port=65535"
+    for text, why in (("http", "invalid syntax"), ("65536", "value out of range"), ("9" * 5000, "value out of range")):
+        answer = await api.get(f"{url}?ports={text}")
+        told = f'cannot convert to []int32: strconv.ParseUint: parsing "{text}": {why}'
+        assert (answer.status, answer.message) == (400, told)
+    assert len(kubelet.asked) == 1
+
+
 async def test_exec_without_an_upgrade_is_refused(api: Any, front: Client) -> None:
     await make_pod(api, "c")
     answer = await api.post(f"{PODS}/p/exec?command=ls", b"")

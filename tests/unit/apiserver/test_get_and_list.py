@@ -379,6 +379,7 @@ SELECTABLE = {
     "/apis/resource.k8s.io/v1/resourceslices": f"{CLUSTER_WIDE} spec.nodeName spec.driver",
     "/api/v1/configmaps": NAMESPACED,
     "/apis/apps/v1/deployments": NAMESPACED,
+    "/apis/apps/v1/replicasets": NAMESPACED,
     "/api/v1/persistentvolumes": NAMESPACED,
 }
 

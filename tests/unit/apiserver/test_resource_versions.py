@@ -206,6 +206,22 @@ async def test_what_goes_wrong_is_said_in_upstreams_words(past: Any) -> None:
     )
 
 
+@pytest.mark.parametrize("query", ["", "&watch=true", "&resourceVersionMatch=Exact", "&limit=1"])
+async def test_a_version_that_is_no_number_is_its_sender_s_mistake(past: Any, query: str) -> None:
+    for text, quoted, why in (
+        ("-1", '"-1"', "invalid syntax"),
+        ("1e9", '"1e9"', "invalid syntax"),
+        ("%D9%A1", '"\u0661"', "invalid syntax"),
+        ("%22", '"\\""', "invalid syntax"),
+        (str(2**64), f'"{2**64}"', "value out of range"),
+        ("9" * 5000, f'"{"9" * 5000}"', "value out of range"),
+    ):
+        answer = await past.get(f"{CONFIG_MAPS}?resourceVersion={text}{query}")
+        told = f"resourceVersion: Invalid value: {quoted}: strconv.ParseUint: parsing {quoted}: {why}"
+        assert (answer.status, answer.body["reason"], answer.body["message"]) == (400, "BadRequest", told)
+    assert (await past.get(f"{CONFIG_MAPS}?resourceVersion=0004")).status == 200
+
+
 @pytest.mark.parametrize(
     "token",
     ["x", "e30", base64.urlsafe_b64encode(json.dumps({"v": "meta.k8s.io/v1", "rv": 4, "start": "../secrets/x"}).encode()).decode()],

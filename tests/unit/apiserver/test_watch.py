@@ -164,7 +164,7 @@ async def test_a_closed_watch_leaves_nothing_behind(api: Any) -> None:
 
 async def test_a_table_can_be_watched_and_its_first_event_says_what_the_columns_are(api: Any) -> None:
     await make(api, "a")
-    stream = await api.watch(WATCH, accept="application/json;as=Table;v=v1;g=meta.k8s.io")
+    stream = await api.watch(WATCH, accept=AS_TABLE)
     await make(api, "b")
     await make(api, "c")
     tables = [(await stream.next())["object"] for _ in range(3)]
@@ -174,12 +174,54 @@ async def test_a_table_can_be_watched_and_its_first_event_says_what_the_columns_
     await stream.close()
 
 
+AS_TABLE, AS_METADATA = (
+    f"application/json;as={kind};v=v1;g=meta.k8s.io" for kind in ("Table", "PartialObjectMetadata")
+)
+INITIAL = "allowWatchBookmarks=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan"
+ENDED = {"resourceVersion": "1", "annotations": {"k8s.io/initial-events-end": "true"}}
+METADATA = {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": ENDED}
+
+
+@pytest.mark.parametrize("include", ["Metadata", "None"])
+async def test_a_bookmark_of_a_table_is_a_table_of_an_object_that_is_nothing_but_its_version(
+    api: Any, include: str
+) -> None:
+    await make(api, "a")
+    stream = await api.watch(f"/api/v1/secrets?watch=true&{INITIAL}&includeObject={include}", accept=AS_TABLE)
+    mark = await stream.next()
+    table = mark["object"]
+    assert (mark["type"], table["kind"], table["metadata"]) == ("BOOKMARK", "Table", {"resourceVersion": "1"})
+    assert [column["name"] for column in table["columnDefinitions"]] == ["Name", "Type", "Data", "Age"]
+    assert table["rows"] == [{"cells": ["", "", 0, "<unknown>"], "object": METADATA}]
+    await api.post("/api/v1/namespaces/default/secrets", {"metadata": {"name": "s"}})
+    added = (await stream.next())["object"]
+    assert added["columnDefinitions"] is None
+    assert ("object" in added["rows"][0]) is (include == "Metadata")
+    await stream.close()
+
+
+async def test_a_bookmark_of_metadata_is_metadata(api: Any) -> None:
+    await make(api, "a")
+    stream = await api.watch(f"/api/v1/secrets?watch=true&{INITIAL}", accept=AS_METADATA)
+    assert await stream.next() == {"type": "BOOKMARK", "object": METADATA}
+    await stream.close()
+
+
+async def test_of_a_later_bookmark_nothing_is_shown_to_who_wants_no_objects(
+    api: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kybern.apiserver.verbs.watching.BOOKMARK_SECONDS", 0.01)
+    query = "watch=true&allowWatchBookmarks=true&resourceVersion=1&includeObject=None"
+    await make(api, "a")
+    stream = await api.watch(f"/api/v1/secrets?{query}", accept=AS_TABLE)
+    assert (await stream.next())["object"]["rows"] == [{"cells": ["", "", 0, "<unknown>"]}]
+    await stream.close()
+
+
 async def test_a_table_s_columns_are_told_to_whoever_resumes(api: Any) -> None:
     version = (await make(api, "a"))["metadata"]["resourceVersion"]
     await make(api, "b")
-    stream = await api.watch(
-        f"{WATCH}&resourceVersion={version}", accept="application/json;as=Table;v=v1;g=meta.k8s.io"
-    )
+    stream = await api.watch(f"{WATCH}&resourceVersion={version}", accept=AS_TABLE)
     assert (await stream.next())["object"]["columnDefinitions"][0]["name"] == "Name"
     await stream.close()
 
@@ -188,8 +230,8 @@ async def test_a_table_s_columns_are_told_to_whoever_resumes(api: Any) -> None:
     "accept",
     [
         "application/json",
-        "application/json;as=Table;v=v1;g=meta.k8s.io",
-        "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io",
+        AS_TABLE,
+        AS_METADATA,
     ],
 )
 async def test_what_begins_to_match_a_field_selector_is_added_and_what_stops_is_deleted(api: Any, accept: str) -> None:

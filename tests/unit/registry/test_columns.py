@@ -319,6 +319,40 @@ def test_an_autoscaler_prints_each_target_with_its_current_value() -> None:
     assert found["MinPods"] == "<unset>"
 
 
+RATIO, EACH, WHOLE = {"averageUtilization": 80}, {"averageValue": "2"}, {"value": "9"}
+
+
+@pytest.mark.parametrize(
+    ("type_", "target", "current", "text"),
+    [
+        ("Resource", RATIO, {}, "cpu: <unknown>/80%"),
+        ("Resource", EACH, None, "cpu: <unknown>/2"),
+        ("Resource", EACH, {}, "cpu: <nil>/2"),
+        ("ContainerResource", EACH, {}, "cpu: <nil>/2"),
+        ("Pods", EACH, {}, "<nil>/2"),
+        ("Pods", EACH, {"averageValue": "0"}, "0/2"),
+        ("Object", EACH, {}, "<unknown>/2 (avg)"),
+        ("External", EACH, {}, "<unknown>/2 (avg)"),
+        ("Object", WHOLE, None, "<unknown>/9"),
+        ("Object", WHOLE, {}, "<nil>/9"),
+        ("External", WHOLE, {"averageValue": "1"}, "<nil>/9"),
+        ("External", WHOLE, {"value": "1"}, "1/9"),
+    ],
+)
+def test_a_metric_without_a_value_is_not_one_without_a_status(
+    type_: str, target: dict[str, Any], current: dict[str, Any] | None, text: str
+) -> None:
+    name = type_[0].lower() + type_[1:]
+    metric = {"name": "cpu"} if "Resource" in type_ else {"metric": {"name": "m"}}
+    found = row(
+        "horizontalpodautoscalers",
+        "v2",
+        spec={"metrics": [{"type": type_, name: {**metric, "target": target}}]},
+        status={} if current is None else {"currentMetrics": [{"type": type_, name: {**metric, "current": current}}]},
+    )
+    assert found["Targets"] == text
+
+
 def test_wide_columns_have_priority_one() -> None:
     wide = [column.name for column in resource("pods").columns if column.priority]
     assert wide == ["IP", "Node", "Nominated Node", "Readiness Gates"]

@@ -1,5 +1,6 @@
 """What `kubectl get -o wide` prints of every kind: upstream's columns, in its order; those marked with * only when wide."""
 
+import json
 from typing import Any
 
 import pytest
@@ -7,9 +8,11 @@ from spoilt import made
 from valid_objects import valid_objects
 
 from kybern.aio.clock import from_rfc3339
+from kybern.apiserver.frames import bookmark
 from kybern.apiserver.openapi.descriptions import Descriptions
-from kybern.apiserver.tables import PLAIN_COLUMNS
+from kybern.apiserver.tables import PLAIN_COLUMNS, Printer
 from kybern.registry import RESOURCES
+from kybern.registry.resource import Resource
 
 NOW = from_rfc3339("2026-01-01T00:05:10Z")
 
@@ -157,6 +160,15 @@ def test_a_kind_is_printed_in_upstreams_columns(name: str, columns: str, cells: 
 
 def test_every_kind_has_a_row() -> None:
     assert {name for name, _, _ in ROWS} == {f"{kind.api_version}/{kind.kind}" for kind in valid_objects()}
+
+
+@pytest.mark.parametrize("rules", RESOURCES, ids=lambda rules: f"{rules.kind.api_version}/{rules.kind.kind}")
+def test_an_object_of_which_only_the_version_is_told_has_a_row(rules: Resource) -> None:
+    mark = bookmark(rules.kind.api_version, rules.kind.kind, 7)
+    table = json.loads(Printer(rules, "v1", NOW, "Object").alone(mark))
+    (row,) = table["rows"]
+    assert len(row["cells"]) == len(table["columnDefinitions"])
+    assert (table["metadata"], row["object"]) == ({"resourceVersion": "7"}, json.loads(mark))
 
 
 TYPES: dict[str, str] = {

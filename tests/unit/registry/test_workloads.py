@@ -114,9 +114,36 @@ NO_MATCH = 'spec.template.metadata.labels: Invalid value: {"app":"web"}: `select
 def test_a_selector_matches_the_template(plural: str) -> None:
     assert wrong(plural, lasting(plural)) == []
     assert wrong(plural, lasting(plural, selector={"matchLabels": {"app": "db"}})) == [NO_MATCH]
-    assert wrong(plural, lasting(plural, selector={})) == ["spec.selector: Required value", NO_MATCH]
     exists = {"matchExpressions": [{"key": "app", "operator": "Exists"}]}
     assert wrong(plural, lasting(plural, selector=exists)) == []
+
+
+@pytest.mark.parametrize(
+    ("plural", "missing", "empty", "unreadable"),
+    [
+        ("deployments", ["spec.selector: Required value", NO_MATCH], "deployment", ": invalid label selector"),
+        ("replicasets", ["spec.selector: Required value", NO_MATCH], "deployment", ": invalid label selector"),
+        ("statefulsets", ["spec.selector: Required value", NO_MATCH], "statefulset", ""),
+        ("daemonsets", [NO_MATCH], "daemonset", None),
+    ],
+)
+def test_a_selector_that_is_missing_is_not_one_that_is_empty(
+    plural: str, missing: list[str], empty: str, unreadable: str | None
+) -> None:
+    for absent in (made(plural, template=TEMPLATE), lasting(plural, selector=None)):
+        assert wrong(plural, absent) == missing
+    for nothing, printed in (({}, "{}"), ({"matchLabels": {}}, '{"matchLabels":{}}')):
+        told = f"spec.selector: Invalid value: {printed}: empty selector is invalid for {empty}"
+        assert wrong(plural, lasting(plural, selector=nothing)) == [told]
+    first, *rest = wrong(plural, lasting(plural, selector={"matchLabels": {"app": "a b"}}))
+    assert first.startswith('spec.selector.matchLabels: Invalid value: "a b"')
+    value = '{"matchLabels":{"app":"a b"}}'
+    assert rest == ([] if unreadable is None else [f"spec.selector: Invalid value: {value}{unreadable}"])
+
+
+def test_a_missing_selector_stays_missing_on_the_wire() -> None:
+    assert "selector" not in plain(made("deployments", template=TEMPLATE).spec)
+    assert plain(lasting("deployments", selector={}).spec)["selector"] == {}
 
 
 @pytest.mark.parametrize("plural", ["deployments", "replicasets", "daemonsets"])
@@ -252,6 +279,25 @@ def test_a_job_selects_its_own_pods() -> None:
         "batch.kubernetes.io/job-name": "x",
     }  # fmt: skip
     assert wrong("jobs", job()) == []
+
+
+def test_a_job_adds_itself_to_a_selector_that_was_given() -> None:
+    for given in ({}, {"matchLabels": {}}):
+        found = job(selector=given)
+        assert plain(found.spec)["selector"] == {"matchLabels": {"batch.kubernetes.io/controller-uid": "u1"}}
+        assert wrong("jobs", found) == []
+    found = job(selector={"matchLabels": {"app": "web"}})
+    assert plain(found.spec)["selector"] == {"matchLabels": {"app": "web", "batch.kubernetes.io/controller-uid": "u1"}}
+
+
+@pytest.mark.parametrize("key", ["controller-uid", "job-name", "batch.kubernetes.io/controller-uid"])
+def test_a_copy_of_a_job_does_not_take_the_labels_of_the_first(key: str) -> None:
+    copied = {**ONCE, "metadata": {"labels": {**ONCE["metadata"]["labels"], key: "first"}}}
+    own = "x" if key == "job-name" else "u1"
+    labels = {**job().spec.template.metadata.labels, key: "first"}
+    found = wrong("jobs", job(template=copied))
+    place = f"spec.template.metadata.labels[{key}]: Invalid value: "
+    assert found[0] == f"{place}{json.dumps(dict(sorted(labels.items())), separators=(',', ':'))}: must be '{own}'"
 
 
 @pytest.mark.parametrize(

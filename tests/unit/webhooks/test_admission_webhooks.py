@@ -521,6 +521,23 @@ async def test_attaching_can_be_denied(api: AdmittedApi, hook: Any, install: Any
     assert request["object"] == {"kind": "PodAttachOptions", "apiVersion": "v1", "container": "c", "stdin": True}
 
 
+async def test_a_webhook_is_told_which_ports_are_forwarded(api: AdmittedApi, hook: Any, install: Any) -> None:
+    async with hook_server(by_path) as hooks:
+        rule = {"operations": ["CONNECT"], "resources": ["pods/portforward"]}
+        await install("Validating", hook(hooks.client_config("/deny/forwarding"), rule=rule))
+        await api.made(PODS, pod())
+        refused = await api.post(f"{PODS}/p/portforward?ports=80,0443&ports=65535", None)
+        unread = [await api.post(f"{PODS}/p/portforward?ports={text}", None) for text in ("http", "9" * 5000)]
+    assert refused.message.endswith("denied the request: forwarding")
+    (request,) = hooks.requests
+    assert request["object"] == {"kind": "PodPortForwardOptions", "apiVersion": "v1", "ports": [80, 443, 65535]}
+    why = "cannot convert to []int32: strconv.ParseUint: parsing "
+    assert [(answer.status, answer.message) for answer in unread] == [
+        (400, f'{why}"http": invalid syntax'),
+        (400, f'{why}"{"9" * 5000}": value out of range'),
+    ]
+
+
 async def test_each_object_of_a_collection_is_asked_about(api: AdmittedApi, hook: Any, install: Any) -> None:
     async with hook_server(by_path) as hooks:
         await api.made(MAPS, config_map("a"))

@@ -10,7 +10,7 @@ from kybern.api.errors import BadRequest
 from kybern.apiserver.connections.containers import container_of, node_of, pod_of
 from kybern.apiserver.connections.kubelets import Kubelets
 from kybern.apiserver.connections.passing import upgraded
-from kybern.apiserver.options import Params, flag, one
+from kybern.apiserver.options import Params, flag, one, port_numbers
 from kybern.apiserver.request import ApiRequest, Objects
 from kybern.web.http import Response
 from kybern.web.passing import wants_upgrade
@@ -33,8 +33,7 @@ class PodStreams:
     async def port_forward(self, request: ApiRequest) -> Response:
         pod = pod_of(self.objects, request)
         at = request.attributes
-        ports = request.params.get("ports", []) or request.params.get("port", [])
-        query = urlencode([("port", port) for port in ports])
+        query = urlencode([("port", port) for port in port_numbers(request.params)])
         return await self._pass(request, node_of(pod), f"/portForward/{quote(at.namespace)}/{quote(at.name)}", query)
 
     async def _container(self, request: ApiRequest, what: str, usual: tuple[str, ...]) -> Response:

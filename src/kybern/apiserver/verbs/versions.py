@@ -12,14 +12,15 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from kybern.api.errors import About, BadRequest, Timeout, invalid
-from kybern.api.invalid import forbidden_field, not_supported
+from kybern.api.invalid import forbidden_field, invalid_value, not_supported
 from kybern.api.meta_v1 import StatusCause
 from kybern.apiserver.machine import Machine
-from kybern.apiserver.options import Params, one
+from kybern.apiserver.options import Params, one, unsigned
 
 FUTURE_WAIT_SECONDS = 3.0  # upstream's patience with a version it has not seen
 FUTURE_LOOK_SECONDS = 0.05
 MATCHES = ("Exact", "NotOlderThan")
+VERSION_MAX = 2**64 - 1
 NOT_WITH_CONTINUE = "resourceVersionMatch is forbidden when continue is provided"
 
 
@@ -35,11 +36,12 @@ NEWEST = Wanted()
 
 
 def version_number(text: str) -> int:
-    if not text:
-        return 0
-    if not text.isdecimal() or len(text) > 20:
-        raise BadRequest(f'Invalid value: "{text}": strconv.ParseUint: parsing "{text}": invalid syntax')
-    return int(text)
+    """One that is no number is its sender's mistake. Upstream says the same of it, as an error of its own (500) but where
+    it lists exactly that version; it calls that a bug, and nobody can rely on it."""
+    try:
+        return unsigned(text, VERSION_MAX) if text else 0
+    except ValueError as error:
+        raise BadRequest(str(invalid_value("resourceVersion", text, str(error)))) from None
 
 
 def wanted_version(params: Params, limit: int, continued: bool) -> Wanted:

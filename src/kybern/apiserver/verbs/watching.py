@@ -116,7 +116,6 @@ class WatchStream(PushedStream):
         self.wishes = wishes
         self.framed = framing(format_)
         self.form = form_for(storage, format_, machine.clock, include)
-        self.tabular = format_.transform == "Table"  # whose rows cannot be made of a mere version
         self.bookmark_due = False
         self.over = False
         self._pieces = self._frames()
@@ -189,4 +188,4 @@ class WatchStream(PushedStream):
     def _bookmark(self, revision: int, *, initial_events_end: bool = False) -> bytes:
         kind = self.storage.resource.kind
         obj = bookmark(kind.api_version, kind.kind, revision, initial_events_end=initial_events_end)
-        return self.framed("BOOKMARK", obj) if self.tabular else self.form("BOOKMARK", obj)
+        return self.form("BOOKMARK", obj)

@@ -276,6 +276,11 @@ async def test_columns_and_selectable_fields_are_the_definitions(api: Any) -> No
     assert [column["description"] for column in table["columnDefinitions"]][1] == described
     assert table["columnDefinitions"][0]["description"].startswith("Name must be unique")
     assert table["rows"][0]["cells"][:3] == ["a", 3, "x"]
+    marked = f"{WIDGETS}?watch=true&allowWatchBookmarks=true&resourceVersion=0&labelSelector=no%3Dbody"
+    stream = await api.watch(marked, accept="application/json;as=Table;v=v1;g=meta.k8s.io")
+    (row,) = (await stream.next())["object"]["rows"]
+    assert row["cells"] == ["", None, None, None]
+    await stream.close()
     chosen = (await api.get(f"{WIDGETS}?fieldSelector=spec.color%3Dgreen")).body
     assert [one["metadata"]["name"] for one in chosen["items"]] == ["b"]
     assert (await api.get(f"{WIDGETS}?fieldSelector=spec.size%3D3")).status == 400

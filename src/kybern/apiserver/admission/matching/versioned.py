@@ -12,7 +12,7 @@ from kybern.api.codec import to_builtins
 from kybern.api.core_v1 import Namespace
 from kybern.api.kind import Kind
 from kybern.api.strict import Malformed, decode_value
-from kybern.apiserver.options import Writing
+from kybern.apiserver.options import Writing, port_numbers
 from kybern.apiserver.request import Admission, Objects
 from kybern.registry.resource import Resource, Subresource
 
@@ -140,11 +140,10 @@ class Versioned:
         if "command" in params:
             found["command"] = list(params["command"])
         if "ports" in params:
-            found["ports"] = [int(port) for port in params["ports"] if len(port) <= DIGITS_MAX and port.isdecimal()]
+            found["ports"] = port_numbers(params)
         return found
 
 
-DIGITS_MAX = 10  # of a port in a query: what does not fit an int32 is none
 IDENTITY = ("name", "namespace", "uid")
 
 
