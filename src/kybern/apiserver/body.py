@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from kybern.aio.beside import beside
 from kybern.api import protobuf
 from kybern.api.custom import is_custom
 from kybern.api.errors import BadRequest, RequestEntityTooLarge, UnsupportedMediaType
@@ -28,6 +29,7 @@ SCHEME = "pkg/api/legacyscheme/scheme.go:30"  # messages of upstream name the pl
 WRONG_VERSION = "the API version in the data ({}) does not match the expected API version ({})"
 NO_KIND = "couldn't get version/kind"
 NAMES_IN_GO = r'struct { APIVersion string "json:\"apiVersion,omitempty\""; Kind string "json:\"kind,omitempty\"" }'
+LARGE_BYTES = 64 * 1024  # take some milliseconds to read, to judge, and to note the owners of
 YAML_BYTES_MAX = 1024 * 1024  # reading YAML takes a hundred times as long as JSON
 
 
@@ -50,6 +52,18 @@ def unsupported(accepted: tuple[str, ...]) -> UnsupportedMediaType:
     return UnsupportedMediaType(
         f"the body of the request was in an unknown format - accepted media types include: {listed}"
     )
+
+
+async def sent_object(request: Request, kind: Kind, writing: Writing) -> Obj:
+    """What a request's body says."""
+    body, media = await sent_bytes(request, writing), media_type(request)
+    return await beside(lambda: object_in(body, media, kind, writing), writing.is_long)
+
+
+async def sent_bytes(request: Request, writing: Writing) -> bytes:
+    body = await body_of(request)
+    writing.is_long = len(body) > LARGE_BYTES
+    return body
 
 
 def object_in(body: bytes, media: str, kind: Kind, writing: Writing) -> Obj:

@@ -5,7 +5,7 @@ from typing import Any
 
 from kybern.api.codec import encode
 from kybern.api.errors import MethodNotAllowed, NotFound
-from kybern.apiserver.body import body_of, media_type, object_in
+from kybern.apiserver.body import sent_object
 from kybern.apiserver.connect import Connections, Creators, address
 from kybern.apiserver.formats import answer, format_for
 from kybern.apiserver.machine import Machine, admit, reserved, validate
@@ -167,6 +167,6 @@ class Dispatch:
             raise MethodNotAllowed(part.NOT_ALLOWED)
         format_ = format_for(kind, http.headers.get("accept", ""), ())
         writing = writing_of(request, "CreateOptions")
-        sent: Any = object_in(await body_of(http), media_type(http), kind, writing)
+        sent: Any = await sent_object(http, kind, writing)
         sent = resource.default(in_namespace(sent, request.attributes.namespace))
         return answer(encode(await creator(sent, request)), format_, 201)

@@ -37,6 +37,8 @@ class Writing:
     """What a POST to a part of the object said."""
     internal: bool = False
     """The API server's own."""
+    is_long: bool = False
+    """So much was sent that others would notice the work: it is done beside the loop."""
 
 
 def one(params: Params, name: str) -> str:

@@ -9,8 +9,10 @@
 
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+from kybern.aio.beside import beside
 from kybern.api.errors import MODIFIED, AlreadyExists, ApiError, already_exists, conflict, invalid, not_found
 from kybern.api.invalid import FieldError
 from kybern.apiserver.commits import delete, put
@@ -69,7 +71,7 @@ def with_name(obj: Obj, name: str) -> Obj:
 
 async def create_once(machine: Machine, storage: Storage, sent: Obj, namespace: str, writing: Writing) -> Written:
     resource = storage.resource
-    obj = resource.default(sent)
+    obj = await beside(lambda: resource.default(sent), writing.is_long)
     obj = with_meta(obj, new_meta(machine, storage, obj, namespace))
     name = meta_of(obj).name or ""
     if name and machine.store.head(resource.key(namespace, name)) is not None:
@@ -88,13 +90,13 @@ async def create_once(machine: Machine, storage: Storage, sent: Obj, namespace: 
                 own_finalizers=resource.own_finalizers,
             )
         ]
-        wrong += await judged(resource, resource.validate, obj)
+        wrong += await judged(resource, writing, resource.validate, obj)
         if wrong:
             raise invalid(storage.about(name), wrong)
         writing.warnings += first(resource.warnings(obj, None))
         admission.object = obj
         await validate(machine, admission)
-        obj = track_new(storage, obj, asked, writing, machine.now())
+        obj = await beside(partial(track_new, storage, obj, asked, writing, machine.now()), writing.is_long)
         if writing.dry_run:
             return Written(storage.encode(obj), created=True)
         try:
@@ -104,13 +106,11 @@ async def create_once(machine: Machine, storage: Storage, sent: Obj, namespace: 
     return Written(served_at(storage, namespace, name, revision, obj), created=True)
 
 
-async def judged(resource: Resource, rule: Callable[..., Iterable[FieldError]], *objects: Obj) -> Iterable[FieldError]:
+async def judged(
+    resource: Resource, writing: Writing, rule: Callable[..., Iterable[FieldError]], *objects: Obj
+) -> Iterable[FieldError]:
     """What a rule says of an object; where that can take long, others go on meanwhile."""
-    if resource.validates_long(objects[0]):
-        from kybern.cel.pace import aside  # with the engine, only where there are expressions
-
-        return await aside(lambda at_once: list(rule(*objects)))
-    return rule(*objects)
+    return await beside(lambda: list(rule(*objects)), writing.is_long or resource.validates_long(objects[0]))
 
 
 def own_meta(admitted: Obj, given: Obj) -> Obj:
@@ -224,9 +224,9 @@ async def rewrite_once(
 ) -> Written:
     resource = storage.resource
     old = await storage.load(head)
-    new = change(old)
+    new = await beside(lambda: change(old), writing.is_long)
     if writing.posted is None:  # what a rule of ours made of a whole object is whole
-        new = defaulted(resource, kept_meta(new, old), old)
+        new = await beside(partial(defaulted, resource, kept_meta(new, old), old), writing.is_long)
     admission = admission_for(storage, writing, "UPDATE", namespace, name, new, old)
     with reserved(machine, admission) as outcome:
         await admit(machine, admission)
@@ -237,11 +237,11 @@ async def rewrite_once(
         new = with_generation(resource.generation, new, old)
         wrong = [*validate_metadata_update(meta_of(new), meta_of(old), own_finalizers=resource.own_finalizers)]
         if check is not None:
-            wrong += await judged(resource, check, new, old)
+            wrong += await judged(resource, writing, check, new, old)
         elif resource.validate_update:
-            wrong += await judged(resource, resource.validate_update, new, old)
+            wrong += await judged(resource, writing, resource.validate_update, new, old)
         else:
-            wrong += await judged(resource, resource.validate, new)
+            wrong += await judged(resource, writing, resource.validate, new)
         if wrong:
             raise invalid(storage.about(name), wrong)
         writing.warnings += first(warnings_of(resource, writing.subresource)(new, old))
@@ -250,7 +250,7 @@ async def rewrite_once(
         if await is_unchanged(storage, new, old, head, writing):
             await machine.store.settle()
             return Written(with_revision(storage.encode(old), head.revision))
-        new = track(storage, new, old, writing, machine.now())
+        new = await beside(partial(track, storage, new, old, writing, machine.now()), writing.is_long)
         if is_finished(storage, new, old):
             return await finish(machine, storage, head, new, writing, outcome)
         if writing.dry_run:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from kybern.cel import syntax
 from kybern.cel.errors import Problem
 from kybern.cel.functions import Overload
-from kybern.cel.literals import argument_problems, format_problems, unusable_pattern
+from kybern.cel.literals import argument_problems, compiling, format_problems, unusable_pattern
 from kybern.cel.substitution import Substitution
 from kybern.cel.syntax import qualified_name
 from kybern.cel.types import (
@@ -153,6 +153,7 @@ class Checker:
             if any((node.function, flag) in self.functions for flag in (True, False)):
                 return self.unmatched(node, args)
             return self.undeclared(node.at, node.function)
+        self.known.step(compiling(node))
         self.problems += argument_problems(node)
         self.unusable = self.unusable or unusable_pattern(node)
         result = self.resolved(node, args, overloads)

@@ -6,7 +6,7 @@ from typing import Any
 from kybern.cel import syntax, times
 from kybern.cel.errors import EvaluationError, Problem
 from kybern.cel.libraries.format_text import Clause, pieces
-from kybern.cel.patterns import compiled
+from kybern.cel.patterns import compiled, effort
 from kybern.cel.types import DYNAMIC, Type
 from kybern.cel.values import TYPE_NAMES
 
@@ -29,6 +29,13 @@ def argument_problems(node: syntax.Call) -> Iterator[Problem]:
         PARSED[node.function, type(last.value)](last.value)
     except EvaluationError:
         yield Problem(f"invalid {node.function} argument", last.at)
+
+
+def compiling(node: syntax.Call) -> int:
+    """What it costs to see whether its pattern is one."""
+    if node.function != "matches" and node.function not in SEARCHES:
+        return 0
+    return sum(effort(arg.value) for arg in node.args if isinstance(arg, syntax.Literal) and isinstance(arg.value, str))
 
 
 def unusable_pattern(node: syntax.Call) -> str:

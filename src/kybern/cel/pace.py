@@ -2,16 +2,13 @@
 
     found = await paced(lambda at_once: program.evaluate(values, Budget(LIMIT, at_once)))
 
-Evaluating has no effects, so what turns out to be long is begun anew, in a thread of its own. There is one: threads take
-turns with the loop, and more of them would leave it less.
+Evaluating has no effects, so what turns out to be long is begun anew, beside the loop.
 """
 
-import asyncio
-import gc
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from kybern.aio.beside import beside
 from kybern.cel.environment import TakesLong
 
 T = TypeVar("T")
@@ -20,8 +17,6 @@ Work = Callable[[int | None], T]
 
 COST_AT_ONCE = 10_000
 """A few milliseconds of most operations; the budget sees to it where some are dearer."""
-ASIDE = ThreadPoolExecutor(1, "expressions")
-"""As many wait for it as requests are under way, which flow control bounds."""
 
 
 async def paced(work: Work[T]) -> T:
@@ -32,15 +27,4 @@ async def paced(work: Work[T]) -> T:
 
 
 async def aside(work: Work[T]) -> T:
-    return await asyncio.get_running_loop().run_in_executor(ASIDE, uncollected, work)
-
-
-def uncollected(work: Work[T]) -> T:
-    """Python's collector holds everybody up while it looks at a long expression's tree, over and over while that grows."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        return work(None)
-    finally:
-        if was_enabled:
-            gc.enable()
+    return await beside(lambda: work(None))

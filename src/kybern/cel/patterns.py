@@ -2,6 +2,7 @@
 
 - A search takes at most as many steps as the text has characters for each of the pattern's instructions. Upstream counts with
   the length of the pattern instead, which may have thousands: `(a{1,100}){1,10}`.
+- To compile one counts as well where it takes long, which upstream's limit on the whole expression has no need of.
 - Patterns may come from users, with what they write, and be megabytes each once they are sought: how many instructions are kept
   is bounded, and not only how many patterns.
 """
@@ -20,6 +21,8 @@ INSTRUCTIONS_BESIDE = 100
 STEPS_FREE = 600_000
 """About a millisecond: what upstream asks for is enough."""
 STEPS_A_STEP = 1000
+EFFORT_FREE = 200
+"""Microseconds."""
 
 
 class Pattern(NamedTuple):
@@ -53,6 +56,12 @@ class Kept:
 KEPT = Kept()
 
 
+def effort(source: str) -> int:
+    """What compiling a pattern costs: nothing, of most."""
+    found = patterns.effort(source)
+    return found if found > EFFORT_FREE else 0
+
+
 def compiled(source: str) -> Pattern:
     found = KEPT.found.get(source)
     if found is not None:
@@ -68,6 +77,8 @@ def compiled(source: str) -> Pattern:
 
 def fitting(pattern: str, text: str, work: Work) -> Any:
     """The compiled pattern, to be sought in this text."""
+    if pattern not in KEPT.found:
+        work.step(effort(pattern))
     expression, instructions = compiled(pattern)
     steps = instructions * len(text)
     if steps > STEPS_FREE:

@@ -77,7 +77,7 @@ class Substitution:
             return unknown or type_
         if not type_.params:
             return type_
-        self._step()
+        self.step()
         before = self.steps_left
         params = tuple([self.resolve(param, unknown) for param in type_.params])
         if before - self.steps_left > PARTS_MAX:
@@ -86,7 +86,7 @@ class Substitution:
 
     def assignable(self, to: Type, given: Type) -> bool:
         """Whether a value of type `given` may stand where `to` is wanted. Binds parameters; on False some may be bound."""
-        self._step()
+        self.step()
         to, given = self._seen(to), self._seen(given)
         if to.kind in ("dyn", "error") or given.kind in ("dyn", "error"):
             return True
@@ -112,17 +112,17 @@ class Substitution:
 
     def _seen(self, type_: Type) -> Type:
         while type_.kind == "param" and type_.name in self.bound:
-            self._step()
+            self.step()
             type_ = self.bound[type_.name]
         return type_
 
     def _within(self, open_: Type, other: Type) -> bool:
-        self._step()
+        self.step()
         other = self._seen(other)
         return other == open_ or any(self._within(open_, param) for param in other.params)
 
-    def _step(self) -> None:
-        self.steps_left -= 1
+    def step(self, count: int = 1) -> None:
+        self.steps_left -= count
         if self.steps_left < 0:
             raise TooComplex
 

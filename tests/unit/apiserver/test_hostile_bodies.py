@@ -270,7 +270,7 @@ MUTANTS: dict[str, tuple[str, Any]] = {
     "B16 an Event as owner": ("kybern.registry.metadata.NEVER_OWNERS", ()),
     "B12 a port beyond all ports": ("kybern.api.names.port_number", lambda port: ()),
     "B19 another kind": ("kybern.apiserver.body.check_kind", lambda *_: None),
-    "B20 a media type nobody knows": ("kybern.apiserver.verbs.create.media_type", lambda http: JSON),
+    "B20 a media type nobody knows": ("kybern.apiserver.body.media_type", lambda http: JSON),
     "B20 a patch as plain JSON": ("kybern.apiserver.verbs.patch.media_type", lambda http: MERGE),
     "B21 a key twice": (
         "kybern.web.http.parse_qsl",

@@ -181,6 +181,20 @@ def test_what_is_known_to_be_dear_is_not_even_begun(call: Callable[[Work], Any])
         call(Work(100))
 
 
+def test_patterns_that_take_long_to_compile_count_when_they_are_written() -> None:
+    dear = " || ".join(f"s.matches('a{{0,1000}}a{{0,1000}}a{{0,1000}}{number}')" for number in range(100))
+    with pytest.raises(CompileFailed, match="expression type complexity limit exceeded"):
+        ENVIRONMENT.compile(dear)
+
+
+def test_patterns_that_take_long_to_compile_count_when_they_are_made_at_run_time() -> None:
+    program = ENVIRONMENT.compile("xs.exists(x, s.matches('^a{0,1000}a{0,1000}' + string(x)))")
+    with pytest.raises(CostLimitExceeded):
+        program.evaluate({"xs": NUMBERS, "s": "b"}, Budget(100_000, clock=lambda: 0.0))
+    cheap = ENVIRONMENT.compile("xs.exists(x, s.matches('^[a-z]+' + string(x)))")
+    assert cheap.evaluate({"xs": NUMBERS, "s": "b"}, Budget(100_000, clock=lambda: 0.0)) is False
+
+
 def test_patterns_that_users_bring_are_kept_by_their_size_and_those_that_stand_there_still_work() -> None:
     program = ENVIRONMENT.compile("xs.all(x, s.matches('[^b]{' + string(x) + ',300}')) && s.matches('^a+$')")
     assert program.evaluate({"xs": list(range(150)), "s": "a" * 150}, Budget(10_000_000)) is True

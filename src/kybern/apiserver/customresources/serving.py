@@ -14,6 +14,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from kybern.aio.beside import beside
 from kybern.api.apiextensions_v1 import CustomResourceDefinition, CustomResourceDefinitionVersion
 from kybern.api.custom import CustomObject
 from kybern.api.errors import ApiError, Conflict, NotFound
@@ -189,11 +190,7 @@ class CustomResources:
 
 async def resource(definition: CustomResourceDefinition, version: CustomResourceDefinitionVersion) -> Resource:
     """What a definition says, compiled; while that takes long, others go on."""
-    if not is_large(definition):
-        return resource_of(definition, version)
-    from kybern.cel.pace import aside  # with the engine, which a large definition mostly needs anyway
-
-    return await aside(lambda at_once: resource_of(definition, version))
+    return await beside(lambda: resource_of(definition, version), is_large(definition))
 
 
 def is_same(one: CustomResourceDefinition, other: CustomResourceDefinition) -> bool:

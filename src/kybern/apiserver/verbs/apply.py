@@ -5,6 +5,7 @@ What does not exist is created. The configuration is a whole object of the kind,
 
 from typing import Any
 
+from kybern.aio.beside import beside
 from kybern.api import apply as ownership
 from kybern.api import schema
 from kybern.api.autoscaling_v1 import Scale, ScaleSpec
@@ -13,7 +14,7 @@ from kybern.api.errors import About, BadRequest, Conflict, invalid, not_found
 from kybern.api.invalid import required
 from kybern.api.kind import Kind
 from kybern.api.strict import Malformed, decode_value, parse
-from kybern.apiserver.body import body_of, from_yaml, mind
+from kybern.apiserver.body import from_yaml, mind, sent_bytes
 from kybern.apiserver.formats import Format, answer, format_for
 from kybern.apiserver.machine import Machine
 from kybern.apiserver.meta import changed_meta, meta_of
@@ -49,7 +50,8 @@ async def applied(
         raise invalid(About(kind="PatchOptions", group="meta.k8s.io"), [wrong])
     writing.operation, writing.subresource = "Apply", sub.name if sub else ""
     kind = storage.resource.kind
-    wanted, sent = configuration(await body_of(http), said, writing)
+    body = await sent_bytes(http, writing)
+    wanted, sent = await beside(lambda: configuration(body, said, writing), writing.is_long)
     sent = sent if meta_of(sent).name else changed_meta(sent, name=at.name)
     check_name(sent, at.name, at.namespace)
     if not (wanted.get("metadata") or {}).get("name"):
@@ -89,7 +91,8 @@ async def applied(
                 f"uid mismatch: the provided object specified uid {meta_of(sent).uid}, and no existing object was found"
             )
         await check_may_create(request)
-        new = changed_meta(merged(None), namespace=at.namespace or None)
+        made = await beside(lambda: merged(None), writing.is_long)
+        new = changed_meta(made, namespace=at.namespace or None)
         return await create_once(machine, storage, new, at.namespace, writing)
 
     check = sub.validate if sub else None

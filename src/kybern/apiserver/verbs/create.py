@@ -1,7 +1,7 @@
 """POST to a collection: a new object."""
 
 from kybern.api.errors import BadRequest
-from kybern.apiserver.body import body_of, media_type, object_in
+from kybern.apiserver.body import sent_object
 from kybern.apiserver.formats import answer, format_for
 from kybern.apiserver.machine import Machine
 from kybern.apiserver.meta import changed_meta, meta_of
@@ -18,8 +18,7 @@ async def create(machine: Machine, storage: Storage, request: ApiRequest) -> Res
     http = request.http
     format_ = format_for(storage.resource.kind, http.headers.get("accept", ""))
     writing = writing_of(request, "CreateOptions")
-    body = await body_of(http)
-    obj = object_in(body, media_type(http), storage.resource.kind, writing)
+    obj = await sent_object(http, storage.resource.kind, writing)
     obj = in_namespace(obj, request.attributes.namespace)
     if meta_of(obj).resource_version:
         raise BadRequest("resourceVersion should not be set on objects to be created")

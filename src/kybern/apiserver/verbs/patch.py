@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from kybern.aio.beside import beside
 from kybern.api import schema
 from kybern.api.codec import encode
 from kybern.api.errors import MODIFIED, About, BadRequest, Invalid, conflict, invalid
@@ -18,7 +19,7 @@ from kybern.api.invalid import forbidden_field, invalid_value
 from kybern.api.kind import Kind
 from kybern.api.patches import apply_json_patch, apply_merge_patch, apply_strategic_patch
 from kybern.api.strict import Malformed, decode_value, parse, repeated_fields, strict_error
-from kybern.apiserver.body import body_of, check_kind, media_type, named_as, names_of, unsupported
+from kybern.apiserver.body import check_kind, media_type, named_as, names_of, sent_bytes, unsupported
 from kybern.apiserver.formats import answer, format_for
 from kybern.apiserver.machine import Machine
 from kybern.apiserver.meta import changed_meta, meta_of
@@ -48,7 +49,8 @@ async def patch(machine: Machine, storage: Storage, request: ApiRequest) -> Resp
     format_ = format_for(storage.resource.kind, http.headers.get("accept", ""))
     writing = writing_of(request, "PatchOptions")
     kind = storage.resource.kind
-    applied = patcher(media, await body_of(http), kind, writing)
+    body = await sent_bytes(http, writing)
+    applied = await beside(lambda: patcher(media, body, kind, writing), writing.is_long)
 
     def change(old: Obj) -> Obj:
         new = patched(old, applied, kind, writing)

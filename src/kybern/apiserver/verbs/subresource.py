@@ -1,10 +1,11 @@
 """A part of an object with its own address: read, replaced and patched through the object's rules for that part."""
 
+from kybern.aio.beside import beside
 from kybern.api.codec import decode, encode
 from kybern.api.errors import MethodNotAllowed, not_found
 from kybern.api.kind import Kind
 from kybern.api.meta_v1 import Status
-from kybern.apiserver.body import body_of, media_type, object_in
+from kybern.apiserver.body import media_type, sent_bytes, sent_object
 from kybern.apiserver.connect import Creator
 from kybern.apiserver.formats import Format, answer, format_for
 from kybern.apiserver.machine import Machine, admit, reserved, validate
@@ -42,7 +43,7 @@ async def replace(machine: Machine, storage: Storage, sub: Subresource, request:
     format_ = format_for(kind_of(storage, sub), http.headers.get("accept", ""))
     writing = writing_of(request, "UpdateOptions")
     writing.subresource = sub.name
-    sent = object_in(await body_of(http), media_type(http), kind_of(storage, sub), writing)
+    sent = await sent_object(http, kind_of(storage, sub), writing)
     check_name(sent, at.name, at.namespace)
 
     def change(old: Obj) -> Obj:
@@ -67,7 +68,8 @@ async def patch(machine: Machine, storage: Storage, sub: Subresource, request: A
     writing = writing_of(request, "PatchOptions")
     writing.subresource = sub.name
     kind = kind_of(storage, sub)
-    change_by = patcher(media, await body_of(http), kind, writing)
+    body = await sent_bytes(http, writing)
+    change_by = await beside(lambda: patcher(media, body, kind, writing), writing.is_long)
 
     def change(old: Obj) -> Obj:
         part = sub.read(old) if sub.read else old
@@ -89,7 +91,7 @@ async def post(
     format_ = format_for(kind_of(storage, sub), http.headers.get("accept", ""), ())
     writing = writing_of(request, "CreateOptions")
     writing.subresource = sub.name
-    sent = object_in(await body_of(http), media_type(http), kind_of(storage, sub), writing)
+    sent = await sent_object(http, kind_of(storage, sub), writing)
     if meta_of(sent).name:
         check_name(sent, at.name, at.namespace)
     sent = changed_meta(in_namespace(sent, at.namespace), name=at.name, creation_timestamp=machine.now())

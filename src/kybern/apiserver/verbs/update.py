@@ -8,7 +8,7 @@ from kybern.api.errors import MODIFIED, About, BadRequest, Conflict, InternalErr
 from kybern.api.invalid import invalid_value
 from kybern.apiserver.auth.authorizers import decided
 from kybern.apiserver.auth.denial import forbidden_request
-from kybern.apiserver.body import body_of, media_type, object_in
+from kybern.apiserver.body import sent_object
 from kybern.apiserver.formats import answer, format_for
 from kybern.apiserver.machine import Machine
 from kybern.apiserver.meta import changed_meta, meta_of
@@ -25,8 +25,7 @@ async def update(machine: Machine, storage: Storage, request: ApiRequest) -> Res
     http, at = request.http, request.attributes
     format_ = format_for(storage.resource.kind, http.headers.get("accept", ""))
     writing = writing_of(request, "UpdateOptions")
-    body = await body_of(http)
-    sent = object_in(body, media_type(http), storage.resource.kind, writing)
+    sent = await sent_object(http, storage.resource.kind, writing)
     check_name(sent, at.name, at.namespace)
     sent_meta = meta_of(sent)
 

@@ -54,6 +54,16 @@ def has_rules(schema: Any) -> bool:
     return isinstance(schema, list) and any(map(has_rules, schema))
 
 
+def parts_of(schema: Any) -> list[Mapping[str, Any]]:
+    """The objects that it consists of, whatever they are."""
+    found, here = [], [schema]
+    while here:
+        found += [one for one in here if isinstance(one, Mapping)]
+        nested = [one.values() if isinstance(one, Mapping) else one for one in here]
+        here = [inner for values in nested for inner in values if isinstance(inner, Mapping | list)]
+    return found
+
+
 def everywhere(schema: Schema, own: Callable[[Schema], Check | None]) -> Check | None:
     """One check of a whole value, out of what `own` makes of each part of its schema; None where there is nothing to
     check. Parts without a check are never visited."""

@@ -14,7 +14,7 @@ from kybern.api.invalid import FieldError
 from kybern.registry.customresources.correlation import is_old
 from kybern.registry.customresources.embedded import embedded_resources
 from kybern.registry.customresources.lists import list_types
-from kybern.registry.customresources.places import ROOT, Check, Place, Schema, Wrong, has_rules
+from kybern.registry.customresources.places import ROOT, Check, Place, Schema, Wrong, has_rules, parts_of
 from kybern.registry.customresources.values import compiled
 
 Document = dict[str, Any]
@@ -33,6 +33,9 @@ NOT_CHECKED = FieldError(
 )
 
 
+TRIES_MAX = 1000
+"""At once: of alternatives, and of fields that have to be there."""
+
 WHAT_IT_IS: tuple[Place, ...] = ((ROOT, "apiVersion"), (ROOT, "kind"))
 """Rules about these hold for every write, as upstream's do."""
 
@@ -44,7 +47,7 @@ class Validation:
         self.embedded = embedded_resources(schema)
         self.lists = list_types(schema)
         self.rules = Rules(schema) if has_rules(schema) else None
-        self.takes_long = self.rules is not None and self.rules.takes_long
+        self.takes_long = tries_in(schema) > TRIES_MAX or (self.rules is not None and self.rules.takes_long)
         self.needs_metadata = self.rules is not None or bool(
             schema.get("properties", {}).get("metadata", {}).get("properties")
         )
@@ -101,6 +104,12 @@ class Rules:
 
     def judged(self, is_unchanged: Callable[[Place], bool], value: Any, before: Any) -> list[FieldError]:
         return self._evaluation(is_unchanged).run(self.part, value, before) if self.part is not None else []
+
+
+def tries_in(schema: Schema) -> int:
+    """How much there is to try even where an object says little."""
+    found = [part.get(name) for part in parts_of(schema) for name in ("anyOf", "oneOf", "allOf", "required")]
+    return sum(len(tries) for tries in found if isinstance(tries, list))
 
 
 def without_plain_metadata(schema: Schema) -> Schema:

@@ -1,6 +1,6 @@
 """The rules for one version of a definition: its schema, subresources, columns, selectable fields, deprecation."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -14,10 +14,11 @@ from kybern.api.apiextensions_v1 import (
 )
 from kybern.api.codec import encode
 from kybern.api.invalid import FieldError, duplicate, forbidden_field, invalid_value, required, too_many
+from kybern.api.patterns import effort
 from kybern.registry.customresources import jsonpath
 from kybern.registry.customresources.defaults import default_errors
 from kybern.registry.customresources.fieldpaths import InvalidPath, resolved
-from kybern.registry.customresources.places import Schema, has_rules
+from kybern.registry.customresources.places import Schema, has_rules, parts_of
 from kybern.registry.customresources.schemas import root_errors, schema_errors
 from kybern.registry.customresources.structural import structural_errors
 
@@ -29,6 +30,10 @@ WARNING_CHARACTERS_MAX = 256
 PARTS_MAX = 30_000
 """Of one schema: the largest real ones have some ten thousand, and each costs whoever writes or reads it."""
 
+EFFORT_MAX = 300_000
+"""Microseconds, for the different patterns of one schema."""
+
+TOO_MANY_PATTERNS = "the patterns of a schema take too long to compile"
 TOO_MANY_PARTS = f"a schema has at most {PARTS_MAX} parts"
 
 
@@ -57,8 +62,12 @@ def openapi_of(version: CustomResourceDefinitionVersion) -> dict[str, Any]:
 
 
 def validate_schema(schema: Schema, at: str, has_status: bool) -> Iterator[FieldError]:
-    if parts_of(schema) > PARTS_MAX:
+    parts = parts_of(schema)
+    if len(parts) > PARTS_MAX:
         yield forbidden_field(at, TOO_MANY_PARTS)
+        return
+    if sum(map(effort, {part["pattern"] for part in parts if isinstance(part.get("pattern"), str)})) > EFFORT_MAX:
+        yield forbidden_field(at, TOO_MANY_PATTERNS)
         return
     yield from root_errors(schema, at, has_status)
     wrong = list(schema_errors(schema, at))
@@ -69,16 +78,6 @@ def validate_schema(schema: Schema, at: str, has_status: bool) -> Iterator[Field
         from kybern.registry.customresources.rule_checks import rule_errors
 
         yield from rule_errors(schema, at)
-
-
-def parts_of(schema: Any) -> int:
-    """How many objects it consists of, whatever they are."""
-    count, here = 0, [schema]
-    while here:
-        count += sum(isinstance(one, Mapping) for one in here)
-        nested = [one.values() if isinstance(one, Mapping) else one for one in here]
-        here = [inner for values in nested for inner in values if isinstance(inner, Mapping | list)]
-    return count
 
 
 def validate_deprecation(version: CustomResourceDefinitionVersion, at: str) -> Iterator[FieldError]:

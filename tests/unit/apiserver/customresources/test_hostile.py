@@ -1,11 +1,15 @@
 """Row A6 of the attack lists: definitions and objects meant to hurt. Each is refused or served, and the server goes on."""
 
+import threading
 from typing import Any
 
 import msgspec
 import pytest
 from custom_kinds import DEFINITIONS, condition, definition, looked_at, passes, version
 from hostile_schemas import cases
+
+from kybern.apiserver import body
+from kybern.registry.customresources import validating
 
 WIDGETS = "/apis/example.com/v1/namespaces/default/widgets"
 ANSWERS = (200, 201, 400, 413, 422)
@@ -28,3 +32,38 @@ async def test_hostile_schemas_are_refused_or_served(api: Any, name: str, schema
         assert answer.status in ANSWERS, answer.message
         assert (await api.get(WIDGETS)).status == 200
     assert (await api.get("/api/v1/namespaces/default/configmaps")).status == 200
+
+
+async def test_the_patterns_of_a_schema_may_take_so_much_together(api: Any) -> None:
+    dear = {f"p{index}": {"type": "string", "pattern": f"^a{{0,1000}}a{{0,1000}}{index}$"} for index in range(60)}
+    schema = {"type": "object", "properties": {"spec": {"type": "object", "properties": dear}}}
+    answer = await api.post(DEFINITIONS, definition("widgets", "Widget", version(schema=schema)))
+    assert answer.status == 422
+    assert "the patterns of a schema take too long to compile" in answer.message
+
+
+@pytest.mark.parametrize(("items", "is_beside"), [(10, False), (20_000, True)])
+async def test_large_objects_are_read_and_judged_beside_the_loop(
+    api: Any, items: int, is_beside: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[int] = []
+
+    def noting(work: Any) -> Any:
+        return lambda *args: (threads.append(threading.get_ident()), work(*args))[1]
+
+    monkeypatch.setattr(body, "object_in", noting(body.object_in))
+    monkeypatch.setattr(validating, "found", noting(validating.found))
+    schema = {"type": "object", "properties": {"spec": {"type": "array", "items": {"type": "string"}}}}
+    await api.post(DEFINITIONS, definition("widgets", "Widget", version(schema=schema)))
+    await passes()
+    threads.clear()
+    wanted = {"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": "a"}, "spec": ["x"] * items}
+    assert (await api.post(WIDGETS, wanted)).status == 201
+    assert len(threads) >= 2
+    assert {thread != threading.get_ident() for thread in threads} == {is_beside}
+
+
+async def test_what_has_many_alternatives_is_judged_beside_the_loop_be_the_object_small() -> None:
+    tried = {"type": "string", "oneOf": [{"minLength": index} for index in range(2_000)]}
+    assert validating.Validation(tried, lambda obj: (), lambda obj: ()).takes_long
+    assert not validating.Validation({"type": "string"}, lambda obj: (), lambda obj: ()).takes_long
