@@ -95,7 +95,8 @@ def with_nodes(
         return pods, ()
     places: tuple[list[Pod], list[Pod]] = ([], [])
     for pod in pods:
-        places[bool(pod.spec.node_name) and pod.spec.node_name not in zone_of].append(pod)
+        astray = bool(pod.spec.node_name) and pod.spec.node_name not in zone_of
+        places[astray and can_serve(pod, while_terminating=True)].append(pod)
     return places
 
 

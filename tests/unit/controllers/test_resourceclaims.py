@@ -6,11 +6,13 @@ import pytest
 
 from kybern.aio.ids import Ids
 from kybern.api.codec import from_builtins
+from kybern.api.core_v1 import Pod, PodResourceClaimStatus
 from kybern.api.errors import NotFound
+from kybern.api.meta_v1 import ObjectMeta
 from kybern.api.resource_v1 import ResourceClaim
 from kybern.client import Client, View
-from kybern.controllers.resourceclaims import free
-from kybern.reconcile import Context
+from kybern.controllers.resourceclaims import free, is_missing
+from kybern.reconcile import Context, controller_ref
 from kybern.reconcile.resource_claims import FINALIZER
 
 ALLOCATED = {"allocation": {"devices": {"results": [{"request": "r", "driver": "d", "pool": "p", "device": "x"}]}}}
@@ -57,3 +59,21 @@ async def test_a_claim_is_released_when_its_last_user_is_gone_or_it_is_deleted(
     if released:
         last = server.written[-1]
         assert not last.metadata.finalizers and last.status.allocation is None and not last.status.reserved_for
+
+
+async def test_a_claim_that_somebody_made_under_the_name_of_a_pods_own_is_not_the_pods() -> None:
+    pod = Pod(metadata=ObjectMeta(name="train", namespace="default", uid="p"))
+    told = PodResourceClaimStatus(name="card", resource_claim_name="train-card-x")
+    own = ResourceClaim(metadata=ObjectMeta(name="train-card-x", owner_references=(controller_ref(pod),)))
+    foreign = ResourceClaim(metadata=ObjectMeta(name="train-card-x"))
+
+    class Known:
+        def __init__(self, claim: ResourceClaim) -> None:
+            self.claim = claim
+
+        def get(self, of: type, name: str, namespace: str) -> ResourceClaim:
+            return self.claim
+
+    client: Any = None
+    assert not await is_missing(told, pod, cast(Any, Known(own)), client)
+    assert await is_missing(told, pod, cast(Any, Known(foreign)), client)
