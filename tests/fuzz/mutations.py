@@ -44,6 +44,7 @@ DIRECTIVES: tuple[Any, ...] = ("delete", "replace", "merge", "nope", 1, None, {}
 DEPTHS = (50, 150, 300)
 
 Body = Any
+FLOAT_BITS = 1024  # of a number that a fraction can be added to
 
 
 def spots(value: Any) -> Iterator[tuple[Any, Any]]:
@@ -112,7 +113,8 @@ def tweak(container: Any, key: Any, rng: random.Random, others: tuple[Any, ...])
         at = rng.randrange(len(item) + 1)
         container[key] = item[:at] + rng.choice(("", "A", "-", ".", "/", "%", " ", "é", item)) + item[at + 1 :]
     elif isinstance(item, int):
-        container[key] = item + rng.choice((-1, 1, 2**32, -(2**32), 0.5))
+        step = rng.choice((-1, 1, 2**32, -(2**32), 0.5))
+        container[key] = item + (step if item.bit_length() < FLOAT_BITS else int(step))
     elif isinstance(item, list):
         rng.shuffle(item)
     else:
