@@ -45,7 +45,7 @@ def claim(expression: str, times: int = 1, name: str = "claim") -> dict[str, Any
 
 
 def is_aside(threads: list[str]) -> bool:
-    return bool(threads) and all(name.startswith("expressions") for name in threads)
+    return bool(threads) and all(name.startswith("beside") for name in threads)
 
 
 async def test_a_long_policy_is_compiled_aside_when_written_and_when_it_is_first_asked(
