@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from kybern.api.schema import Node
 
 HEAD = ("kind", "apiVersion", "metadata")
+CUSTOM_BYTES_MAX = 1536 * 1024
+"""Of one custom object in the store: what etcd takes, which holds them as JSON too. It bounds what writing one can cost."""
 
 
 class CustomObject(dict[str, Any]):

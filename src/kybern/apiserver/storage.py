@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import msgspec
 
 from kybern.api.codec import decode, encode
-from kybern.api.custom import CustomObject
+from kybern.api.custom import CUSTOM_BYTES_MAX, CustomObject
 from kybern.api.errors import About, RequestEntityTooLarge
 from kybern.apiserver.cache import Cache
 from kybern.apiserver.item import Item
@@ -19,8 +19,6 @@ from kybern.registry.resource import Obj, Resource, same
 from kybern.store.interface import Change, Entry, Store
 
 HISTORY_MAX = 1_000  # changes of one custom kind, which a new schema makes others of
-CUSTOM_BYTES_MAX = 1536 * 1024
-"""Of one custom object in the store: what etcd takes, which holds them as JSON too. It bounds what writing one can cost."""
 DUMPED_MAX = 64  # more writes than are on their way to the store at once
 
 GroupVersionResource = tuple[str, str, str]

@@ -3,6 +3,8 @@
 - A null where none is allowed is the field's default if it has one, else it is as if the field were not there.
 - A default is itself completed by the defaults below it.
 - Values are never changed: a completed one shares with the old what stayed as it was.
+- Nor is the same default copied for each place where it belongs: so a few letters can stand for more than memory holds, and
+  how long an object has become is asked before it is written out.
 """
 
 from collections.abc import Callable, Mapping
@@ -85,3 +87,18 @@ def of_list(items: Schema) -> Fill | None:
         return found if any(new is not old for new, old in zip(found, value, strict=True)) else value
 
     return fill
+
+
+def is_longer(value: Any, bytes_max: int) -> bool:
+    """Than so many bytes, were it written out; looked at no further than to there."""
+    left, rest = bytes_max, [value]
+    while rest and left >= 0:
+        one = rest.pop()
+        if isinstance(one, dict):
+            left -= sum(map(len, one)) + len(one)
+            rest += one.values()
+        elif isinstance(one, list):
+            rest += one
+        else:
+            left -= len(one) if isinstance(one, str) else 1
+    return left < 0

@@ -13,7 +13,8 @@ from kybern.api.apiextensions_v1 import (
     CustomResourceDefinitionVersion,
     CustomResourceSubresources,
 )
-from kybern.api.custom import CustomObject, custom_type
+from kybern.api.custom import CUSTOM_BYTES_MAX, CustomObject, custom_type
+from kybern.api.errors import RequestEntityTooLarge
 from kybern.api.invalid import FieldError, invalid_value
 from kybern.api.kind import Kind
 from kybern.api.strict import is_plain, pruned
@@ -21,7 +22,7 @@ from kybern.registry.customresources import jsonpath
 from kybern.registry.customresources.columns import columns
 from kybern.registry.customresources.columns import text as shown
 from kybern.registry.customresources.conditions import is_true
-from kybern.registry.customresources.defaulting import filling
+from kybern.registry.customresources.defaulting import filling, is_longer
 from kybern.registry.customresources.parts import scale, scale_errors, status, with_old_status, without_status
 from kybern.registry.customresources.quick import looking
 from kybern.registry.customresources.validating import Validation
@@ -53,7 +54,7 @@ def resource_of(definition: CustomResourceDefinition, version: CustomResourceDef
         short_names=accepted.short_names or (),
         categories=accepted.categories or (),
         storage_prefix=prefix_of(definition),
-        default=fill,
+        default=writing(fill),
         on_create=without_status if has_status else same,
         on_update=with_old_status if has_status else keep_new,
         validate=judged.of_new,
@@ -111,14 +112,25 @@ def deprecation_of(version: CustomResourceDefinitionVersion, kind: Kind) -> str:
 # --- between versions -------------------------------------------------------------------------------------------------
 
 
+def writing(fill: Callable[[Any], Any]) -> Callable[[CustomObject], CustomObject]:
+    def default(obj: CustomObject) -> CustomObject:
+        filled: CustomObject = fill(obj)
+        if filled is not obj and is_longer(filled, CUSTOM_BYTES_MAX):
+            raise RequestEntityTooLarge(f"Request entity too large: limit is {CUSTOM_BYTES_MAX}")
+        return filled
+
+    return default
+
+
 def reading(kind: Kind, fill: Callable[[Any], Any]) -> Callable[[CustomObject], CustomObject]:
     """A stored object of any version as one of this: by name alone, without what this version does not know, and with
-    its defaults, which may be younger than the object."""
+    its defaults, which may be younger than the object; without them where it would not be writable any more."""
 
     def read(obj: CustomObject) -> CustomObject:
         found = obj if obj["apiVersion"] == kind.api_version else obj.changed(apiVersion=kind.api_version)
-        filled: CustomObject = fill(pruned_object(kind.type, found))
-        return filled
+        kept = pruned_object(kind.type, found)
+        filled: CustomObject = fill(kept)
+        return kept if filled is not kept and is_longer(filled, CUSTOM_BYTES_MAX) else filled
 
     return read
 

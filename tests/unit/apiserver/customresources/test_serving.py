@@ -1,5 +1,6 @@
 """A definition becomes a kind that is served like any other, changes while it is, and goes with its objects."""
 
+import asyncio
 import copy
 from typing import Any
 
@@ -132,6 +133,28 @@ async def test_watches_tell_of_custom_objects(api: Any) -> None:
     await api.delete(f"{WIDGETS}/a")
     assert await stream.take(3) == [("ADDED", "a"), ("MODIFIED", "a"), ("DELETED", "a")]
     await stream.close()
+
+
+async def test_defaults_that_make_more_of_an_object_than_can_be_stored_are_refused_before_they_are_written_out(
+    api: Any,
+) -> None:
+    """Or left out, where they are younger than the object: three letters of each stand for a hundred thousand."""
+    part = {"type": "object", "properties": {"a": {"type": "string"}}}
+    schema = {"type": "object", "properties": {"spec": {"type": "array", "items": part}}}
+    await serve(api, definition("widgets", "Widget", version(schema=schema)))
+    few = {"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": "few"}, "spec": [{}] * 10}
+    many = {**few, "metadata": {"name": "many"}, "spec": [{}] * 10_000}
+    assert (await api.post(WIDGETS, few)).status == (await api.post(WIDGETS, many)).status == 201
+    part["properties"]["a"]["default"] = "x" * 100_000
+    found = (await api.get(f"{DEFINITIONS}/widgets.example.com")).body
+    found["spec"]["versions"] = [version(schema=schema)]
+    assert (await api.put(f"{DEFINITIONS}/widgets.example.com", found)).status == 200
+    async with asyncio.timeout(30):
+        while (await api.get(f"{WIDGETS}/few")).body["spec"] != [{"a": "x" * 100_000}] * 10:
+            await asyncio.sleep(0.01)  # a large definition is compiled beside the loop
+    assert (await api.get(f"{WIDGETS}/many")).body["spec"] == [{}] * 10_000
+    refused = await api.post(WIDGETS, {**many, "metadata": {"name": "more"}})
+    assert (refused.status, refused.body["message"]) == (413, "Request entity too large: limit is 1572864")
 
 
 async def test_a_new_schema_holds_at_once_and_defaults_reach_what_is_stored(api: Any) -> None:
