@@ -127,15 +127,15 @@ class SchedulingQueue:
                 return self.entries.pop(uid)
         moment = self._early_moment()
         if moment is not None and moment <= now:
-            return self.entries.pop(heapq.heappop(self.early)[2])
+            return self.take(heapq.heappop(self.early)[2])
         return None
 
     def take(self, uid: str) -> Entry | None:
-        """One that waits, out of its turn: others of its group are being tried."""
+        """One that waits, out of its turn: others of its group are being tried, or nobody else may be."""
         self._released(uid)
         entry = None if uid in self.gated else self.entries.pop(uid, None)
         if entry is not None:
-            entry.ticket = next(self.tickets)  # its place in a heap is nobody's now
+            entry.ticket = next(self.tickets)  # its places in the heaps are nobody's now
         return entry
 
     def refused(self, entry: Entry, rules: frozenset[str], now: float) -> None:

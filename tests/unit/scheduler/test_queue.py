@@ -77,6 +77,17 @@ def test_while_nobody_else_may_be_tried_a_tenth_of_the_back_off_is_enough() -> N
     assert popped(made, 2.0) is None
 
 
+def test_who_was_tried_early_and_refused_waits_for_another_change_though_its_back_off_ends() -> None:
+    made = queue("a")
+    made.refused(taken(made, 0), frozenset({"Fit"}), 0)
+    made.changed(Change.POD_LEFT, 0.05)
+    made.refused(taken(made, 0.1), frozenset({"Fit"}), 0.1)
+    assert popped(made, 5.0) is None
+    made.changed(Change.POD_LEFT, 5.0)
+    assert popped(made, 5.0) == "a"
+    assert not made.unschedulable and not made.refusing
+
+
 def test_neither_a_fault_nor_a_crowd_is_tried_early() -> None:
     made = queue("a")
     made.failed(taken(made, 0), 0)
