@@ -88,7 +88,10 @@ class Outcomes(Knowledge):
         """Acts of pods that were allowed or turned away between decisions."""
 
     def pod_left(self, pod: Pod) -> None:
-        self.permits.turn_away(pod.metadata.uid or "", "the pod was deleted")
+        uid = pod.metadata.uid or ""
+        self.permits.turn_away(uid, "the pod was deleted")
+        if uid in self.binding:
+            self.give_back(pod)
         super().pod_left(pod)
 
     def guarded(self, entry: Entry, decision: Callable[[], Act]) -> Act:

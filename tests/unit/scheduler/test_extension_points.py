@@ -15,6 +15,7 @@ from kybern.api.core_v1 import Node, Pod
 from kybern.api.meta_v1 import ObjectMeta
 from kybern.api.scheduling_v1 import PriorityClass
 from kybern.client.events import Recorder
+from kybern.scheduler.binding import DefaultBinder
 from kybern.scheduler.extender_messages import MetaPod, MetaVictims
 from kybern.scheduler.extenders import Extender, ExtenderFailed, Opinion, opinion
 from kybern.scheduler.extension_points import (
@@ -107,6 +108,39 @@ def test_a_pod_waits_for_its_permit_holding_its_room_and_time_turns_it_away() ->
             assert not scheduler.held and not scheduler.permits.waiting
 
     run(story())
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+def test_a_pod_that_is_deleted_before_it_is_bound_gives_back_what_was_reserved(allowed: bool) -> None:
+    async def story() -> None:
+        plugin, shut = Everything(), asyncio.Event()
+        plugin.verdict = Wait(30)
+        profile = changed(with_all(plugin), bind=(Late(shut),))
+        async with scheduled("n1", profile=profile) as (cluster, scheduler):
+            await cluster.client.create(pod("a"))
+            await cluster.settle()
+            if allowed:
+                scheduler.permits.allow(scheduler.permits.pods()[0].metadata.uid or "")
+                await cluster.settle()
+            assert plugin.seen[0] == "reserve a" and "unreserve a" not in plugin.seen
+            await cluster.client.delete(Pod, "a", "default")
+            await cluster.settle()
+            assert plugin.seen[-1] == "unreserve a" and not scheduler.snapshot.placed
+            assert not scheduler.held and not scheduler.permits.waiting and not scheduler.binding
+            shut.set()
+            await cluster.settle()
+            assert plugin.seen.count("unreserve a") == 1
+
+    run(story())
+
+
+class Late(DefaultBinder):
+    def __init__(self, until: asyncio.Event) -> None:
+        self.until = until
+
+    async def bind(self, pod: Pod, node: str, client: Any) -> bool:
+        await self.until.wait()
+        return await super().bind(pod, node, client)
 
 
 async def something_changes(cluster: Cluster, what: str) -> None:
