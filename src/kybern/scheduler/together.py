@@ -60,7 +60,7 @@ def seated(known: Outcomes, gang: Gang, opinions: Mapping[str, Opinion], waiting
         acts += [known.refused(entry, judgement) for entry, judgement in seats.refused]
     else:
         acts = turned_down(known, gang, placed, seats)
-    known.due += acts[1:]
+    known.due[:0] = acts[1:]  # before what members were allowed meanwhile, which waits for these
     return acts[0]
 
 

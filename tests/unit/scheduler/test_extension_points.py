@@ -20,10 +20,13 @@ from kybern.scheduler.extender_messages import MetaPod, MetaVictims
 from kybern.scheduler.extenders import Extender, ExtenderFailed, Opinion, opinion
 from kybern.scheduler.extension_points import (
     TurnAway,
+    Verdict,
     Wait,
+    WaitingPods,
 )
 from kybern.scheduler.framework import Change, PerNodePlugin
 from kybern.scheduler.nodes import Nodes
+from kybern.scheduler.outcomes import BINDINGS_MAX
 from kybern.scheduler.profile import DEFAULT_PROFILE
 from kybern.scheduler.scheduler import Scheduler
 from kybern.scheduler.victims import Candidate
@@ -195,6 +198,36 @@ def test_a_gang_runs_all_at_once_or_not_at_all() -> None:
             assert all((await placed(cluster)).values())
 
     run(story())
+
+
+def test_a_gang_of_more_pods_than_are_bound_at_once_may_wait_for_the_permit_of_its_last() -> None:
+    size = BINDINGS_MAX + 6
+
+    async def story() -> None:
+        async with scheduled("n1", profile=with_all(Last(size))) as (cluster, scheduler):
+            for number in range(size):
+                await cluster.client.create(member(f"a{number}", "a", size, cpu="1m"))
+            await cluster.advance(60)
+            assert set((await placed(cluster)).values()) == {"n1"}
+            assert not scheduler.held
+
+    run(story())
+
+
+class Last(Everything):
+    """Whoever comes first waits; the last one of so many lets all go."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.size = size
+
+    def permit(self, pod: Pod, node: str, waiting: WaitingPods) -> Verdict:
+        others = waiting.pods()
+        if len(others) < self.size - 1:
+            return Wait(600)
+        for other in others:
+            waiting.allow(other.metadata.uid or "")
+        return None
 
 
 def test_two_gangs_of_which_only_one_fits_do_not_hold_half_each() -> None:
