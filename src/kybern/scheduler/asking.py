@@ -58,7 +58,7 @@ async def answers(known: Outcomes, entries: Sequence[Entry], asked: Sequence[Que
     if failure:
         acts = [known.failed(entry, failure, FAULTY) for entry in there]
     else:
-        acts = [known.guarded(there[0], lambda: heard(found, there))] if there else []
+        acts = [known.guarded(there, lambda: heard(found, there))] if there else []
     for act in acts:
         await act()
     known.woken.set()

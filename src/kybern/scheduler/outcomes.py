@@ -94,13 +94,17 @@ class Outcomes(Knowledge):
             self.give_back(pod)
         super().pod_left(pod)
 
-    def guarded(self, entry: Entry, decision: Callable[[], Act]) -> Act:
+    def guarded(self, entries: Sequence[Entry], decision: Callable[[], Act]) -> Act:
+        """About these pods: where a rule fails none of them keeps a node, and all are tried again."""
         try:
             return decision()
         except Exception as fault:  # noqa: BLE001 - an author may raise anything
-            super().rule_failed(entry.pod, fault)
-            self.give_back(entry.pod)
-            return self.failed(entry, FAULT.format(fault), FAULTY)
+            super().rule_failed(entries[0].pod, fault)
+            for entry in entries:
+                self.give_back(entry.pod)
+            acts = [self.failed(entry, FAULT.format(fault), FAULTY) for entry in entries]
+            self.due += acts[1:]
+            return acts[0]
 
     def rule_failed(self, pod: Pod, fault: Exception) -> None:
         """Outside its own turn, where nothing else tells the pod."""

@@ -191,10 +191,12 @@ class SchedulingQueue:
         return entry is not None and entry.ticket == ticket
 
     def _failed(self, entry: Entry, now: float) -> None:
+        uid = entry.pod.metadata.uid or ""
+        self._released(uid)
         entry.failures += 1
         delay = self.backoff.delay(entry.failures)
         entry.not_before, entry.early = now + delay, now + EARLY * delay
-        self.entries[entry.pod.metadata.uid or ""] = entry
+        self.entries[uid] = entry
 
     def _try_again(self, entry: Entry, now: float) -> None:
         self._released(entry.pod.metadata.uid or "")

@@ -85,7 +85,7 @@ class Scheduler(Outcomes):
             pass
 
     def tried(self, entry: Entry) -> Act:
-        return self.guarded(entry, lambda: self.decided(entry))
+        return self.guarded([entry], lambda: self.decided(entry))
 
     def decided(self, entry: Entry) -> Act:
         """Decide about one pod, or a gang; what is left to do about it is the answer."""

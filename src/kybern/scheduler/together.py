@@ -46,6 +46,10 @@ Room = list[tuple[Entry, Candidate]]
 def decided_together(known: Outcomes, gang: Gang, first: Entry) -> Act:
     members = known.gangs.of(gang)
     waiting = [first, *(entry for uid in members if (entry := known.queue.take(uid)) is not None)]
+    return known.guarded(waiting, lambda: asked_or_seated(known, gang, waiting))
+
+
+def asked_or_seated(known: Outcomes, gang: Gang, waiting: Sequence[Entry]) -> Act:
     asked = questions(known, [(entry, known.judged(entry.pod)) for entry in waiting]) if known.extenders else []
     if asked:
         return ask(known, waiting, asked, partial(seated, known, gang))
@@ -56,8 +60,8 @@ def seated(known: Outcomes, gang: Gang, opinions: Mapping[str, Opinion], waiting
     placed = sum(uid in known.snapshot.placed for uid in known.gangs.of(gang))
     seats = seats_of(known, opinions, waiting)
     if placed + len(seats.chosen) >= gang.size:
-        acts = [known.permitted(entry, node) for entry, node in seats.chosen]
-        acts += [known.refused(entry, judgement) for entry, judgement in seats.refused]
+        acts = [known.guarded([entry], partial(known.permitted, entry, node)) for entry, node in seats.chosen]
+        acts += [known.guarded([entry], partial(known.refused, entry, judged)) for entry, judged in seats.refused]
     else:
         acts = turned_down(known, gang, placed, seats)
     known.due[:0] = acts[1:]  # before what members were allowed meanwhile, which waits for these

@@ -29,6 +29,7 @@ from kybern.scheduler.nodes import Nodes
 from kybern.scheduler.outcomes import BINDINGS_MAX
 from kybern.scheduler.profile import DEFAULT_PROFILE
 from kybern.scheduler.scheduler import Scheduler
+from kybern.scheduler.snapshot import Snapshot
 from kybern.scheduler.victims import Candidate
 from kybern.testing.cluster import Cluster
 from kybern.testing.virtual import run
@@ -228,6 +229,44 @@ class Last(Everything):
         for other in others:
             waiting.allow(other.metadata.uid or "")
         return None
+
+
+@pytest.mark.parametrize("where", ["reserve", "permit"])
+def test_a_rule_that_fails_for_one_of_a_gang_keeps_nobody_of_it_from_being_tried_again(where: str) -> None:
+    async def story() -> None:
+        plugin = Broken(where)
+        async with scheduled("n1", profile=with_all(plugin)) as (cluster, scheduler):
+            for number in range(3):
+                await cluster.client.create(member(f"a{number}", "a", 3, cpu="1"))
+            await cluster.advance(5)
+            assert (await placed(cluster))["a1"] == ""
+            assert any("out of order" in message for message in await told(cluster))
+            plugin.broken = ""
+            await cluster.advance(30)
+            assert set((await placed(cluster)).values()) == {"n1"}
+            assert not scheduler.binding and not len(scheduler.queue)
+
+    run(story())
+
+
+class Broken(Everything):
+    """Fails for a pod at one of the points."""
+
+    def __init__(self, broken: str) -> None:
+        super().__init__()
+        self.broken = broken
+
+    def reserve(self, pod: Pod, node: str, snapshot: Snapshot) -> str:
+        return self.fail("reserve", pod) or super().reserve(pod, node, snapshot)
+
+    def permit(self, pod: Pod, node: str, waiting: WaitingPods) -> Verdict:
+        self.fail("permit", pod)
+        return None
+
+    def fail(self, where: str, pod: Pod) -> str:
+        if self.broken == where and pod.metadata.name == "a1":
+            raise RuntimeError("out of order")
+        return ""
 
 
 def test_two_gangs_of_which_only_one_fits_do_not_hold_half_each() -> None:

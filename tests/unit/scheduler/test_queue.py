@@ -88,6 +88,15 @@ def test_who_was_tried_early_and_refused_waits_for_another_change_though_its_bac
     assert not made.unschedulable and not made.refusing
 
 
+def test_a_fault_that_comes_after_a_refusal_is_what_counts() -> None:
+    made = queue("a")
+    entry = taken(made, 0)
+    made.refused(entry, frozenset({"Fit"}), 0)
+    made.failed(entry, 0)
+    assert not made.unschedulable and not made.refusing
+    assert popped(made, 2.0) == "a"
+
+
 def test_neither_a_fault_nor_a_crowd_is_tried_early() -> None:
     made = queue("a")
     made.failed(taken(made, 0), 0)
