@@ -25,7 +25,10 @@ class Attachments:
         """Of any kind; others say nothing about it."""
         match old:
             case VolumeAttachment():
-                self.on_node.get(old.spec.node_name, {}).pop(old.metadata.name or "", None)
+                here = self.on_node.get(old.spec.node_name, {})
+                here.pop(old.metadata.name or "", None)
+                if not here:
+                    self.on_node.pop(old.spec.node_name, None)
             case CSINode():
                 self.limits.pop(old.metadata.name or "", None)
         match new:

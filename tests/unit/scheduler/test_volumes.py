@@ -249,7 +249,7 @@ def test_what_pods_have_attached_is_looked_up_only_where_it_may_be_too_much() ->
     snapshot.remove_pod("p6")
     assert snapshot.claims_on["n1"] == 6
     snapshot.attachments.changed(attachment("v0", "n1"), None)
-    assert snapshot.attachments.count("n1") == 0
+    assert snapshot.attachments.count("n1") == 0 and not snapshot.attachments.on_node
 
 
 def test_a_driver_that_asks_for_it_gets_no_pods_where_it_is_not_installed() -> None:
