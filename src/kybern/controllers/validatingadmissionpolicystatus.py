@@ -10,6 +10,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from kybern.aio.beside import beside
 from kybern.api import schema
 from kybern.api.admissionregistration_v1 import (
     ExpressionWarning,
@@ -38,14 +39,8 @@ async def reconcile(policy: ValidatingAdmissionPolicy, view: View, client: Clien
     if policy.status.observed_generation == generation:
         return
     types = {**built_in_types(), **custom_types(view.list(CustomResourceDefinition))}
-
-    def found(at_once: int | None = None) -> tuple[ExpressionWarning, ...]:
-        return tuple(checked(policy.spec, types))
-
-    from kybern.cel.pace import aside  # with the engine, only where there is a policy
-
-    warnings = (await aside(found) if is_large(policy) else found()) or None
-    checking = TypeChecking(expression_warnings=warnings)
+    warnings = await beside(lambda: tuple(checked(policy.spec, types)), is_large(policy))
+    checking = TypeChecking(expression_warnings=warnings or None)
     status = replace(policy.status, observed_generation=generation, type_checking=checking)
     await client.update_status(replace(policy, status=status))
 
