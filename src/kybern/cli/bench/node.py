@@ -54,9 +54,8 @@ async def node() -> AsyncIterator[Figure]:
         yield Figure(IDLE_AGENT, await percent_of_a_core(cluster.pids["node"]))
         yield Figure(WARDEN, memory_megabytes(warden))
         yield Figure(WARDEN_EACH, (memory_megabytes(warden) - empty) / IDLE_PODS)
-    yield await (
-        pulled()
-    )  # last: the disk has the files that it removes to discard, and whoever writes then waits for that
+    # Last: the disk has the files that it removes to discard, and whoever writes then waits for that.
+    yield await pulled()
 
 
 async def started(client: Client) -> list[float]:
