@@ -28,17 +28,16 @@ async def test_the_kernels_log_is_followed_from_now_on_and_tells_who_wrote() -> 
             two.set()
 
     say("before")
-    kernel_log = opened(LOG)
-    following = asyncio.create_task(follow(kernel_log, tell))
-    try:
-        say("first")
-        await asyncio.sleep(0)
-        say("second")
-        async with asyncio.timeout(10):
-            await two.wait()
-    finally:
-        following.cancel()
-        await asyncio.wait([following])
-        os.close(kernel_log)
+    with opened(LOG) as kernel_log:
+        following = asyncio.create_task(follow(kernel_log, tell))
+        try:
+            say("first")
+            await asyncio.sleep(0)
+            say("second")
+            async with asyncio.timeout(10):
+                await two.wait()
+        finally:
+            following.cancel()
+            await asyncio.wait([following])
     assert [record.partition(";")[2].strip() for record in said] == [f"{MARK}: first", f"{MARK}: second"]
     assert all(int(record.partition(",")[0]) >> 3 != 0 for record in said), "the kernel does not pass it as its own"

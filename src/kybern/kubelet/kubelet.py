@@ -164,7 +164,7 @@ class Kubelet:
                 tasks.create_task(self.parts.gate.run())
                 tasks.create_task(self.eviction.run())
                 if self.config.kernel_log:
-                    tasks.create_task(tell_of_kills(self.parts))
+                    tasks.create_task(tell_of_kills(self.config.kernel_log, self.parts.tell_of_node))
             tasks.create_task(rotate_logs(self.parts))
             await following
             tending.cancel()

@@ -2,16 +2,16 @@
 
 - The kernel's log says it in one record. Others may write into that log too: only the kernel's own records count.
 - A kill within the limit of one cgroup is not of the machine: the container's status tells of that.
-- Told is what happens while the agent runs. Where it may not read the log (rootless), it says so once, and that is all.
+- Told is what happens while the agent runs. Where it may not read the log (rootless), or something else is in its
+  place (a container's /dev/null), it says so once, and that is all.
 """
 
 import asyncio
 import logging
 import os
 import re
-from collections.abc import Callable
-
-from kybern.kubelet.parts import Parts
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 RECORD_BYTES_MAX = 16 << 10  # the kernel's own are half of that at the most
 RECORDS_AT_ONCE_MAX = 100
@@ -33,31 +33,31 @@ def victim(record: str) -> tuple[str, int] | None:
     return found["name"], int(found["pid"])
 
 
-async def tell_of_kills(parts: Parts) -> None:
-    """Until cancelled."""
-    try:
-        kernel_log = opened(parts.config.kernel_log)
-    except OSError as error:
-        log.info("what the kernel kills is not told: %s", error)
-        return
+async def tell_of_kills(path: str, tell_of_node: Callable[[str, str, str], None]) -> None:
+    """Until cancelled, or the log turns out to be none that can be followed."""
 
     def tell(record: str) -> None:
         found = victim(record)
         if found is not None:
             text = "System OOM encountered, victim process: {}, pid: {}".format(*found)
-            parts.tell_of_node("Warning", "SystemOOM", text)
+            tell_of_node("Warning", "SystemOOM", text)
 
     try:
-        await follow(kernel_log, tell)
-    finally:
-        os.close(kernel_log)
+        with opened(path) as kernel_log:
+            await follow(kernel_log, tell)
+    except OSError as error:
+        log.info("what the kernel kills is not told: %s", error)
 
 
-def opened(path: str) -> int:
+@contextmanager
+def opened(path: str) -> Iterator[int]:
     """At its end."""
     kernel_log = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    os.lseek(kernel_log, 0, os.SEEK_END)
-    return kernel_log
+    try:
+        os.lseek(kernel_log, 0, os.SEEK_END)
+        yield kernel_log
+    finally:
+        os.close(kernel_log)
 
 
 async def follow(kernel_log: int, tell: Callable[[str], None]) -> None:
