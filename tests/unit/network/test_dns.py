@@ -1,6 +1,9 @@
 """Cluster DNS: records by the specification, and messages as dnspython reads them."""
 
+import asyncio
 import random
+import socket
+from functools import partial
 
 import dns.flags
 import dns.message
@@ -15,7 +18,7 @@ from kybern.api.meta_v1 import ObjectMeta
 from kybern.network.dns.forward import Forwarder, Upstream, resolvers
 from kybern.network.dns.message import Malformed, parse
 from kybern.network.dns.records import Zone, service_records
-from kybern.network.dns.server import Places, Resolver
+from kybern.network.dns.server import Places, Resolver, answer_stream
 
 WEB = Service(
     metadata=ObjectMeta(name="web", namespace="default"),
@@ -127,12 +130,16 @@ async def test_without_an_upstream_other_names_fail_rather_than_hang(resolver: R
     assert reply.rcode() == dns.rcode.SERVFAIL
 
 
-def test_an_answer_too_long_for_udp_is_truncated_and_whole_over_tcp() -> None:
+def with_endpoints(count: int) -> Resolver:
     zone = Zone(b"cluster.local")
-    endpoints = tuple(Endpoint(addresses=(f"10.244.1.{i}",)) for i in range(1, 200))
+    endpoints = tuple(Endpoint(addresses=(f"10.244.{i // 250}.{i % 250}",)) for i in range(count))
     piece = EndpointSlice(address_type="IPv4", endpoints=endpoints)
     zone.replace("prod", "db", service_records(DB, (piece,), zone.name))
-    resolver = Resolver(zone, Forwarder(Upstream(), lambda: 0.0), random.Random(1))
+    return Resolver(zone, Forwarder(Upstream(), lambda: 0.0), random.Random(1))
+
+
+def test_an_answer_too_long_for_udp_is_truncated_and_whole_over_tcp() -> None:
+    resolver = with_endpoints(199)
     short = ask(resolver, "db.prod.svc.cluster.local", "A")
     assert short.flags & dns.flags.TC
     assert 20 < len(texts(short)) < 40, "as many as fit: some resolvers never ask again by TCP"
@@ -141,13 +148,22 @@ def test_an_answer_too_long_for_udp_is_truncated_and_whole_over_tcp() -> None:
 
 
 def test_of_more_records_than_any_answer_holds_it_has_as_many_as_fit() -> None:
-    zone = Zone(b"cluster.local")
-    endpoints = tuple(Endpoint(addresses=(f"10.244.{i // 250}.{i % 250}",)) for i in range(5000))
-    piece = EndpointSlice(address_type="IPv4", endpoints=endpoints)
-    zone.replace("prod", "db", service_records(DB, (piece,), zone.name))
-    resolver = Resolver(zone, Forwarder(Upstream(), lambda: 0.0), random.Random(1))
-    found = ask(resolver, "db.prod.svc.cluster.local", "A", tcp=True)
+    found = ask(with_endpoints(5000), "db.prod.svc.cluster.local", "A", tcp=True)
     assert found.flags & dns.flags.TC and 4000 < len(texts(found)) < 4100
+
+
+async def test_a_client_that_asks_and_never_reads_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kybern.network.dns.server.TCP_IDLE_SECONDS", 0.1)
+    query = dns.message.make_query("db.prod.svc.cluster.local", "A").to_wire()
+    loop, resolver = asyncio.get_running_loop(), with_endpoints(5000)
+    server = await asyncio.start_server(partial(answer_stream, resolver), "127.0.0.1", 0)
+    async with server, asyncio.timeout(20):
+        with socket.socket() as client:
+            client.setblocking(False)
+            await loop.sock_connect(client, server.sockets[0].getsockname())
+            with pytest.raises(ConnectionError):
+                while True:
+                    await loop.sock_sendall(client, len(query).to_bytes(2) + query)
 
 
 @pytest.mark.parametrize(

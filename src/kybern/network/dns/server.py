@@ -221,8 +221,11 @@ async def answer_stream(resolver: Resolver, reader: asyncio.StreamReader, writer
             if reply is None:
                 reply = await resolver.elsewhere(query, tcp=True)
             writer.write(len(reply).to_bytes(2) + reply)
-            await writer.drain()
-    except (asyncio.IncompleteReadError, OSError, TimeoutError):
-        pass  # the client went away or had nothing more to ask
+            async with timeout(TCP_IDLE_SECONDS):
+                await writer.drain()
+    except TimeoutError:
+        writer.transport.abort()  # it asks nothing more, or does not read: what is for it would wait forever
+    except (asyncio.IncompleteReadError, OSError):
+        pass  # the client went away
     finally:
         writer.close()
