@@ -4,7 +4,7 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,8 @@ from kybern.client.events import Recorder
 from kybern.kubelet.config import KubeletConfig
 from kybern.kubelet.kubelet import Kubelet
 from kybern.kubelet.pod_cgroups import KernelCgroups
-from kybern.linux import cgroup_detect, mounts
+from kybern.linux import cgroup_detect, mounts, netns
+from kybern.linux.netlink import Netlink
 from kybern.linux.real import RealMounts
 from kybern.runtime.images.store import ImageStore
 from kybern.runtime.native import NativeRuntime, containers_dir, warden_socket
@@ -219,3 +220,15 @@ def short_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def node_lab() -> NodeLab:
     return NodeLab()
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Iterator[Path]:
+    """A namespace to be the machine, in which the test's own process works."""
+    path = str(tmp_path / "machine")
+    netns.create(path)
+    with netns.inside(path):
+        with Netlink() as here:
+            here.set_up(here.index("lo"))
+        yield tmp_path
+    netns.remove(path)

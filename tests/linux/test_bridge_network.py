@@ -43,18 +43,6 @@ Pods = Callable[[str], tuple[Path, str]]
 
 
 @pytest.fixture
-def machine(tmp_path: Path) -> Iterator[Path]:
-    """A namespace to be the machine, in which the test's own process works."""
-    path = str(tmp_path / "machine")
-    netns.create(path)
-    with netns.inside(path):
-        with Netlink() as here:
-            here.set_up(here.index("lo"))
-        yield tmp_path
-    netns.remove(path)
-
-
-@pytest.fixture
 def network(machine: Path) -> BridgeNetwork:
     made = BridgeNetwork("kyb-test", machine / "addresses", (IPv4Network("10.198.0.0/16"),))
     made.configure(("10.199.0.0/24",))

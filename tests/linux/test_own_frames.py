@@ -49,17 +49,6 @@ Pods = tuple[Pod, Pod, Pod]
 
 
 @pytest.fixture
-def machine(tmp_path: Path) -> Iterator[Path]:
-    path = str(tmp_path / "machine")
-    netns.create(path)
-    with netns.inside(path):
-        with Netlink() as here:
-            here.set_up(here.index("lo"))
-        yield tmp_path
-    netns.remove(path)
-
-
-@pytest.fixture
 def pods(machine: Path) -> Iterator[Pods]:
     """Evil, another, and who gets the frames."""
     network = BridgeNetwork("kyb-test", machine / "addresses", (IPv4Network("10.198.0.0/16"),))
