@@ -372,8 +372,9 @@ async def test_removing_an_image_removes_what_no_other_needs(registry: ImageRegi
         await store.remove(f"{registry.address}/test/two")
 
 
+@pytest.mark.parametrize("short", [False, True])
 async def test_an_image_goes_with_the_last_of_its_names_where_a_user_removes_names(
-    registry: ImageRegistry, store: ImageStore
+    registry: ImageRegistry, store: ImageStore, short: bool
 ) -> None:
     identifier = await store.pull(f"{registry.address}/test/small")
     store.tag(identifier, "mine:1")
@@ -383,7 +384,7 @@ async def test_an_image_goes_with_the_last_of_its_names_where_a_user_removes_nam
     await store.remove_name(f"{registry.address}/test/small")
     assert store.get("mine:1") is not None
     store.tag(identifier, "mine:2")
-    await store.remove_name(identifier)
+    await store.remove_name(identifier.removeprefix("sha256:") if short else identifier)
     assert store.get("mine:1") is store.get("mine:2") is store.get(identifier) is None
 
 

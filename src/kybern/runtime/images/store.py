@@ -82,7 +82,7 @@ class ImageStore:
         """The manifest that a name, digest or id stands for."""
         if name in self.layout.names:
             return self.layout.names[name]
-        if name.startswith("sha256:") or (len(name) == 64 and "/" not in name):
+        if is_id(name):
             wanted = name if name.startswith("sha256:") else f"sha256:{name}"
             return next((each for each in self._manifests() if self._id(each) == wanted or each.digest == wanted), None)
         try:
@@ -284,7 +284,7 @@ class ImageStore:
 
     async def remove_name(self, name: str) -> None:
         """The image goes with the last of its names. By digest or id, all of them are meant."""
-        full = name if name in self.layout.names else parse(name).name
+        full = name if name in self.layout.names or is_id(name) else parse(name).name
         found = self.layout.names.get(full)
         if found is not None and [each.digest for each in self.layout.names.values()].count(found.digest) > 1:
             self.layout.untag(full)
@@ -325,6 +325,11 @@ class ImageStore:
             if digest not in blobs and not self.layout.is_needed(digest):
                 path.unlink(missing_ok=True)
         self.snapshots.keep_only(lambda chain: chain in chains or self.layout.is_needed(chain))
+
+
+def is_id(name: str) -> bool:
+    """Or a digest."""
+    return name.startswith("sha256:") or (len(name) == 64 and "/" not in name)
 
 
 def host_described(image: ReadyImage) -> Image:
