@@ -281,6 +281,21 @@ async def test_making_room_leaves_what_is_being_pulled_and_removes_what_broke_of
     assert store.get(pull.result()) is not None
 
 
+@pytest.mark.parametrize("part", ["manifest", "configuration"])
+async def test_an_image_that_a_lost_machine_cut_short_is_pulled_anew(
+    registry: ImageRegistry, store: ImageStore, part: str
+) -> None:
+    name = f"{registry.address}/test/small"
+    identifier = await store.pull(name)
+    store.layout.path(digest_of(SMALL.manifest) if part == "manifest" else identifier).write_bytes(b"")
+    store.ready.clear()
+    assert store.get(name) is None
+    with pytest.raises(RuntimeFault) as failed:
+        await store.pull(name)
+    assert failed.value.reason == "ErrImagePull"
+    assert await store.pull(name) == identifier and store.get(name) is not None
+
+
 def diff_ids_of(image: BuiltImage) -> list[str]:
     config = json.loads(image.blobs[json.loads(image.manifest)["config"]["digest"]])
     return list(config["rootfs"]["diff_ids"])

@@ -314,9 +314,11 @@ class ImageStore:
         blobs: set[str] = set()
         chains: set[str] = set()
         for each in named:
-            manifest = read_manifest(self.layout, each.digest)
-            blobs |= {each.digest, manifest.config.digest, *(layer.digest for layer in manifest.layers)}
-            chains |= set(chain_ids(documents.diff_ids(read_config(self.layout, manifest), len(manifest.layers))))
+            with contextlib.suppress(BadImage, FileNotFoundError):  # cut short by a lost machine: it is pulled anew
+                manifest = read_manifest(self.layout, each.digest)
+                diff_ids = documents.diff_ids(read_config(self.layout, manifest), len(manifest.layers))
+                blobs |= {each.digest, manifest.config.digest, *(layer.digest for layer in manifest.layers)}
+                chains |= set(chain_ids(diff_ids))
         for kept in self.also_kept():
             blobs.add(kept.blob)
             chains |= set(chain_ids(kept.diff_ids))
