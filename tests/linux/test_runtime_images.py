@@ -1,6 +1,7 @@
 """Pulls from a registry that works, breaks off or lies, and images from archives."""
 
 import asyncio
+import contextlib
 import json
 import os
 import random
@@ -8,14 +9,16 @@ import subprocess
 import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from image_registry import ImageRegistry, image_registry
 from oci_images import INDEX, BuiltImage, archive, build, busybox, digest_of, docker_archive, entry, oci_archive
 
+from kybern.runtime.build.workshop import Workshop
 from kybern.runtime.cri import AuthConfig, RuntimeFault
 from kybern.runtime.images import host, snapshots
-from kybern.runtime.images.layout import Incoming
+from kybern.runtime.images.layout import ARCHIVE, Incoming
 from kybern.runtime.images.reference import parse
 from kybern.runtime.images.registry import Registry, RegistryError
 from kybern.runtime.images.store import ImageStore
@@ -279,6 +282,80 @@ async def test_making_room_leaves_what_is_being_pulled_and_removes_what_broke_of
         assert not list(store.layout.ingest.glob("0*"))
         may_go_on.set()
     assert store.get(pull.result()) is not None
+
+
+class Held:
+    """A store that is making room, and does not go on."""
+
+    def __init__(self, store: ImageStore) -> None:
+        self.has_begun, self.may_go_on = threading.Event(), threading.Event()
+        store.also_kept = self
+
+    def __call__(self) -> tuple[()]:
+        self.has_begun.set()
+        self.may_go_on.wait()
+        return ()
+
+    @contextlib.asynccontextmanager
+    async def by(self, task: asyncio.Task[Any]) -> AsyncIterator[None]:
+        await asyncio.to_thread(self.has_begun.wait)
+        try:
+            yield
+        finally:
+            self.may_go_on.set()
+            await asyncio.wait([task])
+
+
+async def test_what_is_written_while_room_is_made_stays(store: ImageStore, tmp_path: Path) -> None:
+    """A manifest that comes, and a layer that a build has made."""
+    held, made = Held(store), tmp_path / "made"
+    made.mkdir()
+    (made / "file").write_text("of a build")
+    async with held.by(asyncio.create_task(store.collect())):
+        digest = store.layout.put(b"{}")
+        layer = await Workshop(store).pack(made, (), ())
+    assert layer is not None and store.layout.has(digest) and store.layout.has(layer.digest)
+    assert store.snapshots.layers([layer.diff_id]) is not None
+    await store.collect()
+    assert not store.layout.has(digest) and not store.layout.has(layer.digest), "nobody needs them"
+
+
+async def test_who_goes_away_while_room_is_made_takes_nothing_from_who_comes(store: ImageStore) -> None:
+    held = Held(store)
+    making = asyncio.create_task(store.collect())
+    async with held.by(making):
+        making.cancel()
+        await asyncio.wait([making])
+        assert making.cancelled() and store.making_room.locked(), "the thread goes on"
+        digest = store.layout.put(b"{}")
+    async with store.making_room:
+        assert store.layout.has(digest) and store.layout.arrived is None
+
+
+async def test_making_room_leaves_the_archive_that_is_being_loaded(store: ImageStore, tmp_path: Path) -> None:
+    packed = oci_archive(incompressible("large", [4 << 20]), "example.com/large:1")
+    way = tmp_path / "way"
+    os.mkfifo(way)
+    half_is_read, may_go_on = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def write() -> None:
+        with way.open("wb", buffering=0) as out:
+            half = len(packed) // 2
+            for at in range(0, half, 1 << 16):
+                out.write(packed[at : min(at + (1 << 16), half)])
+            loop.call_soon_threadsafe(half_is_read.set)
+            may_go_on.wait()
+            out.write(packed[half:])
+
+    async with asyncio.TaskGroup() as tasks:
+        loading = tasks.create_task(store.load(way))
+        tasks.create_task(asyncio.to_thread(write))
+        await half_is_read.wait()
+        assert list(store.layout.ingest.glob(f"{ARCHIVE}*"))
+        await store.collect()
+        may_go_on.set()
+    assert store.get(loading.result()[0]) is not None
 
 
 @pytest.mark.parametrize("part", ["manifest", "configuration"])

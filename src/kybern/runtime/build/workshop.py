@@ -14,6 +14,8 @@ from kybern.runtime.apart import Broken, run_apart
 from kybern.runtime.build.dockerfile import DockerfileError
 from kybern.runtime.build.files import FileStep
 from kybern.runtime.build.settings import Layer
+from kybern.runtime.images.layout import Needed
+from kybern.runtime.images.snapshots import chain_ids
 from kybern.runtime.images.store import ImageStore
 
 COPY_SECONDS = 1800.0
@@ -118,8 +120,11 @@ class Workshop:
             if "empty" in answer:
                 return None
             layer = Layer(answer["diff_id"], answer["digest"], answer["size"], LAYER_TYPE)
-            os.replace(archive, self.images.layout.path(layer.digest))
-        self.images.snapshots.adopt(upper, (*diff_ids, layer.diff_id))
+            chain = (*diff_ids, layer.diff_id)
+            with Needed(self.images.layout) as needed:
+                needed.add(layer.digest, chain_ids(chain)[-1])
+                os.replace(archive, self.images.layout.path(layer.digest))
+                self.images.snapshots.adopt(upper, chain)
         return layer
 
     @contextlib.contextmanager

@@ -63,11 +63,13 @@ class Layout:
 
     def put(self, data: bytes) -> str:
         digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
-        if not self.has(digest):
-            with Incoming(self, digest) as incoming:
-                incoming.restart()
-                incoming.write(data)
-                incoming.commit()
+        with Needed(self) as needed:
+            needed.add(digest)
+            if not self.has(digest):
+                with Incoming(self, digest) as incoming:
+                    incoming.restart()
+                    incoming.write(data)
+                    incoming.commit()
         return digest
 
     def put_manifest(self, config: Descriptor, layers: Sequence[Descriptor]) -> Descriptor:

@@ -15,7 +15,7 @@ from kybern.runtime.images import manifest as documents
 from kybern.runtime.images.archive import read_archive
 from kybern.runtime.images.hosts import BadHosts, hosts_of
 from kybern.runtime.images.image import ReadyImage, defaults_of, described
-from kybern.runtime.images.layout import Layout, Needed
+from kybern.runtime.images.layout import ARCHIVE, Layout, Needed
 from kybern.runtime.images.manifest import BadImage, Descriptor
 from kybern.runtime.images.pull import pull, read_config, read_manifest, unpack_all
 from kybern.runtime.images.push import push
@@ -305,10 +305,15 @@ class ImageStore:
 
     async def collect(self) -> None:
         """Remove blobs and snapshots that no name leads to and nobody is bringing, and what is left of broken pulls."""
+        await asyncio.shield(asyncio.ensure_future(self._make_room()))  # whoever goes away does not end the thread
+
+    async def _make_room(self) -> None:
         async with self.making_room:
             self.layout.arrived = set()  # what gets its name from now on is among these
-            await asyncio.to_thread(self._collect, self._manifests())
-            self.layout.arrived = None
+            try:
+                await asyncio.to_thread(self._collect, self._manifests())
+            finally:
+                self.layout.arrived = None
 
     def _collect(self, named: Iterable[Descriptor]) -> None:
         blobs: set[str] = set()
@@ -324,7 +329,7 @@ class ImageStore:
             chains |= set(chain_ids(kept.diff_ids))
         for path in (*self.layout.blobs.iterdir(), *self.layout.ingest.iterdir()):
             digest = f"sha256:{path.name}"
-            if digest not in blobs and not self.layout.is_needed(digest):
+            if digest not in blobs and not path.name.startswith(ARCHIVE) and not self.layout.is_needed(digest):
                 path.unlink(missing_ok=True)
         self.snapshots.keep_only(lambda chain: chain in chains or self.layout.is_needed(chain))
 
