@@ -46,6 +46,7 @@ async def test_an_image_is_pulled_once_and_shared(registry: ImageRegistry, store
     first, second = await asyncio.gather(store.pull(name), store.pull(name))
     assert first == second == json.loads(SMALL.manifest)["config"]["digest"]
     assert len([path for path in registry.requests if "/blobs/" in path]) == 2
+    assert not store.pulling and not store.layout.fetching and not store.layout.arriving, "nothing is kept of a pull"
     image = store.status(name)
     assert image is not None and image.repo_tags == (f"{name}:latest",)
     assert image.repo_digests == (f"{name}@{SMALL.digest}",)

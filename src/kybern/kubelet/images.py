@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from weakref import WeakValueDictionary
 
 from kybern.aio.backoff import Backoff
 from kybern.aio.clock import Clock
@@ -57,7 +58,7 @@ class Images:
         self.runtime, self.recorder, self.clock, self.wake = runtime, recorder, clock, wake
         self.providers, self.records = providers, records
         self._places = asyncio.Semaphore(PULLS_AT_ONCE_MAX)
-        self._one_at_a_time: dict[str, asyncio.Lock] = {}
+        self._one_at_a_time: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._pulling: set[Key] = set()
         self._pulled: dict[Key, str | RuntimeFault] = {}
         self._failures: dict[Key, _Failures] = {}

@@ -8,6 +8,7 @@ import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 from kybern.runtime.cri import AuthConfig, Image, RuntimeFault
 from kybern.runtime.images import host
@@ -51,7 +52,7 @@ class ImageStore:
         self.host = host.host_image((directory, *hidden)) if host_image else None
         self.ready: dict[str, ReadyImage] = {}
         """By manifest digest."""
-        self.pulling: dict[str, asyncio.Lock] = {}
+        self.pulling: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self.in_use: Callable[[], Iterable[str]] = tuple
         """The ids of images that containers are made from; set by the runtime."""
         self.also_kept: Callable[[], Iterable[Kept]] = tuple
