@@ -98,6 +98,7 @@ def is_longer(value: Any, bytes_max: int) -> bool:
             left -= sum(map(len, one)) + len(one)
             rest += one.values()
         elif isinstance(one, list):
+            left -= len(one)
             rest += one
         else:
             left -= len(one) if isinstance(one, str) else 1
