@@ -21,6 +21,7 @@ OPTIONS.never_capture = True  # who follows five hundred groups needs seconds fo
 
 CHAIN_MAX = 25_000  # microseconds
 EXPANSION_MAX = 40_000  # microseconds until there are too many instructions
+REPEATS_MAX = 1000  # RE2 takes no more of them, one in the other
 REPEATED = re.compile(r"(\)?)\{(\d{1,4})(,?)(\d{0,4})\}")
 
 GO_WORDS = {
@@ -39,7 +40,7 @@ TOO_LARGE = "pattern too large - compile failed"
 def effort(source: str) -> int:
     """How many microseconds RE2 takes for a pattern at most, or about."""
     classes, (within, times) = classes_in(source), repeats_in(source)
-    expanded = times * ((len(source) + within) // 3 + (400 * within if classes else 0))
+    expanded = times * ((len(source) + within) // 3 + (400 * max(within, 1) if classes else 0))
     return 50 + one_piece(source) + min(expanded, EXPANSION_MAX)
 
 
@@ -47,9 +48,16 @@ def one_piece(source: str) -> int:
     """Of these what nothing else bounds. What may be left out (`a?a?a?`, `a{0,3}`) becomes one chain, and the time grows with
     the square of its length, for each time that a group around it comes. A class of Unicode has hundreds of ranges."""
     ranges = [(int(least), int(most)) for _, least, _, most in REPEATED.findall(source) if most]
-    optional = source.count("?") + sum(most - least for least, most in ranges if most > least)
-    times = repeats_in(source)[1]
-    return min(optional**2 * times // 800, optional * 80) + 120 * classes_in(source)
+    single, times = single_in(source), repeats_in(source)[1]
+    chains = [(most - least, min(times, max(REPEATS_MAX // most, 1))) for least, most in ranges if most > least]
+    optional = single + sum(length for length, _ in chains)
+    copies = single * times + sum(length * around for length, around in chains)
+    return min(optional * copies // 800, optional * 80) + 120 * classes_in(source)
+
+
+def single_in(source: str) -> int:
+    """How much may be left out: a question mark that does not begin what a group is for."""
+    return source.count("?") - source.count("(?") + source.count("\\(?")
 
 
 def classes_in(source: str) -> int:
@@ -60,7 +68,7 @@ def repeats_in(source: str) -> tuple[int, int]:
     """How often things come within groups, and the groups: many stand side by side, few one in the other."""
     found = [(bool(group), int(most or least)) for group, least, _, most in REPEATED.findall(source)]
     groups = sorted(times for is_group, times in found if is_group and times)
-    return sum(times for is_group, times in found if not is_group), math.prod(groups[-2:])
+    return sum(times for is_group, times in found if not is_group), min(math.prod(groups[-2:]), REPEATS_MAX)
 
 
 def too_large(source: str) -> ValueError:
