@@ -93,7 +93,7 @@ async def create_once(machine: Machine, storage: Storage, sent: Obj, namespace: 
         wrong += await judged(resource, writing, resource.validate, obj)
         if wrong:
             raise invalid(storage.about(name), wrong)
-        writing.warnings += first(resource.warnings(obj, None))
+        writing.warnings += await told(resource.warnings, writing, obj, None)
         admission.object = obj
         await validate(machine, admission)
         obj = await beside(partial(track_new, storage, obj, asked, writing, machine.now()), writing.is_long)
@@ -111,6 +111,11 @@ async def judged(
 ) -> Iterable[FieldError]:
     """What a rule says of an object; where that can take long, others go on meanwhile."""
     return await beside(lambda: list(rule(*objects)), writing.is_long or resource.validates_long(objects[0]))
+
+
+async def told(warnings: Callable[..., Iterable[str]], writing: Writing, *objects: Obj) -> Iterable[str]:
+    """What is odd about an object that is right; to look for it can take as long as to judge it."""
+    return await beside(lambda: list(first(warnings(*objects))), writing.is_long)
 
 
 def own_meta(admitted: Obj, given: Obj) -> Obj:
@@ -244,7 +249,7 @@ async def rewrite_once(
             wrong += await judged(resource, writing, resource.validate, new)
         if wrong:
             raise invalid(storage.about(name), wrong)
-        writing.warnings += first(warnings_of(resource, writing.subresource)(new, old))
+        writing.warnings += await told(warnings_of(resource, writing.subresource), writing, new, old)
         admission.object = new
         await validate(machine, admission)
         if await is_unchanged(storage, new, old, head, writing):

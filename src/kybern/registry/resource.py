@@ -119,7 +119,7 @@ class Resource:
     validate_update: Callable[[Obj, Obj], Iterable[FieldError]] | None = None
     """(new, old); None: `validate(new)`."""
     validates_long: Callable[[Obj], bool] = not_long
-    """Whether the two can take long enough for others to notice: then they are asked in a thread of their own."""
+    """Whether the two can take long enough for others to notice: then they are asked beside the loop."""
     warnings: Callable[[Obj, Obj], Iterable[str]] = no_warnings
     """(new, old or None)"""
     deprecation: str = ""
