@@ -253,6 +253,13 @@ def validate_pod_request_update(found: PodCertificateRequest, old: PodCertificat
     yield from immutable("spec", found.spec, old.spec)
 
 
+def name_column(title: str, name: str) -> Column:
+    field = f"{title[0].lower()}{title[1:]}"
+    return Column(
+        title, lambda found, now: getattr(found.spec, name), of=f"certificates_v1.PodCertificateRequestSpec.{field}"
+    )
+
+
 def state_cell(found: PodCertificateRequest, now: float) -> str:
     states = [c.type for c in found.status.conditions or () if c.type in ("Issued", "Denied", "Failed")]
     return states[-1] if states else "Pending"
@@ -273,22 +280,10 @@ POD_CERTIFICATE_REQUESTS = Resource(
     },
     columns=(
         NAME,
-        Column(
-            "PodName", lambda found, now: found.spec.pod_name, of="certificates_v1.PodCertificateRequestSpec.podName"
-        ),
-        Column(
-            "ServiceAccountName",
-            lambda found, now: found.spec.service_account_name,
-            of="certificates_v1.PodCertificateRequestSpec.serviceAccountName",
-        ),
-        Column(
-            "NodeName", lambda found, now: found.spec.node_name, of="certificates_v1.PodCertificateRequestSpec.nodeName"
-        ),
-        Column(
-            "SignerName",
-            lambda found, now: found.spec.signer_name,
-            of="certificates_v1.PodCertificateRequestSpec.signerName",
-        ),
+        name_column("PodName", "pod_name"),
+        name_column("ServiceAccountName", "service_account_name"),
+        name_column("NodeName", "node_name"),
+        name_column("SignerName", "signer_name"),
         Column("State", state_cell, description="Is the request Pending, Issued, Denied, or Failed?"),
     ),
 )

@@ -94,6 +94,16 @@ def validate_driver_update(driver: CSIDriver, old: CSIDriver) -> Iterator[FieldE
     yield from immutable("spec.volumeLifecycleModes", *modes)
 
 
+def flag_column(title: str, name: str) -> Column:
+    field = f"{title[0].lower()}{title[1:]}"
+    return Column(
+        title,
+        lambda driver, now: bool(getattr(driver.spec, name)),
+        type="boolean",
+        of=f"storage_v1.CSIDriverSpec.{field}",
+    )
+
+
 CSI_DRIVERS = Resource(
     kind=kind_of(CSIDriver),
     version_needed=True,
@@ -104,31 +114,11 @@ CSI_DRIVERS = Resource(
     generation=lambda driver: driver.spec,
     columns=(
         NAME,
-        Column(
-            "AttachRequired",
-            lambda driver, now: bool(driver.spec.attach_required),
-            type="boolean",
-            of="storage_v1.CSIDriverSpec.attachRequired",
-        ),
-        Column(
-            "PodInfoOnMount",
-            lambda driver, now: bool(driver.spec.pod_info_on_mount),
-            type="boolean",
-            of="storage_v1.CSIDriverSpec.podInfoOnMount",
-        ),
-        Column(
-            "StorageCapacity",
-            lambda driver, now: bool(driver.spec.storage_capacity),
-            type="boolean",
-            of="storage_v1.CSIDriverSpec.storageCapacity",
-        ),
+        flag_column("AttachRequired", "attach_required"),
+        flag_column("PodInfoOnMount", "pod_info_on_mount"),
+        flag_column("StorageCapacity", "storage_capacity"),
         Column("TokenRequests", tokens_cell, of="storage_v1.CSIDriverSpec.tokenRequests"),
-        Column(
-            "RequiresRepublish",
-            lambda driver, now: bool(driver.spec.requires_republish),
-            type="boolean",
-            of="storage_v1.CSIDriverSpec.requiresRepublish",
-        ),
+        flag_column("RequiresRepublish", "requires_republish"),
         Column(
             "Modes",
             lambda driver, now: ",".join(driver.spec.volume_lifecycle_modes or ()) or NONE,
