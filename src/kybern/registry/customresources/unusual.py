@@ -34,7 +34,7 @@ def oddities(definition: CustomResourceDefinition) -> tuple[list[str], set[str]]
     formats: list[str] = []
     sets: set[str] = set()
     for version in definition.spec.versions:
-        for part in parts_of(openapi_of(version)):
+        for part in schemas_in(openapi_of(version)):
             name, items = part.get("format"), part.get("items")
             if name and not is_known(name, part.get("type") or ""):
                 formats.append(name)
@@ -49,7 +49,7 @@ def is_known(name: str, kind: str) -> bool:
     return name in NUMBER_FORMATS.get(kind, ())
 
 
-def parts_of(schema: Schema) -> Iterator[Schema]:
+def schemas_in(schema: Schema) -> Iterator[Schema]:
     """It and every schema inside it."""
     waiting: list[Any] = [schema]
     while waiting:
