@@ -37,7 +37,7 @@ from kybern.kubelet.images import Images
 from kybern.kubelet.lifecycle import Stage
 from kybern.kubelet.log_rotation import rotate_logs
 from kybern.kubelet.machine import apparmor_enabled, observe_machine
-from kybern.kubelet.manifests import is_mirror
+from kybern.kubelet.manifests import is_mirror, is_static
 from kybern.kubelet.names import parse_resolv_conf
 from kybern.kubelet.node import NodeReporter
 from kybern.kubelet.observed import GRACE_PERIOD, Observed
@@ -46,6 +46,7 @@ from kybern.kubelet.phase import TERMINAL
 from kybern.kubelet.pleg import Pleg
 from kybern.kubelet.pull_records import PullRecords
 from kybern.kubelet.qos_cgroups import QosCgroups
+from kybern.kubelet.refreshing import refresh_volumes
 from kybern.kubelet.shutting_down import shut_down
 from kybern.kubelet.static_pods import StaticPods
 from kybern.kubelet.status import Verdict
@@ -159,6 +160,7 @@ class Kubelet:
             self.ready.set()
             tasks.create_task(self.images.run())
             if self.parts.node.on_disk:
+                tasks.create_task(refresh_volumes(self.parts, self.workers))
                 tasks.create_task(self.qos.run())
                 tasks.create_task(self.cpusets.run())
                 tasks.create_task(self.parts.gate.run())
@@ -190,6 +192,8 @@ class Kubelet:
                 worker = self.workers[worker.uid] = self._successor(worker)
         if self.workers.get(worker.uid) is worker:
             del self.workers[worker.uid]
+        if is_static(worker.pod):
+            self.static.look()  # another of its name may have waited
 
     def _successor(self, worker: PodWorker) -> PodWorker:
         pod = replace(worker.pod, status=worker.writer.written)

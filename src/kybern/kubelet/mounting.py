@@ -1,20 +1,17 @@
 """The volumes of one pod as its worker sees them: set up before anything starts, refreshed while it runs.
 
-What changes in the API reaches the pod's files within seconds; labels and annotations at once, because the pod itself
-brings the news of them.
+What changes in the API reaches the pod's files when `refreshing` has its turn; labels and annotations at once, because the
+pod itself brings the news of them.
 """
 
 import asyncio
 
-from kybern.aio.timeouts import timeout
 from kybern.api.core_v1 import Pod
 from kybern.api.errors import ApiError
 from kybern.kubelet.observed import Observed, ips_of
 from kybern.kubelet.parts import Parts
 from kybern.volumes.downward import Facts
 from kybern.volumes.payload import VolumeFault
-
-REFRESH_SECONDS = 10.0
 
 
 def facts_of(parts: Parts, pod: Pod, observed: Observed) -> Facts:
@@ -40,7 +37,7 @@ class Mounting:
         """The pod changed in the API."""
         old, self.pod = self.pod.metadata, pod
         if (old.labels, old.annotations) != (pod.metadata.labels, pod.metadata.annotations):
-            self._news.set()
+            self.look_again()
 
     async def prepare(self, observed: Observed, not_before: float) -> None:
         """VolumeFault where it cannot be done now."""
@@ -48,23 +45,19 @@ class Mounting:
             await self.parts.volumes.set_up(self.pod, facts_of(self.parts, self.pod, observed), not_before)
             self.ready = True
 
-    async def keep_fresh(self) -> None:
-        """Until cancelled. The first time is spread, so that a node full of pods asks not all at once."""
-        delay = self.parts.ids.rng.random() * REFRESH_SECONDS
-        while True:
-            await self._wait(delay)
-            delay = REFRESH_SECONDS * (1 + self.parts.ids.rng.random() / 10)
-            observed = self.parts.pleg.of(self.pod.metadata.uid or "")
-            if self.parts.volumes.is_refreshed(self.pod) and (self.ready or observed.running):
-                await self._refresh(observed)
+    def look_again(self) -> None:
+        """At what the API has, where anything of it can change."""
+        if self.parts.volumes.is_refreshed(self.pod):
+            self._news.set()
 
-    async def _wait(self, seconds: float) -> None:
-        self._news.clear()
-        try:
-            async with timeout(seconds):
-                await self._news.wait()
-        except TimeoutError:
-            pass
+    async def keep_fresh(self) -> None:
+        """Until cancelled."""
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            observed = self.parts.pleg.of(self.pod.metadata.uid or "")
+            if self.ready or observed.running:
+                await self._refresh(observed)
 
     async def tear_down(self) -> None:
         """After this nothing is made again."""

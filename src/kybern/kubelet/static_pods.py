@@ -20,8 +20,9 @@ from kybern.kubelet.manifests import MIRROR, SEEN, Manifests, is_mirror, is_stat
 from kybern.kubelet.node import NodeReporter
 from kybern.kubelet.parts import Parts
 from kybern.kubelet.worker import PodWorker
+from kybern.linux.directory_news import DirectoryNews
 
-LOOK_SECONDS = 1.0
+LOOK_SECONDS = 20.0  # besides, as upstream; files that come, change or go are told of
 MIRROR_SECONDS = 10.0  # between two attempts at mirrors that could not be written
 
 log = logging.getLogger(__name__)
@@ -46,9 +47,16 @@ class StaticPods:
     async def run(self) -> None:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._mirror_forever())
-            while self.parts.node.on_disk:
-                await self.parts.clock.sleep(LOOK_SECONDS)
+            if self.parts.node.on_disk:
+                await self._follow_files()
+
+    async def _follow_files(self) -> None:
+        directory = self.parts.config.static_pods_directory
+        os.makedirs(directory, 0o750, exist_ok=True)  # of what is not there nobody tells
+        with DirectoryNews(directory) as news:
+            while True:
                 self.look()
+                await news.wait(LOOK_SECONDS)
 
     def look(self) -> None:
         """Read the files if any of them changed; start what is new, stop what is gone."""

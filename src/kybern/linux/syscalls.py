@@ -36,13 +36,17 @@ X86_64 = {
     "umount2": 166,
     "sethostname": 170,
     "keyctl": 250,
+    "inotify_add_watch": 254,
     "unshare": 272,
+    "inotify_init1": 294,
     "setns": 308,
     "seccomp": 317,
     "bpf": 321,
     "execveat": 322,
 }
 AARCH64 = {
+    "inotify_init1": 26,
+    "inotify_add_watch": 27,
     "umount2": 39,
     "mount": 40,
     "pivot_root": 41,

@@ -21,6 +21,7 @@ from kybern.volumes.pod_certificates import PodCertificates
 T = TypeVar("T")
 
 FRESH_SECONDS = 8.0
+ASKED_AT_ONCE = 16  # all pods of a node are refreshed together, and each may have objects of its own
 CACHED_OBJECTS_MAX = 4096  # beyond this the oldest answers are forgotten
 TOKEN_RENEWED_AT_SHARE = 0.8
 TOKEN_AGE_SECONDS_MAX = 24 * 3600.0
@@ -49,6 +50,7 @@ class Objects:
         self.client, self.clock = client, clock
         self._answers: dict[tuple[type[Any], str, str], _Answer] = {}
         self._locks: dict[tuple[type[Any], str, str], asyncio.Lock] = {}
+        self._asking = asyncio.Semaphore(ASKED_AT_ONCE)
         self._tokens: dict[tuple[str, str, str, int], Token] = {}
         self.certificates = PodCertificates(client, clock)
 
@@ -64,11 +66,12 @@ class Objects:
             known = self._answers.get(key)
             if known is not None and known.asked_at >= oldest:
                 return known.object  # type: ignore[no-any-return]
-            asked_at = self.now()
-            try:
-                found: T | None = await self.client.get(of, name, namespace)
-            except NotFound:
-                found = None
+            async with self._asking:
+                asked_at = self.now()
+                try:
+                    found: T | None = await self.client.get(of, name, namespace)
+                except NotFound:
+                    found = None
             self._remember(key, _Answer(asked_at, found))
             return found
 

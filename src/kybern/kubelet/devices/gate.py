@@ -19,6 +19,7 @@ from typing import Any
 from kybern.aio.clock import Clock
 from kybern.aio.timeouts import timeout
 from kybern.kubelet.devices.inventory import Device, Inventory
+from kybern.linux.directory_news import DirectoryNews
 from kybern.runtime.cri import Device as DeviceFile
 from kybern.runtime.cri import Mount
 
@@ -28,7 +29,8 @@ RESTART_SECONDS = 1.0
 CONNECTIONS_MAX = 256
 PIECE_BYTES = 64 << 10
 LINE_BYTES_MAX = 16 << 20
-LOOK_SECONDS = 1.0
+LOOK_SECONDS = 1.0  # while there are drivers: one that does not answer yet is asked again
+REST_SECONDS = 60.0
 PLUGINS, MONITORS, DRIVERS = "device-plugins", "pod-resources", "plugins_registry"
 
 log = logging.getLogger(__name__)
@@ -101,13 +103,14 @@ class Gate:
         """They register by a socket of their own, which the kubelet finds."""
         directory = f"{self.root}/{DRIVERS}"
         os.makedirs(directory, 0o750, exist_ok=True)
-        while True:
-            sockets = [f"{directory}/{name}" for name in sorted(os.listdir(directory)) if name.endswith(".sock")]
-            if sockets:
-                self._wanted.set()
-            if self._ready.is_set():
-                self._tell({"sockets": sockets})
-            await self.clock.sleep(LOOK_SECONDS)
+        with DirectoryNews(directory) as news:
+            while True:
+                sockets = [f"{directory}/{name}" for name in sorted(os.listdir(directory)) if name.endswith(".sock")]
+                if sockets:
+                    self._wanted.set()
+                if self._ready.is_set():
+                    self._tell({"sockets": sockets})
+                await news.wait(LOOK_SECONDS if sockets else REST_SECONDS)
 
     def _forget(self) -> None:
         self._wanted.clear()
