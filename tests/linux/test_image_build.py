@@ -11,7 +11,7 @@ import socket
 import subprocess
 import tarfile
 import threading
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,14 +50,18 @@ class Bench:
         path.chmod(mode)
         return path
 
-    async def build(self, dockerfile: str, **fields: Any) -> str:
-        """The image's id."""
+    async def build(
+        self, dockerfile: str, meanwhile: Callable[[], Awaitable[object]] | None = None, **fields: Any
+    ) -> str:
+        """The image's id. `meanwhile`: what is done whenever there is news of it."""
         path = self.base / "Dockerfile"
         path.write_text(dockerfile.replace("BUSYBOX", self.image))
         self.news = []
 
         async def note(news: Mapping[str, Any]) -> None:
             self.news.append(news)
+            if meanwhile is not None:
+                await meanwhile()
 
         order = BuildOrder(context=str(self.context), dockerfile=str(path), **{"tags": ("test/app",), **fields})
         return (await self.builder.build(order, note))[0]
@@ -334,6 +338,26 @@ async def test_layers_of_builds_stay_until_they_are_pruned(bench: Bench) -> None
     assert (await images.prune(everything=False))[1] > 0 and images.layout.bytes_held() < held
     await bench.build("FROM BUSYBOX\nRUN echo 1 > /one\n")
     assert bench.cached == 0
+
+
+async def test_whatever_is_removed_during_a_build_it_has_what_it_began_with(bench: Bench) -> None:
+    """Its base, what it copies from, and the layers of its own earlier steps, made and found."""
+    images = bench.runtime.images
+    await bench.runtime.pull_image(bench.image)
+    await bench.build("FROM BUSYBOX\nRUN echo cached > /one\n", tags=("test/first",))
+
+    async def everything_goes() -> None:
+        if bench.cached:
+            bench.builder.cache.forget_all()
+            await images.prune(everything=True)
+            assert images.find(bench.image) is None and images.find("test/first") is None
+
+    await bench.build(
+        "FROM BUSYBOX\nRUN echo cached > /one\nRUN echo made > /two\nCOPY <<three /three\nlast\nthree\n"
+        "RUN cat /one > /four\n",
+        meanwhile=everything_goes,
+    )
+    assert await bench.output("cat", "/one", "/two", "/three", "/four") == ["cached", "made", "last", "cached"]
 
 
 @asynccontextmanager

@@ -18,7 +18,7 @@ from oci_images import INDEX, BuiltImage, archive, build, busybox, digest_of, do
 from kybern.runtime.build.workshop import Workshop
 from kybern.runtime.cri import AuthConfig, RuntimeFault
 from kybern.runtime.images import host, snapshots
-from kybern.runtime.images.layout import ARCHIVE, Incoming
+from kybern.runtime.images.layout import ARCHIVE, Incoming, Needed
 from kybern.runtime.images.reference import parse
 from kybern.runtime.images.registry import Registry, RegistryError
 from kybern.runtime.images.store import ImageStore
@@ -314,7 +314,8 @@ async def test_what_is_written_while_room_is_made_stays(store: ImageStore, tmp_p
     (made / "file").write_text("of a build")
     async with held.by(asyncio.create_task(store.collect())):
         digest = store.layout.put(b"{}")
-        layer = await Workshop(store).pack(made, (), ())
+        with Needed(store.layout) as needed:
+            layer = await Workshop(store).pack(needed, made, (), ())
     assert layer is not None and store.layout.has(digest) and store.layout.has(layer.digest)
     assert store.snapshots.layers([layer.diff_id]) is not None
     await store.collect()

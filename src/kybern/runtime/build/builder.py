@@ -25,6 +25,7 @@ from kybern.runtime.build.stages import SCRATCH, Stage, plan
 from kybern.runtime.build.steps import STEPS, argument
 from kybern.runtime.build.work import BuildOrder, Report, Work
 from kybern.runtime.build.workshop import Workshop
+from kybern.runtime.images.layout import Needed
 from kybern.runtime.images.manifest import Descriptor
 from kybern.runtime.images.reference import parse as parse_reference
 from kybern.runtime.images.store import ImageStore
@@ -44,21 +45,23 @@ class Builder:
     async def build(self, order: BuildOrder, report: Report) -> tuple[str, list[str]]:
         """(the image's id, its names). DockerfileError or RuntimeFault; then no image was made."""
         dockerfile = parse(await asyncio.to_thread(text_of, order.dockerfile))
-        work = Work(
-            order=order,
-            plan=plan(dockerfile, order.arguments, order.target),
-            ignore=await asyncio.to_thread(ignored, order),
-            images=self.images,
-            cache=self.cache,
-            workshop=self.workshop,
-            clock=self.clock,
-            report=report,
-        )
-        stages = work.plan.needed()
-        counted = Counted(report, sum(1 + len(stage.steps) for stage in stages))
-        for stage in stages:
-            work.done[stage.number] = await self._stage(work, stage, counted)
-        return finish(self.images, work.done[work.plan.target.number], work)
+        with Needed(self.images.layout) as needed:
+            work = Work(
+                order=order,
+                plan=plan(dockerfile, order.arguments, order.target),
+                ignore=await asyncio.to_thread(ignored, order),
+                images=self.images,
+                cache=self.cache,
+                workshop=self.workshop,
+                clock=self.clock,
+                report=report,
+                needed=needed,
+            )
+            stages = work.plan.needed()
+            counted = Counted(report, sum(1 + len(stage.steps) for stage in stages))
+            for stage in stages:
+                work.done[stage.number] = await self._stage(work, stage, counted)
+            return finish(self.images, work.done[work.plan.target.number], work)
 
     async def _stage(self, work: Work, stage: Stage, counted: "Counted") -> Settings:
         await counted.say(stage.opening, stage)
@@ -101,7 +104,7 @@ async def begin(work: Work, stage: Stage) -> Settings:
         return replace(work.done[stage.parent], own_command=False)
     if stage.base == SCRATCH:
         return empty()
-    return await bases.settings_of(work.images, stage.base, pull=work.order.pull)
+    return await bases.settings_of(work.images, stage.base, work.needed, pull=work.order.pull)
 
 
 def text_of(path: str) -> str:

@@ -80,7 +80,7 @@ class RunSteps:
                 raise DockerfileError(
                     f'process "{words}" did not complete successfully: exit code: {ran.exit_code}{why}'
                 )
-            return await work.workshop.pack(ran.upper, layers, settings.diff_ids, ran.mounted)
+            return await work.workshop.pack(work.needed, ran.upper, layers, settings.diff_ids, ran.mounted)
 
     async def _bound(self, work: Work, mount: StepMount, stage: Stage, stack: contextlib.AsyncExitStack) -> Shown:
         """A copy is shown: what the step writes there is nobody's."""

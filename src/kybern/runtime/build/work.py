@@ -15,6 +15,8 @@ from kybern.runtime.build.files import FileStep
 from kybern.runtime.build.settings import Layer, Settings
 from kybern.runtime.build.stages import Plan, Stage
 from kybern.runtime.build.workshop import Source, Workshop
+from kybern.runtime.images.layout import Needed
+from kybern.runtime.images.snapshots import chain_ids
 from kybern.runtime.images.store import ImageStore
 
 
@@ -51,8 +53,12 @@ class Work:
     workshop: Workshop
     clock: Clock
     report: Report
+    needed: Needed
+    """What must stay in the store until the build is over."""
     done: dict[int, Settings] = field(default_factory=dict)
     """What the stages before have come to, by their number."""
+    others: dict[str, tuple[Source, str]] = field(default_factory=dict)
+    """The images that files were copied from, by name: one build, one image of a name."""
 
     async def layer(
         self, settings: Settings, step: Instruction, key: str, make: Callable[[], Awaitable[Layer | None]]
@@ -60,6 +66,8 @@ class Work:
         """From the cache, or made and put there."""
         record = None if self.order.no_cache else self.cache.find(key, self.clock.wall())
         if record is not None and self._there(record):
+            if record.layer is not None:
+                self.needed.add(record.layer.digest, chain_ids((*record.below, record.layer.diff_id))[-1])
             await self.report({"cached": True})
         else:
             layer = await make()
@@ -89,8 +97,9 @@ class Work:
         if found is not None:
             settings = self.done[found.number]
             return Source(layers=self.layers(settings)), settings.key, ""
-        source, known = await bases.source_of(self.images, name, pull=self.order.pull)
-        return source, known, ""
+        if name not in self.others:
+            self.others[name] = await bases.source_of(self.images, name, self.needed, pull=self.order.pull)
+        return *self.others[name], ""
 
     async def digest(
         self, source: Source, patterns: tuple[str, ...], ignore: str, exclude: tuple[str, ...] = ()
@@ -103,4 +112,4 @@ class Work:
         layers = self.layers(settings)
         with self.workshop.bench() as bench:
             await self.workshop.copy(bench, source, step, ignore, layers)
-            return await self.workshop.pack(bench.upper, layers, settings.diff_ids)
+            return await self.workshop.pack(self.needed, bench.upper, layers, settings.diff_ids)

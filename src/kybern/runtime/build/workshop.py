@@ -102,9 +102,9 @@ class Workshop:
         return answer
 
     async def pack(
-        self, upper: Path, layers: Sequence[str], diff_ids: Sequence[str], mounted: Sequence[str] = ()
+        self, needed: Needed, upper: Path, layers: Sequence[str], diff_ids: Sequence[str], mounted: Sequence[str] = ()
     ) -> Layer | None:
-        """What is in `upper` as a layer of the store, unpacked already; None when there is nothing."""
+        """What is in `upper` as a layer of the store, unpacked already and needed; None when there is nothing."""
         with self._archive() as archive:
             try:
                 answer = await run_apart(
@@ -121,10 +121,9 @@ class Workshop:
                 return None
             layer = Layer(answer["diff_id"], answer["digest"], answer["size"], LAYER_TYPE)
             chain = (*diff_ids, layer.diff_id)
-            with Needed(self.images.layout) as needed:
-                needed.add(layer.digest, chain_ids(chain)[-1])
-                os.replace(archive, self.images.layout.path(layer.digest))
-                self.images.snapshots.adopt(upper, chain)
+            needed.add(layer.digest, chain_ids(chain)[-1])
+            os.replace(archive, self.images.layout.path(layer.digest))
+            self.images.snapshots.adopt(upper, chain)
         return layer
 
     @contextlib.contextmanager
