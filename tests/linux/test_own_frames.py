@@ -129,6 +129,7 @@ FORGED: dict[str, Written] = {
     "ARP for another's address": lambda evil, other, target, text: frame(
         EVERYBODY, evil.mac, 0x0806, arp(evil.mac, other.ip, text)
     ),
+    "ARP that ends before it says who asks": lambda evil, other, target, text: frame(EVERYBODY, evil.mac, 0x0806, text),
     "ARP for another's hardware address": lambda evil, other, target, text: frame(
         EVERYBODY, evil.mac, 0x0806, arp(other.mac, evil.ip, text)
     ),

@@ -3,7 +3,7 @@
 import struct
 
 LOAD, AND, JUMP, EQUAL, GREATER, AT_LEAST, SET, RETURN = 0x20, 0x54, 0x05, 0x15, 0x25, 0x35, 0x45, 0x06
-LOAD_HALF = 0x28
+LOAD_HALF, LOAD_LENGTH = 0x28, 0x80
 JUMP_MAX = 255
 INSTRUCTIONS_MAX = 4096  # BPF_MAXINSNS
 
@@ -18,6 +18,11 @@ def load(offset: int) -> Instruction:
 def load_half(offset: int) -> Instruction:
     """Two bytes."""
     return (LOAD_HALF, 0, 0, offset)
+
+
+def load_length() -> Instruction:
+    """Of the whole frame."""
+    return (LOAD_LENGTH, 0, 0, 0)
 
 
 def mask(value: int) -> Instruction:

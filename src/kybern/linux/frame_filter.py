@@ -1,7 +1,7 @@
 """Which frames a link takes in: a program of classic BPF that sees each before anything else does (tc-bpf(8)), over rtnetlink.
 
-The program gives PASS or DROP; a frame that ends before what the program loads passes. It goes when its link goes, and no
-firewall that is loaded again takes it away.
+The program gives PASS or DROP. A frame that ends before what the program loads passes, so it asks for the length first. It
+goes when its link goes, and no firewall that is loaded again takes it away.
 """
 
 import errno

@@ -18,24 +18,33 @@ ARP = 0x0806
 TO, FROM, KIND = 0, 6, 12
 SENDER = {4: 26, 6: 22}
 ARP_SENDER_MAC, ARP_SENDER_IP = 22, 28
+KIND_END, ARP_SENDER_END = 14, 32
 
 
 def own_frames(mac: str, node_mac: str, addresses: Iterable[Address]) -> list[bpf.Instruction]:
     """For `frame_filter`. `mac` and `addresses` are the pod's, one of a family; `node_mac` is the bridge's."""
     own = packed(mac)
-    program = list(unless_held(FROM, own))
+    program = [*unless_as_long_as(KIND_END), *unless_held(FROM, own)]
     by_version = {address.version: address.packed for address in addresses}
     if 4 in by_version:
-        program += of_kind(ARP, [*unless_held(ARP_SENDER_MAC, own), *unless_held(ARP_SENDER_IP, by_version[4])])
+        asks = [*unless_held(ARP_SENDER_MAC, own), *unless_held(ARP_SENDER_IP, by_version[4])]
+        program += of_kind(ARP, [*unless_as_long_as(ARP_SENDER_END), *asks])
     program += unless_held(TO, packed(node_mac))
     for version, address in by_version.items():
-        program += of_kind(KINDS[version], list(unless_held(SENDER[version], address)))
+        sent = unless_held(SENDER[version], address)
+        program += of_kind(KINDS[version], [*unless_as_long_as(SENDER[version] + len(address)), *sent])
     return [*program, bpf.give(DROP)]
 
 
 def of_kind(kind: int, block: list[bpf.Instruction]) -> list[bpf.Instruction]:
     """Such frames are judged by the block alone, and pass at its end."""
     return [bpf.load_half(KIND), *bpf.when(bpf.EQUAL, kind, [*block, bpf.give(PASS)])]
+
+
+def unless_as_long_as(length: int) -> Iterator[bpf.Instruction]:
+    """Drops what ends before."""
+    yield bpf.load_length()
+    yield from bpf.unless(bpf.AT_LEAST, length, [bpf.give(DROP)])
 
 
 def unless_held(offset: int, wanted: bytes) -> Iterator[bpf.Instruction]:
