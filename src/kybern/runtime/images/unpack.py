@@ -16,7 +16,7 @@ import shutil
 import stat
 import sys
 import tarfile
-from typing import IO, Any
+from typing import IO, Any, Self
 
 from kybern.linux import beneath, mounts
 
@@ -79,6 +79,13 @@ class Layer:
         self.size_max = size_max
         self.written = 0
         self.times: list[tuple[str, int]] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        for descriptor in (self.root, *self.parents):
+            os.close(descriptor)
 
     def add(self, tar: tarfile.TarFile, entry: tarfile.TarInfo) -> None:
         path = posixpath.normpath("/" + entry.name).lstrip("/")
@@ -266,16 +273,18 @@ def decompressed(blob: IO[bytes], compression: str) -> IO[bytes]:
 
 def unpack(blob: IO[bytes], compression: str, target: str, parents: list[str]) -> dict[str, Any]:
     measured = Measured(decompressed(blob, compression), os.fstat(blob.fileno()).st_size)
-    layer = Layer(target, parents, measured.size_max)
     count = 0
-    with tarfile.open(fileobj=measured, mode="r|", errors="surrogateescape", encoding="utf-8", tarinfo=Entry) as tar:  # type: ignore[call-overload]
+    with (
+        Layer(target, parents, measured.size_max) as layer,
+        tarfile.open(fileobj=measured, mode="r|", errors="surrogateescape", encoding="utf-8", tarinfo=Entry) as tar,  # type: ignore[call-overload]
+    ):
         for entry in tar:
             count += 1
             if count > ENTRIES_MAX:
                 raise Refused(f"layer has more than {ENTRIES_MAX} entries")
             layer.add(tar, entry)
             tar.members.clear()  # it would remember them all
-    layer.set_directory_times()
+        layer.set_directory_times()
     while measured.read():
         pass  # the digest is that of the whole stream
     return {"diff_id": f"sha256:{measured.hash.hexdigest()}", "size": layer.written}
