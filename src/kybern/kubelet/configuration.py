@@ -193,6 +193,7 @@ FIELDS: Mapping[str, Setting] = {
     "reservedMemory": _within("memory", topology.reserved_memory),
     "memoryThrottlingFactor": _within("protection", memory.throttling),
     "memoryReservationPolicy": _within("protection", memory.reservation),
+    "singleProcessOOMKill": _within("protection", memory.single_kill),
     "shutdownGracePeriod": _within("shutdown", shutdown.whole),
     "shutdownGracePeriodCriticalPods": _within("shutdown", shutdown.critical),
     "shutdownGracePeriodByPodPriority": _within("shutdown", shutdown.by_priority),

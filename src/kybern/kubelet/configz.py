@@ -53,6 +53,7 @@ def told(config: KubeletConfig) -> dict[str, Any]:
         "reservedSystemCPUs": cpus_text(cpus.reserved_cpus),
         "memoryThrottlingFactor": protection.throttling_factor,
         "memoryReservationPolicy": "TieredReservation" if protection.tiered else "None",
+        "singleProcessOOMKill": protection.kills_one,
         "shutdownGracePeriod": duration(shutdown.whole_seconds),
         "shutdownGracePeriodCriticalPods": duration(shutdown.critical_seconds),
         "shutdownGracePeriodByPodPriority": [

@@ -44,6 +44,8 @@ class Prepared:
     """On the node; empty for none."""
     target_id: str = ""
     memory_capacity_bytes: int = 0
+    page_sizes: tuple[str, ...] = ()
+    """Of the huge pages that the machine has."""
     seccomp_directory: str = ""
     cpus: str = ""
     """The ones it may use; empty for all."""
@@ -77,7 +79,7 @@ def container_config(pod: Pod, container: AnyContainer, prepared: Prepared) -> c
         tty=bool(container.tty),
         stop_signal=(container.lifecycle.stop_signal if container.lifecycle else None) or "",
         resources=replace(
-            linux_resources(pod, container, prepared.memory_capacity_bytes),
+            linux_resources(pod, container, prepared.memory_capacity_bytes, prepared.page_sizes),
             cpuset_cpus=prepared.cpus,
             cpuset_mems=prepared.memory_nodes,
             unified=prepared.memory_files,

@@ -1,11 +1,12 @@
 """Memory beyond its limit: what the kernel keeps for a pod, when it slows one down, how much of one it may swap out.
 
 Files of cgroup v2; v1 has no counterpart. All of it is off unless the kubelet's configuration says otherwise, but that
-nothing of a pod is swapped.
+nothing of a pod is swapped, and that a container which runs out of memory ends as a whole.
 
     memory.min, memory.low   kept for Guaranteed, for Burstable pods         (`memoryReservationPolicy: TieredReservation`)
     memory.high              slowed down from here on, short of the limit    (feature MemoryQoS, `memoryThrottlingFactor`)
     memory.swap.max          a share of the swap as large as its share of the memory           (`swapBehavior: LimitedSwap`)
+    memory.oom.group         what runs out of memory ends with all that is in it            (not with `singleProcessOOMKill`)
 """
 
 from collections.abc import Iterable, Mapping
@@ -17,7 +18,7 @@ from kybern.api.quantity import value
 from kybern.kubelet.eviction.ranking import is_critical
 from kybern.kubelet.qos import qos_class
 from kybern.kubelet.resources import limits_of, pod_requests, requests_of
-from kybern.kubelet.settings import one_of, share
+from kybern.kubelet.settings import one_of, share, truth
 
 PAGE_BYTES = 4096
 SWAP_BEHAVIORS = ("NoSwap", "LimitedSwap")
@@ -34,6 +35,8 @@ class MemoryProtection:
     tiered: bool = False
     swaps: bool = False
     """Burstable pods may."""
+    kills_one: bool = False
+    """Of a container that runs out of memory one process ends, as in v1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +66,10 @@ def swap(policy: MemoryProtection, given: Mapping[str, Any]) -> MemoryProtection
     return replace(policy, swaps=one_of(given.get("swapBehavior", "NoSwap"), SWAP_BEHAVIORS) == "LimitedSwap")
 
 
+def single_kill(policy: MemoryProtection, given: Any) -> MemoryProtection:
+    return replace(policy, kills_one=truth(given))
+
+
 def of_container(
     policy: MemoryProtection, node: NodeMemory, pod: Pod, container: Container | EphemeralContainer
 ) -> Files:
@@ -73,6 +80,7 @@ def of_container(
         **_kept(policy, qos_class(pod), asked),
         **_throttled(policy, node, asked, limit),
         **_swap(policy, node, pod, asked, limit),
+        **({} if policy.kills_one else {"memory.oom.group": "1"}),
     }
 
 

@@ -16,6 +16,7 @@ from kybern.kubelet.devices.gate import Gate
 from kybern.kubelet.devices.inventory import Inventory
 from kybern.kubelet.images import Images
 from kybern.kubelet.pleg import Pleg
+from kybern.kubelet.resources import HUGEPAGES
 from kybern.kubelet.topology.alignment import Alignment
 from kybern.kubelet.topology.cpus import Cpus
 from kybern.kubelet.topology.memory import Memory
@@ -121,6 +122,11 @@ class NodeFacts:
     """The kernel can enforce its profiles."""
     on_disk: bool = True
     """False for a simulated node, whose pods have no files."""
+
+    @property
+    def page_sizes(self) -> tuple[str, ...]:
+        """Of huge pages: `2Mi`."""
+        return tuple(name.removeprefix(HUGEPAGES) for name in self.allocatable if name.startswith(HUGEPAGES))
 
     def say_pressures(self, found: frozenset[str]) -> None:
         if found != self.pressures:

@@ -20,6 +20,7 @@ class KernelCgroups:
                 cpu_shares=resources.cpu_shares,
                 memory_limit_bytes=resources.memory_limit_bytes,
                 pids_limit=resources.pids_limit,
+                hugepage_limits=resources.hugepage_limits,
                 unified=resources.unified,
             ),
         )

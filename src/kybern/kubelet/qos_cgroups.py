@@ -39,7 +39,7 @@ def node_memory(parts: Parts) -> NodeMemory:
 def limits_of_pod(parts: Parts, pod: Pod) -> LinuxResources:
     """Of a pod's own cgroup, all together."""
     files = of_pod(parts.config.protection, node_memory(parts), pod)
-    return replace(pod_resources(pod, parts.config.pids_max), unified=files)
+    return replace(pod_resources(pod, parts.config.pids_max, parts.node.page_sizes), unified=files)
 
 
 def qos_limits(

@@ -1,6 +1,6 @@
 """Requests and limits as the kernel takes them: CPU shares, quota and period, bytes of memory, huge pages."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from msgspec.structs import replace
 
@@ -48,7 +48,15 @@ def whole_limits(pod: Pod) -> Mapping[str, str]:
     return (pod.spec.resources.limits if pod.spec.resources else None) or {}
 
 
-def linux_resources(pod: Pod, container: Container | EphemeralContainer, memory_capacity_bytes: int) -> LinuxResources:
+def page_limits(amounts: Mapping[str, int], sizes: Collection[str]) -> dict[str, int]:
+    """In bytes, of huge pages of each size that the machine has; none of those that were not asked for."""
+    asked = {name.removeprefix(HUGEPAGES): amount for name, amount in amounts.items() if name.startswith(HUGEPAGES)}
+    return {**dict.fromkeys(sizes, 0), **asked}
+
+
+def linux_resources(
+    pod: Pod, container: Container | EphemeralContainer, memory_capacity_bytes: int, page_sizes: Collection[str] = ()
+) -> LinuxResources:
     """A container without a limit of its own has its pod's."""
     limits = {**whole_limits(pod), **limits_of(container)}
     return LinuxResources(
@@ -57,9 +65,7 @@ def linux_resources(pod: Pod, container: Container | EphemeralContainer, memory_
         cpu_shares=shares(milli(requests_of(container).get("cpu", "0"))),
         memory_limit_bytes=value(limits.get("memory", "0")),
         oom_score_adj=oom_score_adjust(pod, container, memory_capacity_bytes),
-        hugepage_limits={
-            name.removeprefix(HUGEPAGES): value(q) for name, q in limits.items() if name.startswith(HUGEPAGES)
-        },
+        hugepage_limits=page_limits({name: value(amount) for name, amount in limits.items()}, page_sizes),
     )
 
 
@@ -148,15 +154,16 @@ def pod_cgroup(pod: Pod, root: str) -> str:
     return f"{root}{level}/pod{pod.metadata.uid}"
 
 
-def pod_resources(pod: Pod, pids_max: int = 0) -> LinuxResources:
-    """The limits of a pod's cgroup. Zero is no limit, of pids the one that was set before."""
-    limits = pod_limits(pod)
+def pod_resources(pod: Pod, pids_max: int = 0, page_sizes: Collection[str] = ()) -> LinuxResources:
+    """The limits of a pod's cgroup. Zero is no limit, of pids the one that was set before, and of huge pages none."""
+    limits, requests = pod_limits(pod), pod_requests(pod)
     return LinuxResources(
         cpu_period=PERIOD_US,
-        cpu_shares=shares(pod_requests(pod).get("cpu", 0)),
+        cpu_shares=shares(requests.get("cpu", 0)),
         cpu_quota=quota(limits.get("cpu", 0)) or UNLIMITED,
         memory_limit_bytes=limits.get("memory", 0) // 1000 or UNLIMITED,
         pids_limit=pids_max,
+        hugepage_limits=page_limits({name: amount // 1000 for name, amount in requests.items()}, page_sizes),
     )
 
 

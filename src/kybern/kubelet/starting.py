@@ -191,6 +191,7 @@ class Starting:
             message_file=message_file,
             target_id=_target(container, observed),
             memory_capacity_bytes=parts.node.memory_bytes,
+            page_sizes=parts.node.page_sizes,
             seccomp_directory=config.seccomp_directory,
             cpus=parts.cpus.of(uid, container.name),
             memory_nodes=parts.memory.of(uid, container.name),

@@ -27,6 +27,7 @@ class Limits(NamedTuple):
     cpuset_mems: str = ""
     pids_limit: int = 0
     hugepage_limits: Mapping[str, int] = {}
+    """By the size of a page, `2Mi`; zero is none."""
     unified: Mapping[str, str] = {}
 
 
@@ -125,6 +126,16 @@ def enter(entrance: Sequence[int]) -> None:
         raise OSError(error.errno, f"{error.strerror} (entering the cgroup)") from None
     finally:
         close_all(entrance)
+
+
+def page_files(limits: Limits, end: str) -> dict[str, str]:
+    """The kernel writes `2MB` for `2Mi`. What is reserved is counted too, where it can be: so it is refused to who asks for
+    more, who would otherwise be ended when it is used."""
+    found: dict[str, str] = {}
+    for size, bytes_max in limits.hugepage_limits.items():
+        name = f"hugetlb.{size.removesuffix('i')}B"
+        found |= {f"{name}.{end}": str(bytes_max), f"{name}.rsvd.{end}": str(bytes_max)}
+    return found
 
 
 def close_all(descriptors: Iterable[int]) -> None:

@@ -70,8 +70,9 @@ class V1:
         if (directory := self._at("pids", path)) and limits.pids_limit:
             write(f"{directory}/pids.max", "max" if limits.pids_limit < 0 else str(limits.pids_limit))
         if directory := self._at("hugetlb", path):
-            for size, bytes_max in limits.hugepage_limits.items():
-                write(f"{directory}/hugetlb.{size}.limit_in_bytes", str(bytes_max))
+            for file, value in cgroups.page_files(limits, "limit_in_bytes").items():
+                if os.path.exists(f"{directory}/{file}"):
+                    write(f"{directory}/{file}", value)
 
     def _limit_memory(self, directory: str, limits: Limits) -> None:
         if limits.memory_limit_bytes:

@@ -29,7 +29,12 @@ class V2:
 
     def limit(self, path: str, limits: Limits) -> None:
         for file, value in values(limits).items():
-            write(f"{self.root}{path}/{file}", value)
+            if self._is_counted(path, file):
+                write(f"{self.root}{path}/{file}", value)
+
+    def _is_counted(self, path: str, file: str) -> bool:
+        """Not every kernel counts huge pages, and what is reserved of them."""
+        return not file.startswith("hugetlb.") or os.path.exists(f"{self.root}{path}/{file}")
 
     def allow_devices(self, path: str, rules: Sequence[DeviceRule]) -> None:
         device_filter.attach(self.root + path, rules)
@@ -95,9 +100,7 @@ def values(limits: Limits) -> dict[str, str]:
         found["cpuset.mems"] = limits.cpuset_mems
     if limits.pids_limit:
         found["pids.max"] = _or_max(limits.pids_limit)
-    for size, bytes_max in limits.hugepage_limits.items():
-        found[f"hugetlb.{size}.max"] = str(bytes_max)
-    return found | dict(limits.unified)
+    return found | cgroups.page_files(limits, "max") | dict(limits.unified)
 
 
 def weight(shares: int) -> int:

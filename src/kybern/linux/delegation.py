@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kybern.linux import cgroups, mounts, namespaces
-from kybern.linux.cgroups import DeviceRule, Limits, read, write
-from kybern.linux.cgroups_v2 import V2, WANTED, values
+from kybern.linux.cgroups import DeviceRule, read, write
+from kybern.linux.cgroups_v2 import V2, WANTED
 
 SUPERVISOR = "/supervisor"
 
@@ -19,11 +19,9 @@ SUPERVISOR = "/supervisor"
 class Delegated(V2):
     """Only the controllers that were given are there; who guards devices is the machine's administrator."""
 
-    def limit(self, path: str, limits: Limits) -> None:
+    def _is_counted(self, path: str, file: str) -> bool:
         given = read(f"{self.root}/cgroup.controllers").split()
-        for file, value in values(limits).items():
-            if file.partition(".")[0] in given:
-                write(f"{self.root}{path}/{file}", value)
+        return file.partition(".")[0] in given and super()._is_counted(path, file)
 
     def allow_devices(self, path: str, rules: Sequence[DeviceRule]) -> None:
         return

@@ -498,3 +498,13 @@ def test_names_and_servers_beyond_what_resolvers_read_are_left_out_and_told() ->
     assert omitted(applied) == []
     long = changed(wanted, searches=tuple(f"{n:0200}" for n in range(20)))
     assert len(within_limits(long).searches) == 10, "a line of 2,048 characters"
+
+
+def test_of_huge_pages_a_container_and_its_pod_have_what_they_ask_for_and_of_other_sizes_none() -> None:
+    pages = {"hugepages-2Mi": Quantity("4Mi"), "cpu": Quantity("1")}
+    asks = Container(name="a", resources=ResourceRequirements(limits=pages))
+    found = Pod(metadata=ObjectMeta(name="p"), spec=PodSpec(containers=(asks, Container(name="b"))))
+    sizes = ("2Mi", "1Gi")
+    each = [linux_resources(found, c, 1, sizes).hugepage_limits for c in found.spec.containers]
+    assert each == [{"2Mi": 4 << 20, "1Gi": 0}, {"2Mi": 0, "1Gi": 0}]
+    assert pod_resources(found, page_sizes=sizes).hugepage_limits == {"2Mi": 4 << 20, "1Gi": 0}

@@ -17,6 +17,7 @@ from kybern.linux.cgroups_v2 import V2, values
 GI, MI = 1 << 30, 1 << 20
 NODE = NodeMemory(unified=True, total_bytes=16 * GI, allocatable_bytes=10 * GI, swap_bytes=4 * GI)
 ALL = MemoryProtection(throttles=True, tiered=True, swaps=True)
+ENDS_WHOLE = {"memory.oom.group": "1"}
 
 
 def pod(lab: Any, asked: str = "", limit: str = "", cpu: str = "", name: str = "web", **spec: Any) -> Pod:
@@ -40,15 +41,16 @@ def test_a_container_is_protected_by_its_quality_of_service(
     lab: Any, asked: str, limit: str, cpu: str, files: dict[str, str]
 ) -> None:
     made = pod(lab, asked, limit, cpu)
-    assert of_container(ALL, NODE, made, made.spec.containers[0]) == files
+    assert of_container(ALL, NODE, made, made.spec.containers[0]) == {**files, **ENDS_WHOLE}
 
 
 def test_by_default_nothing_is_kept_or_slowed_and_nothing_swaps(lab: Any) -> None:
     made = pod(lab, "1Gi", "2Gi")
     container = made.spec.containers[0]
-    assert of_container(MemoryProtection(), NODE, made, container) == {"memory.swap.max": "0"}
+    assert of_container(MemoryProtection(), NODE, made, container) == {"memory.swap.max": "0", **ENDS_WHOLE}
     without = NodeMemory(unified=True, total_bytes=GI, allocatable_bytes=GI)
-    assert of_container(MemoryProtection(), without, made, container) == {}, "there is nothing to swap to"
+    assert of_container(MemoryProtection(), without, made, container) == ENDS_WHOLE, "there is nothing to swap to"
+    assert of_container(MemoryProtection(kills_one=True), without, made, container) == {}
     v1 = NodeMemory(total_bytes=GI, allocatable_bytes=GI, swap_bytes=GI)
     assert of_container(ALL, v1, made, container) == {} == of_pod(ALL, v1, made)
 
@@ -86,9 +88,10 @@ memoryReservationPolicy: TieredReservation
 memoryThrottlingFactor: 0.8
 memorySwap: {swapBehavior: LimitedSwap}
 featureGates: {MemoryQoS: true}
+singleProcessOOMKill: true
 """
     found = configured(KubeletConfig(node_name="n"), HEAD + text).protection
-    assert found == MemoryProtection(throttles=True, throttling_factor=0.8, tiered=True, swaps=True)
+    assert found == MemoryProtection(throttles=True, throttling_factor=0.8, tiered=True, swaps=True, kills_one=True)
     for wrong, said in (
         ("memoryReservationPolicy: TieredReservation", "requires the feature gate MemoryQoS"),
         ("memoryThrottlingFactor: 2", "not greater than 1"),

@@ -103,3 +103,21 @@ def test_a_v2_tree_hands_controllers_down_to_the_last_level(tmp_path: Path) -> N
     V2(str(tmp_path)).create("/pods/a")
     assert (tmp_path / "cgroup.subtree_control").read_text() in ("+memory", "+cpu")
     assert (tmp_path / "pods" / "a").is_dir()
+
+
+def test_huge_pages_are_limited_under_the_kernels_names_where_it_counts_them(tmp_path: Path) -> None:
+    (tmp_path / "pod").mkdir()
+    limits = Limits(hugepage_limits={"2Mi": 4 << 20, "1Gi": 0})
+    for groups, end in ((V2(str(tmp_path)), "max"), (V1({"hugetlb": str(tmp_path)}), "limit_in_bytes")):
+        groups.limit("/pod", limits)
+        assert list((tmp_path / "pod").iterdir()) == [], "this kernel counts none"
+        for name in ("2MB", "2MB.rsvd", "1GB"):
+            (tmp_path / "pod" / f"hugetlb.{name}.{end}").touch()
+        groups.limit("/pod", limits)
+        assert {file.name: file.read_text() for file in (tmp_path / "pod").iterdir()} == {
+            f"hugetlb.2MB.{end}": str(4 << 20),
+            f"hugetlb.2MB.rsvd.{end}": str(4 << 20),
+            f"hugetlb.1GB.{end}": "0",
+        }
+        for file in (tmp_path / "pod").iterdir():
+            file.unlink()
