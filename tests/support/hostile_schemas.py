@@ -104,4 +104,41 @@ def cases() -> list[Case]:
         ("preserve and too much depth", {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
          msgspec.Raw(b'{"a":' * 1_000 + b"1" + b"}" * 1_000)),
     ]  # fmt: skip
-    return found
+    return found + multiplied()
+
+
+def listed(items: Any, **more: Any) -> Any:
+    return {"type": "array", "items": items, **more}
+
+
+def multiplied() -> list[Case]:
+    """What a schema asks of a part, times as many parts as a body holds."""
+    names = [f"p{index}" for index in range(5_000)]
+    many: Any = {name: {"type": "string", "default": "y"} for name in names}
+    tree: Any = {"anyOf": [{"not": {"oneOf": [{"minimum": a}, {"maximum": b}]}} for a in range(20) for b in range(20)]}
+    defaults: Any = {"type": "object", "properties": {"z": {"type": "string"}}}
+    for _ in range(6):
+        default: Any = [{}] * 60 if defaults["type"] == "array" else {}
+        defaults = listed({"type": "object", "properties": {"x": {**defaults, "default": default}}})
+    keyed = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["k"]}
+    key: Any = {"type": "object", "required": ["k"], "properties": {"k": {"type": "string"}}}
+    return [
+        ("required of a list", listed({"type": "object", "required": names}), [{}] * 20_000),
+        ("numbers of a list", listed({"type": "integer", "enum": list(range(5_000))}), [4_999] * 20_000),
+        ("objects of a list", listed({"type": "object", "x-kubernetes-preserve-unknown-fields": True,
+                                      "enum": [{"a": [index] * 20} for index in range(1_000)]}), [{"a": [999] * 20}] * 5_000),
+        ("alternatives of a list", listed({"type": "integer", "anyOf": [{"minimum": 9 + i} for i in range(1_000)]}),
+         [1] * 20_000),
+        ("trees of a list", listed({"type": "integer", "not": tree}), [1] * 20_000),
+        ("patterns of a list", listed({"type": "string", "allOf": [{"pattern": f"(a|b|{i})*x$"} for i in range(300)]}),
+         ["ab" * 500] * 1_000),
+        ("defaults of a list", listed({"type": "object", "properties": many}), [{}] * 20_000),
+        ("lists of defaults of lists", defaults, [{}] * 60),
+        ("500,000 numbers that are wrong", listed({"type": "integer", "minimum": 5}), [1] * 500_000),
+        ("what is wrong below a long key", {"type": "object", "additionalProperties": listed({"type": "integer"})},
+         {"k" * 500_000: ["x"] * 50_000}),
+        ("long keys of 10,000", listed(key, **keyed), [{"k": "x" * 120 + str(index)} for index in range(10_000)]),
+        ("a duration without end", {"type": "string", "format": "duration"}, "1" * 700_000),
+        ("addresses in addresses", {"type": "string", "format": "email"}, "(" * 1_000),
+        ("numbers with exponents", listed({"type": "number", "multipleOf": 0.1}), [1e300] * 100_000),
+    ]  # fmt: skip

@@ -1,27 +1,113 @@
 """Long work beside the loop that others wait for, in a thread that takes turns with it. Without effects, whatever it is.
 
     found = await beside(lambda: parsed(body), len(body) > LARGE_BYTES)
+    found = await soon(lambda: judged(obj))     # at once, or beside the loop where `judged` finds that it takes long
 
-There is one thread: more of them would leave the loop less.
+There is one thread: more of them would leave the loop less. Whoever has had the least of it since it was last idle comes
+next, so that one who sends dear work over and over makes others wait for one piece of it, not for all.
 """
 
 import asyncio
 import gc
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar
+from threading import Lock
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-THREAD = ThreadPoolExecutor(1, "beside")
-"""As many wait for it as requests are under way, which flow control bounds."""
+SECONDS_AT_ONCE = 0.004
+"""Of a processor, for work that may turn out to take long."""
+
+
+class TakesLong(Exception):
+    """More than may be done while others wait. It is nobody's fault, and no value either."""
+
+
+_others_wait: ContextVar[bool] = ContextVar("others_wait", default=False)
+_asker: ContextVar[str] = ContextVar("asker", default="")
+
+
+def others_wait() -> bool:
+    """Whether work that takes long is to raise TakesLong, having been asked for by `soon`."""
+    return _others_wait.get()
+
+
+@contextmanager
+def asked_by(asker: str) -> Iterator[None]:
+    """Whose turn it is that the work within this takes; the server's own where nobody says so."""
+    token = _asker.set(asker)
+    try:
+        yield
+    finally:
+        _asker.reset(token)
 
 
 async def beside(work: Callable[[], T], is_long: bool = True) -> T:
     """What is not long is done at once."""
-    if not is_long:
+    return await asyncio.wrap_future(TURNS.put(_asker.get(), work)) if is_long else work()
+
+
+async def soon(work: Callable[[], T]) -> T:
+    """Work that knows when it takes long is done at once as far as that goes, and else begun anew beside the loop."""
+    try:
+        return at_once(work)
+    except TakesLong:
+        return await beside(work)
+
+
+def at_once(work: Callable[[], T]) -> T:
+    token = _others_wait.set(True)
+    try:
         return work()
-    return await asyncio.get_running_loop().run_in_executor(THREAD, uncollected, work)
+    finally:
+        _others_wait.reset(token)
+
+
+class Turns:
+    """As many wait as requests are under way, which flow control bounds."""
+
+    def __init__(self, clock: Callable[[], float] = time.thread_time) -> None:
+        self.clock = clock
+        self._thread = ThreadPoolExecutor(1, "beside")
+        self._lock = Lock()
+        self._waiting: dict[str, deque[tuple[Callable[[], Any], Future[Any]]]] = {}
+        self._used: dict[str, float] = {}
+        """Seconds that each has had, since nobody waited."""
+
+    def put(self, asker: str, work: Callable[[], T]) -> Future[T]:
+        done: Future[T] = Future()
+        with self._lock:
+            self._waiting.setdefault(asker, deque()).append((work, done))
+        self._thread.submit(self._take)
+        return done
+
+    def _take(self) -> None:
+        with self._lock:
+            asker = min(self._waiting, key=lambda one: self._used.get(one, 0.0))
+            work, done = self._waiting[asker].popleft()
+            if not self._waiting[asker]:
+                del self._waiting[asker]
+        began = self.clock()
+        if done.set_running_or_notify_cancel():
+            finish(work, done)
+        with self._lock:
+            self._used[asker] = self._used.get(asker, 0.0) + self.clock() - began
+            if not self._waiting:
+                self._used.clear()
+
+
+def finish(work: Callable[[], T], done: "Future[T]") -> None:
+    try:
+        result = uncollected(work)
+    except Exception as error:  # noqa: BLE001 it is raised where the result is awaited
+        done.set_exception(error)
+    else:
+        done.set_result(result)
 
 
 def uncollected(work: Callable[[], T]) -> T:
@@ -33,3 +119,6 @@ def uncollected(work: Callable[[], T]) -> T:
     finally:
         if was_enabled:
             gc.enable()
+
+
+TURNS = Turns()

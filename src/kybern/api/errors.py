@@ -23,6 +23,7 @@ The server raises them and one place turns them into a Status; the client turns 
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, ClassVar
 
 from kybern.api.invalid import FieldError
@@ -200,11 +201,18 @@ def conflict(about: About, why: str) -> Conflict:
 MODIFIED = "the object has been modified; please apply your changes to the latest version and try again"
 
 
+INVALID_LETTERS_MAX = 128 * 1024
+"""Of what is wrong with one object: it is told twice."""
+
+
 def invalid(about: About, errors: Iterable[FieldError]) -> Invalid:
-    """Upstream's wording: one error in line, several in brackets, each also as a cause."""
-    found = list(dict.fromkeys(errors))
+    """Upstream's wording: one error in line, several in brackets, each also as a cause. Of very many the first are told."""
+    every = list(dict.fromkeys(errors))
+    sizes = accumulate(len(error.field) + len(error.body) for error in every)
+    found = every[: max(sum(size <= INVALID_LETTERS_MAX for size in sizes), 1)]
     causes = [StatusCause(reason=e.reason, message=e.body, field_=e.field) for e in found]
     texts = [str(e) for e in found]
+    texts += [f"{len(every) - len(found)} more errors were truncated"] if len(found) < len(every) else []
     joined = texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]"
     return Invalid(f'{about.kind_qualified} "{about.name}" is invalid: {joined}', about, causes)
 

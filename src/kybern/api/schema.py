@@ -247,4 +247,13 @@ def _openapi_fields(properties: Mapping[str, Any], embedded: bool) -> Mapping[st
 
 def of_custom_resource(schema: Mapping[str, Any]) -> Node:
     """The whole of a custom resource: its own schema, and the metadata that every object has."""
-    return of_openapi({"type": "object", "properties": {}, **schema, "x-kubernetes-embedded-resource": True})
+    whole = of_openapi({"type": "object", "properties": {}, **schema, "x-kubernetes-embedded-resource": True})
+    make_fields(whole)
+    return whole
+
+
+def make_fields(node: Node) -> None:
+    """Of all that is in it: made when they are first looked for, those of a large schema would take a whole request's time."""
+    for part in (*node.fields.values(), node.items):
+        if part is not None and part.struct is None:
+            make_fields(part)

@@ -26,7 +26,6 @@ DEPTH_MAX = 200  # upstream allows 10,000; no kind comes near, and every walk of
 BODY_SHOWN_MAX = 30
 SPACES = b" \t\r\n"
 
-_untyped = msgspec.json.Decoder()
 _encode = msgspec.json.Encoder().encode
 
 
@@ -68,7 +67,7 @@ def from_value(
 def parse(body: bytes) -> Any:
     """JSON to dicts, lists and scalars. Malformed where it is none or too deep."""
     try:
-        value = _untyped.decode(body)
+        value = codec.untyped(body)
     except RecursionError:
         raise Malformed("exceeded max depth") from None
     except UnicodeDecodeError:

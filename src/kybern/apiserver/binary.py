@@ -9,8 +9,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-import msgspec
-
+from kybern.api.codec import untyped
 from kybern.api.kind import Kind
 from kybern.api.protobuf.encode import block, encode, encode_fields, enveloped
 from kybern.api.protobuf.table import message_of
@@ -23,12 +22,10 @@ LIST_META, LIST_ITEMS = 1, 2  # field numbers, the same in every list
 METADATA = "meta_v1.PartialObjectMetadata"
 METADATA_LIST = ("meta.k8s.io/v1", "PartialObjectMetadataList")
 
-_json = msgspec.json.Decoder().decode
-
 
 def as_protobuf(body: bytes) -> bytes:
     """An object's JSON in the other form."""
-    return encode(_json(body))
+    return encode(untyped(body))
 
 
 async def listed(
@@ -41,9 +38,9 @@ async def listed(
     for first in range(0, len(served), ITEMS_AT_ONCE):
         some = served[first : first + ITEMS_AT_ONCE]
         if metadata_only:
-            objects = [{"metadata": _json(metadata_of(one))} for one in some]
+            objects = [{"metadata": untyped(metadata_of(one))} for one in some]
         else:
-            objects = [_json(one) for one in some]
+            objects = [untyped(one) for one in some]
         pieces.append(b"".join([block(LIST_ITEMS, encode_fields(obj, message)) for obj in objects]))
         await asyncio.sleep(0)
     return enveloped(*names, pieces)

@@ -17,7 +17,7 @@ from kybern.api.yaml import NotYaml
 from kybern.api.yaml import parse as parse_yaml
 from kybern.apiserver.binary import PROTOBUF
 from kybern.apiserver.formats import JSON, MEDIA, TEXT, YAML
-from kybern.apiserver.options import Writing
+from kybern.apiserver.options import Writing, is_large
 from kybern.registry.resource import Obj
 from kybern.web.http import BodyTooLarge, Request
 
@@ -29,7 +29,6 @@ SCHEME = "pkg/api/legacyscheme/scheme.go:30"  # messages of upstream name the pl
 WRONG_VERSION = "the API version in the data ({}) does not match the expected API version ({})"
 NO_KIND = "couldn't get version/kind"
 NAMES_IN_GO = r'struct { APIVersion string "json:\"apiVersion,omitempty\""; Kind string "json:\"kind,omitempty\"" }'
-LARGE_BYTES = 64 * 1024  # take some milliseconds to read, to judge, and to note the owners of
 YAML_BYTES_MAX = 1024 * 1024  # reading YAML takes a hundred times as long as JSON
 
 
@@ -62,7 +61,7 @@ async def sent_object(request: Request, kind: Kind, writing: Writing) -> Obj:
 
 async def sent_bytes(request: Request, writing: Writing) -> bytes:
     body = await body_of(request)
-    writing.is_long = len(body) > LARGE_BYTES
+    writing.is_long = is_large(body)
     return body
 
 

@@ -11,6 +11,7 @@ from functools import lru_cache
 
 import msgspec
 
+from kybern.api.codec import untyped
 from kybern.api.errors import NotAcceptable
 from kybern.api.kind import Kind
 from kybern.api.protobuf.table import message_of
@@ -116,4 +117,4 @@ def answer(body: Body, format_: Format = PLAIN, status: int = 200, *, pretty: bo
 
 
 def as_yaml(body: bytes) -> bytes:
-    return dump(msgspec.json.decode(body)).encode()
+    return dump(untyped(body)).encode()

@@ -8,6 +8,8 @@ from kybern.api.errors import About, BadRequest, invalid
 from kybern.api.invalid import FieldError, invalid_value, not_supported, printed, too_long
 from kybern.apiserver.request import ApiRequest, User
 
+LARGE_BYTES = 64 * 1024
+VALUE_BYTES = 16  # of these each value counts for as many more
 PORT_MAX = 2**16 - 1
 MANAGER_BYTES_MAX = 128
 DEFAULT_MANAGER = "unknown"
@@ -38,7 +40,12 @@ class Writing:
     internal: bool = False
     """The API server's own."""
     is_long: bool = False
-    """So much was sent that others would notice the work: it is done beside the loop."""
+    """So much was sent, is there or is made of it that others would notice the work: it is done beside the loop."""
+
+
+def is_large(body: bytes) -> bool:
+    """Whether an object takes some milliseconds to read, to judge, and to note the owners of."""
+    return len(body) > LARGE_BYTES or len(body) + VALUE_BYTES * body.count(b",") > LARGE_BYTES
 
 
 def one(params: Params, name: str) -> str:

@@ -5,16 +5,19 @@ and have a cache of their own, in their own version.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import msgspec
 
-from kybern.api.codec import decode, encode
+from kybern.aio.beside import beside, soon
+from kybern.api.codec import decode, encode, untyped
 from kybern.api.custom import CUSTOM_BYTES_MAX, CustomObject
 from kybern.api.errors import About, RequestEntityTooLarge
 from kybern.apiserver.cache import Cache
 from kybern.apiserver.item import Item
 from kybern.apiserver.meta import at_revision, changed_meta, meta_of
+from kybern.apiserver.options import is_large
 from kybern.registry.resource import Obj, Resource, same
 from kybern.store.interface import Change, Entry, Store
 
@@ -73,10 +76,14 @@ class Storage:
 
     async def load(self, entry: Entry) -> Obj:
         """A stored entry as the object that it was, at its resource version."""
-        obj = decode(self.stored_type, entry.value)
+        is_long = is_large(entry.value)
+        obj = await beside(lambda: decode(self.stored_type, entry.value), is_long)
         if self.conversion is not None:
             [obj] = await self.conversion.convert([obj], self.resource.kind.api_version)
-        return at_revision(self.resource.from_storage(obj), entry.revision)
+        if self.resource.from_storage is not same:
+            read = partial(self.resource.from_storage, obj)
+            obj = await (beside(read) if is_long else soon(read))
+        return at_revision(obj, entry.revision)
 
     async def dump(self, obj: Obj) -> bytes:
         """What the store keeps: without the resource version, which is the store's own."""
@@ -115,7 +122,7 @@ class Storage:
 
 
 def ordered(value: bytes) -> bytes:
-    return msgspec.json.encode(msgspec.json.decode(value), order="sorted")
+    return msgspec.json.encode(untyped(value), order="sorted")
 
 
 def storages_for(resources: Iterable[Resource], store: Store) -> dict[GroupVersionResource, Storage]:

@@ -8,10 +8,8 @@ from collections.abc import Mapping, Sequence
 from functools import cache, lru_cache
 from typing import Any
 
-import msgspec
-
 from kybern.api import apply, schema
-from kybern.api.codec import encode, from_builtins
+from kybern.api.codec import encode, from_builtins, untyped
 from kybern.api.custom import CustomObject
 from kybern.api.meta_v1 import ManagedFieldsEntry
 from kybern.apiserver.meta import changed_meta, meta_of, replace
@@ -23,7 +21,7 @@ STATUS_ONLY = ("status",)
 SPEC_ONLY = ("spec",)
 SHAPES_MAX, SHAPE_BYTES_MAX = 128, 8 * 1024  # objects whose likes are created again: larger ones rarely are
 
-document_of = msgspec.json.Decoder().decode
+document_of = untyped
 """Encoded JSON to the dicts and lists that `api.apply` compares."""
 
 

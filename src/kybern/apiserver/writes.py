@@ -10,16 +10,16 @@
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
-from kybern.aio.beside import beside
+from kybern.aio.beside import TakesLong, at_once, beside
 from kybern.api.errors import MODIFIED, AlreadyExists, ApiError, already_exists, conflict, invalid, not_found
 from kybern.api.invalid import FieldError
 from kybern.apiserver.commits import delete, put
 from kybern.apiserver.item import with_revision
 from kybern.apiserver.machine import Machine, admit, reserved, validate
 from kybern.apiserver.meta import changed_meta, meta_of, replace, with_meta
-from kybern.apiserver.options import Writing
+from kybern.apiserver.options import Writing, is_large
 from kybern.apiserver.request import Admission
 from kybern.apiserver.storage import Storage
 from kybern.apiserver.tracking import track, track_new
@@ -28,6 +28,8 @@ from kybern.registry.metadata import validate_metadata, validate_metadata_update
 from kybern.registry.resource import Obj, Resource, Subresource
 from kybern.store import interface as store
 from kybern.store.interface import Entry
+
+T = TypeVar("T")
 
 NAMES_TRIED_MAX = 8  # generated names that turn out to exist
 REWRITES_MAX = 100  # against writers that never let one in
@@ -71,7 +73,7 @@ def with_name(obj: Obj, name: str) -> Obj:
 
 async def create_once(machine: Machine, storage: Storage, sent: Obj, namespace: str, writing: Writing) -> Written:
     resource = storage.resource
-    obj = await beside(lambda: resource.default(sent), writing.is_long)
+    obj = await by_rules(writing, lambda: resource.default(sent))
     obj = with_meta(obj, new_meta(machine, storage, obj, namespace))
     name = meta_of(obj).name or ""
     if name and machine.store.head(resource.key(namespace, name)) is not None:
@@ -106,11 +108,24 @@ async def create_once(machine: Machine, storage: Storage, sent: Obj, namespace: 
     return Written(served_at(storage, namespace, name, revision, obj), created=True)
 
 
+async def by_rules(writing: Writing, work: Callable[[], T]) -> T:
+    """What a kind's rules make of an object: what turns out to take long is begun anew where others do not wait for it,
+    and the write is a long one from then on."""
+    if not writing.is_long:
+        try:
+            return at_once(work)
+        except TakesLong:
+            writing.is_long = True
+    return await beside(work)
+
+
 async def judged(
     resource: Resource, writing: Writing, rule: Callable[..., Iterable[FieldError]], *objects: Obj
 ) -> Iterable[FieldError]:
     """What a rule says of an object; where that can take long, others go on meanwhile."""
-    return await beside(lambda: list(rule(*objects)), writing.is_long or resource.validates_long(objects[0]))
+    if resource.validates_long(objects[0]):
+        return await beside(lambda: list(rule(*objects)))
+    return await by_rules(writing, lambda: list(rule(*objects)))
 
 
 async def told(warnings: Callable[..., Iterable[str]], writing: Writing, *objects: Obj) -> Iterable[str]:
@@ -228,10 +243,11 @@ async def rewrite_once(
     check: Callable[[Obj, Obj], Any] | None,
 ) -> Written:
     resource = storage.resource
+    writing.is_long |= is_large(head.value)
     old = await storage.load(head)
     new = await beside(lambda: change(old), writing.is_long)
     if writing.posted is None:  # what a rule of ours made of a whole object is whole
-        new = await beside(partial(defaulted, resource, kept_meta(new, old), old), writing.is_long)
+        new = await by_rules(writing, partial(defaulted, resource, kept_meta(new, old), old))
     admission = admission_for(storage, writing, "UPDATE", namespace, name, new, old)
     with reserved(machine, admission) as outcome:
         await admit(machine, admission)

@@ -7,7 +7,7 @@ what it can cost. `standard` and `libraries` hold the functions; each overload h
 Start with `environment`.
 """
 
-from kybern.cel.environment import Budget, Environment, OutOfBudget, Program, TakesLong, WrongResult
+from kybern.cel.environment import Budget, Environment, OutOfBudget, Program, WrongResult
 from kybern.cel.errors import CompileFailed, CostLimitExceeded, EvaluationError, Problem
 from kybern.cel.types import BOOL, DYN, INT, STRING, Field, ObjectType, Type, list_of, map_of, object_of
 
@@ -26,7 +26,6 @@ __all__ = [
     "OutOfBudget",
     "Problem",
     "Program",
-    "TakesLong",
     "Type",
     "WrongResult",
     "list_of",

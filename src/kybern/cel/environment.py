@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from kybern.aio.beside import SECONDS_AT_ONCE, TakesLong
 from kybern.cel.check import Checker
 from kybern.cel.compile import Compiler
 from kybern.cel.costs import Span
@@ -27,7 +28,7 @@ from kybern.cel.types import ObjectType, Type
 
 TOO_COMPLEX = "expression type complexity limit exceeded"
 CALL_COST_MAX = 1_000_000
-SECONDS_MAX, SECONDS_AT_ONCE = 0.8, 0.004
+SECONDS_MAX = 0.8
 """Of a processor, for all evaluations of one budget."""
 SLICE, SLICE_AT_ONCE = 20_000, 200
 """Of the cost, between two looks at the time: a few milliseconds of what is usual, some forty of the dearest calls."""
@@ -58,10 +59,6 @@ class Budget:
 
 class OutOfBudget(CostLimitExceeded):
     """It was not this call that was too dear, but all of them together."""
-
-
-class TakesLong(Exception):
-    """More than was allowed at once. It is nobody's fault, and no value either."""
 
 
 class Environment:

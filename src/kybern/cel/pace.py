@@ -8,8 +8,7 @@ Evaluating has no effects, so what turns out to be long is begun anew, beside th
 from collections.abc import Callable
 from typing import TypeVar
 
-from kybern.aio.beside import beside
-from kybern.cel.environment import TakesLong
+from kybern.aio.beside import TakesLong, beside
 
 T = TypeVar("T")
 Work = Callable[[int | None], T]

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kybern.api import apiextensions_v1, core_v1
+from kybern.api import apiextensions_v1, codec, core_v1, strict
 from kybern.api.codec import decode, encode, from_builtins, to_builtins
 from kybern.api.meta_v1 import ObjectMeta
 
@@ -44,3 +44,15 @@ def test_null_in_a_free_form_part_is_kept() -> None:
 def test_a_wrong_type_names_its_place() -> None:
     with pytest.raises(msgspec.ValidationError, match=r"\$\.spec\.nodeName"):
         decode(core_v1.Pod, b'{"spec":{"nodeName":1}}')
+
+
+@pytest.mark.parametrize("body", [b"[1e400]", b"[-1e999]"])
+def test_numbers_beyond_all_that_there_are_are_refused(body: bytes) -> None:
+    with pytest.raises(strict.Malformed, match="cannot unmarshal number into Go value of type float64"):
+        strict.parse(body)
+
+
+def test_numbers_are_read_in_the_same_time_whatever_their_exponents() -> None:
+    read = codec.untyped.__self__  # type: ignore[attr-defined]
+    assert read.float_hook is codec._decoder(core_v1.ConfigMap).float_hook is codec.number
+    assert codec.untyped(b"[1e300, 1.5, -0.0, 5e-324, 1]") == [1e300, 1.5, -0.0, 5e-324, 1]

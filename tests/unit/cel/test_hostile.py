@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from kybern.aio.beside import TakesLong
 from kybern.cel import (
     DYN,
     Budget,
@@ -17,7 +18,6 @@ from kybern.cel import (
     Environment,
     EvaluationError,
     OutOfBudget,
-    TakesLong,
 )
 from kybern.cel.check import Checker
 from kybern.cel.libraries.sequences import distinct, ordered, range_to

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from kybern.api.codec import untyped
 from kybern.api.errors import BadRequest, Invalid, RequestEntityTooLarge
 from kybern.api.go_messages import go_name
 
@@ -18,7 +19,6 @@ COPIED_BYTES_MAX = 3 * 1024 * 1024
 REJECTED = "the server rejected our request due to an error in our request"
 
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder().decode
 
 
 class _Unfit(Exception):
@@ -59,7 +59,7 @@ def _checked(patch: Any) -> list[dict[str, Any]]:
 
 
 def _copy(value: Any) -> Any:
-    return _decode(_encode(value))
+    return untyped(_encode(value))
 
 
 class _Target:
@@ -165,7 +165,7 @@ def _copy_value(target: _Target, operation: dict[str, Any]) -> None:
             f"Unable to copy, the accumulated size increase of copy is {target.copied_bytes}, "
             f"exceeding the limit {COPIED_BYTES_MAX}"
         )
-    _put(target, "copy", operation["path"], _decode(encoded))
+    _put(target, "copy", operation["path"], untyped(encoded))
 
 
 def _test(target: _Target, operation: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ import msgspec
 
 from kybern.aio.clock import rfc3339_micro
 from kybern.api import protobuf, yaml
+from kybern.api.codec import untyped
 from kybern.api.strict import Malformed
 from kybern.apiserver.audit.policy import NAMES, Decided, Level
 from kybern.apiserver.binary import PROTOBUF
@@ -95,7 +96,7 @@ def value_of(body: bytes, media: str) -> Any:
             return yaml.parse(body)[0]
         if media == PROTOBUF:
             return protobuf.decode(body)
-        return msgspec.json.decode(body) if media.endswith("json") else None
+        return untyped(body) if media.endswith("json") else None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, yaml.NotYaml, Malformed):
         return None
 

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from kybern.aio.ids import Ids
 from kybern.api.apiextensions_v1 import CustomResourceDefinition, WebhookClientConfig
-from kybern.api.codec import encode, from_builtins
+from kybern.api.codec import encode, from_builtins, untyped
 from kybern.api.custom import CustomObject
 from kybern.api.errors import InternalError
 from kybern.apiserver.callouts.callouts import CalloutFailed, Callouts
@@ -61,7 +61,7 @@ class WebhookConversion:
 
     def objects_in(self, answer: bytes, uid: str) -> list[Any]:
         try:
-            review = msgspec.json.decode(answer)
+            review = untyped(answer)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise WrongAnswer(str(error)) from None
         response = review.get("response") if isinstance(review, dict) else None

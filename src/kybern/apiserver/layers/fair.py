@@ -5,6 +5,7 @@ What goes on for long (exec, proxies, logs) takes no seats; a watch takes one un
 
 from dataclasses import dataclass
 
+from kybern.aio.beside import asked_by
 from kybern.apiserver.flowcontrol.control import FlowControl
 from kybern.apiserver.flowcontrol.width import seats_of
 from kybern.apiserver.machine import Machine
@@ -21,6 +22,10 @@ class FairLayer:
     next: Layer
 
     async def __call__(self, request: ApiRequest) -> Response:
+        with asked_by(request.user.name):
+            return await self.in_turn(request)
+
+    async def in_turn(self, request: ApiRequest) -> Response:
         at = request.attributes
         if at.subresource in LONG:
             return await self.next(request)

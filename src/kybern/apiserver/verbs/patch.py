@@ -12,7 +12,7 @@ import msgspec
 
 from kybern.aio.beside import beside
 from kybern.api import schema
-from kybern.api.codec import encode
+from kybern.api.codec import encode, untyped
 from kybern.api.errors import MODIFIED, About, BadRequest, Invalid, conflict, invalid
 from kybern.api.go_messages import go_name, go_text
 from kybern.api.invalid import forbidden_field, invalid_value
@@ -107,7 +107,7 @@ def function_of(value: Any, media: str, kind: Kind) -> Callable[[Any], Any]:
 def patched(old: Obj, patch: Patcher, kind: Kind, writing: Writing) -> Obj:
     touched = touched_parts(patch, old)
     parts = {name: value for name, part in touched.items() if (value := getattr(old, part)) is not None}
-    before = msgspec.json.decode(encode(parts if touched else old))
+    before = untyped(encode(parts if touched else old))
     document = patch.apply(before)
     if not isinstance(document, dict):
         raise refusal(patch, document, f"json: cannot unmarshal {go_name(document)} into Go value")
@@ -115,7 +115,7 @@ def patched(old: Obj, patch: Patcher, kind: Kind, writing: Writing) -> Obj:
     try:
         new, problems = decode_value(kind.type, document, writing.validation != "Ignore", patch.repeated)
     except Malformed as error:
-        untouched = {name: value for name, value in msgspec.json.decode(encode(old)).items() if name not in touched}
+        untouched = {name: value for name, value in untyped(encode(old)).items() if name not in touched}
         raise refusal(patch, {**untouched, **document} if touched else document, str(error)) from None
     if touched:
         new = msgspec.structs.replace(old, **{part: getattr(new, part) for part in touched.values()})

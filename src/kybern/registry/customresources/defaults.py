@@ -2,30 +2,40 @@
 
 from collections.abc import Iterator, Mapping
 
-from kybern.api.invalid import FieldError, invalid_value
+from kybern.api.invalid import FieldError, forbidden_field, invalid_value
 from kybern.api.schema import of_openapi
 from kybern.api.strict import pruned
+from kybern.registry.customresources.effort import Effort, TooMuch
 from kybern.registry.customresources.embedded import embedded_resources
-from kybern.registry.customresources.places import Place, Schema, Wrong, steps, text
+from kybern.registry.customresources.places import Findings, Place, Schema, steps, text
 from kybern.registry.customresources.values import compiled
+
+TOO_MUCH = "the defaults of a schema take too long to validate"
 
 
 def default_errors(schema: Schema, at: str) -> Iterator[FieldError]:
+    try:
+        yield from errors_within(schema, at, Effort())
+    except TooMuch:
+        yield forbidden_field(at, TOO_MUCH)
+
+
+def errors_within(schema: Schema, at: str, effort: Effort) -> Iterator[FieldError]:
     if schema.get("default") is not None:
-        yield from own_errors(schema, f"{at}.default")
+        yield from own_errors(schema, f"{at}.default", effort)
     if isinstance(schema.get("items"), Mapping):
-        yield from default_errors(schema["items"], f"{at}.items")
+        yield from errors_within(schema["items"], f"{at}.items", effort)
     for name, part in schema.get("properties", {}).items():
-        yield from default_errors(part, f"{at}.properties[{name}]")
+        yield from errors_within(part, f"{at}.properties[{name}]", effort)
 
 
-def own_errors(schema: Schema, at: str) -> Iterator[FieldError]:
+def own_errors(schema: Schema, at: str, effort: Effort) -> Iterator[FieldError]:
     default = schema["default"]
     if pruned(of_openapi(schema), default) is not default:
         yield invalid_value(at, default, "must not have unknown fields")
         return
     for check in (embedded_resources(schema), compiled(schema)):
-        wrong: list[Wrong] = []
+        wrong = Findings(effort)
         if check is not None:
             check(default, None, wrong)
         if wrong:

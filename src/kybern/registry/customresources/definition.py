@@ -9,6 +9,7 @@ from kybern.api.apiextensions_v1 import (
     CustomResourceDefinitionNames,
     CustomResourceDefinitionSpec,
 )
+from kybern.api.codec import encode
 from kybern.api.invalid import FieldError, forbidden_field, invalid_value, required
 from kybern.registry.checks import immutable, judged, one_of, repeated
 from kybern.registry.customresources.conditions import APPROVAL, approval_of, find, is_true, with_condition
@@ -16,7 +17,7 @@ from kybern.registry.customresources.unusual import warnings
 from kybern.registry.customresources.version import validate_version
 from kybern.registry.defaulting import filled, part
 from kybern.registry.parts import changed, clear_status, keep_status, kind_of, spec_of, status
-from kybern.registry.resource import Resource, is_large
+from kybern.registry.resource import LARGE_BYTES, Resource
 from kybern.registry.webhookclients import validate_client
 
 CLEANUP = "customresourcecleanup.apiextensions.k8s.io"
@@ -223,6 +224,12 @@ def validate_conversion(conversion: CustomResourceConversion, at: str) -> Iterat
         yield invalid_value(f"{at}.conversionReviewVersions", reviews, "must include at least one of v1, v1beta1")
 
 
+def takes_long(definition: CustomResourceDefinition) -> bool:
+    """The first that has expressions loads their engine."""
+    body = encode(definition)
+    return len(body) > LARGE_BYTES or b'"x-kubernetes-validations":' in body
+
+
 CUSTOM_RESOURCE_DEFINITIONS = Resource(
     kind=kind_of(CustomResourceDefinition),
     version_needed=True,
@@ -235,7 +242,7 @@ CUSTOM_RESOURCE_DEFINITIONS = Resource(
     validate=validate_definition,
     validate_update=validate_definition_update,
     warnings=warnings,
-    validates_long=is_large,
+    validates_long=takes_long,
     generation=spec_of,
     subresources=(status("all"),),
     on_delete=on_delete,

@@ -8,9 +8,10 @@ from kybern.api import names
 from kybern.api.codec import from_builtins
 from kybern.api.invalid import FieldError, invalid_value, required
 from kybern.api.meta_v1 import ObjectMeta
-from kybern.registry.customresources.places import Check, Place, Schema, Wrong, everywhere, text
+from kybern.registry.customresources.places import Check, Findings, Place, Schema, Wrong, everywhere, text
 from kybern.registry.metadata import validate_metadata
 
+STEPS = 1_000  # to read and judge the metadata
 NAMELESS = "fakename"  # an embedded object may still wait for its name; something has to be judged
 
 
@@ -18,9 +19,11 @@ def embedded_resources(schema: Schema) -> Check | None:
     return everywhere(schema, lambda part: check if part.get("x-kubernetes-embedded-resource") else None)
 
 
-def check(value: Any, place: Place, wrong: list[Wrong]) -> None:
+def check(value: Any, place: Place, wrong: Findings) -> None:
     if isinstance(value, dict):
-        wrong += [Wrong(place, error) for error in errors_of(value, text(place))]
+        wrong.effort.spend(STEPS)
+        for error in errors_of(value, text(place)):
+            wrong.append(Wrong(place, error))
 
 
 def errors_of(value: dict[str, Any], at: str) -> list[FieldError]:

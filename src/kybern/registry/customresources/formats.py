@@ -9,7 +9,7 @@ import ipaddress
 import re
 from collections.abc import Callable, Mapping
 from datetime import date, datetime
-from email.utils import parseaddr
+from email.utils import getaddresses
 from urllib.parse import urlsplit
 
 from kybern.api import names
@@ -25,13 +25,14 @@ CARD = re.compile(
 )
 CHANNEL = "(?:[01]?[0-9]?[0-9]|2[0-4][0-9]|25[0-5])"
 DATE_TIME = re.compile(r"(\d{4}-\d{2}-\d{2})[Tt](\d{2}:\d{2}:\d{2})(\.\d+)?([Zz]|[+-]\d{2}:\d{2})", re.ASCII)
-GO_DURATION = re.compile(r"[+-]?(?:0|(?:(?:\d+\.?\d*|\.\d+)(?:ns|us|µs|μs|ms|s|m|h))+)", re.ASCII)
-WORDED_DURATION = re.compile(r"(\d+)\s*([A-Za-zµ]+)", re.ASCII)
+GO_DURATION = re.compile(r"[+-]?(?:0|(?:(?:\d++(?:\.\d*+)?|\.\d++)(?:ns|us|µs|μs|ms|s|m|h))+)", re.ASCII)
+WORDED_DURATION = re.compile(r"(?<!\d)(\d++)\s*+([A-Za-zµ]++)", re.ASCII)  # what has no unit is not looked at again
 UNITS = ("ns", "nano", "us", "µs", "micro", "ms", "milli", "s", "sec", "m", "min", "h", "hr", "hour", "d", "day", "w",
          "wk", "week")  # fmt: skip
 WORDS = ("nano", "micro", "milli", "sec", "min", "hour", "day", "week")
 MACS = re.compile(r"(?:[0-9a-f]{2}([:-]))(?:[0-9a-f]{2}\1){4,18}[0-9a-f]{2}|(?:[0-9a-f]{4}\.){2,9}[0-9a-f]{4}", re.I)
 MAC_BYTES = (6, 8, 20)
+EMAIL_LENGTH_MAX = 1024
 HOST_LABEL = re.compile(r"[^\W_](?:[^\W_]|-(?=[^\W_]))*")
 
 
@@ -57,8 +58,13 @@ def is_uri(text: str) -> bool:
 
 
 def is_email(text: str) -> bool:
-    address = parseaddr(text, strict=True)[1] if "\n" not in text and len(text) < 1024 else ""
-    local, _, domain = address.rpartition("@")
+    if "\n" in text or len(text) >= EMAIL_LENGTH_MAX:
+        return False
+    try:
+        found = getaddresses([text])
+    except RecursionError:  # comments in comments
+        return False
+    local, _, domain = found[0][1].rpartition("@") if len(found) == 1 else ("", "", "")
     return bool(local and domain) and " " not in domain
 
 

@@ -6,7 +6,9 @@ from typing import Any
 import msgspec
 
 from kybern.api.invalid import duplicate, invalid_value
-from kybern.registry.customresources.places import Check, Place, Schema, Wrong, everywhere, text
+from kybern.registry.customresources.places import Check, Findings, Place, Schema, Wrong, everywhere, text
+
+ITEM_STEPS = 10  # to make its mark and look it up
 
 _encode = msgspec.json.Encoder(order="sorted").encode
 
@@ -22,8 +24,9 @@ def of_list(schema: Schema) -> Check | None:
     return each_key_once(tuple(schema.get("x-kubernetes-list-map-keys", ()))) if kind == "map" else None
 
 
-def each_once(value: Any, place: Place, wrong: list[Wrong]) -> None:
+def each_once(value: Any, place: Place, wrong: Findings) -> None:
     if isinstance(value, list):
+        wrong.effort.spend(ITEM_STEPS * len(value))
         for index in repeated(map(mark_of, value)):
             here = (place, index)
             wrong.append(Wrong(here, duplicate(text(here), value[index])))
@@ -32,9 +35,10 @@ def each_once(value: Any, place: Place, wrong: list[Wrong]) -> None:
 def each_key_once(keys: tuple[str, ...]) -> Check:
     mark = marks_by(keys)
 
-    def check(value: Any, place: Place, wrong: list[Wrong]) -> None:
+    def check(value: Any, place: Place, wrong: Findings) -> None:
         if not isinstance(value, list):
             return
+        wrong.effort.spend(ITEM_STEPS * len(value))
         for index, item in enumerate(value):
             if item is not None and not isinstance(item, dict):
                 here = (place, index)

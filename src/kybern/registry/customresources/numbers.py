@@ -4,9 +4,10 @@ import math
 from decimal import Decimal
 
 from kybern.api.invalid import invalid_value
-from kybern.registry.customresources.places import Check, Place, Schema, Wrong, text
+from kybern.registry.customresources.places import Check, Findings, Place, Schema, Wrong, text
 
 INT_RANGES = {"int32": 2**31, "int64": 2**63, "": 2**63}
+WHOLE = 2.0**53  # and beyond, floats have no fractions
 FLOAT32_MAX = 3.4028234663852886e38
 
 
@@ -18,7 +19,7 @@ def number_checks(schema: Schema) -> list[Check]:
     over = bool(schema.get("exclusiveMaximum"))
     under = bool(schema.get("exclusiveMinimum"))
 
-    def check(value: float, place: Place, wrong: list[Wrong]) -> None:
+    def check(value: float, place: Place, wrong: Findings) -> None:
         if not -range_end <= value < range_end:
             wrong.append(out_of_range(place, schema.get("type", "number"), form))
         if factor is not None and not is_multiple(value, factor):
@@ -51,8 +52,8 @@ def is_multiple(value: float, factor: float) -> bool:
     if isinstance(value, int) and float(factor).is_integer():
         return value % int(factor) == 0
     quotient = value / factor if factor >= 1 else value * (1 / factor)
-    if not math.isfinite(quotient):
-        return False
+    if abs(quotient) >= WHOLE:
+        return math.isfinite(quotient)
     return abs(quotient - round(quotient)) <= 1e-9 * max(1.0, abs(quotient))
 
 

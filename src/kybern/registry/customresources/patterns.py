@@ -11,6 +11,7 @@ from kybern.api import patterns
 PATTERNS_REMEMBERED = 256  # each takes up to two megabytes, as RE2 is told
 PROGRAM_QUICK_MAX = 1_000
 STEPS_MAX = 40_000_000  # instructions times characters: a third of a second where the expression is of the worst sort
+INSTRUCTIONS_PER_STEP = 6  # of the effort that judging an object takes
 
 
 @lru_cache(PATTERNS_REMEMBERED)

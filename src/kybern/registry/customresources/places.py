@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 from kybern.api.invalid import FieldError
+from kybern.registry.customresources.effort import Effort
 
 T = TypeVar("T")
 
@@ -24,7 +25,20 @@ class Wrong(NamedTuple):
     error: FieldError
 
 
-Check = Callable[[Any, Place, list[Wrong]], None]
+class Findings(list[Wrong]):
+    """What is wrong with a value, and what finding it out takes."""
+
+    __slots__ = ("effort",)
+
+    def __init__(self, effort: Effort) -> None:
+        self.effort = effort
+
+    def append(self, one: Wrong) -> None:
+        super().append(one)
+        self.effort.tell(len(one.error.field) + len(one.error.body))
+
+
+Check = Callable[[Any, Place, Findings], None]
 """(value, where it is, what was found wrong so far and what this adds)."""
 
 
@@ -75,7 +89,7 @@ def everywhere(schema: Schema, own: Callable[[Schema], Check | None]) -> Check |
     if not properties and of_values is None and of_items is None:
         return here
 
-    def check(value: Any, place: Place, wrong: list[Wrong]) -> None:
+    def check(value: Any, place: Place, wrong: Findings) -> None:
         if here is not None:
             here(value, place, wrong)
         if isinstance(value, dict):

@@ -22,7 +22,7 @@ from kybern.registry.customresources import jsonpath
 from kybern.registry.customresources.columns import columns
 from kybern.registry.customresources.columns import text as shown
 from kybern.registry.customresources.conditions import is_true
-from kybern.registry.customresources.defaulting import filling, is_longer
+from kybern.registry.customresources.defaulting import Fill, NoRoom, Room, filling, is_longer
 from kybern.registry.customresources.parts import scale, scale_errors, status, with_old_status, without_status
 from kybern.registry.customresources.quick import looking
 from kybern.registry.customresources.validating import Validation
@@ -43,7 +43,7 @@ def resource_of(definition: CustomResourceDefinition, version: CustomResourceDef
     parts = version.subresources or CustomResourceSubresources()
     has_status = parts.status is not None
     judged = Validation(openapi, lambda obj: type_errors(obj, kind), lambda obj: scale_errors(obj, parts.scale))
-    fill = filling(openapi) or same
+    fill = filling(openapi) or kept_as_is
     subresources: list[Subresource] = [status(judged.of_change)] if has_status else []
     if parts.scale is not None:
         subresources.append(scale(parts.scale))
@@ -59,7 +59,6 @@ def resource_of(definition: CustomResourceDefinition, version: CustomResourceDef
         on_update=with_old_status if has_status else keep_new,
         validate=judged.of_new,
         validate_update=judged.of_change,
-        validates_long=lambda obj: judged.takes_long,
         warnings=finalizer_warnings,
         deprecation=deprecation_of(version, kind),
         own_finalizers=True,
@@ -112,25 +111,41 @@ def deprecation_of(version: CustomResourceDefinitionVersion, kind: Kind) -> str:
 # --- between versions -------------------------------------------------------------------------------------------------
 
 
-def writing(fill: Callable[[Any], Any]) -> Callable[[CustomObject], CustomObject]:
+def kept_as_is(obj: Any, room: Room) -> Any:
+    return obj
+
+
+def writing(fill: Fill) -> Callable[[CustomObject], CustomObject]:
     def default(obj: CustomObject) -> CustomObject:
-        filled: CustomObject = fill(obj)
-        if filled is not obj and is_longer(filled, CUSTOM_BYTES_MAX):
-            raise RequestEntityTooLarge(f"Request entity too large: limit is {CUSTOM_BYTES_MAX}")
+        """TakesLong where it does, while others wait."""
+        try:
+            filled: CustomObject = with_defaults(fill, obj)
+        except NoRoom:
+            raise RequestEntityTooLarge(f"Request entity too large: limit is {CUSTOM_BYTES_MAX}") from None
         return filled
 
     return default
 
 
-def reading(kind: Kind, fill: Callable[[Any], Any]) -> Callable[[CustomObject], CustomObject]:
+def with_defaults(fill: Fill, obj: CustomObject) -> CustomObject:
+    """NoRoom where they make more of it than can be written."""
+    filled: CustomObject = fill(obj, Room(CUSTOM_BYTES_MAX))
+    if filled is not obj and is_longer(filled, CUSTOM_BYTES_MAX):
+        raise NoRoom
+    return filled
+
+
+def reading(kind: Kind, fill: Fill) -> Callable[[CustomObject], CustomObject]:
     """A stored object of any version as one of this: by name alone, without what this version does not know, and with
     its defaults, which may be younger than the object; without them where it would not be writable any more."""
 
     def read(obj: CustomObject) -> CustomObject:
         found = obj if obj["apiVersion"] == kind.api_version else obj.changed(apiVersion=kind.api_version)
         kept = pruned_object(kind.type, found)
-        filled: CustomObject = fill(kept)
-        return kept if filled is not kept and is_longer(filled, CUSTOM_BYTES_MAX) else filled
+        try:
+            return with_defaults(fill, kept)
+        except NoRoom:
+            return kept
 
     return read
 

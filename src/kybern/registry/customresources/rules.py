@@ -6,7 +6,7 @@
 - A rule that fails on a part that has not changed is not held against whoever changes another.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,21 +24,22 @@ from kybern.cel import (
     Program,
     WrongResult,
 )
+from kybern.cel.pace import COST_AT_ONCE
 from kybern.cel.schema import Typed, typed_by
 from kybern.cel.types import UNBOUNDED, optional_of
 from kybern.cel.values import NONE, Optional
-from kybern.registry.customresources.correlation import counterpart
+from kybern.registry.customresources.correlation import Correlation
+from kybern.registry.customresources.effort import Effort, TooMuch
 from kybern.registry.customresources.places import Place, Schema, some, text
 
 OBJECT_BUDGET = 10_000_000
 """For all the rules of one write."""
 
-LIGHT_COST_MAX = 10_000
-"""Rules that cannot cost more, a few milliseconds of the dearest, are asked at once; others in a thread, beside what others
-want."""
 REQUEST_BYTES_MAX = 3 * 1024 * 1024
 MESSAGE_BYTES_MAX = 5 * 1024
 NO_BUDGET = "validation failed due to running out of cost budget, no further validation rules will be run"
+WHAT_IT_IS: tuple[Place, ...] = ((None, "apiVersion"), (None, "kind"))
+"""Rules about these hold for every write, as upstream's do."""
 RULES = "x-kubernetes-validations"
 OLD = "oldSelf"
 
@@ -135,18 +136,24 @@ def rules_of(schema: Schema, *, root: bool = True) -> Part | None:
 class Evaluation:
     """One object against all the rules there are for it."""
 
-    def __init__(self, is_old: Callable[[Place], bool]) -> None:
-        """`is_old`: whether what is at a place, or something around it, is as it was."""
-        self.is_old = is_old
-        self.budget = Budget(OBJECT_BUDGET)
+    def __init__(self, change: Correlation, effort: Effort) -> None:
+        """`change`: what the object was before, if anything; `effort`: what judging it may still take."""
+        self.change, self.effort = change, effort
+        self.budget = Budget(OBJECT_BUDGET, COST_AT_ONCE if effort.others_wait else None, effort.clock)
+        self.budget.until = effort.until
         self.wrong: list[FieldError] = []
 
-    def run(self, part: Part, value: Any, old: Any) -> list[FieldError]:
+    def run(self, part: Part) -> list[FieldError]:
         try:
-            self.visit(part, value, old, None)
+            self.visit(part, self.change.new, self.change.old, None)
         except Stop:
             pass
+        except TooMuch:
+            self.wrong.append(refusal(None, NO_BUDGET))
         return self.wrong
+
+    def is_unchanged(self, place: Place) -> bool:
+        return self.change.old is not None and place not in WHAT_IT_IS and self.change.is_old(place)
 
     def visit(self, part: Part, value: Any, old: Any, place: Place) -> None:
         if value is None:
@@ -160,8 +167,9 @@ class Evaluation:
                 if inner is not None:
                     self.visit(inner, item, before.get(key), (place, key))
         elif isinstance(value, list) and part.items is not None:
+            before_of = self.change.counterparts(old, part.schema)
             for index, item in enumerate(value):
-                self.visit(part.items, item, counterpart(item, old, part.schema), (place, index))
+                self.visit(part.items, item, before_of(item), (place, index))
 
     def ask(self, part: Part, typed: Typed, value: Any, old: Any, place: Place) -> None:
         known = {"self": typed.value(value)}
@@ -202,15 +210,19 @@ class Evaluation:
         raise Stop
 
     def refuse(self, place: Place, why: str) -> None:
-        self.wrong.append(FieldError(text(place) or "<nil>", "FieldValueInvalid", f"Invalid value: {why}"))
+        self.add(refusal(place, why))
+
+    def add(self, error: FieldError) -> None:
+        self.wrong.append(error)
+        self.effort.tell(len(error.field) + len(error.body))
 
     def tell(self, rule: Compiled, known: Mapping[str, Any], value: Any, schema: Schema, place: Place) -> None:
         """What a rule that does not hold has to say."""
         detail = self.message(rule, known, place)
-        if not rule.uses_old and self.is_old(place):
+        if not rule.uses_old and self.is_unchanged(place):
             return
         at = (text(place) + field_path(rule.rule)).removeprefix(".") or "<nil>"
-        self.wrong.append(error_of(rule.rule.get("reason"), at, value, detail, schema.get("type")))
+        self.add(error_of(rule.rule.get("reason"), at, value, detail, schema.get("type")))
 
     def message(self, rule: Compiled, known: Mapping[str, Any], place: Place) -> str:
         fixed = str(rule.rule.get("message") or "").strip() or f"failed rule: {rule.shown}"
@@ -225,6 +237,10 @@ class Evaluation:
             return fixed
         is_good = said and "\n" not in said and len(said.encode(errors="replace")) <= MESSAGE_BYTES_MAX
         return said if is_good else fixed
+
+
+def refusal(place: Place, why: str) -> FieldError:
+    return FieldError(text(place) or "<nil>", "FieldValueInvalid", f"Invalid value: {why}")
 
 
 def field_path(rule: Rule) -> str:
@@ -242,16 +258,6 @@ def error_of(reason: str | None, at: str, value: Any, detail: str, type_: str | 
         case "FieldValueDuplicate":
             return duplicate(at, value) if shown else FieldError(at, "FieldValueDuplicate", "Duplicate value")
     return FieldError(at, "FieldValueInvalid", f"Invalid value: {shown}{detail}")
-
-
-def most_expensive(part: Part, times: int | None = 1) -> int:
-    """What all the rules can cost together for one object."""
-    bytes_min = part.typed.bytes_min if part.typed is not None else 0
-    often = REQUEST_BYTES_MAX // (bytes_min + 1) if times is None else times
-    own = sum(rule.program.estimate.most for rule in part.rules if rule.program is not None) * often
-    below = repeated(times, part.schema)
-    inner = (*part.properties.values(), *(one for one in (part.values, part.items) if one is not None))
-    return min(own + sum(most_expensive(one, below) for one in inner), UNBOUNDED)
 
 
 def repeated(times: int | None, schema: Schema) -> int | None:

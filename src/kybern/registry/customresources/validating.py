@@ -11,10 +11,11 @@ from typing import Any
 from kybern.api.codec import to_builtins
 from kybern.api.custom import CustomObject
 from kybern.api.invalid import FieldError
-from kybern.registry.customresources.correlation import is_old
+from kybern.registry.customresources.correlation import Correlation
+from kybern.registry.customresources.effort import Effort, TooMuch
 from kybern.registry.customresources.embedded import embedded_resources
 from kybern.registry.customresources.lists import list_types
-from kybern.registry.customresources.places import ROOT, Check, Place, Schema, Wrong, has_rules, parts_of
+from kybern.registry.customresources.places import ROOT, Check, Findings, Schema, Wrong, has_rules
 from kybern.registry.customresources.values import compiled
 
 Document = dict[str, Any]
@@ -33,11 +34,11 @@ NOT_CHECKED = FieldError(
 )
 
 
-TRIES_MAX = 1000
-"""At once: of alternatives, and of fields that have to be there."""
-
-WHAT_IT_IS: tuple[Place, ...] = ((ROOT, "apiVersion"), (ROOT, "kind"))
-"""Rules about these hold for every write, as upstream's do."""
+TOO_MUCH = FieldError(
+    "<nil>",
+    "FieldValueInvalid",
+    "Invalid value: null: validation takes too long or finds too much wrong; the rest of the object was not checked",
+)
 
 
 class Validation:
@@ -47,45 +48,52 @@ class Validation:
         self.embedded = embedded_resources(schema)
         self.lists = list_types(schema)
         self.rules = Rules(schema) if has_rules(schema) else None
-        self.takes_long = tries_in(schema) > TRIES_MAX or (self.rules is not None and self.rules.takes_long)
         self.needs_metadata = self.rules is not None or bool(
             schema.get("properties", {}).get("metadata", {}).get("properties")
         )
         self.type_errors, self.scale_errors = type_errors, scale_errors
 
     def of_new(self, obj: CustomObject) -> list[FieldError]:
+        """TakesLong where it does, while others wait."""
         if wrong_type := list(self.type_errors(obj)):
             return wrong_type
-        value = self.document(obj)
-        wrong = [*found(self.values, value)]
-        errors = [one.error for one in wrong]
-        errors += self.scale_errors(obj)
-        errors += (one.error for check in (self.embedded, self.lists) for one in found(check, value))
-        return self.with_rules(errors, value, None)
+        value, found = self.document(obj), Findings(Effort())
+        try:
+            for check in (self.values, self.embedded, self.lists):
+                if check is not None:
+                    check(value, ROOT, found)
+        except TooMuch:
+            return [*errors_of(found), TOO_MUCH]
+        errors = errors_of(found) + list(self.scale_errors(obj))
+        return self.with_rules(errors, value, None, found.effort)
 
     def of_change(self, new: CustomObject, old: CustomObject) -> list[FieldError]:
+        """The same, of one that is there."""
         if wrong_type := list(self.type_errors(new)):
             return wrong_type
-        value, before = self.document(new), self.document(old)
-        wrong = found(self.values, value)
-        errors = [one.error for one in wrong if not is_old(one.place, self.schema, value, before)]
-        errors += self.scale_errors(new)
-        errors += (one.error for one in found(self.embedded, value))
-        lists = found(self.lists, value)
-        if lists and not found(self.lists, before):
-            errors += (one.error for one in lists)
-        return self.with_rules(errors, value, before)
+        value, before, effort = self.document(new), self.document(old), Effort()
+        correlation = Correlation(self.schema, value, before, effort)
+        errors: list[FieldError] = []
+        try:
+            wrong = [one for one in found(self.values, value, effort) if not correlation.is_old(one.place)]
+            errors += errors_of(wrong)
+            errors += self.scale_errors(new)
+            errors += errors_of(found(self.embedded, value, effort))
+            lists = found(self.lists, value, effort)
+            if lists and not found(self.lists, before, effort):
+                errors += errors_of(lists)
+        except TooMuch:
+            return [*errors, TOO_MUCH]
+        return self.with_rules(errors, value, correlation, effort)
 
-    def with_rules(self, errors: list[FieldError], value: Document, before: Document | None) -> list[FieldError]:
+    def with_rules(
+        self, errors: list[FieldError], value: Document, correlation: Correlation | None, effort: Effort
+    ) -> list[FieldError]:
         if self.rules is None:
             return errors
         if any(error.reason in BLOCKING for error in errors):
             return [*errors, NOT_CHECKED]
-
-        def unchanged(place: Place) -> bool:
-            return before is not None and place not in WHAT_IT_IS and is_old(place, self.schema, value, before)
-
-        return errors + self.rules.judged(unchanged, value, before)
+        return errors + self.rules.judged(correlation or Correlation(self.schema, value, None, effort), effort)
 
     def document(self, obj: CustomObject) -> Document:
         """The object as plain JSON; its metadata only where somebody looks at it."""
@@ -96,20 +104,13 @@ class Rules:
     """The schema's expressions; the engine that they need is loaded with the first."""
 
     def __init__(self, schema: Schema) -> None:
-        from kybern.registry.customresources.rules import LIGHT_COST_MAX, Evaluation, most_expensive, rules_of
+        from kybern.registry.customresources.rules import Evaluation, rules_of
 
         self.part = rules_of(schema)
-        self.takes_long = self.part is not None and most_expensive(self.part) > LIGHT_COST_MAX
         self._evaluation = Evaluation
 
-    def judged(self, is_unchanged: Callable[[Place], bool], value: Any, before: Any) -> list[FieldError]:
-        return self._evaluation(is_unchanged).run(self.part, value, before) if self.part is not None else []
-
-
-def tries_in(schema: Schema) -> int:
-    """How much there is to try even where an object says little."""
-    found = [part.get(name) for part in parts_of(schema) for name in ("anyOf", "oneOf", "allOf", "required")]
-    return sum(len(tries) for tries in found if isinstance(tries, list))
+    def judged(self, change: Correlation, effort: Effort) -> list[FieldError]:
+        return self._evaluation(change, effort).run(self.part) if self.part is not None else []
 
 
 def without_plain_metadata(schema: Schema) -> Schema:
@@ -119,8 +120,12 @@ def without_plain_metadata(schema: Schema) -> Schema:
     return {**schema, "properties": kept}
 
 
-def found(check: Check | None, value: Any) -> list[Wrong]:
-    wrong: list[Wrong] = []
+def found(check: Check | None, value: Any, effort: Effort) -> Findings:
+    wrong = Findings(effort)
     if check is not None:
         check(value, ROOT, wrong)
     return wrong
+
+
+def errors_of(wrong: Iterable[Wrong]) -> list[FieldError]:
+    return [one.error for one in wrong]

@@ -5,14 +5,15 @@ The order of checks and the words are those of upstream's validator (kube-openap
 """
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from kybern.api.invalid import FieldError, invalid_value, not_supported, printed, required, too_long, too_many
+from kybern.registry.customresources.effort import Effort
 from kybern.registry.customresources.formats import FORMATS
 from kybern.registry.customresources.numbers import number_checks
-from kybern.registry.customresources.patterns import found_by
-from kybern.registry.customresources.places import Check, Place, Schema, Wrong, text
+from kybern.registry.customresources.patterns import INSTRUCTIONS_PER_STEP, found_by, pattern
+from kybern.registry.customresources.places import Check, Findings, Place, Schema, Wrong, text
 from kybern.registry.customresources.quick import looking
 
 TYPES: dict[str, tuple[type[Any], ...]] = {
@@ -24,6 +25,9 @@ NAMES: dict[type[Any], str] = {
 WORDS = {"type", "description", "title", "default", "nullable", "example"}
 LIMITS = {"maxLength", "minLength", "minimum", "maximum", "items"}
 INT_END = 2**63
+CHOICE_STEPS = 4  # to compare two values with each other
+TRY_STEPS = 6  # to try an alternative
+FORMAT_STEPS = 20  # to look whether a text has a format
 NOWHERE = "<nil>"
 """What upstream calls the place of an error that knows of none."""
 
@@ -52,7 +56,7 @@ def compiled(schema: Schema, looked: bool = False) -> Check | None:
     one_of = enum_check(choices) if choices else None
     simple = either is None and one_of is None
 
-    def check(value: Any, place: Place, wrong: list[Wrong]) -> None:
+    def check(value: Any, place: Place, wrong: Findings) -> None:
         kind = type(value)
         if simple and kind in accepted:
             for inner in of_kind.get(kind, ()):
@@ -98,17 +102,34 @@ def composite(place: Place, detail: str) -> Wrong:
 
 def enum_check(choices: list[Any]) -> Check:
     listed = [choice if isinstance(choice, str) else printed(choice) for choice in choices]
-    plain = frozenset(choice for choice in choices if isinstance(choice, str))
+    scalars = frozenset(mark_of(choice) for choice in choices if not isinstance(choice, dict | list))
+    others = [choice for choice in choices if isinstance(choice, dict | list)]
+    steps = CHOICE_STEPS * sum(map(size_of, others))
 
-    def check(value: Any, place: Place, wrong: list[Wrong]) -> None:
-        if type(value) is str:
-            if value in plain:
+    def check(value: Any, place: Place, wrong: Findings) -> None:
+        if not isinstance(value, dict | list):
+            if value is not None and mark_of(value) in scalars:
                 return
-        elif value is not None and any(same(value, choice) for choice in choices):
-            return
+        else:
+            wrong.effort.spend(steps)
+            if any(same(value, choice) for choice in others):
+                return
+        wrong.effort.spend(len(listed))
         wrong.append(Wrong(place, not_supported(text(place) or NOWHERE, value, listed)))
 
     return check
+
+
+def mark_of(scalar: Any) -> Any:
+    """1 and 1.0 are the same, 1 and true are not."""
+    return (scalar,) if isinstance(scalar, bool) else scalar
+
+
+def size_of(value: Any) -> int:
+    """How many values it consists of."""
+    if isinstance(value, dict | list):
+        return 1 + sum(map(size_of, value.values() if isinstance(value, dict) else value))
+    return 1
 
 
 def same(one: Any, other: Any) -> bool:
@@ -134,7 +155,8 @@ def string_checks(schema: Schema, types: tuple[str, ...]) -> list[Check]:
     if form in FORMATS:
         is_valid, name = FORMATS[form], schema["format"]
 
-        def check(value: Any, place: Place, wrong: list[Wrong]) -> None:
+        def check(value: Any, place: Place, wrong: Findings) -> None:
+            wrong.effort.spend(FORMAT_STEPS + len(value))
             if not is_valid(value):
                 why = f"{text(place)} in body must be of type {name}: {printed(value)}"
                 error = FieldError(text(place), "FieldValueTypeInvalid", f"Invalid value: {printed(value)}: {why}")
@@ -146,14 +168,17 @@ def string_checks(schema: Schema, types: tuple[str, ...]) -> list[Check]:
 
 def length_check(most: int | None, least: int | None, source: str | None) -> Check:
     matches = found_by(source) if source else None
+    instructions = pattern(source).programsize if source else 0
 
-    def check(value: str, place: Place, wrong: list[Wrong]) -> None:
+    def check(value: str, place: Place, wrong: Findings) -> None:
         if most is not None and len(value) > most:
             wrong.append(Wrong(place, too_long(text(place), "", most)))
         elif least is not None and len(value) < least:
             wrong.append(invalid(place, value, f"should be at least {least} chars long"))
-        elif matches is not None and not matches(value):
-            wrong.append(invalid(place, value, f"should match '{source}'"))
+        elif matches is not None:
+            wrong.effort.spend(len(value) * instructions // INSTRUCTIONS_PER_STEP)
+            if not matches(value):
+                wrong.append(invalid(place, value, f"should match '{source}'"))
 
     return check
 
@@ -165,7 +190,7 @@ def list_checks(schema: Schema, looked: bool) -> list[Check]:
     if most is None and least is None and inner is None:
         return []
 
-    def check(value: list[Any], place: Place, wrong: list[Wrong]) -> None:
+    def check(value: list[Any], place: Place, wrong: Findings) -> None:
         size = len(value)
         if inner is not None:
             for index, item in enumerate(value):
@@ -184,13 +209,13 @@ def object_checks(schema: Schema, looked: bool) -> list[Check]:
     sure = {key: look for key, part in known.items() if (look := sure_of(part, looked)) is not None}
     checks = {key: compiled(part, looked or key in sure) for key, part in known.items()}
     properties = {key: inner for key, inner in checks.items() if inner is not None}
-    needed: Iterable[str] = schema.get("required", ())
+    needed: list[str] = schema.get("required", [])
     values = schema.get("additionalProperties")
     of_values = compiled(values, looked) if isinstance(values, dict) else None
     if most is None and least is None and not properties and not needed and of_values is None:
         return []
 
-    def check(value: dict[str, Any], place: Place, wrong: list[Wrong]) -> None:
+    def check(value: dict[str, Any], place: Place, wrong: Findings) -> None:
         size = len(value)
         if least is not None and size < least:
             wrong.append(invalid(place, size, f"should have at least {least} properties"))
@@ -205,6 +230,8 @@ def object_checks(schema: Schema, looked: bool) -> list[Check]:
                 inner(item, (place, key), wrong)
             elif of_values is not None and key not in known:
                 of_values(item, (place, key), wrong)
+        if len(needed) > size:
+            wrong.effort.spend(len(needed))
         for key in needed:
             if key not in value:
                 wrong.append(Wrong((place, key), required(text((place, key)))))
@@ -252,40 +279,41 @@ def alternatives(schema: Schema) -> Check | None:
     if not (any_of or one_of or all_of or banned):
         return None
 
-    def check(value: Any, place: Place, wrong: list[Wrong]) -> None:
+    def check(value: Any, place: Place, wrong: Findings) -> None:
         if any_of:
-            failures = tried(any_of, value, place)
+            failures = tried(any_of, value, place, wrong.effort)
             if all(failures):
                 wrong.append(composite(place, "must validate at least one schema (anyOf)"))
                 wrong += fewest(failures)
         if one_of:
-            failures = tried(one_of, value, place)
+            failures = tried(one_of, value, place, wrong.effort)
             valid = sum(not failure for failure in failures)
             if valid != 1:
                 found = f"Found {valid} valid alternatives" if valid else "Found none valid"
                 wrong.append(composite(place, f"must validate one and only one schema (oneOf). {found}"))
                 wrong += [] if valid else fewest(failures)
         if all_of:
-            failures = tried(all_of, value, place)
+            failures = tried(all_of, value, place, wrong.effort)
             if any(failures):
                 wrong += [one for failure in failures for one in failure]
                 none = ". None validated" if all(failures) else ""
                 wrong.append(composite(place, f"must validate all the schemas (allOf){none}"))
-        if banned and not tried(banned, value, place)[0]:
+        if banned and not tried(banned, value, place, wrong.effort)[0]:
             wrong.append(composite(place, "must not validate the schema (not)"))
 
     return check
 
 
-def fewest(failures: list[list[Wrong]]) -> list[Wrong]:
+def fewest(failures: list[Findings]) -> Findings:
     return min(failures, key=lambda failure: len(failure))
 
 
-def tried(checks: Iterable[Check | None], value: Any, place: Place) -> list[list[Wrong]]:
+def tried(checks: Sequence[Check | None], value: Any, place: Place, effort: Effort) -> list[Findings]:
     """What each of them finds wrong."""
+    effort.spend(TRY_STEPS * len(checks))
     found = []
     for check in checks:
-        failure: list[Wrong] = []
+        failure = Findings(effort)
         if check is not None:
             check(value, place, failure)
         found.append(failure)

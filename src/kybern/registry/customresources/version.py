@@ -3,8 +3,6 @@
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-import msgspec
-
 from kybern.api.apiextensions_v1 import (
     CustomResourceColumnDefinition,
     CustomResourceDefinitionVersion,
@@ -12,7 +10,7 @@ from kybern.api.apiextensions_v1 import (
     CustomResourceSubresourceScale,
     SelectableField,
 )
-from kybern.api.codec import encode
+from kybern.api.codec import encode, untyped
 from kybern.api.invalid import FieldError, duplicate, forbidden_field, invalid_value, required, too_many
 from kybern.api.patterns import effort
 from kybern.registry.customresources import jsonpath
@@ -57,7 +55,7 @@ def validate_version(
 
 def openapi_of(version: CustomResourceDefinitionVersion) -> dict[str, Any]:
     found = version.schema.open_apiv3_schema if version.schema is not None else None
-    openapi: dict[str, Any] = msgspec.json.decode(encode(found)) if found is not None else {}
+    openapi: dict[str, Any] = untyped(encode(found)) if found is not None else {}
     return openapi
 
 

@@ -4,15 +4,16 @@ from typing import Any
 
 import pytest
 
+from kybern.registry.customresources.effort import Effort
 from kybern.registry.customresources.lists import list_types
-from kybern.registry.customresources.places import ROOT, Wrong
+from kybern.registry.customresources.places import ROOT, Findings
 
 
 def told(keys: tuple[str, ...], items: list[Any]) -> list[str]:
     kind = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": list(keys)}
     check = list_types({"type": "array", **(kind if keys else {"x-kubernetes-list-type": "set"})})
     assert check is not None
-    wrong: list[Wrong] = []
+    wrong = Findings(Effort())
     check(items, ROOT, wrong)
     return [str(one.error) for one in wrong]
 

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from kybern.api import schema, strict
 from kybern.registry.customresources import values
-from kybern.registry.customresources.places import ROOT, Wrong
+from kybern.registry.customresources.effort import Effort
+from kybern.registry.customresources.places import ROOT, Findings, Wrong
 from kybern.registry.customresources.quick import FIELDS_MAX, looking
 from kybern.registry.customresources.values import compiled
 
@@ -50,7 +51,7 @@ RIGHT = {
 
 
 def wrong_with(value: Any) -> list[Wrong]:
-    check, wrong = compiled(SCHEMA), []
+    check, wrong = compiled(SCHEMA), Findings(Effort())
     assert check is not None
     check(value, ROOT, wrong)
     return wrong
@@ -124,6 +125,6 @@ def test_within_a_part_that_has_a_quick_look_nothing_has_another(monkeypatch: py
     check = values.compiled({"type": "object", "properties": {"fit": deep, "unfit": without}})
     assert asked == [deep, without, deep]
     assert check is not None
-    wrong: list[Wrong] = []
+    wrong = Findings(Effort())
     check({"fit": {"a": {"a": {"a": {"a": {"a": 1}}}}}}, ROOT, wrong)
     assert [one.error.field for one in wrong] == ["fit.a.a.a.a.a"]

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from custom_kinds import definition, version
 
+from kybern.aio.beside import TakesLong, at_once
 from kybern.api.apiextensions_v1 import CustomResourceDefinition
 from kybern.api.codec import from_builtins
 from kybern.api.custom import CustomObject
@@ -188,12 +189,11 @@ def test_all_rules_of_an_object_share_a_budget_and_each_call_has_an_end() -> Non
     ]
 
 
-def test_rules_that_can_be_dear_are_asked_in_a_thread() -> None:
-    def takes_long(rule: str) -> bool:
-        return Validation(schema({"rule": rule}), lambda obj: (), lambda obj: ()).takes_long
-
-    assert not takes_long("self.replicas <= self.max")
-    assert takes_long("self.tags.all(a, self.tags.exists(b, a == b))")
+def test_rules_that_are_dear_are_not_asked_while_others_wait() -> None:
+    openapi = schema({"rule": "self.tags.all(a, self.tags.exists(b, a == b))"})
+    assert at_once(lambda: judged(openapi, {"tags": ["a", "b"]})) == []
+    with pytest.raises(TakesLong):
+        at_once(lambda: judged(openapi, {"tags": [f"{index:04}" for index in range(300)]}))
 
 
 def test_a_property_that_is_null_is_as_good_as_none() -> None:

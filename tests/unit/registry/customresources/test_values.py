@@ -5,7 +5,9 @@ from typing import Any
 import pytest
 
 from kybern.registry.customresources import values
-from kybern.registry.customresources.places import Check, Wrong
+from kybern.registry.customresources.effort import Effort
+from kybern.registry.customresources.formats import FORMATS
+from kybern.registry.customresources.places import Check, Findings
 from kybern.registry.customresources.values import compiled
 
 SCHEMAS: list[dict[str, Any]] = [
@@ -44,6 +46,18 @@ def test_it_changes_nothing(schema: dict[str, Any], monkeypatch: pytest.MonkeyPa
 
 
 def said(check: Check, value: Any) -> list[str]:
-    wrong: list[Wrong] = []
+    wrong = Findings(Effort())
     check({"x": value}, None, wrong)
     return [str(found.error) for found in wrong]
+
+
+@pytest.mark.parametrize(
+    ("form", "right", "wrong"),
+    [
+        ("email", ("a@b.c", "joe <a@b.c>", "a" * 200 + "@b.c"), ("a", "a@", "@b", "a@b, c@d", "(" * 900 + "@b.c")),
+        ("duration", ("1h5m", "1.5s", ".5h", "22 seconds", "1 d"), ("1", "h", "1 x", "1" * 300_000)),
+    ],
+)
+def test_formats_know_what_has_them(form: str, right: tuple[str, ...], wrong: tuple[str, ...]) -> None:
+    assert [text for text in right if not FORMATS[form](text)] == []
+    assert [text[:9] for text in wrong if FORMATS[form](text)] == []

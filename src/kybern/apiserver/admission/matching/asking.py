@@ -11,11 +11,11 @@
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
+from kybern.aio.beside import TakesLong
 from kybern.api.authorization_v1 import FieldSelectorAttributes, LabelSelectorAttributes
 from kybern.apiserver.auth.authorizers import decided
 from kybern.apiserver.auth.restrictions import fields_of, labels_of
 from kybern.apiserver.request import Attributes, Authorizer, User
-from kybern.cel import TakesLong
 from kybern.cel.libraries.authz import Authorizer as CelAuthorizer
 from kybern.cel.libraries.authz import Decision
 from kybern.cel.pace import COST_AT_ONCE, Work, aside

@@ -6,8 +6,10 @@ changed here goes back into the request in the version, and the form, that it ca
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
+from kybern.aio.beside import soon
 from kybern.api.codec import to_builtins
 from kybern.api.core_v1 import Namespace
 from kybern.api.kind import Kind
@@ -108,10 +110,10 @@ class Versioned:
             assert part is not None and part.write is not None
             admission.object = part.write(admission.object, found)
         elif whole:
-            found = self.resource.default(found)
+            found = await soon(partial(self.resource.default, found))
             if self.resource is not own:
                 found = await objects.converted(found, self.resource, own)
-            admission.object = own.default(found)
+            admission.object = await soon(partial(own.default, found))
         else:
             admission.object = found
         self.object = await self._as_json(admission.object, objects)

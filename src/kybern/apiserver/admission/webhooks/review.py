@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from kybern.api.codec import untyped
 from kybern.api.errors import ApiError, BadRequest, from_status
 from kybern.api.meta_v1 import Status
 from kybern.apiserver.admission.matching.requested import request_of
@@ -93,7 +94,7 @@ def patch_in(response: AdmissionResponse) -> Any:
     if not response.patch:
         return None
     try:
-        return msgspec.json.decode(base64.b64decode(response.patch, validate=True)) or None
+        return untyped(base64.b64decode(response.patch, validate=True)) or None
     except (binascii.Error, msgspec.DecodeError, RecursionError) as error:
         raise InvalidAnswer(f"couldn't decode the patch: {error}") from None
 
