@@ -58,6 +58,13 @@ class LoopClock:
         await asyncio.sleep(seconds)
 
 
+def until_tick(now: float, seconds: float) -> float:
+    """How long to sleep for what comes up every so many seconds: between half of that and one and a half, so that all who
+    sleep so wake together. A process that sleeps long pays for each time it wakes, however little it does then."""
+    rest = seconds - now % seconds
+    return rest if rest >= seconds / 2 else rest + seconds
+
+
 def rfc3339(seconds: float) -> str:
     """The moment as the API writes a Time: UTC, whole seconds."""
     return _in_words(math.floor(seconds + HALF_MICROSECOND))

@@ -1,8 +1,9 @@
 """The query parameters of a request, checked: what `metav1.CreateOptions` and its relatives say."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from kybern.api.errors import About, BadRequest, invalid
 from kybern.api.invalid import FieldError, invalid_value, not_supported, printed, too_long
@@ -17,8 +18,7 @@ DEFAULT_MANAGER = "unknown"
 Params = Mapping[str, Sequence[str]]
 
 
-@dataclass(slots=True, kw_only=True)
-class Writing:
+class Writing(Struct, kw_only=True):
     """Who writes, and how."""
 
     user: User

@@ -4,10 +4,9 @@ Every layer has one signature, `async (ApiRequest) -> Response`; each is given t
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from kybern.api.selectors import FieldRequirement, Requirement
 from kybern.apiserver.paths import Address
@@ -17,8 +16,7 @@ from kybern.web.http import Request, Response
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class User:
+class User(Struct, frozen=True):
     name: str
     groups: tuple[str, ...] = ()
     uid: str = ""
@@ -51,8 +49,7 @@ class Attributes(Struct, frozen=True, kw_only=True):
         return bool(self.resource)
 
 
-@dataclass(slots=True, kw_only=True)
-class ApiRequest:
+class ApiRequest(Struct, kw_only=True):
     http: Request
     user: User = ANONYMOUS
     attributes: Attributes
@@ -83,8 +80,7 @@ class Authenticator(Protocol):
         """Who sent it; None when it carries no credentials of this sort. Unauthorized when they are wrong."""
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(Struct, frozen=True):
     allowed: bool
     reason: str = ""
     denied: bool = False
@@ -112,8 +108,7 @@ class Authorizer(Protocol):
     async def ask(self, attributes: Attributes) -> Decision: ...
 
 
-@dataclass(slots=True)
-class Reinvocation:
+class Reinvocation(Struct):
     """Mutating plugins are called once more when a webhook or policy has changed what they saw; never a third time."""
 
     round: int = 0
@@ -128,8 +123,7 @@ class Reinvocation:
         return found
 
 
-@dataclass(slots=True)
-class Called:
+class Called(Struct):
     reinvocation: Reinvocation
     former: set[str] = field(default_factory=set)
     """Those that want to be called again when somebody changes the object after them."""
@@ -154,8 +148,7 @@ PATCH_ANNOTATION = "patch.webhook.admission.k8s.io"
 """Begins what is noted of webhooks' patches: for an audit log that shows what was sent, and no other."""
 
 
-@dataclass(slots=True, kw_only=True)
-class Admission:
+class Admission(Struct, kw_only=True):
     """What an admission plugin sees. Mutating plugins replace `object`."""
 
     user: User

@@ -6,7 +6,8 @@ needs no more than the right to issue tokens. Upstream's kube-controller-manager
 """
 
 import asyncio
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from kybern.aio.clock import Clock, from_rfc3339
 from kybern.api.authentication_v1 import TokenRequest, TokenRequestSpec

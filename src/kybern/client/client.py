@@ -7,7 +7,6 @@
 
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import aclosing, contextmanager
-from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeVar
 
 import msgspec
@@ -36,8 +35,7 @@ PATCH_TYPES: dict[str, str] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class WatchEvent(Generic[T]):
+class WatchEvent(msgspec.Struct, Generic[T], frozen=True):
     type: str
     """ADDED, MODIFIED, DELETED or BOOKMARK."""
     object: T
@@ -48,8 +46,7 @@ UNKNOWN = -1
 """The revision of a write that was never answered: it may have been done."""
 
 
-@dataclass(frozen=True, slots=True)
-class Write:
+class Write(msgspec.Struct, frozen=True):
     """A write that the server has acknowledged, or has not answered. `revision` is 0 for an object that is gone at
     once."""
 

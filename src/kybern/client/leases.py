@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from msgspec.structs import replace
 
-from kybern.aio.clock import Clock, rfc3339_micro
+from kybern.aio.clock import Clock, rfc3339_micro, until_tick
 from kybern.aio.timeouts import timeout
 from kybern.api.coordination_v1 import Lease, LeaseSpec
 from kybern.api.errors import ApiError, Conflict, NotFound
@@ -95,7 +95,7 @@ class LeaderElection:
         try:
             while True:
                 async with timeout(self.terms.renew_deadline_seconds):
-                    await self.clock.sleep(self.terms.retry_seconds)
+                    await self.clock.sleep(until_tick(self.clock.monotonic(), self.terms.retry_seconds))
                     while not await self.try_to_hold():
                         await self.clock.sleep(self.terms.retry_seconds)
         except TimeoutError:

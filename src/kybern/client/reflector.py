@@ -8,6 +8,7 @@
       └────────── too old (410) ─────────┘
 
 - A lost connection is a state: `Listed` knows from where to go on, and nothing that happened meanwhile is missed.
+- What changes all the time and is never urgent is listed now and then instead of watched, see `Source.every_seconds`.
 - The sink never sees half a list, and sees changes in the order in which the server made them.
 """
 
@@ -18,9 +19,10 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import msgspec
+from msgspec import Struct
 
 from kybern.aio.backoff import Backoff
-from kybern.aio.clock import Clock
+from kybern.aio.clock import Clock, until_tick
 from kybern.aio.slices import in_slices
 from kybern.api.codec import decode
 from kybern.api.errors import ApiError, Expired
@@ -37,24 +39,20 @@ log = logging.getLogger(__name__)
 Events = AsyncGenerator[Sequence[WatchEvent[Any]], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Empty:
+class Empty(Struct, frozen=True):
     failures: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Listing:
+class Listing(Struct, frozen=True):
     failures: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Listed:
+class Listed(Struct, frozen=True):
     revision: str
     failures: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Watching:
+class Watching(Struct, frozen=True):
     revision: str
     events: Events
     failures: int = 0
@@ -81,6 +79,8 @@ class Source:
     labels: str = ""
     fields: str = ""
     metadata_only: bool = False
+    every_seconds: float = 0.0
+    """How often it is listed, where that is enough; 0: it is watched."""
 
     @property
     def filtered(self) -> bool:
@@ -121,6 +121,9 @@ class Reflector:
                 return await self._list()
             case Listed(revision, failures):
                 await self._pause(failures)
+                if self.source.every_seconds:
+                    await self.clock.sleep(until_tick(self.clock.monotonic(), self.source.every_seconds))
+                    return Listing()
                 query = self._query(revision)
                 events = self._watch(query)
                 return Watching(revision, events, failures)

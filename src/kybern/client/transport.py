@@ -1,7 +1,8 @@
 """How a request reaches an API server: over HTTPS (`web.client`), or by calling its handler in the same process."""
 
-from dataclasses import replace
 from typing import Protocol
+
+from msgspec.structs import replace
 
 from kybern.web.http import Handler, Request, Response
 

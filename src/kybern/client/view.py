@@ -10,8 +10,9 @@
 import asyncio
 import random
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from typing import Any, TypeVar
+
+from msgspec.structs import replace
 
 from kybern.aio.clock import Clock, SystemClock
 from kybern.api.errors import ApiError
@@ -35,9 +36,12 @@ class View:
         self._waiting: dict[asyncio.Future[None], Callable[[], bool]] = {}
         self._tasks: asyncio.TaskGroup | None = None
 
-    def watch_kind(self, of: type[Any], *, namespace: str = "", labels: str = "", fields: str = "") -> None:
-        """Follow a kind, or a part of it. Declared twice with different parts, before `run`, it is followed whole."""
-        source = Source(kind_of(of), namespace, labels, fields)
+    def watch_kind(
+        self, of: type[Any], *, namespace: str = "", labels: str = "", fields: str = "", every_seconds: float = 0.0
+    ) -> None:
+        """Follow a kind, or a part of it; by looking every so often, where `every_seconds` says that this will do. Declared
+        twice with different parts, before `run`, it is followed whole."""
+        source = Source(kind_of(of), namespace, labels, fields, every_seconds=every_seconds)
         known = self._sources.get(of)
         if known is not None and known != source and self._tasks is None:
             source = Source(kind_of(of))

@@ -25,6 +25,7 @@ from kybern.reconcile.nodes import node_is_ready
 from kybern.reconcile.pods import is_ready, pods_on
 
 GRACE_SECONDS = 50.0
+LOOK_SECONDS = 4.0  # upstream's node monitor looks every five: so often one process renews its own leases too
 LATE_SECONDS = 1.0
 STARTUP_SECONDS = 60.0  # for a node that has never said how it is
 WATCHED = ("Ready", "MemoryPressure", "DiskPressure", "PIDPressure")
@@ -74,7 +75,7 @@ def node_lifecycle(grace_seconds: float = GRACE_SECONDS) -> Controller[Node]:
         name="node",
         reconciles=Node,
         reads=(Pod,),
-        watches=(Watch(Lease, node_of_lease),),
+        watches=(Watch(Lease, node_of_lease, LOOK_SECONDS),),
         by=reconcile,
         gone=gone,
     )

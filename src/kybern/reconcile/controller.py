@@ -13,6 +13,8 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
+from msgspec import Struct
+
 from kybern.aio.clock import Clock
 from kybern.aio.ids import Ids
 from kybern.api.meta_v1 import LabelSelector
@@ -35,8 +37,7 @@ class Key(NamedTuple):
         return cls(obj.metadata.namespace or "", obj.metadata.name or "")
 
 
-@dataclass(frozen=True, slots=True)
-class After:
+class After(Struct, frozen=True):
     seconds: float
 
 
@@ -46,8 +47,7 @@ class Events(Protocol):
     def event(self, obj: Any, type: str, reason: str, message: str) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
+class Context(Struct, frozen=True):
     """Time, chance and a voice, for one pass."""
 
     now: float
@@ -79,6 +79,8 @@ class Watch:
 
     type: type[Any]
     keys: Callable[[Any, View], Iterable[Key]]
+    every_seconds: float = 0.0
+    """How often what has changed is asked for, where it need not be known at once; 0: it is told as it happens."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,8 +110,8 @@ class Controller(Generic[T]):
 
     @property
     def kinds(self) -> tuple[type[Any], ...]:
-        """Everything that has to be followed."""
-        return (self.reconciles, *self.owns, *(watch.type for watch in self.watches), *self.reads)
+        """What has to be followed besides the `watches`."""
+        return (self.reconciles, *self.owns, *self.reads)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,6 +30,8 @@ def declare(controllers: Iterable[Loop], view: View) -> None:
     for controller in controllers:
         for of in controller.kinds:
             view.watch_kind(of)
+        for watch in controller.watches if isinstance(controller, Controller) else ():
+            view.watch_kind(watch.type, every_seconds=watch.every_seconds)
 
 
 async def run_controllers(

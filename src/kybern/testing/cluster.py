@@ -13,10 +13,12 @@ On the virtual loop the same seed gives the same run.
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from ipaddress import IPv4Network
 from random import Random
+
+from msgspec.structs import replace
 
 from kybern.aio.clock import Clock, LoopClock
 from kybern.aio.ids import Ids

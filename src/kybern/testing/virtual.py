@@ -8,7 +8,11 @@
 
 import asyncio
 import selectors
+from collections import deque
 from collections.abc import Callable, Coroutine
+from contextvars import Context
+from heapq import heappop, heappush
+from itertools import count
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -18,29 +22,58 @@ class Deadlock(Exception):
     """Every task waits, and nothing will wake them."""
 
 
-class _JumpingSelector(selectors.SelectSelector):
-    def __init__(self) -> None:
-        super().__init__()
-        self.now = 0.0
-
-    def select(self, timeout: float | None = None) -> list[Any]:
-        alone = len(self.get_map()) == 1  # with what the loop wakes itself by
-        ready = [] if alone else super().select(0)
-        if not ready and timeout is None:
-            raise Deadlock
-        if not ready and timeout is not None and timeout > 0:
-            self.now += timeout
-        return ready
-
-
 class VirtualLoop(asyncio.SelectorEventLoop):
+    """Its own round, for a simulation is little else than short callbacks and timers: those lie in a heap of plain tuples,
+    and there is nothing to be asked of the kernel."""
+
+    _ready: deque[asyncio.Handle]
+    _stopping: bool
+    _process_events: Callable[[Any], None]
+
     def __init__(self) -> None:
-        self._jumping = _JumpingSelector()
-        super().__init__(self._jumping)
-        self._clock_resolution = 1e-6  # a jump ends by a rounding error before its timer; do not spin on it
+        self._sockets = selectors.SelectSelector()
+        super().__init__(self._sockets)
+        self._now = 0.0
+        self.moments = 0
+        """At how many of them something happened."""
+        self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
+        self._count = count()
 
     def time(self) -> float:
-        return self._jumping.now
+        return self._now
+
+    def call_at(  # type: ignore[override]
+        self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        timer = asyncio.TimerHandle(when, callback, args, self, context)
+        heappush(self._timers, (when, next(self._count), timer))
+        return timer
+
+    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
+        """It lies there until its time comes."""
+
+    def _run_once(self) -> None:
+        ready, timers = self._ready, self._timers
+        if len(self._sockets.get_map()) > 1:  # more than what the loop wakes itself by
+            self._process_events(self._sockets.select(0))
+        if not ready and not self._stopping:
+            self._jump()
+        while timers and timers[0][0] <= self._now:
+            ready.append(heappop(timers)[2])
+        for _ in range(len(ready)):
+            handle = ready.popleft()
+            if not handle.cancelled():
+                handle._run()
+
+    def _jump(self) -> None:
+        while self._timers:
+            when, _, timer = self._timers[0]
+            if not timer.cancelled():
+                self.moments += when > self._now
+                self._now = max(self._now, when)
+                return
+            heappop(self._timers)
+        raise Deadlock
 
     def run_in_executor(self, executor: Any, func: Callable[..., T], *args: Any) -> asyncio.Future[T]:  # type: ignore[override]
         done: asyncio.Future[T] = self.create_future()

@@ -8,9 +8,10 @@
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Protocol
 from urllib.parse import parse_qsl
+
+from msgspec import Struct, field
 
 BODY_BYTES_MAX = 3 * 1024 * 1024  # upstream's limit for one request body
 
@@ -39,8 +40,7 @@ class Joined:
 Body = bytes | Sequence[bytes] | Joined | AsyncIterator[bytes]
 
 
-@dataclass(frozen=True, slots=True)
-class Peer:
+class Peer(Struct, frozen=True):
     """Who is at the other end."""
 
     address: str = ""
@@ -49,6 +49,9 @@ class Peer:
     """The client's verified certificate (DER), leaf only."""
     authority: bytes | None = None
     """The certificate (DER) that the verified chain ends in. None where TLS does not tell."""
+
+
+NOBODY = Peer()
 
 
 class BodyTooLarge(Exception):
@@ -63,8 +66,7 @@ class BadRequest(Exception):
         self.status = status
 
 
-@dataclass(slots=True)
-class Request:
+class Request(Struct):
     method: str
     path: str
     """Percent-encoded, as it came, without the query."""
@@ -73,7 +75,7 @@ class Request:
     headers: Mapping[str, str] = field(default_factory=dict)
     """Lower-case names; a repeated header is joined with `, `."""
     body: bytes | AsyncIterator[bytes] = b""
-    peer: Peer = field(default_factory=Peer)
+    peer: Peer = NOBODY
     repeated: tuple[tuple[str, str], ...] = ()
     """Headers to be sent one line for each, where what reads them knows no commas; of a request that came, the lines of
     those that came more than once."""
@@ -105,8 +107,7 @@ class Request:
         return found
 
 
-@dataclass(slots=True)
-class Response:
+class Response(Struct):
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
     body: Body = b""
@@ -154,7 +155,6 @@ class Connection(Protocol):
     def close(self) -> None: ...
 
 
-@dataclass(slots=True)
 class Upgrade(Response):
     """101: once it is written, `takeover` owns the connection until it returns."""
 

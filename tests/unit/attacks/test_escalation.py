@@ -290,7 +290,7 @@ async def test_a_watch_outlives_the_right_to_it_until_it_ends_by_itself() -> Non
     """R11: who may watch is asked once, as upstream; every watch ends within the hour, and its renewal is refused."""
     async with secured_api() as api:
         await prepare(api)
-        ends = [wishes_of(api.server.machine, {}).seconds for _ in range(100)]
+        ends = [wishes_of(api.server.machine, {}, "somebody").seconds for _ in range(100)]
         assert min(ends) >= 1800 and max(ends) <= 3600
         assert (await api.ask("eve", "GET", f"{CORE}/configmaps?watch=true&timeoutSeconds=1")).status == 200
         await api.ask("root", "DELETE", f"{SHOP}/rolebindings/eve")

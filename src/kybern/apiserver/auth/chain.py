@@ -5,7 +5,9 @@ say what was wrong.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+from msgspec.structs import replace
 
 from kybern.api.errors import Unauthorized
 from kybern.apiserver.request import ANONYMOUS, Authenticator, User

@@ -8,7 +8,9 @@ whatever address somebody writes into a status.
 
 import re
 import ssl
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+from msgspec.structs import replace
 
 from kybern.aio.ids import Ids
 from kybern.api.core_v1 import Endpoints, Node, Pod, Service

@@ -2,13 +2,16 @@
 
 - From a revision: what happened after it, then what happens. Without one, or from 0: first what there is.
 - Whoever takes bookmarks gets one that says where what there is ends. `sendInitialEvents` asks for it from any revision.
-- Bookmarks tell a quiet watcher how far it has come, about once a minute and when its time is up.
+- Bookmarks tell a quiet watcher how far it has come, about once a minute and when its time is up. All watches of one user are
+  told at one moment: who has a hundred, as the controllers do, wakes once a minute and not a hundred times.
 """
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Iterator
 from dataclasses import dataclass
+from zlib import crc32
 
+from kybern.aio.clock import until_tick
 from kybern.api.errors import About, Expired, invalid
 from kybern.api.invalid import FieldError, forbidden_field, not_supported
 from kybern.api.selectors import FieldRequirement, FieldSelector
@@ -45,6 +48,8 @@ class Wishes:
     marks_end: bool
     """A bookmark says when the initial events are through."""
     seconds: float
+    moment: float
+    """In the minute, when bookmarks are sent."""
 
 
 async def watch(machine: Machine, storage: Storage, request: ApiRequest) -> Response:
@@ -53,7 +58,7 @@ async def watch(machine: Machine, storage: Storage, request: ApiRequest) -> Resp
     selection = selected(storage, request)
     if request.attributes.name and not selection.name:
         selection = named(selection, request.attributes.name)
-    wishes = wishes_of(machine, params)
+    wishes = wishes_of(machine, params, request.user.name)
     stream = WatchStream(machine, storage, selection, format_, include_of(params), wishes)
     response = Response(200, {"Content-Type": content_type(format_), **NO_CACHE}, stream)
     if wants_websocket(request.http):
@@ -72,7 +77,7 @@ def named(selection: Selection, name: str) -> Selection:
     return Selection(selection.resource, selection.namespace, selection.labels, fields)
 
 
-def wishes_of(machine: Machine, params: Params) -> Wishes:
+def wishes_of(machine: Machine, params: Params, user: str) -> Wishes:
     after = version_number(one(params, "resourceVersion"))
     bookmarks = flag(params, "allowWatchBookmarks")
     asked = "sendInitialEvents" in params
@@ -87,6 +92,7 @@ def wishes_of(machine: Machine, params: Params) -> Wishes:
         bookmarks=bookmarks,
         marks_end=initial and bookmarks,
         seconds=seconds,
+        moment=crc32(user.encode()) % BOOKMARK_SECONDS,
     )
 
 
@@ -178,11 +184,12 @@ class WatchStream(PushedStream):
         def remind() -> None:
             self.bookmark_due = True
             watcher.wake()
-            timers[-1] = loop.call_later(BOOKMARK_SECONDS, remind)
+            timers[-1] = loop.call_later(until_tick(loop.time() - moment, BOOKMARK_SECONDS), remind)
 
+        moment = self.wishes.moment
         timers.append(loop.call_later(self.wishes.seconds, end))
         if self.wishes.bookmarks:
-            timers.append(loop.call_later(BOOKMARK_SECONDS, remind))
+            timers.append(loop.call_later(until_tick(loop.time() - moment, BOOKMARK_SECONDS), remind))
         return timers
 
     def _bookmark(self, revision: int, *, initial_events_end: bool = False) -> bytes:

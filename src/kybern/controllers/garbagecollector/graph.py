@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from msgspec import Struct
+
 from kybern.aio.slices import in_slices
 from kybern.api.kind import Kind
 from kybern.api.meta_v1 import ObjectMeta, OwnerReference
@@ -23,8 +25,7 @@ FOREGROUND = "foregroundDeletion"
 ORPHAN = "orphan"
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(Struct, frozen=True):
     kind: Kind
     meta: ObjectMeta
 

@@ -10,8 +10,9 @@ still streams in is not mirrored, nor is a connection that is to be taken over: 
 import asyncio
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import partial
+
+from msgspec.structs import replace
 
 from kybern.aio.clock import Clock
 from kybern.aio.timeouts import timeout

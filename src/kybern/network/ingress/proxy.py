@@ -3,7 +3,7 @@
 The table is asked for each request, so a changed one holds for the next request, and no connection is dropped.
 """
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from kybern.aio.clock import Clock
 from kybern.network.ingress.carrying import TEXT, Carrier, tell

@@ -12,8 +12,10 @@ import re
 import ssl
 import time
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from urllib.parse import urlencode, urljoin, urlsplit
+
+from msgspec.structs import replace
 
 from kybern.aio.timeouts import timeout
 from kybern.runtime.cri import AuthConfig
