@@ -13,12 +13,17 @@ T = TypeVar("T")
 
 COPIED_BYTES = 512 * 1024
 """In one turn, of objects that are copied or looked into."""
+FEW = 1_000
+"""Objects that are measured all at once."""
 DECODED_BYTES = 64 * 1024
 """In one turn, of objects that are decoded as a whole."""
 
 
 def turns(items: Sequence[Item], turn_bytes: int = COPIED_BYTES) -> Iterator[Sequence[Item]]:
     """The same, in parts that take one turn each."""
+    if 0 < len(items) <= FEW and sum([len(item.value) for item in items]) <= turn_bytes:
+        yield items
+        return
     first = size = 0
     for at, item in enumerate(items):
         if size >= turn_bytes:

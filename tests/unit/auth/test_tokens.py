@@ -68,7 +68,7 @@ def test_a_token_is_the_account_it_was_issued_for() -> None:
     user = world.tokens(token)
     assert user is not None
     assert (user.name, user.uid) == ("system:serviceaccount:x:robot", world.account.metadata.uid)
-    assert user.groups == ("system:serviceaccounts", "system:serviceaccounts:x")
+    assert user.groups == ("system:serviceaccounts", "system:serviceaccounts:x", "system:authenticated")
     claims = payload_of(token)
     assert user.extra == {
         "authentication.kubernetes.io/credential-id": (f"JTI={claims['jti']}",),

@@ -13,6 +13,7 @@ from cryptography.x509.oid import NameOID
 
 from kybern.aio.clock import Clock
 from kybern.api.errors import Unauthorized
+from kybern.apiserver.auth.chain import as_authenticated
 from kybern.apiserver.request import User
 from kybern.web.http import Peer, Request
 
@@ -35,7 +36,7 @@ def identity_of(certificate: bytes) -> Identity | None:
         return None
     groups = tuple(str(item.value) for item in parsed.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME))
     return Identity(
-        User(names[-1], groups),
+        as_authenticated(User(names[-1], groups)),
         parsed.not_valid_before_utc.timestamp(),
         parsed.not_valid_after_utc.timestamp(),
     )

@@ -37,7 +37,7 @@ class Chain:
 
 
 def as_authenticated(user: User) -> User:
-    """With the group that everybody is in who is somebody."""
+    """With the group that everybody is in who is somebody: said once of those who are remembered."""
     if user.name == ANONYMOUS.name or AUTHENTICATED in user.groups:
         return user
     return replace(user, groups=(*user.groups, AUTHENTICATED))

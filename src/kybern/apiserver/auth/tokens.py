@@ -16,6 +16,7 @@ import jwt
 
 from kybern.aio.clock import Clock, from_rfc3339
 from kybern.api.core_v1 import Node, Pod, Secret, ServiceAccount
+from kybern.apiserver.auth.chain import as_authenticated
 from kybern.apiserver.auth.issuer import DEFAULT_ISSUER, digest, group_names, user_name
 from kybern.apiserver.auth.keys import Keys
 from kybern.apiserver.request import Objects, User
@@ -33,11 +34,11 @@ class Verified:
     namespace: str
     account: Mapping[str, str]
     audiences: tuple[str, ...]
-    jti: str
     not_before: float
     expires: float
     bound: Mapping[str, Mapping[str, str]]
     """`pod`, `node` and `secret`, as far as it names them."""
+    user: User
 
 
 @dataclass(slots=True, kw_only=True)
@@ -60,7 +61,7 @@ class ServiceAccountTokens:
         if verified is None or not self.is_current(verified) or not self.is_bound(verified):
             return None
         shared = tuple(name for name in audiences if name in verified.audiences)
-        return (user_of(verified), shared) if shared else None
+        return (verified.user, shared) if shared else None
 
     def verified(self, token: str) -> Verified | None:
         key = digest(token)
@@ -78,6 +79,8 @@ class ServiceAccountTokens:
         """Whether the account, and everything else that the token names, is still there."""
         if not self.lives(ServiceAccount, verified.namespace, verified.account):
             return False
+        if not verified.bound:
+            return True
         kinds = {"pod": (Pod, verified.namespace), "secret": (Secret, verified.namespace), "node": (Node, "")}
         return all(
             # A node beside a pod is where the pod was; the pod alone decides then, as upstream has it.
@@ -135,24 +138,23 @@ def parsed(claims: Mapping[str, Any]) -> Verified | None:
         or claims["sub"] != user_name(bound["namespace"], account["name"])
     ):
         return None
-    return Verified(
-        bound["namespace"], account, tuple(audiences), str(claims.get("jti", "")), dates[0], dates[1], references
-    )
+    namespace = bound["namespace"]
+    user = as_authenticated(user_of(namespace, account, str(claims.get("jti", "")), references))
+    return Verified(namespace, account, tuple(audiences), dates[0], dates[1], references, user)
 
 
 def is_reference(value: Any) -> bool:
     return isinstance(value, dict) and all(isinstance(value.get(key), str) for key in ("name", "uid"))
 
 
-def user_of(verified: Verified) -> User:
+def user_of(namespace: str, account: Mapping[str, str], jti: str, bound: Mapping[str, Mapping[str, str]]) -> User:
     extra: dict[str, tuple[str, ...]] = {}
-    if verified.jti:
-        extra[f"{EXTRA}credential-id"] = (f"JTI={verified.jti}",)
+    if jti:
+        extra[f"{EXTRA}credential-id"] = (f"JTI={jti}",)
     for name in ("pod", "node"):
-        if reference := verified.bound.get(name):
+        if reference := bound.get(name):
             extra[f"{EXTRA}{name}-name"] = (reference["name"],)
             extra[f"{EXTRA}{name}-uid"] = (reference["uid"],)
-    namespace, account = verified.namespace, verified.account
     return User(user_name(namespace, account["name"]), group_names(namespace), account["uid"], extra)
 
 

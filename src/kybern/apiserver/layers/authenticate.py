@@ -25,7 +25,7 @@ class AuthenticateLayer:
 
     async def __call__(self, request: ApiRequest) -> Response:
         user = await self.authenticate(request.http)
-        if self.impersonation is not None and any(name.startswith(HEADERS) for name in request.http.headers):
+        if self.impersonation is not None and HEADERS in " ".join(request.http.headers):
             real, user = user, await self.impersonation.acting(user, request.http)
             request.impersonator = real if user is not real else None
         request.user = user
