@@ -17,6 +17,7 @@ LENGTH = "Content-Length"
 COPIED_BYTES_MAX = (
     128 * 1024
 )  # Copying small pieces together is far cheaper than a TLS record and a system call for each.
+BLOCK_BYTES_MIN = PIECE_BYTES // 2  # A piece that is as long goes as it is, without another copy.
 KEEP_ALIVE = {
     (True, False): "",
     (False, False): "Connection: close\r\n",
@@ -59,7 +60,7 @@ def blocks(pieces: Iterable[bytes]) -> Iterator[bytes | memoryview]:
         if len(piece) <= COPIED_BYTES_MAX:
             small.append(piece)
             size += len(piece)
-        if small and (size >= PIECE_BYTES or len(piece) > COPIED_BYTES_MAX):
+        if small and (size >= BLOCK_BYTES_MIN or len(piece) > COPIED_BYTES_MAX):
             yield b"".join(small)
             small.clear()
             size = 0

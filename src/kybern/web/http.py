@@ -28,13 +28,17 @@ class Joined:
         self.length = len(head) + sum(map(len, items)) + between + len(tail)
 
     def __iter__(self) -> Iterator[bytes]:
-        yield self.head
+        """In pieces of about `PIECE_BYTES`, each copied once."""
+        if not self.items:
+            yield self.head + self.tail
+            return
         count = max(1, PIECE_BYTES * len(self.items) // self.length)
         for first in range(0, len(self.items), count):
-            if first:
-                yield self.separator
-            yield self.separator.join(self.items[first : first + count])
-        yield self.tail
+            some = [*self.items[first : first + count]]
+            some[0] = (self.separator if first else self.head) + some[0]
+            if first + count >= len(self.items):
+                some[-1] += self.tail
+            yield self.separator.join(some)
 
 
 Body = bytes | Sequence[bytes] | Joined | AsyncIterator[bytes]
