@@ -11,7 +11,7 @@ from typing import Any
 from kybern.api import apply, schema
 from kybern.api.codec import encode, from_builtins, untyped
 from kybern.api.custom import CustomObject
-from kybern.api.meta_v1 import ManagedFieldsEntry
+from kybern.api.meta_v1 import ManagedFieldsEntry, ObjectMeta
 from kybern.apiserver.meta import changed_meta, meta_of, replace
 from kybern.apiserver.options import Writing
 from kybern.apiserver.storage import Storage
@@ -86,10 +86,12 @@ def track(storage: Storage, new: Obj, old: Obj, writing: Writing, now: str) -> O
 
 
 def differing(old: Obj, new: Obj) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Both as documents, without the parts that are one and the same value: of a new status the spec is not looked at."""
+    """Both as documents, without the parts that are the same: of a new status the spec is not looked at, nor the names."""
     if not isinstance(new, CustomObject):
         kind: Any = type(new)
-        same = {name: part for name, part in nothing_in(kind).items() if getattr(new, name) is getattr(old, name)}
+        same = {name: part for name, part in nothing_in(kind).items() if getattr(new, name) == getattr(old, name)}
+        if new.metadata == old.metadata:
+            same["metadata"] = ObjectMeta(managed_fields=new.metadata.managed_fields)
         old, new = replace(old, **same), replace(new, **same)
     return document(old), document(new)
 
@@ -110,7 +112,7 @@ def document(obj: Obj) -> dict[str, Any]:
     else:
         found = document_of(encode(bare))
     if entries:
-        found["metadata"]["managedFields"] = [entry_document(entry) for entry in entries]
+        found.setdefault("metadata", {})["managedFields"] = [entry_document(entry) for entry in entries]
     return found
 
 

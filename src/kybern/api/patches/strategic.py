@@ -112,9 +112,10 @@ def _merged_list(original: list[Any], patch: list[Any], node: Node, plain: bool)
     found = list(kept)
     places = _places(found, key)
     for item in wanted:
-        at = places.get(_identity(item, key))
+        who = _identity(item, key)
+        at = places.get(who)
         if at is None:
-            places[_identity(item, key)] = len(found)
+            places[who] = len(found)
             found.append(_merged_map({}, item, node.item, plain))
         else:
             found[at] = _merged_map(found[at], item, node.item, plain)
@@ -150,13 +151,17 @@ def _without_special_items(original: list[Any], patch: list[Any], key: str) -> t
 
 def _identity(item: Any, key: str | None) -> Any:
     """What tells the items of a merging list apart; hashable."""
-    value = item.get(key) if isinstance(item, dict) and key is not None else item
-    return repr(value) if isinstance(value, dict | list) else value
+    value = item.get(key) if type(item) is dict and key is not None else item
+    kind = type(value)
+    return repr(value) if kind is dict or kind is list else value
 
 
 def _places(items: list[Any], key: str | None) -> dict[Any, int]:
     """The first place of each item."""
-    return {_identity(item, key): at for at, item in reversed(list(enumerate(items)))}
+    found: dict[Any, int] = {}
+    for at, item in enumerate(items):
+        found.setdefault(_identity(item, key), at)
+    return found
 
 
 def _delete_scalars(found: Map, name: str, gone: Any) -> None:
@@ -198,16 +203,19 @@ def _ordered(items: list[Any], patch_order: list[Any], server_order: list[Any], 
     As upstream: two items that the server does not both know are not comparable, and then the patch's comes first.
     """
     wanted, before = _places(patch_order, key), _places(server_order, key)
-    named = [item for item in items if _identity(item, key) in wanted]
-    named.sort(key=lambda item: wanted[_identity(item, key)])
-    own = [item for item in items if _identity(item, key) not in wanted]
-    own.sort(key=lambda item: before.get(_identity(item, key), len(server_order)))
+    named: list[tuple[Any, Any]] = []
+    own: list[tuple[Any, Any]] = []
+    for item in items:
+        who = _identity(item, key)
+        (named if who in wanted else own).append((who, item))
+    named.sort(key=lambda one: wanted[one[0]])
+    own.sort(key=lambda one: before.get(one[0], len(server_order)))
     found: list[Any] = []
     at = 0
-    for item in named:
-        right = before.get(_identity(item, key))
-        while at < len(own) and right is not None and before.get(_identity(own[at], key), right) < right:
-            found.append(own[at])
+    for who, item in named:
+        right = before.get(who)
+        while at < len(own) and right is not None and before.get(own[at][0], right) < right:
+            found.append(own[at][1])
             at += 1
         found.append(item)
-    return found + own[at:]
+    return found + [item for _, item in own[at:]]
