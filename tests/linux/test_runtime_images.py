@@ -6,6 +6,7 @@ import json
 import os
 import random
 import subprocess
+import tarfile
 import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
@@ -449,6 +450,33 @@ async def test_hostile_archives_are_refused(
     path.write_bytes(archive(entry(name, data) for name, data in entries))
     with pytest.raises(RuntimeFault, match="failed to load"):
         await store.load(path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "size", "told"),
+    [
+        (tarfile.GNUTYPE_LONGNAME, 1 << 33, "a header of more than"),
+        (tarfile.XHDTYPE, 1 << 33, "a header of more than"),
+        (b"Z", 1 << 80, "ends within an entry"),
+        (tarfile.REGTYPE, 1 << 80, "larger than is accepted"),
+        (tarfile.GNUTYPE_SPARSE, 1 << 80, "larger than is accepted"),
+    ],
+)
+async def test_an_archive_that_says_it_is_without_end_costs_neither_memory_nor_time_nor_disk(
+    store: ImageStore, tmp_path: Path, kind: bytes, size: int, told: str
+) -> None:
+    info = tarfile.TarInfo("manifest.json")
+    info.type = kind
+    block = bytearray(info.tobuf(tarfile.GNU_FORMAT))
+    block[124:136] = b"\x80" + size.to_bytes(11, "big")
+    block[483:495] = block[124:136]  # a sparse file's whole length
+    block[148:156] = b" " * 8
+    block[148:156] = b"%06o\0 " % sum(block)
+    path = tmp_path / "image.tar"
+    path.write_bytes(bytes(block) + bytes(10_240))
+    with pytest.raises(RuntimeFault, match=told):
+        await store.load(path)
+    assert not list(store.layout.ingest.iterdir()) and not list(store.layout.blobs.iterdir())
 
 
 async def test_removing_an_image_removes_what_no_other_needs(registry: ImageRegistry, store: ImageStore) -> None:

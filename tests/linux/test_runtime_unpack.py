@@ -18,9 +18,10 @@ from typing import Any
 import pytest
 from oci_images import archive, digest_of, entry, hard_link, link
 
+from kybern.runtime.images.bounded_tar import Refused
 from kybern.runtime.images.manifest import BadImage
 from kybern.runtime.images.snapshots import Snapshots
-from kybern.runtime.images.unpack import Refused, unpack
+from kybern.runtime.images.unpack import unpack
 
 pytestmark = pytest.mark.linux
 
@@ -295,6 +296,15 @@ def test_a_size_that_is_negative_or_beyond_all_disks_is_refused(target: Target) 
         with pytest.raises((Refused, tarfile.TarError, OSError, ValueError, EOFError)):
             target.unpack(summed(block) + bytes(10_240))
     assert target.untouched()
+
+
+@pytest.mark.parametrize("name", [".wh.x", "hole"])
+def test_an_entry_that_is_longer_than_its_archive_is_not_skipped_for_ages(target: Target, name: str) -> None:
+    """A whiteout's content is not read, nor a sparse file's that has none: it would be skipped, ten kilobytes at a time."""
+    block = header(name=name, type=tarfile.REGTYPE if name == ".wh.x" else tarfile.GNUTYPE_SPARSE)
+    block[124:136] = b"\x80" + (1 << 80).to_bytes(11, "big")
+    with pytest.raises(Refused, match="ends within an entry"):
+        target.unpack(summed(block) + bytes(10_240))
 
 
 @pytest.mark.parametrize("kind", [tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE, tarfile.XGLTYPE])

@@ -20,7 +20,8 @@ from typing import Any
 from kybern.linux import beneath, mounts, namespaces
 from kybern.runtime.build.ignore import Ignore
 from kybern.runtime.build.sources import Found, NotThere, digest, find, read_link, walk
-from kybern.runtime.images.unpack import Layer, Refused, decompressed, is_carried
+from kybern.runtime.images.bounded_tar import Refused, entries, open_tar
+from kybern.runtime.images.unpack import Layer, decompressed, is_carried
 from kybern.runtime.warden.filesystem import hiding_layer
 from kybern.runtime.warden.identity import resolve_user
 from kybern.runtime.warden.owners import SetupError
@@ -216,16 +217,14 @@ def unpack_archive(content: Any, target: Target, destination: str) -> bool:
     begin = content.read(8)
     content.seek(0)
     compression = next((kind for magic, kind in COMPRESSIONS.items() if begin.startswith(magic)), "")
-    mode = f"r|{compression}" if compression in ("bz2", "xz") else "r|"
-    stream = content if compression in ("bz2", "xz") else decompressed(content, compression)
+    by_tarfile = compression if compression in ("bz2", "xz") else ""
     try:
-        with tarfile.open(fileobj=stream, mode=mode, errors="surrogateescape", encoding="utf-8") as tar:  # type: ignore[call-overload]
+        with open_tar(content if by_tarfile else decompressed(content, compression), by_tarfile) as tar:
             directory = target.directory(destination)
-            layer = Layer(f"/proc/self/fd/{directory}", [], UNPACKED_BYTES_MAX)
-            for entry in tar:
-                layer.add(tar, entry)
-                tar.members.clear()
-            layer.set_directory_times()
+            with Layer(f"/proc/self/fd/{directory}", [], UNPACKED_BYTES_MAX) as layer:
+                for entry in entries(tar):
+                    layer.add(tar, entry)
+                layer.set_directory_times()
             os.close(directory)
     except (tarfile.ReadError, EOFError, OSError) as error:
         if isinstance(error, OSError) and error.errno:

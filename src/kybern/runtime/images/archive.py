@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from kybern.runtime.images import manifest as documents
+from kybern.runtime.images.bounded_tar import Refused, entries, open_tar
 from kybern.runtime.images.layout import ARCHIVE, Layout, Needed
 from kybern.runtime.images.manifest import MANIFEST_TYPES, BadImage, Descriptor
 from kybern.runtime.images.reference import parse
@@ -56,9 +57,9 @@ def read_archive(path: Path, layout: Layout, needed: Needed) -> list[tuple[str, 
     """(name, manifest) of each image in it; the blobs are in the layout afterwards. Blocks: call it in a thread."""
     contents = Contents(layout, needed)
     try:
-        with tarfile.open(path, "r|*", errors="surrogateescape") as tar:
+        with path.open("rb") as stream, open_tar(stream, "*") as tar:
             _read_entries(tar, contents)
-    except (tarfile.TarError, EOFError, OSError, ValueError) as error:
+    except (Refused, tarfile.TarError, EOFError, OSError, ValueError) as error:
         raise BadImage(f"cannot read the archive: {error}") from error
     if "manifest.json" in contents.blobs:
         return _docker(contents)
@@ -69,19 +70,18 @@ def read_archive(path: Path, layout: Layout, needed: Needed) -> list[tuple[str, 
 
 def _read_entries(tar: tarfile.TarFile, contents: Contents) -> None:
     total = 0
-    for number, entry in enumerate(tar):
+    for number, entry in enumerate(entries(tar)):
         name = entry.name.removeprefix("./")
+        total += entry.size  # of a sparse file, what it is told to be
         if number >= ENTRIES_MAX or total > BYTES_MAX:
             raise BadImage("archive is larger than is accepted")
         if entry.isfile():
-            total += entry.size
             content = tar.extractfile(entry)
             if content is not None:
                 contents.blobs[name] = _ingest(content, contents)
         elif entry.issym() or entry.islnk():
             folder = name.rpartition("/")[0] if entry.issym() else ""
             contents.links[name] = _joined(folder, entry.linkname)
-        tar.members.clear()  # type: ignore[attr-defined]
 
 
 def _joined(folder: str, name: str) -> str:

@@ -19,6 +19,7 @@ import tarfile
 from typing import IO, Any, Self
 
 from kybern.linux import beneath, mounts
+from kybern.runtime.images.bounded_tar import Refused, entries, open_tar
 
 ENTRIES_MAX = 1_000_000
 BYTES_MAX = 64 << 30
@@ -28,29 +29,9 @@ MEMORY_BYTES_MAX = 1 << 30
 PIECE = 1 << 18
 ZSTD_WINDOW_LOG_MAX = 27
 ID_MAX = 2**32 - 2
-HEADER_BYTES_MAX = 1 << 20
-FURTHER_HEADERS = {
-    tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE,
-}  # fmt: skip
 WHITEOUT, OPAQUE, AUFS = ".wh.", ".wh..wh..opq", ".wh..wh."
 XATTR = "SCHILY.xattr."
 MODE_MASK = 0o7777
-
-
-class Refused(Exception):
-    """The archive is not one that may be unpacked."""
-
-
-class Entry(tarfile.TarInfo):
-    """A header's further headers are read as a whole: they are bounded, as Go's are."""
-
-    def _proc_member(self, tar: tarfile.TarFile) -> tarfile.TarInfo:
-        if self.type in FURTHER_HEADERS and not 0 <= self.size <= HEADER_BYTES_MAX:
-            raise Refused(f"a header of more than {HEADER_BYTES_MAX} bytes")
-        if self.size < 0:
-            raise Refused("a size is negative")
-        found: tarfile.TarInfo = super()._proc_member(tar)  # type: ignore[misc]
-        return found
 
 
 class Measured:
@@ -273,17 +254,11 @@ def decompressed(blob: IO[bytes], compression: str) -> IO[bytes]:
 
 def unpack(blob: IO[bytes], compression: str, target: str, parents: list[str]) -> dict[str, Any]:
     measured = Measured(decompressed(blob, compression), os.fstat(blob.fileno()).st_size)
-    count = 0
-    with (
-        Layer(target, parents, measured.size_max) as layer,
-        tarfile.open(fileobj=measured, mode="r|", errors="surrogateescape", encoding="utf-8", tarinfo=Entry) as tar,  # type: ignore[call-overload]
-    ):
-        for entry in tar:
-            count += 1
+    with Layer(target, parents, measured.size_max) as layer, open_tar(measured) as tar:  # type: ignore[arg-type]
+        for count, entry in enumerate(entries(tar), 1):
             if count > ENTRIES_MAX:
                 raise Refused(f"layer has more than {ENTRIES_MAX} entries")
             layer.add(tar, entry)
-            tar.members.clear()  # it would remember them all
         layer.set_directory_times()
     while measured.read():
         pass  # the digest is that of the whole stream
