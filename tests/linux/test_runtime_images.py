@@ -457,7 +457,7 @@ async def test_hostile_archives_are_refused(
     [
         (tarfile.GNUTYPE_LONGNAME, 1 << 33, "a header of more than"),
         (tarfile.XHDTYPE, 1 << 33, "a header of more than"),
-        (b"Z", 1 << 80, "ends within an entry"),
+        (b"Z", 1 << 35, "ends within an entry"),
         (tarfile.REGTYPE, 1 << 80, "larger than is accepted"),
         (tarfile.GNUTYPE_SPARSE, 1 << 80, "larger than is accepted"),
     ],
