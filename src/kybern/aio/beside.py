@@ -12,7 +12,7 @@ import gc
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
 from threading import Lock
@@ -49,7 +49,7 @@ def asked_by(asker: str) -> Iterator[None]:
 
 async def beside(work: Callable[[], T], is_long: bool = True) -> T:
     """What is not long is done at once."""
-    return await asyncio.wrap_future(TURNS.put(_asker.get(), work)) if is_long else work()
+    return await asyncio.get_running_loop().run_in_executor(TURNS, work) if is_long else work()
 
 
 async def soon(work: Callable[[], T]) -> T:
@@ -68,8 +68,9 @@ def at_once(work: Callable[[], T]) -> T:
         _others_wait.reset(token)
 
 
-class Turns:
-    """As many wait as requests are under way, which flow control bounds."""
+class Turns(Executor):
+    """As many wait as requests are under way, which flow control bounds. An executor, so that a loop of virtual time can do
+    the work itself: while a thread worked, days would pass there."""
 
     def __init__(self, clock: Callable[[], float] = time.thread_time) -> None:
         self.clock = clock
@@ -78,6 +79,9 @@ class Turns:
         self._waiting: dict[str, deque[tuple[Callable[[], Any], Future[Any]]]] = {}
         self._used: dict[str, float] = {}
         """Seconds that each has had, since nobody waited."""
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
+        return self.put(_asker.get(), lambda: fn(*args, **kwargs))
 
     def put(self, asker: str, work: Callable[[], T]) -> Future[T]:
         done: Future[T] = Future()

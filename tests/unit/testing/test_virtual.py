@@ -2,18 +2,21 @@
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 
 import pytest
 
+from kybern.aio.beside import beside
 from kybern.testing import virtual
 
 
-def test_what_is_meant_for_a_thread_takes_no_virtual_time() -> None:
+@pytest.mark.parametrize("apart", [asyncio.to_thread, lambda call, *args: beside(lambda: call(*args))])
+def test_what_is_meant_for_a_thread_takes_no_virtual_time(apart: Callable[..., Awaitable[object]]) -> None:
     async def main() -> float:
         loop = asyncio.get_running_loop()
         ticking = loop.create_task(ticks())
         before = loop.time()
-        await asyncio.to_thread(time.sleep, 0.01)
+        await apart(time.sleep, 0.01)
         ticking.cancel()
         return loop.time() - before
 
