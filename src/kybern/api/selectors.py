@@ -12,6 +12,7 @@ from typing import Literal
 from kybern.api import names
 from kybern.api.invalid import printed
 from kybern.api.meta_v1 import LabelSelector
+from kybern.api.numbers import compares, integer
 
 Operator = Literal["in", "notin", "=", "==", "!=", "gt", "lt", "exists", "!"]
 BINARY_OPERATORS = ("in", "notin", "=", "==", "!=", "gt", "lt")
@@ -37,14 +38,7 @@ class Requirement:
             case "!":
                 return found is None
             case "gt" | "lt":
-                return self._compares(found)
-
-    def _compares(self, found: str | None) -> bool:
-        try:
-            number, limit = int(found or ""), int(self.values[0])
-        except ValueError:
-            return False
-        return number > limit if self.operator == "gt" else number < limit
+                return compares(found, self.operator.capitalize(), self.values[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +104,7 @@ def checked(key: str, operator: Operator, values: tuple[str, ...]) -> Requiremen
     """A requirement, or ValueError with everything that is wrong with it."""
     wrong = [*_wrong_key(key), *_wrong_count(operator, values)]
     for index, value in enumerate(values):
-        if operator in ("gt", "lt") and not _is_integer(value):
+        if operator in ("gt", "lt") and integer(value) is None:
             wrong.append(
                 f"values[{index}]: Invalid value: {printed(value)}: "
                 "for 'Gt', 'Lt' operators, the value must be an integer"
@@ -139,10 +133,6 @@ def _wrong_count(operator: Operator, values: tuple[str, ...]) -> Iterator[str]:
     else:
         return
     yield f"values: Invalid value: {printed(list(values))}: {wrong}"
-
-
-def _is_integer(text: str) -> bool:
-    return text.removeprefix("-").removeprefix("+").isdecimal()
 
 
 # --- from a text ------------------------------------------------------------------------------------------------------

@@ -5,7 +5,8 @@ The scheduler may have been wrong, or somebody bound the pod by hand. What is re
 
 from collections.abc import Collection, Iterable, Mapping
 
-from kybern.api.core_v1 import Node, NodeSelectorRequirement, NodeSelectorTerm, Pod
+from kybern.api.core_v1 import Node, Pod
+from kybern.api.node_selectors import fits
 from kybern.api.quantity import milli
 from kybern.kubelet.eviction.ranking import REASON, is_critical
 from kybern.kubelet.phase import TERMINAL
@@ -29,7 +30,7 @@ def refuse(pod: Pod, node: Node, others: Iterable[Pod], pressures: Collection[st
     if pressures and not is_critical(pod) and not _bears(pod, pressures):
         return Verdict(REASON, f"The node had condition: [{' '.join(sorted(pressures))}]. ")
     active = [other for other in others if (other.status.phase or "") not in TERMINAL]
-    if not matches_node(pod, node):
+    if not fits(pod.spec, node):
         return NODE_AFFINITY
     if _ports(pod) and any(_conflict(_ports(pod), _ports(other)) for other in active):
         return NODE_PORTS
@@ -116,48 +117,3 @@ def _conflict(wanted: set[HostPort], taken: set[HostPort]) -> bool:
         for one in wanted
         for other in taken
     )
-
-
-def matches_node(pod: Pod, node: Node) -> bool:
-    labels = node.metadata.labels or {}
-    if any(labels.get(key) != value for key, value in (pod.spec.node_selector or {}).items()):
-        return False
-    affinity = pod.spec.affinity.node_affinity if pod.spec.affinity else None
-    required = affinity.required_during_scheduling_ignored_during_execution if affinity else None
-    if required is None:
-        return True
-    return any(_matches_term(term, labels, node.metadata.name or "") for term in required.node_selector_terms)
-
-
-def _matches_term(term: NodeSelectorTerm, labels: Mapping[str, str], name: str) -> bool:
-    if not term.match_expressions and not term.match_fields:
-        return False
-    fields = {"metadata.name": name}
-    return all(_matches(rule, labels) for rule in term.match_expressions or ()) and all(
-        _matches(rule, fields) for rule in term.match_fields or ()
-    )
-
-
-def _matches(rule: NodeSelectorRequirement, labels: Mapping[str, str]) -> bool:
-    value = labels.get(rule.key)
-    values = rule.values or ()
-    match rule.operator:
-        case "In":
-            return value in values
-        case "NotIn":
-            return value not in values
-        case "Exists":
-            return value is not None
-        case "DoesNotExist":
-            return value is None
-        case "Gt" | "Lt":
-            return _compares(rule.operator, value, values)
-    return False
-
-
-def _compares(operator: str, value: str | None, values: tuple[str, ...]) -> bool:
-    try:
-        have, bound = int(value or ""), int(values[0])
-    except (ValueError, IndexError):
-        return False
-    return have > bound if operator == "Gt" else have < bound

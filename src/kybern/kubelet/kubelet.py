@@ -19,6 +19,7 @@ from kybern.aio.clock import Clock
 from kybern.aio.ids import Ids
 from kybern.api.core_v1 import Container, Pod, PodSpec
 from kybern.api.meta_v1 import ObjectMeta
+from kybern.api.numbers import integer
 from kybern.client import Client, View
 from kybern.client.events import Recorder
 from kybern.kubelet.admitting import Admitting
@@ -286,7 +287,7 @@ def stand_in(uid: str, observed: Observed) -> Pod:
     """As much of a pod as its sandbox and containers tell, enough to stop it gracefully."""
     sandbox = observed.sandbox
     annotations = observed.containers[0].annotations if observed.containers else {}
-    grace = annotations.get(GRACE_PERIOD, "")
+    grace = integer(annotations.get(GRACE_PERIOD))
     names = dict.fromkeys(status.metadata.name for status in observed.containers)
     meta = sandbox.config.metadata if sandbox else None
     return Pod(
@@ -295,6 +296,6 @@ def stand_in(uid: str, observed: Observed) -> Pod:
         ),
         spec=PodSpec(
             containers=tuple(Container(name=name) for name in names),
-            termination_grace_period_seconds=int(grace) if grace.isdecimal() else None,
+            termination_grace_period_seconds=grace,
         ),
     )

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from kybern.api.apps_v1 import DaemonSet, DaemonSetSpec, DaemonSetUpdateStrategy, RollingUpdateDaemonSet
 from kybern.api.invalid import FieldError, invalid_value, not_supported, required
+from kybern.api.numbers import integer
 from kybern.registry.checks import immutable, int_or_percent, is_nothing, label_selector, not_above_all
 from kybern.registry.columns import AGE, NAME, TEMPLATE_COLUMNS, labels_text, selector_column
 from kybern.registry.defaulting import filled, part
@@ -55,8 +56,7 @@ def on_create(daemonset: DaemonSet) -> DaemonSet:
 
 def on_update(daemonset: DaemonSet, old: DaemonSet) -> DaemonSet:
     """The annotation counts templates, and is the server's alone."""
-    before = (old.metadata.annotations or {}).get(TEMPLATE_GENERATION, "")
-    count = int(before) if before.isdecimal() else 0
+    count = integer((old.metadata.annotations or {}).get(TEMPLATE_GENERATION)) or 0
     if daemonset.spec.template != old.spec.template:
         count += 1
     daemonset = keep_status(daemonset, old)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from kybern.api import names
 from kybern.api.batch_v1 import JobSpec, PodFailurePolicyOnExitCodesRequirement, PodFailurePolicyRule, SuccessPolicyRule
 from kybern.api.invalid import FieldError, duplicate, invalid_value, not_supported, required, too_long, too_many
+from kybern.api.numbers import integer
 from kybern.registry.checks import at_most, judged, not_negative, repeated
 
 RULES_MAX = 20
@@ -118,14 +119,15 @@ def counted(text: str, completions: int) -> int:
                 "at most two parts separated by '-'"
             )
         for end in ends:
-            if not (end.isdecimal() and end.isascii()):
+            index = integer(end)
+            if index is None:
                 raise ValueError(f'cannot convert string to integer for index: "{end}"')
-            if last >= int(end):
-                raise ValueError(f"non-increasing order, previous: {last}, current: {int(end)}")
-            if int(end) >= completions:
+            if last >= index:
+                raise ValueError(f"non-increasing order, previous: {last}, current: {index}")
+            if index >= completions:
                 raise ValueError(f'too large index: "{end}"')
-            last = int(end)
-        total += int(ends[-1]) - int(ends[0]) + 1
+            last = index
+        total += last - int(ends[0]) + 1
     return total
 
 

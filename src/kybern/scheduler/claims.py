@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
-from kybern.api.core_v1 import Node, NodeSelectorTerm, PersistentVolume, PersistentVolumeClaim, Pod
+from kybern.api.core_v1 import Node, PersistentVolume, PersistentVolumeClaim, Pod
+from kybern.api.node_selectors import selects
 from kybern.api.quantity import value
 from kybern.api.storage_v1 import StorageClass
 from kybern.registry.persistentvolumeclaims import CLASS_ANNOTATION
@@ -19,7 +20,6 @@ T = TypeVar("T")
 SELECTED_NODE = "volume.kubernetes.io/selected-node"
 NO_PROVISIONER = "kubernetes.io/no-provisioner"
 WAIT = "WaitForFirstConsumer"
-FIELD_NAME = " name"  # no label is called that
 
 ClaimKey = tuple[str, str]
 """Namespace and name."""
@@ -89,33 +89,7 @@ def binds_late(claim: PersistentVolumeClaim, view: Lookup) -> bool:
 
 def meets(volume: PersistentVolume, node: Node) -> bool:
     """The volume can be used on the node."""
-    required = volume.spec.node_affinity.required if volume.spec.node_affinity else None
-    return required is None or any(term_holds(term, node) for term in required.node_selector_terms)
-
-
-def term_holds(term: NodeSelectorTerm, node: Node) -> bool:
-    """A node selector's term, for one node by itself."""
-    labels = {**(node.metadata.labels or {}), FIELD_NAME: node.metadata.name or ""}
-    asked = [(one.key, one.operator, one.values or ()) for one in term.match_expressions or ()]
-    asked += [(FIELD_NAME, one.operator, one.values or ()) for one in term.match_fields or ()]
-    return bool(asked) and all(requirement_holds(labels.get(key), operator, values) for key, operator, values in asked)
-
-
-def requirement_holds(found: str | None, operator: str, values: Sequence[str]) -> bool:
-    match operator:
-        case "In":
-            return found in values
-        case "NotIn":
-            return found not in values
-        case "Exists":
-            return found is not None
-        case "DoesNotExist":
-            return found is None
-    try:
-        here, bound = int(found or ""), int(values[0])
-    except (ValueError, IndexError):
-        return False
-    return here > bound if operator == "Gt" else operator == "Lt" and here < bound
+    return selects(volume.spec.node_affinity.required if volume.spec.node_affinity else None, node)
 
 
 def best_volume(

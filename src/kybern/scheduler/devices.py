@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from kybern.api import node_selectors
 from kybern.api.core_v1 import Node
 from kybern.api.quantity import value
 from kybern.api.resource_v1 import (
@@ -18,7 +19,6 @@ from kybern.api.resource_v1 import (
     ResourceSlice,
 )
 from kybern.reconcile.device_taints import selects
-from kybern.scheduler.claims import term_holds
 
 Id = tuple[str, str, str]
 """Driver, pool, device."""
@@ -70,7 +70,7 @@ def is_for(node: Node, where: Any) -> bool:
     if where.node_name:
         return bool(where.node_name == node.metadata.name)
     if where.node_selector is not None:
-        return any(term_holds(term, node) for term in where.node_selector.node_selector_terms)
+        return node_selectors.selects(where.node_selector, node)
     return bool(where.all_nodes)
 
 

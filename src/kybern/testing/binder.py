@@ -3,8 +3,8 @@
 from kybern.api.core_v1 import Binding, Node, ObjectReference, Pod
 from kybern.api.errors import Conflict, NotFound
 from kybern.api.meta_v1 import ObjectMeta, Status
+from kybern.api.node_selectors import fits
 from kybern.client import Client, View
-from kybern.controllers.nodeaffinity import fits
 from kybern.controllers.taints import tolerating
 from kybern.reconcile import After, Context, Controller
 from kybern.reconcile.nodes import node_is_ready

@@ -5,10 +5,10 @@ from msgspec.structs import replace
 from kybern.api.apps_v1 import DaemonSet, DaemonSetSpec, DaemonSetUpdateStrategy, RollingUpdateDaemonSet
 from kybern.api.core_v1 import Node, NodeSpec, Pod, PodSpec, Taint, Toleration
 from kybern.api.meta_v1 import LabelSelector, ObjectMeta
+from kybern.api.node_selectors import fits
 from kybern.controllers.daemonset.failures import Failures
 from kybern.controllers.daemonset.placing import judge, node_of, template_for, tolerations
 from kybern.controllers.daemonset.plan import Fleet, Plan, fleet, place, roll, status_of
-from kybern.controllers.nodeaffinity import fits
 from kybern.reconcile.history import HASH
 from kybern.testing.builders import APP, node, pod, template
 

@@ -11,7 +11,7 @@ from kybern.api.core_v1 import Event, Node, PersistentVolume, PersistentVolumeCl
 from kybern.api.storage_v1 import CSIDriver, CSINode, CSIStorageCapacity, StorageClass, VolumeAttachment
 from kybern.client.events import Recorder
 from kybern.controllers.table import controllers
-from kybern.scheduler.claims import SELECTED_NODE, offers_for, requirement_holds
+from kybern.scheduler.claims import SELECTED_NODE, offers_for
 from kybern.scheduler.judgement import judge
 from kybern.scheduler.nodes import Nodes
 from kybern.scheduler.nominations import Nominations
@@ -319,17 +319,6 @@ def test_disks_of_clusters_that_share_a_monitor_are_the_same() -> None:
     snapshot.add_pod(pod("p", volumes=disk("a", "b")), "n1")
     assert fits(pod("q", volumes=disk("b", "c")), snapshot) == ["n2", "n3"]
     assert fits(pod("q", volumes=disk("c")), snapshot) == ["n1", "n2", "n3"]
-
-
-@pytest.mark.parametrize(
-    ("found", "operator", "values", "holds"),
-    [
-        ("a", "In", ("a",), True), (None, "In", ("a",), False), (None, "NotIn", ("a",), True), ("a", "Exists", (), True),
-        (None, "DoesNotExist", (), True), ("5", "Gt", ("4",), True), ("5", "Lt", ("4",), False), ("x", "Gt", ("4",), False),
-    ],
-)  # fmt: skip
-def test_requirements(found: str | None, operator: str, values: tuple[str, ...], holds: bool) -> None:
-    assert requirement_holds(found, operator, values) is holds
 
 
 def test_a_pod_is_bound_once_its_volume_is_made_for_its_node_and_others_do_not_wait() -> None:

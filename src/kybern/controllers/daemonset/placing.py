@@ -19,8 +19,8 @@ from kybern.api.core_v1 import (
     PodTemplateSpec,
     Toleration,
 )
+from kybern.api.node_selectors import fits
 from kybern.controllers import taints
-from kybern.controllers.nodeaffinity import fits
 
 TOLERATED = (
     (taints.NOT_READY, "NoExecute"),

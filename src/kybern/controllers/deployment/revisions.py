@@ -13,10 +13,10 @@ from msgspec.structs import replace
 from kybern.api.apps_v1 import Deployment, ReplicaSet, ReplicaSetSpec, ReplicaSetStatus
 from kybern.api.core_v1 import PodTemplateSpec
 from kybern.api.meta_v1 import ObjectMeta
+from kybern.api.numbers import integer
 from kybern.controllers.deployment.sizes import REVISION, desired, replica_annotations, size_of
 from kybern.reconcile import controller_ref
 from kybern.reconcile.pods import labelled, short_hash
-from kybern.reconcile.rounding import DIGITS_MAX
 
 TEMPLATE_HASH = "pod-template-hash"
 HISTORY = "deployment.kubernetes.io/revision-history"
@@ -35,8 +35,7 @@ def annotations_of(obj: Deployment | ReplicaSet) -> Mapping[str, str]:
 
 
 def revision_of(obj: Deployment | ReplicaSet) -> int:
-    text = annotations_of(obj).get(REVISION, "")
-    return int(text) if len(text) <= DIGITS_MAX and text.isdecimal() else 0
+    return integer(annotations_of(obj).get(REVISION)) or 0
 
 
 def age(rs: ReplicaSet) -> tuple[str, str]:

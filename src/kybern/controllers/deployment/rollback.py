@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from kybern.api.apps_v1 import Deployment, ReplicaSet
+from kybern.api.numbers import integer
 from kybern.controllers.deployment.revisions import (
     NOT_COPIED,
     annotations_of,
@@ -23,10 +24,7 @@ Told = tuple[str, str, str]
 
 def wanted_revision(deployment: Deployment) -> int | None:
     """None for an annotation that is missing, or no number."""
-    try:
-        return int(annotations_of(deployment).get(ROLLBACK_TO, ""))
-    except ValueError:
-        return None
+    return integer(annotations_of(deployment).get(ROLLBACK_TO))
 
 
 def rolled_back(deployment: Deployment, sets: Sequence[ReplicaSet], wanted: int) -> tuple[Deployment, Told]:

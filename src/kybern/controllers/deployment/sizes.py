@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from msgspec.structs import replace
 
 from kybern.api.apps_v1 import Deployment, ReplicaSet, RollingUpdateDeployment
-from kybern.reconcile.rounding import DIGITS_MAX, scaled
+from kybern.api.numbers import integer
+from kybern.reconcile.rounding import scaled
 
 REVISION = "deployment.kubernetes.io/revision"
 DESIRED = "deployment.kubernetes.io/desired-replicas"
@@ -171,9 +172,8 @@ def fraction(deployment: Deployment, rs: ReplicaSet) -> int:
     """By how much the ReplicaSet would grow with its Deployment."""
     if not desired(deployment):
         return -size_of(rs)
-    noted = (rs.metadata.annotations or {}).get(MAX, "")
-    told = int(noted) if len(noted) <= DIGITS_MAX and noted.isdecimal() else 0
-    before = told or deployment.status.replicas or 0
+    noted = integer((rs.metadata.annotations or {}).get(MAX), bits=32)
+    before = noted or deployment.status.replicas or 0
     if not before:
         return 0
     return math.floor(size_of(rs) * surge_size(deployment) / before + 0.5) - size_of(rs)

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from kybern.api.core_v1 import Pod
+from kybern.api.numbers import integer
 
 INDEX = "batch.kubernetes.io/job-completion-index"
 
@@ -35,5 +36,5 @@ def text_of(first: int, last: int) -> str:
 
 def index_of(pod: Pod) -> int:
     """-1 where it has none."""
-    text = (pod.metadata.annotations or {}).get(INDEX, "")
-    return int(text) if text.isdecimal() else -1
+    index = integer((pod.metadata.annotations or {}).get(INDEX))
+    return -1 if index is None or index < 0 else index

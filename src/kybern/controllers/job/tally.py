@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from kybern.api.batch_v1 import Job, JobStatus, UncountedTerminatedPods
 from kybern.api.core_v1 import Pod
+from kybern.api.numbers import integer
 from kybern.controllers.job import indexes
 from kybern.controllers.job.failure import FAIL_INDEX, IGNORE, action_for
 from kybern.reconcile.pods import is_active, is_finished, is_ready
@@ -167,8 +168,7 @@ def failures_of(pod: Pod) -> int:
 
 
 def number_of(pod: Pod, annotation: str) -> int:
-    text = (pod.metadata.annotations or {}).get(annotation, "")
-    return int(text) if text.isdecimal() else 0
+    return max(integer((pod.metadata.annotations or {}).get(annotation), bits=32) or 0, 0)
 
 
 def failures_after(job: Job, failed: Pod | None) -> dict[str, str]:

@@ -17,9 +17,9 @@ from msgspec.structs import replace
 
 from kybern.api.core_v1 import Node, Pod
 from kybern.api.errors import ServiceUnavailable
+from kybern.api.node_selectors import selects
 from kybern.api.resource_v1 import ResourceClaim
 from kybern.reconcile.resource_claims import FINALIZER
-from kybern.scheduler.claims import term_holds
 from kybern.scheduler.device_allocation import Given, NoSuch
 from kybern.scheduler.device_binding import failure, is_ready, waits
 from kybern.scheduler.device_claims import claims_there, found_claims, left_behind, names_of, others_wait, promised_to
@@ -216,8 +216,7 @@ def claims(pod: Pod, snapshot: Snapshot) -> Claims | None:
 
 
 def usable(claim: ResourceClaim, node: Node) -> bool:
-    selector = claim.status.allocation.node_selector if claim.status.allocation else None
-    return selector is None or any(term_holds(term, node) for term in selector.node_selector_terms)
+    return selects(claim.status.allocation.node_selector if claim.status.allocation else None, node)
 
 
 def refusal(state: Claims, node: Node) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 
 from kybern.api.core_v1 import NodeAffinity as Affinity
 from kybern.api.core_v1 import NodeSelectorRequirement, NodeSelectorTerm, Pod, PreferredSchedulingTerm
+from kybern.api.numbers import compares
 from kybern.scheduler.columns import ABSENT, NAME
 from kybern.scheduler.framework import NODE_CHANGED, Change, Column, FilterPlugin, ScorePlugin, in_proportion
 from kybern.scheduler.nodes import Nodes
@@ -121,13 +122,5 @@ def satisfies(requirement: NodeSelectorRequirement, column: Column[np.int64], no
 
 def numbers_beyond(operator: str, limit: str, column: Column[np.int64], nodes: Nodes) -> list[int]:
     """Those of the column's values that are whole numbers on the right side of the limit."""
-    texts = nodes.texts()
-    found = []
-    for number in np.unique(column[column != ABSENT]).tolist():
-        try:
-            value, bound = int(texts[number]), int(limit)
-        except ValueError:
-            continue
-        if (value > bound) if operator == "Gt" else (value < bound):
-            found.append(number)
-    return found
+    texts, present = nodes.texts(), np.unique(column[column != ABSENT]).tolist()
+    return [number for number in present if compares(texts[number], operator, limit)]
