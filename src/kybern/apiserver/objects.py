@@ -69,7 +69,7 @@ class ClusterObjects:
             return changed(old)
 
         written = await rewrite(self.machine, storage, meta.namespace or "", name, change, how)
-        return decode(type(obj), written.served)
+        return self.get(type(obj), name, meta.namespace or "") or decode(type(obj), written.served)
 
     async def delete(self, type: type[Any], name: str, namespace: str = "", *, uid: str = "") -> None:
         options = DeleteOptions(preconditions=Preconditions(uid=uid or None))

@@ -15,7 +15,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from kybern.aio.beside import beside
-from kybern.api.apiextensions_v1 import CustomResourceDefinition, CustomResourceDefinitionVersion
+from kybern.api.apiextensions_v1 import (
+    CustomResourceDefinition,
+    CustomResourceDefinitionNames,
+    CustomResourceDefinitionVersion,
+)
 from kybern.api.custom import CustomObject
 from kybern.api.errors import ApiError, Conflict, NotFound
 from kybern.apiserver.callouts.callouts import Callouts
@@ -25,13 +29,16 @@ from kybern.apiserver.customresources.feed import Feed
 from kybern.apiserver.machine import Machine
 from kybern.apiserver.objects import ClusterObjects
 from kybern.apiserver.storage import Storage, load_cache
-from kybern.registry.customresources.conditions import is_true, status_of
+from kybern.registry.customresources.conditions import NO_NAMES, is_true, status_of
 from kybern.registry.customresources.resource import resource_of, storage_version
 from kybern.registry.parts import changed
 from kybern.registry.resource import Resource, is_large
 from kybern.store.interface import StoreError
 
 RETRY_SECONDS = 1.0
+
+Named = tuple[str, CustomResourceDefinitionNames]
+"""A definition's group, and the names that it has been given."""
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +60,8 @@ class CustomResources:
         """`invalidate`: the documents about the API say something else now."""
         self.machine, self.objects, self.invalidate, self.callouts = machine, objects, invalidate, callouts
         self.installed: dict[str, Installed] = {}
+        self.named: dict[str, Named] = {}
+        """Every definition there is; to read them all for their names takes long."""
         self.waiting: asyncio.Queue[str] = asyncio.Queue()
         self.cleaning: set[str] = set()
         self.tasks: asyncio.TaskGroup | None = None
@@ -60,6 +69,7 @@ class CustomResources:
 
     async def start(self) -> None:
         for definition in self.objects.list(CustomResourceDefinition):
+            self.note(definition)
             if is_true(definition, "Established"):
                 await self.install(definition)
             self.waiting.put_nowait(definition.metadata.name or "")
@@ -85,28 +95,33 @@ class CustomResources:
         found = new or old
         assert found is not None
         self.waiting.put_nowait(found.metadata.name or "")
+        if new is None:
+            self.named.pop(found.metadata.name or "", None)
+        else:
+            self.note(new)
         if new is None or (old is not None and old.status.accepted_names != new.status.accepted_names):
-            for other in self.others(found):  # a name may have become free
-                self.waiting.put_nowait(other.metadata.name or "")
+            for name, _ in self.others(found):  # a name may have become free
+                self.waiting.put_nowait(name)
+
+    def note(self, definition: CustomResourceDefinition) -> None:
+        self.named[definition.metadata.name or ""] = definition.spec.group, definition.status.accepted_names or NO_NAMES
 
     async def _again(self, name: str) -> None:
         await self.machine.clock.sleep(RETRY_SECONDS)
         self.waiting.put_nowait(name)
 
-    def others(self, definition: CustomResourceDefinition) -> list[CustomResourceDefinition]:
-        """The other definitions of the same group."""
-        return [
-            other
-            for other in self.objects.list(CustomResourceDefinition)
-            if other.spec.group == definition.spec.group and other.metadata.name != definition.metadata.name
-        ]
+    def others(self, definition: CustomResourceDefinition) -> list[tuple[str, CustomResourceDefinitionNames]]:
+        """The other definitions of the same group, and what they are called."""
+        group, own = definition.spec.group, definition.metadata.name
+        return [(name, names) for name, (of, names) in sorted(self.named.items()) if of == group and name != own]
 
     async def reconcile(self, name: str) -> None:
         definition = self.objects.get(CustomResourceDefinition, name)
         if definition is None:
             self.remove(name)
             return
-        status = status_of(definition, self.others(definition), self.machine.now())
+        names = [names for _, names in self.others(definition)]
+        status = status_of(definition, names, self.machine.now())
         now = changed(definition, status=status)
         if is_true(now, "Established"):
             await self.install(now)

@@ -35,8 +35,7 @@ class Taken:
     kinds: frozenset[str]
 
 
-def taken(others: Iterable[CustomResourceDefinition]) -> Taken:
-    accepted = [other.status.accepted_names or NO_NAMES for other in others]
+def taken(accepted: Sequence[CustomResourceDefinitionNames]) -> Taken:
     resources = {
         name for names in accepted for name in (names.plural, names.singular, *(names.short_names or ())) if name
     }
@@ -45,9 +44,9 @@ def taken(others: Iterable[CustomResourceDefinition]) -> Taken:
 
 
 def status_of(
-    definition: CustomResourceDefinition, others: Sequence[CustomResourceDefinition], now: str
+    definition: CustomResourceDefinition, others: Sequence[CustomResourceDefinitionNames], now: str
 ) -> CustomResourceDefinitionStatus:
-    """The status that a definition has beside the others of its group."""
+    """The status that a definition has beside the names of others of its group."""
     accepted, naming = names_of(definition, taken(others))
     conditions = definition.status.conditions or ()
     conditions = with_condition(conditions, "NamesAccepted", *naming, now=now)
