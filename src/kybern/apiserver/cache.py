@@ -11,13 +11,14 @@ from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
+from typing import TypeVar
 
 from kybern.api.errors import Expired
 from kybern.apiserver.audience import Audience
 from kybern.apiserver.frames import Event, Form
 from kybern.apiserver.item import Item
 from kybern.apiserver.selection import Selection
-from kybern.apiserver.turns import in_turns, turns
+from kybern.apiserver.turns import DECODED_BYTES, in_turns, turns
 from kybern.apiserver.watcher import Group, Watcher
 from kybern.registry.resource import Resource
 from kybern.store.interface import Change, Entry, Store
@@ -27,6 +28,8 @@ log = logging.getLogger(__name__)
 
 SNAPSHOTS_MAX = 4  # kept for lists that are read in pages; each is a sorted tuple of references
 
+S = TypeVar("S", Entry, Change)
+T = TypeVar("T")
 Convert = Callable[[bytes], bytes]
 revision_of = attrgetter("revision")
 
@@ -75,11 +78,11 @@ class Cache:
         self._loading = []
         self._unsubscribe = self.store.subscribe(self.prefix, self.take)
 
-    def load(self, entries: Sequence[Entry], history: Sequence[Change], oldest: int) -> None:
+    async def load(self, entries: Sequence[Entry], history: Sequence[Change], oldest: int) -> None:
         """Take over the state, and the changes after `oldest` that led to it; then what has happened meanwhile."""
-        self.items = {entry.key: self._item(entry.key, entry.value, entry.created, entry.revision) for entry in entries}
+        self.items = {item.key: item for item in await self._in_turns(self._item_of, entries)}
         self.keys = sorted(self.items)
-        self.events = [self._event_of_the_past(change) for change in history]
+        self.events = await self._in_turns(self._event_of_the_past, history)
         self.oldest = oldest
         self.changed = max((entry.revision for entry in entries), default=0)
         self.changed = max(self.changed, self.events[-1].revision if self.events else 0)
@@ -97,6 +100,23 @@ class Cache:
         """Follow no longer; every watch ends when its client has read what there is."""
         self._unsubscribe()
         self.audience.end()
+
+    async def _in_turns(self, made: Callable[[S], T], of: Sequence[S]) -> list[T]:
+        """Where each is converted, others have their turn between them."""
+        if self._convert is None:
+            return list(map(made, of))
+        found: list[T] = []
+        left = DECODED_BYTES
+        for one in of:
+            found.append(made(one))
+            left -= len(one.value or b"")
+            if left < 0:
+                await asyncio.sleep(0)
+                left = DECODED_BYTES
+        return found
+
+    def _item_of(self, entry: Entry) -> Item:
+        return self._item(entry.key, entry.value, entry.created, entry.revision)
 
     def _event_of_the_past(self, change: Change) -> Event:
         old = change.previous

@@ -156,7 +156,7 @@ async def load_cache(storage: Storage, store: Store) -> None:
     entries, revision = await store.list(cache.prefix)
     if len(history) > HISTORY_MAX:
         history, oldest = (), revision
-    cache.load(entries, history, oldest)
+    await cache.load(entries, history, oldest)
 
 
 async def load_caches(storages: Sequence[Storage], store: Store) -> None:
@@ -170,7 +170,7 @@ async def load_caches(storages: Sequence[Storage], store: Store) -> None:
         cache = storage.cache
         cache.follow()
         entries, _ = await store.list(cache.prefix)
-        cache.load(entries, histories[cache.prefix], store.oldest)
+        await cache.load(entries, histories[cache.prefix], store.oldest)
 
 
 def prefixes_of(key: str) -> Iterator[str]:

@@ -95,6 +95,23 @@ def test_a_json_patch_has_a_limit_of_operations() -> None:
         apply_json_patch({}, [{"op": "test", "path": "/a", "value": None}] * 10_001)
 
 
+def test_a_patch_makes_nothing_deeper_than_a_body_may_be() -> None:
+    deep: Any = {}
+    for _ in range(150):
+        deep = {"a": deep}
+    patch = [{"op": "add", "path": "/a" * 151, "value": deep}]
+    with pytest.raises(BadRequest, match="exceeded max depth"):
+        apply_json_patch(deep, patch)
+    assert apply_json_patch({}, [{"op": "add", "path": "/a", "value": deep}]) == {"a": deep}
+
+
+def test_operations_that_move_long_lists_over_and_over_are_refused() -> None:
+    patch = [{"op": "add", "path": "/0", "value": 1}] * 5_000
+    assert len(apply_json_patch([0], patch)) == 5_001
+    with pytest.raises(RequestEntityTooLarge, match="move too many items"):
+        apply_json_patch([0] * 200_000, patch)
+
+
 def test_a_short_patch_cannot_make_a_huge_document() -> None:
     doubling = [{"op": "copy", "from": "/a", "path": f"/a/x{n}"} for n in range(60)]
     with pytest.raises(Invalid) as refused:

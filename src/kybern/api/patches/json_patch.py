@@ -12,9 +12,11 @@ import msgspec
 from kybern.api.codec import untyped
 from kybern.api.errors import BadRequest, Invalid, RequestEntityTooLarge
 from kybern.api.go_messages import go_name
+from kybern.api.strict import DEPTH_MAX, depth
 
 OPERATIONS_MAX = 10_000
 COPIED_BYTES_MAX = 3 * 1024 * 1024
+SHIFTED_MAX = 500_000_000  # items that make way in lists: some tenths of a second
 
 REJECTED = "the server rejected our request due to an error in our request"
 
@@ -34,7 +36,10 @@ def apply_json_patch(document: Any, patch: Any) -> Any:
             OPERATIONS[operation["op"]](target, operation)
         except _Unfit as why:
             raise Invalid(REJECTED) from why  # upstream does not tell clients more
-    return target.root["document"]
+    found = target.root["document"]
+    if depth(found) > DEPTH_MAX:  # patch after patch could make it deeper than anybody can read
+        raise BadRequest("error decoding patch: exceeded max depth")
+    return found
 
 
 def _checked(patch: Any) -> list[dict[str, Any]]:
@@ -67,7 +72,13 @@ class _Target:
 
     def __init__(self, document: Any) -> None:
         self.root = {"document": document}
-        self.copied_bytes = 0
+        self.copied_bytes = self.shifted = 0
+
+    def shift(self, items_count: int) -> None:
+        """So many items make way for one, or close its gap."""
+        self.shifted += items_count
+        if self.shifted > SHIFTED_MAX:
+            raise RequestEntityTooLarge("the operations of the patch move too many items of lists")
 
     def place(self, operation: str, path: str) -> tuple[Any, str]:
         """The container of a place, and the key or index in it."""
@@ -116,6 +127,7 @@ def _put(target: _Target, name: str, path: str, value: Any) -> None:
         at = len(container) if key == "-" else index(container, key, len(container))
     except KeyError:
         raise _Unfit(f"Unable to access invalid index: {key}: invalid index referenced") from None
+    target.shift(len(container) - at)
     container.insert(at, value)
 
 
@@ -129,6 +141,7 @@ def _take(target: _Target, name: str, path: str) -> Any:
     if not path:
         raise _Unfit(f"{name} operation does not apply: the whole document cannot be removed")
     if isinstance(container, list):
+        target.shift(len(container) - int(key))
         container.pop(int(key))
     else:
         del container[key]

@@ -11,12 +11,15 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from kybern.aio.beside import beside
 from kybern.aio.ids import Ids
 from kybern.api.apiextensions_v1 import CustomResourceDefinition, WebhookClientConfig
-from kybern.api.codec import encode, from_builtins, untyped
+from kybern.api.codec import encode, from_builtins
 from kybern.api.custom import CustomObject
 from kybern.api.errors import InternalError
+from kybern.api.strict import Malformed, parse
 from kybern.apiserver.callouts.callouts import CalloutFailed, Callouts
+from kybern.apiserver.options import LARGE_BYTES
 from kybern.registry.metadata import validate_annotations, validate_labels
 
 TIMEOUT_SECONDS = 30  # upstream's
@@ -49,7 +52,7 @@ class WebhookConversion:
         review = {"kind": "ConversionReview", "apiVersion": f"{GROUP}/{self.review}", "request": request}
         try:
             answer = await self.callouts.post(self.config, encode(review), timeout_seconds=TIMEOUT_SECONDS)
-            found = self.objects_in(answer, uid)
+            found = await beside(lambda: self.objects_in(answer, uid), len(answer) > LARGE_BYTES)
         except (CalloutFailed, WrongAnswer) as error:
             raise InternalError(f"{about} failed: {error}") from error
         if len(found) != len(objects):
@@ -61,8 +64,8 @@ class WebhookConversion:
 
     def objects_in(self, answer: bytes, uid: str) -> list[Any]:
         try:
-            review = untyped(answer)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            review = parse(answer)
+        except Malformed as error:
             raise WrongAnswer(str(error)) from None
         response = review.get("response") if isinstance(review, dict) else None
         if not isinstance(response, dict):

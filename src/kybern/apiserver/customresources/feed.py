@@ -7,19 +7,22 @@ everybody who asks is told why; one object can still be read, if it can be conve
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
+from kybern.aio.beside import beside
 from kybern.aio.clock import Clock
 from kybern.aio.timeouts import timeout
 from kybern.api.codec import decode, encode
 from kybern.api.errors import ApiError, InternalError
 from kybern.apiserver.item import Item
+from kybern.apiserver.options import LARGE_BYTES
 from kybern.apiserver.storage import Storage
 from kybern.store.interface import Change, Store
 
 BATCH_MAX = 500  # changes in one review
+BATCH_BYTES_MAX = 2 * 1024 * 1024  # but for the last
 RETRY_SECONDS = 1.0
 
 
@@ -40,7 +43,7 @@ class Feed:
         cache = self.storage.cache
         self._unsubscribe = self.store.subscribe(cache.prefix, self._take)
         entries, revision = await self.store.list(cache.prefix)
-        cache.load((), (), revision)
+        await cache.load((), (), revision)
         first = [Change(entry.key, entry.revision, entry.value, None) for entry in entries]
         self.waiting.extendleft(sorted(first, key=lambda change: -change.revision))
         self.wake.set()
@@ -69,7 +72,7 @@ class Feed:
             await self.wake.wait()
             self.wake.clear()
             while self.waiting:
-                batch = [change for change, _ in zip(self.waiting, range(BATCH_MAX), strict=False)]
+                batch = first_of(self.waiting)
                 try:
                     converted = await self._converted(batch)
                 except ApiError as error:
@@ -92,14 +95,14 @@ class Feed:
 
     async def _converted(self, changes: Sequence[Change]) -> list[Change]:
         storage = self.storage
-        stored = [decode(storage.stored_type, change.value) for change in changes if change.value is not None]
+        values = [change.value for change in changes if change.value is not None]
+        is_long = sum(map(len, values)) > LARGE_BYTES
+        stored = await beside(lambda: [decode(storage.stored_type, value) for value in values], is_long)
         assert storage.conversion is not None
-        objects = iter(await storage.conversion.convert(stored, storage.resource.kind.api_version))
+        objects = await storage.conversion.convert(stored, storage.resource.kind.api_version)
+        made = iter(await beside(lambda: [encode(storage.resource.from_storage(obj)) for obj in objects], is_long))
         return [
-            change
-            if change.value is None
-            else msgspec.structs.replace(change, value=encode(storage.resource.from_storage(next(objects))))
-            for change in changes
+            change if change.value is None else msgspec.structs.replace(change, value=next(made)) for change in changes
         ]
 
     async def caught_up(self) -> None:
@@ -121,3 +124,15 @@ class Feed:
             return known
         value = self.storage.encode(await self.storage.load(entry))
         return Item(key, namespace, name, value, entry.created, entry.revision)
+
+
+def first_of(waiting: Iterable[Change]) -> list[Change]:
+    """As many as go into one review."""
+    found: list[Change] = []
+    size = 0
+    for change in waiting:
+        if len(found) == BATCH_MAX or size > BATCH_BYTES_MAX:
+            break
+        found.append(change)
+        size += len(change.value or b"")
+    return found
