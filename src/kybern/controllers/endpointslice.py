@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec.structs import replace
 
+from kybern.aio.backoff import Backoff
 from kybern.aio.clock import rfc3339
 from kybern.api.core_v1 import Node, Pod, Service
 from kybern.api.discovery_v1 import (
@@ -21,7 +22,7 @@ from kybern.api.discovery_v1 import (
     ForNode,
     ForZone,
 )
-from kybern.api.errors import ApiError
+from kybern.api.errors import ApiError, NotFound
 from kybern.client import Client, View
 from kybern.controllers import topologyhints
 from kybern.controllers.filling import MANAGER, Ports, identity, plan_family
@@ -45,7 +46,7 @@ from kybern.reconcile.pods import is_namespace_terminating, is_ready
 SAME_ZONE = ("PreferClose", "PreferSameZone")  # the older name and the newer
 SAME_NODE = "PreferSameNode"
 AUTOMATIC = "hints by zone"
-NODE_RETRY_SECONDS = 1.0
+RETRY = Backoff(first_seconds=1.0, max_seconds=1000.0)  # upstream's
 FAILED = "FailedToUpdateEndpointSlices"
 
 
@@ -73,8 +74,10 @@ async def reconcile(service: Service, view: View, client: Client, context: Conte
         context.events.event(service, "Warning", FAILED, f"{failed}: {error.message}")
         raise
     if lost:
-        context.events.event(service, "Warning", FAILED, f"{failed}: {skipping(service, lost)}")
-    return After(NODE_RETRY_SECONDS) if lost else None
+        why = skipping(service, lost)
+        context.events.event(service, "Warning", FAILED, f"{failed}: {why}")
+        raise NotFound(why)
+    return None
 
 
 def skipping(service: Service, lost: Sequence[Pod]) -> str:
@@ -220,6 +223,7 @@ def services_by_zone(node: Node, view: View) -> Iterable[Key]:
 ENDPOINTSLICE = Controller(
     name="endpointslice",
     rest_seconds=REST_SECONDS,
+    retry=RETRY,
     component="endpoint-slice-controller",
     reconciles=Service,
     owns=(EndpointSlice,),

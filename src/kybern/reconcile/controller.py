@@ -15,12 +15,14 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from msgspec import Struct
 
+from kybern.aio.backoff import Backoff
 from kybern.aio.clock import Clock
 from kybern.aio.ids import Ids
 from kybern.api.meta_v1 import LabelSelector
 from kybern.api.selectors import Selector
 from kybern.client import Client, View
 from kybern.reconcile.metrics import QueueMetrics
+from kybern.reconcile.queue import RETRY
 
 T = TypeVar("T")
 
@@ -104,6 +106,8 @@ class Controller(Generic[T]):
     """Look at every object this often, for what no event tells; 0: never."""
     rest_seconds: float = 0.0
     """No key is worked on again sooner than this after its last pass: for owners of a great many objects."""
+    retry: Backoff = RETRY
+    """How long a key that fails waits."""
     workers: int = WORKERS
     component: str = ""
     """What its events come from, where upstream does not say `<name>-controller`."""

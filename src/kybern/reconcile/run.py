@@ -93,7 +93,7 @@ class Workers:
 
     def __init__(self, controller: Controller[Any], around: Surroundings) -> None:
         self.controller, self.around = controller, around
-        self.queue: Queue[Key] = Queue(rest_seconds=controller.rest_seconds)
+        self.queue: Queue[Key] = Queue(controller.retry, controller.rest_seconds)
         around.metrics.queues[controller.name] = self.queue
 
     async def run(self) -> None:

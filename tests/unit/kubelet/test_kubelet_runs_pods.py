@@ -189,7 +189,15 @@ def test_hooks_run_together_and_sidecars_end_last_to_first_as_long_as_there_is_t
 
     async def scenario() -> None:
         seconds = {"web": 1.0, "first": 1000.0, "second": 3.0}
-        runtime = Simulated(LoopClock(), behave=lambda config: Behaviour(stops_seconds=seconds[config.metadata.name]))
+        ended: dict[str, float] = {}
+
+        class Noting(Simulated):
+            async def remove_container(self, container_id: str) -> None:
+                found = self.containers[container_id]
+                ended[found.metadata.name] = found.finished_at
+                await super().remove_container(container_id)
+
+        runtime = Noting(LoopClock(), behave=lambda config: Behaviour(stops_seconds=seconds[config.metadata.name]))
         hook = Lifecycle(pre_stop=LifecycleHandler(sleep=SleepAction(seconds=3)))
         async with lab.cluster(runtime=runtime) as cluster:
             sidecars = [
@@ -200,9 +208,8 @@ def test_hooks_run_together_and_sidecars_end_last_to_first_as_long_as_there_is_t
             await cluster.phase("web-1", "Running")
             cluster.api.delete_gracefully("/api/v1/namespaces/default/pods/web-1", 8)
             began = cluster.kubelet.clock.wall()
-            await cluster.until(lambda: all(c.state is ContainerState.EXITED for c in runtime.containers.values()))
-            ended = {c.metadata.name: round(c.finished_at - began) for c in runtime.containers.values()}
-            assert ended == {"web": 4, "second": 7, "first": 9}
+            await cluster.until(lambda: len(ended) == len(seconds))
+            assert {name: round(at - began) for name, at in ended.items()} == {"web": 4, "second": 7, "first": 9}
 
     lab.simulate(scenario)
 

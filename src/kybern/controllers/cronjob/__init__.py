@@ -28,7 +28,7 @@ async def reconcile(cronjob: CronJob, view: View, client: Client, context: Conte
     status = await followed(cronjob, jobs, client, context)
     await clean_up(cronjob, jobs, client, context)
     going = cronjob.metadata.deletion_timestamp is not None
-    found = None if going or cronjob.spec.suspend else understood(cronjob, context)
+    found = None if going else understood(cronjob, context)
     after = None
     if found is not None:
         times, tz = found
@@ -44,12 +44,15 @@ async def reconcile(cronjob: CronJob, view: View, client: Client, context: Conte
 
 
 def understood(cronjob: CronJob, context: Context) -> tuple[Schedule, ZoneInfo] | None:
-    """None for a schedule that can never work, which is told and not tried again."""
+    """None while it is suspended, and for a schedule that can never work, which is told and not tried again: of a time zone
+    that is none, whoever suspended it is told too."""
     try:
         tz = schedule.zone(cronjob.spec.time_zone)
     except ValueError as error:
         message = f'invalid timeZone: "{cronjob.spec.time_zone}": {error}'
         context.events.event(cronjob, "Warning", "UnknownTimeZone", message)
+        return None
+    if cronjob.spec.suspend:
         return None
     try:
         return schedule.parse(cronjob.spec.schedule), tz
