@@ -14,7 +14,18 @@ from typing import Any
 
 import pytest
 from image_registry import ImageRegistry, image_registry
-from oci_images import INDEX, BuiltImage, archive, build, busybox, digest_of, docker_archive, entry, oci_archive
+from oci_images import (
+    INDEX,
+    MANIFEST,
+    BuiltImage,
+    archive,
+    build,
+    busybox,
+    digest_of,
+    docker_archive,
+    entry,
+    oci_archive,
+)
 
 from kybern.runtime.build.workshop import Workshop
 from kybern.runtime.cri import AuthConfig, RuntimeFault
@@ -23,7 +34,7 @@ from kybern.runtime.images.layout import ARCHIVE, Incoming, Needed
 from kybern.runtime.images.reference import parse
 from kybern.runtime.images.registry import Registry, RegistryError
 from kybern.runtime.images.store import ImageStore
-from kybern.web.http import Response
+from kybern.web.http import Request, Response
 
 pytestmark = pytest.mark.linux
 
@@ -146,6 +157,67 @@ async def test_a_wrong_layer_digest_is_never_used(registry: ImageRegistry, store
     registry.manifests["test/wrong:latest"] = (json.dumps(manifest).encode(), manifest["mediaType"])
     with pytest.raises(RuntimeFault, match="wrong diff id"):
         await store.pull(f"{registry.address}/test/wrong")
+
+
+@pytest.mark.parametrize("way", ["pull", "load"])
+async def test_indexes_of_indexes_are_followed_a_few_deep(
+    registry: ImageRegistry, store: ImageStore, tmp_path: Path, way: str
+) -> None:
+    """T55."""
+    body, kind, blobs = SMALL.manifest, MANIFEST, dict(SMALL.blobs)
+    for depth in range(100):
+        digest = digest_of(body)
+        registry.manifests[f"test/deep:{digest}"] = registry.manifests[f"test/deep:{depth}"] = (body, kind)
+        blobs[digest] = body
+        inner = {"mediaType": kind, "digest": digest, "size": len(body)}
+        body, kind = json.dumps({"schemaVersion": 2, "mediaType": INDEX, "manifests": [inner]}).encode(), INDEX
+    if way == "pull":
+        assert await store.pull(f"{registry.address}/test/deep:1")
+        with pytest.raises(RuntimeFault, match="nested more than"):
+            await store.pull(f"{registry.address}/test/deep:99")
+        return
+    files = {f"blobs/sha256/{digest.removeprefix('sha256:')}": data for digest, data in blobs.items()}
+    path = tmp_path / "image.tar"
+    path.write_bytes(archive(entry(name, data) for name, data in {"index.json": body, **files}.items()))
+    with pytest.raises(RuntimeFault, match="nested too deep"):
+        await store.load(path)
+
+
+async def test_who_is_sent_elsewhere_for_a_blob_shows_no_password_there(
+    registry: ImageRegistry, store: ImageStore
+) -> None:
+    """T58."""
+    registry.login = "me:secret"
+    shown: list[str | None] = []
+
+    def elsewhere(request: Request) -> Response:
+        shown.append(request.headers.get("authorization"))
+        return Response(200, {}, SMALL.blobs[request.path.rpartition("/")[2]])
+
+    async with image_registry() as other:
+        other.answer = elsewhere
+        registry.blob = lambda request, data: Response(307, {"Location": f"http://{other.address}{request.path}"})  # type: ignore[method-assign]
+        await store.pull(f"{registry.address}/test/small", AuthConfig(username="me", password="secret"))
+    assert shown == [None] * len(SMALL.blobs)
+
+
+async def test_a_registry_that_takes_no_notice_of_where_to_go_on_is_begun_with_anew(
+    registry: ImageRegistry, store: ImageStore
+) -> None:
+    """T62: what came before and all of it again would be another blob."""
+    registry.add("test/busybox", busybox())
+    registry.break_off_after = 300_000
+    own = registry.blob
+    registry.blob = lambda request, data: own(Request("GET", request.path), data)  # type: ignore[method-assign]
+    assert await store.pull(f"{registry.address}/test/busybox")
+
+
+async def test_an_image_of_no_layers_is_one(registry: ImageRegistry, store: ImageStore) -> None:
+    """T56."""
+    registry.add("test/empty", build([]))
+    assert await store.pull(f"{registry.address}/test/empty")
+    found = store.get(f"{registry.address}/test/empty")
+    assert found is not None and found.layers == ()
 
 
 async def test_endless_redirects_and_login_loops_end(store: ImageStore) -> None:

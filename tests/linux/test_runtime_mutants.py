@@ -23,9 +23,11 @@ from exchange import RACES, exchanging
 from oci_images import BUSYBOX, archive, build, entry, link, oci_archive
 from runtime_fixtures import Pod, pod
 
+from kybern.kubelet.observed import MESSAGE_PATH, POD_UID, RESTART_COUNT, by_pod
 from kybern.linux import beneath, mounts, namespaces, processes
-from kybern.runtime.cri import Mount, NamespaceMode, NamespaceOptions, RuntimeFault, SecurityContext
+from kybern.runtime.cri import ContainerConfig, Mount, NamespaceMode, NamespaceOptions, RuntimeFault, SecurityContext
 from kybern.runtime.images.host import NAME as HOST
+from kybern.runtime.native import NativeRuntime
 from kybern.runtime.warden import filesystem, identity
 
 pytestmark = pytest.mark.linux
@@ -296,6 +298,29 @@ async def test_an_image_reaches_the_machine_only_without_the_defence(row: str, o
         shutil.rmtree(outside.parent / directory)
     async with pod(outside.parent, changes=FOLLOWING_LINKS) as web:
         assert await reaches_the_machine(web, IMAGES[row], outside)
+
+
+async def test_labels_of_an_image_make_its_container_another_pods_only_where_they_are_believed(
+    outside: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """E30, CVE-2026-53488: whose a container is, how often it started and where its message is, the kubelet says alone."""
+    evil = {POD_UID: "victim", RESTART_COUNT: "9", MESSAGE_PATH: str(outside / "secret")}
+    built = build([archive([entry("bin")])], {"Labels": evil, "Cmd": ["x"]})
+    (outside.parent / "image.tar").write_bytes(oci_archive(built, "evil:1"))
+    create = NativeRuntime.create_container
+
+    async def believing(self: NativeRuntime, sandbox_id: str, config: ContainerConfig) -> str:
+        return await create(self, sandbox_id, replace(config, labels={**config.labels, **evil}, annotations=evil))
+
+    async with pod(outside.parent) as web:
+        (name,) = await web.runtime.images.load(outside.parent / "image.tar")
+        for is_mutant in (False, True):
+            if is_mutant:
+                monkeypatch.setattr(NativeRuntime, "create_container", believing)
+            made = await replace(web, image=name).create("x", labels={POD_UID: "own"})
+            status = await web.runtime.container_status(made)
+            assert list(by_pod([], [status])) == ["victim" if is_mutant else "own"]
+            assert (status.annotations == {}) is not is_mutant
 
 
 def test_the_program_that_the_warden_runs_from_is_overwritten_only_without_its_seals(
