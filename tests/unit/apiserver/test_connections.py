@@ -9,9 +9,10 @@ import pytest
 from kybern.aio.ids import Ids
 from kybern.api.errors import BadRequest
 from kybern.apiserver.connections.kubelets import Address, Kubelets
+from kybern.apiserver.connections.places import check_host, taken_apart
 from kybern.apiserver.connections.pod_log import PodLog
 from kybern.apiserver.connections.pod_streams import PodStreams
-from kybern.apiserver.connections.proxy import Proxy, check_place, taken_apart
+from kybern.apiserver.connections.proxy import Proxy
 from kybern.apiserver.dispatch import Dispatch
 from kybern.apiserver.layers.authenticate import AuthenticateLayer
 from kybern.web.client import Client
@@ -218,7 +219,7 @@ async def test_a_proxy_path_without_an_end_is_redirected(api: Any, front: Client
 )
 async def test_a_pod_cannot_be_made_to_point_at_the_server(api: Any, front: Client, address: str) -> None:
     with pytest.raises(BadRequest, match="address not allowed"):
-        check_place(address, "80")
+        check_host(address)
     await make_pod(api, "c")
     await api.patch(f"{PODS}/p/status", {"status": {"podIP": address}})
     answer = await api.get(f"{PODS}/p/proxy/")
@@ -229,15 +230,20 @@ async def test_a_service_without_endpoints_is_unavailable(api: Any, front: Clien
     service = {"metadata": {"name": "s"}, "spec": {"ports": [{"port": 80}], "clusterIP": "10.96.0.9"}}
     assert (await api.post("/api/v1/namespaces/default/services", service)).status == 201
     answer = await api.get("/api/v1/namespaces/default/services/s/proxy/")
+    assert (answer.status, answer.message) == (404, 'endpoints "s" not found')
+    endpoints = {"metadata": {"name": "s"}}
+    assert (await api.post("/api/v1/namespaces/default/endpoints", endpoints)).status == 201
+    answer = await api.get("/api/v1/namespaces/default/services/s/proxy/")
     assert (answer.status, answer.message) == (503, 'no endpoints available for service "s"')
 
 
 def test_a_proxied_name_has_a_scheme_and_a_port() -> None:
-    assert taken_apart("https:web:8443").scheme == "https"
-    assert taken_apart("web:http").port == "http"
-    assert taken_apart("web").port == ""
-    with pytest.raises(BadRequest):
-        taken_apart("gopher:web:1")
+    assert taken_apart("https:web:8443", "pod").scheme == "https"
+    assert taken_apart("web:http", "pod").port == "http"
+    assert taken_apart("web", "pod").port == ""
+    for wrong in ("gopher:web:1", ":80", "a:b:c:d"):
+        with pytest.raises(BadRequest, match=f'invalid node request "{wrong}"'):
+            taken_apart(wrong, "node")
 
 
 async def test_opening_a_shell_is_authorized_as_creating(api: Any) -> None:

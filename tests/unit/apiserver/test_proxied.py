@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from kybern.aio.ids import Ids
-from kybern.apiserver.connections import passing, proxy, rewriting
+from kybern.apiserver.connections import passing, places, proxy, rewriting
 from kybern.apiserver.connections.kubelets import Address, Kubelets
 from kybern.apiserver.connections.pod_log import PodLog
 from kybern.apiserver.connections.proxy import Proxy
@@ -106,7 +106,13 @@ async def front(api: Any) -> AsyncIterator[Front]:
 @pytest.fixture
 def reachable(monkeypatch: pytest.MonkeyPatch) -> None:
     """The backend of the tests is on loopback, where pods never are."""
-    monkeypatch.setattr(proxy, "check_place", lambda host, port: None)
+    monkeypatch.setattr(proxy, "check_host", lambda host: None)
+
+
+@pytest.fixture
+def endpoints_anywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor may endpoints be there."""
+    monkeypatch.setattr("kybern.registry.endpoints.ordinary_address", lambda at, address: ())
 
 
 # --- what is passed on ------------------------------------------------------------------------------------------------
@@ -134,7 +140,89 @@ async def test_a_pod_and_its_ports_are_reached_by_name_scheme_and_port(front: Fr
     for name in ("p", f"p:{front.behind.port}", f"http:p:{front.behind.port}"):
         assert (await front.send("GET", f"{PODS}/{name}/proxy/x")).body == b"hello"
     assert (await front.send("GET", f"{PODS}/https:p:{front.behind.port}/proxy/x")).status == 503
-    assert (await front.send("GET", f"{PODS}/ftp:p:1/proxy/x")).status == 400
+    refused = await front.send("GET", f"{PODS}/ftp:p:1/proxy/x")
+    assert (refused.status, json.loads(refused.body)["message"]) == (400, 'invalid pod request "ftp:p:1"')
+
+
+@pytest.mark.parametrize(
+    ("port", "why"),
+    [
+        ("web", "lookup tcp/web: unknown port"),
+        ("0", "address 0: invalid port"),
+        ("70000", "address 70000: invalid port"),
+    ],
+)
+async def test_a_port_that_nobody_can_dial_is_unavailable(front: Front, port: str, why: str) -> None:
+    """As upstream: the name that a container gave to its port is not looked at."""
+    await front.pod_at("10.0.0.7")
+    answer = await front.send("GET", f"{PODS}/p:{port}/proxy/x")
+    told = f"error trying to reach service: dial tcp: {why}"
+    assert (answer.status, json.loads(answer.body)["message"]) == (503, told)
+
+
+async def test_a_ports_name_is_one_that_the_machine_knows(front: Front, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = {("known", "tcp"): front.behind.port}
+    monkeypatch.setattr(places.socket, "getservbyname", lambda name, protocol: known[name, protocol])
+    monkeypatch.setattr(proxy, "check_host", lambda host: None)
+    await front.pod_at("127.0.0.1", 1)
+    assert (await front.send("GET", f"{PODS}/p:known/proxy/x")).body == b"hello"
+
+
+SERVICES = "/api/v1/namespaces/default/services"
+
+
+async def serving_pod(
+    front: Front, target: dict[str, str] | None, port_name: str = "", address: str = "127.0.0.1"
+) -> int:
+    """Makes one, behind a Service; how its endpoints were answered."""
+    await front.pod_at(address)
+    ports = [{"port": 8080, "name": port_name} if port_name else {"port": 8080}]
+    await front.api.post(SERVICES, {"metadata": {"name": "s"}, "spec": {"ports": ports, "clusterIP": "10.96.0.9"}})
+    ready = {"ip": address} if target is None else {"ip": address, "targetRef": target}
+    at = {"port": front.behind.port, "name": port_name} if port_name else {"port": front.behind.port}
+    endpoints = {"metadata": {"name": "s"}, "subsets": [{"addresses": [ready], "ports": [at]}]}
+    return int((await front.api.post("/api/v1/namespaces/default/endpoints", endpoints)).status)
+
+
+HERE = {"kind": "Pod", "name": "p", "namespace": "default"}
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "told"),
+    [
+        ("", "s", None),
+        ("", "s:8080", None),
+        ("", "http:s:8080", None),
+        ("web", "s:web", None),
+        ("web", "s:8080", None),
+        ("web", "s", 'no endpoints available for service "s"'),
+        ("", "s:web", 'no endpoints available for service "s:web"'),
+        ("", "s:81", 'no service port 81 found for service "s"'),
+    ],
+)
+async def test_a_services_port_is_given_by_its_number_or_its_own_name(
+    front: Front, reachable: None, endpoints_anywhere: None, name: str, path: str, told: str | None
+) -> None:
+    await serving_pod(front, HERE, name)
+    answer = await front.send("GET", f"{SERVICES}/{path}/proxy/x")
+    assert answer.status == (200 if told is None else 503)
+    assert told is None or json.loads(answer.body)["message"] == told
+
+
+@pytest.mark.parametrize("target", [None, HERE | {"name": "q"}, HERE | {"namespace": "kube-system"}])
+async def test_endpoints_that_are_no_pods_are_not_proxied_to(
+    front: Front, reachable: None, endpoints_anywhere: None, target: dict[str, str] | None
+) -> None:
+    """Whoever may write endpoints could otherwise make this server ask any address."""
+    await serving_pod(front, target)
+    answer = await front.send("GET", f"{SERVICES}/s/proxy/x")
+    assert (answer.status, front.backend.asked) == (503, [])
+
+
+async def test_what_a_service_has_not_is_not_found(front: Front) -> None:
+    for path, kind in (("s", "endpoints"), ("s:80", "services")):
+        answer = await front.send("GET", f"{SERVICES}/{path}/proxy/x")
+        assert (answer.status, json.loads(answer.body)["message"]) == (404, f'{kind} "s" not found')
 
 
 async def test_an_upgrade_goes_through_and_a_refused_one_is_over(front: Front) -> None:
@@ -243,14 +331,11 @@ async def test_no_address_in_a_status_leads_to_this_machine_or_its_link(front: F
 
 
 @pytest.mark.parametrize("address", OWN)
-async def test_no_endpoint_leads_there_either(front: Front, address: str) -> None:
-    service = {"metadata": {"name": "s"}, "spec": {"ports": [{"port": 80}], "clusterIP": "10.96.0.9"}}
-    await front.api.post("/api/v1/namespaces/default/services", service)
-    subsets = [{"addresses": [{"ip": address}], "ports": [{"port": front.behind.port}]}]
-    made = await front.api.post("/api/v1/namespaces/default/endpoints", {"metadata": {"name": "s"}, "subsets": subsets})
-    answer = await front.send("GET", "/api/v1/namespaces/default/services/s/proxy/x")
-    assert answer.status in (400, 503) and (made.status == 422 or answer.status == 400)
-    assert not front.backend.asked
+async def test_no_endpoint_leads_there_either(front: Front, endpoints_anywhere: None, address: str) -> None:
+    """Also where a pod has that address."""
+    made = await serving_pod(front, HERE, address=address)
+    answer = await front.send("GET", f"{SERVICES}/s/proxy/x")
+    assert (made, answer.status) in ((201, 400), (422, 404)) and not front.backend.asked
 
 
 async def test_without_that_defence_the_canary_is_reached(front: Front, reachable: None) -> None:

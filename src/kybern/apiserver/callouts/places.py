@@ -14,7 +14,7 @@ from typing import Protocol
 from urllib.parse import quote, urlsplit
 
 from kybern.api.core_v1 import Endpoints, Service
-from kybern.apiserver.connections.proxy import places
+from kybern.apiserver.connections.places import name_of_port, places
 from kybern.apiserver.request import Objects
 from kybern.web.addresses import address_of, is_own
 
@@ -94,12 +94,13 @@ def endpoint(objects: Objects, namespace: str, name: str, port: int, rng: Random
         raise Unreachable(f'service "{name}" not found')
     if service.spec.type == "ExternalName":
         return service.spec.external_name or "", port
-    if not any(each.port == port for each in service.spec.ports or ()):
+    port_name, endpoints = name_of_port(service, port), objects.get(Endpoints, name, namespace)
+    if port_name is None:
         raise Unreachable(f'no service port {port} found for service "{name}"')
     found = [
-        (host, at)
-        for host, at in places(service, objects.get(Endpoints, name, namespace), str(port))
-        if (address := address_of(host)) is not None and not is_own(address)
+        (one.ip, at)
+        for one, at in (places(endpoints, port_name) if endpoints is not None else ())
+        if (address := address_of(one.ip)) is not None and not is_own(address)
     ]
     if not found:
         raise Unreachable(f'no endpoints available for service "{name}"')

@@ -8,33 +8,31 @@ whatever address somebody writes into a status.
 
 import re
 import ssl
-from dataclasses import dataclass
 
 from msgspec.structs import replace
 
 from kybern.aio.ids import Ids
-from kybern.api.core_v1 import Endpoints, Node, Pod, Service
-from kybern.api.errors import About, BadRequest, ServiceUnavailable, not_found
+from kybern.api.core_v1 import EndpointAddress, Endpoints, Node, Pod, Service
+from kybern.api.errors import About, ServiceUnavailable, not_found
 from kybern.apiserver.connections.kubelets import Address, Kubelets, host_of
 from kybern.apiserver.connections.passing import forwarded, upgraded
+from kybern.apiserver.connections.places import (
+    check_host,
+    first_port,
+    is_number,
+    name_of_port,
+    number_of,
+    places,
+    taken_apart,
+)
 from kybern.apiserver.connections.rewriting import Rewriting, rewritten
 from kybern.apiserver.request import ApiRequest, Objects
-from kybern.web.addresses import address_of, is_own, is_port
 from kybern.web.client import Client
 from kybern.web.http import Response
 from kybern.web.passing import wants_upgrade
 from kybern.web.tls import client_context
 
 ENCODED_SLASH = re.compile("%2f", re.IGNORECASE)
-
-
-@dataclass(frozen=True, slots=True)
-class Named:
-    """The name part of the address, taken apart."""
-
-    scheme: str
-    name: str
-    port: str
 
 
 class Proxy:
@@ -45,38 +43,57 @@ class Proxy:
         self.unverified: ssl.SSLContext | None = None
 
     async def pod(self, request: ApiRequest) -> Response:
-        named = taken_apart(request.attributes.name)
+        named = taken_apart(request.attributes.name, "pod")
         pod = self.objects.get(Pod, named.name, request.attributes.namespace)
         if pod is None:
             raise not_found(About(resource="pods", name=named.name))
-        port = named.port or first_port(pod)
-        return await self._to(request, named.scheme, pod.status.pod_ip or "", port)
+        host = pod.status.pod_ip or ""
+        check_host(host)
+        return await self._to(request, named.scheme, host, number_of(named.port or first_port(pod, named.scheme)))
 
     async def service(self, request: ApiRequest) -> Response:
-        named, namespace = taken_apart(request.attributes.name), request.attributes.namespace
-        service = self.objects.get(Service, named.name, namespace)
-        if service is None:
-            raise not_found(About(resource="services", name=named.name))
+        named, namespace = taken_apart(request.attributes.name, "service"), request.attributes.namespace
+        port_name: str | None = named.port
+        if is_number(named.port):
+            service = self.objects.get(Service, named.name, namespace)
+            if service is None:
+                raise not_found(About(resource="services", name=named.name))
+            port_name = name_of_port(service, int(named.port))
+            if port_name is None:
+                raise ServiceUnavailable(f'no service port {int(named.port)} found for service "{named.name}"')
         endpoints = self.objects.get(Endpoints, named.name, namespace)
-        found = places(service, endpoints, named.port)
+        if endpoints is None:
+            raise not_found(About(resource="endpoints", name=named.name))
+        found = [place for place in places(endpoints, port_name or "") if self._is_pods(place[0], namespace)]
         if not found:
-            raise ServiceUnavailable(f'no endpoints available for service "{request.attributes.name}"')
-        host, port = self.ids.rng.choice(found)
-        return await self._to(request, named.scheme, host, str(port))
+            told = named.name if not endpoints.subsets else request.attributes.name
+            raise ServiceUnavailable(f'no endpoints available for service "{told}"')
+        address, port = self.ids.rng.choice(found)
+        check_host(address.ip)
+        return await self._to(request, named.scheme, address.ip, port)
+
+    def _is_pods(self, address: EndpointAddress, namespace: str) -> bool:
+        """Whether it is the address of the pod that it names, as whoever writes endpoints may name any address."""
+        target = address.target_ref
+        if target is None or target.namespace != namespace:
+            return False
+        pod = self.objects.get(Pod, target.name or "", namespace)
+        return pod is not None and address.ip in (pod.status.pod_ip, *(one.ip for one in pod.status.pod_ips or ()))
 
     async def node(self, request: ApiRequest) -> Response:
-        named = taken_apart(request.attributes.name)
+        named = taken_apart(request.attributes.name, "node")
         node = self.objects.get(Node, named.name)
         if node is None:
             raise not_found(About(resource="nodes", name=named.name))
         kubelet = self.kubelets.address(named.name)
         if named.port in ("", str(kubelet.port)):
             return await passed(request, self.kubelets.client(kubelet))
-        return await self._to(request, named.scheme, host_of(node) or "", named.port)
+        host = host_of(node) or ""
+        check_host(host)
+        return await self._to(request, named.scheme, host, number_of(named.port))
 
-    async def _to(self, request: ApiRequest, scheme: str, host: str, port: str) -> Response:
-        check_place(host, port)
-        place = Address(host, int(port))
+    async def _to(self, request: ApiRequest, scheme: str, host: str, port: int) -> Response:
+        place = Address(host, port)
         tls = self._unverified() if scheme == "https" else None
         client = Client(f"{scheme or 'http'}://{place}", ssl=tls, idle_connections_max=0)
         return await passed(request, client)
@@ -110,42 +127,3 @@ async def passed(request: ApiRequest, client: Client) -> Response:
 def passed_on(rest: str) -> str:
     """A slash that is written as its number is one, as upstream: the official Python client writes all of them so."""
     return ENCODED_SLASH.sub("/", rest) or "/"
-
-
-def taken_apart(text: str) -> Named:
-    parts = text.split(":")
-    if len(parts) == 1:
-        return Named("", text, "")
-    if len(parts) == 2:
-        return Named("", parts[0], parts[1])
-    if len(parts) == 3 and parts[0] in ("http", "https", ""):
-        return Named(parts[0], parts[1], parts[2])
-    raise BadRequest(f'invalid proxy name "{text}"')
-
-
-def check_place(host: str, port: str) -> None:
-    """BadRequest for an address that nothing in a cluster has."""
-    address = address_of(host)
-    if address is None or is_own(address) or not is_port(port):
-        raise BadRequest("address not allowed")
-
-
-def first_port(pod: Pod) -> str:
-    ports = [port.container_port for container in pod.spec.containers for port in container.ports or ()]
-    return str(ports[0]) if ports else "80"
-
-
-def places(service: Service, endpoints: Endpoints | None, port: str) -> list[tuple[str, int]]:
-    """The ready addresses behind a service's port, which is given by name, number or, if it has only one, not at all."""
-    ports = service.spec.ports or ()
-    wanted = [one for one in ports if port in (one.name or "", str(one.port)) or (not port and len(ports) == 1)]
-    if not wanted or endpoints is None:
-        return []
-    name = wanted[0].name or ""
-    return [
-        (address.ip, found.port)
-        for subset in endpoints.subsets or ()
-        for found in subset.ports or ()
-        if (found.name or "") == name
-        for address in subset.addresses or ()
-    ]
