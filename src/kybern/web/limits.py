@@ -16,7 +16,8 @@ class Limits:
     write_buffer_bytes_max: int = 64 * 1024
     """Bytes of a stream that wait for the peer before the handler has to wait too."""
     connections_max: int = 16_384
-    handshake_seconds: float = 10.0
+    handshake_seconds: float = 32.0
+    """As long as for a head, as upstream: of hundreds who come at once to a busy machine the last ones wait for ten."""
     head_seconds: float = 32.0
     """From the first byte of a request to the end of its head (and of a small body); upstream's ReadHeaderTimeout."""
     idle_seconds: float = 90.0
