@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from kybern.aio.beside import beside
 from kybern.aio.clock import from_rfc3339, rfc3339
 from kybern.api.codec import decode
 from kybern.api.custom import is_custom
@@ -49,9 +50,22 @@ def definitions(resource: Resource) -> msgspec.Raw:
     return told(columns, description_of) if is_custom(resource.kind.type) else kept(columns)
 
 
-@cache
+KEPT: dict[tuple[Column, ...], msgspec.Raw] = {}
+"""Of the built-in kinds."""
+
+
 def kept(columns: tuple[Column, ...]) -> msgspec.Raw:
-    return told(columns, Descriptions().of_field)
+    found = KEPT.get(columns)
+    if found is None:
+        found = KEPT[columns] = told(columns, Descriptions().of_field)
+    return found
+
+
+async def described(resource: Resource) -> None:
+    """What the columns mean is read from files; the first who wants a table of a kind makes nobody else wait for that."""
+    columns = resource.columns or PLAIN_COLUMNS
+    if columns not in KEPT and not is_custom(resource.kind.type):
+        await beside(lambda: kept(columns))
 
 
 @cache
@@ -126,6 +140,7 @@ class Printer:
 
 
 async def table_of_all(printer: Printer, items: Sequence[Item], list_meta: Mapping[str, Any]) -> Joined:
+    await described(printer.resource)
     rows = await in_turns(lambda item: printer.row(item.sent()), items, DECODED_BYTES)
     if printer.resource.table_order is not None:
         rows.sort(key=itemgetter(0))

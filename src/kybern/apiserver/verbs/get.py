@@ -6,6 +6,7 @@ from kybern.apiserver.machine import Machine
 from kybern.apiserver.options import one
 from kybern.apiserver.request import ApiRequest
 from kybern.apiserver.storage import Storage
+from kybern.apiserver.tables import described
 from kybern.apiserver.verbs.listing import include_of
 from kybern.apiserver.verbs.shown import pretty, shown
 from kybern.apiserver.verbs.versions import check_not_future, version_number
@@ -22,4 +23,6 @@ async def get(machine: Machine, storage: Storage, request: ApiRequest) -> Respon
     format_ = format_for(storage.resource.kind, request.http.headers.get("accept", ""))
     if format_ is PLAIN or not format_.transform:
         return answer(item.served, format_, pretty=pretty(request))
+    if format_.transform == "Table":
+        await described(storage.resource)
     return answer(shown(storage.resource, item.served, format_, machine.clock, include_of(request.params)), format_)

@@ -25,6 +25,7 @@ from kybern.apiserver.options import Params, flag, one, whole_number
 from kybern.apiserver.request import ApiRequest
 from kybern.apiserver.selection import Selection
 from kybern.apiserver.storage import Storage
+from kybern.apiserver.tables import described
 from kybern.apiserver.turns import turns
 from kybern.apiserver.verbs.listing import include_of, selected
 from kybern.apiserver.verbs.shown import Rows, form_for, framing
@@ -59,6 +60,8 @@ async def watch(machine: Machine, storage: Storage, request: ApiRequest) -> Resp
     if request.attributes.name and not selection.name:
         selection = named(selection, request.attributes.name)
     wishes = wishes_of(machine, params, request.user.name)
+    if format_.transform == "Table":
+        await described(storage.resource)
     stream = WatchStream(machine, storage, selection, format_, include_of(params), wishes)
     response = Response(200, {"Content-Type": content_type(format_), **NO_CACHE}, stream)
     if wants_websocket(request.http):
