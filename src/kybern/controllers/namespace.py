@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 
 from msgspec.structs import replace
 
-from kybern.aio.clock import rfc3339
+from kybern.aio.clock import from_rfc3339, rfc3339
 from kybern.api.codec import decode
-from kybern.api.core_v1 import Namespace, NamespaceCondition, NamespaceSpec
+from kybern.api.core_v1 import Namespace, NamespaceCondition, NamespaceSpec, Pod
 from kybern.api.errors import ApiError, Conflict, MethodNotAllowed, NotFound
 from kybern.api.kind import Kind
 from kybern.api.meta_v1 import ObjectMeta
@@ -21,9 +21,10 @@ from kybern.client import Client, View
 from kybern.client.client import METADATA_LIST, Meta
 from kybern.client.discovery import discover
 from kybern.reconcile import After, Context, Controller
+from kybern.reconcile.pods import is_finished
 
 FINALIZER = "kubernetes"
-LOOK_AGAIN_SECONDS = 1.0
+LOOK_SECONDS_MIN, LOOK_SECONDS_MAX = 1.0, 8.0  # the longest is upstream's for what only finalizers hold
 NEEDED_VERBS = {"delete", "list"}
 
 
@@ -31,7 +32,7 @@ NEEDED_VERBS = {"delete", "list"}
 class Content:
     """What a namespace still holds, by resource."""
 
-    remaining: dict[str, list[ObjectMeta]] = field(default_factory=dict)
+    remaining: dict[Kind, list[ObjectMeta]] = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
     undiscovered: list[str] = field(default_factory=list)
 
@@ -43,10 +44,12 @@ class Content:
 async def reconcile(namespace: Namespace, view: View, client: Client, context: Context) -> After | None:
     if namespace.metadata.deletion_timestamp is None or FINALIZER not in (namespace.spec.finalizers or ()):
         return None
-    content = await delete_content(namespace.metadata.name or "", client)
+    since = context.now - from_rfc3339(namespace.metadata.deletion_timestamp)
+    name = namespace.metadata.name or ""
+    content = await delete_content(name, client, pods_may_stay=since < grace_seconds(view.list(Pod, name)))
     namespace = await tell(namespace, content, client, context.now)
     if not content.is_gone:
-        return After(LOOK_AGAIN_SECONDS)
+        return After(min(max(since / 4, LOOK_SECONDS_MIN), LOOK_SECONDS_MAX))
     left = tuple(name for name in namespace.spec.finalizers or () if name != FINALIZER)
     try:
         await client.update(replace(namespace, spec=NamespaceSpec(finalizers=left or None)), subresource="finalize")
@@ -55,8 +58,14 @@ async def reconcile(namespace: Namespace, view: View, client: Client, context: C
     return None
 
 
-async def delete_content(namespace: str, client: Client) -> Content:
-    """Ask for the deletion of everything; what is there after that."""
+def grace_seconds(pods: Iterable[Pod]) -> float:
+    """How long those that run may take."""
+    return max((pod.spec.termination_grace_period_seconds or 0.0 for pod in pods if not is_finished(pod)), default=0.0)
+
+
+async def delete_content(namespace: str, client: Client, *, pods_may_stay: bool) -> Content:
+    """Ask for the deletion of everything; what is there after that. What stays although nothing holds it is told as upstream
+    tells it, as a failure; of pods only once their time to end is over."""
     kinds, undiscovered = await discover(client)
     deletable = [kind for kind in kinds if kind.namespaced and set(kind.verbs) >= NEEDED_VERBS]
     content = Content(undiscovered=undiscovered)
@@ -64,12 +73,24 @@ async def delete_content(namespace: str, client: Client) -> Content:
         await asyncio.gather(*(delete_kind(kind, namespace, client, content) for kind in group))
         if content.remaining or content.errors:
             break
+    for kind, left in content.remaining.items():
+        if not any(meta.finalizers for meta in left) and not (pods_may_stay and is_pods(kind)):
+            content.errors.append(f"unexpected items still remain in namespace: {namespace} for gvr: {gvr(kind)}")
     return content
 
 
 def pods_first(kinds: Sequence[Kind]) -> tuple[list[Kind], list[Kind]]:
-    pods = [kind for kind in kinds if kind.group_resource == "pods"]
+    pods = list(filter(is_pods, kinds))
     return pods, [kind for kind in kinds if kind not in pods]
+
+
+def is_pods(kind: Kind) -> bool:
+    return kind.group_resource == "pods"
+
+
+def gvr(kind: Kind) -> str:
+    """As Go prints it."""
+    return f"{kind.group}/{kind.version}, Resource={kind.plural}"
 
 
 async def delete_kind(kind: Kind, namespace: str, client: Client, content: Content) -> None:
@@ -85,10 +106,10 @@ async def delete_kind(kind: Kind, namespace: str, client: Client, content: Conte
     except (NotFound, MethodNotAllowed):
         return  # the kind itself has gone meanwhile, or does not allow it
     except ApiError as error:
-        content.errors.append(f"{kind.group_resource}: {error.message}")
+        content.errors.append(error.message)
         return
     if remaining:
-        content.remaining[f"{kind.plural}.{kind.group}"] = remaining
+        content.remaining[kind] = remaining
 
 
 async def left_of(kind: Kind, namespace: str, client: Client) -> list[ObjectMeta]:
@@ -171,7 +192,9 @@ def said(holds: bool, yes: tuple[str, str], no: tuple[str, str]) -> tuple[str, s
 
 
 def remaining_counts(content: Content) -> Iterable[str]:
-    return (f"{resource} has {len(found)} resource instances" for resource, found in content.remaining.items())
+    return (
+        f"{kind.plural}.{kind.group} has {len(found)} resource instances" for kind, found in content.remaining.items()
+    )
 
 
 def in_counts(finalizers: Counter[str]) -> str:
@@ -182,4 +205,4 @@ def listed(texts: Iterable[str]) -> str:
     return ", ".join(sorted(texts))
 
 
-NAMESPACE = Controller(name="namespace", reconciles=Namespace, by=reconcile, workers=10)
+NAMESPACE = Controller(name="namespace", reconciles=Namespace, reads=(Pod,), by=reconcile, workers=10)

@@ -51,9 +51,12 @@ def counted_by_name(hard: Iterable[str]) -> set[str]:
 def used(
     quota: ResourceQuota, objects: Counted, unknown: set[str], now: float = 0.0, known: Known | None = None
 ) -> Usage:
-    """What the objects that are in the quota's scopes cost, of what it limits; nothing is said of unknown resources."""
-    hard = quota.spec.hard or {}
-    total: Usage = {key: ZERO for key in hard if key.removeprefix("count/") not in unknown}
+    """What the objects that are in the quota's scopes cost, of what it limits; of resources that are unknown what was said
+    before stays."""
+    hard, before = quota.spec.hard or {}, quota.status.used or {}
+    astray = {key for key in hard if key.removeprefix("count/") in unknown}
+    said = (key for key in hard if key not in astray or key in before)
+    total: Usage = {key: before[key] if key in astray else ZERO for key in said}
     for obj, kind in objects:
         if matches(quota, obj):
             for key, amount in usage_of(obj, kind, now, known).items():

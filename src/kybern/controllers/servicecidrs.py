@@ -10,6 +10,7 @@ from ipaddress import ip_address, ip_network
 from msgspec.structs import replace
 
 from kybern.aio.clock import from_rfc3339, rfc3339
+from kybern.api.errors import ApiError
 from kybern.api.meta_v1 import Condition
 from kybern.api.networking_v1 import IPAddress, ServiceCIDR
 from kybern.client import Client, View
@@ -19,6 +20,7 @@ from kybern.reconcile.controller import Watch
 FINALIZER = "networking.k8s.io/service-cidr-finalizer"
 MANAGED_BY, ALLOCATOR = "ipaddress.kubernetes.io/managed-by", "ipallocator.k8s.io"
 GRACE_SECONDS = 10.0
+NOT_READY = "The ServiceCIDR Status can not be set to Ready=True"
 READY = ("True", "", "Kubernetes Service CIDR is ready")
 IN_USE = (
     "False",
@@ -33,7 +35,11 @@ async def reconcile(cidr: ServiceCIDR, view: View, client: Client, context: Cont
     if meta.deletion_timestamp is None:
         if FINALIZER not in finalizers:
             cidr = await client.update(replace(cidr, metadata=replace(meta, finalizers=(*finalizers, FINALIZER))))
-        await tell(cidr, READY, client, context)
+        try:
+            await tell(cidr, READY, client, context)
+        except ApiError:
+            context.events.event(cidr, "Warning", "KubernetesServiceCIDRError", NOT_READY)
+            raise
         return None
     if FINALIZER not in finalizers:
         return None
@@ -94,7 +100,7 @@ def other_ranges(cidr: ServiceCIDR, view: View) -> Sequence[Key]:
 
 SERVICECIDRS = Controller(
     name="service-cidrs",
-    component="service-cidrs-controller",
+    component="service-cidr-controller",
     reconciles=ServiceCIDR,
     watches=(Watch(IPAddress, ranges_of), Watch(ServiceCIDR, other_ranges)),
     by=reconcile,

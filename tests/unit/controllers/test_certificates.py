@@ -198,11 +198,22 @@ def test_what_is_no_request_fails(ca: Pair) -> None:
     assert (failure(broken, ca)[1] or "").startswith('unable to parse csr "mine": ')
 
 
+def test_an_approved_request_without_a_certificate_goes_after_a_day() -> None:
+    csr = with_condition(request(API_CLIENT, CLIENT_USAGES, "jane"), "Approved")
+    assert not is_over(csr, NOW + 86400)
+    assert is_over(csr, NOW + 86401)
+
+
 def test_a_decided_request_goes_after_an_hour_and_a_pending_one_after_a_day() -> None:
     csr = request(API_CLIENT, CLIENT_USAGES, "jane")
     for decision in ("Approved", "Denied", "Failed"):
-        assert not is_over(with_condition(csr, decision), NOW + 3600)
-        assert is_over(with_condition(csr, decision), NOW + 3601)
+        done = with_condition(csr, decision)
+        if decision == "Approved":
+            done = replace(
+                done, status=replace(done.status, certificate=base64.b64encode(b"another signer's").decode())
+            )
+        assert not is_over(done, NOW + 3600)
+        assert is_over(done, NOW + 3601)
     assert not is_over(csr, NOW + 86400)
     assert is_over(csr, NOW + 86401)
 
@@ -210,7 +221,7 @@ def test_a_decided_request_goes_after_an_hour_and_a_pending_one_after_a_day() ->
 def test_a_request_goes_with_the_end_of_its_certificate(ca: Pair) -> None:
     csr = request(API_CLIENT, CLIENT_USAGES, "jane")
     short = replace(csr, spec=replace(csr.spec, expiration_seconds=600))
-    signed = replace(decided(short, ca, NOW), metadata=csr.metadata)
+    signed = replace(decided(with_condition(short, "Approved"), ca, NOW), metadata=csr.metadata)
     assert not is_over(signed, NOW + 599)
     assert is_over(signed, NOW + 601)
 

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from kybern.aio.clock import from_rfc3339
 from kybern.api.codec import from_builtins
-from kybern.api.core_v1 import ConfigMap, PersistentVolumeClaim, Pod, ResourceQuota, Service
+from kybern.api.core_v1 import ConfigMap, PersistentVolumeClaim, Pod, ResourceQuota, ResourceQuotaStatus, Service
 from kybern.api.meta_v1 import ObjectMeta
 from kybern.api.resource_v1 import ResourceClaim
 from kybern.client.paths import kind_of
@@ -33,6 +33,13 @@ def test_only_what_the_quota_limits_is_told_and_zero_is_told_too() -> None:
     assert used(quota(hard), pods, set()) == {
         "requests.cpu": "1500m", "limits.memory": "1536Mi", "pods": "2", "services": "0",
     }  # fmt: skip
+
+
+def test_of_a_kind_that_is_not_served_for_a_while_the_last_number_stays() -> None:
+    hard = {"pods": "5", "count/widgets.example.com": "9"}
+    assert used(quota(hard), [], {"widgets.example.com"}) == {"pods": "0"}
+    counted = replace(quota(hard), status=ResourceQuotaStatus(hard=hard, used={"count/widgets.example.com": "7"}))
+    assert used(counted, [], {"widgets.example.com"}) == {"pods": "0", "count/widgets.example.com": "7"}
 
 
 def test_a_finished_pod_is_an_object_and_nothing_more() -> None:

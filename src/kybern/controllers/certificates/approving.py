@@ -14,6 +14,7 @@ from kybern.client import Client, View
 from kybern.controllers.certificates.requests import (
     KUBELET_CLIENT,
     NETWORK_CLIENT,
+    RETRY,
     Asked,
     asked_by,
     condition_types,
@@ -84,4 +85,6 @@ def approved(csr: CertificateSigningRequest, message: str, now: float) -> Certif
     return replace(csr, status=replace(csr.status, conditions=(*(csr.status.conditions or ()), condition)))
 
 
-CERTIFICATE_APPROVING = Controller(name="certificate-approving", reconciles=CertificateSigningRequest, by=reconcile)
+CERTIFICATE_APPROVING = Controller(
+    name="certificate-approving", reconciles=CertificateSigningRequest, by=reconcile, retry=RETRY
+)

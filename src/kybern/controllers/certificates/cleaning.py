@@ -1,5 +1,5 @@
-"""certificate cleaning: a request goes an hour after it was decided, a day after nobody decided it, and when the
-certificate that it got has ended. What a pod asked for was answered long ago, or never will be."""
+"""certificate cleaning: a request goes an hour after it got its certificate, was denied or failed, a day after nobody decided it
+or its certificate did not come, and when the certificate that it got has ended. What a pod asked for was answered long ago, or never will be."""
 
 import base64
 
@@ -27,11 +27,19 @@ async def clean(view: View, client: Client, context: Context) -> None:
 
 
 def is_over(csr: CertificateSigningRequest, now: float) -> bool:
-    decided = [from_rfc3339(found.last_update_time) for found in csr.status.conditions or () if found.last_update_time]
-    if any(now - at > DECIDED_SECONDS for at in decided) or has_ended(csr, now):
-        return True
-    created = csr.metadata.creation_timestamp
-    return not csr.status.conditions and created is not None and now - from_rfc3339(created) > PENDING_SECONDS
+    if not csr.status.conditions:
+        return is_older(csr.metadata.creation_timestamp, PENDING_SECONDS, now)
+    waits = not csr.status.certificate
+    return has_ended(csr, now) or any(
+        is_older(
+            found.last_update_time, PENDING_SECONDS if waits and found.type == "Approved" else DECIDED_SECONDS, now
+        )
+        for found in csr.status.conditions
+    )
+
+
+def is_older(moment: str | None, seconds: float, now: float) -> bool:
+    return bool(moment) and now - from_rfc3339(moment or "") > seconds
 
 
 def has_ended(csr: CertificateSigningRequest, now: float) -> bool:

@@ -12,6 +12,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import NameOID
 
+from kybern.aio.backoff import Backoff
 from kybern.api.certificates_v1 import CertificateSigningRequest
 from kybern.web.pki import UNREADABLE, PublicKey, Subject, proves_its_key
 
@@ -21,6 +22,9 @@ KUBELET_SERVING = "kubernetes.io/kubelet-serving"
 LEGACY_UNKNOWN = "kubernetes.io/legacy-unknown"
 NETWORK_CLIENT = "kybern.io/node-network-client"
 """Ours: for what follows the network on a node that has joined, see `kybern.cmd.credentials`."""
+
+RETRY = Backoff(first_seconds=0.2, max_seconds=1000.0)
+"""How long a request that could not be decided waits: upstream's."""
 
 NODE_PREFIX = "system:node:"
 NODE_GROUP = "system:nodes"

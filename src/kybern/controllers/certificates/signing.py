@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from kybern.aio.clock import rfc3339
 from kybern.api.certificates_v1 import CertificateSigningRequest, CertificateSigningRequestCondition
 from kybern.client import Client, View
-from kybern.controllers.certificates.requests import REFUSALS, Asked, asked_by, condition_types, refusal
+from kybern.controllers.certificates.requests import REFUSALS, RETRY, Asked, asked_by, condition_types, refusal
 from kybern.reconcile import Context, Controller
 from kybern.web.pki import CLIENT, SERVER, USAGES, Pair, certify
 
@@ -26,7 +26,7 @@ def certificate_signing(ca: Pair) -> Controller[CertificateSigningRequest]:
         if is_to_sign(csr):
             await client.update_status(decided(csr, ca, context.now))
 
-    return Controller(name="certificate-signing", reconciles=CertificateSigningRequest, by=reconcile)
+    return Controller(name="certificate-signing", reconciles=CertificateSigningRequest, by=reconcile, retry=RETRY)
 
 
 def is_to_sign(csr: CertificateSigningRequest) -> bool:
