@@ -33,6 +33,7 @@ from kybern.registry.resource import Resource, Subresource, keep_new, same
 VERBS = ("delete", "deletecollection", "get", "list", "patch", "post", "put", "watch")
 VERBS_OF_THE_ENDING = tuple(verb for verb in VERBS if verb != "post")
 OF_EVERY_OBJECT = ("apiVersion", "kind", "metadata")
+KEEPS_ALL = {"x-kubernetes-preserve-unknown-fields": True}
 NO_NAMES = CustomResourceDefinitionNames()
 
 
@@ -68,17 +69,17 @@ def resource_of(definition: CustomResourceDefinition, version: CustomResourceDef
             field.json_path.removeprefix("."): selected(field.json_path) for field in version.selectable_fields or ()
         },
         columns=columns(version.additional_printer_columns),
-        to_storage=conversion_to(storage_version(definition)) if not version.storage else same,
+        to_storage=conversion_to(definition, storage_version(definition)) if not version.storage else same,
         from_storage=reading(kind, fill),
     )
 
 
 def kind_of(definition: CustomResourceDefinition, version: str, openapi: Mapping[str, Any]) -> Kind:
     accepted = definition.status.accepted_names or NO_NAMES
-    node = schema.of_custom_resource(openapi)
+    node = node_of(definition, openapi)
     node.open = node.open or not openapi
     for key, part in openapi.get("properties", {}).items():
-        if key not in OF_EVERY_OBJECT:
+        if key in node.fields and key not in OF_EVERY_OBJECT:
             node.fields[key].passes = looking(part, closed=True)
     return Kind(
         type=custom_type(accepted.kind, openapi, node),
@@ -91,6 +92,11 @@ def kind_of(definition: CustomResourceDefinition, version: str, openapi: Mapping
         verbs=VERBS_OF_THE_ENDING if is_true(definition, "Terminating") else VERBS,
         listed_as=accepted.list_kind or "",
     )
+
+
+def node_of(definition: CustomResourceDefinition, openapi: Mapping[str, Any]) -> schema.Node:
+    """What its objects may have. A definition of an older server may say that they keep whatever nobody knows."""
+    return schema.of_custom_resource(KEEPS_ALL if definition.spec.preserve_unknown_fields else openapi)
 
 
 def prefix_of(definition: CustomResourceDefinition) -> str:
@@ -150,9 +156,11 @@ def reading(kind: Kind, fill: Fill) -> Callable[[CustomObject], CustomObject]:
     return read
 
 
-def conversion_to(version: CustomResourceDefinitionVersion) -> Callable[[CustomObject], CustomObject]:
+def conversion_to(
+    definition: CustomResourceDefinition, version: CustomResourceDefinitionVersion
+) -> Callable[[CustomObject], CustomObject]:
     """To the version in which objects are stored."""
-    node = schema.of_custom_resource(openapi_of(version))
+    node = node_of(definition, openapi_of(version))
 
     def convert(obj: CustomObject) -> CustomObject:
         group = obj["apiVersion"].rpartition("/")[0]

@@ -8,8 +8,11 @@ from custom_kinds import definition, version
 
 from kybern.api.apiextensions_v1 import CustomResourceDefinition
 from kybern.api.codec import from_builtins
+from kybern.api.custom import CustomObject
+from kybern.api.strict import decode_value
 from kybern.registry.customresources.conditions import find, status_of
 from kybern.registry.customresources.definition import CUSTOM_RESOURCE_DEFINITIONS as RULES
+from kybern.registry.customresources.resource import resource_of
 from kybern.registry.parts import changed
 
 AT = "spec.versions[0].schema.openAPIV3Schema"
@@ -275,3 +278,15 @@ def test_what_is_stored_without_structure_is_told_so_until_it_has_one() -> None:
     )
     mended = changed(made(definition()), status=found)
     assert find(status_of(mended, [], "now").conditions or (), "NonStructuralSchema") is None
+
+
+def test_a_definition_of_an_older_server_may_keep_what_nobody_knows() -> None:
+    known = {"type": "object", "properties": {"spec": {"type": "object", "properties": {"a": {"type": "string"}}}}}
+    sent: Any = {"kind": "Widget", "apiVersion": "example.com/v1", "spec": {"a": "x", "b": {"c": [1, {"d": None}]}}}
+    stored: CustomObject = from_builtins(CustomObject, copy.deepcopy(sent))
+    for keeps, spec in ((False, {"a": "x"}), (True, sent["spec"])):
+        of = made(definition("widgets", "Widget", version(schema=known), preserveUnknownFields=keeps))
+        resource = resource_of(of, of.spec.versions[0])
+        read, problems = decode_value(resource.kind.type, copy.deepcopy(sent))
+        assert resource.default(read)["spec"] == spec == resource.from_storage(stored)["spec"]
+        assert problems == ([] if keeps else ['unknown field "spec.b"'])
