@@ -1,27 +1,36 @@
 """additionalPrinterColumns: what `kubectl get` shows of a custom resource, besides its name."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from kybern.api.apiextensions_v1 import CustomResourceColumnDefinition
 from kybern.api.codec import to_builtins
 from kybern.api.custom import CustomObject
 from kybern.registry.columns import AGE, NAME, age
 from kybern.registry.customresources import jsonpath
+from kybern.registry.customresources.defaulting import is_longer
 from kybern.registry.resource import Column
 
+ROW_VALUES_MAX = 10_000  # that are looked at for one row
+ROW_BYTES_MAX = 256 * 1024  # of its cells
 
-def columns(defined: Iterable[CustomResourceColumnDefinition] | None) -> tuple[Column, ...]:
-    return (NAME, *(column(one) for one in defined)) if defined else (NAME, AGE)
+
+def columns(defined: Sequence[CustomResourceColumnDefinition] | None) -> tuple[Column, ...]:
+    """What is looked at and shown in a row has bounds, of which each column has its share."""
+    if not defined:
+        return NAME, AGE
+    values, size = ROW_VALUES_MAX // len(defined) + 1, ROW_BYTES_MAX // len(defined) + 1
+    return (NAME, *(column(one, values, size) for one in defined))
 
 
-def column(defined: CustomResourceColumnDefinition) -> Column:
+def column(defined: CustomResourceColumnDefinition, values_max: int, bytes_max: int) -> Column:
     described = f"Custom resource definition column (in JSONPath format): {defined.json_path}"
     return Column(
         defined.name,
-        cell(defined.json_path, defined.type),
+        cell(defined.json_path, defined.type, values_max, bytes_max),
         type=defined.type,
         format=defined.format or "",
         priority=defined.priority or 0,
@@ -29,14 +38,16 @@ def column(defined: CustomResourceColumnDefinition) -> Column:
     )
 
 
-def cell(path: str, kind: str) -> Callable[[CustomObject, float], Any]:
-    steps = jsonpath.parsed(path)
-    in_metadata = path.startswith(".metadata")
+def cell(path: str, kind: str, values_max: int, bytes_max: int) -> Callable[[CustomObject, float], Any]:
+    in_metadata, of_managers = path.startswith(".metadata"), "managedFields" in path
 
     def shown(obj: CustomObject, now: float) -> Any:
-        value: Any = {**obj, "metadata": to_builtins(obj.metadata)} if in_metadata else obj
-        found = next(jsonpath.walk(steps, value), None)
-        return None if found is None else printed(found, kind, now)
+        value: Any = obj
+        if in_metadata:
+            meta = obj.metadata if of_managers else replace(obj.metadata, managed_fields=None)
+            value = {**obj, "metadata": to_builtins(meta)}
+        found = jsonpath.first(path, value, values_max)
+        return None if found is None or is_longer(found, bytes_max) else printed(found, kind, now)
 
     return shown
 

@@ -142,12 +142,13 @@ def is_longer(value: Any, bytes_max: int) -> bool:
     left, rest = bytes_max, [value]
     while rest and left >= 0:
         one = rest.pop()
-        if isinstance(one, dict):
-            left -= sum(map(len, one)) + len(one)
-            rest += one.values()
-        elif isinstance(one, list):
+        if isinstance(one, dict | list | tuple):
             left -= len(one)
-            rest += one
+            if left < 0:
+                return True
+            if isinstance(one, dict):
+                left -= sum(map(len, one))
+            rest += one.values() if isinstance(one, dict) else one
         else:
             left -= len(one) if isinstance(one, str) else 1
     return left < 0

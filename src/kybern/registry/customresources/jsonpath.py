@@ -1,7 +1,9 @@
 """JSONPath, as far as definitions use it: `.spec.replicas`, `.status.conditions[?(@.type=="Ready")].status`,
 `.metadata.annotations.example\\.com/size`, `.spec.items[*].name`, `.spec.items[0]`, `..name` excepted.
 
-A path is read once into steps; each step leads from values to values, and what is not there leads to none.
+A path is read once into steps; each step leads from values to values, and what is not there leads to none. Who walks it
+says how many values he goes past at most: paths are told what to look for in lists, which may be long. Lists of metadata,
+which is a Struct's, are tuples.
 """
 
 import re
@@ -12,7 +14,9 @@ from typing import Any
 PATHS_REMEMBERED = 2048
 PATH_LENGTH_MAX = 4096
 
-Step = Callable[[Any], Iterator[Any]]
+VALUES_MAX = 10_000  # that are gone past, on the way to the first; a few milliseconds
+
+Step = Callable[[Any, "Walk"], Iterator[Any]]
 
 NAME = re.compile(r"\.((?:\\.|[^.\[\\*])+)")
 QUOTED = re.compile(r"""\[\s*'((?:\\.|[^'\\])*)'\s*\]|\[\s*"((?:\\.|[^"\\])*)"\s*\]""")
@@ -58,7 +62,7 @@ def unescaped(text: str) -> str:
 def named(match: re.Match[str]) -> Step:
     name = unescaped(next(group for group in match.groups() if group is not None))
 
-    def step(value: Any) -> Iterator[Any]:
+    def step(value: Any, walk: Walk) -> Iterator[Any]:
         if isinstance(value, dict) and name in value:
             yield value[name]
 
@@ -68,8 +72,8 @@ def named(match: re.Match[str]) -> Step:
 def numbered(match: re.Match[str]) -> Step:
     index = int(match[1])
 
-    def step(value: Any) -> Iterator[Any]:
-        if isinstance(value, list) and -len(value) <= index < len(value):
+    def step(value: Any, walk: Walk) -> Iterator[Any]:
+        if isinstance(value, list | tuple) and -len(value) <= index < len(value):
             yield value[index]
 
     return step
@@ -80,16 +84,16 @@ def sliced(match: re.Match[str]) -> Step:
     if stride is not None and stride <= 0:
         raise ValueError("step must be > 0")
 
-    def step(value: Any) -> Iterator[Any]:
-        if isinstance(value, list):
-            yield from value[start:stop:stride]
+    def step(value: Any, walk: Walk) -> Iterator[Any]:
+        if isinstance(value, list | tuple):
+            yield from (value[at] for at in range(*slice(start, stop, stride).indices(len(value))))
 
     return step
 
 
 def every(match: re.Match[str]) -> Step:
-    def step(value: Any) -> Iterator[Any]:
-        if isinstance(value, list | dict):
+    def step(value: Any, walk: Walk) -> Iterator[Any]:
+        if isinstance(value, list | tuple | dict):
             yield from value.values() if isinstance(value, dict) else value
 
     return step
@@ -100,9 +104,11 @@ def filtered(match: re.Match[str]) -> Step:
     compare = COMPARE.get(match[2] or "")
     wanted = literal(match[3]) if compare else None
 
-    def step(value: Any) -> Iterator[Any]:
-        for item in value if isinstance(value, list) else ():
-            found = next(walk(steps, item), None)
+    def step(value: Any, walk: Walk) -> Iterator[Any]:
+        for item in value if isinstance(value, list | tuple) else ():
+            if not walk.goes_on():
+                return
+            found = next(walk.along(steps, item), None)
             if found is not None and (compare is None or _compared(compare, found, wanted)):
                 yield item
 
@@ -132,14 +138,26 @@ READERS: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], Step]], ...] = (
 )  # fmt: skip
 
 
-def walk(steps: tuple[Step, ...], value: Any) -> Iterator[Any]:
-    if not steps:
-        yield value
-        return
-    for found in steps[0](value):
-        yield from walk(steps[1:], found)
+class Walk:
+    __slots__ = ("left",)
+
+    def __init__(self, values_max: int) -> None:
+        self.left = values_max
+
+    def goes_on(self) -> bool:
+        self.left -= 1
+        return self.left >= 0
+
+    def along(self, steps: tuple[Step, ...], value: Any) -> Iterator[Any]:
+        if not steps:
+            yield value
+            return
+        for found in steps[0](value, self):
+            if not self.goes_on():
+                return
+            yield from self.along(steps[1:], found)
 
 
-def first(path: str, value: Any) -> Any:
-    """What a path leads to first; None where that is nothing."""
-    return next(walk(parsed(path), value), None)
+def first(path: str, value: Any, values_max: int = VALUES_MAX) -> Any:
+    """What a path leads to first; None where that is nothing, or further away than so many values."""
+    return next(Walk(values_max).along(parsed(path), value), None)
