@@ -3,16 +3,25 @@
 import asyncio
 import logging
 import ssl
-from collections.abc import AsyncIterator, Iterator
+import warnings
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
+from posixpath import normpath
+from urllib.parse import unquote
 
+import msgspec
 import pytest
 from secured_api import SecuredApi, secured_api
 
 from kybern.aio.clock import SystemClock
 from kybern.api.core_v1 import ServiceAccount
+from kybern.apiserver.auth.bearer import token_in
 from kybern.apiserver.auth.certificates import CertificateAuthenticator
 from kybern.apiserver.auth.chain import Chain
+from kybern.apiserver.auth.grants import Grants
+from kybern.apiserver.layers.understand import Understand, attributes_of
+from kybern.apiserver.paths import Address, Paths, parse
+from kybern.apiserver.request import ApiRequest, Attributes, User
 from kybern.web.client import Client, ClientError
 from kybern.web.http import Request, Response
 from kybern.web.pki import CLIENT, SERVER, Pair, create_ca, issue
@@ -180,8 +189,10 @@ async def listening() -> AsyncIterator[int]:
         return Response(200, {}, f"{user.name} {' '.join(user.groups)}".encode())
 
     server = await serve(who, ssl=server_context(pair.certificate, pair.key, client_ca=OURS.certificate))
-    yield server.port
-    await server.close()
+    try:
+        yield server.port
+    finally:
+        await server.close()
 
 
 async def answered(port: int, pair: Pair | None) -> str:
@@ -249,3 +260,102 @@ async def test_headers_that_came_twice_are_two_values_and_one_with_a_comma_is_on
         await client.send(Request("GET", "/"))
     await server.close()
     assert seen == [["a, b", "c", ""], ["a, b"], []]
+
+
+# --- without its defence, an attack succeeds --------------------------------------------------------------------------
+
+
+def anybody_s(grants: Grants, attributes: Attributes) -> bool:
+    return True
+
+
+def trusts_all(certificate: bytes, key: bytes, *, client_ca: bytes = b"") -> ssl.SSLContext:
+    context = strict(certificate, key, client_ca=client_ca + THEIRS.certificate)
+    context.verify_flags |= ssl.VerifyFlags(NO_CHECK_TIME)
+    return context
+
+
+def weak(context: ssl.SSLContext) -> None:
+    with warnings.catch_warnings(action="ignore"):
+        context.minimum_version = ssl.TLSVersion.TLSv1
+    context.set_ciphers("ALL:@SECLEVEL=0")
+
+
+def for_the_router(paths: Paths, path: str) -> Address | None:
+    """Which reads a path as a file system would, while the authorizer believes its beginning."""
+    return parse(normpath(unquote(path)).replace("//", "/"))
+
+
+def for_the_authorizer(http: Request, address: Address, params: dict[str, list[str]]) -> Attributes:
+    return msgspec.structs.replace(attributes_of(http, address, params), resource="configmaps")
+
+
+def overridden(understand: Understand, http: Request) -> ApiRequest:
+    http.method = next((value for name, value in http.headers.items() if "method" in name), http.method)
+    return as_it_came(understand, http)
+
+
+def told_of(request: Request) -> str:
+    logging.getLogger("auth").debug("it has %s", request.headers.get("authorization"))
+    return token_in(request)
+
+
+async def as_before(chain: Chain, request: Request) -> User:
+    return KNOWN.setdefault(request.peer.address, await by_chain(chain, request))
+
+
+KNOWN: dict[str, User] = {}
+NO_CHECK_TIME = 0x200000
+as_it_came, by_chain, strict = Understand.__call__, Chain.__call__, server_context
+TWO_READERS = {
+    "kybern.apiserver.paths.Paths.address": for_the_router,
+    "kybern.apiserver.layers.understand.attributes_of": for_the_authorizer,
+}
+
+PROVEN: list[tuple[Callable[..., Awaitable[None]], tuple[object, ...], dict[str, object]]] = [
+    (test_the_anonymous_get_what_is_granted_to_them_and_no_more, (), {"kybern.apiserver.auth.rbac.allows": anybody_s}),
+    *(
+        (test_no_spelling_of_a_path_is_read_in_one_way_by_the_authorizer_and_in_another_by_the_router, (path,), TWO_READERS)
+        for path in (
+            "/api//v1/namespaces/x/secrets",
+            "/healthz/../api/v1/namespaces/x/secrets",
+            "/api/v1/namespaces/x/configmaps/%2e%2e/secrets",
+            "/api/v1/namespaces/x/configmaps%2f..%2fsecrets",
+        )
+    ),
+    (test_no_header_makes_one_method_another, ("x_http_method_override",), {"kybern.apiserver.server.Understand.__call__": overridden}),
+    (test_a_connection_remembers_nobody, (), {"kybern.apiserver.auth.chain.Chain.__call__": as_before}),
+    *(
+        (test_a_certificate_that_is_wrong_in_any_way_ends_the_handshake, (pair,), {f"{__name__}.server_context": trusts_all})
+        for pair in (client_pair(THEIRS), client_pair(now=NOW - 10 * 86400), client_pair(now=NOW + 10 * 86400))
+    ),
+    (test_headers_that_came_twice_are_two_values_and_one_with_a_comma_is_one, (), {"kybern.web.http1.pairs": lambda repeated: ()}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("row", "values", "mutants"), PROVEN)
+async def test_without_its_defence_the_row_fails(
+    row: Callable[..., Awaitable[None]],
+    values: tuple[object, ...],
+    mutants: dict[str, object],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    KNOWN.clear()
+    for defence, mutant in mutants.items():
+        monkeypatch.setattr(defence, mutant)
+    with pytest.raises(AssertionError):
+        await row(*values)
+
+
+async def test_a_server_that_told_of_its_headers_would_show_a_token(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kybern.apiserver.auth.bearer.token_in", told_of)
+    with pytest.raises(AssertionError):
+        await test_no_log_shows_a_token(caplog, broken=False)
+
+
+async def test_with_weak_suites_old_tls_would_be_spoken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kybern.web.tls.strengthen", weak)
+    with pytest.raises(pytest.fail.Exception, match="DID NOT RAISE"):
+        await test_old_tls_is_refused()

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import jwt
@@ -21,10 +22,17 @@ from kybern.apiserver.auth import legacy_tokens
 from kybern.apiserver.auth.bearer import BearerAuthenticator
 from kybern.apiserver.auth.chain import Chain
 from kybern.apiserver.auth.issuer import DEFAULT_ISSUER, TokenIssuer
-from kybern.apiserver.auth.keys import keys_from_pem, keys_of, new_signing_key
+from kybern.apiserver.auth.keys import Keys, keys_from_pem, keys_of, new_signing_key
 from kybern.apiserver.auth.legacy_tokens import BootstrapTokens, SecretTokens
 from kybern.apiserver.auth.legacy_use import INVALID_SINCE, LAST_USED, TRACKING, LegacyTokenUse
-from kybern.apiserver.auth.tokens import VERDICTS_MAX, ServiceAccountTokens, payload_of
+from kybern.apiserver.auth.tokens import (
+    VERDICTS_MAX,
+    ServiceAccountTokens,
+    Verified,
+    parsed,
+    payload_of,
+    verify,
+)
 from kybern.apiserver.request import ANONYMOUS
 from kybern.testing.memory_objects import MemoryObjects
 from kybern.web.account_token import key_id, secret_claims
@@ -369,3 +377,87 @@ def test_how_much_of_a_secret_is_right_is_told_by_no_clock(monkeypatch: pytest.M
     world.objects.put(Secret(metadata=meta, type="bootstrap.kubernetes.io/token", data=entries))
     assert BootstrapTokens(world.objects, world.clock)("abcdef.wrongwrongwrong1") is not None
     assert compared == [(b"0123456789abcdef", b"wrongwrongwrong1")]
+
+
+# --- without its defence, an attack succeeds --------------------------------------------------------------------------
+
+
+def by_any_key(token: str, keys: Keys, issuers: tuple[str, ...]) -> Verified | None:
+    return verify(token, KEYS, issuers)
+
+
+def unverified(token: str, keys: Keys, issuers: tuple[str, ...]) -> Verified | None:
+    return parsed(payload_of(token))
+
+
+def by_name(tokens: ServiceAccountTokens, wanted: type[object], namespace: str, named: Mapping[str, str]) -> bool:
+    return tokens.objects.get(wanted, named["name"], namespace) is not None
+
+
+def for_anybody(tokens: ServiceAccountTokens, token: str, audiences: tuple[str, ...]) -> object:
+    verified = tokens.verified(token)
+    return (verified.user, audiences) if verified else None
+
+
+def of_any_subject(claims: Mapping[str, object]) -> Verified | None:
+    return parsed({**claims, "sub": "system:serviceaccount:x:robot"})
+
+
+def until_any_time(claims: Mapping[str, object]) -> Verified | None:
+    return parsed({**claims, "exp": 9_999_999_999})
+
+
+TOKENS = "kybern.apiserver.auth.tokens"
+PROVEN: list[tuple[Callable[..., None], tuple[object, ...], str, object]] = [
+    (test_a_token_ends_with_its_time, (), f"{TOKENS}.ServiceAccountTokens.is_current", lambda *_: True),
+    (test_a_token_from_the_future_is_not_yet_good, (), f"{TOKENS}.ServiceAccountTokens.is_current", lambda *_: True),
+    *(
+        (test_a_token_ends_with_what_it_is_bound_to_even_when_the_name_comes_back, (bound,), f"{TOKENS}.{what}", mutant)
+        for bound in ("pod", "node", "secret", "account")
+        for what, mutant in (
+            ("ServiceAccountTokens.is_bound", lambda *_: True),
+            ("ServiceAccountTokens.lives", by_name),
+        )
+    ),
+    (test_a_token_outlives_its_deleted_pod_by_a_minute_at_most, (), f"{TOKENS}.ServiceAccountTokens.lives", by_name),
+    (test_a_token_for_another_audience_is_not_for_us, (), f"{TOKENS}.ServiceAccountTokens.review", for_anybody),
+    (test_a_retired_key_is_good_while_it_is_published, (), f"{TOKENS}.verify", by_any_key),
+    (test_no_other_algorithm_counts, (), f"{TOKENS}.verify", unverified),
+    (test_another_key_s_signature_is_refused, (), f"{TOKENS}.verify", unverified),
+    (test_a_changed_signature_is_refused_wherever_it_changes, (), f"{TOKENS}.verify", unverified),
+    (test_no_header_chooses_how_a_token_is_verified, ({"kid": "other"},), f"{TOKENS}.verify", unverified),
+    (
+        test_no_header_chooses_how_a_token_is_verified, ({"jku": "https://evil.example/jwks"},),
+        f"{TOKENS}.HEADERS_KNOWN", {"alg", "kid", "typ", "jku"},
+    ),
+    (
+        test_a_claim_that_is_missing_or_misshapen_is_refused, ({"sub": "system:serviceaccount:x:admin"},),
+        f"{TOKENS}.parsed", of_any_subject,
+    ),
+    (test_a_claim_that_is_missing_or_misshapen_is_refused, ({"exp": 9999999999.5},), f"{TOKENS}.parsed", until_any_time),
+    (
+        test_a_bootstrap_token_is_good_for_its_use_and_time, (),
+        "kybern.apiserver.auth.legacy_tokens.BootstrapTokens.is_expired", lambda *_: False,
+    ),
+    (
+        test_a_bootstrap_token_is_good_for_its_use_and_time, (),
+        "kybern.apiserver.auth.legacy_tokens.hmac.compare_digest", lambda *_: True,
+    ),
+    (
+        test_a_legacy_token_is_good_while_its_secret_holds_it, (),
+        "kybern.apiserver.auth.legacy_tokens.hmac.compare_digest", lambda *_: True,
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("row", "values", "defence", "mutant"), PROVEN)
+def test_without_its_defence_the_row_fails(
+    row: Callable[..., None],
+    values: tuple[object, ...],
+    defence: str,
+    mutant: object,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(defence, mutant)
+    with pytest.raises(AssertionError):
+        row(*values)
