@@ -4,7 +4,7 @@ import asyncio
 import base64
 import json
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -18,6 +18,7 @@ from kybern.apiserver.connections.rewriting import Rewriting
 from kybern.apiserver.dispatch import Dispatch
 from kybern.web.client import Client
 from kybern.web.http import Connection, Request, Response, Upgrade
+from kybern.web.passing import pass_on
 from kybern.web.server import Server, serve
 from kybern.web.websocket import HandshakeRefused, connect
 
@@ -233,8 +234,10 @@ async def test_an_upgrade_goes_through_and_a_refused_one_is_over(front: Front) -
     assert await connection.receive() == b"ABC"
     connection.close()
     front.backend.answer = Response(403, {}, b"no")
-    response, connection = await front.client.upgrade(asked)
-    assert (response.status, connection, response.body) == (403, None, b"no")
+    response, other = await front.client.upgrade(asked)
+    if other is not None:
+        other.close()
+    assert (response.status, other, response.body) == (403, None, b"no")
 
 
 # --- links ------------------------------------------------------------------------------------------------------------
@@ -367,6 +370,45 @@ async def test_what_cannot_be_reached_is_told_without_what_it_said(front: Front,
     answer = await front.send("GET", f"{PODS}/p/proxy/x")
     assert answer.status == 503
     assert json.loads(answer.body)["kind"] == "Status"
+
+
+async def followed(client: Client, request: Request) -> Response:
+    response = await pass_on(client, request)
+    return await pass_on(client, request) if "location" in response.headers else response
+
+
+async def believed(client: Client, request: Request, protocol: str) -> Response:
+    return Upgrade(101, {"Connection": "Upgrade", "Upgrade": protocol}, takeover=echo)
+
+
+CONNECTIONS = "kybern.apiserver.connections"
+PROVEN: list[tuple[Callable[..., Awaitable[None]], tuple[object, ...], str, object]] = [
+    (test_no_address_in_a_status_leads_to_this_machine_or_its_link, ("127.0.0.1",), f"{CONNECTIONS}.proxy.check_host", lambda host: None),
+    (test_no_endpoint_leads_there_either, (None, "127.0.0.1"), f"{CONNECTIONS}.proxy.check_host", lambda host: None),
+    (test_a_node_cannot_lead_to_another_port_of_this_machine, (), f"{CONNECTIONS}.proxy.check_host", lambda host: None),
+    (test_endpoints_that_are_no_pods_are_not_proxied_to, (None, None, None), f"{CONNECTIONS}.proxy.Proxy._is_pods", lambda *_: True),
+    (test_a_redirect_is_told_to_the_client_and_never_followed, (302,), f"{CONNECTIONS}.passing.pass_on", followed),
+    (test_an_upgrade_goes_through_and_a_refused_one_is_over, (), f"{CONNECTIONS}.passing.pass_upgrade", believed),
+    (test_nothing_that_a_client_vouches_with_reaches_the_server_behind, (), f"{CONNECTIONS}.passing.OUR_PREFIXES", ()),
+    (test_nothing_that_a_client_vouches_with_reaches_the_server_behind, (), f"{CONNECTIONS}.passing.TOKEN_PROTOCOL", "none"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("row", "values", "defence", "mutant"), PROVEN)
+async def test_without_its_defence_the_row_fails(
+    front: Front,
+    endpoints_anywhere: None,
+    row: Callable[..., Awaitable[None]],
+    values: tuple[object, ...],
+    defence: str,
+    mutant: object,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if row is test_endpoints_that_are_no_pods_are_not_proxied_to:
+        monkeypatch.setattr(proxy, "check_host", lambda host: None)
+    monkeypatch.setattr(defence, mutant)
+    with pytest.raises(AssertionError):
+        await row(front, *values)
 
 
 # --- streams over WebSocket -------------------------------------------------------------------------------------------
