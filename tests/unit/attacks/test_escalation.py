@@ -4,7 +4,7 @@ Eve may write roles, bindings and ConfigMaps in the namespace `shop`, make pods 
 """
 
 import base64
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,11 @@ from cryptography.x509.oid import NameOID
 from secured_api import SecuredApi, secured_api
 from valid_objects import pem_texts
 
+from kybern.api.errors import Forbidden
+from kybern.apiserver.auth.denial import forbidden_request
+from kybern.apiserver.auth.rbac import Rbac
 from kybern.apiserver.layers import understand
+from kybern.apiserver.request import Attributes, User
 from kybern.apiserver.verbs.watching import wishes_of
 
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
@@ -313,3 +317,36 @@ async def test_what_a_template_would_make_is_judged_when_its_pods_are_made() -> 
     async with secured_api(without="PodSecurity") as api:
         await prepare(api)
         assert (await api.ask(controller, "POST", f"{CORE}/pods", pod(**PRIVILEGED))).status == 201
+
+
+def everywhere(self: Rbac, user: User, namespace: str) -> Iterator[Any]:
+    """As if a binding held outside of its namespace too."""
+    for scope in {scope for scope, _, _ in self.bindings}:
+        yield from granted(self, user, scope)
+
+
+def talkative(attributes: Attributes, reason: str) -> Forbidden:
+    found = forbidden_request(attributes, reason)
+    return Forbidden(f"{found.message}: {attributes.name} is there") if attributes.name == "s" else found
+
+
+granted = Rbac.granted
+
+PROVEN: list[tuple[Any, tuple[Any, ...], str, Any]] = [
+    (test_a_forbidden_answer_does_not_say_whether_the_object_is_there, (), "kybern.apiserver.layers.authorize.forbidden_request", talkative),
+    (
+        test_no_path_reaches_an_object_through_a_scope_or_group_that_is_not_its_own, ("/api/v1/namespaces/shop/nodes",),
+        "kybern.apiserver.dispatch.Dispatch._check_scope", lambda *_: None,
+    ),
+    (test_a_cluster_role_that_is_bound_in_a_namespace_gives_nothing_outside_of_it, (), "kybern.apiserver.auth.rbac.Rbac.granted", everywhere),
+    (test_a_watch_outlives_the_right_to_it_until_it_ends_by_itself, (), "kybern.apiserver.verbs.watching.TIMEOUT_SECONDS_MIN", 86_400),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("row", "values", "defence", "mutant"), PROVEN)
+async def test_without_its_defence_the_row_fails(
+    row: Any, values: tuple[Any, ...], defence: str, mutant: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(defence, mutant)
+    with pytest.raises(AssertionError):
+        await row(*values)
