@@ -75,7 +75,7 @@ def node_lifecycle(grace_seconds: float = GRACE_SECONDS) -> Controller[Node]:
         name="node",
         reconciles=Node,
         reads=(Pod,),
-        watches=(Watch(Lease, node_of_lease, LOOK_SECONDS),),
+        watches=(Watch(Lease, node_of_lease, LOOK_SECONDS / GRACE_SECONDS * grace_seconds),),
         by=reconcile,
         gone=gone,
     )
