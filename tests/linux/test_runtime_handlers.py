@@ -61,6 +61,12 @@ async def test_it_is_stopped_by_its_signal_and_killed_when_it_does_not_listen(we
     assert web.runtime.cgroups.pids(web.runtime.records.get(deaf).spec["linux"]["cgroupsPath"]) == []
 
 
+async def test_who_is_to_be_spared_when_memory_runs_out_runs_also_where_nobody_may_be(web: Pod) -> None:
+    """Only CAP_SYS_RESOURCE may lower a process' score below where it began: without it, it is not lowered."""
+    lines = await web.shell("cat /proc/self/oom_score_adj; echo ran", resources=LinuxResources(oom_score_adj=-997))
+    assert lines[-1] == "ran"
+
+
 async def said(web: Pod, container: str, line: str) -> None:
     async with asyncio.timeout(20):
         while line not in web.lines(container):

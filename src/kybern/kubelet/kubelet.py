@@ -292,7 +292,7 @@ def stand_in(uid: str, observed: Observed) -> Pod:
     meta = sandbox.config.metadata if sandbox else None
     return Pod(
         metadata=ObjectMeta(
-            name=meta.name if meta else "unknown", namespace=meta.namespace if meta else "unknown", uid=uid
+            name=(meta and meta.name) or "unknown", namespace=(meta and meta.namespace) or "unknown", uid=uid
         ),
         spec=PodSpec(
             containers=tuple(Container(name=name) for name in names),

@@ -145,6 +145,12 @@ def set_oom_score_adj(value: int) -> None:
         pass
 
 
+def oom_score_adj() -> int:
+    """This process' own."""
+    with open("/proc/self/oom_score_adj", encoding="ascii") as opened:
+        return int(opened.read())
+
+
 def sealed_copy(path: str) -> int:
     """A program in memory that nobody can change: who runs from it cannot be overwritten through /proc/PID/exe."""
     made = os.memfd_create(os.path.basename(path), os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from kybern.aio.clock import LoopClock
 from kybern.api.core_v1 import Container, ExecAction, Lifecycle, LifecycleHandler, Probe, SleepAction
 from kybern.kubelet import node as node_module
-from kybern.runtime.cri import ContainerState, ExecResult
+from kybern.runtime.cri import ContainerState, ExecResult, PodSandboxConfig, SandboxMetadata
 from kybern.runtime.simulated import Behaviour, Simulated
 
 
@@ -391,6 +391,17 @@ def test_pods_that_the_api_does_not_know_are_stopped_and_removed(lab: Any) -> No
         api.remove("/api/v1/namespaces/default/pods/web-1")
         async with lab.cluster(runtime=runtime, api=api, seed=2) as cluster:
             await cluster.until(lambda: not runtime.sandboxes and not runtime.containers)
+
+    lab.simulate(scenario)
+
+
+def test_what_a_build_left_that_was_killed_with_the_agent_is_removed_though_no_namespace_has_it(lab: Any) -> None:
+    async def scenario() -> None:
+        runtime = Simulated(LoopClock())
+        metadata = SandboxMetadata(name="image-build", namespace="", uid="image-build-1")
+        await runtime.run_pod_sandbox(PodSandboxConfig(metadata=metadata))
+        async with lab.cluster(runtime=runtime) as cluster:
+            await cluster.until(lambda: not runtime.sandboxes, seconds=30)
 
     lab.simulate(scenario)
 

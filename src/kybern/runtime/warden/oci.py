@@ -161,9 +161,12 @@ def runtime_spec(spec: Mapping[str, Any], user: identity.User, root: str, bundle
 
 
 def process_of(process: Mapping[str, Any], user: identity.User) -> dict[str, Any]:
+    """How soon the kernel ends it when memory runs out is what this process has got of what was wanted: a runtime gives up
+    where it gets less."""
     variables = identity.environment(process, user)
     found = {name: value for name, value in process.items() if value != ""}  # an empty profile is none at all
     return found | {
+        "oomScoreAdj": processes.oom_score_adj(),
         "user": {"uid": user.uid, "gid": user.gid, "additionalGids": list(user.groups)},
         "env": [f"{name}={value}" for name, value in variables.items()],
     }
