@@ -63,7 +63,7 @@ def disruption() -> Controller[PodDisruptionBudget]:
         for pod in contested(budget, pods, view.list(PodDisruptionBudget, budget.metadata.namespace)):
             message = CONTESTED.format(pod.metadata.namespace, pod.metadata.name, budget.metadata.name)
             context.events.event(pod, "Warning", "MultiplePodDisruptionBudgets", message)
-        scales = await foreign_scales(pods, kinds, client, context.now) if counts_owners(budget.spec) else {}
+        scales = await foreign_scales(pods, kinds, client, context.monotonic) if counts_owners(budget.spec) else {}
         return await tell(budget, pods, scales, view, client, context)
 
     return Controller(

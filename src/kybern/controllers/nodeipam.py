@@ -41,8 +41,8 @@ def node_ipam(cluster_cidr: str, node_prefix: int = NODE_PREFIX) -> Controller[N
         found = [first_free(network, prefix_of(network, node_prefix), used) for network in networks]
         cidrs = tuple(cidr for cidr in found if cidr is not None)
         if len(cidrs) < len(networks):
-            if context.now - told_at.get(name, 0.0) >= TOLD_AGAIN_SECONDS:
-                told_at[name] = context.now
+            if context.monotonic - told_at.get(name, -TOLD_AGAIN_SECONDS) >= TOLD_AGAIN_SECONDS:
+                told_at[name] = context.monotonic
                 context.events.event(node, "Normal", "CIDRNotAvailable", f"Node {name} status is now: CIDRNotAvailable")
             return After(RETRY_SECONDS)
         await client.update(replace(node, spec=replace(node.spec, pod_cidr=cidrs[0], pod_cidrs=cidrs)))

@@ -46,12 +46,12 @@ def node_lifecycle(grace_seconds: float = GRACE_SECONDS) -> Controller[Node]:
 
     async def reconcile(node: Node, view: View, client: Client, context: Context) -> After | None:
         name = node.metadata.name or ""
-        sign = sign_of(node, view.get(Lease, name, NODE_LEASES), seen.get(name), context.now)
+        sign = sign_of(node, view.get(Lease, name, NODE_LEASES), seen.get(name), context.monotonic)
         if name not in seen:
             said = f"Node {name} event: Registered Node {name} in Controller"
             context.events.event(node, "Normal", "RegisteredNode", said)
         seen[name] = sign
-        silent = context.now - sign.seen_at
+        silent = context.monotonic - sign.seen_at
         grace = grace_seconds if condition(node, "Ready") is not None else max(grace_seconds, STARTUP_SECONDS)
 
         if silent >= grace and not is_unknown(node):
@@ -148,7 +148,7 @@ def unknown(node: Node, now: str) -> Node:
 async def describe(node: Node, limiter: Limiter, view: View, client: Client, context: Context) -> float | None:
     """Set its taints, and the labels by their former names. Seconds until the node may lose its pods, where it is not its
     turn yet."""
-    evict, turn = may_evict(node, limiter, lambda: view.list(Node), context.now)
+    evict, turn = may_evict(node, limiter, lambda: view.list(Node), context.monotonic)
     taints = taints_for(node, rfc3339(context.now), evict=evict)
     labels = node.metadata.labels or {}
     wanted = {**labels, **{old: labels[name] for name, old in FORMER_LABELS.items() if name in labels}}

@@ -53,9 +53,11 @@ class Context(Struct, frozen=True):
     """Time, chance and a voice, for one pass."""
 
     now: float
-    """Seconds since 1970, the same through the whole pass."""
+    """Seconds since 1970, the same through the whole pass: for what objects say. Somebody may set that clock at any time."""
     ids: Ids
     events: Events
+    monotonic: float = 0.0
+    """Seconds for what a controller keeps in mind itself: how long somebody has been silent, when it looks again."""
 
     @property
     def rng(self) -> random.Random:

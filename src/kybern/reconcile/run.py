@@ -85,7 +85,7 @@ async def _repeat(loop: Periodic, around: Surroundings) -> None:
 
 
 def _context(around: Surroundings) -> Context:
-    return Context(around.clock.wall(), around.ids, around.events)
+    return Context(around.clock.wall(), around.ids, around.events, around.clock.monotonic())
 
 
 class Workers:

@@ -60,11 +60,11 @@ async def reconcile(
     current = await current_revision(daemonset, daemonset.spec.template, revisions, client)
     found = fleet(daemonset, view.list(Node), pods, hash_of(current), context.now)
 
-    placing = place(found, lambda node: failures.wait(daemonset, node, context.now))
+    placing = place(found, lambda node: failures.wait(daemonset, node, context.monotonic))
     for pod in placing.failed:
         tell_ended(pod, daemonset, context)
         if pod.status.phase == "Failed":
-            failures.note(daemonset, node_of(pod), context.now)
+            failures.note(daemonset, node_of(pod), context.monotonic)
     settled = found.is_rolling and not (placing.create or placing.delete)
     error = await carry_out(roll(found) if settled else placing, found, client, context)
     in_use = {hash_of(current), *map(hash_of, pods)}

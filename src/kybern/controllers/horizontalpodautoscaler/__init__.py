@@ -71,9 +71,9 @@ def horizontal_pod_autoscaler() -> Controller[HorizontalPodAutoscaler]:
 
     async def reconcile(hpa: HorizontalPodAutoscaler, view: View, client: Client, context: Context) -> After:
         memory = memories[Key.of(hpa)]
-        if early := memory.early(hpa, context.now):
+        if early := memory.early(hpa, context.monotonic):
             return After(early)
-        memory.note_look(hpa, context.now)
+        memory.note_look(hpa, context.monotonic)
         look = Look(hpa, kinds, memories, view, client, context)
         status = await look.scale()
         try:
@@ -130,7 +130,7 @@ class Look:
         if (
             not self.memory.recommendations
         ):  # what is there when it is seen first counts as recommended: no hasty shrinking
-            self.memory.recommendations = [Past(current, self.context.now)]
+            self.memory.recommendations = [Past(current, self.context.monotonic)]
         if current == 0:
             if self._has_taken_the_last() and (bounds.least or told_without_pods(self.hpa.spec)):
                 return await self._by_metrics(kind, scale, bounds)
@@ -148,7 +148,7 @@ class Look:
 
     async def _current(self) -> tuple[Kind, Scale]:
         ref = self.hpa.spec.scale_target_ref
-        await self.kinds.refresh(self.client, self.context.now)
+        await self.kinds.refresh(self.client, self.context.monotonic)
         kind = self.kinds.of(ref)
         if kind is None:
             group = (ref.api_version or "").rpartition("/")[0]
@@ -177,7 +177,7 @@ class Look:
             return self._status(current, self.hpa.status.desired_replicas, shown)
         message = f"the HPA was able to successfully calculate a replica count from {best.name}"
         self._set("ScalingActive", Told("True", "ValidMetricFound", message))
-        decision = decide(self.hpa.spec.behavior, self.memory, current, best.replicas, bounds, self.context.now)
+        decision = decide(self.hpa.spec.behavior, self.memory, current, best.replicas, bounds, self.context.monotonic)
         self._set("AbleToScale", decision.able)
         self._set("ScalingLimited", decision.limited)
         if decision.replicas == current:
@@ -233,7 +233,7 @@ class Look:
         self.memory.scaled = TOOK_THE_LAST if takes_the_last else LEFT_SOME
         self._set("ScaledToZero", self.memory.scaled)
         self.context.events.event(self.hpa, "Normal", "SuccessfulRescale", f"New size: {size}; reason: {why}")
-        note_scaling(self.hpa.spec.behavior, self.memory, current, size, self.context.now)
+        note_scaling(self.hpa.spec.behavior, self.memory, current, size, self.context.monotonic)
         return replace(self._status(current, size, shown), last_scale_time=rfc3339(self.context.now))
 
     async def _set_scale(self, kind: Kind, scale: Scale, size: int) -> None:
