@@ -18,6 +18,7 @@ from kybern.apiserver.meta import meta_of
 from kybern.apiserver.options import Writing
 from kybern.apiserver.request import User
 from kybern.apiserver.storage import Storage, key_of
+from kybern.apiserver.turns import DECODED_BYTES, in_turns
 from kybern.apiserver.verbs.subresource import put_back
 from kybern.apiserver.verbs.update import check_preconditions
 from kybern.apiserver.writes import create, rewrite
@@ -45,6 +46,10 @@ class ClusterObjects:
     def list(self, type: type[T], namespace: str | None = None) -> Sequence[T]:
         storage = self._storage(type)
         return [decode(type, item.served) for item in storage.cache.all(namespace or "")]
+
+    async def listed(self, type: type[T], namespace: str) -> Sequence[T]:
+        items = self._storage(type).cache.all(namespace)
+        return await in_turns(lambda item: decode(type, item.sent()), items, DECODED_BYTES)
 
     async def create(self, obj: T) -> T:
         storage = self._storage(type(obj))

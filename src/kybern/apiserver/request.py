@@ -216,6 +216,9 @@ class Objects(Protocol):
 
     def list(self, type: type[T], namespace: str | None = None) -> Sequence[T]: ...
 
+    async def listed(self, type: type[T], namespace: str) -> Sequence[T]:
+        """The same where there may be so many that others need their turn meanwhile."""
+
     async def create(self, obj: T) -> T: ...
 
     async def update(self, obj: T) -> T: ...

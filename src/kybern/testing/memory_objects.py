@@ -47,6 +47,9 @@ class MemoryObjects:
     def list(self, type: type[T], namespace: str | None = None) -> Sequence[T]:
         return [obj for (at, _), obj in self.held.get(type, {}).items() if namespace in (None, at)]
 
+    async def listed(self, type: type[T], namespace: str) -> Sequence[T]:
+        return self.list(type, namespace)
+
     async def create(self, obj: T) -> T:
         made: Any = obj
         if key_of(made) in self.held.get(type(obj), {}):

@@ -36,6 +36,7 @@ from kybern.apiserver.admission.pod_resize import PodResizeValidator
 from kybern.apiserver.admission.pod_security import PodSecurity
 from kybern.apiserver.admission.pod_toleration_restriction import PodTolerationRestriction, for_the_cluster
 from kybern.apiserver.admission.pod_topology_labels import PodTopologyLabels
+from kybern.apiserver.admission.podsecurity.configuration import configured
 from kybern.apiserver.admission.policies.mutating import MutatingPolicies
 from kybern.apiserver.admission.policies.validating import ValidatingPolicies
 from kybern.apiserver.admission.priority import Priority
@@ -113,6 +114,7 @@ INDISPENSABLE = frozenset(("RBACEscalation", "CertificateRequester", "DeviceTain
 
 CONFIGURED: Mapping[str, Callable[[Any], object]] = {
     EventRateLimit.name: limits_in,
+    PodSecurity.name: configured,
     PodNodeSelector.name: selectors_in,
     PodTolerationRestriction.name: for_the_cluster,
 }
