@@ -70,8 +70,11 @@ async def test_skopeo_pushes_inspects_and_pulls(registry: Registry, tmp_path: Pa
     about = json.loads(await run("skopeo", "inspect", "--tls-verify=false", f"docker://{name}"))
     assert about["RepoTags"] == ["1"] and len(about["Layers"]) == 2
     await run("skopeo", "copy", "--src-tls-verify=false", f"docker://{name}", f"dir:{tmp_path}/copy")
+    other = name.replace("127.0.0.1", "localhost")
+    assert json.loads(await run("skopeo", "inspect", "--tls-verify=false", f"docker://{other}"))["RepoTags"] == ["1"]
+    assert await registry.store.pull(other) == found.id, "one registry, whatever its name"
     await run("skopeo", "delete", "--tls-verify=false", f"docker://{name}")
-    assert registry.store.get(name) is None
+    assert registry.store.get(name) is None is registry.store.get(other)
 
 
 async def test_a_store_pushes_to_another_and_pulls_from_it(registry: Registry, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from kybern.runtime.images.store import ImageStore
 from kybern.runtime.images.uploads import Refusal, Upload, Uploads
 from kybern.web.http import BodyTooLarge, Request, Response
 
+LOOPBACK = ("localhost", "127.0.0.1")
 API = {"Docker-Distribution-Api-Version": "registry/2.0"}
 PIECE = 1 << 20
 TAG = re.compile(r"[\w][\w.-]{0,127}", re.ASCII)
@@ -76,8 +77,9 @@ class RegistryEndpoint:
         return f"{request.headers.get('host', '')}/{name}"
 
     def _own(self, request: Request) -> list[str]:
-        """The store's names that belong to this registry as the client calls it."""
-        return [name for name in self.layout.names if name.startswith(f"{request.headers.get('host', '')}/")]
+        """The store's names that belong to this registry."""
+        own = also_called(f"{request.headers.get('host', '')}/")
+        return [name for name in self.layout.names if name.startswith(own)]
 
     def _path(self, name: str) -> str:
         return parse(name).path
@@ -86,7 +88,7 @@ class RegistryEndpoint:
         found = [parse(each) for each in self._own(request) if self._path(each) == name]
         if not found:
             raise Refusal(404, "NAME_UNKNOWN", "repository name not known to registry")
-        return listed({"name": name, "tags": sorted(each.tag for each in found if each.tag)})
+        return listed({"name": name, "tags": sorted({each.tag for each in found if each.tag})})
 
     # Manifests
 
@@ -108,9 +110,10 @@ class RegistryEndpoint:
 
     def _names_of(self, whole: str, asked: str) -> list[str]:
         if not DIGEST.fullmatch(asked):
-            names = [f"{whole}:{asked}"]
+            names = [f"{each}:{asked}" for each in also_called(whole)]
         else:
-            names = [name for name in self.layout.names if name.startswith((f"{whole}:", f"{whole}@"))]
+            begins = tuple(f"{each}{mark}" for each in also_called(whole) for mark in ":@")
+            names = [name for name in self.layout.names if name.startswith(begins)]
             names = [name for name in names if self.layout.names[name].digest == asked]
         found = [name for name in names if name in self.layout.names]
         if not found:
@@ -205,6 +208,15 @@ class RegistryEndpoint:
         digest = "".join(request.params().get("digest", [])[:1])
         self.uploads.finish(upload, digest)
         return created(name, digest)
+
+
+def also_called(name: str) -> tuple[str, ...]:
+    """This name first. On this machine `localhost:5000` and `127.0.0.1:5000` are one registry, whoever pushed by which."""
+    domain, _, path = name.partition("/")
+    host, colon, port = domain.partition(":")
+    if host not in LOOPBACK:
+        return (name,)
+    return (name, *(f"{each}{colon}{port}/{path}" for each in LOOPBACK if each != host))
 
 
 def accepted(name: str, upload: Upload, status: int = 202) -> Response:
