@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from hashlib import sha256
 
 import pytest
 from cryptography import x509
@@ -10,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from kybern.api.errors import Unauthorized
-from kybern.apiserver.auth.certificates import CertificateAuthenticator
+from kybern.apiserver.auth.certificates import UID, CertificateAuthenticator
 from kybern.apiserver.auth.chain import Chain
 from kybern.apiserver.request import ANONYMOUS, User
 from kybern.web.http import Peer, Request
@@ -51,7 +52,16 @@ JANE = ((NameOID.COMMON_NAME, "jane"), (NameOID.ORGANIZATION_NAME, "dev"), (Name
 
 async def test_the_subject_is_the_user() -> None:
     chain = Chain((CertificateAuthenticator(StandingClock()),))
-    assert await chain(request(certificate(*JANE))) == User("jane", ("dev", "ops", "system:authenticated"))
+    for uid, names in (("", ()), ("42", ((UID, "42"),))):
+        der = certificate(*JANE, *names)
+        extra = {"authentication.kubernetes.io/credential-id": (f"X509SHA256={sha256(der).hexdigest()}",)}
+        assert await chain(request(der)) == User("jane", ("dev", "ops", "system:authenticated"), uid, extra)
+
+
+async def test_who_has_two_uids_is_refused() -> None:
+    chain = Chain((CertificateAuthenticator(StandingClock()),))
+    with pytest.raises(Unauthorized):
+        await chain(request(certificate(*JANE, (UID, "1"), (UID, "2"))))
 
 
 async def test_without_a_certificate_or_a_name_in_it_one_is_anonymous() -> None:

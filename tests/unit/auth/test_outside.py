@@ -523,22 +523,23 @@ async def test_a_chain_is_believed_by_where_it_ends() -> None:
 
     proxied = await who(through(PROXIES, "proxy"), HEADERS)
     assert proxied is not None and proxied.name == "jane"
-    assert await who(through(CLIENTS, "bob"), HEADERS) == User("bob", ("system:authenticated",))
+    direct = await who(through(CLIENTS, "bob"), HEADERS)
+    assert direct is not None and direct.name == "bob"
     assert await who(through(create_ca("elsewhere", NOW - 5), "root"), HEADERS) is None
 
 
 async def test_headers_without_a_front_proxys_certificate_are_just_headers() -> None:
     """U04."""
     assert await who(Peer(), HEADERS) is None
-    assert await who(shown(CLIENTS, "bob"), HEADERS | {"x-remote-user": "admin"}) == User(
-        "bob", ("system:authenticated",)
-    )
+    found = await who(shown(CLIENTS, "bob"), HEADERS | {"x-remote-user": "admin"})
+    assert found is not None and (found.name, found.groups) == ("bob", ("system:authenticated",))
 
 
 async def test_the_front_proxys_authority_makes_no_users_and_the_clients_no_proxies() -> None:
     """U03: also where a certificate claims to be an administrator's."""
     assert await who(shown(PROXIES, "root", "system:masters"), {}) is None
-    assert await who(shown(CLIENTS, "proxy"), HEADERS, allowed=("proxy",)) == User("proxy", ("system:authenticated",))
+    found = await who(shown(CLIENTS, "proxy"), HEADERS, allowed=("proxy",))
+    assert found is not None and found.name == "proxy"
 
 
 async def test_a_proxy_of_another_name_or_too_late_is_refused() -> None:

@@ -131,6 +131,7 @@ async def test_a_rules_review_lists_what_one_may() -> None:
 async def test_who_am_i() -> None:
     answer = await World().ask("selfsubjectreviews.authentication.k8s.io", SelfSubjectReview())
     assert answer.status.user_info.username == "jane"
+    assert answer.metadata.creation_timestamp == rfc3339(NOW)
 
 
 async def token(world: World, **spec: Any) -> Any:

@@ -10,6 +10,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from kybern.aio.clock import rfc3339
 from kybern.api.authentication_v1 import (
     SelfSubjectReview,
     SelfSubjectReviewStatus,
@@ -31,6 +32,7 @@ from kybern.api.authorization_v1 import (
 )
 from kybern.api.errors import About, BadRequest, invalid
 from kybern.api.invalid import FieldError, invalid_value, required
+from kybern.api.meta_v1 import ObjectMeta
 from kybern.api.rbac_v1 import PolicyRule
 from kybern.apiserver.auth.authorizers import Authorizers, decided
 from kybern.apiserver.auth.bearer import RemoteTokenSource, TokenSource
@@ -141,7 +143,8 @@ class Reviews:
         return TokenReviewStatus(error="[invalid bearer token]")
 
     async def self_subject(self, review: SelfSubjectReview, request: ApiRequest) -> SelfSubjectReview:
-        return replace(review, status=SelfSubjectReviewStatus(user_info=info_of(request.user)))
+        meta = ObjectMeta(creation_timestamp=rfc3339(self.accounts.clock.wall()))
+        return replace(review, metadata=meta, status=SelfSubjectReviewStatus(user_info=info_of(request.user)))
 
 
 def joined(errors: list[str]) -> str:
