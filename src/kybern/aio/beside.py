@@ -3,8 +3,8 @@
     found = await beside(lambda: parsed(body), len(body) > LARGE_BYTES)
     found = await soon(lambda: judged(obj))     # at once, or beside the loop where `judged` finds that it takes long
 
-There is one thread: more of them would leave the loop less. Whoever has had the least of it since it was last idle comes
-next, so that one who sends dear work over and over makes others wait for one piece of it, not for all.
+There are two threads, more of them would leave the loop less, and nobody has both: whoever sends dear work over and over
+leaves one to others. Of these comes next who has had the least since nobody waited.
 """
 
 import asyncio
@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+THREADS = 2
 SECONDS_AT_ONCE = 0.004
 """Of a processor, for work that may turn out to take long."""
 
@@ -72,11 +73,12 @@ class Turns(Executor):
     """As many wait as requests are under way, which flow control bounds. An executor, so that a loop of virtual time can do
     the work itself: while a thread worked, days would pass there."""
 
-    def __init__(self, clock: Callable[[], float] = time.thread_time) -> None:
+    def __init__(self, clock: Callable[[], float] = time.thread_time, threads: int = THREADS) -> None:
         self.clock = clock
-        self._thread = ThreadPoolExecutor(1, "beside")
+        self._threads = ThreadPoolExecutor(threads, "beside")
         self._lock = Lock()
         self._waiting: dict[str, deque[tuple[Callable[[], Any], Future[Any]]]] = {}
+        self._busy: set[str] = set()
         self._used: dict[str, float] = {}
         """Seconds that each has had, since nobody waited."""
 
@@ -87,12 +89,16 @@ class Turns(Executor):
         done: Future[T] = Future()
         with self._lock:
             self._waiting.setdefault(asker, deque()).append((work, done))
-        self._thread.submit(self._take)
+        self._threads.submit(self._take)
         return done
 
     def _take(self) -> None:
         with self._lock:
-            asker = min(self._waiting, key=lambda one: self._used.get(one, 0.0))
+            free = [one for one in self._waiting if one not in self._busy]
+            if not free:
+                return  # who is busy will look again
+            asker = min(free, key=lambda one: self._used.get(one, 0.0))
+            self._busy.add(asker)
             work, done = self._waiting[asker].popleft()
             if not self._waiting[asker]:
                 del self._waiting[asker]
@@ -100,9 +106,12 @@ class Turns(Executor):
         if done.set_running_or_notify_cancel():
             finish(work, done)
         with self._lock:
+            self._busy.remove(asker)
             self._used[asker] = self._used.get(asker, 0.0) + self.clock() - began
             if not self._waiting:
                 self._used.clear()
+                return
+        self._threads.submit(self._take)
 
 
 def finish(work: Callable[[], T], done: "Future[T]") -> None:

@@ -22,6 +22,7 @@ from kybern.registry.resource import Obj, Resource, same
 from kybern.store.interface import Change, Entry, Store
 
 HISTORY_MAX = 1_000  # changes of one custom kind, which a new schema makes others of
+MADE_MAX = 4  # large objects
 DUMPED_MAX = 64  # more writes than are on their way to the store at once
 
 GroupVersionResource = tuple[str, str, str]
@@ -42,7 +43,7 @@ class CacheFeed(Protocol):
 
 
 class Storage:
-    __slots__ = ("_dumped", "cache", "conversion", "feed", "resource", "stored_as", "stored_type")
+    __slots__ = ("_dumped", "_made", "cache", "conversion", "feed", "resource", "stored_as", "stored_type", "versions")
 
     def __init__(
         self,
@@ -62,10 +63,16 @@ class Storage:
         self.cache = Cache(resource, store, convert)
         self._dumped: set[bytes] = set()
         """What was made here a moment ago, and so is what reading it would make of it."""
+        self._made: dict[bytes, bytes] = {}
+        """What large objects that are on their way to the store are in this version: to make it takes long."""
+        self.versions: Sequence[Storage] = ()
+        """All that convert for themselves what lies in the same place."""
 
     def _converted(self, value: bytes) -> bytes:
         if value in self._dumped:
             return value
+        if value in self._made:
+            return self._made[value]
         stored = decode(self.stored_type, value)
         read = self.resource.from_storage(stored)
         return value if read is stored else encode(read)
@@ -98,7 +105,18 @@ class Storage:
             if len(self._dumped) >= DUMPED_MAX:
                 self._dumped.clear()
             self._dumped.add(value)
+        for version in self.versions if is_large(value) else ():
+            await version.make(value)
         return value
+
+    async def make(self, value: bytes) -> None:
+        """Ready for when the store has it, and its cache has to show it at once."""
+        if value in self._dumped or value in self._made:
+            return
+        made = await beside(lambda: self._converted(value))
+        if len(self._made) >= MADE_MAX:
+            self._made.clear()
+        self._made[value] = made
 
     @property
     def stores_what_it_serves(self) -> bool:

@@ -10,7 +10,7 @@ from kybern.aio.beside import TakesLong, Turns, asked_by, beside, others_wait, s
 
 def test_who_has_had_the_least_comes_next() -> None:
     now = [0.0]
-    turns = Turns(lambda: now[0])
+    turns = Turns(lambda: now[0], threads=1)
     begun, go = threading.Event(), threading.Event()
     order: list[str] = []
 
@@ -29,6 +29,16 @@ def test_who_has_had_the_least_comes_next() -> None:
     for done in (first, *waiting):
         done.result(10)
     assert order == ["one", "other", "other", "other", "one", "other", "one"]
+
+
+def test_who_sends_long_work_over_and_over_does_not_keep_others_from_theirs() -> None:
+    turns = Turns()
+    go = threading.Event()
+    long = [turns.put("one", lambda: go.wait(10)) for _ in range(5)]
+    assert [turns.put("other", lambda: "done").result(10) for _ in range(3)] == ["done"] * 3
+    assert not any(done.done() for done in long)
+    go.set()
+    assert [done.result(10) for done in long] == [True] * 5
 
 
 def test_what_nobody_waits_for_any_more_is_not_done() -> None:

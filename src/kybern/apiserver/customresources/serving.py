@@ -175,6 +175,9 @@ class CustomResources:
                 feeds.append(Feed(storage, store, self.machine.clock))
                 await feeds[-1].start()
             served.append(storage)
+        every = {id(storage): storage for storage in (stored, *served)}.values()
+        for storage in every:
+            storage.versions = [one for one in every if one.conversion is None]
         return Installed(definition, tuple(served), stored, tuple(feeds))
 
     def conversion(self, definition: CustomResourceDefinition) -> WebhookConversion | None:

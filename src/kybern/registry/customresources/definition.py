@@ -10,7 +10,7 @@ from kybern.api.apiextensions_v1 import (
     CustomResourceDefinitionSpec,
 )
 from kybern.api.codec import encode
-from kybern.api.invalid import FieldError, forbidden_field, invalid_value, required
+from kybern.api.invalid import FieldError, forbidden_field, invalid_value, required, too_many
 from kybern.registry.checks import immutable, judged, one_of, repeated
 from kybern.registry.customresources.conditions import APPROVAL, approval_of, find, is_true, with_condition
 from kybern.registry.customresources.unusual import warnings
@@ -22,6 +22,8 @@ from kybern.registry.webhookclients import validate_client
 
 CLEANUP = "customresourcecleanup.apiextensions.k8s.io"
 """The finalizer that holds a definition until its objects are gone."""
+
+VERSIONS_MAX = 32  # each object is kept in each of them
 
 MARKED = "CustomResourceDefinition marked for deletion; CustomResource deletion will begin soon"
 NO_CONVERSION = CustomResourceConversion(strategy="None")
@@ -145,6 +147,9 @@ def validate_versions(
     definition: CustomResourceDefinition, old: CustomResourceDefinition | None
 ) -> Iterator[FieldError]:
     versions = definition.spec.versions
+    if len(versions) > VERSIONS_MAX:
+        yield too_many("spec.versions", len(versions), VERSIONS_MAX)
+        return
     for index, version in enumerate(versions):
         at = f"spec.versions[{index}]"
         if version.schema is None or version.schema.open_apiv3_schema is None:

@@ -62,3 +62,32 @@ async def test_large_objects_are_read_and_judged_beside_the_loop(
     assert (await api.post(WIDGETS, wanted)).status == 201
     assert len(threads) >= 3
     assert {thread != threading.get_ident() for thread in threads} == {is_beside}
+
+
+async def test_large_objects_are_made_others_of_for_each_version_beside_the_loop(
+    api: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[int] = []
+    made = resource.pruned_object
+
+    def noting(*args: Any) -> Any:
+        threads.append(threading.get_ident())
+        return made(*args)
+
+    monkeypatch.setattr(resource, "pruned_object", noting)
+    schema = {"type": "object", "properties": {"spec": {"type": "array", "items": {"type": "string"}}}}
+    versions = [{**version(name, schema=schema), "storage": name == "v1"} for name in ("v1", "v2", "v3")]
+    await api.post(DEFINITIONS, definition("widgets", "Widget", *versions))
+    await passes()
+    wanted = {"apiVersion": "example.com/v2", "kind": "Widget", "metadata": {"name": "a"}, "spec": ["x"] * 20_000}
+    assert (await api.post(WIDGETS.replace("v1", "v2"), wanted)).status == 201
+    assert len(threads) == 3 and threading.get_ident() not in threads
+    for name in ("v1", "v2", "v3"):
+        found = (await api.get(f"{WIDGETS.replace('v1', name)}/a")).body
+        assert (found["apiVersion"], len(found["spec"])) == (f"example.com/{name}", 20_000)
+
+
+async def test_a_definition_has_so_many_versions(api: Any) -> None:
+    versions = [{**version(f"v{index}"), "storage": index == 1} for index in range(1, 34)]
+    answer = await api.post(DEFINITIONS, definition("widgets", "Widget", *versions))
+    assert "spec.versions: Too many: 33: must have at most 32 items" in answer.message
