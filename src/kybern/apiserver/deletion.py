@@ -15,7 +15,7 @@ from kybern.apiserver import commits
 from kybern.apiserver.item import with_revision
 from kybern.apiserver.machine import Machine, admit, reserved, validate
 from kybern.apiserver.meta import meta_of, replace, with_meta
-from kybern.apiserver.options import Writing
+from kybern.apiserver.options import Writing, is_large
 from kybern.apiserver.storage import Storage
 from kybern.apiserver.writes import REWRITES_MAX, admission_for, served_at
 from kybern.registry.resource import Obj
@@ -62,6 +62,7 @@ async def delete_once(
     options: DeleteOptions,
     writing: Writing,
 ) -> Deleted:
+    writing.is_long |= is_large(head.value)
     old = await storage.load(head)
     check(storage, name, options, old)
     uid = meta_of(old).uid or ""

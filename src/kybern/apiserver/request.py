@@ -172,6 +172,8 @@ class Admission(Struct, kw_only=True):
     """What a POST to a part of an object said (a Binding); `object` is what becomes of the whole."""
     internal: bool = False
     """The API server's own, which no webhook or policy of a user may hold up."""
+    is_long: bool = False
+    """The object is so large that others would notice what is done with the whole of it."""
     reinvocation: Reinvocation = field(default_factory=Reinvocation)
 
 

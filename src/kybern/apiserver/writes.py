@@ -188,6 +188,7 @@ def admission_for(
         audit=writing.audit,
         posted=writing.posted,
         internal=writing.internal,
+        is_long=writing.is_long,
     )
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from typing import Any
 
 import pytest
@@ -9,6 +10,8 @@ from admitted_api import AdmittedApi
 from prometheus_client import CollectorRegistry
 from webhooks import answered, hook_server, never, patched, review_of
 
+from kybern.apiserver.admission.matching import versioned
+from kybern.apiserver.admission.webhooks import mutating
 from kybern.apiserver.audit.audit import annotations_at
 from kybern.apiserver.audit.policy import Level
 from kybern.web.http import Request, Response
@@ -584,3 +587,26 @@ async def test_the_older_review_version_is_spoken_too(api: AdmittedApi, hook: An
         await install("Mutating", hook(hooks.client_config("/add/x"), admissionReviewVersions=["v9", "v1beta1"]))
         assert "x" in (await api.made(MAPS, config_map()))["data"]
     assert hooks.reviews[0]["apiVersion"] == "admission.k8s.io/v1beta1"
+
+
+@pytest.mark.parametrize(("letters", "is_beside"), [(10, False), (100_000, True)])
+async def test_large_objects_are_shown_and_changed_beside_the_loop(
+    api: AdmittedApi, install: Any, hook: Any, letters: int, is_beside: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[bool] = []
+
+    def noting(work: Any) -> Any:
+        return lambda *args: (threads.append(threading.get_ident() != here), work(*args))[1]
+
+    here = threading.get_ident()
+    for where, name in ((versioned, "to_builtins"), (versioned, "decode_value"), (mutating, "apply_json_patch")):
+        monkeypatch.setattr(where, name, noting(getattr(where, name)))
+
+    async def answer(request: Request) -> Response:
+        return patched(request, {"op": "add", "path": "/data/b", "value": "x"})
+
+    async with hook_server(answer) as hooks:
+        await install("Mutating", hook(hooks.client_config()))
+        answered_ = await api.post(MAPS, {"metadata": {"name": "a"}, "data": {"a": "x" * letters}})
+    assert (answered_.status, answered_.body["data"]["b"]) == (201, "x")
+    assert len(threads) >= 4 and set(threads) == {is_beside}

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from kybern.aio.beside import soon
+from kybern.aio.beside import beside, soon
 from kybern.api.codec import to_builtins
 from kybern.api.core_v1 import Namespace
 from kybern.api.kind import Kind
@@ -104,7 +104,7 @@ class Versioned:
         admission, own, part = self.admission, self.admission.resource, self.part
         whole = part is None or part.kind is None
         wanted = self.resource.kind.type if part is None or part.kind is None else part.kind.type
-        found = decode_value(wanted, document, False)[0]
+        found, _ = await beside(lambda: decode_value(wanted, document, False), admission.is_long)
         check_identity(self.object, document)
         if not whole and type(admission.object) is own.kind.type:
             assert part is not None and part.write is not None
@@ -126,7 +126,7 @@ class Versioned:
             return to_builtins(part.read(obj))
         if type(obj) is own.kind.type and self.resource is not own:
             obj = await objects.converted(obj, own, self.resource)
-        found = to_builtins(obj)
+        found = await beside(lambda: to_builtins(obj), self.admission.is_long)
         group, version, kind = self.kind
         return {**found, "kind": kind, "apiVersion": f"{group}/{version}" if group else version}
 

@@ -7,6 +7,7 @@ whole; a JSON patch is a list of operations.
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from kybern.aio.beside import beside
 from kybern.api import schema
 from kybern.api.apply.merge import merged
 from kybern.api.errors import ApiError, Forbidden
@@ -81,12 +82,12 @@ class Changes:
         key = f"{found.bound.name}/{name_of(found.binding)}/{identity(params)}"
         if not again.may_call(key):
             return
-        before = versioned.object
+        before, admission = versioned.object, versioned.admission
         if versioned.changeable:
             for mutation, expression in policy.mutations:
                 value, left = await asking.evaluated(lambda at_once: spent(begun(at_once), expression))  # noqa: B023
                 await change(versioned, value, self.inputs.objects, is_patch=mutation.patch_type == "JSONPatch")
-        if versioned.object != before:
+        if await beside(lambda: versioned.object != before, admission.is_long):
             again.changed()
         if found.bound.policy.spec.reinvocation_policy == "IfNeeded":
             again.former.add(key)
@@ -107,7 +108,9 @@ async def change(versioned: Versioned, value: Any, objects: Objects, *, is_patch
     except NoJson as error:
         raise Wrong(str(error)) from None
     before = versioned.object
-    document = patched(before, made) if is_patch else configured(before, made, versioned)
+    document = await beside(
+        lambda: patched(before, made) if is_patch else configured(before, made, versioned), versioned.admission.is_long
+    )
     if not isinstance(document, dict) or any(document.get(key) != before.get(key) for key in KEPT):
         raise Wrong("a mutation may not change what an object is")
     try:

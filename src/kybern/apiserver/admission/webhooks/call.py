@@ -1,5 +1,6 @@
 """Asking one webhook: the call, what becomes of its warnings and annotations, and what a failure means."""
 
+from kybern.aio.beside import beside
 from kybern.api.errors import ApiError, BadRequest, InternalError
 from kybern.apiserver.admission.matching.versioned import Versioned
 from kybern.apiserver.admission.plugin import Inputs
@@ -53,10 +54,11 @@ async def answered(inputs: Inputs, hook: Hook, versioned: Versioned, *, may_patc
     if version is None:
         raise CallFailed("webhook does not accept known AdmissionReview versions (v1, v1beta1)")
     uid = inputs.ids.uid()
+    asked = await beside(lambda: question(versioned, uid, version), admission.is_long)
     try:
         body = await inputs.callouts.post(
             webhook.client_config,
-            question(versioned, uid, version),
+            asked,
             timeout_seconds=webhook.timeout_seconds or TIMEOUT_SECONDS_DEFAULT,
             answer_bytes_max=ANSWER_BYTES_MAX,
         )

@@ -7,6 +7,7 @@ client sends, and validated after all of them.
 
 import msgspec
 
+from kybern.aio.beside import beside
 from kybern.api.admissionregistration_v1 import MutatingWebhookConfiguration
 from kybern.api.errors import ApiError, InternalError
 from kybern.api.patches import apply_json_patch
@@ -16,6 +17,7 @@ from kybern.apiserver.admission.plugin import Inputs, Plugin
 from kybern.apiserver.admission.webhooks.call import CallFailed, ask, failed_open, failure
 from kybern.apiserver.admission.webhooks.review import InvalidAnswer, patch_in
 from kybern.apiserver.admission.webhooks.source import Hook, Hooks
+from kybern.apiserver.options import LARGE_BYTES
 from kybern.apiserver.request import PATCH_ANNOTATION, Admission, Objects
 
 
@@ -47,7 +49,8 @@ class MutatingWebhooks(Plugin):
         admission = versioned.admission
         try:
             response = await ask(self.inputs, hook, versioned, may_patch=True)
-            patch = patch_in(response)
+            is_long = admission.is_long or len(response.patch or "") > LARGE_BYTES
+            patch = await beside(lambda: patch_in(response), is_long)
         except (CallFailed, InvalidAnswer) as error:
             if not hook.fails_open:
                 raise failure(hook, error) from error
@@ -60,13 +63,12 @@ class MutatingWebhooks(Plugin):
                 f'Internal error occurred: admission webhook "{hook.name}" attempted to modify the object, '
                 "which is not supported for this operation"
             )
-        before = versioned.object
-        changed = applied(hook, patch, versioned)
-        if changed != before:
+        changed, mutated = await beside(lambda: applied(hook, patch, versioned), is_long)
+        if mutated:
             await change(hook, versioned, changed, self.objects)
         told = {"configuration": hook.configuration, "webhook": hook.name, "patch": patch, "patchType": "JSONPatch"}
         note(admission, f"{PATCH_ANNOTATION}/round_{admission.reinvocation.round}_index_{index}", told)
-        return bool(changed != before)
+        return mutated
 
 
 def noted(admission: Admission, hook: Hook, index: int, *, mutated: bool) -> None:
@@ -79,14 +81,15 @@ def note(admission: Admission, key: str, told: dict[str, object]) -> None:
     admission.audit[key] = msgspec.json.encode(told).decode()
 
 
-def applied(hook: Hook, patch: object, versioned: Versioned) -> dict[str, object]:
+def applied(hook: Hook, patch: object, versioned: Versioned) -> tuple[dict[str, object], bool]:
+    """The object as the patch makes it, and whether that is another."""
     try:
         found = apply_json_patch(versioned.object, patch)
     except ApiError as error:
         raise InternalError(f"Internal error occurred: {error.message}") from error
     if not isinstance(found, dict):
         raise InternalError(f'Internal error occurred: admission webhook "{hook.name}" made no object of it')
-    return found
+    return found, found != versioned.object
 
 
 async def change(hook: Hook, versioned: Versioned, document: dict[str, object], objects: Objects) -> None:
