@@ -36,8 +36,8 @@ def pod_gc(finished_max: int = FINISHED_MAX) -> Periodic:
         pods = view.list(Pod)
         for pod in [*surplus(pods, finished_max), *out_of_service(pods, view), *never_placed(pods)]:
             await force_delete(pod, client)
-        note_missing(pods, view, missing_since, context.now)
-        due = [node for node, since in missing_since.items() if context.now - since >= QUARANTINE_SECONDS]
+        note_missing(pods, view, missing_since, context.monotonic)
+        due = [node for node, since in missing_since.items() if context.monotonic - since >= QUARANTINE_SECONDS]
         for node in [node for node in due if await is_absent(node, client)]:
             for pod in [pod for pod in pods if pod.spec.node_name == node]:
                 await force_delete(pod, client, lost_at=rfc3339(context.now))

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from itertools import count
 from typing import Any
 
-from kybern.aio.clock import Clock, SystemClock
+from kybern.aio.clock import Clock, SystemClock, until_tick
 from kybern.aio.ids import Ids
 from kybern.aio.slices import SLICE_ITEMS
 from kybern.api.errors import ApiError, Conflict
@@ -80,7 +80,7 @@ async def _repeat(loop: Periodic, around: Surroundings) -> None:
             log.info("%s: %s", loop.name, error.message)
         except Exception:
             log.exception("%s failed", loop.name)
-        await around.clock.sleep(loop.every_seconds)
+        await around.clock.sleep(until_tick(around.clock.monotonic(), loop.every_seconds))
         await around.view.wait_until(lambda: not loop.idle(around.view))
 
 
