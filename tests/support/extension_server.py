@@ -4,7 +4,7 @@
 """
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -53,6 +53,8 @@ class ExtensionServer:
     users: list[dict[str, str]] = field(default_factory=list)
     """The X-Remote-* and other headers of every request for an object."""
     broken: bool = False
+    discovery: Callable[[], Response] | None = None
+    """What it answers instead of its resources."""
     groups: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     """Resources of further groups and versions; each has one object."""
 
@@ -61,6 +63,8 @@ class ExtensionServer:
             return answer(401, {"message": "no front proxy"})
         if self.broken:
             return answer(500, {})
+        if self.discovery is not None and request.path == BASE:
+            return self.discovery()
         match request.path:
             case "/apis/wardle.example.com/v1alpha1" | "/api" | "/api/v1":
                 return answer(200, RESOURCES)

@@ -18,6 +18,7 @@ from kybern.api.codec import from_builtins
 from kybern.api.core_v1 import Endpoints, Service
 from kybern.api.errors import Forbidden
 from kybern.api.meta_v1 import ObjectMeta
+from kybern.apiserver.aggregation import apis
 from kybern.apiserver.aggregation.apis import CLIENTS_MAX, AggregatedApis, Credentials
 from kybern.apiserver.aggregation.merging import RemoteVersion, with_groups
 from kybern.apiserver.aggregation.passing import remote_headers
@@ -30,7 +31,7 @@ from kybern.apiserver.server import ApiServer, open_machine
 from kybern.registry import RESOURCES
 from kybern.registry.parts import changed
 from kybern.store.memory import MemoryStore
-from kybern.web.http import Request, Upgrade
+from kybern.web.http import Request, Response, Upgrade
 
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 JANE = User("jane", ("devs", "system:authenticated"), "u-1", {"scopes/x": ("read", "write")})
@@ -231,6 +232,43 @@ async def test_an_extension_that_does_not_answer_is_not_available(api: Api) -> N
     api.extension.broken = False
     await api.apis.look()
     assert api.condition[0] == "True"
+
+
+async def test_an_answer_that_does_not_end_is_waited_for_so_long(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def endless() -> AsyncIterator[bytes]:
+        while True:
+            yield b" "
+            await asyncio.sleep(0.01)
+
+    monkeypatch.setattr(apis, "ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr(apis, "ATTEMPTS", 1)
+    await api.serve()
+    api.extension.discovery = lambda: Response(200, {"Content-Type": "application/json"}, endless())
+    await api.register()
+    assert api.condition[:2] == ("False", "FailedDiscoveryCheck")
+    assert "no whole answer to /apis/wardle.example.com/v1alpha1 within 0.2 seconds" in api.condition[2]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"[" * 100_000,
+        b"5",
+        b'{"resources": 5}',
+        b'{"resources": [{"name": "flunders", "kind": "Flunder", "verbs": 5, "group": {}, "version": [], "singularName": 7,'
+        b' "shortNames": [1, {}], "categories": 1.5, "namespaced": "x"}, {"name": 1}, [], {"name": "a", "kind": {}}]}',
+        b'{"resources": [' + b'{"name":"a/b","kind":"A"},' * 10_000 + b'{"name":"a","kind":"A","verbs":[1e300]}]}',
+    ],
+    ids=lambda said: str(said[:40]),
+)
+async def test_whatever_an_extension_says_of_itself_spoils_nothing(api: Api, said: bytes) -> None:
+    await api.serve()
+    api.extension.discovery = lambda: Response(200, {"Content-Type": "application/json"}, said)
+    await api.register()
+    assert api.condition[0] == "True"
+    assert {"apps", "wardle.example.com"} <= {one["name"] for one in (await api.json("/apis"))["groups"]}
+    aggregated = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+    assert (await api.json("/apis", accept=aggregated))["kind"] == "APIGroupDiscoveryList"
 
 
 async def test_only_the_right_certificate_is_believed(api: Api) -> None:

@@ -18,12 +18,12 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-import msgspec
-
+from kybern.aio.beside import beside
 from kybern.aio.timeouts import timeout
 from kybern.api.apiregistration_v1 import APIService
 from kybern.api.core_v1 import Endpoints, Service
 from kybern.api.errors import ApiError, ServiceUnavailable
+from kybern.api.strict import Malformed, parse
 from kybern.apiserver.aggregation.availability import (
     AVAILABLE,
     IS_LOCAL,
@@ -39,6 +39,7 @@ from kybern.apiserver.aggregation.registration import register
 from kybern.apiserver.callouts.places import Unreachable, endpoint, looked_up
 from kybern.apiserver.machine import Machine
 from kybern.apiserver.objects import ClusterObjects
+from kybern.apiserver.options import LARGE_BYTES
 from kybern.apiserver.request import ApiRequest, Layer, User
 from kybern.registry.parts import changed
 from kybern.store.interface import StoreError
@@ -207,7 +208,7 @@ class AggregatedApis:
         documents: Mapping[str, Any] = {}
         if said is None:
             said, documents = await self.ask(service)
-        self.learn(service, said, documents)
+        await self.learn(service, said, documents)
         await self.tell(service, said)
 
     async def tell(self, service: APIService, said: Said) -> None:
@@ -239,14 +240,17 @@ class AggregatedApis:
 
     async def get(self, client: Client, path: str) -> tuple[int, Any]:
         asked = Request("GET", path, "", {"accept": "application/json"}, repeated=remote_headers(SELF))
-        response = await client.send(asked, timeout=ANSWER_SECONDS)
-        body = await response.read(DOCUMENT_BYTES_MAX)
         try:
-            return response.status, msgspec.json.decode(body) if response.status == 200 else None
-        except (msgspec.DecodeError, RecursionError):
+            async with timeout(ANSWER_SECONDS):
+                response = await client.send(asked)
+                body = await response.read(DOCUMENT_BYTES_MAX)
+        except TimeoutError:
+            raise Unreachable(f"no whole answer to {path} within {ANSWER_SECONDS:g} seconds") from None
+        if response.status != 200:
             return response.status, None
+        return response.status, await beside(lambda: document_in(body), len(body) > LARGE_BYTES)
 
-    def learn(self, service: APIService, said: Said, documents: Mapping[str, Any]) -> None:
+    async def learn(self, service: APIService, said: Said, documents: Mapping[str, Any]) -> None:
         name, spec = service.metadata.name or "", service.spec
         group, version = spec.group or "", spec.version or ""
         if self.claimed.get((group, version)) != name:
@@ -254,7 +258,8 @@ class AggregatedApis:
         before = self.known.get(name)
         fresh = said[0] == "True"
         v2 = documents.get("/openapi/v2") or {}
-        if not (before is not None and v2 == before.openapi_v2) and not is_readable(v2):
+        is_known = before is not None and await beside(lambda: v2 == before.openapi_v2)
+        if v2 and not is_known and not await beside(lambda: is_readable(v2)):
             v2 = {}
         made = RemoteVersion(
             group, version, spec.group_priority_minimum, spec.version_priority,
@@ -274,6 +279,13 @@ def claimed_by(path: str) -> tuple[str, str]:
     if path.startswith("/api/") or path == "/api":
         return CORE
     return (parts[2], parts[3]) if len(parts) > 3 and parts[1] == "apis" else ("", "")
+
+
+def document_in(body: bytes) -> Any:
+    try:
+        return parse(body)
+    except Malformed:
+        return None
 
 
 def is_readable(document: Any) -> bool:

@@ -127,8 +127,8 @@ def resources_in(document: Any, group: str, version: str) -> tuple[Document, ...
         if not isinstance(one, dict) or not isinstance(one.get("name"), str) or not isinstance(one.get("kind"), str):
             continue
         parent, _, part = one["name"].partition("/")
-        kind = {"group": one.get("group") or group, "version": one.get("version") or version, "kind": one["kind"]}
-        verbs = [verb for verb in one.get("verbs") or () if isinstance(verb, str)]
+        kind = {"group": text(one, "group") or group, "version": text(one, "version") or version, "kind": one["kind"]}
+        verbs = texts(one, "verbs")
         if part:
             if parent in found:
                 found[parent].setdefault("subresources", []).append(
@@ -139,11 +139,22 @@ def resources_in(document: Any, group: str, version: str) -> tuple[Document, ...
             "resource": parent,
             "responseKind": kind,
             "scope": "Namespaced" if one.get("namespaced") else "Cluster",
-            "singularResource": str(one.get("singularName") or one["kind"].lower()),
+            "singularResource": text(one, "singularName") or one["kind"].lower(),
             "verbs": verbs,
-            **{key: one[key] for key in ("shortNames", "categories") if isinstance(one.get(key), list)},
+            **{key: said for key in ("shortNames", "categories") if (said := texts(one, key))},
         }
     return tuple(found.values())
+
+
+def text(document: Document, key: str) -> str:
+    """What somebody else says; empty where it is no text."""
+    said = document.get(key)
+    return said if isinstance(said, str) else ""
+
+
+def texts(document: Document, key: str) -> list[str]:
+    said = document.get(key)
+    return [one for one in said if isinstance(one, str)] if isinstance(said, list) else []
 
 
 def openapi_v3_in(document: Any, group: str, version: str) -> str:
