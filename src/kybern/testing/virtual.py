@@ -17,6 +17,9 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+RESOLUTION_SECONDS = 1e-6
+"""The least by which time moves: whoever waits for a rounding error's worth would wait, and wake, for ever."""
+
 
 class Deadlock(Exception):
     """Every task waits, and nothing will wake them."""
@@ -45,6 +48,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def call_at(  # type: ignore[override]
         self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> asyncio.TimerHandle:
+        when = max(when, self._now + RESOLUTION_SECONDS)
         timer = asyncio.TimerHandle(when, callback, args, self, context)
         heappush(self._timers, (when, next(self._count), timer))
         return timer

@@ -33,3 +33,14 @@ def test_what_fails_there_fails_here() -> None:
 
     with pytest.raises(ValueError, match="no number"):
         virtual.run(main())
+
+
+def test_who_waits_for_less_than_a_clock_can_tell_waits_for_an_end_all_the_same() -> None:
+    async def main() -> bool:
+        loop = asyncio.get_running_loop()
+        await asyncio.sleep(1e6)
+        before = loop.time()
+        await asyncio.sleep(1e-12)
+        return loop.time() > before
+
+    assert virtual.run(main())
