@@ -56,7 +56,7 @@ class Changes:
             if isinstance(found, Misconfigured):
                 wrong.append(found)
                 continue
-            for params in found.params:
+            async for params in found.each():
                 try:
                     await self.invoked(found, params, again)
                 except (Broken, Failed, OutOfPolicyBudget, Wrong) as error:

@@ -91,7 +91,7 @@ class Judge:
                 if not found.bound.fails_open:
                     denials.append(Denial(found.bound.name, name_of(found.binding), found.why))
                 continue
-            for params in found.params:
+            async for params in found.each():
                 judgement = await self.judged(found, params)
                 denials += judgement.denials
                 admission.warnings += judgement.warnings

@@ -1,5 +1,6 @@
 """Which policies concern a request, in which version, with which params: what validating and mutating ones share."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -30,6 +31,12 @@ class Concerned:
     binding: Any
     versioned: Versioned
     params: Sequence[Any]
+
+    async def each(self) -> AsyncIterator[Any]:
+        """The params. Others have their turn after each: what is judged with it may take some milliseconds at once."""
+        for params in self.params:
+            yield params
+            await asyncio.sleep(0)
 
 
 @dataclass(frozen=True, slots=True)
