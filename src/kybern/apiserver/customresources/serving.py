@@ -63,6 +63,7 @@ class CustomResources:
         self.named: dict[str, Named] = {}
         """Every definition there is; to read them all for their names takes long."""
         self.waiting: asyncio.Queue[str] = asyncio.Queue()
+        self.are_waiting: set[str] = set()
         self.cleaning: set[str] = set()
         self.tasks: asyncio.TaskGroup | None = None
         objects.on_change(CustomResourceDefinition, self._changed)
@@ -72,7 +73,7 @@ class CustomResources:
             self.note(definition)
             if is_true(definition, "Established"):
                 await self.install(definition)
-            self.waiting.put_nowait(definition.metadata.name or "")
+            self.wait(definition.metadata.name or "")
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as tasks:
@@ -81,6 +82,8 @@ class CustomResources:
                 self.begin(installed)
             while True:
                 name = await self.waiting.get()
+                self.are_waiting.discard(name)
+                await asyncio.sleep(0)  # many may wait, and looking at each takes a while
                 try:
                     await self.reconcile(name)
                 except (Conflict, NotFound):
@@ -94,21 +97,28 @@ class CustomResources:
     def _changed(self, old: CustomResourceDefinition | None, new: CustomResourceDefinition | None) -> None:
         found = new or old
         assert found is not None
-        self.waiting.put_nowait(found.metadata.name or "")
+        self.wait(found.metadata.name or "")
         if new is None:
             self.named.pop(found.metadata.name or "", None)
         else:
             self.note(new)
-        if new is None or (old is not None and old.status.accepted_names != new.status.accepted_names):
+        had = old.status.accepted_names if old is not None else None
+        if had is not None and (new is None or new.status.accepted_names != had):
             for name, _ in self.others(found):  # a name may have become free
-                self.waiting.put_nowait(name)
+                self.wait(name)
+
+    def wait(self, name: str) -> None:
+        """To be looked at, once, however much has happened to it."""
+        if name not in self.are_waiting:
+            self.are_waiting.add(name)
+            self.waiting.put_nowait(name)
 
     def note(self, definition: CustomResourceDefinition) -> None:
         self.named[definition.metadata.name or ""] = definition.spec.group, definition.status.accepted_names or NO_NAMES
 
     async def _again(self, name: str) -> None:
         await self.machine.clock.sleep(RETRY_SECONDS)
-        self.waiting.put_nowait(name)
+        self.wait(name)
 
     def others(self, definition: CustomResourceDefinition) -> list[tuple[str, CustomResourceDefinitionNames]]:
         """The other definitions of the same group, and what they are called."""

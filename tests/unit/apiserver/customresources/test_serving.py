@@ -4,7 +4,10 @@ import asyncio
 import copy
 from typing import Any
 
+import pytest
 from custom_kinds import DEFINITIONS, SCHEMA, condition, definition, passes, serve, version, widget
+
+from kybern.apiserver.customresources.serving import CustomResources
 
 WIDGETS = "/apis/example.com/v1/namespaces/default/widgets"
 
@@ -348,3 +351,22 @@ async def test_objects_with_the_same_fields_own_what_is_in_each_of_them(api: Any
         steps = [f'k:{{"name":"{port["name"]}"}}' for port in ports]
         assert [step for step in owned if step != "."] == steps
         assert [("f:port" in owned[step]) for step in steps] == ["port" in port for port in ports]
+
+
+async def test_a_definition_is_looked_at_when_it_changes_and_not_whenever_another_does(
+    api: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[str] = []
+    reconcile = CustomResources.reconcile
+
+    async def noting(self: CustomResources, name: str) -> None:
+        looks.append(name)
+        await reconcile(self, name)
+
+    monkeypatch.setattr(CustomResources, "reconcile", noting)
+    for index in range(20):
+        await api.post(DEFINITIONS, definition(f"w{index}s", f"W{index}"))
+    for _ in range(20):
+        await passes()
+    assert len({*looks}) == 20 and len(looks) <= 3 * 20
+    assert len((await api.get("/apis/example.com/v1")).body["resources"]) == 20
