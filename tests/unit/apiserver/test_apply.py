@@ -133,7 +133,9 @@ async def test_a_scale_can_be_applied_and_the_object_says_who_did(api: Any) -> N
     await api.post(DEPLOYMENTS, {**DEPLOYMENT, "spec": {**DEPLOYMENT["spec"], "replicas": None}})  # type: ignore[dict-item]
     at = f"{DEPLOYMENTS}/d/scale?fieldManager=scaler"
     conflict = await api.patch(at, scale(5), "apply")
-    assert conflict.status == 409
+    [cause] = conflict.body["details"]["causes"]
+    assert (conflict.status, cause["field"]) == (409, ".spec.replicas")
+    assert cause["message"].endswith(" using autoscaling/v1")
     answer = await api.patch(f"{at}&force=true", scale(5), "apply")
     assert (answer.status, answer.body["kind"], answer.body["spec"]) == (200, "Scale", {"replicas": 5})
     scaled = (await api.get(f"{DEPLOYMENTS}/d")).body

@@ -177,10 +177,12 @@ def apply(
     force: bool = False,
     subresource: str = "",
     ignored: tuple[str, ...] = (),
+    told_version: str = "",
 ) -> tuple[dict[str, Any], list[Entry]]:
     """The merged object (managedFields left out) and its managedFields. Conflict; BadRequest for a bad configuration.
 
     `ignored` are top-level fields that this request cannot set, `status` say: they are neither merged nor owned.
+    `told_version`: in which version conflicts are told, where it is another one (a scale's).
     """
     if entries_of(applied):
         raise BadRequest("metadata.managedFields must be nil")
@@ -206,7 +208,8 @@ def apply(
         result = pruned(schema, result, last, owned)
     changed, removed = changes(schema, owned_part(live), owned_part(result))
     if not force:
-        _check_conflicts(others, changed, _allowed(live, schema) if manager == KUBECTL else {})
+        told = [{**one, "apiVersion": told_version or one.get("apiVersion")} for one in others]
+        _check_conflicts(told, changed, _allowed(live, schema) if manager == KUBECTL else {})
     if manager == KUBECTL:
         _refresh_last_applied(result, wanted)
     if not changed and not removed and last == mine:

@@ -70,6 +70,7 @@ async def applied(
             force=writing.force,
             subresource=writing.subresource,
             ignored=ignored(storage.resource, writing.subresource),
+            told_version=said.api_version if said is not kind else "",
         )
         return with_entries(typed(kind, document), entries)
 
