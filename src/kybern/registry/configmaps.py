@@ -130,7 +130,7 @@ def validate_typed(type_: str, data: Mapping[str, str], secret: Secret) -> Itera
 def is_json(text: str) -> bool:
     try:
         json.loads(base64.b64decode(text, validate=True))
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return True
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from msgspec.structs import replace
 
 from kybern.apiserver import tracking
@@ -106,6 +107,17 @@ async def test_a_configuration_that_the_schema_does_not_know_is_refused_in_upstr
     assert answer.message == (
         "failed to create typed patch object (/a; v1, Kind=ConfigMap): .datum: field not declared in schema"
     )
+
+
+@pytest.mark.parametrize("said", ["[" * 5_000, '{"a":' * 5_000 + "1" + "}" * 5_000, "x", "[]"])
+async def test_what_was_applied_before_may_be_said_to_be_anything(api: Any, said: str) -> None:
+    """An annotation is its author's: one that cannot be read allows nothing, and breaks nothing."""
+    annotations = {"kubectl.kubernetes.io/last-applied-configuration": said}
+    await api.post(DEPLOYMENTS, {**DEPLOYMENT, "metadata": {"name": "d", "annotations": annotations}})
+    answer = await api.patch(
+        f"{DEPLOYMENTS}/d?fieldManager=kubectl", {**DEPLOYMENT, "spec": {**DEPLOYMENT["spec"], "replicas": 7}}, "apply"
+    )  # type: ignore[dict-item]
+    assert (answer.status, answer.body["reason"]) == (409, "Conflict")
 
 
 # --- scale ------------------------------------------------------------------------------------------------------------

@@ -116,8 +116,10 @@ async def test_a_continue_token_expires_with_its_revision(api: Any) -> None:
 
 
 async def test_a_nonsense_continue_token_is_refused(api: Any) -> None:
-    for token in ("nonsense", "e30", "!!!"):
+    for token in ("nonsense", "e30", "!!!", "W1tb" * 2_000):
         assert (await api.get(f"{ALL}?limit=1&continue={token}")).status == 400
+    told = "invalid continue token: continue key is not valid: invalid character 'x' looking for beginning of value"
+    assert (await api.get(f"{ALL}?limit=1&continue=eHl6")).message == told
 
 
 async def test_an_exact_version_shows_the_past(api: Any) -> None:

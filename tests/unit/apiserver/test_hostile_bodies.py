@@ -19,6 +19,7 @@ from kybern.registry.parts import changed
 
 MAPS = "/api/v1/namespaces/default/configmaps"
 PODS = "/api/v1/namespaces/default/pods"
+SECRETS = "/api/v1/namespaces/default/secrets"
 BUDGETS = "/apis/policy/v1/namespaces/default/poddisruptionbudgets"
 SETS = "/apis/apps/v1/namespaces/default/daemonsets"
 JSON, YAML, PROTOBUF = "application/json", "application/yaml", "application/vnd.kubernetes.protobuf"
@@ -75,6 +76,14 @@ ATTACKS: dict[str, tuple[str, str, str, bytes, set[int]]] = {
     "B01 lists nested 1,000,000 deep": ("POST", MAPS, JSON, b"[" * MIB, {400}),
     "B01 objects nested 10,000 deep": ("POST", MAPS, JSON, b'{"a":' * 10_000 + b"1" + b"}" * 10_000, {400}),
     "B01 an annotation's place nested deep": ("POST", MAPS, JSON, b'{"metadata":{"annotations":' * 300, {400}),
+    "B01 a login nested 5,000 deep": (
+        "POST", SECRETS, JSON,
+        text(named(type="kubernetes.io/dockerconfigjson", data={".dockerconfigjson": base64.b64encode(b"[" * 5_000).decode()})), {422},
+    ),
+    "B01 an owned value nested 5,000 deep": (
+        "PUT", f"{MAPS}/canary", JSON,
+        text({"metadata": {"name": "canary", "managedFields": [{"manager": "m", "operation": "Update", "apiVersion": "v1", "fieldsType": "FieldsV1", "fieldsV1": {"v:" + "[" * 5_000: {}}}]}}), {400, 422},
+    ),
     "B02 YAML lists nested deep": ("POST", MAPS, YAML, b"[" * 60_000, {400}),
     "B02 YAML blocks nested deep": ("POST", MAPS, YAML, b"".join(b" " * n + b"a:\n" for n in range(1000)), {400}),
     "B03 an alias bomb": ("POST", MAPS, YAML, BOMB, {400}),

@@ -149,6 +149,6 @@ def _is_step(step: str) -> bool:
         return step != "f:"
     try:
         said = json.loads(rest)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return kind == "v" or (kind == "k" and isinstance(said, dict)) or (kind == "i" and isinstance(said, int))

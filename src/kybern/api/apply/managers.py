@@ -20,6 +20,7 @@ from kybern.api.errors import BadRequest, Conflict
 from kybern.api.meta_v1 import StatusCause
 from kybern.api.normal import normal
 from kybern.api.schema import Node
+from kybern.api.strict import Malformed, parse
 
 Entry = dict[str, Any]
 """One entry of metadata.managedFields, as JSON."""
@@ -288,9 +289,9 @@ def _last_applied(document: Mapping[str, Any]) -> str | None:
 def _allowed(live: Mapping[str, Any], schema: Node) -> Fields:
     """What kubectl may take over without force: what it applied from the client's side before."""
     try:
-        before = msgspec.json.decode(_last_applied(live) or "{}")
+        before = parse((_last_applied(live) or "{}").encode())
         return (configured(schema, owned_part(before)) or {}) if isinstance(before, dict) else {}
-    except msgspec.DecodeError:
+    except Malformed:
         return {}
 
 

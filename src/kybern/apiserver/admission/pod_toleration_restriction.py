@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from kybern.api.codec import from_builtins
+from kybern.api.codec import from_builtins, untyped
 from kybern.api.core_v1 import Namespace, Pod, PodSpec, Toleration
 from kybern.api.errors import About, not_found
 from kybern.apiserver.admission.plugin import Inputs, Plugin, is_write_of, refused
@@ -61,7 +61,7 @@ class PodTolerationRestriction(Plugin):
         if text is None:
             return None
         try:
-            return tolerations_in(msgspec.json.decode(text) if text else [])
+            return tolerations_in(untyped(text) if text else [])
         except (ValueError, msgspec.MsgspecError) as error:
             raise refused(
                 admission, f"the annotation {key} of its namespace is no list of tolerations: {error}"

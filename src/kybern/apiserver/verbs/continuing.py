@@ -9,6 +9,7 @@ import msgspec
 
 from kybern.api.errors import BadRequest, Expired
 from kybern.api.meta_v1 import ListMeta, Status
+from kybern.api.strict import parse
 
 INCONSISTENT = -1
 INVALID = "invalid continue token: continue key is not valid"
@@ -42,7 +43,7 @@ def read_token(token: str, prefix: str) -> tuple[int, str]:
     """The revision, and the key after which to go on."""
     try:
         padded = token + "=" * (-len(token) % 4)
-        value: Any = msgspec.json.decode(base64.urlsafe_b64decode(padded))
+        value: Any = parse(base64.urlsafe_b64decode(padded))
         version, revision, start = value["v"], value["rv"], value["start"]
     except (ValueError, binascii.Error, KeyError, TypeError) as error:
         raise BadRequest(f"{INVALID}: {error}") from None
