@@ -155,6 +155,8 @@ DEFINITIONS = {
     "apiGroups": ["apiextensions.k8s.io"], "resources": ["customresourcedefinitions"],
     "verbs": ["create", "get", "list", "watch"],
 }  # fmt: skip
+NAMESPACES = {"apiGroups": [""], "resources": ["namespaces"], "verbs": ["list", "watch"]}
+"""Where kopf may not look at these it asks for them nine times in the first minute, before it does without."""
 
 
 def rule(group: str, *resources: str) -> dict[str, Any]:
@@ -173,7 +175,8 @@ def operator_in_a_pod(name: str, command: list[str], *rules: dict[str, Any]) -> 
     volumes = [VOLUME, {"name": "script", "configMap": {"name": name}}]
     return [
         {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": meta},
-        {"apiVersion": f"{rbac}/v1", "kind": "ClusterRole", "metadata": {"name": name}, "rules": [DEFINITIONS]},
+        {"apiVersion": f"{rbac}/v1", "kind": "ClusterRole", "metadata": {"name": name},
+         "rules": [DEFINITIONS, NAMESPACES]},
         {"apiVersion": f"{rbac}/v1", "kind": "ClusterRoleBinding", "metadata": {"name": name}, "subjects": subjects,
          "roleRef": {"apiGroup": rbac, "kind": "ClusterRole", "name": name}},
         {"apiVersion": f"{rbac}/v1", "kind": "Role", "metadata": meta, "rules": list(rules)},
