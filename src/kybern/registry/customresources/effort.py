@@ -18,6 +18,8 @@ WRONG_STEPS = 100
 """To find out what to say of something wrong."""
 TOLD_MAX = 128 * 1024
 """Letters of all that is said; nobody reads so much."""
+CONSIDERED_MAX = 16 * 1024 * 1024
+"""Of what need not be said in the end: alternatives that a value is none of, what was wrong before a change."""
 
 
 class TooMuch(Exception):
@@ -27,13 +29,13 @@ class TooMuch(Exception):
 class Effort:
     __slots__ = ("clock", "left", "others_wait", "slice", "told_left", "until")
 
-    def __init__(self, clock: Callable[[], float] = time.thread_time) -> None:
+    def __init__(self, told_max: int = TOLD_MAX, clock: Callable[[], float] = time.thread_time) -> None:
         self.clock = clock
         self.others_wait = others_wait()
         self.slice = SLICE_AT_ONCE if self.others_wait else SLICE
         self.until = clock() + (SECONDS_AT_ONCE if self.others_wait else SECONDS_MAX)
         self.left = self.slice
-        self.told_left = TOLD_MAX
+        self.told_left = told_max
 
     def spend(self, steps: int) -> None:
         self.left -= steps

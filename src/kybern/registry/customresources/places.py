@@ -3,7 +3,7 @@
 A place is a chain of steps that costs one tuple to extend; it becomes text only where something is wrong.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 from kybern.api.invalid import FieldError
@@ -36,6 +36,11 @@ class Findings(list[Wrong]):
     def append(self, one: Wrong) -> None:
         super().append(one)
         self.effort.tell(len(one.error.field) + len(one.error.body))
+
+    def add(self, more: Iterable[Wrong]) -> None:
+        """What turns out to be worth telling."""
+        for one in more:
+            self.append(one)
 
 
 Check = Callable[[Any, Place, Findings], None]

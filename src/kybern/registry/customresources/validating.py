@@ -12,7 +12,7 @@ from kybern.api.codec import to_builtins
 from kybern.api.custom import CustomObject
 from kybern.api.invalid import FieldError
 from kybern.registry.customresources.correlation import Correlation
-from kybern.registry.customresources.effort import Effort, TooMuch
+from kybern.registry.customresources.effort import CONSIDERED_MAX, Effort, TooMuch
 from kybern.registry.customresources.embedded import embedded_resources
 from kybern.registry.customresources.lists import list_types
 from kybern.registry.customresources.places import ROOT, Check, Findings, Schema, Wrong, has_rules
@@ -71,7 +71,7 @@ class Validation:
         """The same, of one that is there."""
         if wrong_type := list(self.type_errors(new)):
             return wrong_type
-        value, before, effort = self.document(new), self.document(old), Effort()
+        value, before, effort = self.document(new), self.document(old), Effort(CONSIDERED_MAX)
         correlation = Correlation(self.schema, value, before, effort)
         errors: list[FieldError] = []
         try:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from kybern.api.invalid import FieldError, invalid_value, not_supported, printed, required, too_long, too_many
-from kybern.registry.customresources.effort import Effort
+from kybern.registry.customresources.effort import CONSIDERED_MAX, Effort
 from kybern.registry.customresources.formats import FORMATS
 from kybern.registry.customresources.numbers import number_checks
 from kybern.registry.customresources.patterns import INSTRUCTIONS_PER_STEP, found_by, pattern
@@ -284,18 +284,18 @@ def alternatives(schema: Schema) -> Check | None:
             failures = tried(any_of, value, place, wrong.effort)
             if all(failures):
                 wrong.append(composite(place, "must validate at least one schema (anyOf)"))
-                wrong += fewest(failures)
+                wrong.add(fewest(failures))
         if one_of:
             failures = tried(one_of, value, place, wrong.effort)
             valid = sum(not failure for failure in failures)
             if valid != 1:
                 found = f"Found {valid} valid alternatives" if valid else "Found none valid"
                 wrong.append(composite(place, f"must validate one and only one schema (oneOf). {found}"))
-                wrong += [] if valid else fewest(failures)
+                wrong.add([] if valid else fewest(failures))
         if all_of:
             failures = tried(all_of, value, place, wrong.effort)
             if any(failures):
-                wrong += [one for failure in failures for one in failure]
+                wrong.add(one for failure in failures for one in failure)
                 none = ". None validated" if all(failures) else ""
                 wrong.append(composite(place, f"must validate all the schemas (allOf){none}"))
         if banned and not tried(banned, value, place, wrong.effort)[0]:
@@ -311,10 +311,12 @@ def fewest(failures: list[Findings]) -> Findings:
 def tried(checks: Sequence[Check | None], value: Any, place: Place, effort: Effort) -> list[Findings]:
     """What each of them finds wrong."""
     effort.spend(TRY_STEPS * len(checks))
+    told_left, effort.told_left = effort.told_left, CONSIDERED_MAX
     found = []
     for check in checks:
         failure = Findings(effort)
         if check is not None:
             check(value, place, failure)
         found.append(failure)
+    effort.told_left = told_left
     return found
