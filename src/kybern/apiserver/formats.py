@@ -25,6 +25,7 @@ MEDIA = (JSON, YAML, PROTOBUF)
 TEXT = (JSON, YAML)
 TRANSFORMS = ("Table", "PartialObjectMetadata", "PartialObjectMetadataList")
 HEADERS_REMEMBERED = 256
+ACCEPT_CHARS_MAX = 8 * 1024  # a header may be a megabyte, with half a million wishes in it
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,8 @@ def negotiate(accept: str, transforms: tuple[str, ...] = TRANSFORMS, plain: tupl
     """The first wish that can be met, of those that allow these transforms; `plain`: the media of the object itself."""
     if not accept:
         return PLAIN
+    if len(accept) > ACCEPT_CHARS_MAX:
+        raise NotAcceptable(f"an Accept header of more than {ACCEPT_CHARS_MAX} characters is not read")
     for wish in wishes(accept):
         media = JSON if wish.media in ("*/*", "application/*") else wish.media
         transform, version = wish.params.get("as", ""), wish.params.get("v", "v1")

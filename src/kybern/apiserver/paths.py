@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote
 
 PATHS_KEPT_MAX = 20_000  # understood paths are remembered; clients ask for the same ones again and again
+PATH_CHARS_MAX = 1_024  # of those: it is not known yet who asks, and a path may have a hundred times as many
 
 NAMESPACE_PARTS = ("status", "finalize")
 VERBS = {"POST": "create", "GET": "get", "HEAD": "get", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
@@ -43,6 +44,8 @@ class Paths:
         try:
             return self._known[path]
         except KeyError:
+            if len(path) > PATH_CHARS_MAX:
+                return parse(path)
             if len(self._known) >= PATHS_KEPT_MAX:
                 self._known.clear()
             found = self._known[path] = parse(path)

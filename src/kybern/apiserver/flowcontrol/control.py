@@ -24,6 +24,7 @@ from kybern.apiserver.flowcontrol.level import Counts, Level
 from kybern.apiserver.flowcontrol.limits import bounds, shared_out
 from kybern.apiserver.flowcontrol.matching import distinguisher, first_match, in_order
 from kybern.apiserver.flowcontrol.shuffle import deal, flow_hash
+from kybern.apiserver.paths import PATH_CHARS_MAX
 from kybern.apiserver.request import Attributes, Objects
 from kybern.registry import flowdefaults
 from kybern.store.interface import StoreError
@@ -76,6 +77,8 @@ class FlowControl:
             a.namespace if a.resource else a.path,
         )
         found = self._flows.get(key)
+        if found is None and len(a.path) > PATH_CHARS_MAX:
+            return self._found(attributes)
         if found is None:
             if len(self._flows) >= FLOWS_MAX:
                 self._flows.clear()

@@ -11,15 +11,16 @@ from kybern.apiserver.admission.podsecurity.restricted import IN_PLACE_OF, RESTR
 
 
 def violations(standard: Standard, spec: PodSpec, annotations: Annotations) -> list[Violation]:
-    return [found for check in checks(standard) if (found := check(spec, annotations)) is not None]
+    every = checks(standard.level, standard.minor)
+    return [found for check in every if (found := check(spec, annotations)) is not None]
 
 
 @cache
-def checks(standard: Standard) -> tuple[Check, ...]:
-    if standard.level not in (BASE, HARDENED):
+def checks(level: str, minor: int) -> tuple[Check, ...]:
+    if level not in (BASE, HARDENED):
         return ()
-    base, more = at(BASELINE, standard.minor), at(RESTRICTED, standard.minor)
-    if standard.level == BASE:
+    base, more = at(BASELINE, minor), at(RESTRICTED, minor)
+    if level == BASE:
         return tuple(base.values())
     replaced = {IN_PLACE_OF.get(name) for name in more}
     return (*(check for name, check in base.items() if name not in replaced), *more.values())
