@@ -57,15 +57,17 @@ class Validation:
         """TakesLong where it does, while others wait."""
         if wrong_type := list(self.type_errors(obj)):
             return wrong_type
-        value, found = self.document(obj), Findings(Effort())
+        value, wrong = self.document(obj), Findings(Effort())
         try:
-            for check in (self.values, self.embedded, self.lists):
+            if self.values is not None:
+                self.values(value, ROOT, wrong)
+            wrong.add(Wrong(ROOT, error) for error in self.scale_errors(obj))
+            for check in (self.embedded, self.lists):
                 if check is not None:
-                    check(value, ROOT, found)
+                    check(value, ROOT, wrong)
         except TooMuch:
-            return [*errors_of(found), TOO_MUCH]
-        errors = errors_of(found) + list(self.scale_errors(obj))
-        return self.with_rules(errors, value, None, found.effort)
+            return [*errors_of(wrong), TOO_MUCH]
+        return self.with_rules(errors_of(wrong), value, None, wrong.effort)
 
     def of_change(self, new: CustomObject, old: CustomObject) -> list[FieldError]:
         """The same, of one that is there."""
