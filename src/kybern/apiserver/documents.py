@@ -17,6 +17,7 @@ from kybern.api.errors import NotFound
 from kybern.apiserver import discovery
 from kybern.apiserver.aggregation import merging
 from kybern.apiserver.aggregation.merging import RemoteVersion
+from kybern.apiserver.formats import readable
 from kybern.apiserver.request import ApiRequest
 from kybern.registry.resource import Resource
 from kybern.web.http import Request, Response
@@ -150,7 +151,7 @@ def _is_ours(path: str) -> bool:
 
 def _form(path: str, accept: str) -> str:
     """The first form in the client's list that exists for this path."""
-    wishes = [wish.strip().replace(" ", "") for wish in accept.split(",")]
+    wishes = [wish.strip().replace(" ", "") for wish in readable(accept).split(",")]
     offered = (
         AGGREGATED.values()
         if path in ("/api", "/apis")

@@ -51,6 +51,13 @@ class Wish:
     weight: float
 
 
+def readable(accept: str) -> str:
+    """NotAcceptable where it is too long for that."""
+    if len(accept) > ACCEPT_CHARS_MAX:
+        raise NotAcceptable(f"an Accept header of more than {ACCEPT_CHARS_MAX} characters is not read")
+    return accept
+
+
 @lru_cache(HEADERS_REMEMBERED)
 def wishes(accept: str) -> tuple[Wish, ...]:
     found = []
@@ -71,9 +78,7 @@ def negotiate(accept: str, transforms: tuple[str, ...] = TRANSFORMS, plain: tupl
     """The first wish that can be met, of those that allow these transforms; `plain`: the media of the object itself."""
     if not accept:
         return PLAIN
-    if len(accept) > ACCEPT_CHARS_MAX:
-        raise NotAcceptable(f"an Accept header of more than {ACCEPT_CHARS_MAX} characters is not read")
-    for wish in wishes(accept):
+    for wish in wishes(readable(accept)):
         media = JSON if wish.media in ("*/*", "application/*") else wish.media
         transform, version = wish.params.get("as", ""), wish.params.get("v", "v1")
         known = not transform or (transform in transforms and wish.params.get("g", "") == "meta.k8s.io")

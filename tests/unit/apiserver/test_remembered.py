@@ -42,5 +42,6 @@ async def test_a_header_of_half_a_million_wishes_is_not_read(api: Any) -> None:
         negotiate(long)
     assert (await api.get("/api/v1/nodes", accept=long)).status == 406
     assert (await api.get("/nowhere", accept=long)).status == 404
+    assert (await api.get("/apis", accept=long)).status == 406
     assert wishes.cache_info().misses == before
     assert (await api.get("/api/v1/nodes", accept="application/x," * 100 + "*/*")).status == 200

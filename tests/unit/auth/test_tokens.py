@@ -269,8 +269,11 @@ async def test_a_browser_sends_its_token_as_a_websocket_subprotocol() -> None:
     world = World()
     text = base64.urlsafe_b64encode(world.token().encode()).rstrip(b"=").decode()
     offered = f"v5.channel.k8s.io, base64url.bearer.authorization.k8s.io.{text}"
-    user = await chain(world)(request(sec_websocket_protocol=offered))
-    assert user.name == "system:serviceaccount:x:robot"
+    for more in ("", ", v4", " ,v4"):
+        user = await chain(world)(request(sec_websocket_protocol=offered + more))
+        assert user.name == "system:serviceaccount:x:robot"
+    for other in (f"x{offered.split()[1]}", "v5.channel.k8s.io", ",,,"):
+        assert await chain(world)(request(sec_websocket_protocol=other)) == ANONYMOUS
 
 
 def data(**entries: str) -> dict[str, str]:

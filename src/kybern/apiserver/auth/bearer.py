@@ -25,10 +25,9 @@ def token_in(request: Request) -> str:
     scheme, _, rest = request.headers.get("authorization", "").strip().partition(" ")
     if scheme.lower() == "bearer":
         return rest.split(" ")[0]
-    for offered in request.headers.get("sec-websocket-protocol", "").split(","):
-        if offered.strip().startswith(SUBPROTOCOL_PREFIX):
-            return decoded(offered.strip().removeprefix(SUBPROTOCOL_PREFIX))
-    return ""
+    offered = request.headers.get("sec-websocket-protocol", "")
+    before, found, after = offered.partition(SUBPROTOCOL_PREFIX)
+    return decoded(after.partition(",")[0].strip()) if found and before.rstrip()[-1:] in ("", ",") else ""
 
 
 def decoded(text: str) -> str:
