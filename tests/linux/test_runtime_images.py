@@ -118,6 +118,27 @@ async def test_tokens_are_fetched_with_the_credentials(registry: ImageRegistry, 
         assert "secret" not in refused.value.message
 
 
+async def test_a_registry_that_asks_for_a_name_and_a_password_gets_them_with_each_request(
+    registry: ImageRegistry, store: ImageStore
+) -> None:
+    wanted = "Basic bWU6c2VjcmV0"
+
+    def answer(request: Request) -> Response:
+        if request.headers.get("authorization") != wanted:
+            return Response(401, {"WWW-Authenticate": 'Basic realm="test"'})
+        if "/manifests/" in request.path:
+            return Response(200, {"Content-Type": MANIFEST}, SMALL.manifest)
+        return registry.blob(request, SMALL.blobs[request.path.rpartition("/")[2]])
+
+    registry.answer = answer
+    name = f"{registry.address}/test/small"
+    for auth in (None, AuthConfig(username="me", password="wrong")):
+        with pytest.raises(RuntimeFault, match=r"access denied") as refused:
+            await store.pull(name, auth)
+        assert "wrong" not in refused.value.message
+    assert await store.pull(name, AuthConfig(username="me", password="secret"))
+
+
 async def test_what_is_not_there_is_not_found_in_upstreams_words(registry: ImageRegistry, store: ImageStore) -> None:
     name = f"{registry.address}/test/none:v1"
     with pytest.raises(RuntimeFault) as refused:

@@ -20,7 +20,7 @@ from kybern.volumes.pod_certificates import PodCertificates
 
 T = TypeVar("T")
 
-FRESH_SECONDS = 8.0
+FRESH_SECONDS = 2.0  # all pods of a node are refreshed in one go
 ASKED_AT_ONCE = 16  # all pods of a node are refreshed together, and each may have objects of its own
 CACHED_OBJECTS_MAX = 4096  # beyond this the oldest answers are forgotten
 TOKEN_RENEWED_AT_SHARE = 0.8
