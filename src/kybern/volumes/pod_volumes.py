@@ -1,7 +1,7 @@
 """The volumes of the pods of this node: set up before a pod starts, refreshed while it runs, taken down after it ended.
 
 - `set_up` may be called again at any time; it changes only what differs. `refresh` reads what is on the disk only where what
-  the API says differs from what was written last, or nothing is there: a node full of pods refreshes ten of them every second.
+  the API says differs from what was written last, or nothing is there: every ten seconds it is asked for all pods of a node.
 - A volume that cannot be set up raises `VolumeFault` with upstream's words; the others are set up nevertheless.
 - `tear_down` leaves no mount and no file; it never deletes through a mount that it could not take away.
 """
