@@ -11,6 +11,7 @@ import os
 import socket
 import struct
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import IPv4Network, ip_address
 from pathlib import Path
@@ -32,6 +33,7 @@ CONFIG = PodSandboxConfig(metadata=SandboxMetadata(name="p", namespace="d", uid=
 ETH_P_ALL = 0x0003
 NODE, EVERYBODY = hardware_address(ip_address("10.199.0.1")), "ff:ff:ff:ff:ff:ff"
 ALL_NODES_MAC, ALL_NODES = "33:33:00:00:00:01", "ff02::1"
+SENT_AGAIN = 10
 
 
 @dataclass(frozen=True)
@@ -137,7 +139,10 @@ FORGED: dict[str, Written] = {
 
 
 def arrived(pods: Pods, written: Sequence[Written], last: bytes) -> list[bytes]:
-    """The texts `0`, `1`.. of the frames that came to the third pod, up to `last`, in any order before it."""
+    """The texts `0`, `1`.. of the frames that came to the third pod, up to `last`, in any order before it.
+
+    The frame that is written last is written again each second: a bridge that has its first link has no IPv6 route before
+    the kernel has looked at its carrier, which it does at most once a second."""
     evil, _, target = pods
     with netns.inside(str(target.namespace)):
         link = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
@@ -145,16 +150,21 @@ def arrived(pods: Pods, written: Sequence[Written], last: bytes) -> list[bytes]:
         out = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
     with link, out:
         link.bind((POD_LINK, ETH_P_ALL))
-        link.settimeout(10)
+        link.settimeout(1)
         out.bind((POD_LINK, 0))
-        for number, write in enumerate(written):
-            out.send(write(*pods, b"forged? %d" % number))
-        found = []
-        while last not in found:
-            _, is_ours, text = link.recv(2048).partition(b"forged? ")
-            if is_ours:
-                found.append(text)
-        return found
+        frames = [write(*pods, b"forged? %d" % number) for number, write in enumerate(written)]
+        for forged in frames[:-1]:
+            out.send(forged)
+        found: list[bytes] = []
+        for _ in range(SENT_AGAIN):
+            out.send(frames[-1])
+            with suppress(TimeoutError):
+                while last not in found:
+                    _, is_ours, text = link.recv(2048).partition(b"forged? ")
+                    if is_ours:
+                        found.append(text)
+                return found
+        raise TimeoutError(f"{last!r} did not arrive")
 
 
 @pytest.mark.parametrize("name", HONEST)
