@@ -6,6 +6,8 @@ Whoever writes an annotation or a label may choose all of these.
 
 import re
 
+INT32_MAX = 2**31 - 1
+
 NUMBER = re.compile(r"[+-]?0*[0-9]{1,19}", re.ASCII)
 """No more digits than an int64 can have, whatever zeros stand before them."""
 

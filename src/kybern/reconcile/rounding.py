@@ -2,7 +2,8 @@
 
 import math
 
-INT32_MAX = 2**31 - 1
+from kybern.api.numbers import INT32_MAX
+
 DIGITS_MAX = 10
 """What has more says no size that anything can have."""
 

@@ -11,7 +11,6 @@ from kybern.api.meta_v1 import LabelSelector
 
 NOT_NEGATIVE = "must be greater than or equal to 0"
 IMMUTABLE = "field is immutable"
-INT32_MAX = 2**31 - 1
 UINT32_MAX = 2**32 - 1
 DOMAIN_PATH = re.compile(r"[A-Za-z0-9/\-._~%!$&'()*+,;=:]+")
 LINK_LOCAL_MULTICAST = (ipaddress.ip_network("224.0.0.0/24"), ipaddress.ip_network("ff02::/16"))

@@ -6,6 +6,7 @@ from kybern.api import names, selectors
 from kybern.api.batch_v1 import Job, JobSpec, PodFailurePolicy, PodFailurePolicyRule
 from kybern.api.invalid import FieldError, forbidden_field, invalid_value, not_supported, required, too_long
 from kybern.api.meta_v1 import LabelSelector
+from kybern.api.numbers import INT32_MAX
 from kybern.registry.checks import domain_path, immutable, label_selector
 from kybern.registry.columns import AGE, NAME, TEMPLATE_COLUMNS, between, selector_column
 from kybern.registry.defaulting import filled, part, parts
@@ -20,7 +21,7 @@ from kybern.registry.resource import Column, Resource
 from kybern.registry.workloads import DO_NOT_MATCH, matches, validate_counts
 
 BACKOFF_LIMIT_DEFAULT = 6
-NO_LIMIT = 2**31 - 1
+NO_LIMIT = INT32_MAX
 PARALLELISM_MAX = 100_000
 MANY_INDEXES_MAX = 10_000
 MANAGER_BYTES_MAX = 63

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from kybern.api import names
 from kybern.api.core_v1 import TopologySelectorLabelRequirement, TopologySelectorTerm
 from kybern.api.invalid import FieldError, duplicate, forbidden_field, invalid_value, not_supported, required, too_long
+from kybern.api.numbers import INT32_MAX
 from kybern.api.storage_v1 import (
     StorageClass,
     VolumeAttachment,
@@ -12,7 +13,7 @@ from kybern.api.storage_v1 import (
     VolumeAttributesClass,
     VolumeError,
 )
-from kybern.registry.checks import INT32_MAX, between, immutable, named, repeated
+from kybern.registry.checks import between, immutable, named, repeated
 from kybern.registry.columns import AGE, NAME
 from kybern.registry.defaulting import filled
 from kybern.registry.drivers import validate_driver_name

@@ -1,6 +1,7 @@
 import pytest
 
-from kybern.reconcile.rounding import INT32_MAX, scaled
+from kybern.api.numbers import INT32_MAX
+from kybern.reconcile.rounding import scaled
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
-"""certificate cleaning: a request goes an hour after it got its certificate, was denied or failed, a day after nobody decided it
-or its certificate did not come, and when the certificate that it got has ended. What a pod asked for was answered long ago, or never will be."""
+"""certificate cleaning: a request goes an hour after it got its certificate, was denied or failed, a day after nobody
+decided it or its certificate did not come, and when the certificate that it got has ended. What a pod asked for was answered
+long ago, or never will be."""
 
 import base64
 
@@ -29,17 +30,15 @@ async def clean(view: View, client: Client, context: Context) -> None:
 def is_over(csr: CertificateSigningRequest, now: float) -> bool:
     if not csr.status.conditions:
         return is_older(csr.metadata.creation_timestamp, PENDING_SECONDS, now)
-    waits = not csr.status.certificate
+    approved = DECIDED_SECONDS if csr.status.certificate else PENDING_SECONDS
     return has_ended(csr, now) or any(
-        is_older(
-            found.last_update_time, PENDING_SECONDS if waits and found.type == "Approved" else DECIDED_SECONDS, now
-        )
+        is_older(found.last_update_time, approved if found.type == "Approved" else DECIDED_SECONDS, now)
         for found in csr.status.conditions
     )
 
 
 def is_older(moment: str | None, seconds: float, now: float) -> bool:
-    return bool(moment) and now - from_rfc3339(moment or "") > seconds
+    return now - from_rfc3339(moment) > seconds if moment else False
 
 
 def has_ended(csr: CertificateSigningRequest, now: float) -> bool:

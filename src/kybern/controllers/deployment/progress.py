@@ -6,11 +6,12 @@ from msgspec.structs import replace
 
 from kybern.aio.clock import from_rfc3339, rfc3339
 from kybern.api.apps_v1 import Deployment, DeploymentCondition, DeploymentStatus, ReplicaSet
+from kybern.api.numbers import INT32_MAX
 from kybern.controllers.deployment.sizes import desired, fenceposts, size_of
 
 Conditions = dict[str, DeploymentCondition]
 
-NO_DEADLINE = 2**31 - 1
+NO_DEADLINE = INT32_MAX
 
 
 def set_condition(conditions: Conditions, type: str, status: str, reason: str, message: str, now: float) -> None:

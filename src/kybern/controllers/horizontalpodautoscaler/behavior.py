@@ -15,13 +15,14 @@ from kybern.api.autoscaling_v2 import (
     HPAScalingPolicy,
     HPAScalingRules,
 )
+from kybern.api.numbers import INT32_MAX
 from kybern.api.selectors import Selector
 
 EVERY_SECONDS = 15.0  # a look at an autoscaler
 STABILIZATION_SECONDS = 300.0  # of shrinking, where no behavior says otherwise
 GROWTH_FACTOR = 2.0
 GROWTH_MIN = 4.0
-UNLIMITED = 2**31 - 1
+UNLIMITED = INT32_MAX
 
 
 @dataclass(frozen=True, slots=True)

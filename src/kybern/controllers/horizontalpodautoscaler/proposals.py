@@ -27,6 +27,7 @@ from kybern.api.autoscaling_v2 import (
 from kybern.api.core_v1 import Pod
 from kybern.api.go_selectors import selector_text
 from kybern.api.kind import Kind
+from kybern.api.numbers import INT32_MAX
 from kybern.api.shape import Quantity
 from kybern.controllers.horizontalpodautoscaler.metrics import Metrics, Samples
 from kybern.controllers.horizontalpodautoscaler.replicas import (
@@ -41,7 +42,6 @@ from kybern.controllers.horizontalpodautoscaler.replicas import (
 )
 
 MILLI = 1_000_000  # in billionths
-INT32_MAX = 2**31 - 1  # what a status can say, be the metrics API's lies larger
 NO_TARGET = "invalid {} metric source: neither {} target nor an {} target was set"
 FAILED = {
     "ContainerResource": "FailedGetContainerResourceMetric",
@@ -138,7 +138,7 @@ class Proposing:
         asked = requests_of(self.target.pods, name, container)
         percent, wanted = target.average_utilization or 0, self.target.wanted
         replicas, rate = by_utilization(wanted, percent, samples, asked, groups, self.tolerance)
-        shown = max(-INT32_MAX, min(rate.utilization, INT32_MAX))
+        shown = max(-INT32_MAX, min(rate.utilization, INT32_MAX))  # a metrics API may lie beyond what a status can say
         value = MetricValueStatus(average_utilization=shown, average_value=thousandths(rate.average, name))
         return replicas, value
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from kybern.aio.clock import from_rfc3339
 from kybern.api.batch_v1 import Job
 from kybern.api.core_v1 import Pod
+from kybern.api.numbers import INT32_MAX
 from kybern.controllers.job import indexes
 from kybern.controllers.job.failure import FAIL_JOB, action_for, message_for
 from kybern.controllers.job.tally import Tally, has_failed, is_indexed
@@ -85,7 +86,7 @@ def backoff_limit(job: Job) -> int:
     """Without one, six; where each index has its own limit, none."""
     if job.spec.backoff_limit is not None:
         return job.spec.backoff_limit
-    return 6 if job.spec.backoff_limit_per_index is None else 2**31 - 1
+    return 6 if job.spec.backoff_limit_per_index is None else INT32_MAX
 
 
 def deadline_left(job: Job, now: float) -> float | None:

@@ -10,10 +10,10 @@ from kybern.api.errors import BadRequest, InternalError
 from kybern.api.go_messages import go_name
 from kybern.api.invalid import FieldError, invalid_value
 from kybern.api.meta_v1 import ObjectMeta
+from kybern.api.numbers import INT32_MAX
 from kybern.registry.parts import SCALE, SCALE_COLUMNS, changed, whole
 from kybern.registry.resource import Subresource, nothing_wrong
 
-INT32_MAX = 2**31 - 1
 GO_NAMES = {"number": "float64", "array": "[]interface {}", "object": "map[string]interface {}"}
 
 

@@ -8,11 +8,11 @@ from kybern.api.codec import from_builtins
 from kybern.api.core_v1 import AppArmorProfile, PodSpec, SeccompProfile, Toleration
 from kybern.api.errors import ApiError
 from kybern.api.invalid import FieldError, forbidden_field, invalid_value
-from kybern.registry.checks import INT32_MAX, relative_path
+from kybern.api.numbers import integer
+from kybern.registry.checks import relative_path
 from kybern.registry.podspec.placement import validate_tolerations
 from kybern.registry.podspec.windows import containers_of
 
-INT32_DIGITS_MAX = 10
 MIRROR = "kubernetes.io/config.mirror"
 TOLERATIONS = "scheduler.alpha.kubernetes.io/tolerations"
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
@@ -48,10 +48,8 @@ def validate_pod_annotations(annotations: Annotations, spec: PodSpec, at: str) -
 
 def is_int32(text: str) -> bool:
     """A number in its shortest form: no plus sign, no zeros in front."""
-    digits = text.removeprefix("-")
-    if not digits.isdecimal() or not digits.isascii() or (digits != "0" and digits[0] == "0") or text == "-0":
-        return False
-    return len(digits) <= INT32_DIGITS_MAX and -INT32_MAX - 1 <= int(text) <= INT32_MAX
+    number = integer(text, bits=32)
+    return number is not None and str(number) == text
 
 
 def validate_annotated_tolerations(text: str, at: str) -> Iterator[FieldError]:

@@ -19,7 +19,8 @@ from kybern.api.core_v1 import (
     Toleration,
 )
 from kybern.api.invalid import FieldError, forbidden_field, invalid_value
-from kybern.registry.checks import INT32_MAX, between
+from kybern.api.numbers import INT32_MAX
+from kybern.registry.checks import between
 from kybern.registry.difference import difference
 from kybern.registry.podspec.annotations import MIRROR
 from kybern.registry.podspec.qos import qos_class

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 
 from kybern.api.core_v1 import AppArmorProfile, PodSecurityContext, PodSpec, SeccompProfile, SecurityContext
 from kybern.api.invalid import FieldError, duplicate, invalid_value, not_supported, required, too_long
-from kybern.registry.checks import INT32_MAX, between, relative_path
+from kybern.api.numbers import INT32_MAX
+from kybern.registry.checks import between, relative_path
 from kybern.registry.podspec.windows import validate_windows_options
 
 PROFILE_TYPES = ("Localhost", "RuntimeDefault", "Unconfined")

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from kybern.api import names
 from kybern.api.core_v1 import PodSpec, PodTemplateSpec, ResourceRequirements, Volume
 from kybern.api.invalid import FieldError, duplicate, forbidden_field, invalid_value, not_supported, required, too_long
-from kybern.registry.checks import INT32_MAX, between, judged, labels, one_of
+from kybern.api.numbers import INT32_MAX
+from kybern.registry.checks import between, judged, labels, one_of
 from kybern.registry.metadata import validate_annotations, validate_labels
 from kybern.registry.podspec.amounts import claims_of, validate_pod_resources, validate_resources
 from kybern.registry.podspec.annotations import validate_pod_annotations, validate_profiles_agree

@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 from kybern.api import names
 from kybern.api.core_v1 import Container, ContainerStatus, EphemeralContainer, LinuxContainerUser, Pod
 from kybern.api.invalid import FieldError, duplicate, forbidden_field, invalid_value, not_supported
-from kybern.registry.checks import INT32_MAX, UINT32_MAX, between, immutable, repeated
+from kybern.api.numbers import INT32_MAX
+from kybern.registry.checks import UINT32_MAX, between, immutable, repeated
 
 OWN_CONDITIONS = ("PodScheduled", "Ready", "Initialized")
 HEALTHS = ("Healthy", "Unhealthy", "Unknown")
