@@ -15,6 +15,7 @@ from kybern.aio.clock import from_rfc3339, rfc3339
 from kybern.api.apps_v1 import ReplicaSetCondition
 from kybern.api.core_v1 import Pod, PodTemplateSpec, ReplicationControllerCondition
 from kybern.api.errors import ApiError, NotFound
+from kybern.api.numbers import integer
 from kybern.client import Client
 from kybern.reconcile.bursts import at_once, slow_start
 from kybern.reconcile.controller import After, Context
@@ -108,10 +109,7 @@ def _age(pod: Pod) -> tuple[float, ...]:
 
 
 def deletion_cost(pod: Pod) -> int:
-    try:
-        return int((pod.metadata.annotations or {}).get(DELETION_COST, "0"))
-    except ValueError:
-        return 0
+    return integer((pod.metadata.annotations or {}).get(DELETION_COST), bits=32) or 0
 
 
 def magnitude(seconds: float) -> float:
