@@ -7,6 +7,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import inventory
 import pytest
 from conftest import KYBERN, PROJECT, Cluster, run, until
 from containerd import PATH, containerd, there
@@ -28,8 +29,10 @@ def made(make_cluster: Callable[[], Cluster], tmp_path_factory: pytest.TempPathF
         try:
             yield cluster
         finally:
+            names = cluster.names()
             cluster.kybern("reset")
             assert tasks(base) == [], "nothing of the cluster stays in containerd"
+            assert inventory.look().of(*names) == {}
             assert list((base / "net.d").iterdir()) == list((base / "bin").iterdir()) == []
 
 

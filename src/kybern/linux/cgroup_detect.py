@@ -24,15 +24,16 @@ def detect(
     The same hierarchy may be mounted again elsewhere, in a chroot say, and that place may go: the one at `root` is taken.
     """
     points = sorted(mounts.mount_points(table), key=lambda point: point.path.startswith(f"{root}/"))
+    points = [point for point in points if point.fstype in ("cgroup", "cgroup2") and may_write(point.path)]
     hierarchies = {
         controller: point.path
         for point in points
-        if point.fstype == "cgroup" and may_write(point.path)
+        if point.fstype == "cgroup"
         for controller in point.super_options.split(",")
         if controller in CONTROLLERS
     }
     if hierarchies:
-        return V1(hierarchies)
+        return V1(hierarchies, [point.path for point in points])
     if may_write(f"{root}/cgroup.subtree_control"):
         return V2(root) if in_first_user_namespace() else Delegated(root)
     return Absent()

@@ -1,8 +1,12 @@
-"""Cgroups v1: one tree per controller, also on a hybrid machine, whose v2 tree has no controllers."""
+"""Cgroups v1: one tree per controller, also on a hybrid machine, whose v2 tree has no controllers.
+
+Other runtimes (runc, and whoever uses it) make their groups in every hierarchy that is mounted, and leave the outer ones to
+whoever named them: a group is removed from all of them.
+"""
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from kybern.linux import cgroups
 from kybern.linux.cgroups import DeviceRule, Limits, Usage, flat, number, read, write
@@ -27,9 +31,10 @@ KILL_ROUNDS = 50
 class V1:
     unified = False
 
-    def __init__(self, hierarchies: Mapping[str, str]) -> None:
-        """Where each controller is mounted; several may share a mount."""
+    def __init__(self, hierarchies: Mapping[str, str], others: Iterable[str] = ()) -> None:
+        """Where each controller is mounted; several may share a mount. `others`: hierarchies of systemd, v2 and the like."""
         self.hierarchies = {name: path for name, path in hierarchies.items() if name in USED}
+        self.mounted = list(dict.fromkeys((*hierarchies.values(), *others)))
 
     def _directories(self, path: str) -> list[str]:
         return list(dict.fromkeys(root + path for root in self.hierarchies.values()))
@@ -135,13 +140,13 @@ class V1:
             write(f"{directory}/freezer.state", "FROZEN" if on else "THAWED")
 
     def remove(self, path: str, wait_seconds: float = cgroups.REMOVE_SECONDS) -> None:
-        for directory in self._directories(path):
-            cgroups.remove_tree(directory, wait_seconds)
+        for root in self.mounted:
+            cgroups.remove_tree(root + path, wait_seconds)
 
     def remove_empty(self, path: str) -> None:
-        for directory in self._directories(path):
-            if os.path.isdir(directory):
-                os.rmdir(directory)
+        for root in self.mounted:
+            if os.path.isdir(root + path):
+                os.rmdir(root + path)
 
     def views(self, path: str) -> Sequence[tuple[str, str]]:
         return [(name, root + path) for name, root in self.hierarchies.items() if os.path.isdir(root + path)]

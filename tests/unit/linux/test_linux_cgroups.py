@@ -42,6 +42,19 @@ def test_a_hierarchy_that_is_mounted_again_elsewhere_is_used_where_it_belongs(tm
         assert found.hierarchies["memory"] == "/sys/fs/cgroup/memory"
 
 
+def test_what_another_runtime_made_goes_from_the_hierarchies_that_are_not_used_too(tmp_path: Path) -> None:
+    (tmp_path / "table").write_text(HYBRID.replace("/sys/fs/cgroup", str(tmp_path)))
+    groups = cgroup_detect.detect(str(tmp_path), str(tmp_path / "table"), anything)
+    trees = [tmp_path / name for name in ("cpu,cpuacct", "memory", "systemd", "unified")]
+    for tree in trees:
+        (tree / "kybern-a" / "pods" / "besteffort" / "podX").mkdir(parents=True)
+        (tree / "kybern-b").mkdir()
+    groups.remove("/kybern-a/pods")
+    assert [list((tree / "kybern-a").iterdir()) for tree in trees] == [[]] * 4
+    groups.remove_empty("/kybern-a")
+    assert [[found.name for found in tree.iterdir()] for tree in trees] == [["kybern-b"]] * 4, "no group of others"
+
+
 def test_a_machine_with_v2_alone_uses_it(tmp_path: Path) -> None:
     (tmp_path / "table").write_text(PURE)
     assert isinstance(cgroup_detect.detect(str(tmp_path), str(tmp_path / "table"), anything), V2)
