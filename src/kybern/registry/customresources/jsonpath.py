@@ -3,7 +3,8 @@
 
 A path is read once into steps; each step leads from values to values, and what is not there leads to none. Who walks it
 says how many values he goes past at most: paths are told what to look for in lists, which may be long. Lists of metadata,
-which is a Struct's, are tuples.
+which is a Struct's, are tuples. No expression here can read the same letters in two ways: who writes a path would choose
+one that takes for ever.
 """
 
 import re
@@ -21,9 +22,9 @@ Step = Callable[[Any, "Walk"], Iterator[Any]]
 NAME = re.compile(r"\.((?:\\.|[^.\[\\*])+)")
 QUOTED = re.compile(r"""\[\s*'((?:\\.|[^'\\])*)'\s*\]|\[\s*"((?:\\.|[^"\\])*)"\s*\]""")
 INDEX = re.compile(r"\[\s*(-?\d+)\s*\]", re.ASCII)
-SLICE = re.compile(r"\[\s*(-?\d*)\s*:\s*(-?\d*)\s*(?::\s*(-?\d*)\s*)?\]", re.ASCII)
+SLICE = re.compile(r"\[\s*(?:(-?\d+)\s*)?:\s*(?:(-?\d+)\s*)?(?::\s*(?:(-?\d+)\s*)?)?\]", re.ASCII)
 EVERY = re.compile(r"\.\*|\[\s*\*\s*\]")
-FILTER = re.compile(r"""\[\?\(\s*@((?:\.(?:\\.|[^\s=!<>)])+|\[[^\]]*\])*)\s*(?:(==|!=|>=|<=|>|<)\s*([^)]*?)\s*)?\)\]""")
+FILTER = re.compile(r"""\[\?\(\s*@((?:\.(?:\\.|[^\s=!<>).\[\\])+|\[[^\]]*\])*)\s*(?:(==|!=|>=|<=|>|<)([^)]*))?\)\]""")
 COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     "==": lambda one, other: bool(one == other),
     "!=": lambda one, other: bool(one != other),
@@ -102,7 +103,7 @@ def every(match: re.Match[str]) -> Step:
 def filtered(match: re.Match[str]) -> Step:
     steps = parsed(match[1] or "")
     compare = COMPARE.get(match[2] or "")
-    wanted = literal(match[3]) if compare else None
+    wanted = literal(match[3].strip()) if compare else None
 
     def step(value: Any, walk: Walk) -> Iterator[Any]:
         for item in value if isinstance(value, list | tuple) else ():

@@ -25,7 +25,8 @@ def shown(spec: Any, *paths: str, **metadata: Any) -> list[Any]:
     ("path", "found"),
     [
         ("[?(@.x=='yes')].y", "5000"), ("[*].y", "0"), ("[5999].y", "5999"), ("[-1].y", "5999"), ("[1:9:3].y", "1"),
-        ("[?(@.y>=7)].y", "7"), ("[1].z[*]", "0"), ("[7000].y", None),
+        ("[?(@.y>=7)].y", "7"), ("[1].z[*]", "0"), ("[7000].y", None), ("[ 2 : ].y", "2"), ("[:].y", "0"), ("[?(@['y'] == 3 )].y", "3"),
+        ("[?(@.z[0])].y", "0"),
     ],
 )  # fmt: skip
 def test_a_column_shows_what_its_path_leads_to_first(path: str, found: str | None) -> None:
@@ -35,6 +36,21 @@ def test_a_column_shows_what_its_path_leads_to_first(path: str, found: str | Non
         assert shown({"list": LIST[4_000:]}, f".spec.list{path}") == [found]
     else:
         assert shown({"list": LIST}, f".spec.list{path}") == [found]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "[?(@" + ".a" * 2_000 + " ~",
+        "[?(@." + "\\a" * 2_000 + " ~",
+        "[?(@.a==" + " " * 4_000 + "~",
+        "[::" + " " * 4_000 + "x",
+    ],
+    ids=["names", "escapes", "spaces", "slice"],
+)
+def test_what_is_no_path_is_refused_without_reading_it_in_every_way(path: str) -> None:
+    with pytest.raises(ValueError, match="unrecognized character"):
+        jsonpath.parsed(path)
 
 
 def test_the_more_columns_a_row_has_the_less_each_looks_for(monkeypatch: pytest.MonkeyPatch) -> None:
