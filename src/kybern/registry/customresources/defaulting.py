@@ -66,7 +66,7 @@ def of_object(schema: Schema) -> Fill:
     defaults_by_key = tuple(
         (key, default, len(key) + size_of(default, sizes)) for key, default in own.items() if default is not None
     )
-    fills_by_key = tuple(fills.items())
+    has_fills = bool(fills) or fill_others is not None
 
     def fill(value: Any, room: Room) -> Any:
         if not isinstance(value, dict):
@@ -78,9 +78,9 @@ def of_object(schema: Schema) -> Fill:
                 for key, item in value.items()
                 if item is not None or keeps_null(properties.get(key, others))
             )
-        for key, inner in fills_by_key:
-            item = found.get(key)
-            if item is not None and (new := inner(item, room)) is not item:
+        for key, item in found.items() if has_fills else ():  # of the schema there may be more, for each of many values
+            inner = fills.get(key) or (fill_others if key not in properties else None)
+            if inner is not None and item is not None and (new := inner(item, room)) is not item:
                 found = type(value)(found) if found is value else found
                 found[key] = new
         for key, default, size in defaults_by_key:  # each complete in itself
@@ -88,11 +88,6 @@ def of_object(schema: Schema) -> Fill:
                 room.take(size)
                 found = type(value)(found) if found is value else found
                 found[key] = default
-        if fill_others is not None:
-            for key, item in tuple(found.items()):
-                if key not in properties and (new := fill_others(item, room)) is not item:
-                    found = type(value)(found) if found is value else found
-                    found[key] = new
         return found
 
     return fill
