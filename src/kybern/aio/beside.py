@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import partial
 from threading import Lock
 from typing import Any, TypeVar
 
@@ -89,8 +90,18 @@ class Turns(Executor):
         done: Future[T] = Future()
         with self._lock:
             self._waiting.setdefault(asker, deque()).append((work, done))
+        done.add_done_callback(partial(self._leave, asker))
         self._threads.submit(self._take)
         return done
+
+    def _leave(self, asker: str, done: Future[Any]) -> None:
+        """Who goes away takes along what the work holds: its turn may come late, and it may be megabytes."""
+        if not done.cancelled():
+            return
+        with self._lock:
+            left = deque(one for one in self._waiting.pop(asker, ()) if one[1] is not done)
+            if left:
+                self._waiting[asker] = left
 
     def _take(self) -> None:
         with self._lock:
@@ -116,22 +127,34 @@ class Turns(Executor):
 
 def finish(work: Callable[[], T], done: "Future[T]") -> None:
     try:
-        result = uncollected(work)
-    except Exception as error:  # noqa: BLE001 it is raised where the result is awaited
+        with UNCOLLECTED:
+            result = work()
+    except BaseException as error:  # noqa: BLE001 it is raised where the result is awaited
         done.set_exception(error)
     else:
         done.set_result(result)
 
 
-def uncollected(work: Callable[[], T]) -> T:
-    """Python's collector holds everybody up while it looks at a large tree, over and over while that grows."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        return work()
-    finally:
-        if was_enabled:
-            gc.enable()
+class Uncollected:
+    """Python's collector holds everybody up while it looks at a large tree, over and over while that grows. Who leaves first
+    turns it on again, whoever else is within: threads that take turns would keep it off for good."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._is_off = False
+        """By us."""
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._is_off = self._is_off or gc.isenabled()
+            gc.disable()
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            if self._is_off:
+                gc.enable()
+            self._is_off = False
 
 
+UNCOLLECTED = Uncollected()
 TURNS = Turns()

@@ -1,11 +1,14 @@
 """Work beside the loop: whose turn it is, and what turns out to take long."""
 
+import gc
+import sys
 import threading
+import weakref
 from collections.abc import Callable
 
 import pytest
 
-from kybern.aio.beside import TakesLong, Turns, asked_by, beside, others_wait, soon
+from kybern.aio.beside import TakesLong, Turns, Uncollected, asked_by, beside, others_wait, soon
 
 
 def test_who_has_had_the_least_comes_next() -> None:
@@ -48,8 +51,58 @@ def test_what_nobody_waits_for_any_more_is_not_done() -> None:
     begun.wait(10)
     gone, last = turns.put("one", lambda: pytest.fail("nobody waits for it")), turns.put("one", lambda: "done")
     assert gone.cancel()
+    assert turns.put("other", lambda: "done").result(10) == "done"
     go.set()
     assert (first.result(10)[1], last.result(10)) == (True, "done")
+
+
+def test_who_goes_away_leaves_nothing_behind() -> None:
+    class Body:
+        """Of megabytes."""
+
+    turns = Turns()
+    go = threading.Event()
+    first = turns.put("one", lambda: go.wait(10))
+    body = Body()
+    held, seen = weakref.ref(body), turns.put("one", lambda body=body: body)  # type: ignore[misc]
+    del body
+    assert held() is not None and seen.cancel()
+    assert held() is None
+    go.set()
+    assert first.result(10)
+
+
+def test_whatever_goes_wrong_the_next_one_has_its_turn() -> None:
+    turns = Turns(threads=1)
+    with pytest.raises(SystemExit):
+        turns.put("one", sys.exit).result(10)
+    assert turns.put("one", lambda: "done").result(10) == "done"
+
+
+def test_the_collector_is_off_until_the_first_leaves() -> None:
+    off = Uncollected()
+    with off:
+        assert not gc.isenabled()
+        with off:
+            assert not gc.isenabled()
+        assert gc.isenabled(), "threads that take turns would keep it off for good"
+    assert gc.isenabled()
+
+
+def test_the_collector_is_on_again_where_one_leaves_while_another_enters(monkeypatch: pytest.MonkeyPatch) -> None:
+    off, disable = Uncollected(), gc.disable
+    off.__enter__()
+    leaving = threading.Thread(target=off.__exit__)
+
+    def meanwhile() -> None:
+        leaving.start()
+        leaving.join(0.1)
+        disable()
+
+    monkeypatch.setattr(gc, "disable", meanwhile)
+    with off:
+        leaving.join()
+    assert gc.isenabled()
 
 
 async def test_what_turns_out_to_take_long_is_begun_anew_beside_the_loop() -> None:
