@@ -9,7 +9,7 @@ from plugins import Clock, asked, plugin
 from kybern.api.apps_v1 import Deployment
 from kybern.api.batch_v1 import CronJob
 from kybern.api.codec import from_builtins
-from kybern.api.core_v1 import Namespace, Pod, PodTemplate
+from kybern.api.core_v1 import Namespace, Pod, PodTemplate, ReplicationController
 from kybern.api.errors import Forbidden, Invalid
 from kybern.apiserver.admission.podsecurity.baseline import BASELINE
 from kybern.apiserver.admission.podsecurity.configuration import configured
@@ -199,6 +199,13 @@ async def test_who_enforces_a_level_warns_of_it_too_unless_another_is_said() -> 
             await security(namespace(**labels)).validate(request)
             assert request.warnings == warned
             assert (f"{PREFIX}audit-violations" in request.audit) is ("audit" in labels)
+
+
+async def test_what_has_no_template_yet_asks_for_nothing() -> None:
+    for kind, spec in ((PodTemplate, {}), (ReplicationController, {"spec": {"replicas": 0}})):
+        request = asked(from_builtins(kind, {"metadata": {"name": "d", "namespace": "x"}, **spec}))
+        await security(namespace(enforce="restricted")).validate(request)
+        assert request.warnings == []
 
 
 async def test_of_a_pod_that_is_there_only_what_may_change_is_checked() -> None:

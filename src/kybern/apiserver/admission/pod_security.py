@@ -152,10 +152,10 @@ def spec_of(obj: Any) -> tuple[PodSpec | None, Annotations]:
     """A pod's spec and annotations, or those of the pods that it makes."""
     if isinstance(obj, Pod):
         return obj.spec, obj.metadata.annotations or {}
-    template = obj.template if isinstance(obj, PodTemplate) else None
-    if template is None:
-        spec = obj.spec.job_template.spec if isinstance(obj, CronJob) else obj.spec
-        template = spec.template
+    if isinstance(obj, PodTemplate):
+        template = obj.template
+    else:
+        template = (obj.spec.job_template.spec if isinstance(obj, CronJob) else obj.spec).template
     if template is None or template.spec is None:
         return None, {}
     return template.spec, (template.metadata.annotations or {}) if template.metadata else {}
