@@ -185,6 +185,7 @@ async def serving_pod(
     return int((await front.api.post("/api/v1/namespaces/default/endpoints", endpoints)).status)
 
 
+ENDLESS = "9" * 5_000
 HERE = {"kind": "Pod", "name": "p", "namespace": "default"}
 
 
@@ -199,6 +200,7 @@ HERE = {"kind": "Pod", "name": "p", "namespace": "default"}
         ("web", "s", 'no endpoints available for service "s"'),
         ("", "s:web", 'no endpoints available for service "s:web"'),
         ("", "s:81", 'no service port 81 found for service "s"'),
+        ("", f"s:{ENDLESS}", f'no endpoints available for service "s:{ENDLESS}"'),
     ],
 )
 async def test_a_services_port_is_given_by_its_number_or_its_own_name(
@@ -208,6 +210,23 @@ async def test_a_services_port_is_given_by_its_number_or_its_own_name(
     answer = await front.send("GET", f"{SERVICES}/{path}/proxy/x")
     assert answer.status == (200 if told is None else 503)
     assert told is None or json.loads(answer.body)["message"] == told
+
+
+async def test_of_the_pods_behind_a_service_only_the_chosen_one_is_looked_at(
+    front: Front, reachable: None, endpoints_anywhere: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There may be a thousand."""
+    looked_at = []
+
+    def looking(self: Proxy, address: Any, namespace: str) -> bool:
+        looked_at.append(address.ip)
+        return address.ip == "127.0.0.1"
+
+    await serving_pod(front, HERE)
+    monkeypatch.setattr(Proxy, "_is_pods", looking)
+    monkeypatch.setattr(proxy, "places", lambda *asked: [*places.places(*asked)] * 10)
+    assert (await front.send("GET", f"{SERVICES}/s/proxy/x")).status == 200
+    assert looked_at == ["127.0.0.1"]
 
 
 @pytest.mark.parametrize("target", [None, HERE | {"name": "q"}, HERE | {"namespace": "kube-system"}])

@@ -45,7 +45,7 @@ def number_of(port: str) -> int:
     """ServiceUnavailable where it is no port, as where nobody listens at one."""
     if is_port(port):
         return int(port)
-    if is_number(port):
+    if port.isascii() and port.isdigit():
         raise unreachable(f"address {port}: invalid port")
     try:
         return socket.getservbyname(port, "tcp")
@@ -55,10 +55,6 @@ def number_of(port: str) -> int:
 
 def unreachable(why: str) -> ServiceUnavailable:
     return ServiceUnavailable(f"error trying to reach service: dial tcp: {why}")
-
-
-def is_number(port: str) -> bool:
-    return port.isascii() and port.isdigit()
 
 
 def first_port(pod: Pod, scheme: str) -> str:

@@ -14,12 +14,12 @@ from msgspec.structs import replace
 from kybern.aio.ids import Ids
 from kybern.api.core_v1 import EndpointAddress, Endpoints, Node, Pod, Service
 from kybern.api.errors import About, ServiceUnavailable, not_found
+from kybern.api.numbers import integer
 from kybern.apiserver.connections.kubelets import Address, Kubelets, host_of
 from kybern.apiserver.connections.passing import forwarded, upgraded
 from kybern.apiserver.connections.places import (
     check_host,
     first_port,
-    is_number,
     name_of_port,
     number_of,
     places,
@@ -54,21 +54,24 @@ class Proxy:
     async def service(self, request: ApiRequest) -> Response:
         named, namespace = taken_apart(request.attributes.name, "service"), request.attributes.namespace
         port_name: str | None = named.port
-        if is_number(named.port):
+        number = integer(named.port)
+        if number is not None:
             service = self.objects.get(Service, named.name, namespace)
             if service is None:
                 raise not_found(About(resource="services", name=named.name))
-            port_name = name_of_port(service, int(named.port))
+            port_name = name_of_port(service, number)
             if port_name is None:
-                raise ServiceUnavailable(f'no service port {int(named.port)} found for service "{named.name}"')
+                raise ServiceUnavailable(f'no service port {number} found for service "{named.name}"')
         endpoints = self.objects.get(Endpoints, named.name, namespace)
         if endpoints is None:
             raise not_found(About(resource="endpoints", name=named.name))
-        found = [place for place in places(endpoints, port_name or "") if self._is_pods(place[0], namespace)]
-        if not found:
+        found = [*places(endpoints, port_name or "")]
+        self.ids.rng.shuffle(found)  # and as few pods as possible are looked at
+        place = next((place for place in found if self._is_pods(place[0], namespace)), None)
+        if place is None:
             told = named.name if not endpoints.subsets else request.attributes.name
             raise ServiceUnavailable(f'no endpoints available for service "{told}"')
-        address, port = self.ids.rng.choice(found)
+        address, port = place
         check_host(address.ip)
         return await self._to(request, named.scheme, address.ip, port)
 
