@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from kybern.aio.clock import Clock
 from kybern.aio.ids import Ids
+from kybern.api.errors import BadRequest
 from kybern.apiserver.audit.audit import Audit
 from kybern.apiserver.auth.impersonation import Impersonation
 from kybern.apiserver.compaction import Compaction
@@ -41,6 +42,7 @@ from kybern.apiserver.storage import key_of, load_caches, storages_for
 from kybern.apiserver.warning import warned
 from kybern.registry.resource import Resource
 from kybern.store.interface import Store
+from kybern.web.http import BadRequest as NotHttp
 from kybern.web.http import Request, Response
 
 
@@ -106,7 +108,10 @@ class ApiServer:
     async def __call__(self, http: Request) -> Response:
         clock = self.machine.clock
         began = clock.monotonic()
-        request = self.understand(http)
+        try:
+            request = self.understand(http)
+        except NotHttp as error:
+            return failure(BadRequest(str(error)), format_for_errors(http))
         try:
             response = await self.first(request)
         except Exception as error:  # noqa: BLE001 - the one place where whatever went wrong becomes an answer

@@ -14,6 +14,9 @@ from urllib.parse import parse_qsl
 from msgspec import Struct, field
 
 BODY_BYTES_MAX = 3 * 1024 * 1024  # upstream's limit for one request body
+PARAMS_MAX = (
+    4_000  # all are read at once, and before it is known who asks; as many arguments as a command may have to exec
+)
 
 PIECE_BYTES = 32 * 1024  # what a long body is joined by: a record or two on the way out for each connection
 
@@ -104,9 +107,13 @@ class Request(Struct):
         return several or ([self.headers[name]] if name in self.headers else [])
 
     def params(self) -> dict[str, list[str]]:
-        """The query, decoded: every name with its values in order."""
+        """The query, decoded: every name with its values in order. BadRequest where there are too many of them."""
         found: dict[str, list[str]] = {}
-        for name, value in parse_qsl(self.query, keep_blank_values=True):
+        try:
+            pairs = parse_qsl(self.query, keep_blank_values=True, max_num_fields=PARAMS_MAX)
+        except ValueError:
+            raise BadRequest(f"more than {PARAMS_MAX} query parameters") from None
+        for name, value in pairs:
             found.setdefault(name, []).append(value)
         return found
 

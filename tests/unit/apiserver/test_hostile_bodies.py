@@ -165,7 +165,7 @@ ATTACKS: dict[str, tuple[str, str, str, bytes, set[int]]] = {
     "B20 a media type nobody knows": ("POST", MAPS, "application/x-thing", text(named()), {415}),
     "B20 ten parameters": ("POST", MAPS, JSON + "".join(f";p{n}=v" for n in range(10)), text(named()), {201}),
     "B20 a patch as plain JSON": ("PATCH", f"{MAPS}/canary", JSON, text({"data": {}}), {415}),
-    "B21 10,000 keys in a query": ("GET", f"{MAPS}?" + "&".join(f"k{n}=v" for n in range(10_000)), JSON, b"", {200, 400}),
+    "B21 10,000 keys in a query": ("GET", f"{MAPS}?" + "&".join(f"k{n}=v" for n in range(10_000)), JSON, b"", {400}),
     "B21 a key twice": ("GET", f"{MAPS}?limit=1&limit=x", JSON, b"", {200, 400}),
     "B24 protobuf without its magic": ("POST", MAPS, PROTOBUF, b"k8x\x00", {400}),
     "B24 a length of 2 GB": ("POST", MAPS, PROTOBUF, HUGE_LENGTH, {400}),

@@ -14,7 +14,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kybern.web.answer import COPIED_BYTES_MAX
-from kybern.web.http import PIECE_BYTES, BodyTooLarge, Connection, Joined, PushedStream, Request, Response, Upgrade
+from kybern.web.http import (
+    PARAMS_MAX,
+    PIECE_BYTES,
+    BodyTooLarge,
+    Connection,
+    Joined,
+    PushedStream,
+    Request,
+    Response,
+    Upgrade,
+)
 from kybern.web.limits import Limits
 from kybern.web.server import Server, serve
 
@@ -524,6 +534,17 @@ async def test_a_bad_request_is_refused_once_and_ends_the_connection(name: str) 
     answer = await ask(raw)
     assert answer.startswith(b"HTTP/1.1 %d " % status)
     assert answer.count(b"HTTP/1.1") == 1 and b"Connection: close\r\n" in answer
+
+
+async def test_a_query_of_more_parameters_than_are_read_is_refused() -> None:
+    async def reading(request: Request) -> Response:
+        return Response(200, {}, str(sum(map(len, request.params().values()))).encode())
+
+    for count, status in ((PARAMS_MAX, 200), (PARAMS_MAX + 1, 400)):
+        query = b"&".join([b"command=a"] * count)
+        assert (await ask(b"GET /?" + query + b" HTTP/1.1\r\n" + CLOSE + b"\r\n", reading)).startswith(
+            b"HTTP/1.1 %d " % status
+        )
 
 
 async def test_what_follows_a_bad_request_is_never_served() -> None:
