@@ -77,6 +77,16 @@ async def test_skopeo_pushes_inspects_and_pulls(registry: Registry, tmp_path: Pa
     assert registry.store.get(name) is None is registry.store.get(other)
 
 
+async def test_a_newer_image_is_had_by_either_name_of_the_registry(registry: Registry, tmp_path: Path) -> None:
+    name, archive, mine = f"{registry.address}/app:1", tmp_path / "image.tar", ImageStore(tmp_path / "mine")
+    other = name.replace("127.0.0.1", "localhost")
+    for command in ("first", "second"):
+        archive.write_bytes(oci_archive(busybox({"Cmd": [command]}), name))
+        await mine.load(archive)
+        await mine.push(name)
+        assert await registry.store.pull(other) == mine.get(name).id  # type: ignore[union-attr]
+
+
 async def test_a_store_pushes_to_another_and_pulls_from_it(registry: Registry, tmp_path: Path) -> None:
     archive = tmp_path / "image.tar"
     archive.write_bytes(oci_archive(busybox(), f"{registry.address}/app:1"))

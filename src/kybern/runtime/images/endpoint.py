@@ -141,9 +141,10 @@ class RegistryEndpoint:
                 raise Refusal(400, "MANIFEST_BLOB_UNKNOWN", f"blob unknown to registry: {blob.digest}")
         separator = "@" if DIGEST.fullmatch(asked) else ":"
         media_type = request.headers.get("content-type", kind).partition(";")[0]
-        await self.images.receive(
-            f"{whole}{separator}{asked}", Descriptor(media_type, self.layout.put(body), len(body))
-        )
+        described = Descriptor(media_type, self.layout.put(body), len(body))
+        own, *others = (f"{each}{separator}{asked}" for each in also_called(whole))
+        for known in (own, *filter(self.layout.names.__contains__, others)):  # no name stays with an older image
+            await self.images.receive(known, described)
         self.uploads.named(*(blob.digest for blob in (manifest.config, *manifest.layers)))
         headers = {**API, "Location": f"/v2/{parse(whole).path}/manifests/{digest}", "Docker-Content-Digest": digest}
         return Response(201, headers)
