@@ -24,7 +24,6 @@ from kybern.api.codec import from_builtins
 from kybern.api.core_v1 import Namespace, Pod
 from kybern.api.networking_v1 import NetworkPolicy
 from kybern.linux import netns, nft
-from kybern.linux.netlink import Netlink
 from kybern.network.bridge import BridgeNetwork
 from kybern.network.own_tables import OwnTables
 from kybern.network.policy.enforcing import PolicyEnforcer
@@ -249,23 +248,18 @@ def pod_object(pod: Modelled) -> Pod:
 
 
 @pytest.fixture
-def lab(tmp_path: Path) -> Iterator[Lab]:
-    machine = str(tmp_path / "machine")
-    netns.create(machine)
-    with netns.inside(machine):
-        with Netlink() as here:
-            here.set_up(here.index("lo"))
-        api = Api()
-        api.objects[Namespace] = [
-            from_builtins(Namespace, {"metadata": {"name": n, "labels": on}}) for n, on in NAMESPACES.items()
-        ]
-        enforcer = PolicyEnforcer(api, apply, TABLE, (4,))
-        network = BridgeNetwork("kyb-test", tmp_path / "addresses", (IPv4Network("10.198.0.0/16"),), guard=enforcer)
-        network.configure(("10.199.0.0/24",))
-        enforcer.adopt(())
-        yield Lab(tmp_path, api, enforcer, network)
-    for path in tmp_path.iterdir():
-        if path.is_file() and netns.exists(str(path)):
+def lab(machine: Path) -> Iterator[Lab]:
+    api = Api()
+    api.objects[Namespace] = [
+        from_builtins(Namespace, {"metadata": {"name": n, "labels": on}}) for n, on in NAMESPACES.items()
+    ]
+    enforcer = PolicyEnforcer(api, apply, TABLE, (4,))
+    network = BridgeNetwork("kyb-test", machine / "addresses", (IPv4Network("10.198.0.0/16"),), guard=enforcer)
+    network.configure(("10.199.0.0/24",))
+    enforcer.adopt(())
+    yield Lab(machine, api, enforcer, network)
+    for path in machine.iterdir():
+        if path.name != "machine" and netns.exists(str(path)):
             netns.remove(str(path))
 
 
