@@ -30,7 +30,7 @@ GATHERING_SECONDS = 0.05
 class DirectoryNews:
     def __init__(self, path: str) -> None:
         self.path = path
-        self._kernel = -1
+        self._kernel = self._watch = -1
         self._heard = asyncio.Event()
 
     def __enter__(self) -> Self:
@@ -56,13 +56,16 @@ class DirectoryNews:
 
     def _is_told(self) -> bool:
         """Asked for each time, which changes nothing unless another directory has this name by now."""
+        before = self._watch
         try:
-            call("inotify_add_watch", self._kernel, self.path, EVENTS)
+            self._watch = call("inotify_add_watch", self._kernel, self.path, EVENTS)
         except OSError:
             return False
+        if before not in (-1, self._watch):
+            with suppress(OSError):  # it went with its directory, unless that has another name now
+                call("inotify_rm_watch", self._kernel, before)
         return True
 
     def _hear(self) -> None:
-        with suppress(BlockingIOError):
-            while os.read(self._kernel, RECEIVE_BYTES):
-                self._heard.set()
+        os.read(self._kernel, RECEIVE_BYTES)  # what it does not hold is told of again
+        self._heard.set()

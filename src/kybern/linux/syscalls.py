@@ -37,6 +37,7 @@ X86_64 = {
     "sethostname": 170,
     "keyctl": 250,
     "inotify_add_watch": 254,
+    "inotify_rm_watch": 255,
     "unshare": 272,
     "inotify_init1": 294,
     "setns": 308,
@@ -47,6 +48,7 @@ X86_64 = {
 AARCH64 = {
     "inotify_init1": 26,
     "inotify_add_watch": 27,
+    "inotify_rm_watch": 28,
     "umount2": 39,
     "mount": 40,
     "pivot_root": 41,

@@ -80,6 +80,24 @@ def test_a_directory_that_is_made_anew_is_heard_of_after_one_look(tmp_path: Path
     assert virtual.run(main()) == pytest.approx(GATHERING_SECONDS)
 
 
+def test_of_a_directory_that_has_another_name_by_now_nothing_is_told(tmp_path: Path) -> None:
+    async def main() -> float:
+        here, before = tmp_path / "here", tmp_path / "before"
+        here.mkdir()
+        with DirectoryNews(str(here)) as news:
+            here.rename(before)
+            here.mkdir()
+            await news.wait(1.0)
+            (before / "new").touch()
+            await news.wait(1.0)
+            began = asyncio.get_running_loop().time()
+            (before / "newer").touch()
+            await news.wait(20.0)
+            return asyncio.get_running_loop().time() - began
+
+    assert virtual.run(main()) == pytest.approx(20.0)
+
+
 def test_without_room_for_another_watch_one_looks_each_second(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def refused(*arguments: object) -> int:
         raise OSError(24, "Too many open files")
