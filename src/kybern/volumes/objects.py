@@ -7,6 +7,7 @@ Whoever merely refreshes takes an answer of the last seconds.
 import asyncio
 from dataclasses import dataclass
 from typing import Any, TypeVar
+from weakref import WeakValueDictionary
 
 from kybern.aio.clock import Clock, from_rfc3339
 from kybern.api.authentication_v1 import BoundObjectReference, TokenRequest, TokenRequestSpec
@@ -49,7 +50,7 @@ class Objects:
     def __init__(self, client: Client, clock: Clock) -> None:
         self.client, self.clock = client, clock
         self._answers: dict[tuple[type[Any], str, str], _Answer] = {}
-        self._locks: dict[tuple[type[Any], str, str], asyncio.Lock] = {}
+        self._locks: WeakValueDictionary[tuple[type[Any], str, str], asyncio.Lock] = WeakValueDictionary()
         self._asking = asyncio.Semaphore(ASKED_AT_ONCE)
         self._tokens: dict[tuple[str, str, str, int], Token] = {}
         self.certificates = PodCertificates(client, clock)
@@ -79,9 +80,7 @@ class Objects:
         self._answers.pop(key, None)
         self._answers[key] = answer
         while len(self._answers) > CACHED_OBJECTS_MAX:
-            oldest = next(iter(self._answers))
-            del self._answers[oldest]
-            self._locks.pop(oldest, None)
+            del self._answers[next(iter(self._answers))]
 
     async def trust_bundles(self, signer: str, selector: LabelSelector | None) -> list[ClusterTrustBundle]:
         """Those of a signer. A selector that is not there selects nothing, an empty one everything."""

@@ -9,6 +9,7 @@ import hashlib
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 from kybern.runtime.apart import Broken, run_apart
 from kybern.runtime.images.manifest import BadImage
@@ -21,7 +22,7 @@ class Snapshots:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.locks: dict[str, asyncio.Lock] = {}
+        self.locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     def sweep(self) -> None:
         for path in self.directory.glob(f"{NEW}*"):
