@@ -5,6 +5,7 @@ from threading import current_thread, main_thread
 from typing import Any
 
 import pytest
+from turns_taken import turns_during
 
 from kybern.api.custom import CustomObject
 from kybern.apiserver import tables
@@ -345,18 +346,9 @@ async def test_others_get_their_turn_while_a_long_list_is_made(api: Any, accept:
 
 
 async def turns_of_others(api: Any, url: str, accept: str) -> int:
-    count = 0
-
-    async def other() -> None:
-        nonlocal count
-        while True:
-            count += 1
-            await asyncio.sleep(0)
-
-    task = asyncio.create_task(other())
-    assert (await api.get(url, accept=accept)).status == 200
-    task.cancel()
-    return count
+    turns, answer = await turns_during(api.get(url, accept=accept))
+    assert answer.status == 200
+    return turns
 
 
 async def test_a_table_of_one_object_has_its_version(api: Any) -> None:

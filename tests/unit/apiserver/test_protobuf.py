@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from turns_taken import turns_during
 
 from kybern.api.errors import NotAcceptable
 from kybern.api.kind import Kind
@@ -88,17 +89,7 @@ async def test_a_list_comes_in_pages(api: Any) -> None:
 async def test_a_long_list_lets_others_run(api: Any) -> None:
     for number in range(3 * binary.ITEMS_AT_ONCE):
         await api.post(CONFIG_MAPS, config_map(f"a{number}"))
-    turns = 0
-
-    async def other() -> None:
-        nonlocal turns
-        while True:
-            turns += 1
-            await asyncio.sleep(0)
-
-    task = asyncio.ensure_future(other())
-    await api.get(CONFIG_MAPS, accept=GO)
-    task.cancel()
+    turns, _ = await turns_during(api.get(CONFIG_MAPS, accept=GO))
     assert turns >= 3
 
 

@@ -31,9 +31,9 @@ from kybern.apiserver.admission.podsecurity.policy import (
 )
 from kybern.apiserver.admission.podsecurity.standards import violations
 from kybern.apiserver.request import Admission
+from kybern.registry.podspec.annotations import SECCOMP_CONTAINER
 
 EVALUATED_PARTS = ("", "ephemeralcontainers", "resize")
-SECCOMP = "container.seccomp.security.alpha.kubernetes.io/"
 
 
 class PodSecurity(Plugin):
@@ -170,4 +170,4 @@ def checked_of(pod: Pod) -> list[tuple[str, str | None, str | None]]:
     annotations = pod.metadata.annotations or {}
     spec = pod.spec
     every: list[Container] = [*(spec.init_containers or ()), *spec.containers, *(spec.ephemeral_containers or ())]  # type: ignore[list-item]
-    return [(one.name, one.image, annotations.get(f"{SECCOMP}{one.name}")) for one in every]
+    return [(one.name, one.image, annotations.get(f"{SECCOMP_CONTAINER}{one.name}")) for one in every]

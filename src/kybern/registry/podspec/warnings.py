@@ -26,6 +26,7 @@ from kybern.api.quantity import milli
 from kybern.registry.address_warnings import all_ip_warnings, ip_warnings
 from kybern.registry.checks import repeated
 from kybern.registry.node_labels import NODE_LABELS, term_warnings
+from kybern.registry.podspec.annotations import APP_ARMOR, SECCOMP_CONTAINER, SECCOMP_POD
 from kybern.registry.podspec.overlaps import overlap_warnings
 
 ANNOTATIONS = {
@@ -44,9 +45,6 @@ VOLUMES = (
     ("cephfs", "cephfs", "deprecated in v1.28, non-functional in v1.31+"),
     ("rbd", "rbd", "deprecated in v1.28, non-functional in v1.31+"),
 )
-SECCOMP_POD = "seccomp.security.alpha.kubernetes.io/pod"
-SECCOMP_CONTAINER = "container.seccomp.security.alpha.kubernetes.io/"
-APPARMOR = "container.apparmor.security.beta.kubernetes.io/"
 USE_SECCOMP = 'non-functional in v1.27+; use the "seccompProfile" field instead'
 USE_APPARMOR = 'deprecated since v1.30; use the "appArmorProfile" field instead'
 NO_SELECTOR = "a null labelSelector results in matching no pod"
@@ -174,7 +172,7 @@ def profile_warnings(spec: PodSpec, meta: ObjectMeta, at: str, template: bool) -
         own, key = container.security_context, SECCOMP_CONTAINER + container.name
         if key in annotations and (own is None or own.seccomp_profile is None):
             yield f"{at}metadata.annotations[{key}]: {USE_SECCOMP}"
-        key = APPARMOR + container.name
+        key = APP_ARMOR + container.name
         given = any(context is not None and context.app_armor_profile is not None for context in (of_pod, own))
         if template and key in annotations and not given:
             yield f"{at}metadata.annotations[{key}]: {USE_APPARMOR}"

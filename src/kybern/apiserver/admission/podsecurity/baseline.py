@@ -22,14 +22,12 @@ from kybern.apiserver.admission.podsecurity.judging import (
     those,
     values,
 )
+from kybern.registry.podspec.annotations import APP_ARMOR, SECCOMP_CONTAINER, SECCOMP_POD
 
 CAPABILITIES = {
     "AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "MKNOD", "NET_BIND_SERVICE", "SETFCAP",
     "SETGID", "SETPCAP", "SETUID", "SYS_CHROOT",
 }  # fmt: skip
-APPARMOR = "container.apparmor.security.beta.kubernetes.io/"
-SECCOMP_OF_POD = "seccomp.security.alpha.kubernetes.io/pod"
-SECCOMP = "container.seccomp.security.alpha.kubernetes.io/"
 
 
 def host_namespaces(spec: PodSpec, _: Annotations) -> Violation | None:
@@ -118,7 +116,7 @@ def proc_mounts_by_root(spec: PodSpec, annotations: Annotations) -> Violation | 
 
 def annotated_seccomp(spec: PodSpec, annotations: Annotations) -> Violation | None:
     """As it was said before there was a field for it."""
-    places = [SECCOMP_OF_POD, *(f"{SECCOMP}{container.name}" for container in containers(spec))]
+    places = [SECCOMP_POD, *(f"{SECCOMP_CONTAINER}{container.name}" for container in containers(spec))]
     said = {place: annotations[place] for place in places if place in annotations}
     found = sorted(f'{place}="{value}"' for place, value in said.items() if not is_seccomp(value))
     if not found:
@@ -164,7 +162,7 @@ def selinux(*types: str) -> Check:
 
 def apparmor(spec: PodSpec, annotations: Annotations) -> Violation | None:
     noted = sorted(
-        f'{key}="{value}"' for key, value in annotations.items() if key.startswith(APPARMOR) and not is_apparmor(value)
+        f'{key}="{value}"' for key, value in annotations.items() if key.startswith(APP_ARMOR) and not is_apparmor(value)
     )
     types = values(spec, lambda context: [context.app_armor_profile.type] if unconfined(context) else [])
     who = [setters(spec, unconfined)] if types else []
