@@ -133,6 +133,8 @@ def multiplied() -> list[Case]:
         ("patterns of a list", listed({"type": "string", "allOf": [{"pattern": f"(a|b|{i})*x$"} for i in range(300)]}),
          ["ab" * 500] * 1_000),
         ("defaults of a list", listed({"type": "object", "properties": many}), [{}] * 20_000),
+        ("fields of a list", listed({"type": "object", "properties": {name: {"type": "string"} for name in names[:1_900]}}),
+         [{}] * 150_000),
         ("objects in objects of a list", listed({"type": "object", "properties": dict.fromkeys(names, key)}), [{}] * 20_000),
         ("lists of defaults of lists", defaults, [{}] * 60),
         ("500,000 numbers that are wrong", listed({"type": "integer", "minimum": 5}), [1] * 500_000),

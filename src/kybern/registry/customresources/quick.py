@@ -6,7 +6,7 @@ only then is it made: making one takes long.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
 
 import msgspec
@@ -26,6 +26,8 @@ SAID = {
 NUMBERS = ("double", "float")
 INT_END = 2**63
 FIELDS_MAX = 2_000  # in all: a type takes a while to make
+OWN_FIELDS_MAX, MANY_FIELDS_MAX = 256, 32
+"""Of an object, and of one of a list or map: in memory it has all of its fields, and in a body only two brackets."""
 DEPTH_MAX = 32
 
 
@@ -43,6 +45,10 @@ class Limits:
     """Whether a field that the schema does not name is wrong."""
     left: Iterator[int] = field(default_factory=lambda: iter(range(FIELDS_MAX)))
     """What may still be made."""
+    own_fields_max: int = OWN_FIELDS_MAX
+
+    def of_many(self) -> "Limits":
+        return replace(self, own_fields_max=MANY_FIELDS_MAX)
 
 
 def looking(schema: Schema, *, closed: bool = False) -> Callable[[Any], bool] | None:
@@ -104,7 +110,7 @@ def listed(schema: Schema, limits: Limits, depth: int) -> Make:
     items = schema.get("items")
     if not isinstance(items, Mapping):
         raise Unfit
-    each = type_of(items, limits, depth)
+    each = type_of(items, limits.of_many(), depth)
     size = {"min_length": schema.get("minItems"), "max_length": schema.get("maxItems")}
     return lambda: Annotated[list[each()], Meta(**size)]  # type: ignore[misc]
 
@@ -113,10 +119,10 @@ def mapped(schema: Schema, limits: Limits, depth: int) -> Make:
     """A struct, or a map."""
     values, properties = schema.get("additionalProperties"), schema.get("properties", {})
     if isinstance(values, Mapping) and not properties and not schema.get("required"):
-        each = type_of(values, limits, depth)
+        each = type_of(values, limits.of_many(), depth)
         return lambda: dict[str, each()]  # type: ignore[misc]
     needed = set(schema.get("required", ()))
-    if values is not None or not needed <= properties.keys():
+    if values is not None or not needed <= properties.keys() or len(properties) > limits.own_fields_max:
         raise Unfit
     makes = {key: type_of(part, limits, depth) for key, part in properties.items()}
     return lambda: struct(makes, needed, limits.closed)

@@ -10,7 +10,7 @@ from kybern.api import schema, strict
 from kybern.registry.customresources import values
 from kybern.registry.customresources.effort import Effort
 from kybern.registry.customresources.places import ROOT, Findings, Wrong
-from kybern.registry.customresources.quick import FIELDS_MAX, looking
+from kybern.registry.customresources.quick import FIELDS_MAX, MANY_FIELDS_MAX, OWN_FIELDS_MAX, looking
 from kybern.registry.customresources.values import compiled
 
 SCHEMA: dict[str, Any] = {
@@ -105,9 +105,22 @@ def test_what_no_type_can_say_has_no_quick_look(part: Any) -> None:
     assert looking({"type": "object", "properties": {"a": part}}) is None
 
 
+def with_fields(count: int) -> dict[str, Any]:
+    return {"type": "object", "properties": {f"f{number}": {"type": "string"} for number in range(count)}}
+
+
 def test_a_schema_of_very_many_fields_has_none() -> None:
-    many = {f"f{number}": {"type": "string"} for number in range(FIELDS_MAX)}
-    assert looking({"type": "object", "properties": many}) is None
+    parts = {f"p{number}": with_fields(OWN_FIELDS_MAX) for number in range(FIELDS_MAX // OWN_FIELDS_MAX + 1)}
+    assert looking({"type": "object", "properties": parts}) is None
+    assert looking(with_fields(OWN_FIELDS_MAX)) and not looking(with_fields(OWN_FIELDS_MAX + 1))
+
+
+@pytest.mark.parametrize("many", [{"type": "array"}, {"type": "object"}], ids=["list", "map"])
+def test_what_may_come_very_often_has_few_fields(many: dict[str, Any]) -> None:
+    key = "items" if many["type"] == "array" else "additionalProperties"
+    assert looking({**many, key: with_fields(MANY_FIELDS_MAX)}) and not looking({**many, key: with_fields(99)})
+    part = {"type": "object", "properties": {"a": with_fields(99)}}
+    assert looking(part) and not looking({**many, key: part})
 
 
 def test_within_a_part_that_has_a_quick_look_nothing_has_another(monkeypatch: pytest.MonkeyPatch) -> None:
