@@ -67,15 +67,18 @@ class Api:
         return json.loads(body)
 
     async def register(self, **spec: Any) -> None:
+        await self.create(**spec)
+        await self.apis.look()
+
+    async def create(self, group: str = "wardle.example.com", **spec: Any) -> None:
         value = {
-            "metadata": {"name": "v1alpha1.wardle.example.com"},
+            "metadata": {"name": f"v1alpha1.{group}"},
             "spec": {
-                "group": "wardle.example.com", "version": "v1alpha1", "groupPriorityMinimum": 2000, "versionPriority": 200,
+                "group": group, "version": "v1alpha1", "groupPriorityMinimum": 2000, "versionPriority": 200,
                 "service": {"name": "wardle", "namespace": "default", "port": 7443}, "caBundle": self.ca, **spec,
             },
         }  # fmt: skip
         await self.objects.create(from_builtins(APIService, value))
-        await self.apis.look()
 
     async def serve(self) -> None:
         """The Service, and somebody behind it."""
@@ -91,8 +94,9 @@ class Api:
     def condition(self) -> tuple[str, str, str]:
         found = self.objects.get(APIService, "v1alpha1.wardle.example.com")
         assert found is not None
-        [one] = found.status.conditions or ()
-        return one.status, one.reason or "", one.message or ""
+        for one in found.status.conditions or ():
+            return one.status, one.reason or "", one.message or ""
+        return "Unknown", "", ""
 
 
 @pytest_asyncio.fixture
@@ -247,6 +251,52 @@ async def test_an_answer_that_does_not_end_is_waited_for_so_long(api: Api, monke
     await api.register()
     assert api.condition[:2] == ("False", "FailedDiscoveryCheck")
     assert "no whole answer to /apis/wardle.example.com/v1alpha1 within 0.2 seconds" in api.condition[2]
+
+
+async def test_one_that_hangs_keeps_no_other_waiting(api: Api) -> None:
+    reached, hangs = api.apis.resolve, asyncio.Event()
+
+    async def resolve(service: APIService) -> tuple[str, int]:
+        if service.spec.group == "slow.example.com":
+            hangs.set()
+            await asyncio.Event().wait()
+        return await reached(service)
+
+    api.apis.resolve = resolve
+    await api.serve()
+    await api.create("slow.example.com")
+    running = asyncio.ensure_future(api.apis.run())
+    async with asyncio.timeout(10):
+        await hangs.wait()
+        await api.create()
+        while api.condition[1] != "Passed":
+            await asyncio.sleep(0.01)
+    running.cancel()
+
+
+async def test_one_that_changes_while_it_is_asked_is_asked_again(api: Api) -> None:
+    reached, asked, go = api.apis.resolve, asyncio.Event(), asyncio.Event()
+
+    async def resolve(service: APIService) -> tuple[str, int]:
+        asked.set()
+        await go.wait()
+        return await reached(service)
+
+    api.apis.resolve = resolve
+    await api.serve()
+    _, _, other = pairs()
+    await api.create(caBundle=base64.b64encode(other.certificate).decode())
+    running = asyncio.ensure_future(api.apis.run())
+    async with asyncio.timeout(10):
+        await asked.wait()
+        found = api.objects.get(APIService, "v1alpha1.wardle.example.com")
+        assert found is not None
+        await api.objects.update(changed(found, spec=changed(found.spec, ca_bundle=api.ca)))
+        await asyncio.sleep(0)
+        go.set()
+        while api.condition[1] != "Passed":
+            await asyncio.sleep(0.01)
+    running.cancel()
 
 
 @pytest.mark.parametrize(

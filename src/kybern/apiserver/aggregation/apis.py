@@ -86,6 +86,10 @@ class AggregatedApis:
         """(group, version) -> the name of the APIService that leads elsewhere."""
         self.known: dict[str, RemoteVersion] = {}
         self.clients: Clients[tuple[str, int, str]] = Clients(CLIENTS_MAX)
+        self.looking: set[str] = set()
+        """APIServices that are being looked at; one that hangs keeps no other waiting."""
+        self.again: set[str] = set()
+        """Those of them that something has happened to meanwhile."""
         self.changed = asyncio.Event()
         for type_ in (Service, Endpoints):
             objects.on_change(type_, self._behind_changed)
@@ -181,29 +185,51 @@ class AggregatedApis:
 
     async def run(self) -> None:
         starting = True
-        while True:
-            self.changed.clear()
-            try:
-                await register(self.machine, self.objects, starting=starting)
-                starting = False
-                await self.look()
-            except (ApiError, StoreError, ExceptionGroup) as error:
-                log.info("aggregation: %s", error)
-            try:
-                async with timeout(LOOK_SECONDS):
-                    await self.changed.wait()
-            except TimeoutError:
-                continue
+        async with asyncio.TaskGroup() as looks:
+            while True:
+                self.changed.clear()
+                try:
+                    await register(self.machine, self.objects, starting=starting)
+                    starting = False
+                except (ApiError, StoreError, ExceptionGroup) as error:
+                    log.info("aggregation: %s", error)
+                self.begin(looks)
+                try:
+                    async with timeout(LOOK_SECONDS):
+                        await self.changed.wait()
+                except TimeoutError:
+                    continue
 
     async def look(self) -> None:
-        """Every APIService once; those that lead elsewhere are asked."""
-        async with asyncio.TaskGroup() as tasks:
-            for service in self.objects.list(APIService):
-                tasks.create_task(
-                    self.tell(service, IS_LOCAL) if service.spec.service is None else self.look_at(service)
-                )
+        """Every APIService once."""
+        async with asyncio.TaskGroup() as looks:
+            self.begin(looks)
 
-    async def look_at(self, service: APIService) -> None:
+    def begin(self, looks: asyncio.TaskGroup) -> None:
+        for service in self.objects.list(APIService):
+            name = service.metadata.name or ""
+            if name in self.looking:
+                self.again.add(name)
+            else:
+                self.looking.add(name)
+                looks.create_task(self.look_at(name, service))
+
+    async def look_at(self, name: str, service: APIService) -> None:
+        """Those that lead elsewhere are asked."""
+        try:
+            await self.judge(service)
+        except Exception:
+            log.exception("the APIService %s cannot be looked at", name)
+        finally:
+            self.looking.discard(name)
+            if name in self.again:
+                self.again.discard(name)
+                self.changed.set()
+
+    async def judge(self, service: APIService) -> None:
+        if service.spec.service is None:
+            await self.tell(service, IS_LOCAL)
+            return
         said = obstacle(service, self.objects)
         documents: Mapping[str, Any] = {}
         if said is None:
