@@ -9,6 +9,7 @@ from turns_taken import turns_during
 
 from kybern.api.custom import CustomObject
 from kybern.apiserver import tables
+from kybern.apiserver.health import EXCLUDED_MAX
 from kybern.apiserver.openapi.descriptions import Descriptions
 from kybern.apiserver.tables import definitions
 from kybern.registry.parts import body_kind
@@ -307,6 +308,13 @@ async def test_health_checks_can_be_left_out(api: Any) -> None:
         'warn: some health checks cannot be excluded: no matches for "a","b"',
         "readyz check passed",
     ]
+
+
+async def test_of_very_many_checks_to_leave_out_the_first_are_looked_at(api: Any) -> None:
+    many = ",".join(["store", *(f"x{number}" for number in range(20_000))])
+    answer = await api.get(f"/readyz?verbose&exclude={many}")
+    assert b"[+]store excluded: ok" in answer.raw
+    assert answer.raw.count(b'"x') == EXCLUDED_MAX - 1
 
 
 async def test_requests_are_counted(api: Any) -> None:
