@@ -6,6 +6,7 @@ import http.server
 import io
 import json
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -263,6 +264,19 @@ async def test_add_unpacks_archives_and_copy_does_not(bench: Bench) -> None:
     assert set(bench.top()) == {"x", "x/in", "x/in/side"}
     await bench.build("FROM scratch\nCOPY a.tgz /x/\n")
     assert set(bench.top()) == {"x", "x/a.tgz"}
+
+
+async def test_add_takes_as_a_file_what_is_no_archive_and_refuses_half_an_archive(bench: Bench) -> None:
+    (bench.context / "disk").write_bytes(bytes(20_480))
+    await bench.build("FROM scratch\nADD disk /x/\n")
+    assert bench.top()["x/disk"].size == 20_480
+    with tarfile.open(bench.context / "half.tar", mode="w") as tar:
+        for name in ("one", "two"):
+            entry = tarfile.TarInfo(name)
+            entry.size = 100_000
+            tar.addfile(entry, io.BytesIO(random.Random(name).randbytes(entry.size)))
+    os.truncate(bench.context / "half.tar", 150_000)
+    assert "unexpected end of data" in await bench.refused("FROM scratch\nADD half.tar /x/\n")
 
 
 async def test_users_shells_and_triggers(bench: Bench) -> None:

@@ -213,24 +213,27 @@ def write_file(parent: int, name: str, pieces: Iterator[bytes]) -> None:
 
 
 def unpack_archive(content: Any, target: Target, destination: str) -> bool:
-    """ADD unpacks a local archive; whether it was one."""
+    """ADD unpacks a local archive; whether it was one, which its first header says."""
     begin = content.read(8)
     content.seek(0)
     compression = next((kind for magic, kind in COMPRESSIONS.items() if begin.startswith(magic)), "")
     by_tarfile = compression if compression in ("bz2", "xz") else ""
     try:
-        with open_tar(content if by_tarfile else decompressed(content, compression), by_tarfile) as tar:
-            directory = target.directory(destination)
-            with Layer(f"/proc/self/fd/{directory}", [], UNPACKED_BYTES_MAX) as layer:
-                for entry in entries(tar):
-                    layer.add(tar, entry)
-                layer.set_directory_times()
-            os.close(directory)
+        tar = open_tar(content if by_tarfile else decompressed(content, compression), by_tarfile)
+        is_one = tar.firstmember is not None  # type: ignore[attr-defined]  # zeros are an empty archive, or a disk
     except (tarfile.ReadError, EOFError, OSError) as error:
         if isinstance(error, OSError) and error.errno:
             raise
+        is_one = False
+    if not is_one:
         content.seek(0)
         return False
+    directory = target.directory(destination)
+    with tar, Layer(f"/proc/self/fd/{directory}", [], UNPACKED_BYTES_MAX) as layer:
+        for entry in entries(tar):
+            layer.add(tar, entry)
+        layer.set_directory_times()
+    os.close(directory)
     return True
 
 
@@ -286,7 +289,7 @@ def main(arguments: list[str]) -> None:
     os.umask(0)
     try:
         answer = act(json.load(sys.stdin))
-    except (NotThere, SetupError, Refused) as error:
+    except (NotThere, SetupError, Refused, tarfile.TarError, EOFError) as error:
         answer = {"error": str(error)}
     except OSError as error:
         answer = {"error": f"{error.strerror or error}: {str(error.filename or '')[:200]}"}
