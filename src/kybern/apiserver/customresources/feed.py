@@ -100,7 +100,8 @@ class Feed:
         stored = await beside(lambda: [decode(storage.stored_type, value) for value in values], is_long)
         assert storage.conversion is not None
         objects = await storage.conversion.convert(stored, storage.resource.kind.api_version)
-        made = iter(await beside(lambda: [encode(storage.resource.from_storage(obj)) for obj in objects], is_long))
+        # what defaults make of them can be much, however small they are
+        made = iter(await beside(lambda: [encode(storage.resource.from_storage(obj)) for obj in objects]))
         return [
             change if change.value is None else msgspec.structs.replace(change, value=next(made)) for change in changes
         ]

@@ -1,6 +1,7 @@
 """Conversion webhooks: a real HTTPS server makes `hostPort` of `host` and `port`, and back."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -10,6 +11,7 @@ from custom_kinds import DEFINITIONS, definition, passes, serve, version
 from webhooks import HookServer, hook_server, review_of
 
 from kybern.api.codec import encode
+from kybern.apiserver.customresources import feed
 from kybern.web.http import Request, Response
 
 V1, V2 = "/apis/example.com/v1/namespaces/default/links", "/apis/example.com/v2/namespaces/default/links"
@@ -87,6 +89,22 @@ async def test_an_object_is_read_and_written_in_either_version(api: Any) -> None
         review = hooks.reviews[0]
         assert (review["kind"], review["apiVersion"]) == ("ConversionReview", "apiextensions.k8s.io/v1")
         assert review["request"]["desiredAPIVersion"] == "example.com/v2"
+
+
+async def test_the_defaults_of_a_version_are_filled_in_beside_the_loop(
+    api: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[int] = []
+
+    def noting(obj: Any) -> bytes:
+        threads.append(threading.get_ident())
+        return encode(obj)
+
+    monkeypatch.setattr(feed, "encode", noting)
+    async with links(api):
+        await api.post(V1, link("a", "v1", hostPort="here:80"))
+        assert [one["spec"]["port"] for one in (await api.get(V2)).body["items"]] == ["80"]
+    assert threads and threading.get_ident() not in threads
 
 
 async def test_a_list_mixes_what_is_stored_in_several_versions(api: Any) -> None:
