@@ -10,7 +10,6 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha256
 from typing import Any
-from urllib.parse import unquote
 
 from kybern.api.codec import encode
 from kybern.api.errors import NotFound
@@ -20,6 +19,7 @@ from kybern.apiserver.aggregation.merging import RemoteVersion
 from kybern.apiserver.formats import readable
 from kybern.apiserver.request import ApiRequest
 from kybern.registry.resource import Resource
+from kybern.web.escapes import unquoted
 from kybern.web.http import Request, Response
 
 JSON = "application/json"
@@ -63,7 +63,7 @@ class Documents:
 
     def answer(self, request: Request) -> Response | None:
         """None where the path is not one of these."""
-        path = unquote(request.path).rstrip("/") or "/"
+        path = unquoted(request.path).rstrip("/") or "/"
         if request.method not in ("GET", "HEAD") or not _is_ours(path):
             return None
         found = self._kept(path, request)
@@ -77,7 +77,7 @@ class Documents:
         return found
 
     def is_kept(self, request: Request) -> bool:
-        path = unquote(request.path).rstrip("/") or "/"
+        path = unquoted(request.path).rstrip("/") or "/"
         return (path, _form(path, request.headers.get("accept", ""))) in self.kept
 
     def _kept(self, path: str, request: Request) -> Response | None:

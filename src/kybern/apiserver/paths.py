@@ -9,7 +9,8 @@ Each segment is decoded by itself; one that hides a slash, or is empty or a dot,
 """
 
 from dataclasses import dataclass
-from urllib.parse import unquote
+
+from kybern.web.escapes import unquoted
 
 PATHS_KEPT_MAX = 20_000  # understood paths are remembered; clients ask for the same ones again and again
 PATH_CHARS_MAX = 1_024  # of those: it is not known yet who asks, and a path may have a hundred times as many
@@ -65,10 +66,10 @@ def parse(path: str) -> Address | None:
     tail = tail[1:] if watch else tail
     namespace = ""
     if len(tail) > 2 and tail[0] == "namespaces" and not (len(tail) == 3 and tail[2] in NAMESPACE_PARTS):
-        namespace, tail = decoded(tail[1]), tail[2:]
+        namespace, tail = unquoted(tail[1]), tail[2:]
         if not is_plain(namespace):
             return None
-    names = [decoded(segment) for segment in tail[:3]]
+    names = [unquoted(segment) for segment in tail[:3]]
     if not names or not all(map(is_plain, names)) or not is_plain(version) or (base == 4 and not is_plain(group)):
         return None
     rest = "".join(f"/{segment}" for segment in tail[3:])
@@ -80,10 +81,6 @@ def parse(path: str) -> Address | None:
     if names[0] == "namespaces" and not namespace:
         namespace = names[1]
     return Address(group, version, names[0], namespace, names[1], names[2], rest, watch)
-
-
-def decoded(segment: str) -> str:
-    return unquote(segment) if "%" in segment else segment
 
 
 def is_plain(segment: str) -> bool:

@@ -282,8 +282,8 @@ MUTANTS: dict[str, tuple[str, Any]] = {
     "B20 a media type nobody knows": ("kybern.apiserver.body.media_type", lambda http: JSON),
     "B20 a patch as plain JSON": ("kybern.apiserver.verbs.patch.media_type", lambda http: MERGE),
     "B21 a key twice": (
-        "kybern.web.http.parse_qsl",
-        lambda query, **_: [part.split("=") for part in query.split("&")][::-1],
+        "kybern.web.http.pairs_of",
+        lambda query: [part.split("=") for part in query.split("&")][::-1],
     ),
     "B24 protobuf without its magic": ("kybern.api.protobuf.decode", lambda body: named()),
 }
