@@ -7,6 +7,7 @@ from msgspec import Struct, field
 
 from kybern.api.errors import About, BadRequest, invalid
 from kybern.api.invalid import FieldError, invalid_value, not_supported, printed, too_long
+from kybern.api.numbers import integer
 from kybern.apiserver.request import ApiRequest, User
 
 LARGE_BYTES = 64 * 1024
@@ -63,10 +64,11 @@ def whole_number(params: Params, name: str) -> int | None:
     text = one(params, name)
     if not text:
         return None
-    try:
-        return int(text)
-    except ValueError:
-        raise BadRequest(f'strconv.ParseInt: parsing "{text}": invalid syntax') from None
+    number = integer(text)
+    if number is None:
+        why = "value out of range" if text.isascii() and text.lstrip("+-").isdecimal() else "invalid syntax"
+        raise BadRequest(f"strconv.ParseInt: parsing {printed(text)}: {why}")
+    return number
 
 
 def unsigned(text: str, most: int) -> int:
