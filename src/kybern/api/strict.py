@@ -8,6 +8,7 @@
 """
 
 import json
+import sys
 from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
@@ -25,6 +26,9 @@ T = TypeVar("T")
 DEPTH_MAX = 200  # upstream allows 10,000; no kind comes near, and every walk of ours is recursive
 BODY_SHOWN_MAX = 30
 SPACES = b" \t\r\n"
+DIGITS = bytes(ord("0") if chr(byte).isdecimal() else ord(" ") for byte in range(256))
+MANY_DIGITS = b"0" * 309
+"""As a whole number has that no float holds; such a one can be written, and whoever then counts with it fails."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -76,7 +80,22 @@ def parse(body: bytes) -> Any:
         raise Malformed(syntax_error(str(error), body)) from None
     if body.count(b"{") + body.count(b"[") > DEPTH_MAX and depth(value) > DEPTH_MAX:
         raise Malformed("exceeded max depth")
+    if MANY_DIGITS in body.translate(DIGITS) and has_huge_number(value):
+        raise Malformed(syntax_error("Integer value out of range", body))
     return value
+
+
+def has_huge_number(value: Any) -> bool:
+    here = [value]
+    while here:
+        if any(type(item) is int and abs(item) > sys.float_info.max for item in here):
+            return True
+        here = [one for item in here if isinstance(item, dict | list) for one in members(item)]
+    return False
+
+
+def members(value: dict[str, Any] | list[Any]) -> Iterable[Any]:
+    return value.values() if isinstance(value, dict) else value
 
 
 def depth(value: Any) -> int:
@@ -84,7 +103,7 @@ def depth(value: Any) -> int:
     level, here = 0, [value]
     while here := [item for item in here if isinstance(item, dict | list)]:
         level += 1
-        here = [inner for item in here for inner in (item.values() if isinstance(item, dict) else item)]
+        here = [inner for item in here for inner in members(item)]
     return level
 
 

@@ -1,3 +1,5 @@
+import json
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -46,10 +48,15 @@ def test_a_wrong_type_names_its_place() -> None:
         decode(core_v1.Pod, b'{"spec":{"nodeName":1}}')
 
 
-@pytest.mark.parametrize("body", [b"[1e400]", b"[-1e999]"])
+@pytest.mark.parametrize("body", [b"[1e400]", b"[-1e999]", b'{"a":[{"b":2%s}]}' % (b"0" * 308), b"-1%s" % (b"0" * 309)])
 def test_numbers_beyond_all_that_there_are_are_refused(body: bytes) -> None:
     with pytest.raises(strict.Malformed, match="cannot unmarshal number into Go value of type float64"):
         strict.parse(body)
+
+
+@pytest.mark.parametrize("body", [b"1" + b"0" * 308, b'["%s"]' % (b"9" * 400), b"[0.%s, true]" % (b"3" * 400)])
+def test_others_are_read_however_many_digits_they_have(body: bytes) -> None:
+    assert strict.parse(body) == json.loads(body)
 
 
 def test_numbers_are_read_in_the_same_time_whatever_their_exponents() -> None:

@@ -52,7 +52,7 @@ def is_multiple(value: float, factor: float) -> bool:
     if isinstance(value, int) and float(factor).is_integer():
         return value % int(factor) == 0
     quotient = value / factor if factor >= 1 else value * (1 / factor)
-    if abs(quotient) >= WHOLE:
+    if not abs(quotient) < WHOLE:
         return math.isfinite(quotient)
     return abs(quotient - round(quotient)) <= 1e-9 * max(1.0, abs(quotient))
 

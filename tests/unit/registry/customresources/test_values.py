@@ -61,3 +61,9 @@ def said(check: Check, value: Any) -> list[str]:
 def test_formats_know_what_has_them(form: str, right: tuple[str, ...], wrong: tuple[str, ...]) -> None:
     assert [text for text in right if not FORMATS[form](text)] == []
     assert [text[:9] for text in wrong if FORMATS[form](text)] == []
+
+
+@pytest.mark.parametrize("value", [0, 0.0, 1e308])
+def test_a_factor_that_is_nearly_nothing_is_no_trouble(value: float) -> None:
+    check = compiled({"type": "object", "properties": {"x": {"type": "number", "multipleOf": 5e-324}}})
+    assert check is not None and ["should be a multiple of" in told for told in said(check, value)] == [True]
