@@ -27,7 +27,7 @@ LIMITS = {"maxLength", "minLength", "minimum", "maximum", "items"}
 INT_END = 2**63
 CHOICE_STEPS = 4  # to compare two values with each other
 TRY_STEPS = 6  # to try an alternative
-FORMAT_STEPS = 20  # to look whether a text has a format
+FORMAT_STEPS, LETTER_STEPS = 20, 10  # to look whether a text has a format; the dearest are addresses and durations
 NOWHERE = "<nil>"
 """What upstream calls the place of an error that knows of none."""
 
@@ -156,7 +156,7 @@ def string_checks(schema: Schema, types: tuple[str, ...]) -> list[Check]:
         is_valid, name = FORMATS[form], schema["format"]
 
         def check(value: Any, place: Place, wrong: Findings) -> None:
-            wrong.effort.spend(FORMAT_STEPS + len(value))
+            wrong.effort.spend(FORMAT_STEPS + LETTER_STEPS * len(value))
             if not is_valid(value):
                 why = f"{text(place)} in body must be of type {name}: {printed(value)}"
                 error = FieldError(text(place), "FieldValueTypeInvalid", f"Invalid value: {printed(value)}: {why}")

@@ -43,6 +43,14 @@ def test_while_others_wait_little_is_begun() -> None:
         effort.spend(3 * SLICE_AT_ONCE)
 
 
+def test_a_long_text_is_not_looked_at_for_its_format_while_others_wait() -> None:
+    moments = judging({"type": "string", "format": "duration"})
+    assert at_once(lambda: moments.of_new(widget("1h" * 500))) == []
+    with pytest.raises(TakesLong):
+        at_once(lambda: moments.of_new(widget("1h" * 7_500)))
+    assert moments.of_new(widget("1h" * 7_500)) == []
+
+
 def test_of_very_much_that_is_wrong_the_first_is_told() -> None:
     errors = judging(LIST).of_new(widget(["x"] * 50_000))
     assert sum(len(error.body) for error in errors) < 2 * TOLD_MAX
